@@ -1,0 +1,118 @@
+//! Who is asking.
+//!
+//! Invariant: a [`UserName`] can stand in an htpasswd line, a Basic header, a log line and an access rule without being
+//! mistaken for something else.
+
+use std::{fmt, str::FromStr};
+
+/// The name of a user, as it stands before the colon in an htpasswd file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserName(String);
+
+impl UserName {
+    /// The longest name, in bytes: Apache's own limit is of the same order.
+    pub const MAX: usize = 255;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for UserName {
+    type Err = InvalidUserName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUserName> {
+        if text.is_empty() {
+            return Err(InvalidUserName::Empty);
+        }
+        if text.len() > Self::MAX {
+            return Err(InvalidUserName::TooLong);
+        }
+        if text.contains(':') {
+            return Err(InvalidUserName::Colon);
+        }
+        if text.contains(char::is_control) {
+            return Err(InvalidUserName::Control);
+        }
+        if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+            return Err(InvalidUserName::Space);
+        }
+        if text == "*" || text == "anonymous" || text.starts_with('@') || text.starts_with('#') {
+            return Err(InvalidUserName::Reserved);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Why a text is not a user name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUserName {
+    /// Nothing there.
+    #[error("a user name is empty")]
+    Empty,
+    /// Over [`UserName::MAX`] bytes.
+    #[error("a user name has at most {} bytes", UserName::MAX)]
+    TooLong,
+    /// The colon ends the name in htpasswd files and in Basic credentials (RFC 7617).
+    #[error("a user name cannot contain ':'")]
+    Colon,
+    /// Line feeds and the like.
+    #[error("a user name cannot contain control characters")]
+    Control,
+    /// White space at either end, which nobody sees and nobody can type again.
+    #[error("a user name cannot begin or end with a space")]
+    Space,
+    /// `*`, `anonymous` and `@group` mean something else in access rules, `#` begins a comment in htpasswd files.
+    #[error("'*', 'anonymous' and names that begin with '@' or '#' are reserved")]
+    Reserved,
+}
+
+/// Whoever stands at the gate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// Nobody signed in.
+    Anonymous,
+    /// A user of the users file.
+    User(UserName),
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::User(name) => name.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_a_file_a_header_or_a_rule_are_refused() {
+        for (text, reason) in [
+            ("", InvalidUserName::Empty),
+            ("a:b", InvalidUserName::Colon),
+            ("a\nb", InvalidUserName::Control),
+            ("a\u{7f}", InvalidUserName::Control),
+            (" a", InvalidUserName::Space),
+            ("*", InvalidUserName::Reserved),
+            ("anonymous", InvalidUserName::Reserved),
+            ("@team", InvalidUserName::Reserved),
+            ("#x", InvalidUserName::Reserved),
+        ] {
+            assert_eq!(text.parse::<UserName>(), Err(reason), "{text:?}");
+        }
+        assert_eq!("a".repeat(256).parse::<UserName>(), Err(InvalidUserName::TooLong));
+        assert!("Ünal Öz".parse::<UserName>().is_ok());
+    }
+}

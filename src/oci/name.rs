@@ -1,0 +1,123 @@
+//! Repository names: `team/app`, as the distribution specification's grammar admits them.
+//!
+//! Invariant: no component is empty, begins with `.` or `_`, or is `..`; a name is therefore safe as a relative path and
+//! never collides with the `_`-prefixed folders of registry:2's layout.
+
+use std::{fmt, str::FromStr};
+
+/// The name of a repository (distribution specification, "Pulling manifests": `<name>`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RepositoryName(String);
+
+impl RepositoryName {
+    /// The longest name. The specification leaves the limit to clients, which take 255 for host and name together; 255 is
+    /// also what registry:2 admits.
+    pub const MAX: usize = 255;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The parts between the slashes.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for RepositoryName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text.is_empty() {
+            return Err(InvalidName::Empty);
+        }
+        if text.len() > Self::MAX {
+            return Err(InvalidName::TooLong);
+        }
+        if !text.split('/').all(is_component) {
+            return Err(InvalidName::Component);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+super::serde_as_text!(RepositoryName);
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_component(text: &str) -> bool {
+    let alphanumeric = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+    let bytes = text.as_bytes();
+    let ends_well = bytes.first().is_some_and(alphanumeric) && bytes.last().is_some_and(alphanumeric);
+    ends_well
+        && bytes
+            .split(alphanumeric)
+            .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-'))
+}
+
+/// Why a text is not a repository name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// Nothing there.
+    #[error("a repository name is empty")]
+    Empty,
+    /// Over [`RepositoryName::MAX`] bytes.
+    #[error("a repository name has at most {} characters", RepositoryName::MAX)]
+    TooLong,
+    /// A part between slashes that the grammar does not admit.
+    #[error(
+        "each part of a repository name is lower-case letters and digits, with single '.', '_', '__' or dashes between them"
+    )]
+    Component,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_admits_what_the_specification_lists() {
+        for name in ["a", "0", "a/b", "a.b_c__d-e---f/g", "blobs/manifests", "tags/list", "library/hello-world"] {
+            assert_eq!(name.parse::<RepositoryName>().map(|name| name.to_string()), Ok(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_grammar_refuses_everything_else() {
+        for name in [
+            "", "/", "a/", "/a", "a//b", "A", "a/B", ".a", "a.", "_a", "a_", "-a", "a-", "a..b", "a___b", "a._b", "..",
+            "a/../b", "a%2fb", "a b", "é", "a\0", "a:b", "_uploads",
+        ] {
+            assert!(name.parse::<RepositoryName>().is_err(), "{name:?}");
+        }
+        assert!("a".repeat(255).parse::<RepositoryName>().is_ok());
+        assert!("a".repeat(256).parse::<RepositoryName>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_word_of_the_grammar_is_admitted(
+            name in "[a-z0-9]{1,4}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}(/[a-z0-9]{1,4}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}){0,3}"
+        ) {
+            prop_assert_eq!(name.parse::<RepositoryName>().unwrap().to_string(), name);
+        }
+
+        #[test]
+        fn an_admitted_name_is_a_safe_path(name in "[a-c./_-]{1,12}") {
+            if let Ok(name) = name.parse::<RepositoryName>() {
+                for part in name.components() {
+                    prop_assert!(!part.is_empty() && !part.starts_with(['.', '_', '-']));
+                }
+            }
+        }
+    }
+}
