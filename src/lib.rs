@@ -16,4 +16,5 @@
 //! | vocabulary | [`oci`] | the specification's nouns, parsed once; no I/O |
 
 pub mod access;
+pub mod auth;
 pub mod oci;

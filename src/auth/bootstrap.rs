@@ -1,0 +1,88 @@
+//! The first administrator, on a machine that has no users yet.
+//!
+//! Engines' floor. Invariant: a users file that exists, even an empty one, is never touched.
+
+use std::path::Path;
+
+use aws_lc_rs::rand::SecureRandom;
+use zeroize::Zeroizing;
+
+use super::{
+    hash::{Cost, NoRandomness, StoredHash},
+    htpasswd::Htpasswd,
+    secret::{NewPassword, Password},
+    users::{EditError, create},
+};
+use crate::access::UserName;
+
+/// Letters and digits that nobody takes for one another and no shell takes for something else.
+const ALPHABET: &[u8] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+
+/// 24 of 57 letters: 139 bits.
+const LENGTH: usize = 24;
+
+/// Makes the users file with one administrator, unless there is a file. The password is for showing once. Blocks.
+pub fn first_administrator(
+    path: &Path,
+    cost: Cost,
+    random: &dyn SecureRandom,
+) -> Result<Option<(UserName, Password)>, EditError> {
+    let user = administrator();
+    let mut made = None;
+    create(path, || {
+        let password = random_password(random)?;
+        let mut file = Htpasswd::parse(b"");
+        file.set(&user, &StoredHash::new(&password, cost, random)?);
+        made = Some(password.password().clone());
+        Ok(file)
+    })?;
+    Ok(made.map(|password| (user, password)))
+}
+
+fn administrator() -> UserName {
+    "admin".parse().expect("`admin` is a user name")
+}
+
+fn random_password(random: &dyn SecureRandom) -> Result<NewPassword, NoRandomness> {
+    let mut text = Zeroizing::new(String::with_capacity(LENGTH));
+    while text.len() < LENGTH {
+        let mut byte = [0];
+        random.fill(&mut byte).map_err(|_| NoRandomness)?;
+        // Six bits, and again if there is no such letter: every letter is equally likely.
+        if let Some(letter) = ALPHABET.get(usize::from(byte[0] & 63)) {
+            text.push(char::from(*letter));
+        }
+    }
+    Ok(NewPassword::try_from(Password::new(std::mem::take(&mut text))).expect("24 letters are a password"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use aws_lc_rs::rand::SystemRandom;
+
+    use super::*;
+
+    #[test]
+    fn a_fresh_machine_gets_one_administrator_whose_password_works() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/htpasswd");
+        let (user, password) = first_administrator(&path, Cost::MIN, &SystemRandom::new()).unwrap().unwrap();
+        assert_eq!(user.as_str(), "admin");
+        assert_eq!(password.expose().len(), 24);
+        assert!(password.expose().bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        let file = Htpasswd::parse(&fs::read(&path).unwrap());
+        assert!(file.hash(&user).unwrap().matches(&password));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_exists_is_left_alone_even_if_it_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("htpasswd");
+        fs::write(&path, "").unwrap();
+        assert!(first_administrator(&path, Cost::MIN, &SystemRandom::new()).unwrap().is_none());
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+}

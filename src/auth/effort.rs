@@ -1,0 +1,120 @@
+//! What one sign-in costs, whoever asks.
+//!
+//! Engines' floor. Invariant: after [`Effort::spend`], a refused sign-in took the same work whether the user exists or not and
+//! whatever the format of the hash, so that the time of an answer says nothing about who is in the file.
+
+use super::{
+    hash::{Cost, HashKind, Variant, spend_apr1, spend_bcrypt, spend_sha_crypt},
+    secret::Password,
+};
+
+/// The most that each format in a users file costs; a refusal spends all of it.
+///
+/// Most files hold bcrypt only, and then this is one hash of the highest cost. A file with older hashes makes every refusal
+/// dearer by those until they are gone: less than a decoy that is cheaper than the real ones would give away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effort {
+    bcrypt: Option<Cost>,
+    apr1: bool,
+    sha256_rounds: u32,
+    sha512_rounds: u32,
+}
+
+impl Effort {
+    /// The effort that hides any of these.
+    pub(super) fn covering(kinds: impl Iterator<Item = HashKind>) -> Self {
+        let nothing = Self { bcrypt: None, apr1: false, sha256_rounds: 0, sha512_rounds: 0 };
+        kinds.fold(nothing, |effort, kind| match kind {
+            HashKind::Bcrypt(cost) => Self { bcrypt: effort.bcrypt.max(Some(cost)), ..effort },
+            HashKind::Apr1 => Self { apr1: true, ..effort },
+            // A single SHA-1 is lost in the noise of everything else.
+            HashKind::Sha1 => effort,
+            HashKind::Sha256Crypt { rounds } => Self { sha256_rounds: effort.sha256_rounds.max(rounds), ..effort },
+            HashKind::Sha512Crypt { rounds } => Self { sha512_rounds: effort.sha512_rounds.max(rounds), ..effort },
+        })
+    }
+
+    /// The cost for hashes to come: the highest that somebody chose for this file.
+    pub(super) fn bcrypt_cost(self) -> Cost {
+        self.bcrypt.unwrap_or(Cost::DEFAULT)
+    }
+
+    /// Spends what is left after a hash of this kind was compared, or everything where there was none.
+    pub(super) fn spend(self, done: Option<HashKind>, password: &Password) {
+        for cost in self.bcrypt_left(done) {
+            spend_bcrypt(password, cost);
+        }
+        if self.apr1 && done != Some(HashKind::Apr1) {
+            spend_apr1(password);
+        }
+        for (variant, rounds) in self.sha_crypt_left(done) {
+            if rounds > 0 {
+                spend_sha_crypt(password, variant, rounds);
+            }
+        }
+    }
+
+    fn bcrypt_left(self, done: Option<HashKind>) -> Vec<Cost> {
+        match done {
+            Some(HashKind::Bcrypt(cost)) => cost.up_to(self.bcrypt_cost()).collect(),
+            None
+            | Some(HashKind::Apr1 | HashKind::Sha1 | HashKind::Sha256Crypt { .. } | HashKind::Sha512Crypt { .. }) => {
+                vec![self.bcrypt_cost()]
+            }
+        }
+    }
+
+    fn sha_crypt_left(self, done: Option<HashKind>) -> [(Variant, u32); 2] {
+        let (sha256, sha512) = match done {
+            Some(HashKind::Sha256Crypt { rounds }) => (rounds, 0),
+            Some(HashKind::Sha512Crypt { rounds }) => (0, rounds),
+            None | Some(HashKind::Bcrypt(_) | HashKind::Apr1 | HashKind::Sha1) => (0, 0),
+        };
+        [
+            (Variant::Sha256, self.sha256_rounds.saturating_sub(sha256)),
+            (Variant::Sha512, self.sha512_rounds.saturating_sub(sha512)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bcrypt(cost: u32) -> HashKind {
+        HashKind::Bcrypt(Cost::new(cost).unwrap())
+    }
+
+    /// Turns of bcrypt, whether they come from a real hash or from a decoy.
+    fn turns(effort: Effort, done: Option<HashKind>) -> u32 {
+        let power = |cost: Cost| 1 << cost.to_string().parse::<u32>().unwrap();
+        let real = match done {
+            Some(HashKind::Bcrypt(cost)) => power(cost),
+            _ => 0,
+        };
+        real + effort.bcrypt_left(done).into_iter().map(power).sum::<u32>()
+    }
+
+    #[test]
+    fn every_refusal_costs_as_much_bcrypt_as_the_dearest_user() {
+        let effort = Effort::covering([bcrypt(4), bcrypt(9), bcrypt(6), HashKind::Sha1].into_iter());
+        for done in
+            [None, Some(bcrypt(4)), Some(bcrypt(6)), Some(bcrypt(9)), Some(HashKind::Sha1), Some(HashKind::Apr1)]
+        {
+            assert_eq!(turns(effort, done), 512, "{done:?}");
+        }
+    }
+
+    #[test]
+    fn without_any_user_the_decoy_has_the_cost_of_new_hashes() {
+        assert_eq!(turns(Effort::covering(std::iter::empty()), None), 1024);
+    }
+
+    #[test]
+    fn rounds_are_made_up_too() {
+        let kinds = [HashKind::Sha256Crypt { rounds: 5000 }, HashKind::Sha512Crypt { rounds: 9000 }];
+        let effort = Effort::covering(kinds.into_iter());
+        let [(_, sha256), (_, sha512)] = effort.sha_crypt_left(Some(HashKind::Sha512Crypt { rounds: 5000 }));
+        assert_eq!((sha256, sha512), (5000, 4000));
+    }
+}

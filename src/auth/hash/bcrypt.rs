@@ -1,0 +1,130 @@
+//! bcrypt: `$2y$<cost>$<22 letters of salt><31 letters of hash>`.
+//!
+//! Engines' floor. Invariant: a [`Hash`]'s cost is within [`Cost`]'s bounds.
+
+use std::{fmt, hint::black_box, str::FromStr};
+
+use base64::{
+    Engine,
+    alphabet::BCRYPT,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use subtle::ConstantTimeEq;
+
+use super::InvalidHash;
+use crate::auth::secret::{NewPassword, Password};
+
+/// Some writers leave bits in the letter that is only half used; crypt(3) takes them, so we do.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &BCRYPT,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// How often bcrypt turns: two to the power of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cost(u32);
+
+impl Cost {
+    /// The least that bcrypt knows.
+    pub const MIN: Self = Self(4);
+    /// About four seconds of one processor. With 17, which Apache's `htpasswd` can write, a handful of sign-ins would stop the gate.
+    pub const MAX: Self = Self(16);
+    /// About fifty milliseconds.
+    pub const DEFAULT: Self = Self(10);
+
+    /// Takes a number within the bounds.
+    pub fn new(cost: u32) -> Result<Self, InvalidCost> {
+        if (Self::MIN.0..=Self::MAX.0).contains(&cost) { Ok(Self(cost)) } else { Err(InvalidCost(cost)) }
+    }
+
+    /// The costs from this one up to, not including, another. One hash of each takes as long together as what the other
+    /// takes longer than this one: 2^4 + 2^5 + 2^6 = 2^7 - 2^4.
+    pub(in crate::auth) fn up_to(self, other: Self) -> impl Iterator<Item = Self> {
+        (self.0..other.0).map(Self)
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Cost {
+    type Err = InvalidCost;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCost> {
+        // A text that is no number at all is out of bounds too; zero is the number to name then.
+        Self::new(text.parse().unwrap_or(0))
+    }
+}
+
+/// A cost out of bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bcrypt cost {0} is out of bounds: it must lie between {min} and {max}, where each step doubles the time of a sign-in", min = Cost::MIN, max = Cost::MAX)]
+pub struct InvalidCost(u32);
+
+/// A bcrypt hash, taken apart.
+#[derive(Clone)]
+pub struct Hash {
+    text: String,
+    cost: Cost,
+    salt: [u8; 16],
+    digest: [u8; 23],
+}
+
+impl Hash {
+    /// Hashes a password. `$2y$` is the prefix that every Apache takes.
+    pub(super) fn new(password: &NewPassword, cost: Cost, salt: [u8; 16]) -> Self {
+        let digest = digest(password.password(), cost, salt);
+        let text = format!("$2y${:02}${}{}", cost.0, BASE64.encode(salt), BASE64.encode(digest));
+        Self { text, cost, salt, digest }
+    }
+
+    /// Takes a text that begins with `$2a$`, `$2b$` or `$2y$`.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidHash> {
+        let damaged = InvalidHash::Damaged("bcrypt");
+        if text.len() != 60 || !text.is_ascii() || text.as_bytes()[6] != b'$' {
+            return Err(damaged);
+        }
+        let cost = &text[4..6];
+        if !cost.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(damaged);
+        }
+        let (mut salt, mut digest) = ([0; 16], [0; 23]);
+        decode(&text[7..29], &mut salt).ok_or(damaged)?;
+        decode(&text[29..], &mut digest).ok_or(damaged)?;
+        Ok(Self { text: text.to_owned(), cost: cost.parse()?, salt, digest })
+    }
+
+    pub(super) fn matches(&self, password: &Password) -> bool {
+        digest(password, self.cost, self.salt).ct_eq(&self.digest).into()
+    }
+
+    pub(super) fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Takes as long as verifying a password against a hash of that cost.
+pub(in crate::auth) fn spend(password: &Password, cost: Cost) {
+    black_box(digest(password, cost, *b"no one's salt...").ct_eq(&[0; 23]));
+}
+
+fn digest(password: &Password, cost: Cost, salt: [u8; 16]) -> [u8; 23] {
+    let digest = ::bcrypt::bcrypt(cost.0, salt, &password.bcrypt_input());
+    // crypt(3) drops the last byte, and so has everybody since.
+    *digest.first_chunk().expect("bcrypt gives 24 bytes")
+}
+
+fn decode<const N: usize>(text: &str, into: &mut [u8; N]) -> Option<()> {
+    *into = BASE64.decode(text).ok()?.try_into().ok()?;
+    Some(())
+}

@@ -1,0 +1,38 @@
+//! `{SHA}` and SHA-1 in base64, without a salt.
+//!
+//! Engines' floor. Invariant: a [`Hash`] holds exactly twenty bytes.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha1::{Digest, Sha1};
+use subtle::ConstantTimeEq;
+
+use super::InvalidHash;
+use crate::auth::secret::Password;
+
+/// What these hashes begin with.
+pub(super) const MAGIC: &str = "{SHA}";
+
+/// A `{SHA}` hash.
+#[derive(Clone)]
+pub struct Hash {
+    text: String,
+    digest: [u8; 20],
+}
+
+impl Hash {
+    /// Takes a text that begins with [`MAGIC`].
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidHash> {
+        let digest = STANDARD.decode(&text[MAGIC.len()..]).ok().and_then(|bytes| bytes.try_into().ok());
+        let digest = digest.ok_or(InvalidHash::Damaged("SHA-1"))?;
+        Ok(Self { text: text.to_owned(), digest })
+    }
+
+    pub(super) fn matches(&self, password: &Password) -> bool {
+        let digest: [u8; 20] = Sha1::digest(password.bounded()).into();
+        digest.ct_eq(&self.digest).into()
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}

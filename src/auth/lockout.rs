@@ -1,0 +1,254 @@
+//! What slows down guessing: after too many wrong passwords, answers wait.
+//!
+//! Engines' floor. Invariant: a caller with fewer wrong passwords in a minute than [`Lockout::new`] was told is never locked
+//! out, and a guesser in one network locks nobody out of another.
+//!
+//! Attempts that run at the same time are all admitted, and counted when they fail: counting them before would lock out a client
+//! that pulls many layers at once with the right password. The bounded queue before the hashing bounds that burst.
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The window in which failures are counted.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The longest lock, and also how long without a failure it takes to be forgotten.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// How many callers are remembered, at some fifty bytes each.
+const CAPACITY: usize = 65_536;
+
+/// Counts failures per user and network.
+pub struct Lockout {
+    attempts: f64,
+    capacity: usize,
+    /// Callers by a keyed hash of user and network: names of any length cost nothing, and nobody can aim for a collision.
+    callers: Mutex<HashMap<u64, Caller>>,
+    keys: RandomState,
+}
+
+/// A bucket of attempts that refills over [`WINDOW`].
+struct Caller {
+    left: f64,
+    /// As of when `left` is right; the end of the lock while there is one, because a bucket does not refill while locked.
+    at: Instant,
+    locks: u32,
+}
+
+/// A caller who has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many wrong passwords; try again in {} seconds", retry_after.as_secs())]
+pub struct Locked {
+    /// How long: whole seconds, at least one, for `Retry-After`.
+    pub retry_after: Duration,
+}
+
+impl Lockout {
+    /// Locks out after this many wrong passwords in a minute (key `auth.lockout.attempts`).
+    #[must_use]
+    pub fn new(attempts: NonZeroU32) -> Self {
+        Self {
+            attempts: attempts.get().into(),
+            capacity: CAPACITY,
+            callers: Mutex::default(),
+            keys: RandomState::new(),
+        }
+    }
+
+    /// Whether this user may try from there. To be asked before any hashing.
+    pub fn check(&self, user: &str, from: IpAddr, now: Instant) -> Result<(), Locked> {
+        let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        match callers.get(&self.key(user, from)) {
+            Some(caller) => caller.check(now),
+            None => Ok(()),
+        }
+    }
+
+    /// A password was wrong.
+    pub fn failed(&self, user: &str, from: IpAddr, now: Instant) {
+        let key = self.key(user, from);
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !callers.contains_key(&key) && callers.len() >= self.capacity {
+            make_room(&mut callers, now);
+        }
+        let caller = callers.entry(key).or_insert(Caller { left: self.attempts, at: now, locks: 0 });
+        caller.failed(self.attempts, now);
+    }
+
+    /// A password was right: whoever knows it is not guessing.
+    pub fn succeeded(&self, user: &str, from: IpAddr) {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key(user, from));
+    }
+
+    fn key(&self, user: &str, from: IpAddr) -> u64 {
+        self.keys.hash_one((user, network(from)))
+    }
+}
+
+impl Caller {
+    fn check(&self, now: Instant) -> Result<(), Locked> {
+        let wait = self.at.saturating_duration_since(now);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        Err(Locked { retry_after: Duration::from_secs(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)) })
+    }
+
+    fn failed(&mut self, attempts: f64, now: Instant) {
+        if self.check(now).is_err() {
+            // Began before the lock did: it is counted already.
+            return;
+        }
+        if self.is_forgotten(now) {
+            *self = Self { left: attempts, at: now, locks: 0 };
+        }
+        let refilled = now.saturating_duration_since(self.at).as_secs_f64() / WINDOW.as_secs_f64() * attempts;
+        self.left = (self.left + refilled).min(attempts) - 1.0;
+        self.at = now;
+        // The bucket counts in fractions; a hair under one is one.
+        if self.left < 1.0 - 1e-6 {
+            self.left = self.left.max(0.0);
+            self.at += lock(self.locks);
+            self.locks = self.locks.saturating_add(1);
+        }
+    }
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= LONGEST
+    }
+}
+
+/// One second, two, four, up to [`LONGEST`].
+fn lock(before: u32) -> Duration {
+    Duration::from_secs(1_u64.checked_shl(before.min(32)).unwrap_or(u64::MAX)).min(LONGEST)
+}
+
+/// Forgets whom time has forgotten, else the caller with the fewest locks who was quiet for longest.
+fn make_room(callers: &mut HashMap<u64, Caller>, now: Instant) {
+    callers.retain(|_, caller| !caller.is_forgotten(now));
+    let least = callers.iter().min_by_key(|(_, caller)| (caller.locks, caller.at)).map(|(key, _)| *key);
+    least.map(|least| callers.remove(&least));
+}
+
+/// What one subscriber has: an IPv4 address, or an IPv6 /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "192.0.2.1";
+
+    fn lockout() -> Lockout {
+        Lockout::new(NonZeroU32::new(10).unwrap())
+    }
+
+    fn from(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// Fails until locked and gives back the lock.
+    fn provoke(lockout: &Lockout, at: Instant) -> Duration {
+        for _ in 0..10 {
+            if let Err(locked) = lockout.check("alice", from(HERE), at) {
+                return locked.retry_after;
+            }
+            lockout.failed("alice", from(HERE), at);
+        }
+        lockout.check("alice", from(HERE), at).unwrap_err().retry_after
+    }
+
+    #[test]
+    fn nine_wrong_passwords_a_minute_never_lock_however_they_are_spread() {
+        for gap in [0, 1, 3, 6] {
+            let (lockout, start) = (lockout(), Instant::now());
+            for minute in 0..60 {
+                for attempt in 0..9 {
+                    let now = start + seconds(60 * minute + attempt * gap);
+                    assert_eq!(lockout.check("alice", from(HERE), now), Ok(()), "{minute} {attempt} {gap}");
+                    lockout.failed("alice", from(HERE), now);
+                }
+            }
+            assert_eq!(lockout.check("alice", from(HERE), start + seconds(3600)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_tenth_at_once_locks_and_locks_grow_to_a_quarter_of_an_hour() {
+        let (lockout, mut now) = (lockout(), Instant::now());
+        for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
+            assert_eq!(provoke(&lockout, now), seconds(expected));
+            now += seconds(expected);
+        }
+    }
+
+    #[test]
+    fn a_lock_ends_and_quiet_forgets_it() {
+        let (lockout, start) = (lockout(), Instant::now());
+        provoke(&lockout, start);
+        let almost = start + Duration::from_millis(999);
+        assert_eq!(lockout.check("alice", from(HERE), almost), Err(Locked { retry_after: seconds(1) }));
+        assert_eq!(lockout.check("alice", from(HERE), start + seconds(1)), Ok(()));
+        assert_eq!(provoke(&lockout, start + seconds(1)), seconds(2));
+        assert_eq!(provoke(&lockout, start + seconds(3) + LONGEST), seconds(1));
+    }
+
+    #[test]
+    fn attempts_that_began_before_the_lock_do_not_lengthen_it() {
+        let (lockout, now) = (lockout(), Instant::now());
+        for _ in 0..100 {
+            lockout.failed("alice", from(HERE), now);
+        }
+        assert_eq!(lockout.check("alice", from(HERE), now), Err(Locked { retry_after: seconds(1) }));
+    }
+
+    #[test]
+    fn other_users_and_other_networks_are_not_locked() {
+        let (lockout, now) = (lockout(), Instant::now());
+        provoke(&lockout, now);
+        assert!(lockout.check("alice", from("::ffff:192.0.2.1"), now).is_err());
+        assert_eq!(lockout.check("bob", from(HERE), now), Ok(()));
+        assert_eq!(lockout.check("alice", from("192.0.2.2"), now), Ok(()));
+        assert_eq!(network(from("2001:db8::1")), network(from("2001:db8::ffff:ffff:ffff:ffff")));
+        assert_ne!(network(from("2001:db8::1")), network(from("2001:db8:0:1::1")));
+    }
+
+    #[test]
+    fn the_right_password_clears_the_count() {
+        let (lockout, now) = (lockout(), Instant::now());
+        for _ in 0..5 {
+            for _ in 0..9 {
+                lockout.failed("alice", from(HERE), now);
+            }
+            lockout.succeeded("alice", from(HERE));
+        }
+        assert_eq!(lockout.check("alice", from(HERE), now), Ok(()));
+    }
+
+    #[test]
+    fn many_callers_take_bounded_room_and_do_not_free_whoever_is_locked() {
+        let (mut lockout, now) = (lockout(), Instant::now());
+        lockout.capacity = 16;
+        provoke(&lockout, now);
+        for number in 0..100 {
+            lockout.failed(&format!("user{number}"), from(HERE), now);
+        }
+        assert_eq!(lockout.callers.lock().unwrap().len(), 16);
+        assert!(lockout.check("alice", from(HERE), now).is_err());
+    }
+}

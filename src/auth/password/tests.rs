@@ -1,0 +1,150 @@
+//! Verifying against a users file on disk.
+
+use std::fs;
+
+use super::*;
+use crate::auth::{hash::Cost, htpasswd::Htpasswd};
+
+/// The password of all three is `secret`.
+const BCRYPT: &str = "$2y$04$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu";
+const APR1: &str = "$apr1$/w7CbeyA$4hAcSx9u1em70pJRgmzPS1";
+
+struct House {
+    folder: tempfile::TempDir,
+    users: Arc<Users>,
+    checker: PasswordChecker,
+}
+
+impl House {
+    fn new(legacy: LegacyHashes) -> Self {
+        Self::with(legacy, Limits { workers: NonZeroUsize::MIN, waiting: 100 })
+    }
+
+    fn with(legacy: LegacyHashes, limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("htpasswd");
+        fs::write(&path, format!("# people\nalice:{BCRYPT}\nbob:{APR1}:from the old host\n")).unwrap();
+        let users = Arc::new(Users::load(path, SystemTime::now()).unwrap_or_else(|error| panic!("{error}")));
+        let checker = PasswordChecker::new(Arc::clone(&users), legacy, limits).unwrap();
+        Self { folder, users, checker }
+    }
+
+    async fn verify(&self, user: &str, text: &str) -> Result<Verified, Rejected> {
+        self.checker.verify(user, &password(text), Instant::now()).await
+    }
+
+    fn write(&self, content: &str) {
+        fs::write(self.folder.path().join("htpasswd"), content).unwrap();
+        self.users.reload(SystemTime::now()).unwrap();
+    }
+}
+
+fn password(text: &str) -> Password {
+    Password::new(text.to_owned())
+}
+
+fn name(text: &str) -> UserName {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_right_password_and_no_other_verifies() {
+    let house = House::new(LegacyHashes::Rehash);
+    for _ in 0..2 {
+        assert_eq!(house.verify("alice", "secret").await.unwrap().user(), &name("alice"));
+        for (user, text) in
+            [("alice", "Secret"), ("alice", ""), ("nobody", "secret"), ("", "secret"), ("a:b", "secret")]
+        {
+            assert_eq!(house.verify(user, text).await.unwrap_err(), Rejected::Credentials, "{user} {text}");
+        }
+        assert_eq!(house.verify("alice", &"secret".repeat(100)).await.unwrap_err(), Rejected::Credentials);
+    }
+}
+
+#[tokio::test]
+async fn a_changed_password_ends_what_was_remembered() {
+    let house = House::new(LegacyHashes::Rehash);
+    house.verify("alice", "secret").await.unwrap();
+    let new = NewPassword::try_from(password("other")).unwrap();
+    let hash = StoredHash::new(&new, Cost::MIN, &SystemRandom::new()).unwrap();
+    house.write(&format!("alice:{}\n", hash.text()));
+    assert_eq!(house.verify("alice", "secret").await.unwrap_err(), Rejected::Credentials);
+    house.verify("alice", "other").await.unwrap();
+    house.write("");
+    assert_eq!(house.verify("alice", "other").await.unwrap_err(), Rejected::Credentials);
+}
+
+#[tokio::test]
+async fn an_older_hash_becomes_bcrypt_and_tokens_carry_the_new_one() {
+    let house = House::new(LegacyHashes::Rehash);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    assert_eq!(house.verify("bob", "wrong").await.unwrap_err(), Rejected::Credentials);
+    let verified = house.verify("bob", "secret").await.unwrap();
+    assert_eq!(house.users.credential(&name("bob"), &key), Some(verified.credential(&key)));
+    let content = fs::read(house.users.path()).unwrap();
+    let file = Htpasswd::parse(&content);
+    assert!(!file.hash(&name("bob")).unwrap().kind().is_legacy());
+    assert!(
+        String::from_utf8(content)
+            .unwrap()
+            .starts_with(&format!("# people\nalice:{BCRYPT}\n# bob: from the old host\nbob:$2y$04$"))
+    );
+    house.verify("bob", "secret").await.unwrap();
+}
+
+#[tokio::test]
+async fn older_hashes_can_be_refused() {
+    let house = House::new(LegacyHashes::Refuse);
+    assert_eq!(house.verify("bob", "secret").await.unwrap_err(), Rejected::Credentials);
+    house.verify("alice", "secret").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_users_file_that_cannot_be_changed_keeps_nobody_out() {
+    let house = House::new(LegacyHashes::Rehash);
+    // Something that root cannot write through either.
+    fs::create_dir(house.folder.path().join("htpasswd.lock")).unwrap();
+    house.verify("bob", "secret").await.unwrap();
+    house.verify("bob", "secret").await.unwrap();
+    assert!(house.checker.rehash_failed.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn when_the_queue_is_full_whoever_comes_is_told_to_come_again() {
+    let house = House::with(LegacyHashes::Rehash, Limits { workers: NonZeroUsize::MIN, waiting: 1 });
+    house.verify("alice", "secret").await.unwrap();
+    let worker = Arc::clone(&house.checker.workers).acquire_owned().await.unwrap();
+    let (one, two, three, known, ()) = tokio::join!(
+        house.verify("a", "x"),
+        house.verify("b", "x"),
+        house.verify("c", "x"),
+        // Who is remembered needs no place in the queue.
+        house.verify("alice", "secret"),
+        async { drop(worker) },
+    );
+    assert_eq!((one.unwrap_err(), two.unwrap_err()), (Rejected::Credentials, Rejected::Credentials));
+    assert_eq!(three.unwrap_err(), BUSY);
+    known.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_password_many_times_at_once_takes_one_turn() {
+    let house = House::new(LegacyHashes::Rehash);
+    let all = futures_util::future::join_all((0..50).map(|_| house.verify("bob", "secret"))).await;
+    assert!(all.iter().all(Result::is_ok));
+    let file = house.users.snapshot();
+    // Hashed once, written once: everybody was verified against the same new hash.
+    assert!(all.iter().flatten().all(|verified| verified.hash.is(file.hash(&name("bob")).unwrap())));
+}
+
+#[tokio::test]
+async fn a_caller_who_left_keeps_no_place() {
+    let house = House::with(LegacyHashes::Rehash, Limits { workers: NonZeroUsize::MIN, waiting: 0 });
+    let worker = Arc::clone(&house.checker.workers).acquire_owned().await.unwrap();
+    for _ in 0..5 {
+        let gone = tokio::time::timeout(Duration::ZERO, house.verify("nobody", "x")).await;
+        assert!(gone.is_err());
+    }
+    drop(worker);
+    house.verify("alice", "secret").await.unwrap();
+}

@@ -1,0 +1,118 @@
+//! Passwords in memory.
+//!
+//! Engines' floor. Invariant: a password has no `Debug`, `Display` or `Serialize`, and is overwritten when it is dropped.
+
+use zeroize::Zeroizing;
+
+/// A password as somebody typed or sent it, usable or not.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// The longest password in bytes: bcrypt reads no further, so that more would be silently ignored.
+    pub const MAX: usize = 72;
+
+    /// Takes a text as a password.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself, for showing it once or hashing it. The name is long to be found by searching.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Why this password belongs to nobody, if that is so.
+    pub fn usable(&self) -> Result<(), UnusablePassword> {
+        if self.0.is_empty() {
+            return Err(UnusablePassword::Empty);
+        }
+        if self.0.len() > Self::MAX {
+            return Err(UnusablePassword::TooLong { bytes: self.0.len() });
+        }
+        if self.0.contains('\0') {
+            return Err(UnusablePassword::Nul);
+        }
+        Ok(())
+    }
+
+    /// What bcrypt reads: the password and its terminating zero, at most [`Password::MAX`] bytes.
+    pub(super) fn bcrypt_input(&self) -> Zeroizing<Vec<u8>> {
+        // The capacity is chosen up front: growing would leave a copy behind that nobody overwrites.
+        let mut input = Zeroizing::new(Vec::with_capacity(Self::MAX));
+        input.extend(self.0.bytes().take(Self::MAX));
+        if input.len() < Self::MAX {
+            input.push(0);
+        }
+        input
+    }
+
+    /// The bytes for the older formats, cut like bcrypt's, so that a megabyte of password is never hashed 5,000 times.
+    pub(super) fn bounded(&self) -> &[u8] {
+        &self.0.as_bytes()[..self.0.len().min(Self::MAX)]
+    }
+}
+
+/// A password that can be stored: proof that [`Password::usable`] said yes.
+pub struct NewPassword(Password);
+
+impl NewPassword {
+    /// The password.
+    #[must_use]
+    pub fn password(&self) -> &Password {
+        &self.0
+    }
+}
+
+impl TryFrom<Password> for NewPassword {
+    type Error = UnusablePassword;
+
+    fn try_from(password: Password) -> Result<Self, UnusablePassword> {
+        password.usable()?;
+        Ok(Self(password))
+    }
+}
+
+/// Why a text cannot be a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusablePassword {
+    /// Nothing there.
+    #[error("the password is empty")]
+    Empty,
+    /// Over [`Password::MAX`] bytes.
+    #[error("the password has {bytes} bytes, and bcrypt reads only the first {}", Password::MAX)]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// bcrypt ends passwords with a zero byte, so that `a` and `a\0a` would be the same.
+    #[error("the password contains a zero byte")]
+    Nul,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(text: &str) -> Option<UnusablePassword> {
+        Password::new(text.to_owned()).usable().err()
+    }
+
+    #[test]
+    fn what_bcrypt_would_not_read_whole_is_not_a_password() {
+        assert_eq!(reason(""), Some(UnusablePassword::Empty));
+        assert_eq!(reason(&"x".repeat(72)), None);
+        assert_eq!(reason(&"x".repeat(73)), Some(UnusablePassword::TooLong { bytes: 73 }));
+        assert_eq!(reason(&"ß".repeat(37)), Some(UnusablePassword::TooLong { bytes: 74 }));
+        assert_eq!(reason("a\0a"), Some(UnusablePassword::Nul));
+    }
+
+    #[test]
+    fn bcrypt_reads_a_terminating_zero_where_there_is_room() {
+        assert_eq!(**Password::new("ab".to_owned()).bcrypt_input(), [b'a', b'b', 0]);
+        assert_eq!(**Password::new(String::new()).bcrypt_input(), [0]);
+        assert_eq!(**Password::new("x".repeat(90)).bcrypt_input(), [b'x'; 72]);
+    }
+}
