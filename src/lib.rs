@@ -17,4 +17,5 @@
 
 pub mod access;
 pub mod auth;
+pub mod cli;
 pub mod oci;

@@ -1,0 +1,4 @@
+//! Arguments in, exit code out.
+
+pub mod prompt;
+pub mod user;

@@ -1,0 +1,102 @@
+//! Asking for a password.
+//!
+//! Process floor. Invariant: a password is never shown, and never comes from an argument, which every user of the machine
+//! could read.
+
+use std::io::{self, BufRead, IsTerminal, Read};
+
+use zeroize::Zeroizing;
+
+use crate::auth::Password;
+
+/// More than any password: a whole file piped in by mistake is not read to its end.
+const MAX_LINE: u64 = 64 * 1024;
+
+/// Whether the password is one to be remembered or one to be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Asked for twice on a terminal, because nobody sees what they type.
+    New,
+    /// Asked for once.
+    Existing,
+}
+
+/// Reads the password for a user from standard input up to the newline, or from the terminal.
+pub fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result<Password, PromptError> {
+    if from_stdin {
+        return first_line(&mut io::stdin().lock());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(PromptError::NoTerminal);
+    }
+    let ask = |prompt: String| rpassword::prompt_password(prompt).map(Password::new).map_err(PromptError::Read);
+    match purpose {
+        Purpose::Existing => ask(format!("Password for {user}: ")),
+        Purpose::New => {
+            let password = ask(format!("New password for {user}: "))?;
+            let again = ask("The same again: ".to_owned())?;
+            if password.expose() == again.expose() { Ok(password) } else { Err(PromptError::Different) }
+        }
+    }
+}
+
+/// The first line, without its `\n` or `\r\n`.
+pub fn first_line(input: &mut dyn BufRead) -> Result<Password, PromptError> {
+    let mut line = Zeroizing::new(Vec::new());
+    input.take(MAX_LINE).read_until(b'\n', &mut line).map_err(PromptError::Read)?;
+    let line = line.strip_suffix(b"\n").map_or(&line[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
+    let text = str::from_utf8(line).map_err(|_| PromptError::NotText)?;
+    Ok(Password::new(text.to_owned()))
+}
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// Nobody to ask.
+    #[error("there is no terminal to ask for the password on")]
+    NoTerminal,
+    /// Two different ones.
+    #[error("the two passwords differ")]
+    Different,
+    /// Bytes that no client could send.
+    #[error("the password is not UTF-8 text")]
+    NotText,
+    /// The system failed.
+    #[error("the password cannot be read: {0}")]
+    Read(#[source] io::Error),
+}
+
+impl PromptError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoTerminal | Self::Read(_) => "pipe the password in and add --password-stdin",
+            Self::Different => "type the same password twice",
+            Self::NotText => "clients send passwords as UTF-8",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_line_counts_and_only_its_end_is_taken_off() {
+        let texts = [
+            ("secret\n", "secret"),
+            ("secret\r\n", "secret"),
+            ("secret", "secret"),
+            ("secret\r", "secret\r"),
+            (" a b \nc\n", " a b "),
+            ("\n", ""),
+            ("", ""),
+        ];
+        for (input, expected) in texts {
+            let password = first_line(&mut input.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(password.expose(), expected, "{input:?}");
+        }
+        assert!(matches!(first_line(&mut &b"\xff\n"[..]), Err(PromptError::NotText)));
+    }
+}

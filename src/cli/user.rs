@@ -1,0 +1,269 @@
+//! `portcullis user`: the users file, changed by hand.
+//!
+//! Process floor. Invariant: no hash and no password is ever written out; the list goes to `out`, everything else to `err`.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::rand::SystemRandom;
+
+use super::prompt::{self, PromptError, Purpose};
+use crate::{
+    access::UserName,
+    auth::{
+        NewPassword, Password,
+        hash::{Cost, NoRandomness, StoredHash},
+        htpasswd::Htpasswd,
+        secret::UnusablePassword,
+        users::{EditError, LoadError, edit, inspect},
+    },
+};
+
+/// Add, change, remove, list and check the users of the users file
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Add a user
+    Add(SetArgs),
+    /// Give a user another password
+    Passwd(SetArgs),
+    /// Remove a user
+    #[command(visible_alias = "rm")]
+    Remove(NamedArgs),
+    /// List the users and the formats of their password hashes
+    #[command(visible_alias = "ls")]
+    List(FileArgs),
+    /// Check a user's password
+    Verify(VerifyArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct FileArgs {
+    /// The users file
+    #[arg(long, value_name = "FILE")]
+    htpasswd: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct NamedArgs {
+    /// The user's name
+    name: UserName,
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct VerifyArgs {
+    /// The user's name
+    name: UserName,
+    /// Read the password from standard input, up to the newline
+    #[arg(long)]
+    password_stdin: bool,
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct SetArgs {
+    /// The user's name
+    name: UserName,
+    /// Read the password from standard input, up to the newline
+    #[arg(long)]
+    password_stdin: bool,
+    /// The bcrypt cost, 4 to 16: every step doubles the time of a guess [default: the highest in the file, or 10]
+    #[arg(long, value_name = "N")]
+    cost: Option<Cost>,
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+/// Runs the command on the file that it names, or on the default one.
+pub fn run(args: Args, default_htpasswd: PathBuf, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), UserError> {
+    run_with(args, default_htpasswd, &prompt::password, out, err)
+}
+
+/// Where passwords come from: [`prompt::password`], or a test.
+type Ask<'a> = &'a dyn Fn(&str, Purpose, bool) -> Result<Password, PromptError>;
+
+fn run_with(
+    args: Args,
+    default_htpasswd: PathBuf,
+    ask: Ask<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), UserError> {
+    let path = |file: FileArgs| file.htpasswd.unwrap_or(default_htpasswd);
+    match args.command {
+        Command::Add(SetArgs { name, file, cost, password_stdin }) => {
+            let path = path(file);
+            let ask = || ask(name.as_str(), Purpose::New, password_stdin);
+            set(&path, &name, Line::Absent, cost, &ask, err)?;
+            writeln!(err, "{}: user {name} added", path.display())?;
+        }
+        Command::Passwd(SetArgs { name, file, cost, password_stdin }) => {
+            let path = path(file);
+            let ask = || ask(name.as_str(), Purpose::New, password_stdin);
+            set(&path, &name, Line::Present, cost, &ask, err)?;
+            writeln!(err, "{}: password of user {name} changed", path.display())?;
+        }
+        Command::Remove(NamedArgs { name, file }) => {
+            let path = path(file);
+            remove(&path, &name, err)?;
+            writeln!(err, "{}: user {name} removed", path.display())?;
+        }
+        Command::List(file) => list(&path(file), out, err)?,
+        Command::Verify(VerifyArgs { name, file, password_stdin }) => {
+            let path = path(file);
+            verify(&path, &name, &|| ask(name.as_str(), Purpose::Existing, password_stdin))?;
+            writeln!(err, "{}: the password of user {name} is right", path.display())?;
+        }
+    }
+    Ok(())
+}
+
+/// What a command expects to find.
+#[derive(Clone, Copy)]
+enum Line {
+    Absent,
+    Present,
+}
+
+impl Line {
+    fn require(self, file: &Htpasswd, user: &UserName) -> Result<(), UserError> {
+        match (self, file.has_line(user)) {
+            (Self::Absent, true) => Err(UserError::Exists(user.clone())),
+            (Self::Present, false) => Err(UserError::Unknown(user.clone())),
+            (Self::Absent, false) | (Self::Present, true) => Ok(()),
+        }
+    }
+}
+
+fn set(
+    path: &Path,
+    user: &UserName,
+    line: Line,
+    cost: Option<Cost>,
+    ask: &dyn Fn() -> Result<Password, PromptError>,
+    err: &mut dyn Write,
+) -> Result<(), UserError> {
+    // Asked first, so that nobody types a password in vain; and again under the lock.
+    let before = match (inspect(path), line) {
+        (Err(LoadError::Missing { .. }), Line::Absent) => Htpasswd::parse(b""),
+        (before, _) => before?,
+    };
+    line.require(&before, user)?;
+    let password = NewPassword::try_from(ask()?)?;
+    // Hashed before the file is locked: at a high cost this takes seconds.
+    let hash = StoredHash::new(&password, cost.unwrap_or(before.bcrypt_cost()), &SystemRandom::new())?;
+    let file = edit(path, |file| {
+        line.require(file, user)?;
+        file.set(user, &hash);
+        Ok::<_, UserError>(())
+    })?;
+    report(path, &file, err)
+}
+
+fn remove(path: &Path, user: &UserName, err: &mut dyn Write) -> Result<(), UserError> {
+    // Asked first, because changing a file that is missing would make one.
+    Line::Present.require(&inspect(path)?, user)?;
+    let file = edit(path, |file| if file.remove(user) { Ok(()) } else { Err(UserError::Unknown(user.clone())) })?;
+    report(path, &file, err)
+}
+
+fn list(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), UserError> {
+    let file = inspect(path)?;
+    let width = file.users().map(|(user, _)| user.as_str().chars().count()).max().unwrap_or(0);
+    for (user, hash) in file.users() {
+        writeln!(out, "{:width$}  {}", user.as_str(), hash.kind())?;
+    }
+    report(path, &file, err)
+}
+
+fn verify(path: &Path, user: &UserName, ask: &dyn Fn() -> Result<Password, PromptError>) -> Result<(), UserError> {
+    let file = inspect(path)?;
+    Line::Present.require(&file, user)?;
+    let hash = file.hash(user).ok_or_else(|| UserError::Unusable { user: user.clone(), path: path.to_owned() })?;
+    let password = ask()?;
+    password.usable()?;
+    if hash.matches(&password) { Ok(()) } else { Err(UserError::WrongPassword(user.clone())) }
+}
+
+/// Names the lines that keep a server from taking the file: the command did its work all the same.
+fn report(path: &Path, file: &Htpasswd, err: &mut dyn Write) -> Result<(), UserError> {
+    for problem in file.problems() {
+        writeln!(err, "warning: {}:{}: {}", path.display(), problem.line, problem.reason)?;
+        writeln!(err, "hint: {}", problem.reason.hint())?;
+    }
+    Ok(())
+}
+
+/// Why a `user` command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// There is one already.
+    #[error("there is a user {:?} already", .0.as_str())]
+    Exists(UserName),
+    /// There is none.
+    #[error("there is no user {:?}", .0.as_str())]
+    Unknown(UserName),
+    /// There is a line, but not with a hash to compare with.
+    #[error("{}: the line of user {:?} holds no hash that can be used", path.display(), user.as_str())]
+    Unusable {
+        /// The user.
+        user: UserName,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not this one.
+    #[error("the password of user {:?} is another one", .0.as_str())]
+    WrongPassword(UserName),
+    /// A password that nobody can have.
+    #[error(transparent)]
+    Password(#[from] UnusablePassword),
+    /// No password came.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The file cannot be changed.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// No salt.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// Nobody takes what we say.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl UserError {
+    /// What to do about it, where there is something.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists(user) => Some(format!("change the password with `portcullis user passwd '{user}'`")),
+            Self::Unknown(user) => {
+                Some(format!("see `portcullis user list`, or add the user with `portcullis user add '{user}'`"))
+            }
+            Self::Unusable { user, .. } => Some(format!("set a new password with `portcullis user passwd '{user}'`")),
+            Self::Password(UnusablePassword::Empty | UnusablePassword::TooLong { .. } | UnusablePassword::Nul) => {
+                Some(format!("choose a password of 1 to {} bytes", Password::MAX))
+            }
+            Self::Prompt(error) => Some(error.hint().to_owned()),
+            Self::Load(error) => Some(error.hint().to_owned()),
+            Self::Edit(error) => Some(error.hint().to_owned()),
+            Self::WrongPassword(_) | Self::Random(_) | Self::Output(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
