@@ -174,11 +174,7 @@ impl Gate {
 
     /// Admits `subject` to do `A` to `repository`, or says why not. Policy and token must both agree; a token is never more
     /// than its user, and it is looked at when it is used, not only when it is made.
-    pub fn authorize<A: Right>(
-        &self,
-        subject: &Subject,
-        repository: RepositoryName,
-    ) -> Result<Authorized<A>, Denied> {
+    pub fn authorize<A: Right>(&self, subject: &Subject, repository: RepositoryName) -> Result<Authorized<A>, Denied> {
         let principal = subject.principal.clone();
         match self.policy.decide(&principal, A::ACTION, &repository) {
             Verdict::Allowed(rule) if subject.reaches(A::ACTION, &repository) => {
