@@ -17,3 +17,4 @@
 
 pub mod access;
 pub mod oci;
+pub mod tls;
