@@ -17,4 +17,5 @@
 
 pub mod access;
 pub mod oci;
+pub mod server;
 pub mod tls;
