@@ -3,7 +3,7 @@
 //! Invariant: no connection without a permit, and no error of one connection or of the moment ends the loop: only a
 //! shutdown does.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},

@@ -4,7 +4,6 @@
 //! business.
 
 use std::{
-    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},

@@ -12,33 +12,19 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use aws_lc_rs::rand::SecureRandom;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
-};
 
 use super::{
-    Hostname, Identity, Loaded, SourceError,
-    certificate::{Facts, date},
-    files::{self, Readers},
+    AuthorityError, Hostname, Identity, Loaded, SourceError,
+    certificate::Facts,
     identity::{Material, Unfit},
-    source,
+    issue::{create_authority, issue},
+    source::{self, read_facts},
 };
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// As long as a private authority is commonly kept; replacing it means a visit to every client.
-const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// Short, because renewal needs nobody: what leaks is of use for a season at most. (Apple's clients, the strictest, refuse
-/// more than 825 days.)
-const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// Certificates begin in the past, for clients whose clock is behind ours.
-const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
 /// Makes what is missing below `directory`, renews the server's certificate when two thirds of its life are over or the
 /// host names changed, and loads it.
@@ -53,7 +39,7 @@ pub fn ensure(
     }
     let files = Files::below(directory);
     files.check_halves()?;
-    if !files.authority.exists() {
+    if !is_there(&files.authority) {
         std::fs::create_dir_all(directory).map_err(|source| AuthorityError::write(directory, source))?;
         create_authority(&files, hostnames, now, random)?;
         let identity = issue(&files, hostnames, now, random)?;
@@ -67,11 +53,11 @@ pub fn ensure(
 }
 
 /// The four files.
-struct Files {
-    authority: PathBuf,
-    authority_key: PathBuf,
-    leaf: PathBuf,
-    leaf_key: PathBuf,
+pub(super) struct Files {
+    pub(super) authority: PathBuf,
+    pub(super) authority_key: PathBuf,
+    pub(super) leaf: PathBuf,
+    pub(super) leaf_key: PathBuf,
 }
 
 impl Files {
@@ -91,10 +77,10 @@ impl Files {
             present: present.to_owned(),
             missing: missing.to_owned(),
         };
-        let (leaf, leaf_key) = (self.leaf.exists(), self.leaf_key.exists());
-        if !self.authority.exists() {
+        let (leaf, leaf_key) = (is_there(&self.leaf), is_there(&self.leaf_key));
+        if !is_there(&self.authority) {
             // Making a new authority here would orphan what the old one signed, or the old one itself.
-            return match [&self.authority_key, &self.leaf, &self.leaf_key].into_iter().find(|path| path.exists()) {
+            return match [&self.authority_key, &self.leaf, &self.leaf_key].into_iter().find(|path| is_there(path)) {
                 Some(present) => Err(lone(present, &self.authority)),
                 None => Ok(()),
             };
@@ -107,9 +93,15 @@ impl Files {
     }
 }
 
+/// Whether there is anything by this name. A symbolic link into nowhere counts: what it pointed to was somebody's, and is to
+/// be missed, not replaced.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 /// The certificate on disk, if it is ours and will do; `None` if it is ours (or not there) and wants to be made anew.
 fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Option<Identity>, AuthorityError> {
-    if !files.leaf.exists() {
+    if !is_there(&files.leaf) {
         return Ok(None);
     }
     let authority = read_facts(&files.authority)?;
@@ -138,213 +130,16 @@ fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Opt
     Ok(keep.then(|| identity.issued_by(&authority)))
 }
 
-fn read_facts(path: &Path) -> Result<Facts, SourceError> {
-    let chain = source::read_chain(path)?;
-    let first = chain.first().ok_or_else(|| SourceError::NoCertificate { path: path.to_owned() })?;
-    Facts::read(first).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason })
-}
-
-fn create_authority(
-    files: &Files,
-    hostnames: &[Hostname],
-    now: SystemTime,
-    random: &dyn SecureRandom,
-) -> Result<(), AuthorityError> {
-    let mut params = CertificateParams::default();
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + AUTHORITY_LIFE).into();
-    params.serial_number = Some(serial(random)?);
-    // The random part tells two authorities for the same host apart in a client's list.
-    let place = hostnames.first().map_or_else(|| "localhost".to_owned(), ToString::to_string);
-    params.distinguished_name = common_name(&format!("Portcullis CA {:08x} for {place}", number(random)?));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-    write(&files.authority_key, &key.serialize_pem(), Readers::Owner, random)?;
-    write(&files.authority, &certificate.pem(), Readers::Everybody, random)
-}
-
-fn issue(
-    files: &Files,
-    hostnames: &[Hostname],
-    now: SystemTime,
-    random: &dyn SecureRandom,
-) -> Result<Identity, AuthorityError> {
-    let (issuer, authority) = open_authority(files, now)?;
-    let mut params = CertificateParams::default();
-    params.not_before = (now - BACKDATED).max(authority.not_before).into();
-    params.not_after = (now + LEAF_LIFE).min(authority.not_after).into();
-    params.serial_number = Some(serial(random)?);
-    params.subject_alt_names = hostnames.iter().map(subject_alternative_name).collect::<Result<_, _>>()?;
-    let first = hostnames.first().ok_or(AuthorityError::NoHostnames)?.to_string();
-    // Nobody reads the Common Name any more, and it holds 64 characters at most (RFC 5280, appendix A.1).
-    params.distinguished_name = common_name(if first.len() <= 64 { &first } else { "Portcullis" });
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-
-    let key = KeyPair::generate()?;
-    let certificate = params.signed_by(&key, &issuer)?;
-    // Key first: interrupted here, the next start finds a pair that does not match and makes both anew.
-    write(&files.leaf_key, &key.serialize_pem(), Readers::Owner, random)?;
-    write(&files.leaf, &certificate.pem(), Readers::Everybody, random)?;
-    Ok(source::load_files(&files.leaf, &files.leaf_key, now)?.issued_by(&authority))
-}
-
-/// The authority with its key, checked to be one that can sign now.
-fn open_authority(files: &Files, now: SystemTime) -> Result<(Issuer<'static, KeyPair>, Facts), AuthorityError> {
-    if !files.authority_key.exists() {
-        let (present, missing) = (files.authority.clone(), files.authority_key.clone());
-        return Err(AuthorityError::Half { present, missing });
-    }
-    let chain = source::read_chain(&files.authority)?;
-    let certificate =
-        chain.into_iter().next().ok_or_else(|| SourceError::NoCertificate { path: files.authority.clone() })?;
-    let facts = read_facts(&files.authority)?;
-    if !facts.is_authority {
-        return Err(AuthorityError::NoAuthority { path: files.authority.clone() });
-    }
-    if now + DAY > facts.not_after {
-        return Err(AuthorityError::Expired { path: files.authority.clone(), not_after: facts.not_after });
-    }
-    let key = source::read_key(&files.authority_key)?;
-    let pair = KeyPair::try_from(&key)?;
-    let matches = rustls::sign::CertifiedKey::from_der(vec![certificate.clone()], key, &super::policy::provider());
-    if matches.is_err() {
-        let (certificate, key) = (files.authority.clone(), files.authority_key.clone());
-        return Err(SourceError::KeyMismatch { certificate, key }.into());
-    }
-    Ok((Issuer::from_ca_cert_der(&certificate, pair)?, facts))
-}
-
-fn subject_alternative_name(hostname: &Hostname) -> Result<SanType, rcgen::Error> {
-    match hostname {
-        Hostname::Name(name) => Ok(SanType::DnsName(name.as_str().try_into()?)),
-        Hostname::Address(address) => Ok(SanType::IpAddress(*address)),
-    }
-}
-
-fn common_name(text: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, text);
-    name
-}
-
-/// Sixteen random bytes, positive and without leading zeros (RFC 5280, 4.1.2.2).
-fn serial(random: &dyn SecureRandom) -> Result<SerialNumber, AuthorityError> {
-    let mut bytes = [0; 16];
-    random.fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
-    bytes[0] = bytes[0] & 0x7f | 0x40;
-    Ok(SerialNumber::from_slice(&bytes))
-}
-
-fn number(random: &dyn SecureRandom) -> Result<u32, AuthorityError> {
-    let mut bytes = [0; 4];
-    random.fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
-    Ok(u32::from_be_bytes(bytes))
-}
-
-fn write(path: &Path, contents: &str, readers: Readers, random: &dyn SecureRandom) -> Result<(), AuthorityError> {
-    files::write(path, contents, readers, random).map_err(|source| AuthorityError::write(path, source))
-}
-
-/// Why the self-made authority could not do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// A file is there without the one that belongs to it.
-    #[error("{present} is there, but {missing} is missing")]
-    Half {
-        /// The file that is there.
-        present: PathBuf,
-        /// The file that belongs to it.
-        missing: PathBuf,
-    },
-    /// The server's certificate was not issued by the authority beside it.
-    #[error("{leaf}: this certificate was not issued by {authority}")]
-    Foreign {
-        /// The server's certificate.
-        leaf: PathBuf,
-        /// The authority.
-        authority: PathBuf,
-    },
-    /// `ca.crt` is a certificate, but not an authority's.
-    #[error("{path}: this certificate is not a certificate authority")]
-    NoAuthority {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The authority's time is over (or ends within a day).
-    #[error("{path}: the certificate authority expires on {}", date(*.not_after))]
-    Expired {
-        /// The file.
-        path: PathBuf,
-        /// Valid until then.
-        not_after: SystemTime,
-    },
-    /// There is no host name to make a certificate for.
-    #[error("a certificate needs at least one host name")]
-    NoHostnames,
-    /// One of the files cannot be used.
-    #[error(transparent)]
-    File(#[from] SourceError),
-    /// A file or the folder cannot be written.
-    #[error("{path}: {source}")]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
-    Random,
-    /// The certificate could not be made.
-    #[error("the certificate could not be made: {0}")]
-    Generate(#[from] rcgen::Error),
-}
-
-impl AuthorityError {
-    fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write { path: path.to_owned(), source }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Half { present, missing } => format!(
-                "put {} back; or, to start anew, remove {} (after a new ca.crt every client must be told to trust it)",
-                missing.display(),
-                present.display()
-            ),
-            Self::Foreign { .. } => {
-                "a certificate of your own belongs in [tls.files] (--tls-cert, --tls-key); to have one made here, remove \
-                 server.crt and server.key"
-                    .to_owned()
-            }
-            Self::NoAuthority { .. } => "put the authority's own certificate there".to_owned(),
-            Self::Expired { .. } => {
-                "remove ca.crt, ca.key, server.crt and server.key to have all made anew, then give the new ca.crt to clients"
-                    .to_owned()
-            }
-            Self::NoHostnames => "name one with --hostname".to_owned(),
-            Self::File(error) => error.hint(),
-            Self::Write { .. } => "let the user who runs this write there, or name another folder with --certs".to_owned(),
-            Self::Random | Self::Generate(_) => "this is not your doing; please report it".to_owned(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
 
     use aws_lc_rs::rand::SystemRandom;
+    use rcgen::KeyPair;
 
-    use super::*;
+    use super::{super::issue::AUTHORITY_LIFE, *};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     fn hostnames() -> Vec<Hostname> {
         ["registry.test", "10.0.0.1", "::1"].map(|name| name.parse().unwrap()).to_vec()
@@ -476,6 +271,21 @@ mod tests {
         let error = ensure_at(ours.path(), SystemTime::now()).unwrap_err();
         assert!(matches!(error, AuthorityError::Foreign { .. }), "{error}");
         assert_eq!(bytes(ours.path(), "server.key"), bytes(theirs.path(), "server.key"));
+    }
+
+    #[test]
+    fn a_link_into_nowhere_is_not_replaced_by_a_new_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/nowhere/ca.crt", folder.path().join("ca.crt")).unwrap();
+        assert!(matches!(ensure_at(folder.path(), SystemTime::now()), Err(AuthorityError::Half { .. })));
+    }
+
+    #[test]
+    fn a_long_host_name_makes_certificates_that_openssl_accepts() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("{0}.{0}.example", "a".repeat(60));
+        ensure(folder.path(), &[name.parse().unwrap()], SystemTime::now(), &SystemRandom::new()).unwrap();
+        openssl(folder.path(), &format!("verify -x509_strict -verify_hostname {name} -CAfile ca.crt server.crt"));
     }
 
     #[test]

@@ -11,9 +11,11 @@
 mod authority;
 mod certificate;
 mod config;
+mod error;
 mod files;
 mod hostname;
 mod identity;
+mod issue;
 mod policy;
 mod resolver;
 mod source;
@@ -22,14 +24,15 @@ use std::time::SystemTime;
 
 use aws_lc_rs::rand::SecureRandom;
 
-pub use authority::{AuthorityError, ensure};
+pub use authority::ensure;
 pub use certificate::Fingerprint;
 pub use config::{Config, MinimumVersion, Source};
+pub use error::{AuthorityError, LoadError, SourceError};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
 pub use identity::{Identity, Loaded};
 pub use policy::server_config;
 pub use resolver::CertResolver;
-pub use source::{SourceError, load_files};
+pub use source::load_files;
 
 /// The identity that the configuration asks for: read from the operator's files, or made where it is missing.
 ///
@@ -42,27 +45,5 @@ pub fn load(config: &Config, now: SystemTime, random: &dyn SecureRandom) -> Resu
             authority_is_new: false,
             certificate_is_new: false,
         }),
-    }
-}
-
-/// Why there is no identity.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The operator's files cannot be used.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The self-made authority cannot do its work.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
-}
-
-impl LoadError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Source(error) => error.hint(),
-            Self::Authority(error) => error.hint(),
-        }
     }
 }

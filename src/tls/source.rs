@@ -2,20 +2,12 @@
 //!
 //! Invariant: every way in which the pair could fail a client later is refused here, by path, reason and remedy.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{path::Path, time::SystemTime};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{
-    Identity,
-    certificate::date,
-    identity::{Material, Unfit},
-};
+use super::{Identity, SourceError, certificate::Facts, identity::Material};
 
 /// Loads a certificate chain and its key, and checks that together they can serve.
 pub fn load_files(certificate: &Path, key: &Path, now: SystemTime) -> Result<Identity, SourceError> {
@@ -33,6 +25,13 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, So
         return Err(SourceError::NoCertificate { path: path.to_owned() });
     }
     Ok(chain)
+}
+
+/// What the first certificate of a PEM file says.
+pub(super) fn read_facts(path: &Path) -> Result<Facts, SourceError> {
+    let chain = read_chain(path)?;
+    let first = chain.first().ok_or_else(|| SourceError::NoCertificate { path: path.to_owned() })?;
+    Facts::read(first).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason })
 }
 
 /// The first private key of a PEM file.
@@ -54,148 +53,6 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),
         Err(source) => Err(SourceError::Read { path: path.to_owned(), source }),
-    }
-}
-
-/// Why a certificate file and a key file are of no use.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The file cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The file's PEM armour is damaged.
-    #[error("{path}: damaged PEM: {reason}")]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// Where it is damaged.
-        reason: String,
-    },
-    /// The file holds no certificate in PEM form.
-    #[error("{path}: no certificate in this file")]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The certificate cannot be parsed or is of a kind that clients refuse.
-    #[error("{path}: this certificate cannot be used: {reason}")]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file holds no private key in PEM form.
-    #[error("{path}: no private key in this file")]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The private key wants a passphrase.
-    #[error("{path}: the private key is encrypted with a passphrase")]
-    EncryptedKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The private key cannot be parsed or is of an unknown kind.
-    #[error("{path}: this private key cannot be used: {reason}")]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The key is not the certificate's.
-    #[error("{key}: this private key does not belong to the certificate in {certificate}")]
-    KeyMismatch {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-    },
-    /// The certificate has no DNS name and no IP address among its subject alternative names.
-    #[error(
-        "{path}: the certificate names no host (no subject alternative name; Common Name alone is refused by clients)"
-    )]
-    NoNames {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The certificate's extended key usage leaves out servers.
-    #[error("{path}: the certificate is not meant for servers (extended key usage without serverAuth)")]
-    NotForServers {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The certificate's time has not come.
-    #[error("{path}: the certificate is not valid before {}", date(*.not_before))]
-    NotYetValid {
-        /// The file.
-        path: PathBuf,
-        /// Valid from then on.
-        not_before: SystemTime,
-    },
-    /// The certificate's time is over.
-    #[error("{path}: the certificate expired on {}", date(*.not_after))]
-    Expired {
-        /// The file.
-        path: PathBuf,
-        /// Valid until then.
-        not_after: SystemTime,
-    },
-}
-
-impl SourceError {
-    pub(super) fn of(unfit: Unfit, certificate: &Path, key: &Path) -> Self {
-        let path = certificate.to_owned();
-        match unfit {
-            Unfit::NoCertificate => Self::NoCertificate { path },
-            Unfit::Certificate(reason) => Self::Certificate { path, reason },
-            Unfit::Key(reason) => Self::Key { path: key.to_owned(), reason },
-            Unfit::KeyMismatch => Self::KeyMismatch { certificate: path, key: key.to_owned() },
-            Unfit::NoNames => Self::NoNames { path },
-            Unfit::NotForServers => Self::NotForServers { path },
-            Unfit::NotYetValid(not_before) => Self::NotYetValid { path, not_before },
-            Unfit::Expired(not_after) => Self::Expired { path, not_after },
-        }
-    }
-
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Read { .. } => "check the path, and that the user who runs this may read the file".to_owned(),
-            Self::Pem { .. } => "the file was cut or edited; copy it again".to_owned(),
-            Self::NoCertificate { path } => format!(
-                "expected '-----BEGIN CERTIFICATE-----'; if the file is binary: openssl x509 -inform der -in {} -out server.crt",
-                path.display()
-            ),
-            Self::Certificate { .. } => "have it issued again as an X.509 version 3 certificate".to_owned(),
-            Self::NoKey { .. } => {
-                "expected '-----BEGIN PRIVATE KEY-----' (or EC/RSA PRIVATE KEY); are certificate and key swapped?".to_owned()
-            }
-            Self::EncryptedKey { path } => format!(
-                "nobody is there to type the passphrase when the server starts: openssl pkey -in {} -out server.key, mode 0600",
-                path.display()
-            ),
-            Self::Key { .. } => "use an ECDSA P-256 or P-384, Ed25519, or RSA key of at least 2048 bits".to_owned(),
-            Self::KeyMismatch { .. } => {
-                "use the key that the certificate was requested with; the server's own certificate must come first in its file"
-                    .to_owned()
-            }
-            Self::NoNames { .. } => {
-                "have it issued again with a subject alternative name for every host name and IP address that clients use"
-                    .to_owned()
-            }
-            Self::NotForServers { .. } => "have it issued again with the extended key usage serverAuth".to_owned(),
-            Self::NotYetValid { .. } => "check this machine's clock".to_owned(),
-            Self::Expired { .. } => "renew the certificate (and check this machine's clock)".to_owned(),
-        }
     }
 }
 
