@@ -18,4 +18,6 @@
 pub mod access;
 pub mod oci;
 pub mod registry;
+pub mod server;
 pub mod storage;
+pub mod tls;
