@@ -1,1 +1,5 @@
-//! r
+//! What a registry does.
+
+mod config;
+
+pub use config::Config;

@@ -1,0 +1,5 @@
+//! Sockets and connections.
+
+mod config;
+
+pub use config::{Config, Limits};
