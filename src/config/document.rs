@@ -58,13 +58,18 @@ impl Reader<'_> {
             let Place::File { line, .. } = place else { continue };
             if !lines.contains(&line) {
                 lines.push(line);
-                self.problems.push(Problem::new(place, error.message()));
+                let hint = if error.message() == "duplicate key" {
+                    "a key or a table is written once; remove one of the two"
+                } else {
+                    "text stands in quotes, lists in brackets: listen = [\"0.0.0.0:443\"]"
+                };
+                self.problems.push(Problem::new(place, error.message()).hint(hint));
             }
         }
     }
 
     fn table(&mut self, path: &str, table: &DeTable<'_>) {
-        for (key, value) in table.iter() {
+        for (key, value) in table {
             let name = key.get_ref().as_ref();
             let full = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
             if name.contains('.') {
@@ -77,21 +82,21 @@ impl Reader<'_> {
                 let (raw, place) = (self.raw(value), self.place(&value.span()));
                 self.layers.file.set(known.path(), raw, place);
             } else if keys::is_table(&full) {
-                self.subtable(full, &key.span(), value);
+                self.subtable(&full, &key.span(), value);
             } else {
                 self.unknown(path, name, &key.span(), value);
             }
         }
     }
 
-    fn subtable(&mut self, path: String, key: &Range<usize>, value: &Spanned<DeValue<'_>>) {
+    fn subtable(&mut self, path: &str, key: &Range<usize>, value: &Spanned<DeValue<'_>>) {
         let DeValue::Table(table) = value.get_ref() else {
             let message = format!("{path}: expected a table, found {}", self.raw(value).description());
             return self.problem(&value.span(), message, format!("write [{path}] and its keys below"));
         };
-        let place = self.place(key);
-        self.layers.file.tables.insert(path.clone(), place);
-        self.table(&path, table);
+        let place = self.place(&self.beginning(key, value));
+        self.layers.file.tables.insert(path.to_owned(), place);
+        self.table(path, table);
     }
 
     fn rules(&mut self, value: &Spanned<DeValue<'_>>) {
@@ -103,7 +108,7 @@ impl Reader<'_> {
             // Without rules every signed-in user may do everything, which is hardly what an empty list is meant to say.
             return self.problem(&value.span(), "access: an empty list of rules", HINT);
         }
-        for rule in rules.iter() {
+        for rule in rules {
             match rule.get_ref() {
                 DeValue::Table(table) => self.rule(&rule.span(), table),
                 DeValue::String(_)
@@ -118,7 +123,7 @@ impl Reader<'_> {
 
     fn rule(&mut self, span: &Range<usize>, table: &DeTable<'_>) {
         let mut rule = RawRule { place: self.place(span), values: [].into() };
-        for (key, value) in table.iter() {
+        for (key, value) in table {
             let name = key.get_ref().as_ref();
             match keys::find(&format!("access.{name}")) {
                 Some(known) => {
@@ -139,7 +144,7 @@ impl Reader<'_> {
                 "write [groups], and below it team = [\"alice\"]",
             );
         };
-        for (name, members) in groups.iter() {
+        for (name, members) in groups {
             let located = Located::new(name.get_ref().clone().into_owned(), self.place(&name.span()));
             let members = Located::new(self.raw(members), self.place(&members.span()));
             self.layers.groups.push((located, members));
@@ -154,9 +159,9 @@ impl Reader<'_> {
             }
             DeValue::Boolean(value) => Raw::Boolean(*value),
             DeValue::Array(elements) => Raw::List(self.elements(elements)),
-            DeValue::Float(_) => Raw::Other("a number with a point"),
-            DeValue::Datetime(_) => Raw::Other("a date or time"),
-            DeValue::Table(_) => Raw::Other("a table"),
+            DeValue::Float(number) => Raw::Other(format!("the number {}", number.as_str())),
+            DeValue::Datetime(_) => Raw::Other("a date or time".to_owned()),
+            DeValue::Table(_) => Raw::Other("a table".to_owned()),
         }
     }
 
@@ -164,11 +169,22 @@ impl Reader<'_> {
         elements.iter().map(|element| Located::new(self.raw(element), self.place(&element.span()))).collect()
     }
 
+    /// A table begins with its header, where it has one; anything else with its key.
+    fn beginning(&self, key: &Range<usize>, value: &Spanned<DeValue<'_>>) -> Range<usize> {
+        let is_table = matches!(value.get_ref(), DeValue::Table(_));
+        let has_header = self.text.get(value.span()).is_some_and(|text| text.starts_with('['));
+        if is_table && has_header { value.span() } else { key.clone() }
+    }
+
     fn unknown(&mut self, table: &str, name: &str, span: &Range<usize>, value: &Spanned<DeValue<'_>>) {
         let what = if matches!(value.get_ref(), DeValue::Table(_)) { "table" } else { "key" };
-        let place = if table.is_empty() { String::new() } else { format!(" in [{table}]") };
+        let place = match table {
+            "" => String::new(),
+            "access" => " in [[access]]".to_owned(),
+            _ => format!(" in [{table}]"),
+        };
         let message = format!("unknown {what} '{}'{place}", name.escape_debug());
-        self.problem(span, message, hint_for(table, name));
+        self.problem(&self.beginning(span, value), message, hint_for(table, name));
     }
 }
 

@@ -22,18 +22,18 @@ const USUAL: [&str; 2] = ["portcullis.toml", "/etc/portcullis/portcullis.toml"];
 const LARGEST: u64 = 1 << 20;
 
 /// The text of a configuration file, and its name.
-pub(super) struct Text {
+pub(super) struct Fetched {
     pub(super) path: PathBuf,
     pub(super) name: Arc<str>,
     pub(super) text: String,
 }
 
 /// The file that flags or variables name, else the first of the usual ones that is there.
-pub(super) fn fetch(flags: &Flags, variables: &[(String, String)]) -> Result<Option<Text>, Problem> {
+pub(super) fn fetch(flags: &Flags, variables: &[(String, String)]) -> Result<Option<Fetched>, Problem> {
     fetch_among(flags, variables, &USUAL.map(Path::new))
 }
 
-fn fetch_among(flags: &Flags, variables: &[(String, String)], usual: &[&Path]) -> Result<Option<Text>, Problem> {
+fn fetch_among(flags: &Flags, variables: &[(String, String)], usual: &[&Path]) -> Result<Option<Fetched>, Problem> {
     let variable = variables.iter().find(|(name, value)| name == environment::FILE && !value.is_empty());
     if let Some(path) = &flags.config {
         return named(path, Place::Flag("--config")).map(Some);
@@ -51,7 +51,7 @@ fn fetch_among(flags: &Flags, variables: &[(String, String)], usual: &[&Path]) -
     Ok(None)
 }
 
-fn named(path: &Path, place: Place) -> Result<Text, Problem> {
+fn named(path: &Path, place: Place) -> Result<Fetched, Problem> {
     match open(path) {
         Ok(file) => text(path, file),
         Err(error) => Err(unreadable(place, &format!("{}: ", path.display()), &error)),
@@ -72,7 +72,7 @@ fn unreadable(place: Place, subject: &str, error: &io::Error) -> Problem {
     problem.hint("the configuration file must be there and readable by the user who runs portcullis")
 }
 
-fn text(path: &Path, file: File) -> Result<Text, Problem> {
+fn text(path: &Path, file: File) -> Result<Fetched, Problem> {
     let name = name_of(path);
     let whole = Place::WholeFile(name.clone());
     let mut bytes = Vec::new();
@@ -81,7 +81,7 @@ fn text(path: &Path, file: File) -> Result<Text, Problem> {
         return Err(Problem::new(whole, "larger than 1 MiB").hint("is this really a configuration file?"));
     }
     let text = decode(bytes, &name)?;
-    Ok(Text { path: path.to_owned(), name, text })
+    Ok(Fetched { path: path.to_owned(), name, text })
 }
 
 /// UTF-8, with or without the mark that some editors put first.

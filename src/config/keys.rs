@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 
 use super::{
     kind::{Choice, Count, Fault, Kind, List, Path, Span, Switch, Word},
-    raw::{Located, Raw, Shape},
+    raw::Shape,
+    suggest,
 };
 use crate::{
-    access::{Action, Glob, UserName},
+    access::{Action, Glob, UnknownAction, UserName},
     auth::{ChallengeScheme, LegacyHashes},
     telemetry::{self, Format},
     tls::{Hostname, MinimumVersion},
@@ -131,7 +132,7 @@ const HOSTNAME: Word<Hostname> =
 const CLAIM: Word<String> = Word { noun: "a name", example: "registry.example.com", parse: claim };
 const WHO: Word<String> = Word { noun: "a user", example: "alice", parse: |text| Ok(text.to_owned()) };
 const GLOB: Word<Glob> = Word { noun: "a repository pattern", example: "team/**", parse: |text| Ok(text.parse()?) };
-const ACTION: Word<Action> = Word { noun: "an action", example: "pull", parse: |text| Ok(text.parse()?) };
+const ACTION: Word<Action> = Word { noun: "an action", example: "pull", parse: action };
 const USER: Word<UserName> = Word { noun: "a user name", example: "alice", parse: |text| Ok(text.parse()?) };
 const LEVEL: Word<String> = Word { noun: "a log level", example: "info", parse: level };
 
@@ -147,21 +148,35 @@ fn address(text: &str) -> Result<SocketAddr, Fault> {
             Some(_) if text.parse::<std::net::Ipv6Addr>().is_ok() => Some(whole(&format!("[{text}]"), "443")),
             None | Some(_) => None,
         };
-        Fault { reason: "it is an IP address, a colon and a port".to_owned(), hint }
+        Fault { reason: "a socket address is an IP address, a colon and a port".to_owned(), hint }
     })
 }
 
 fn claim(text: &str) -> Result<String, Fault> {
     if text.is_empty() || text.len() > 255 || text.contains(['"', '\\']) || text.contains(char::is_control) {
-        let reason = "it has 1 to 255 characters, and no quotes, backslashes or control characters".to_owned();
+        let reason = "a name has 1 to 255 characters, and no quotes, backslashes or control characters".to_owned();
         return Err(Fault { reason, hint: None });
     }
     Ok(text.to_owned())
 }
 
+fn action(text: &str) -> Result<Action, Fault> {
+    text.parse().map_err(|error: UnknownAction| Fault {
+        reason: error.to_string(),
+        hint: did_you_mean(text, Action::ALL.map(Action::as_str)),
+    })
+}
+
 fn level(text: &str) -> Result<String, Fault> {
-    telemetry::check_filter(text)?;
+    telemetry::check_filter(text).map_err(|error| Fault {
+        reason: error.to_string(),
+        hint: did_you_mean(text, ["error", "warn", "info", "debug", "trace", "off"]),
+    })?;
     Ok(text.to_owned())
+}
+
+fn did_you_mean<const N: usize>(text: &str, known: [&str; N]) -> Option<String> {
+    suggest::nearest(text, known).map(|word| format!("did you mean \"{word}\"?"))
 }
 
 /// A key of any kind.
@@ -170,10 +185,7 @@ pub(super) trait Entry: Sync {
     fn about(&self) -> &'static str;
     fn fallback(&self) -> Fallback;
     fn noun(&self) -> String;
-    fn example(&self) -> String;
     fn shape(&self) -> Shape;
-    /// Whether the value would be taken.
-    fn accepts(&self, raw: &Located<Raw>) -> bool;
 }
 
 impl<K: Kind> Entry for Key<K> {
@@ -193,16 +205,8 @@ impl<K: Kind> Entry for Key<K> {
         self.kind.noun()
     }
 
-    fn example(&self) -> String {
-        self.kind.example()
-    }
-
     fn shape(&self) -> Shape {
         self.kind.shape()
-    }
-
-    fn accepts(&self, raw: &Located<Raw>) -> bool {
-        self.kind.read(raw).is_ok()
     }
 }
 
@@ -250,17 +254,6 @@ pub(super) fn is_table(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::problem::Place;
-
-    #[test]
-    fn every_default_is_a_value_of_its_kind() {
-        for key in KEYS {
-            if let Fallback::Value(text) = key.fallback() {
-                let raw = Located::new(Raw::from_bare(key.shape(), text, &Place::Default), Place::Default);
-                assert!(key.accepts(&raw), "{}", key.path());
-            }
-        }
-    }
 
     #[test]
     fn every_key_is_there_once_and_explained_in_a_sentence() {

@@ -72,7 +72,7 @@ impl<T> Kind for Word<T> {
         let Raw::Text(text) = &raw.value else { return Err(self.mismatch(raw)) };
         (self.parse)(text).map_err(|fault| {
             let hint = fault.hint.unwrap_or_else(|| format!("for example {}", self.example()));
-            vec![raw.problem(format!("{} is not {}: {}", quote(text), self.noun, fault.reason)).hint(hint)]
+            vec![raw.problem(format!("{}: {}", quote(text), fault.reason)).hint(hint)]
         })
     }
 }
@@ -123,8 +123,10 @@ impl Span {
     }
 
     fn spell(seconds: u64) -> String {
-        let (letter, factor) =
-            UNITS.into_iter().find(|(_, factor)| seconds >= *factor && seconds % factor == 0).unwrap_or(('s', 1));
+        let (letter, factor) = UNITS
+            .into_iter()
+            .find(|(_, factor)| seconds >= *factor && seconds.is_multiple_of(*factor))
+            .unwrap_or(('s', 1));
         format!("{}{letter}", seconds / factor)
     }
 }
@@ -231,7 +233,7 @@ impl<T: Copy + Sync> Kind for Choice<T> {
         let nearest = suggest::nearest(text, self.0.iter().map(|(word, _)| *word));
         Err(vec![match nearest {
             Some(word) => problem.hint(format!("did you mean \"{word}\"?")),
-            None => problem,
+            None => problem.hint(format!("for example {}", self.example())),
         }])
     }
 }

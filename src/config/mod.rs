@@ -77,18 +77,16 @@ pub fn load(
         environment: environment::layer(&variables, &mut problems),
         ..Layers::default()
     };
-    let text = match file::fetch(flags, &variables) {
-        Ok(text) => text,
-        Err(problem) => {
-            problems.push(problem);
-            None
-        }
-    };
+    let file = file::fetch(flags, &variables).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
     let understood =
-        text.as_ref().is_none_or(|text| document::read(&text.name, &text.text, &mut layers, &mut problems));
+        file.as_ref().is_none_or(|file| document::read(&file.name, &file.text, &mut layers, &mut problems));
     // What a file that is no TOML leaves out is not missing.
     let config = if understood { resolve::resolve(&layers, machine_name, &mut problems) } else { None };
-    Problems::none_or_all(problems)?;
-    let config = config.expect("a configuration without problems is complete");
-    Ok(Loaded { config, file: text.map(|text| text.path) })
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, file: file.map(|file| file.path) }),
+        Some(_) | None => Err(Problems::in_order(problems)),
+    }
 }

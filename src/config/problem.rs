@@ -83,14 +83,10 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// `Ok` if there are none.
-    pub(super) fn none_or_all(mut problems: Vec<Problem>) -> Result<(), Self> {
-        if problems.is_empty() {
-            return Ok(());
-        }
+    pub(super) fn in_order(mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
-        Err(Self(problems))
+        Self(problems)
     }
 
     /// Each of them, by place.

@@ -32,8 +32,8 @@ pub(super) enum Raw {
     Integer(i128),
     Boolean(bool),
     List(Vec<Located<Raw>>),
-    /// What no setting is made of, by its name: a date, a table.
-    Other(&'static str),
+    /// What no setting is made of, as a phrase: a date, a table.
+    Other(String),
 }
 
 /// How a value that arrives as bare text (in a variable or as a default) is to be taken.
@@ -73,7 +73,7 @@ impl Raw {
             Self::Integer(number) => format!("the number {number}"),
             Self::Boolean(value) => value.to_string(),
             Self::List(_) => "a list".to_owned(),
-            Self::Other(name) => (*name).to_owned(),
+            Self::Other(phrase) => phrase.clone(),
         }
     }
 }

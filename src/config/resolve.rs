@@ -2,7 +2,12 @@
 //!
 //! Invariant: everything is read before anything is given up, so that all problems are told at once.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use super::{
     Config,
@@ -11,9 +16,10 @@ use super::{
     layers::{self, Layers, RawRule},
     problem::{Place, Problem, quote},
     raw::{Located, Raw},
+    suggest,
 };
 use crate::{
-    access::{Group, Policy, Rule, UserName, Who},
+    access::{Group, InvalidWho, Policy, Rule, UserName, Who},
     auth, registry, server, storage, telemetry,
     tls::{self, Hostname},
 };
@@ -51,7 +57,9 @@ impl Resolver<'_> {
     }
 
     fn hostnames(&mut self, machine_name: Option<&str>) -> Vec<Hostname> {
-        self.value(&keys::HOSTNAMES).unwrap_or_else(|| Hostname::defaults(machine_name))
+        let given = self.value(&keys::HOSTNAMES).unwrap_or_else(|| Hostname::defaults(machine_name));
+        let mut seen = BTreeSet::new();
+        given.into_iter().filter(|name| seen.insert(name.clone())).collect()
     }
 
     fn server(&mut self) -> Option<server::Config> {
@@ -150,9 +158,13 @@ impl Resolver<'_> {
             // A group's name is written after an @ where users are written.
             if let Err(error) = name.value.parse::<UserName>() {
                 let message = format!("groups: {} is not a name for a group: {error}", quote(&name.value));
-                self.problems.push(name.problem(message));
+                self.problems.push(name.problem(message).hint("for example team = [\"alice\"]"));
             }
-            let members = layers::read(&keys::GROUPS, members, self.problems).unwrap_or_default();
+            let members = keys::GROUPS.kind.read(members).unwrap_or_else(|found| {
+                let path = format!("groups.{}", name.value.escape_debug());
+                self.problems.extend(found.into_iter().map(|problem| problem.about(&path)));
+                Vec::new()
+            });
             let group = Group { name: name.value.clone(), members: members.into_iter().collect() };
             groups.insert(name.value.clone(), Arc::new(group));
         }
@@ -185,20 +197,20 @@ impl Resolver<'_> {
 
     fn who(&mut self, word: &Located<Raw>, groups: &BTreeMap<String, Arc<Group>>) -> Option<Who> {
         let Raw::Text(text) = &word.value else { return None };
-        match Who::parse(text, |name| groups.get(name).cloned()) {
-            Ok(who) => Some(who),
-            Err(error) => {
-                let problem = word.problem(format!("{}: {error}", quote(text))).about(keys::ACCESS_USERS.path);
-                let near = text
-                    .strip_prefix('@')
-                    .and_then(|name| super::suggest::nearest(name, groups.keys().map(String::as_str)));
-                self.problems.push(match near {
-                    Some(near) => problem.hint(format!("did you mean \"@{near}\"?")),
-                    None => problem,
-                });
-                None
-            }
-        }
+        let error = match Who::parse(text, |name| groups.get(name).cloned()) {
+            Ok(who) => return Some(who),
+            Err(error) => error,
+        };
+        let hint = match &error {
+            InvalidWho::UnknownGroup(name) => suggest::nearest(name, groups.keys().map(String::as_str)).map_or_else(
+                || "for example team = [\"alice\"]".to_owned(),
+                |near| format!("did you mean \"@{near}\"?"),
+            ),
+            InvalidWho::UserName(_) => "for example \"alice\", \"@team\", \"*\" or \"anonymous\"".to_owned(),
+        };
+        let problem = word.problem(format!("{}: {error}", quote(text))).about(keys::ACCESS_USERS.path);
+        self.problems.push(problem.hint(hint));
+        None
     }
 
     fn registry(&mut self) -> Option<registry::Config> {
