@@ -1,8 +1,8 @@
-//! What the configuration file says about the registry engine.
+//! How strict the engine is.
 
-/// Settings of the registry engine, already valid.
+/// The configuration of the registry engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Accept manifests whose blobs or child manifests are not here.
+    /// Whether manifests are accepted whose blobs or children are not here.
     pub sparse_manifests: bool,
 }

@@ -34,6 +34,10 @@ impl StoreError {
     }
 
     /// An error of the operating system; `context` says which operation on what.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an open enum with dozens of kinds; the rest mean the same to us"
+    )]
     pub fn from_io(error: io::Error, context: impl Into<String>) -> Self {
         let kind = match error.kind() {
             // A path through something that is no folder: what was asked for is not there either.
