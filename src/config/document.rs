@@ -19,7 +19,8 @@ use super::{
 
 /// Reads the document into the file's layer. `false` if it is not TOML, and therefore says nothing for certain.
 pub(super) fn read(name: &Arc<str>, text: &str, layers: &mut Layers, problems: &mut Vec<Problem>) -> bool {
-    let mut reader = Reader { name, text, layers, problems };
+    let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+    let mut reader = Reader { name, text, line_starts, layers, problems };
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         reader.syntax(&errors);
@@ -32,16 +33,16 @@ pub(super) fn read(name: &Arc<str>, text: &str, layers: &mut Layers, problems: &
 struct Reader<'a> {
     name: &'a Arc<str>,
     text: &'a str,
+    line_starts: Vec<usize>,
     layers: &'a mut Layers,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
     fn place(&self, span: &Range<usize>) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
+        let line = self.line_starts.partition_point(|start| *start <= span.start);
+        let before = self.text.get(self.line_starts[line - 1]..span.start).unwrap_or_default();
+        let column = before.chars().count() + 1;
         Place::File { name: self.name.clone(), line, column }
     }
 

@@ -5,8 +5,9 @@
 use std::net::SocketAddr;
 
 use super::{
-    kind::{Choice, Count, Fault, Kind, List, Path, Span, Switch, Word},
+    kind::{Choice, Count, Fault, Kind, List, Path, Switch, Word},
     raw::Shape,
+    span::Span,
     suggest,
 };
 use crate::{

@@ -22,6 +22,7 @@ mod problem;
 mod raw;
 mod reference;
 mod resolve;
+mod span;
 mod suggest;
 #[cfg(test)]
 mod tests;
