@@ -16,8 +16,11 @@
 //! | vocabulary | [`oci`] | the specification's nouns, parsed once; no I/O |
 
 pub mod access;
+pub mod auth;
+pub mod config;
 pub mod oci;
 pub mod registry;
 pub mod server;
 pub mod storage;
+pub mod telemetry;
 pub mod tls;

@@ -1,0 +1,5 @@
+//! Who is asking.
+
+mod config;
+
+pub use config::{ChallengeScheme, Config, LegacyHashes, TokenConfig};
