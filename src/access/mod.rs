@@ -3,6 +3,14 @@
 //! First floor: imports [`oci`](crate::oci) only, does no I/O. The one invariant: an [`Authorized`] exists only where the
 //! [`Gate`] admitted its subject, and everything that touches a repository demands one.
 
+mod action;
+mod gate;
+mod policy;
 mod principal;
+mod scope;
 
+pub use action::{Action, Actions, Delete, Pull, Push, Right, UnknownAction};
+pub use gate::{Authorized, CatalogView, Denied, Gate, Reach, Remedy, Subject, Wanted};
+pub use policy::{Glob, Group, InvalidGlob, InvalidWho, Policy, Rule, RuleNumber, Verdict, Who};
 pub use principal::{InvalidUserName, Principal, UserName};
+pub use scope::{Scope, TooManyScopes};

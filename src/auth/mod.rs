@@ -16,7 +16,7 @@ pub mod password;
 pub mod secret;
 pub mod users;
 
-pub use config::Config;
+pub use config::{ChallengeScheme, Config, LegacyHashes, TokenConfig};
 pub use credentials::{BearerToken, Credentials};
 pub use lockout::{Locked, Lockout};
 pub use password::{PasswordChecker, Rejected, Verified};

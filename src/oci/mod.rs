@@ -3,14 +3,22 @@
 //! Ground floor: imports nothing of ours, does no I/O and knows neither HTTP nor tokio. The one invariant: a value of any
 //! type here was parsed from text that its grammar admits, so nothing above checks a name, a tag or a digest again.
 
+mod descriptor;
 mod digest;
+mod manifest;
 mod media_type;
 mod name;
+mod page;
+mod range;
 mod reference;
 
+pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Digester, InvalidDigest};
+pub use manifest::{Manifest, ManifestError, ManifestKind};
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepositoryName};
+pub use page::{Page, Paged};
+pub use range::{ByteRange, ChunkRange, InvalidChunkRange, Selection};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 
 /// Implements serde through `Display` and `FromStr`, so that a deserialised value went through the same parser as any

@@ -57,9 +57,9 @@ fn is_component(text: &str) -> bool {
     let bytes = text.as_bytes();
     let ends_well = bytes.first().is_some_and(alphanumeric) && bytes.last().is_some_and(alphanumeric);
     ends_well
-        && bytes
-            .split(alphanumeric)
-            .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-'))
+        && bytes.split(alphanumeric).all(|separator| {
+            matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-')
+        })
 }
 
 /// Why a text is not a repository name.

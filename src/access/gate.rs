@@ -1,0 +1,297 @@
+//! The gate: subject and policy in, proof or refusal out.
+//!
+//! Invariant: [`Gate::authorize`] is the only place in the program that makes an [`Authorized`]. It has private fields and
+//! is neither `Clone` nor `Default`, so whoever holds one was admitted, for this repository and this right.
+
+use std::marker::PhantomData;
+
+use super::{
+    action::{Action, Right},
+    policy::{Policy, RuleNumber, Verdict},
+    principal::Principal,
+    scope::Scope,
+};
+use crate::oci::RepositoryName;
+
+/// A principal, and how far the credential it came with reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Who it is.
+    pub principal: Principal,
+    /// What limits it beyond the policy.
+    pub reach: Reach,
+}
+
+/// How far a credential reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as the policy goes: a password.
+    Full,
+    /// What the policy and these scopes both allow: a token.
+    Scopes(Vec<Scope>),
+}
+
+impl Subject {
+    /// Nobody, holding nothing: who calls without an `Authorization` header.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self { principal: Principal::Anonymous, reach: Reach::Scopes(Vec::new()) }
+    }
+
+    fn reaches(&self, action: Action, repository: &RepositoryName) -> bool {
+        match &self.reach {
+            Reach::Full => true,
+            Reach::Scopes(scopes) => scopes.iter().any(|scope| match scope {
+                Scope::Repository { name, actions } => name == repository && actions.contains(action),
+                Scope::Catalog => false,
+            }),
+        }
+    }
+
+    fn reaches_catalog(&self) -> bool {
+        match &self.reach {
+            Reach::Full => true,
+            Reach::Scopes(scopes) => scopes.contains(&Scope::Catalog),
+        }
+    }
+}
+
+/// Proof that a subject may do `A` to a repository.
+#[derive(Debug)]
+pub struct Authorized<A: Right> {
+    repository: RepositoryName,
+    principal: Principal,
+    rule: RuleNumber,
+    right: PhantomData<A>,
+}
+
+impl<A: Right> Authorized<A> {
+    /// Where.
+    #[must_use]
+    pub fn repository(&self) -> &RepositoryName {
+        &self.repository
+    }
+
+    /// Who.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Which rule admitted it.
+    #[must_use]
+    pub fn rule(&self) -> RuleNumber {
+        self.rule
+    }
+}
+
+/// Proof that a subject may list repositories, and the means to tell which ones.
+#[derive(Debug)]
+pub struct CatalogView<'a> {
+    policy: &'a Policy,
+    principal: &'a Principal,
+}
+
+impl CatalogView<'_> {
+    /// Whether this caller may know of `repository`.
+    #[must_use]
+    pub fn shows(&self, repository: &RepositoryName) -> bool {
+        self.policy.actions(self.principal, repository).contains(Action::Pull)
+    }
+}
+
+/// A refusal: everything that the answer and the audit need, and nothing about the rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{principal} may not {} {}", .wanted.verb(), .wanted.object())]
+pub struct Denied {
+    /// Who asked.
+    pub principal: Principal,
+    /// What for.
+    pub wanted: Wanted,
+    /// Whether other credentials could change the answer.
+    pub remedy: Remedy,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// An action on a repository.
+    Action(Action, RepositoryName),
+    /// The list of repositories.
+    Catalog,
+}
+
+impl Wanted {
+    /// The scope of a token that would do.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Action(action, name) => Scope::for_action(name.clone(), *action),
+            Self::Catalog => Scope::Catalog,
+        }
+    }
+
+    /// The action as a word.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Action(action, _) => action.as_str(),
+            Self::Catalog => "list",
+        }
+    }
+
+    /// The repository, or what stands for all of them.
+    #[must_use]
+    pub fn object(&self) -> &str {
+        match self {
+            Self::Action(_, name) => name.as_str(),
+            Self::Catalog => "the catalog",
+        }
+    }
+}
+
+/// What a refused caller can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Sign in, or fetch a token of wider scope: 401 with a challenge.
+    Authenticate,
+    /// Nothing but talk to the administrator: 403.
+    None,
+}
+
+/// Where every request is admitted or refused.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    policy: Policy,
+}
+
+impl Gate {
+    /// A gate that keeps `policy`.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self { policy }
+    }
+
+    /// Admits `subject` to do `A` to `repository`, or says why not. Policy and token must both agree; a token is never more
+    /// than its user, and it is looked at when it is used, not only when it is made.
+    pub fn authorize<A: Right>(&self, subject: &Subject, repository: RepositoryName) -> Result<Authorized<A>, Denied> {
+        let principal = subject.principal.clone();
+        match self.policy.decide(&principal, A::ACTION, &repository) {
+            Verdict::Allowed(rule) if subject.reaches(A::ACTION, &repository) => {
+                Ok(Authorized { repository, principal, rule, right: PhantomData })
+            }
+            Verdict::Allowed(_) => {
+                let wanted = Wanted::Action(A::ACTION, repository);
+                Err(Denied { principal, wanted, remedy: Remedy::Authenticate })
+            }
+            Verdict::Refused(_) => {
+                let remedy = remedy_for(&principal);
+                Err(Denied { principal, wanted: Wanted::Action(A::ACTION, repository), remedy })
+            }
+        }
+    }
+
+    /// Admits `subject` to the list of repositories.
+    pub fn authorize_catalog<'a>(&'a self, subject: &'a Subject) -> Result<CatalogView<'a>, Denied> {
+        let principal = &subject.principal;
+        let allowed = self.policy.may_pull_something(principal);
+        if allowed && subject.reaches_catalog() {
+            return Ok(CatalogView { policy: &self.policy, principal });
+        }
+        let remedy = if allowed { Remedy::Authenticate } else { remedy_for(principal) };
+        Err(Denied { principal: principal.clone(), wanted: Wanted::Catalog, remedy })
+    }
+
+    /// Asked ∩ allowed: the scopes that a token for `principal` is given. A scope of which nothing is left is left out.
+    #[must_use]
+    pub fn grant(&self, principal: &Principal, asked: &[Scope]) -> Vec<Scope> {
+        asked.iter().filter_map(|scope| self.grant_one(principal, scope)).collect()
+    }
+
+    fn grant_one(&self, principal: &Principal, asked: &Scope) -> Option<Scope> {
+        match asked {
+            Scope::Repository { name, actions } => {
+                let actions = self.policy.actions(principal, name).intersection(*actions);
+                (!actions.is_empty()).then(|| Scope::Repository { name: name.clone(), actions })
+            }
+            Scope::Catalog => self.policy.may_pull_something(principal).then_some(Scope::Catalog),
+        }
+    }
+}
+
+/// An anonymous caller may turn out to be somebody; a user whom the policy refuses stays who they are.
+fn remedy_for(principal: &Principal) -> Remedy {
+    match principal {
+        Principal::Anonymous => Remedy::Authenticate,
+        Principal::User(_) => Remedy::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::action::{Delete, Pull, Push},
+        *,
+    };
+
+    fn gate() -> Gate {
+        Gate::new(Policy::signed_in_may_do_everything())
+    }
+
+    fn alice(reach: Reach) -> Subject {
+        Subject { principal: Principal::User("alice".parse().unwrap()), reach }
+    }
+
+    fn scopes(text: &str) -> Reach {
+        Reach::Scopes(Scope::parse_all([text]).unwrap())
+    }
+
+    fn name(text: &str) -> RepositoryName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_password_reaches_as_far_as_the_policy() {
+        let proof = gate().authorize::<Push>(&alice(Reach::Full), name("a/b")).unwrap();
+        assert_eq!(proof.repository(), &name("a/b"));
+        assert_eq!(proof.rule(), RuleNumber(1));
+    }
+
+    #[test]
+    fn a_token_reaches_no_further_than_its_scopes() {
+        let subject = alice(scopes("repository:a:pull"));
+        assert!(gate().authorize::<Pull>(&subject, name("a")).is_ok());
+        for denied in [
+            gate().authorize::<Push>(&subject, name("a")).unwrap_err(),
+            gate().authorize::<Pull>(&subject, name("b")).unwrap_err(),
+            gate().authorize_catalog(&subject).unwrap_err(),
+        ] {
+            assert_eq!(denied.remedy, Remedy::Authenticate);
+        }
+    }
+
+    #[test]
+    fn a_token_reaches_no_further_than_the_policy_even_if_it_says_more() {
+        let nobody_pushes = Policy::new(Vec::new());
+        let denied = Gate::new(nobody_pushes)
+            .authorize::<Push>(&alice(scopes("repository:a:pull,push")), name("a"))
+            .unwrap_err();
+        assert_eq!(denied.remedy, Remedy::None);
+        assert_eq!(denied.to_string(), "alice may not push a");
+    }
+
+    #[test]
+    fn anonymous_callers_are_asked_to_sign_in() {
+        let denied = gate().authorize::<Delete>(&Subject::anonymous(), name("a")).unwrap_err();
+        assert_eq!(denied.remedy, Remedy::Authenticate);
+        assert_eq!(denied.wanted.scope().to_string(), "repository:a:delete");
+    }
+
+    #[test]
+    fn a_grant_is_what_was_asked_and_allowed() {
+        let asked = Scope::parse_all(["repository:a:pull,push registry:catalog:*"]).unwrap();
+        let alice = alice(Reach::Full).principal;
+        assert_eq!(gate().grant(&alice, &asked), asked);
+        assert_eq!(gate().grant(&Principal::Anonymous, &asked), []);
+    }
+}

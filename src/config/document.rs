@@ -1,0 +1,213 @@
+//! The configuration file as settings with their places.
+//!
+//! Invariant: every key of the document is either handed on or among the problems; none is passed over in silence.
+
+use std::{ops::Range, sync::Arc};
+
+use toml::{
+    Spanned,
+    de::{DeArray, DeTable, DeValue},
+};
+
+use super::{
+    keys::{self, KEYS},
+    layers::{Layers, RawRule},
+    problem::{Place, Problem},
+    raw::{Located, Raw},
+    suggest,
+};
+
+/// Reads the document into the file's layer. `false` if it is not TOML, and therefore says nothing for certain.
+pub(super) fn read(name: &Arc<str>, text: &str, layers: &mut Layers, problems: &mut Vec<Problem>) -> bool {
+    let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+    let mut reader = Reader { name, text, line_starts, layers, problems };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        reader.syntax(&errors);
+        return false;
+    }
+    reader.table("", document.get_ref());
+    true
+}
+
+struct Reader<'a> {
+    name: &'a Arc<str>,
+    text: &'a str,
+    line_starts: Vec<usize>,
+    layers: &'a mut Layers,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn place(&self, span: &Range<usize>) -> Place {
+        let line = self.line_starts.partition_point(|start| *start <= span.start);
+        let before = self.text.get(self.line_starts[line - 1]..span.start).unwrap_or_default();
+        let column = before.chars().count() + 1;
+        Place::File { name: self.name.clone(), line, column }
+    }
+
+    fn problem(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        let problem = Problem::new(self.place(span), message).hint(hint);
+        self.problems.push(problem);
+    }
+
+    /// One mistake can upset the parser several times in its line; the first time is the one that helps.
+    fn syntax(&mut self, errors: &[toml::de::Error]) {
+        let mut lines = Vec::new();
+        for error in errors {
+            let place = self.place(&error.span().unwrap_or(self.text.len()..self.text.len()));
+            let Place::File { line, .. } = place else { continue };
+            if !lines.contains(&line) {
+                lines.push(line);
+                let hint = if error.message() == "duplicate key" {
+                    "a key or a table is written once; remove one of the two"
+                } else {
+                    "text stands in quotes, lists in brackets: listen = [\"0.0.0.0:443\"]"
+                };
+                self.problems.push(Problem::new(place, error.message()).hint(hint));
+            }
+        }
+    }
+
+    fn table(&mut self, path: &str, table: &DeTable<'_>) {
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let full = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            if name.contains('.') {
+                self.unknown(path, name, &key.span(), value);
+            } else if full == "access" {
+                self.rules(value);
+            } else if full == "groups" {
+                self.groups(value);
+            } else if let Some(known) = keys::find(&full) {
+                let (raw, place) = (self.raw(value), self.place(&value.span()));
+                self.layers.file.set(known.path(), raw, place);
+            } else if keys::is_table(&full) {
+                self.subtable(&full, &key.span(), value);
+            } else {
+                self.unknown(path, name, &key.span(), value);
+            }
+        }
+    }
+
+    fn subtable(&mut self, path: &str, key: &Range<usize>, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(table) = value.get_ref() else {
+            let message = format!("{path}: expected a table, found {}", self.raw(value).description());
+            return self.problem(&value.span(), message, format!("write [{path}] and its keys below"));
+        };
+        let place = self.place(&self.beginning(key, value));
+        self.layers.file.tables.insert(path.to_owned(), place);
+        self.table(path, table);
+    }
+
+    fn rules(&mut self, value: &Spanned<DeValue<'_>>) {
+        const HINT: &str = "write each rule below a line [[access]], with users, repositories and actions";
+        let DeValue::Array(rules) = value.get_ref() else {
+            return self.problem(&value.span(), "access: expected a list of rules", HINT);
+        };
+        if rules.is_empty() {
+            // Without rules every signed-in user may do everything, which is hardly what an empty list is meant to say.
+            return self.problem(&value.span(), "access: an empty list of rules", HINT);
+        }
+        for rule in rules {
+            match rule.get_ref() {
+                DeValue::Table(table) => self.rule(&rule.span(), table),
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_) => self.problem(&rule.span(), "access: expected a rule", HINT),
+            }
+        }
+    }
+
+    fn rule(&mut self, span: &Range<usize>, table: &DeTable<'_>) {
+        let mut rule = RawRule { place: self.place(span), values: [].into() };
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            match keys::find(&format!("access.{name}")) {
+                Some(known) => {
+                    let located = Located::new(self.raw(value), self.place(&value.span()));
+                    rule.values.insert(known.path(), located);
+                }
+                None => self.unknown("access", name, &key.span(), value),
+            }
+        }
+        self.layers.rules.push(rule);
+    }
+
+    fn groups(&mut self, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(groups) = value.get_ref() else {
+            return self.problem(
+                &value.span(),
+                "groups: expected a table",
+                "write [groups], and below it team = [\"alice\"]",
+            );
+        };
+        for (name, members) in groups {
+            let located = Located::new(name.get_ref().clone().into_owned(), self.place(&name.span()));
+            let members = Located::new(self.raw(members), self.place(&members.span()));
+            self.layers.groups.push((located, members));
+        }
+    }
+
+    fn raw(&self, value: &Spanned<DeValue<'_>>) -> Raw {
+        match value.get_ref() {
+            DeValue::String(text) => Raw::Text(text.clone().into_owned()),
+            DeValue::Integer(number) => {
+                Raw::Integer(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
+            }
+            DeValue::Boolean(value) => Raw::Boolean(*value),
+            DeValue::Array(elements) => Raw::List(self.elements(elements)),
+            DeValue::Float(number) => Raw::Other(format!("the number {}", number.as_str())),
+            DeValue::Datetime(_) => Raw::Other("a date or time".to_owned()),
+            DeValue::Table(_) => Raw::Other("a table".to_owned()),
+        }
+    }
+
+    fn elements(&self, elements: &DeArray<'_>) -> Vec<Located<Raw>> {
+        elements.iter().map(|element| Located::new(self.raw(element), self.place(&element.span()))).collect()
+    }
+
+    /// A table begins with its header, where it has one; anything else with its key.
+    fn beginning(&self, key: &Range<usize>, value: &Spanned<DeValue<'_>>) -> Range<usize> {
+        let is_table = matches!(value.get_ref(), DeValue::Table(_));
+        let has_header = self.text.get(value.span()).is_some_and(|text| text.starts_with('['));
+        if is_table && has_header { value.span() } else { key.clone() }
+    }
+
+    fn unknown(&mut self, table: &str, name: &str, span: &Range<usize>, value: &Spanned<DeValue<'_>>) {
+        let what = if matches!(value.get_ref(), DeValue::Table(_)) { "table" } else { "key" };
+        let place = match table {
+            "" => String::new(),
+            "access" => " in [[access]]".to_owned(),
+            _ => format!(" in [{table}]"),
+        };
+        let message = format!("unknown {what} '{}'{place}", name.escape_debug());
+        self.problem(&self.beginning(span, value), message, hint_for(table, name));
+    }
+}
+
+/// A near name in the same table, else the same name in another one, else what there is.
+fn hint_for(table: &str, name: &str) -> String {
+    let mut siblings: Vec<&str> = KEYS
+        .iter()
+        .filter_map(|key| {
+            let below =
+                if table.is_empty() { key.path() } else { key.path().strip_prefix(table)?.strip_prefix('.')? };
+            below.split('.').next()
+        })
+        .collect();
+    siblings.dedup();
+    if let Some(near) = suggest::nearest(name, siblings.iter().copied()) {
+        return format!("did you mean '{near}'?");
+    }
+    match KEYS.iter().find(|key| suggest::nearest(name, [key.name()]).is_some() && key.table() != table) {
+        Some(key) if key.table().is_empty() => {
+            format!("'{}' stands at the top of the file, before the first [table]", key.name())
+        }
+        Some(key) => format!("did you mean '{}' in [{}]?", key.name(), key.table()),
+        None => format!("known here: {}", siblings.join(", ")),
+    }
+}

@@ -1,0 +1,135 @@
+//! The settings that variables make: `PORTCULLIS_TLS__MINIMUM_VERSION=1.3`.
+//!
+//! Invariant: a variable that begins like ours and is not one of ours is an error, except those that Kubernetes makes up
+//! for a service called `portcullis`.
+
+use std::ffi::OsString;
+
+use super::{
+    keys::{KEYS, PREFIX},
+    layers::Layer,
+    problem::{Place, Problem},
+    raw::Raw,
+    suggest,
+};
+
+/// Names the configuration file.
+pub(super) const FILE: &str = "PORTCULLIS_CONFIG";
+
+/// The variables that may be ours out of those of the process ([`std::env::vars_os`]). Bytes that are not UTF-8 become
+/// U+FFFD; where that matters, the value is then refused or the file not found.
+pub fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
+    all.into_iter()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// What the variables say. An empty variable counts as none: that is what compose files pass for one that is not set.
+pub(super) fn layer(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
+    let mut layer = Layer::default();
+    for (name, value) in variables {
+        if !name.starts_with(PREFIX) || name == FILE || is_of_kubernetes(name, value) {
+            continue;
+        }
+        let place = Place::Variable(name.clone());
+        match KEYS.iter().find(|key| key.variable().as_ref() == Some(name)) {
+            Some(_) if value.is_empty() => {}
+            Some(key) => layer.set(key.path(), Raw::from_bare(key.shape(), value, &place), place),
+            None => problems.push(unknown(name, place)),
+        }
+    }
+    layer
+}
+
+fn unknown(name: &str, place: Place) -> Problem {
+    let in_file_only = ["ACCESS", "GROUPS"].into_iter().any(|table| {
+        name.strip_prefix(PREFIX)
+            .and_then(|name| name.strip_prefix(table))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    });
+    if in_file_only {
+        return Problem::new(place, "access rules and groups cannot be set by a variable")
+            .hint("write [[access]] and [groups] in the configuration file");
+    }
+    let known: Vec<String> = KEYS.iter().filter_map(|key| key.variable()).chain([FILE.to_owned()]).collect();
+    // The prefix is common to all and must not count as likeness.
+    let short = |name: &'_ str| name.strip_prefix(PREFIX).map(str::to_owned).unwrap_or_default();
+    let shortened: Vec<String> = known.iter().map(|name| short(name)).collect();
+    let problem = Problem::new(place, "no setting has this variable");
+    match suggest::nearest(&short(name), shortened.iter().map(String::as_str)) {
+        Some(nearest) => problem.hint(format!("did you mean {PREFIX}{nearest}?")),
+        None => problem
+            .hint("it is PORTCULLIS_, then the key in upper case, with __ between levels: PORTCULLIS_AUTH__HTPASSWD"),
+    }
+}
+
+/// Kubernetes puts `PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_PORT=tcp://…`, `PORTCULLIS_PORT_443_TCP_ADDR` and the like into
+/// every pod beside a service called `portcullis`. A `PORTCULLIS_PORT=8443` is a person's mistake and stays one.
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let Some(name) = name.strip_prefix(PREFIX) else { return false };
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    name.ends_with("SERVICE_HOST")
+        || name.ends_with("SERVICE_PORT")
+        || name.contains("SERVICE_PORT_")
+        || (name.ends_with("PORT") && is_url)
+        || (name.contains("PORT_") && ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| name.contains(protocol)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(variables: &[(&str, &str)]) -> Vec<String> {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let mut problems = Vec::new();
+        layer(&variables, &mut problems);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_told_with_the_right_one() {
+        assert_eq!(
+            problems(&[("PORTCULLIS_TLS_MINIMUM_VERSION", "1.3"), ("HOME", "/root")]),
+            ["error: PORTCULLIS_TLS_MINIMUM_VERSION: no setting has this variable\n\
+              hint: did you mean PORTCULLIS_TLS__MINIMUM_VERSION?"]
+        );
+        assert_eq!(
+            problems(&[("PORTCULLIS_PORT", "8443")]),
+            ["error: PORTCULLIS_PORT: no setting has this variable\n\
+              hint: it is PORTCULLIS_, then the key in upper case, with __ between levels: PORTCULLIS_AUTH__HTPASSWD"]
+        );
+    }
+
+    #[test]
+    fn rules_and_groups_are_for_the_file() {
+        for name in ["PORTCULLIS_ACCESS", "PORTCULLIS_ACCESS__USERS", "PORTCULLIS_GROUPS__TEAM"] {
+            assert_eq!(
+                problems(&[(name, "x")]),
+                [format!(
+                    "error: {name}: access rules and groups cannot be set by a variable\n\
+                     hint: write [[access]] and [groups] in the configuration file"
+                )]
+            );
+        }
+    }
+
+    #[test]
+    fn what_kubernetes_makes_up_for_a_service_of_our_name_is_ignored() {
+        let made_up = [
+            ("PORTCULLIS_SERVICE_HOST", "10.96.0.7"),
+            ("PORTCULLIS_SERVICE_PORT", "443"),
+            ("PORTCULLIS_SERVICE_PORT_HTTPS", "443"),
+            ("PORTCULLIS_PORT", "tcp://10.96.0.7:443"),
+            ("PORTCULLIS_PORT_443_TCP", "tcp://10.96.0.7:443"),
+            ("PORTCULLIS_PORT_443_TCP_PROTO", "tcp"),
+            ("PORTCULLIS_PORT_443_TCP_ADDR", "10.96.0.7"),
+            ("PORTCULLIS_METRICS_SERVICE_HOST", "10.96.0.8"),
+        ];
+        assert_eq!(problems(&made_up), Vec::<String>::new());
+        for variable in KEYS.iter().filter_map(|key| key.variable()) {
+            assert!(!is_of_kubernetes(&variable, "tcp://"), "{variable}");
+        }
+    }
+}

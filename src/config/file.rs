@@ -1,0 +1,176 @@
+//! Finding and fetching the configuration file.
+//!
+//! Invariant: a file that is named must be there; one that is only looked for may be missing, and nothing else.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    environment,
+    flags::Flags,
+    problem::{Place, Problem},
+};
+
+/// Where a file is looked for that nobody names.
+const USUAL: [&str; 2] = ["portcullis.toml", "/etc/portcullis/portcullis.toml"];
+
+/// Far more than anybody writes by hand, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// The text of a configuration file, and its name.
+pub(super) struct Fetched {
+    pub(super) path: PathBuf,
+    pub(super) name: Arc<str>,
+    pub(super) text: String,
+}
+
+/// The file that flags or variables name, else the first of the usual ones that is there.
+pub(super) fn fetch(flags: &Flags, variables: &[(String, String)]) -> Result<Option<Fetched>, Problem> {
+    fetch_among(flags, variables, &USUAL.map(Path::new))
+}
+
+fn fetch_among(flags: &Flags, variables: &[(String, String)], usual: &[&Path]) -> Result<Option<Fetched>, Problem> {
+    let variable = variables.iter().find(|(name, value)| name == environment::FILE && !value.is_empty());
+    if let Some(path) = &flags.config {
+        return named(path, Place::Flag("--config")).map(Some);
+    }
+    if let Some((name, path)) = variable {
+        return named(Path::new(path), Place::Variable(name.clone())).map(Some);
+    }
+    for path in usual {
+        match open(path) {
+            Ok(file) => return text(path, file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(Place::WholeFile(name_of(path)), "", &error)),
+        }
+    }
+    Ok(None)
+}
+
+fn named(path: &Path, place: Place) -> Result<Fetched, Problem> {
+    match open(path) {
+        Ok(file) => text(path, file),
+        Err(error) => Err(unreadable(place, &format!("{}: ", path.display()), &error)),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+}
+
+fn unreadable(place: Place, subject: &str, error: &io::Error) -> Problem {
+    let problem = Problem::new(place, format!("{subject}{error}"));
+    if error.kind() == io::ErrorKind::IsADirectory {
+        return problem
+            .hint("docker makes an empty folder where a file to mount is missing: remove it, then write the file");
+    }
+    problem.hint("the configuration file must be there and readable by the user who runs portcullis")
+}
+
+fn text(path: &Path, file: File) -> Result<Fetched, Problem> {
+    let name = name_of(path);
+    let whole = Place::WholeFile(name.clone());
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(whole.clone(), "", &error))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Problem::new(whole, "larger than 1 MiB").hint("is this really a configuration file?"));
+    }
+    let text = decode(bytes, &name)?;
+    Ok(Fetched { path: path.to_owned(), name, text })
+}
+
+/// UTF-8, with or without the mark that some editors put first.
+fn decode(bytes: Vec<u8>, name: &Arc<str>) -> Result<String, Problem> {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        let last = valid.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(last).chars().count() + 1;
+        let place = Place::File { name: name.clone(), line, column };
+        Problem::new(place, "this is not UTF-8").hint("save the file with the encoding UTF-8")
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+fn name_of(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &Path) -> Flags {
+        Flags { config: Some(path.to_owned()), ..Flags::default() }
+    }
+
+    #[test]
+    fn a_named_file_that_is_not_there_is_an_error_that_says_who_named_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing.toml");
+        let problem = fetch_among(&at(&missing), &[], &[]).err().unwrap().to_string();
+        assert!(problem.starts_with(&format!("error: --config: {}: No such file", missing.display())), "{problem}");
+        let variable = [(environment::FILE.to_owned(), missing.display().to_string())];
+        let problem = fetch_among(&Flags::default(), &variable, &[]).err().unwrap().to_string();
+        assert!(problem.starts_with("error: PORTCULLIS_CONFIG: "), "{problem}");
+    }
+
+    #[test]
+    fn the_usual_files_are_looked_for_in_their_order_and_may_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (near, far) = (folder.path().join("near.toml"), folder.path().join("far.toml"));
+        let fetched = || fetch_among(&Flags::default(), &[], &[&near, &far]).unwrap().map(|text| text.text);
+        assert_eq!(fetched(), None);
+        std::fs::write(&far, "far").unwrap();
+        assert_eq!(fetched().unwrap(), "far");
+        std::fs::write(&near, "near").unwrap();
+        assert_eq!(fetched().unwrap(), "near");
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_variable_and_both_over_the_usual_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            path
+        };
+        let (flag, usual) = (at(&file("flag")), file("usual"));
+        let variable = [(environment::FILE.to_owned(), file("variable").display().to_string())];
+        let fetched = |flags: &Flags| fetch_among(flags, &variable, &[&usual]).unwrap().unwrap().text;
+        assert_eq!(fetched(&flag), "flag");
+        assert_eq!(fetched(&Flags::default()), "variable");
+    }
+
+    #[test]
+    fn a_folder_in_place_of_the_file_is_explained() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = fetch_among(&Flags::default(), &[], &[folder.path()]).err().unwrap().to_string();
+        assert!(problem.contains("is a directory\nhint: docker makes an empty folder"), "{problem}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_or_not_utf_8_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.toml");
+        std::fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
+        assert!(fetch_among(&at(&path), &[], &[]).is_ok());
+        std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
+        let problem = fetch_among(&at(&path), &[], &[]).err().unwrap().to_string();
+        assert!(
+            problem.ends_with("p.toml: larger than 1 MiB\nhint: is this really a configuration file?"),
+            "{problem}"
+        );
+        std::fs::write(&path, b"# fine\n# \xc3\xa9 caf\xe9").unwrap();
+        let problem = fetch_among(&at(&path), &[], &[]).err().unwrap().to_string();
+        assert!(problem.contains("p.toml:2:8: this is not UTF-8"), "{problem}");
+    }
+}

@@ -1,0 +1,70 @@
+//! The settings that the command line can make.
+//!
+//! Invariant: a flag means the same as its key in the file; it only wins over it.
+
+use std::path::PathBuf;
+
+use super::{
+    keys,
+    layers::Layer,
+    problem::{Place, Problem},
+    raw::{Located, Raw},
+};
+
+/// Flags as they were given; an empty list or `None` is a flag that was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--config`: the configuration file.
+    pub config: Option<PathBuf>,
+    /// `--listen`: key `listen`.
+    pub listen: Vec<String>,
+    /// `--hostname`: key `hostnames`.
+    pub hostname: Vec<String>,
+    /// `--data`: key `storage.filesystem.root`.
+    pub data: Option<PathBuf>,
+    /// `--htpasswd`: key `auth.htpasswd`.
+    pub htpasswd: Option<PathBuf>,
+    /// `--certs`: key `tls.self_signed.directory`.
+    pub certs: Option<PathBuf>,
+    /// `--tls-cert`: key `tls.files.certificate`.
+    pub tls_cert: Option<PathBuf>,
+    /// `--tls-key`: key `tls.files.key`.
+    pub tls_key: Option<PathBuf>,
+}
+
+pub(super) fn layer(flags: &Flags, problems: &mut Vec<Problem>) -> Layer {
+    let mut layer = Layer::default();
+    for (flag, path, texts) in
+        [("--listen", keys::LISTEN.path, &flags.listen), ("--hostname", keys::HOSTNAMES.path, &flags.hostname)]
+    {
+        if !texts.is_empty() {
+            let located = |text: &String| Located::new(Raw::Text(text.clone()), Place::Flag(flag));
+            layer.set(path, Raw::List(texts.iter().map(located).collect()), Place::Flag(flag));
+        }
+    }
+    for (flag, path, file) in [
+        ("--data", keys::FILESYSTEM_ROOT.path, &flags.data),
+        ("--htpasswd", keys::HTPASSWD.path, &flags.htpasswd),
+        ("--certs", keys::SELF_SIGNED_DIRECTORY.path, &flags.certs),
+        ("--tls-cert", keys::FILES_CERTIFICATE.path, &flags.tls_cert),
+        ("--tls-key", keys::FILES_KEY.path, &flags.tls_key),
+    ] {
+        if let Some(file) = file {
+            layer.set(path, Raw::Path(file.clone()), Place::Flag(flag));
+        }
+    }
+    refuse_half_a_pair(flags, problems);
+    layer
+}
+
+/// A certificate from here and a key from elsewhere would rarely fit.
+fn refuse_half_a_pair(flags: &Flags, problems: &mut Vec<Problem>) {
+    let (given, missing) = match (&flags.tls_cert, &flags.tls_key) {
+        (Some(_), None) => ("--tls-cert", "--tls-key"),
+        (None, Some(_)) => ("--tls-key", "--tls-cert"),
+        (None, None) | (Some(_), Some(_)) => return,
+    };
+    let problem = Problem::new(Place::Flag(given), format!("it needs {missing} beside it"));
+    problems
+        .push(problem.hint("--tls-cert FILE --tls-key FILE name a certificate with its chain, and its private key"));
+}

@@ -1,0 +1,274 @@
+//! Every setting that exists: the one table behind the file's keys, the variables, the defaults and the reference.
+//!
+//! Invariant: what is not in [`KEYS`] cannot be set, and what is in it is documented.
+
+use std::net::SocketAddr;
+
+use super::{
+    kind::{Choice, Count, Fault, Kind, List, Path, Switch, Word},
+    raw::Shape,
+    span::Span,
+    suggest,
+};
+use crate::{
+    access::{Action, Glob, UnknownAction, UserName},
+    auth::{ChallengeScheme, LegacyHashes},
+    telemetry::{self, Format},
+    tls::{Hostname, MinimumVersion},
+};
+
+/// A setting.
+pub(super) struct Key<K> {
+    /// As in the file, with dots between levels.
+    pub(super) path: &'static str,
+    pub(super) kind: K,
+    pub(super) fallback: Fallback,
+    /// One sentence for the reference.
+    pub(super) about: &'static str,
+}
+
+/// What holds when nobody sets a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fallback {
+    /// This value, spelled as in a variable.
+    Value(&'static str),
+    /// Something found out at start, in words.
+    Computed(&'static str),
+    /// Nothing: the feature is off.
+    Off,
+    /// It must be set where its table is there.
+    Required,
+}
+
+macro_rules! keys {
+    ($($name:ident: $kind:ty = $path:literal, $value:expr, $fallback:expr, $about:literal;)*) => {
+        $(pub(super) static $name: Key<$kind> = Key { path: $path, kind: $value, fallback: $fallback, about: $about };)*
+
+        /// Every setting, in the order of the reference.
+        pub(super) static KEYS: &[&dyn Entry] = &[$(&$name),*];
+    };
+}
+
+keys! {
+    LISTEN: List<Word<SocketAddr>> = "listen",
+        List { of: ADDRESS, noun: "socket addresses", may_be_empty: false }, Fallback::Value("0.0.0.0:443"),
+        "Where to serve HTTPS; `[::]:443` is IPv6.";
+    HOSTNAMES: List<Word<Hostname>> = "hostnames",
+        List { of: HOSTNAME, noun: "host names", may_be_empty: false },
+        Fallback::Computed("this machine's host name, `localhost`, `127.0.0.1`, `::1`"),
+        "The names and addresses under which clients reach this server, the preferred one first; a self-signed \
+         certificate is made out for them.";
+    REDIRECT: Word<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
+        "Where to listen for plain HTTP and answer with nothing but a redirect to HTTPS, for example `0.0.0.0:80`.";
+
+    CONNECTIONS: Count = "limits.connections",
+        Count { least: 1, most: 1_000_000, example: 4096 }, Fallback::Value("4096"),
+        "How many connections are served at once; further ones wait.";
+    HANDSHAKE_TIMEOUT: Span = "limits.handshake_timeout", Span { least: 1, most: 300 }, Fallback::Value("10s"),
+        "How long a client may take for the TLS handshake.";
+    HEADER_TIMEOUT: Span = "limits.header_timeout", Span { least: 1, most: 600 }, Fallback::Value("30s"),
+        "How long a client may take to send the head of a request.";
+    IDLE_TIMEOUT: Span = "limits.idle_timeout", Span { least: 1, most: 86_400 }, Fallback::Value("60s"),
+        "How long a transfer may stand still; a slow one that moves may take as long as it takes.";
+    DRAIN_TIMEOUT: Span = "limits.drain_timeout", Span { least: 0, most: 3600 }, Fallback::Value("30s"),
+        "How long running transfers may go on after the server was asked to stop.";
+
+    MINIMUM_VERSION: Choice<MinimumVersion> = "tls.minimum_version",
+        Choice(&[("1.2", MinimumVersion::Tls12), ("1.3", MinimumVersion::Tls13)]), Fallback::Value("1.2"),
+        "The oldest version of TLS that is spoken.";
+    SELF_SIGNED_DIRECTORY: Path = "tls.self_signed.directory", Path { example: "certs" }, Fallback::Value("certs"),
+        "The folder of the CA and the certificate that are made on first start: `ca.crt`, `ca.key`, `server.crt`, \
+         `server.key`.";
+    FILES_CERTIFICATE: Path = "tls.files.certificate", Path { example: "server.crt" }, Fallback::Required,
+        "Your certificate and its chain, in PEM. Naming it anywhere (file, variable or flag) means that none is made.";
+    FILES_KEY: Path = "tls.files.key", Path { example: "server.key" }, Fallback::Required,
+        "The private key of that certificate, in PEM: PKCS#8, SEC1 or RSA, not encrypted.";
+
+    HTPASSWD: Path = "auth.htpasswd", Path { example: "htpasswd" }, Fallback::Value("htpasswd"),
+        "The users file, as Apache's htpasswd writes it; made with one administrator if it is not there.";
+    CHALLENGE: Choice<ChallengeScheme> = "auth.challenge",
+        Choice(&[("bearer", ChallengeScheme::Bearer), ("basic", ChallengeScheme::Basic)]), Fallback::Value("bearer"),
+        "How clients are asked to sign in: at the token endpoint, or with the password in every request.";
+    LEGACY_HASHES: Choice<LegacyHashes> = "auth.legacy_hashes",
+        Choice(&[("rehash", LegacyHashes::Rehash), ("refuse", LegacyHashes::Refuse)]), Fallback::Value("rehash"),
+        "Password hashes older than bcrypt: replaced at the next successful login, or refused.";
+    TOKEN_LIFETIME: Span = "auth.token.lifetime", Span { least: 60, most: 3600 }, Fallback::Value("5m"),
+        "How long a bearer token lives; clients fetch a new one by themselves.";
+    TOKEN_ISSUER: Word<String> = "auth.token.issuer", CLAIM, Fallback::Computed("the first of `hostnames`"),
+        "The name of this token server in its tokens (the claim `iss`).";
+    TOKEN_SERVICE: Word<String> = "auth.token.service", CLAIM, Fallback::Computed("the first of `hostnames`"),
+        "The name of this registry in tokens and challenges (the claim `aud`).";
+    TOKEN_KEY: Path = "auth.token.key", Path { example: "certs/token.key" },
+        Fallback::Computed("`token.key` in the folder `tls.self_signed.directory`"),
+        "The private key that signs tokens, in PEM (PKCS#8); made on first start, shared by replicas.";
+
+    ACCESS_USERS: List<Word<String>> = "access.users",
+        List { of: WHO, noun: "users", may_be_empty: false }, Fallback::Required,
+        "Whom the rule is about: users, `@group`, `*` for anyone signed in, `anonymous` for nobody signed in.";
+    ACCESS_REPOSITORIES: List<Word<Glob>> = "access.repositories",
+        List { of: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Required,
+        "Which repositories: `*` is one component, `**` any number, `{user}` the name of the one who asks.";
+    ACCESS_ACTIONS: List<Word<Action>> = "access.actions",
+        List { of: ACTION, noun: "actions", may_be_empty: true }, Fallback::Required,
+        "What they may do: `pull`, `push`, `delete`, `admin`; `[]` is nothing.";
+    GROUPS: List<Word<UserName>> = "groups.NAME",
+        List { of: USER, noun: "user names", may_be_empty: true }, Fallback::Off,
+        "The members of a group, which rules name `@NAME`.";
+
+    SPARSE_MANIFESTS: Switch = "registry.sparse_manifests", Switch, Fallback::Value("false"),
+        "Whether to accept manifests whose blobs or child manifests are not here.";
+    FILESYSTEM_ROOT: Path = "storage.filesystem.root", Path { example: "data" }, Fallback::Value("data"),
+        "The folder of images, in the layout of registry:2's `/var/lib/registry`.";
+
+    LOG_FORMAT: Choice<Format> = "log.format",
+        Choice(&[("text", Format::Text), ("json", Format::Json)]), Fallback::Value("text"),
+        "How log lines are written.";
+    LOG_LEVEL: Word<String> = "log.level", LEVEL, Fallback::Value("info"),
+        "What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or finer as in `info,portcullis::auth=debug`.";
+}
+
+const ADDRESS: Word<SocketAddr> = Word { noun: "a socket address", example: "0.0.0.0:443", parse: address };
+const HOSTNAME: Word<Hostname> =
+    Word { noun: "a host name", example: "registry.example.com", parse: |text| Ok(text.parse()?) };
+const CLAIM: Word<String> = Word { noun: "a name", example: "registry.example.com", parse: claim };
+const WHO: Word<String> = Word { noun: "a user", example: "alice", parse: |text| Ok(text.to_owned()) };
+const GLOB: Word<Glob> = Word { noun: "a repository pattern", example: "team/**", parse: |text| Ok(text.parse()?) };
+const ACTION: Word<Action> = Word { noun: "an action", example: "pull", parse: action };
+const USER: Word<UserName> = Word { noun: "a user name", example: "alice", parse: |text| Ok(text.parse()?) };
+const LEVEL: Word<String> = Word { noun: "a log level", example: "info", parse: level };
+
+fn address(text: &str) -> Result<SocketAddr, Fault> {
+    let whole = |host: &str, port: &str| format!("did you mean \"{host}:{port}\"?");
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    text.parse().map_err(|_| {
+        let hint = match text.rsplit_once(':') {
+            None if is_port(text) => Some(whole("0.0.0.0", text)),
+            None if text.parse::<std::net::Ipv4Addr>().is_ok() => Some(whole(text, "443")),
+            Some(("", port)) if is_port(port) => Some(whole("0.0.0.0", port)),
+            Some(("localhost", port)) if is_port(port) => Some(whole("127.0.0.1", port)),
+            Some(_) if text.parse::<std::net::Ipv6Addr>().is_ok() => Some(whole(&format!("[{text}]"), "443")),
+            None | Some(_) => None,
+        };
+        Fault { reason: "a socket address is an IP address, a colon and a port".to_owned(), hint }
+    })
+}
+
+fn claim(text: &str) -> Result<String, Fault> {
+    if text.is_empty() || text.len() > 255 || text.contains(['"', '\\']) || text.contains(char::is_control) {
+        let reason = "a name has 1 to 255 characters, and no quotes, backslashes or control characters".to_owned();
+        return Err(Fault { reason, hint: None });
+    }
+    Ok(text.to_owned())
+}
+
+fn action(text: &str) -> Result<Action, Fault> {
+    text.parse().map_err(|error: UnknownAction| Fault {
+        reason: error.to_string(),
+        hint: did_you_mean(text, Action::ALL.map(Action::as_str)),
+    })
+}
+
+fn level(text: &str) -> Result<String, Fault> {
+    telemetry::check_filter(text).map_err(|error| Fault {
+        reason: error.to_string(),
+        hint: did_you_mean(text, ["error", "warn", "info", "debug", "trace", "off"]),
+    })?;
+    Ok(text.to_owned())
+}
+
+fn did_you_mean<const N: usize>(text: &str, known: [&str; N]) -> Option<String> {
+    suggest::nearest(text, known).map(|word| format!("did you mean \"{word}\"?"))
+}
+
+/// A key of any kind.
+pub(super) trait Entry: Sync {
+    fn path(&self) -> &'static str;
+    fn about(&self) -> &'static str;
+    fn fallback(&self) -> Fallback;
+    fn noun(&self) -> String;
+    fn shape(&self) -> Shape;
+}
+
+impl<K: Kind> Entry for Key<K> {
+    fn path(&self) -> &'static str {
+        self.path
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn fallback(&self) -> Fallback {
+        self.fallback
+    }
+
+    fn noun(&self) -> String {
+        self.kind.noun()
+    }
+
+    fn shape(&self) -> Shape {
+        self.kind.shape()
+    }
+}
+
+impl dyn Entry + '_ {
+    /// The name in its table, without the table.
+    pub(super) fn name(&self) -> &'static str {
+        self.path().rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The table it stands in; empty for the top level.
+    pub(super) fn table(&self) -> &'static str {
+        self.path().rsplit_once('.').map_or("", |(table, _)| table)
+    }
+
+    /// The variable that sets it. Rules and groups have an order and names of their own, and live in the file only.
+    pub(super) fn variable(&self) -> Option<String> {
+        let in_file_only = matches!(self.table(), "access" | "groups");
+        (!in_file_only).then(|| format!("{PREFIX}{}", self.path().to_uppercase().replace('.', "__")))
+    }
+
+    /// The default as TOML spells it.
+    pub(super) fn default_in_toml(&self) -> Option<String> {
+        let Fallback::Value(value) = self.fallback() else { return None };
+        Some(match self.shape() {
+            Shape::Text => format!("\"{value}\""),
+            Shape::Integer | Shape::Boolean => value.to_owned(),
+            Shape::List => format!("[\"{}\"]", value.replace(',', "\", \"")),
+        })
+    }
+}
+
+/// How the names of our variables begin.
+pub(super) const PREFIX: &str = "PORTCULLIS_";
+
+/// The setting with this path.
+pub(super) fn find(path: &str) -> Option<&'static dyn Entry> {
+    KEYS.iter().copied().find(|key| key.path() == path)
+}
+
+/// Whether settings lie below this path.
+pub(super) fn is_table(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_there_once_and_explained_in_a_sentence() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(key.about().ends_with('.') && !key.about().contains(['\n', '|']), "{}", key.path());
+            assert!(KEYS[..index].iter().all(|other| other.path() != key.path()), "{}", key.path());
+        }
+    }
+
+    #[test]
+    fn variables_are_the_path_in_upper_case_with_two_underscores_between_levels() {
+        let variable = |path| find(path).unwrap().variable();
+        assert_eq!(variable("listen").unwrap(), "PORTCULLIS_LISTEN");
+        assert_eq!(variable("tls.minimum_version").unwrap(), "PORTCULLIS_TLS__MINIMUM_VERSION");
+        assert_eq!(variable("access.users"), None);
+    }
+}

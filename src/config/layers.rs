@@ -1,0 +1,106 @@
+//! Settings by where they came from: flags over variables over the file over defaults.
+//!
+//! Invariant: a value is checked in every layer that sets it, so a mistake in the file is told even while a flag hides it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    keys::{Fallback, Key},
+    kind::Kind,
+    problem::{Place, Problem},
+    raw::{Located, Raw},
+};
+
+/// What one source says.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    /// By the path of their key.
+    pub(super) values: BTreeMap<&'static str, Located<Raw>>,
+    /// Tables by their path, even empty ones: `[tls.self_signed]` alone is a choice.
+    pub(super) tables: BTreeMap<String, Place>,
+}
+
+impl Layer {
+    pub(super) fn set(&mut self, path: &'static str, value: Raw, place: Place) {
+        self.values.insert(path, Located::new(value, place));
+    }
+
+    /// Where `table` or something in it is mentioned first.
+    pub(super) fn mention(&self, table: &str) -> Option<&Place> {
+        let inside = |path: &str| path.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
+        let values = self.values.iter().filter(|(path, _)| inside(path)).map(|(_, located)| &located.place);
+        self.tables.get(table).into_iter().chain(values).min()
+    }
+}
+
+/// One `[[access]]` table, as it was written.
+#[derive(Debug)]
+pub(super) struct RawRule {
+    pub(super) place: Place,
+    pub(super) values: BTreeMap<&'static str, Located<Raw>>,
+}
+
+/// Everything that was said.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) flags: Layer,
+    pub(super) environment: Layer,
+    pub(super) file: Layer,
+    pub(super) rules: Vec<RawRule>,
+    /// Names and members.
+    pub(super) groups: Vec<(Located<String>, Located<Raw>)>,
+}
+
+impl Layers {
+    fn strongest_first(&self) -> [&Layer; 3] {
+        [&self.flags, &self.environment, &self.file]
+    }
+
+    /// The strongest value of a key, or its default. `None` if it has none, or only bad ones, which are then among the
+    /// problems.
+    pub(super) fn value<K: Kind>(&self, key: &Key<K>, problems: &mut Vec<Problem>) -> Option<K::Value> {
+        let mut strongest = None;
+        for raw in self.strongest_first().into_iter().filter_map(|layer| layer.values.get(key.path)) {
+            let value = read(key, raw, problems);
+            strongest = strongest.or(value);
+        }
+        strongest.or_else(|| {
+            let Fallback::Value(text) = key.fallback else { return None };
+            let raw = Raw::from_bare(key.kind.shape(), text, &Place::Default);
+            read(key, &Located::new(raw, Place::Default), problems)
+        })
+    }
+
+    /// The places of a key's values, strongest first.
+    pub(super) fn place(&self, path: &str) -> Option<&Place> {
+        self.strongest_first().into_iter().find_map(|layer| layer.values.get(path)).map(|raw| &raw.place)
+    }
+
+    /// The strongest mention of a table.
+    pub(super) fn mention(&self, table: &str) -> Option<&Place> {
+        self.strongest_first().into_iter().find_map(|layer| layer.mention(table))
+    }
+
+    /// Two tables of which only one can hold must not both be written in one file, nor both in the environment.
+    pub(super) fn refuse_both(&self, tables: [&str; 2], problems: &mut Vec<Problem>) {
+        for layer in [&self.environment, &self.file] {
+            let [Some(one), Some(other)] = tables.map(|table| layer.mention(table).map(|place| (place, table))) else {
+                continue;
+            };
+            let (first, second) = if one.0 < other.0 { (one, other) } else { (other, one) };
+            let message = format!("[{}] contradicts [{}] at {}", second.1, first.1, first.0);
+            problems.push(Problem::new(second.0.clone(), message).hint("keep one of the two"));
+        }
+    }
+}
+
+/// The value of a key, with what is wrong added to the problems.
+pub(super) fn read<K: Kind>(key: &Key<K>, raw: &Located<Raw>, problems: &mut Vec<Problem>) -> Option<K::Value> {
+    match key.kind.read(raw) {
+        Ok(value) => Some(value),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|problem| problem.about(key.path)));
+            None
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The reference of all settings, written from the table that the program itself reads.
+//!
+//! Invariant: `docs/configuration.md` is this function's output, byte for byte (a test compares them).
+
+use std::fmt::Write as _;
+
+use super::keys::{Entry, Fallback, KEYS};
+
+const HEAD: &str = "\
+# Configuration
+
+<!-- Written by the tests from src/config/keys.rs: change it there, then run UPDATE_GOLDEN=1 cargo test. -->
+
+Nothing has to be configured. What is, comes from flags, else from `PORTCULLIS_*` variables, else from the configuration
+file, else from the defaults below. `portcullis check` tells everything that is wrong at once, and where.
+
+- **File:** `--config FILE` or `PORTCULLIS_CONFIG`; else `./portcullis.toml`, else `/etc/portcullis/portcullis.toml`, if it
+  is there. TOML, at most 1 MiB. A key that does not exist is an error.
+- **Variables:** the key in upper case with `__` between levels. Lists are separated by commas. An empty variable counts as
+  none; one that begins with `PORTCULLIS_` and does not exist is an error.
+- **Flags:** `--listen` (`listen`), `--hostname` (`hostnames`), `--data` (`storage.filesystem.root`), `--htpasswd`
+  (`auth.htpasswd`), `--certs` (`tls.self_signed.directory`), `--tls-cert` and `--tls-key` (`tls.files`).
+- **Paths** are relative to the working directory, wherever they are written.
+- **Durations** are a whole number and a unit: `90s`, `5m`, `24h`, `7d`.
+- **Certificates:** `[tls.self_signed]` and `[tls.files]` together in one file contradict each other. Otherwise a
+  certificate that is named anywhere wins over one that would be made.
+- **Access:** without any `[[access]]` rule, every signed-in user may pull, push and delete everything. With rules, the first
+  one that names the user and the repository decides, and what no rule names is denied.
+";
+
+/// The reference as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = HEAD.to_owned();
+    let mut table = None;
+    for key in KEYS {
+        if table.replace(key.table()) != Some(key.table()) {
+            let heading = match key.table() {
+                "" => "At the top".to_owned(),
+                "access" => "`[[access]]`".to_owned(),
+                name => format!("`[{name}]`"),
+            };
+            let _ = write!(text, "\n## {heading}\n");
+        }
+        entry(&mut text, *key);
+    }
+    text
+}
+
+fn entry(text: &mut String, key: &dyn Entry) {
+    let default = match key.fallback() {
+        Fallback::Value(_) => key.default_in_toml().map(|value| format!("`{value}`")).unwrap_or_default(),
+        Fallback::Computed(words) => words.to_owned(),
+        Fallback::Off => "none".to_owned(),
+        Fallback::Required => "must be set".to_owned(),
+    };
+    let variable = key.variable().map_or_else(|| "only in the file".to_owned(), |name| format!("`{name}`"));
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "\n### `{}`\n\n{}\n\n- Type: {}\n- Default: {default}\n- Variable: {variable}\n",
+        key.path(),
+        key.about(),
+        key.noun(),
+    );
+}

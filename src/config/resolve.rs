@@ -1,0 +1,234 @@
+//! From settings to the [`Config`] of every module.
+//!
+//! Invariant: everything is read before anything is given up, so that all problems are told at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::{
+    Config,
+    keys::{self, Key},
+    kind::Kind,
+    layers::{self, Layers, RawRule},
+    problem::{Place, Problem, quote},
+    raw::{Located, Raw},
+    suggest,
+};
+use crate::{
+    access::{Group, InvalidWho, Policy, Rule, UserName, Who},
+    auth, registry, server, storage, telemetry,
+    tls::{self, Hostname},
+};
+
+/// The configuration; `None` only if a problem was found.
+pub(super) fn resolve(layers: &Layers, machine_name: Option<&str>, problems: &mut Vec<Problem>) -> Option<Config> {
+    let mut resolver = Resolver { layers, problems };
+    let hostnames = resolver.hostnames(machine_name);
+    let server = resolver.server();
+    let auth = resolver.auth(hostnames.first());
+    let tls = resolver.tls(hostnames);
+    let policy = resolver.policy();
+    let registry = resolver.registry();
+    let storage = resolver.storage();
+    let telemetry = resolver.telemetry();
+    Some(Config {
+        server: server?,
+        tls: tls?,
+        auth: auth?,
+        policy: policy?,
+        registry: registry?,
+        storage: storage?,
+        telemetry: telemetry?,
+    })
+}
+
+struct Resolver<'a> {
+    layers: &'a Layers,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Resolver<'_> {
+    fn value<K: Kind>(&mut self, key: &Key<K>) -> Option<K::Value> {
+        self.layers.value(key, self.problems)
+    }
+
+    fn hostnames(&mut self, machine_name: Option<&str>) -> Vec<Hostname> {
+        let given = self.value(&keys::HOSTNAMES).unwrap_or_else(|| Hostname::defaults(machine_name));
+        let mut seen = BTreeSet::new();
+        given.into_iter().filter(|name| seen.insert(name.clone())).collect()
+    }
+
+    fn server(&mut self) -> Option<server::Config> {
+        let (listen, redirect) = (self.value(&keys::LISTEN), self.value(&keys::REDIRECT));
+        self.refuse_doubles(listen.as_deref().unwrap_or_default(), redirect);
+        let connections = self.value(&keys::CONNECTIONS);
+        let handshake_timeout = self.value(&keys::HANDSHAKE_TIMEOUT);
+        let header_timeout = self.value(&keys::HEADER_TIMEOUT);
+        let idle_timeout = self.value(&keys::IDLE_TIMEOUT);
+        let drain_timeout = self.value(&keys::DRAIN_TIMEOUT);
+        let limits = server::Limits {
+            connections: connections?,
+            handshake_timeout: handshake_timeout?,
+            header_timeout: header_timeout?,
+            idle_timeout: idle_timeout?,
+            drain_timeout: drain_timeout?,
+        };
+        Some(server::Config { listen: listen?, redirect, limits })
+    }
+
+    /// Port 0 is any free port, so two of them are two.
+    fn refuse_doubles(&mut self, listen: &[SocketAddr], redirect: Option<SocketAddr>) {
+        for (index, address) in listen.iter().enumerate().filter(|(_, address)| address.port() != 0) {
+            if listen[..index].contains(address) {
+                self.problem_at(keys::LISTEN.path, format!("{address} is there twice"));
+            }
+            if redirect == Some(*address) {
+                let message = format!("{address} is already in listen, where HTTPS is served");
+                self.problem_at(keys::REDIRECT.path, message);
+            }
+        }
+    }
+
+    fn problem_at(&mut self, path: &str, message: String) {
+        let place = self.layers.place(path).cloned().unwrap_or(Place::Default);
+        self.problems.push(Problem::new(place, message).about(path).hint("remove one of the two"));
+    }
+
+    /// A certificate that somebody names anywhere wins over one that we would make, wherever the folder for that is set.
+    fn tls(&mut self, hostnames: Vec<Hostname>) -> Option<tls::Config> {
+        const FILES: &str = "tls.files";
+        self.layers.refuse_both([FILES, "tls.self_signed"], self.problems);
+        let minimum_version = self.value(&keys::MINIMUM_VERSION);
+        let directory = self.value(&keys::SELF_SIGNED_DIRECTORY);
+        let source = match self.layers.mention(FILES) {
+            None => tls::Source::SelfSigned { directory: directory? },
+            Some(place) => {
+                let certificate = self.required(&keys::FILES_CERTIFICATE, place);
+                let key = self.required(&keys::FILES_KEY, place);
+                tls::Source::Files { certificate: certificate?, key: key? }
+            }
+        };
+        Some(tls::Config { minimum_version: minimum_version?, source, hostnames })
+    }
+
+    fn required<K: Kind>(&mut self, key: &Key<K>, table: &Place) -> Option<K::Value> {
+        // The flags' own message about half a pair says it better.
+        if self.layers.place(key.path).is_none() && !matches!(table, Place::Flag(_)) {
+            let problem = Problem::new(table.clone(), format!("{} is missing", key.path));
+            self.problems.push(problem.hint(format!("for example {}", example(key))));
+        }
+        self.value(key)
+    }
+
+    fn auth(&mut self, first_hostname: Option<&Hostname>) -> Option<auth::Config> {
+        let first_hostname = first_hostname.map(ToString::to_string);
+        let htpasswd = self.value(&keys::HTPASSWD);
+        let legacy_hashes = self.value(&keys::LEGACY_HASHES);
+        let challenge = self.value(&keys::CHALLENGE);
+        let lifetime = self.value(&keys::TOKEN_LIFETIME);
+        let issuer = self.value(&keys::TOKEN_ISSUER).or_else(|| first_hostname.clone());
+        let service = self.value(&keys::TOKEN_SERVICE).or(first_hostname);
+        let key = self.value(&keys::TOKEN_KEY).or_else(|| self.default_token_key());
+        let token = auth::TokenConfig { lifetime: lifetime?, issuer: issuer?, service: service?, key: key? };
+        Some(auth::Config { htpasswd: htpasswd?, legacy_hashes: legacy_hashes?, challenge: challenge?, token })
+    }
+
+    fn default_token_key(&mut self) -> Option<PathBuf> {
+        Some(self.value(&keys::SELF_SIGNED_DIRECTORY)?.join("token.key"))
+    }
+
+    fn policy(&mut self) -> Option<Policy> {
+        let groups = self.groups();
+        if self.layers.rules.is_empty() {
+            return Some(Policy::signed_in_may_do_everything());
+        }
+        // All of them first: a bad rule must not hide the problems of the next one.
+        let rules: Vec<Option<Rule>> = self.layers.rules.iter().map(|rule| self.rule(rule, &groups)).collect();
+        Some(Policy::new(rules.into_iter().collect::<Option<_>>()?))
+    }
+
+    /// Groups with bad members are there nevertheless, so that rules do not miss them too.
+    fn groups(&mut self) -> BTreeMap<String, Arc<Group>> {
+        let mut groups = BTreeMap::new();
+        for (name, members) in &self.layers.groups {
+            // A group's name is written after an @ where users are written.
+            if let Err(error) = name.value.parse::<UserName>() {
+                let message = format!("groups: {} is not a name for a group: {error}", quote(&name.value));
+                self.problems.push(name.problem(message).hint("for example team = [\"alice\"]"));
+            }
+            let members = keys::GROUPS.kind.read(members).unwrap_or_else(|found| {
+                let path = format!("groups.{}", name.value.escape_debug());
+                self.problems.extend(found.into_iter().map(|problem| problem.about(&path)));
+                Vec::new()
+            });
+            let group = Group { name: name.value.clone(), members: members.into_iter().collect() };
+            groups.insert(name.value.clone(), Arc::new(group));
+        }
+        groups
+    }
+
+    fn rule(&mut self, rule: &RawRule, groups: &BTreeMap<String, Arc<Group>>) -> Option<Rule> {
+        let users = self.users(rule, groups);
+        let repositories = self.of_rule(rule, &keys::ACCESS_REPOSITORIES);
+        let actions = self.of_rule(rule, &keys::ACCESS_ACTIONS);
+        Some(Rule { users: users?, repositories: repositories?, actions: actions?.into_iter().collect() })
+    }
+
+    fn of_rule<K: Kind>(&mut self, rule: &RawRule, key: &Key<K>) -> Option<K::Value> {
+        if let Some(raw) = rule.values.get(key.path) {
+            return layers::read(key, raw, self.problems);
+        }
+        let name = key.path.rsplit('.').next().unwrap_or_default();
+        let problem = Problem::new(rule.place.clone(), format!("this rule has no {name}"));
+        self.problems.push(problem.hint(format!("for example {}", example(key))));
+        None
+    }
+
+    fn users(&mut self, rule: &RawRule, groups: &BTreeMap<String, Arc<Group>>) -> Option<Vec<Who>> {
+        self.of_rule(rule, &keys::ACCESS_USERS)?;
+        let Raw::List(words) = &rule.values.get(keys::ACCESS_USERS.path)?.value else { return None };
+        let users: Vec<Option<Who>> = words.iter().map(|word| self.who(word, groups)).collect();
+        users.into_iter().collect()
+    }
+
+    fn who(&mut self, word: &Located<Raw>, groups: &BTreeMap<String, Arc<Group>>) -> Option<Who> {
+        let Raw::Text(text) = &word.value else { return None };
+        let error = match Who::parse(text, |name| groups.get(name).cloned()) {
+            Ok(who) => return Some(who),
+            Err(error) => error,
+        };
+        let hint = match &error {
+            InvalidWho::UnknownGroup(name) => suggest::nearest(name, groups.keys().map(String::as_str)).map_or_else(
+                || "for example team = [\"alice\"]".to_owned(),
+                |near| format!("did you mean \"@{near}\"?"),
+            ),
+            InvalidWho::UserName(_) => "for example \"alice\", \"@team\", \"*\" or \"anonymous\"".to_owned(),
+        };
+        let problem = word.problem(format!("{}: {error}", quote(text))).about(keys::ACCESS_USERS.path);
+        self.problems.push(problem.hint(hint));
+        None
+    }
+
+    fn registry(&mut self) -> Option<registry::Config> {
+        Some(registry::Config { sparse_manifests: self.value(&keys::SPARSE_MANIFESTS)? })
+    }
+
+    fn storage(&mut self) -> Option<storage::Config> {
+        Some(storage::Config::Filesystem { root: self.value(&keys::FILESYSTEM_ROOT)? })
+    }
+
+    fn telemetry(&mut self) -> Option<telemetry::Config> {
+        let (format, filter) = (self.value(&keys::LOG_FORMAT), self.value(&keys::LOG_LEVEL));
+        Some(telemetry::Config { format: format?, filter: filter? })
+    }
+}
+
+/// A line for the file that sets the key.
+fn example<K: Kind>(key: &Key<K>) -> String {
+    let name = key.path.rsplit('.').next().unwrap_or_default();
+    format!("{name} = {}", key.kind.example())
+}

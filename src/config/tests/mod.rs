@@ -1,0 +1,26 @@
+//! The configuration as a whole: what operators write, and what they get or are told.
+
+mod documents;
+mod precedence;
+mod problems;
+
+use super::{Config, Flags, Loaded, Problems, load};
+
+/// Loads a file of this text, called `portcullis.toml` in messages.
+fn load_with(flags: &Flags, variables: &[(&str, &str)], text: &[u8]) -> Result<Loaded, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.toml");
+    std::fs::write(&path, text).unwrap();
+    let flags = Flags { config: Some(path), ..flags.clone() };
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let shorten = |problems: Problems| problems.to_string().replace(&format!("{}/", folder.path().display()), "");
+    load(&flags, variables, Some("harbour")).map_err(shorten)
+}
+
+fn config(text: &str) -> Config {
+    load_with(&Flags::default(), &[], text.as_bytes()).unwrap().config
+}
+
+fn problems(text: &str) -> String {
+    load_with(&Flags::default(), &[], text.as_bytes()).unwrap_err()
+}

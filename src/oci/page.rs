@@ -1,0 +1,61 @@
+//! Pages of a list: `?n=` and `last=` (distribution specification, "Listing Tags").
+//!
+//! Invariant: a page never allocates for more entries than the list has, whatever number a client asks for.
+
+/// Which part of a sorted list is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// At most so many entries; everything without a limit, because clients do not follow links by default.
+    pub limit: Option<usize>,
+    /// Only entries that come strictly after this one.
+    pub last: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paged<T> {
+    /// The entries.
+    pub entries: Vec<T>,
+    /// Whether the list goes on after them.
+    pub more: bool,
+}
+
+impl Page {
+    /// The page of `sorted`, a list in byte order.
+    pub fn of<T: AsRef<str>>(&self, sorted: impl IntoIterator<Item = T>) -> Paged<T> {
+        let mut rest =
+            sorted.into_iter().skip_while(|entry| self.last.as_deref().is_some_and(|last| entry.as_ref() <= last));
+        let limit = self.limit.unwrap_or(usize::MAX);
+        let entries: Vec<T> = rest.by_ref().take(limit).collect();
+        // An empty page was asked for: a link would lead to the same empty page for ever.
+        let more = limit > 0 && rest.next().is_some();
+        Paged { entries, more }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(limit: Option<usize>, last: Option<&str>) -> (Vec<&'static str>, bool) {
+        let page = Page { limit, last: last.map(ToOwned::to_owned) };
+        let paged = page.of(["a", "b", "c"]);
+        (paged.entries, paged.more)
+    }
+
+    #[test]
+    fn a_page_begins_strictly_after_last_and_ends_at_n() {
+        assert_eq!(page(None, None), (vec!["a", "b", "c"], false));
+        assert_eq!(page(Some(2), None), (vec!["a", "b"], true));
+        assert_eq!(page(Some(2), Some("b")), (vec!["c"], false));
+        assert_eq!(page(Some(3), None), (vec!["a", "b", "c"], false));
+        assert_eq!(page(Some(1), Some("aa")), (vec!["b"], true));
+        assert_eq!(page(None, Some("c")), (vec![], false));
+    }
+
+    #[test]
+    fn a_page_of_nothing_is_empty_and_a_page_of_a_billion_is_the_list() {
+        assert_eq!(page(Some(0), None), (vec![], false));
+        assert_eq!(page(Some(1_000_000_000), None), (vec!["a", "b", "c"], false));
+    }
+}

@@ -1,0 +1,90 @@
+//! Blobs: reading, mounting, deleting.
+//!
+//! Invariant: a blob is served by a repository only if that repository links to it; that its bytes are in the store for
+//! somebody else's sake says nothing.
+
+use std::ops::Range;
+
+use super::{Error, Repository, layout::Key, links};
+use crate::{
+    access::{Delete, Pull, Push},
+    oci::Digest,
+    storage::{ByteStream, Object, found},
+};
+
+/// A blob, open for reading.
+#[derive(Debug)]
+pub struct Blob {
+    digest: Digest,
+    object: Object,
+}
+
+impl Blob {
+    /// Its digest, in the algorithm by which it was asked for.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.object.size()
+    }
+
+    /// Its bytes within `range`.
+    #[must_use]
+    pub fn stream(self, range: Range<u64>) -> ByteStream {
+        self.object.stream(range)
+    }
+}
+
+impl Repository<Pull> {
+    /// Opens a blob.
+    pub async fn blob(&self, digest: &Digest) -> Result<Blob, Error> {
+        if !links::exists(self.store(), Key::LayerLink(&self.name, digest)).await? {
+            return Err(Error::BlobUnknown(*digest));
+        }
+        let object = found(self.store().open(&Key::Blob(digest).path()).await)?.ok_or(Error::BlobUnknown(*digest))?;
+        Ok(Blob { digest: *digest, object })
+    }
+
+    /// The size of a blob, without opening it.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
+        if !links::exists(self.store(), Key::LayerLink(&self.name, digest)).await? {
+            return Err(Error::BlobUnknown(*digest));
+        }
+        let stat = found(self.store().stat(&Key::Blob(digest).path()).await)?.ok_or(Error::BlobUnknown(*digest))?;
+        Ok(stat.size)
+    }
+}
+
+impl Repository<Push> {
+    /// Links a blob of `source` here, if it is there; says whether. That the caller may read it there is in the type.
+    pub async fn mount(&self, source: &Repository<Pull>, digest: &Digest) -> Result<bool, Error> {
+        match source.blob_size(digest).await {
+            Ok(_) => {}
+            Err(Error::BlobUnknown(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let (this, digest) = (self.clone(), *digest);
+        self.to_the_end(async move {
+            links::write(this.store(), Key::LayerLink(&this.name, &digest), &digest).await?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+impl Repository<Delete> {
+    /// Takes a blob out of this repository. Its bytes stay for whoever else links to them, until they are collected.
+    pub async fn delete_blob(&self, digest: &Digest) -> Result<(), Error> {
+        let (this, digest) = (self.clone(), *digest);
+        self.to_the_end(async move {
+            let _alone = this.engine.repositories.lock(&this.name).await;
+            let was_there = links::remove(this.store(), Key::LayerLink(&this.name, &digest)).await?;
+            if was_there { Ok(()) } else { Err(Error::BlobUnknown(digest)) }
+        })
+        .await
+    }
+}

@@ -1,0 +1,41 @@
+//! The catalog: which repositories there are.
+
+use super::{Error, Registry, layout::Folder};
+use crate::{
+    access::CatalogView,
+    oci::{Page, Paged, RepositoryName},
+    storage::StorePath,
+};
+
+/// Whether a folder of this name makes the folder around it a repository. An upload alone does not.
+pub(super) fn marks_repository(folder: &str) -> bool {
+    matches!(folder, "_manifests" | "_layers")
+}
+
+impl Registry {
+    /// A page of the repositories that the caller may know of, in byte order.
+    pub async fn catalog(&self, view: &CatalogView<'_>, page: &Page) -> Result<Paged<String>, Error> {
+        let names = self.repositories().await?;
+        let shown = names.into_iter().filter(|name| view.shows(name));
+        Ok(page.of(shown.map(|name| name.to_string())))
+    }
+
+    async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
+        let mut found = Vec::new();
+        let mut folders: Vec<(StorePath, String)> = vec![(Folder::Repositories.path(), String::new())];
+        while let Some((path, name)) = folders.pop() {
+            let entries = self.engine.store.list(&path).await?;
+            if entries.iter().any(|entry| marks_repository(&entry.name)) {
+                found.extend(name.parse::<RepositoryName>());
+            }
+            for entry in entries.into_iter().filter(|entry| entry.is_folder && !entry.name.starts_with('_')) {
+                let Ok(below) = path.join(&entry.name) else { continue };
+                let name = if name.is_empty() { entry.name } else { format!("{name}/{}", entry.name) };
+                folders.push((below, name));
+            }
+        }
+        // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.
+        found.sort();
+        Ok(found)
+    }
+}

@@ -1,0 +1,144 @@
+//! Taking in a body: bytes are hashed and written while the next ones arrive.
+//!
+//! Invariant: memory holds at most two batches of [`BATCH`] bytes and one frame, however large the body is, and the hash
+//! and the object have seen the same bytes at every await.
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+
+use super::Error;
+use crate::{
+    oci::Digester,
+    storage::{Append, StoreError},
+};
+
+/// How much is gathered before it is hashed and written: enough to make a trip to a blocking thread cheap.
+const BATCH: usize = 1 << 20;
+
+/// Below this a hash is cheaper than the trip to another thread.
+const INLINE: usize = 32 << 10;
+
+/// The client's body broke off; the text says how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyError(pub String);
+
+/// An object that grows with a hash beside it.
+pub(super) struct Ingest {
+    append: Box<dyn Append>,
+    /// `None` only while another thread computes, and after that thread panicked.
+    digester: Option<Digester>,
+    offset: u64,
+}
+
+enum End {
+    Later,
+    Body,
+    Broken(BodyError),
+}
+
+impl Ingest {
+    pub(super) fn new(append: Box<dyn Append>, digester: Digester, offset: u64) -> Self {
+        Self { append, digester: Some(digester), offset }
+    }
+
+    /// Takes in `body`. If `announced` is given, the body must have exactly so many bytes. What arrived before a failure
+    /// has been taken in; [`sync`](Self::sync) says up to where.
+    pub(super) async fn take<S>(&mut self, body: S, announced: Option<u64>) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send,
+    {
+        let mut body = std::pin::pin!(body);
+        let mut received = 0;
+        let (mut batch, mut end) = gather(&mut body).await;
+        loop {
+            received += batch.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            if let Some(announced) = announced.filter(|announced| received > *announced) {
+                return Err(Error::SizeMismatch { announced, received });
+            }
+            match end {
+                End::Later => {
+                    let (taken, next) = tokio::join!(self.take_batch(batch), gather(&mut body));
+                    taken?;
+                    (batch, end) = next;
+                }
+                End::Broken(BodyError(reason)) => {
+                    self.take_batch(batch).await?;
+                    return Err(Error::Body(reason));
+                }
+                End::Body => {
+                    self.take_batch(batch).await?;
+                    return match announced {
+                        Some(announced) if announced != received => Err(Error::SizeMismatch { announced, received }),
+                        _ => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn take_batch(&mut self, batch: Vec<Bytes>) -> Result<(), Error> {
+        let length: usize = batch.iter().map(Bytes::len).sum();
+        if length == 0 {
+            return Ok(());
+        }
+        let digester = self.digester.take().ok_or(Error::Interrupted)?;
+        let (digester, written) = tokio::join!(hash(digester, batch.clone(), length), self.append.write(batch));
+        self.digester = Some(digester?);
+        written?;
+        self.offset += length as u64;
+        Ok(())
+    }
+
+    /// Makes everything durable, and says how long the object is and what the hash has seen.
+    pub(super) async fn sync(mut self) -> Result<(u64, Digester), Error> {
+        let length = self.append.sync().await?;
+        debug_assert_eq!(length, self.offset, "the object and the hash have seen the same bytes");
+        let digester = self.digester.ok_or(Error::Interrupted)?;
+        Ok((length, digester))
+    }
+}
+
+async fn gather<S>(body: &mut S) -> (Vec<Bytes>, End)
+where
+    S: Stream<Item = Result<Bytes, BodyError>> + Unpin,
+{
+    let mut batch = Vec::new();
+    let mut length = 0;
+    while length < BATCH {
+        match body.next().await {
+            Some(Ok(piece)) => {
+                length += piece.len();
+                batch.push(piece);
+            }
+            Some(Err(error)) => return (batch, End::Broken(error)),
+            None => return (batch, End::Body),
+        }
+    }
+    (batch, End::Later)
+}
+
+async fn hash(mut digester: Digester, batch: Vec<Bytes>, length: usize) -> Result<Digester, Error> {
+    let work = move || {
+        for piece in &batch {
+            digester.update(piece);
+        }
+        digester
+    };
+    if length <= INLINE {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted)
+}
+
+/// The hash of what is in the store already, for an upload whose saved hash is missing or of another algorithm.
+pub(super) async fn rehash(
+    mut digester: Digester,
+    mut content: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,
+) -> Result<Digester, Error> {
+    while let Some(piece) = content.next().await {
+        let piece = piece?;
+        let length = piece.len();
+        digester = hash(digester, vec![piece], length).await?;
+    }
+    Ok(digester)
+}

@@ -1,0 +1,181 @@
+//! The disk layout: registry:2's, and what is ours beside it.
+//!
+//! Invariant: every path that the engine touches is the [`path`](Key::path) of a [`Key`] or a [`Folder`], made of parsed
+//! names, digests and tags; no other module joins path components.
+//!
+//! ```text
+//! docker/registry/v2/
+//!   blobs/<algorithm>/<first two hex>/<hex>/data            the bytes, once, whoever links to them
+//!   repositories/<name>/
+//!     _layers/<algorithm>/<hex>/link                        this repository has that blob
+//!     _manifests/revisions/<algorithm>/<hex>/link           … that manifest
+//!     _manifests/tags/<tag>/current/link                    what the tag means
+//!     _manifests/tags/<tag>/index/<algorithm>/<hex>/link    what it ever meant
+//!     _uploads/<uuid>/{data,startedat}                      a blob on its way
+//!     _uploads/<uuid>/session                               ours: whose it is, how far, the state of the hash
+//!     _referrers/<algorithm>/<hex>/<algorithm>/<hex>/link   ours: subject, and a manifest that refers to it
+//! ```
+//!
+//! A link is the digest as text, without a newline. CNCF Distribution passes over what begins with `_` and is not its own.
+
+use std::{fmt, str::FromStr};
+
+use uuid::Uuid;
+
+use crate::{
+    oci::{Digest, RepositoryName, Tag},
+    storage::StorePath,
+};
+
+const ROOT: &str = "docker/registry/v2";
+
+/// An object of the layout.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key<'a> {
+    Blob(&'a Digest),
+    LayerLink(&'a RepositoryName, &'a Digest),
+    RevisionLink(&'a RepositoryName, &'a Digest),
+    TagCurrent(&'a RepositoryName, &'a Tag),
+    TagIndex(&'a RepositoryName, &'a Tag, &'a Digest),
+    UploadData(&'a RepositoryName, UploadId),
+    UploadStarted(&'a RepositoryName, UploadId),
+    UploadSession(&'a RepositoryName, UploadId),
+    ReferrerLink { repository: &'a RepositoryName, subject: &'a Digest, referrer: &'a Digest },
+}
+
+impl Key<'_> {
+    pub(super) fn path(self) -> StorePath {
+        match self {
+            Self::Blob(digest) => {
+                let hex = digest.hex();
+                path(&format!("{ROOT}/blobs/{}/{}/{hex}/data", digest.algorithm(), &hex[..2]))
+            }
+            Self::LayerLink(name, digest) => path(&format!("{}/_layers/{}/link", repository(name), slashed(digest))),
+            Self::RevisionLink(name, digest) => {
+                path(&format!("{}/_manifests/revisions/{}/link", repository(name), slashed(digest)))
+            }
+            Self::TagCurrent(name, tag) => path(&format!("{}/current/link", tag_folder(name, tag))),
+            Self::TagIndex(name, tag, digest) => {
+                path(&format!("{}/index/{}/link", tag_folder(name, tag), slashed(digest)))
+            }
+            Self::UploadData(name, id) => path(&format!("{}/data", upload_folder(name, id))),
+            Self::UploadStarted(name, id) => path(&format!("{}/startedat", upload_folder(name, id))),
+            Self::UploadSession(name, id) => path(&format!("{}/session", upload_folder(name, id))),
+            Self::ReferrerLink { repository, subject, referrer } => {
+                path(&format!("{}/{}/link", referrers_folder(repository, subject), slashed(referrer)))
+            }
+        }
+    }
+}
+
+/// A folder of the layout.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Folder<'a> {
+    Repositories,
+    Repository(&'a RepositoryName),
+    Tags(&'a RepositoryName),
+    Tag(&'a RepositoryName, &'a Tag),
+    Upload(&'a RepositoryName, UploadId),
+    Referrers(&'a RepositoryName, &'a Digest),
+}
+
+impl Folder<'_> {
+    pub(super) fn path(self) -> StorePath {
+        match self {
+            Self::Repositories => path(&format!("{ROOT}/repositories")),
+            Self::Repository(name) => path(&repository(name)),
+            Self::Tags(name) => path(&format!("{}/_manifests/tags", repository(name))),
+            Self::Tag(name, tag) => path(&tag_folder(name, tag)),
+            Self::Upload(name, id) => path(&upload_folder(name, id)),
+            Self::Referrers(name, subject) => path(&referrers_folder(name, subject)),
+        }
+    }
+}
+
+fn repository(name: &RepositoryName) -> String {
+    format!("{ROOT}/repositories/{name}")
+}
+
+fn tag_folder(name: &RepositoryName, tag: &Tag) -> String {
+    format!("{}/_manifests/tags/{tag}", repository(name))
+}
+
+fn upload_folder(name: &RepositoryName, id: UploadId) -> String {
+    format!("{}/_uploads/{id}", repository(name))
+}
+
+fn referrers_folder(name: &RepositoryName, subject: &Digest) -> String {
+    format!("{}/_referrers/{}", repository(name), slashed(subject))
+}
+
+fn slashed(digest: &Digest) -> String {
+    format!("{}/{}", digest.algorithm(), digest.hex())
+}
+
+fn path(text: &str) -> StorePath {
+    text.parse().expect("names, tags, digests and upload ids are made of safe path components")
+}
+
+/// The name of an upload session: as registry:2 writes it, a UUID in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UploadId(Uuid);
+
+impl UploadId {
+    /// A new one that nobody can guess.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = InvalidUploadId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
+        let id = Self(Uuid::try_parse(text).map_err(|_| InvalidUploadId)?);
+        // Uuid reads several spellings; a session has one name.
+        if id.to_string() == text { Ok(id) } else { Err(InvalidUploadId) }
+    }
+}
+
+/// A text is not the name of an upload session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an upload is named by a UUID in lower case")]
+pub struct InvalidUploadId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_has_one_spelling() {
+        let id = UploadId::random().to_string();
+        assert!(id.parse::<UploadId>().is_ok());
+        for other in [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), "..".into(), String::new()] {
+            assert!(other.parse::<UploadId>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_layout_is_registry_2s() {
+        let name: RepositoryName = "team/app".parse().unwrap();
+        let tag: Tag = "v1".parse().unwrap();
+        let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+        let hex = digest.hex();
+        assert_eq!(Key::Blob(&digest).path().as_str(), format!("docker/registry/v2/blobs/sha256/ab/{hex}/data"));
+        for (path, rest) in [
+            (Key::LayerLink(&name, &digest).path(), format!("_layers/sha256/{hex}/link")),
+            (Key::RevisionLink(&name, &digest).path(), format!("_manifests/revisions/sha256/{hex}/link")),
+            (Key::TagCurrent(&name, &tag).path(), "_manifests/tags/v1/current/link".to_owned()),
+            (Key::TagIndex(&name, &tag, &digest).path(), format!("_manifests/tags/v1/index/sha256/{hex}/link")),
+        ] {
+            assert_eq!(path.as_str(), format!("docker/registry/v2/repositories/team/app/{rest}"));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Manifests: reading, putting, deleting.
+//!
+//! Invariant: a manifest becomes visible after everything that it refers to was found in the repository, and its bytes are
+//! served as they were put, with the media type that they were put with.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{
+    Error, Repository,
+    layout::{Folder, Key},
+    links,
+};
+use crate::{
+    access::{Delete, Pull, Push, Right},
+    oci::{Algorithm, Digest, Manifest, ManifestKind, MediaType, Reference, Tag},
+    storage::found,
+};
+
+/// A manifest as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredManifest {
+    /// Its digest, in the algorithm by which it was asked for or tagged.
+    pub digest: Digest,
+    /// What it is.
+    pub media_type: MediaType,
+    /// The document, byte for byte as it was put.
+    pub document: Bytes,
+}
+
+/// What came of putting a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutManifest {
+    /// The digest under which it lies now.
+    pub digest: Digest,
+    /// The digest of the manifest that it refers to, if it does.
+    pub subject: Option<Digest>,
+}
+
+impl Repository<Pull> {
+    /// The manifest that `reference` means.
+    pub async fn manifest(&self, reference: &Reference) -> Result<StoredManifest, Error> {
+        let digest = self.digest_of(reference).await?;
+        let document = self.document(&digest).await?.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
+        Ok(StoredManifest { digest, media_type: stored_media_type(&document), document })
+    }
+}
+
+impl<A: Right> Repository<A> {
+    /// The bytes of a manifest of this repository; `None` if it has no such manifest.
+    pub(super) async fn document(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        if !links::exists(self.store(), Key::RevisionLink(&self.name, digest)).await? {
+            return Ok(None);
+        }
+        let Some(object) = found(self.store().open(&Key::Blob(digest).path()).await)? else { return Ok(None) };
+        Ok(Some(object.read(Manifest::MAX as u64).await?))
+    }
+}
+
+impl Repository<Push> {
+    /// Stores `document` under `reference`, and under the `tags` beside it. `declared` is the media type that it arrived
+    /// with.
+    pub async fn put_manifest(
+        &self,
+        reference: &Reference,
+        tags: Vec<Tag>,
+        declared: Option<&MediaType>,
+        document: Bytes,
+    ) -> Result<PutManifest, Error> {
+        let manifest = Manifest::parse(declared, &document)?;
+        let digest = verified_digest(reference, &document)?;
+        let mut all_tags = tags;
+        if let Reference::Tag(tag) = reference {
+            all_tags.push(tag.clone());
+        }
+        let this = self.clone();
+        self.to_the_end(async move { this.store_manifest(manifest, digest, all_tags, document).await }).await
+    }
+
+    async fn store_manifest(
+        &self,
+        manifest: Manifest,
+        digest: Digest,
+        tags: Vec<Tag>,
+        document: Bytes,
+    ) -> Result<PutManifest, Error> {
+        let _alone = self.engine.repositories.lock(&self.name).await;
+        if !self.engine.config.sparse_manifests {
+            self.check_references(&manifest).await?;
+        }
+        let (store, name) = (self.store(), &self.name);
+        store.write(&Key::Blob(&digest).path(), document).await?;
+        links::write(store, Key::RevisionLink(name, &digest), &digest).await?;
+        let subject = manifest.subject.map(|subject| subject.digest);
+        if let Some(subject) = &subject {
+            links::write(store, Key::ReferrerLink { repository: name, subject, referrer: &digest }, &digest).await?;
+        }
+        for tag in &tags {
+            links::write(store, Key::TagCurrent(name, tag), &digest).await?;
+            links::write(store, Key::TagIndex(name, tag, &digest), &digest).await?;
+        }
+        Ok(PutManifest { digest, subject })
+    }
+
+    async fn check_references(&self, manifest: &Manifest) -> Result<(), Error> {
+        let mut missing = Vec::new();
+        for blob in manifest.blobs() {
+            if !links::exists(self.store(), Key::LayerLink(&self.name, &blob.digest)).await? {
+                missing.push(blob.digest);
+            }
+        }
+        for child in &manifest.manifests {
+            if !links::exists(self.store(), Key::RevisionLink(&self.name, &child.digest)).await? {
+                missing.push(child.digest);
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Error::ManifestReferencesUnknown(missing)) }
+    }
+}
+
+/// A manifest put by digest must have it; one put by tag is named by sha256, as clients expect.
+fn verified_digest(reference: &Reference, document: &[u8]) -> Result<Digest, Error> {
+    match reference {
+        Reference::Tag(_) => Ok(Digest::of(Algorithm::Sha256, document)),
+        Reference::Digest(claimed) => {
+            let actual = Digest::of(claimed.algorithm(), document);
+            if actual == *claimed { Ok(actual) } else { Err(Error::DigestMismatch { claimed: *claimed, actual }) }
+        }
+    }
+}
+
+impl Repository<Delete> {
+    /// Deletes a tag alone, or a manifest with every tag that means it.
+    pub async fn delete_manifest(&self, reference: &Reference) -> Result<(), Error> {
+        let (this, reference) = (self.clone(), reference.clone());
+        self.to_the_end(async move {
+            let _alone = this.engine.repositories.lock(&this.name).await;
+            let was_there = match &reference {
+                Reference::Tag(tag) => this.delete_tag(tag).await?,
+                Reference::Digest(digest) => this.delete_revision(digest).await?,
+            };
+            if was_there { Ok(()) } else { Err(Error::ManifestUnknown(reference)) }
+        })
+        .await
+    }
+
+    /// The current link goes first: it is what makes a tag a tag.
+    async fn delete_tag(&self, tag: &Tag) -> Result<bool, Error> {
+        let was_there = links::remove(self.store(), Key::TagCurrent(&self.name, tag)).await?;
+        self.store().remove_tree(&Folder::Tag(&self.name, tag).path()).await?;
+        Ok(was_there)
+    }
+
+    /// Tags go first: a tag that means nothing would be worse than a manifest without one.
+    async fn delete_revision(&self, digest: &Digest) -> Result<bool, Error> {
+        let Some(document) = self.document(digest).await? else { return Ok(false) };
+        for (tag, meaning) in self.all_tags().await? {
+            if meaning == *digest {
+                self.delete_tag(&tag).await?;
+            }
+        }
+        links::remove(self.store(), Key::RevisionLink(&self.name, digest)).await?;
+        let subject = Manifest::parse(None, &document).ok().and_then(|manifest| manifest.subject);
+        if let Some(subject) = subject.map(|subject| subject.digest) {
+            let link = Key::ReferrerLink { repository: &self.name, subject: &subject, referrer: digest };
+            links::remove(self.store(), link).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// The media type of a document on disk: registry:2 keeps none beside it, so the document must tell. Unlike
+/// [`Manifest::parse`] this never refuses: what is stored was accepted, if not by us then by the registry that wrote it.
+pub(super) fn stored_media_type(document: &[u8]) -> MediaType {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Shape {
+        schema_version: Option<u64>,
+        media_type: Option<MediaType>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let shape: Shape = serde_json::from_slice(document).unwrap_or_default();
+    let known = |text: &str| text.parse().expect("a constant media type");
+    match shape {
+        Shape { media_type: Some(own), .. } => own,
+        Shape { schema_version: Some(1), .. } => known("application/vnd.docker.distribution.manifest.v1+prettyjws"),
+        Shape { manifests: Some(_), .. } => known(ManifestKind::OciIndex.as_str()),
+        Shape { .. } => known(ManifestKind::OciManifest.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_on_disk_tells_its_media_type() {
+        for (document, media_type) in [
+            (r#"{"mediaType":"application/x.y"}"#, "application/x.y"),
+            (r#"{"schemaVersion":2,"manifests":[]}"#, ManifestKind::OciIndex.as_str()),
+            (r#"{"schemaVersion":2,"layers":[]}"#, ManifestKind::OciManifest.as_str()),
+            (r#"{"schemaVersion":1}"#, "application/vnd.docker.distribution.manifest.v1+prettyjws"),
+        ] {
+            assert_eq!(stored_media_type(document.as_bytes()).as_str(), media_type);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The registry engine: what a registry does, over any [`Store`].
+//!
+//! Second floor: imports [`oci`](crate::oci), [`access`](crate::access) and [`storage`](crate::storage); knows no HTTP.
+//! The one invariant: content becomes visible in a repository only after its bytes were verified against its digest and
+//! are durable, and only through a [`Repository`] that was opened with a proof of the right to do so.
+
+mod blobs;
+mod catalog;
+mod config;
+mod error;
+mod ingest;
+mod layout;
+mod links;
+mod locks;
+mod manifests;
+mod referrers;
+mod tags;
+mod uploads;
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    access::{Authorized, Principal, Right},
+    oci::RepositoryName,
+    storage::Store,
+};
+
+pub use blobs::Blob;
+pub use config::Config;
+pub use error::Error;
+pub use ingest::BodyError;
+pub use layout::{InvalidUploadId, UploadId};
+pub use manifests::{PutManifest, StoredManifest};
+pub use referrers::Referrer;
+pub use uploads::{Upload, VerifiedBlob};
+
+/// The registry: all repositories of one store.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    engine: Arc<Engine>,
+}
+
+#[derive(Debug)]
+struct Engine {
+    store: Arc<dyn Store>,
+    config: Config,
+    uploads: locks::UploadLocks,
+    repositories: locks::RepositoryLocks,
+    tasks: TaskTracker,
+}
+
+impl Registry {
+    /// The registry that lies in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, config: Config) -> Self {
+        let engine = Engine {
+            store,
+            config,
+            uploads: locks::UploadLocks::default(),
+            repositories: locks::RepositoryLocks::default(),
+            tasks: TaskTracker::new(),
+        };
+        Self { engine: Arc::new(engine) }
+    }
+
+    /// Opens the repository that the proof is for, with the right that it proves.
+    #[must_use]
+    pub fn open<A: Right>(&self, proof: &Authorized<A>) -> Repository<A> {
+        Repository {
+            engine: self.engine.clone(),
+            name: proof.repository().clone(),
+            principal: proof.principal().clone(),
+            right: PhantomData,
+        }
+    }
+
+    /// Whether the store can be read and written.
+    pub async fn probe(&self) -> Result<(), Error> {
+        Ok(self.engine.store.probe().await?)
+    }
+
+    /// Waits for what was begun and must not be given up half-way: commits, manifest puts, deletions.
+    pub async fn settle(&self) {
+        self.engine.tasks.close();
+        self.engine.tasks.wait().await;
+        self.engine.tasks.reopen();
+    }
+}
+
+/// A repository, opened for `A`: what can be done to it depends on the type.
+pub struct Repository<A: Right> {
+    engine: Arc<Engine>,
+    name: RepositoryName,
+    principal: Principal,
+    right: PhantomData<A>,
+}
+
+impl<A: Right> Repository<A> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &RepositoryName {
+        &self.name
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.engine.store
+    }
+
+    /// Runs `work` to its end although the caller may be gone: a client that hangs up after its last byte must not leave
+    /// a blob without its link.
+    async fn to_the_end<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        self.engine.tasks.spawn(work).await.map_err(|_| Error::Interrupted)?
+    }
+}
+
+// Not derived: a derive would ask for `A: Clone` and `A: Debug`, which have no values.
+impl<A: Right> Clone for Repository<A> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            name: self.name.clone(),
+            principal: self.principal.clone(),
+            right: PhantomData,
+        }
+    }
+}
+
+impl<A: Right> fmt::Debug for Repository<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository").field("name", &self.name).field("right", &A::ACTION).finish_non_exhaustive()
+    }
+}

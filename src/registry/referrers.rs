@@ -1,0 +1,92 @@
+//! Referrers: which manifests name a given one as their subject.
+//!
+//! Invariant: what is listed is in the repository at that moment; an entry whose manifest is gone is passed over.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Error, Repository, layout::Folder, manifests::stored_media_type};
+use crate::{
+    access::Pull,
+    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Tag},
+};
+
+/// An entry of the list of referrers (distribution specification, "Listing Referrers").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Referrer {
+    /// The media type of the manifest that refers.
+    pub media_type: MediaType,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its artifact type: its own, else that of its config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// All of its annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl From<Descriptor> for Referrer {
+    fn from(entry: Descriptor) -> Self {
+        let Descriptor { media_type, digest, size, artifact_type, annotations, .. } = entry;
+        Self { media_type, digest, size, artifact_type, annotations }
+    }
+}
+
+impl Repository<Pull> {
+    /// Every manifest of this repository that refers to `subject`, which need not be here, in the order of their digests.
+    /// Those that a client listed under the fallback tag, for a registry without this list, are among them.
+    pub async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
+        let mut found = self.referrers_by_tag(subject).await?;
+        for digest in self.linked_referrers(subject).await? {
+            if let Some(document) = self.document(&digest).await? {
+                found.insert(digest, referrer(digest, &document));
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    async fn linked_referrers(&self, subject: &Digest) -> Result<Vec<Digest>, Error> {
+        let folder = Folder::Referrers(&self.name, subject).path();
+        let mut digests = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let folder = folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
+            let entries = self.store().list(&folder).await?;
+            digests.extend(
+                entries.iter().filter_map(|entry| format!("{algorithm}:{}", entry.name).parse::<Digest>().ok()),
+            );
+        }
+        Ok(digests)
+    }
+
+    async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Referrer>, Error> {
+        let tag = Tag::referrers_fallback(subject);
+        let Some(digest) = self.resolve(&tag).await? else { return Ok(BTreeMap::new()) };
+        let Some(document) = self.document(&digest).await? else { return Ok(BTreeMap::new()) };
+        let Ok(index) = Manifest::parse(None, &document) else { return Ok(BTreeMap::new()) };
+        let mut found = BTreeMap::new();
+        for entry in index.manifests {
+            if self.document(&entry.digest).await?.is_some() {
+                found.insert(entry.digest, entry.into());
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn referrer(digest: Digest, document: &[u8]) -> Referrer {
+    let size = document.len() as u64;
+    let media_type = stored_media_type(document);
+    match Manifest::parse(Some(&media_type), document) {
+        Ok(manifest) => {
+            let artifact_type = manifest.effective_artifact_type().map(ToOwned::to_owned);
+            Referrer { media_type, digest, size, artifact_type, annotations: manifest.annotations }
+        }
+        // Another registry took it in; it is listed with what can be said of it.
+        Err(_) => Referrer { media_type, digest, size, artifact_type: None, annotations: BTreeMap::new() },
+    }
+}

@@ -1,0 +1,60 @@
+//! Tags: listing and resolving.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    Error, Repository,
+    layout::{Folder, Key},
+    links,
+};
+use crate::{
+    access::{Pull, Right},
+    oci::{Digest, Page, Paged, Reference, Tag},
+};
+
+/// How many tags are looked at in parallel.
+const PARALLEL: usize = 16;
+
+impl<A: Right> Repository<A> {
+    /// What a tag means; `None` if there is no such tag.
+    pub(super) async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
+        Ok(links::read(self.store(), Key::TagCurrent(&self.name, tag)).await?)
+    }
+
+    /// The digest that a reference means, whether or not the manifest is here.
+    pub(super) async fn digest_of(&self, reference: &Reference) -> Result<Digest, Error> {
+        match reference {
+            Reference::Digest(digest) => Ok(*digest),
+            Reference::Tag(tag) => self.resolve(tag).await?.ok_or_else(|| Error::ManifestUnknown(reference.clone())),
+        }
+    }
+
+    /// Every tag and what it means, in byte order of the tags.
+    pub(super) async fn all_tags(&self) -> Result<Vec<(Tag, Digest)>, Error> {
+        let entries = self.store().list(&Folder::Tags(&self.name).path()).await?;
+        let tags: Vec<Tag> = entries.into_iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        let resolved = stream::iter(tags)
+            .map(|tag| async move {
+                // A folder without a current link is what a crash during the deletion of a tag leaves.
+                Ok::<_, Error>(self.resolve(&tag).await?.map(|digest| (tag, digest)))
+            })
+            .buffered(PARALLEL);
+        resolved.try_filter_map(|found| async move { Ok(found) }).try_collect().await
+    }
+}
+
+impl Repository<Pull> {
+    /// A page of the tags, in byte order.
+    pub async fn tags(&self, page: &Page) -> Result<Paged<String>, Error> {
+        if !self.exists().await? {
+            return Err(Error::NameUnknown(self.name.clone()));
+        }
+        let tags = self.all_tags().await?;
+        Ok(page.of(tags.into_iter().map(|(tag, _)| tag.to_string())))
+    }
+
+    async fn exists(&self) -> Result<bool, Error> {
+        let entries = self.store().list(&Folder::Repository(&self.name).path()).await?;
+        Ok(entries.iter().any(|entry| super::catalog::marks_repository(&entry.name)))
+    }
+}

@@ -1,0 +1,240 @@
+//! Uploads: how a blob comes in.
+//!
+//! Invariant: a [`VerifiedBlob`] exists only where [`Upload::finish`] found the claimed digest, and [`Repository::commit`]
+//! takes nothing else. A session belongs to the principal that began it, in the repository where it began; for anybody
+//! else it does not exist. Its state lies in the store, so that it survives the process.
+
+use std::time::SystemTime;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use bytes::Bytes;
+use futures_util::Stream;
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    Error, Repository,
+    ingest::{BodyError, Ingest, rehash},
+    layout::{Folder, Key, UploadId},
+    links,
+    locks::UploadLock,
+};
+use crate::{
+    access::Push,
+    oci::{Algorithm, ChunkRange, Digest, Digester},
+    storage::{StoreError, StoreErrorKind, found},
+};
+
+/// What is known of an upload between two requests.
+#[derive(Serialize, Deserialize)]
+struct Session {
+    /// The principal that began it.
+    owner: String,
+    /// How many bytes are durable.
+    offset: u64,
+    /// The algorithm that hashes while bytes arrive.
+    algorithm: String,
+    /// The hash of those bytes, half-way: [`Digester::save`] in base64.
+    hash: String,
+}
+
+/// A session is a few hundred bytes.
+const SESSION_MAX: u64 = 4096;
+
+impl Session {
+    fn new(owner: String, offset: u64, digester: &Digester) -> Self {
+        let algorithm = digester.algorithm().to_string();
+        Self { owner, offset, algorithm, hash: BASE64_STANDARD.encode(digester.save()) }
+    }
+
+    fn digester(&self) -> Option<Digester> {
+        Digester::restore(self.algorithm.parse().ok()?, &BASE64_STANDARD.decode(&self.hash).ok()?)
+    }
+}
+
+/// An upload, held by one request.
+pub struct Upload {
+    repository: Repository<Push>,
+    id: UploadId,
+    offset: u64,
+    digester: Digester,
+    lock: UploadLock,
+}
+
+/// Bytes that are durable and have the digest that was claimed for them; not yet visible to anybody.
+#[must_use = "a verified blob is not visible until it is committed"]
+pub struct VerifiedBlob {
+    digest: Digest,
+    id: UploadId,
+    _lock: UploadLock,
+}
+
+impl VerifiedBlob {
+    /// The digest that was claimed and found.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+impl Repository<Push> {
+    /// Begins an upload; `algorithm` hashes its bytes as they arrive.
+    pub async fn begin_upload(&self, algorithm: Algorithm, now: SystemTime) -> Result<UploadId, Error> {
+        let id = UploadId::random();
+        let started = OffsetDateTime::from(now).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let started = started.format(&Rfc3339).unwrap_or_default();
+        self.store().write(&Key::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
+        self.save(id, 0, &Digester::new(algorithm)).await?;
+        Ok(id)
+    }
+
+    /// Takes up an upload to write to it.
+    pub async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
+        let lock = self.engine.uploads.try_lock(id).ok_or(Error::UploadBusy)?;
+        let session = self.session(id).await?;
+        let digester = match session.digester() {
+            Some(digester) => digester,
+            None => self.rehash(id, Algorithm::Sha256, session.offset).await?,
+        };
+        Ok(Upload { repository: self.clone(), id, offset: session.offset, digester, lock })
+    }
+
+    /// How many bytes of an upload are safe.
+    pub async fn upload_offset(&self, id: UploadId) -> Result<u64, Error> {
+        Ok(self.session(id).await?.offset)
+    }
+
+    /// Gives an upload up.
+    pub async fn cancel_upload(&self, id: UploadId) -> Result<(), Error> {
+        let lock = self.engine.uploads.try_lock(id).ok_or(Error::UploadBusy)?;
+        self.session(id).await?;
+        let this = self.clone();
+        self.to_the_end(async move {
+            let _lock = lock;
+            Ok(this.store().remove_tree(&Folder::Upload(&this.name, id).path()).await?)
+        })
+        .await
+    }
+
+    /// Makes a verified blob part of this repository.
+    pub async fn commit(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
+        let this = self.clone();
+        self.to_the_end(async move {
+            let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
+            this.store().publish(&data.path(), &place.path()).await?;
+            links::write(this.store(), Key::LayerLink(&this.name, &blob.digest), &blob.digest).await?;
+            this.store().remove_tree(&Folder::Upload(&this.name, blob.id).path()).await?;
+            Ok(blob.digest)
+        })
+        .await
+    }
+
+    /// A session that is not this principal's is unknown, exactly as one that never was.
+    async fn session(&self, id: UploadId) -> Result<Session, Error> {
+        let path = Key::UploadSession(&self.name, id).path();
+        let object = found(self.store().open(&path).await)?.ok_or(Error::UploadUnknown)?;
+        let bytes = object.read(SESSION_MAX).await?;
+        let session: Session = serde_json::from_slice(&bytes)
+            .map_err(|error| StoreError::new(StoreErrorKind::Corrupt, format!("{path}: {error}")))?;
+        if session.owner == self.principal.to_string() { Ok(session) } else { Err(Error::UploadUnknown) }
+    }
+
+    async fn save(&self, id: UploadId, offset: u64, digester: &Digester) -> Result<(), Error> {
+        let session = Session::new(self.principal.to_string(), offset, digester);
+        let text = serde_json::to_vec(&session).expect("a session is plain text and numbers");
+        Ok(self.store().write(&Key::UploadSession(&self.name, id).path(), text.into()).await?)
+    }
+
+    async fn rehash(&self, id: UploadId, algorithm: Algorithm, offset: u64) -> Result<Digester, Error> {
+        let digester = Digester::new(algorithm);
+        if offset == 0 {
+            return Ok(digester);
+        }
+        let object = self.store().open(&Key::UploadData(&self.name, id).path()).await?;
+        rehash(digester, object.stream(0..offset)).await
+    }
+}
+
+impl Upload {
+    /// Where the next byte goes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Checks that a chunk begins where the upload is.
+    pub fn expect(&self, chunk: ChunkRange) -> Result<(), Error> {
+        let (start, offset) = (chunk.start(), self.offset);
+        if start == offset { Ok(()) } else { Err(Error::ChunkOutOfOrder { start, offset }) }
+    }
+
+    /// Takes in a chunk and makes it durable; answers the new offset. If the body breaks off, what arrived of it is kept
+    /// all the same, so that the client can go on from there; if it is not as long as was announced, nothing of it is.
+    pub async fn append<S>(self, body: S, announced: Option<u64>) -> Result<u64, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let repository = self.repository.clone();
+        repository.to_the_end(self.append_here(body, announced)).await
+    }
+
+    async fn append_here<S>(mut self, body: S, announced: Option<u64>) -> Result<u64, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        self.take(body, announced).await?;
+        self.save().await?;
+        Ok(self.offset)
+    }
+
+    /// Takes in the last bytes, if there are any, and verifies the whole. What does not have the claimed digest is thrown
+    /// away with its upload; nothing can come of it any more.
+    pub async fn finish<S>(self, body: S, announced: Option<u64>, claimed: Digest) -> Result<VerifiedBlob, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let repository = self.repository.clone();
+        repository.to_the_end(self.finish_here(body, announced, claimed)).await
+    }
+
+    async fn finish_here<S>(mut self, body: S, announced: Option<u64>, claimed: Digest) -> Result<VerifiedBlob, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        self.take(body, announced).await?;
+        let digester = if self.digester.algorithm() == claimed.algorithm() {
+            self.digester
+        } else {
+            self.repository.rehash(self.id, claimed.algorithm(), self.offset).await?
+        };
+        let actual = digester.finish();
+        if actual != claimed {
+            let folder = Folder::Upload(&self.repository.name, self.id).path();
+            self.repository.store().remove_tree(&folder).await?;
+            return Err(Error::DigestMismatch { claimed, actual });
+        }
+        Ok(VerifiedBlob { digest: claimed, id: self.id, _lock: self.lock })
+    }
+
+    /// Takes in a body and makes it durable. If it breaks off, what arrived is kept before the error is passed on.
+    async fn take<S>(&mut self, body: S, announced: Option<u64>) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send,
+    {
+        let path = Key::UploadData(&self.repository.name, self.id).path();
+        let append = self.repository.store().append(&path, self.offset).await?;
+        let mut ingest = Ingest::new(append, self.digester.clone(), self.offset);
+        let taken = ingest.take(body, announced).await;
+        if matches!(taken, Ok(()) | Err(Error::Body(_))) {
+            (self.offset, self.digester) = ingest.sync().await?;
+        }
+        if matches!(taken, Err(Error::Body(_))) {
+            self.save().await?;
+        }
+        taken
+    }
+
+    async fn save(&self) -> Result<(), Error> {
+        self.repository.save(self.id, self.offset, &self.digester).await
+    }
+}

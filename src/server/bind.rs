@@ -1,0 +1,159 @@
+//! Taking possession of addresses, and saying what to do where that fails.
+//!
+//! Invariant: either every address is ours or none is; a server that listens on half of what it was told does not start.
+
+use std::{io, net::SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+/// Connections that the kernel keeps for us while all permits are taken; capped by `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// Listens on every address. Must be called within a tokio runtime.
+pub(super) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+    if addresses.is_empty() {
+        return Err(BindError::NoAddress);
+    }
+    addresses.iter().map(|address| bind(*address, addresses)).collect()
+}
+
+/// Listens on `address`, one of `all`.
+pub(super) fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener, BindError> {
+    listen(address, all).map_err(|source| BindError::of(address, source))
+}
+
+fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last run's connections to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // [::] alone takes IPv4 as well, as people expect; beside 0.0.0.0 on the same port the two would collide.
+        let beside_ipv4 = all.iter().any(|other| other.is_ipv4() && other.port() == address.port());
+        socket.set_only_v6(beside_ipv4)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Why an address could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// There was no address to listen on.
+    #[error("there is no address to listen on")]
+    NoAddress,
+    /// Somebody else listens there.
+    #[error("cannot listen on {address}: port {} is already in use", .address.port())]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system does not let this user listen there.
+    #[error("cannot listen on {address}: permission denied")]
+    NotPermitted {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// This machine does not have the address.
+    #[error("cannot listen on {address}: this machine has no such address")]
+    NotOurs {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Anything else that the system says.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    fn of(address: SocketAddr, source: io::Error) -> Self {
+        let kind = source.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            return Self::InUse { address };
+        }
+        if kind == io::ErrorKind::PermissionDenied {
+            return Self::NotPermitted { address };
+        }
+        if kind == io::ErrorKind::AddrNotAvailable {
+            return Self::NotOurs { address };
+        }
+        Self::Other { address, source }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoAddress => "name one with --listen, for example --listen 0.0.0.0:443".to_owned(),
+            Self::InUse { address } => format!(
+                "see who has it with 'ss -ltnp sport = :{}', or take another port: --listen {}",
+                address.port(),
+                SocketAddr::new(address.ip(), free_port(address.port()))
+            ),
+            Self::NotPermitted { address } if address.port() < 1024 => format!(
+                "ports below 1024 are reserved: take a higher one (--listen {}), or allow this one with 'setcap \
+                 cap_net_bind_service=+ep' on the program, AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit, or \
+                 'sysctl net.ipv4.ip_unprivileged_port_start={}'",
+                SocketAddr::new(address.ip(), free_port(address.port())),
+                address.port()
+            ),
+            Self::NotPermitted { .. } => {
+                "a security module (SELinux, AppArmor) may be at work; see the system's log".to_owned()
+            }
+            Self::NotOurs { .. } => {
+                "see this machine's addresses with 'ip address', or listen on all: 0.0.0.0".to_owned()
+            }
+            Self::Other { .. } => "name another address with --listen".to_owned(),
+        }
+    }
+}
+
+/// A port to suggest instead.
+fn free_port(taken: u16) -> u16 {
+    if taken == 8443 { 9443 } else { 8443 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_and_another_suggested() {
+        let taken = bind_all(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = taken[0].local_addr().unwrap();
+        let error = bind_all(&[address]).unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }));
+        assert!(error.to_string().contains(&format!("port {} is already in use", address.port())), "{error}");
+        assert!(error.hint().contains("--listen 127.0.0.1:8443"), "{}", error.hint());
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_refused() {
+        let error = bind_all(&["192.0.2.1:8443".parse().unwrap()]).unwrap_err();
+        assert!(matches!(error, BindError::NotOurs { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_reserved_port_names_the_three_ways_out() {
+        let error = BindError::of("0.0.0.0:443".parse().unwrap(), io::ErrorKind::PermissionDenied.into());
+        let hint = error.hint();
+        assert!(hint.contains("0.0.0.0:8443") && hint.contains("setcap") && hint.contains("sysctl"), "{hint}");
+    }
+
+    #[tokio::test]
+    async fn all_ipv4_and_all_ipv6_addresses_go_together_on_one_port() {
+        let port = bind_all(&["0.0.0.0:0".parse().unwrap()]).unwrap()[0].local_addr().unwrap().port();
+        let both = [format!("0.0.0.0:{port}"), format!("[::]:{port}")].map(|text| text.parse().unwrap());
+        assert_eq!(bind_all(&both).unwrap().len(), 2);
+        let ipv6_alone = bind_all(&both[1..]).unwrap();
+        assert!(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok());
+        drop(ipv6_alone);
+    }
+}

@@ -1,0 +1,166 @@
+//! One connection, from its first byte to its last: handshake, HTTP, and the reasons to end it.
+//!
+//! Invariant: every phase has a bound on waiting and on memory, and none has a bound on how long an honest transfer takes.
+
+use std::{convert::Infallible, error::Error, pin::Pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::Service as HyperService};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceExt};
+use tracing::debug;
+
+use super::{
+    Agreed, Limits, Peer, Shutdown,
+    activity::{Activity, Verdict, Watched},
+    handshake::{self, Reception, Secured},
+    listener::Accepted,
+};
+use crate::tls::Hostname;
+
+/// A request's header as a whole: tokens with many scopes are long, and nothing else is.
+const MAX_HEADER: u32 = 32 * 1024;
+const MAX_HEADER_FIELDS: usize = 100;
+/// HTTP/1's read buffer; it bounds the header and is the most that one read of an upload takes.
+const HTTP1_BUFFER: usize = 64 * 1024;
+/// Docker runs three transfers at a time, containerd and skopeo six; a proxy in front of us may bundle its clients.
+const STREAMS: u32 = 128;
+/// What a client may send before we have taken it: enough to fill 1 Gbit/s at 8 ms for one upload, and four of them.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Larger than HTTP/2's 16 KiB, for fewer frames per layer.
+const FRAME: u32 = 64 * 1024;
+/// What we hold of each response that the client has not taken.
+const SEND_BUFFER: usize = 256 * 1024;
+/// What all connections share.
+pub(super) struct Shared<S> {
+    pub(super) acceptor: TlsAcceptor,
+    pub(super) hostnames: Arc<[Hostname]>,
+    pub(super) limits: Limits,
+    pub(super) service: S,
+    pub(super) shutdown: Shutdown,
+    /// Cancelled when the drain timeout is over.
+    pub(super) cut: CancellationToken,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S, B>(accepted: Accepted, shared: Arc<Shared<S>>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (address, local) = (accepted.peer, accepted.local);
+    let reception = Reception {
+        acceptor: &shared.acceptor,
+        hostnames: &shared.hostnames,
+        handshake_timeout: shared.limits.handshake_timeout,
+        idle_timeout: shared.limits.idle_timeout,
+    };
+    let secured = tokio::select! {
+        secured = handshake::receive(accepted, &reception) => secured,
+        // There is no request yet that could be lost.
+        () = shared.shutdown.begun() => return,
+    };
+    let Some(secured) = secured else { return };
+
+    let peer = Peer { address, local, tls: Agreed::of(secured.get_ref().1) };
+    let activity = Activity::new();
+    let service = PerConnection { service: shared.service.clone(), peer, activity: activity.clone() };
+    let builder = builder(&secured, shared.limits);
+    let connection = builder.serve_connection(TokioIo::new(secured), service);
+    tokio::pin!(connection);
+
+    let patience = shared.limits.idle_timeout;
+    let mut check = checks(patience);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(peer = %address, %error, "connection ended early");
+                }
+                return;
+            }
+            () = shared.shutdown.begun(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = check.tick() => match activity.verdict(patience) {
+                Verdict::Keep => {}
+                Verdict::Close => connection.as_mut().graceful_shutdown(),
+                Verdict::Cut => {
+                    debug!(peer = %address, "connection dropped: the client stopped reading, or did not leave");
+                    return;
+                }
+            },
+            () = shared.cut.cancelled() => return,
+        }
+    }
+}
+
+/// When to look whether a connection is quiet: often enough that the patience is kept to a quarter.
+fn checks(patience: Duration) -> Interval {
+    let period = (patience / 4).max(Duration::from_millis(1));
+    let mut checks = interval_at(Instant::now() + period, period);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    checks
+}
+
+fn builder(secured: &Secured, limits: Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(MAX_HEADER_FIELDS)
+        .max_buf_size(HTTP1_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(MAX_HEADER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(limits.idle_timeout / 3)
+        .keep_alive_timeout(limits.idle_timeout / 3);
+    // The handshake has decided. Guessing from the first bytes, as the builder otherwise does, has no deadline.
+    let agreed = secured.get_ref().1.alpn_protocol();
+    if agreed == Some(b"h2") { builder.http2_only() } else { builder.http1_only() }
+}
+
+/// The service as one connection sees it: requests learn who asks, responses are watched for progress.
+struct PerConnection<S> {
+    service: S,
+    peer: Peer,
+    activity: Activity,
+}
+
+impl<S, B> HyperService<Request<Incoming>> for PerConnection<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+{
+    type Response = Response<Watched<B>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        let exchange = self.activity.begin();
+        let response = self.service.clone().oneshot(request);
+        Box::pin(async move { Ok(response.await?.map(|body| Watched::new(body, exchange))) })
+    }
+}

@@ -1,0 +1,89 @@
+//! Accepting connections, and nothing else.
+//!
+//! Invariant: no connection without a permit, and no error of one connection or of the moment ends the loop: only a
+//! shutdown does.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::Shutdown;
+
+/// How long to wait when the process has no file descriptor or memory left for another connection.
+const BACK_OFF: Duration = Duration::from_millis(200);
+
+/// A connection as it was accepted.
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+}
+
+/// Accepts until the shutdown begins; each connection is a task of `tasks` and holds a permit while it lasts.
+pub(super) async fn accept_loop<F>(
+    listener: TcpListener,
+    permits: Arc<Semaphore>,
+    shutdown: Shutdown,
+    tasks: TaskTracker,
+    serve: impl Fn(Accepted) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        // The permit comes first: without one, connections wait in the backlog and not in our memory.
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, accept(&listener).await)
+        };
+        let (permit, accepted) = tokio::select! {
+            next = next => next,
+            () = shutdown.begun() => return,
+        };
+        match accepted {
+            Ok(accepted) => {
+                let connection = serve(accepted);
+                tasks.spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) if concerns_one_connection(&error) => {
+                debug!(%error, "a connection ended before it was accepted");
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept connections at the moment; is the limit of open files (ulimit -n) too low?");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<Accepted> {
+    let (stream, peer) = listener.accept().await?;
+    // Answers are small or come in large writes: waiting for more to send gains nothing.
+    stream.set_nodelay(true)?;
+    let local = canonical(stream.local_addr()?);
+    Ok(Accepted { stream, peer: canonical(peer), local })
+}
+
+/// An IPv4 client of an IPv6 socket is an IPv4 client.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    let kinds = [
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionRefused,
+        io::ErrorKind::NotConnected,
+        io::ErrorKind::InvalidInput, // set_nodelay on a socket that the peer has already reset
+        io::ErrorKind::Interrupted,
+    ];
+    kinds.contains(&error.kind())
+}

@@ -1,0 +1,203 @@
+//! Just enough of HTTP/1 to answer, in words, somebody who speaks it without TLS.
+//!
+//! Invariant: nothing that such a client sends is acted upon, and no answer names a host that is not ours: a `Host` header
+//! can be anybody's choice.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::tls::Hostname;
+
+/// The most that is read of a request's header.
+const MAX_HEADER: usize = 8 * 1024;
+/// How long, and how much, to go on reading after the answer: closing with unread bytes would reset the connection, and
+/// the client would never see the answer.
+const LINGER: Duration = Duration::from_secs(1);
+const MAX_LINGER: usize = 256 * 1024;
+
+/// What a plain request says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    method: String,
+    /// Path and query, beginning with `/`, visible ASCII only.
+    path: String,
+    host: Option<String>,
+    wants_html: bool,
+}
+
+/// Reads a request's header; `None` if it is no HTTP, too long, or the client went away.
+///
+/// The caller sets the deadline.
+pub(super) async fn read_head(stream: &mut TcpStream) -> Option<Head> {
+    let mut header = Vec::with_capacity(1024);
+    while !ends(&header) {
+        let room = MAX_HEADER.checked_sub(header.len()).filter(|room| *room > 0)?;
+        let read = (&mut *stream).take(room as u64).read_buf(&mut header).await.ok()?;
+        if read == 0 {
+            return None;
+        }
+    }
+    Head::parse(&header)
+}
+
+fn ends(header: &[u8]) -> bool {
+    header.windows(4).any(|window| window == b"\r\n\r\n") || header.windows(2).any(|window| window == b"\n\n")
+}
+
+impl Head {
+    fn parse(header: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(header);
+        let mut lines = text.lines();
+        let mut request = lines.next()?.split(' ');
+        let (method, target, version) = (request.next()?, request.next()?, request.next()?);
+        if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) || !version.starts_with("HTTP/") {
+            return None;
+        }
+        let mut head =
+            Self { method: method.to_owned(), path: path_of(target).to_owned(), host: None, wants_html: false };
+        for (name, value) in lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("host") {
+                head.host = Some(value.trim().to_owned());
+            }
+            if name.eq_ignore_ascii_case("accept") {
+                head.wants_html |= value.contains("text/html");
+            }
+        }
+        Some(head)
+    }
+
+    /// Whether a person sits at the other end, whose browser can be sent elsewhere.
+    fn is_browser(&self) -> bool {
+        self.wants_html && matches!(self.method.as_str(), "GET" | "HEAD")
+    }
+
+    fn host_and_port(&self) -> Option<(Hostname, Option<u16>)> {
+        let host = self.host.as_deref()?;
+        let split = host.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
+        match split {
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => Some((name.parse().ok()?, Some(port))),
+            Some(_) | None => Some((host.parse().ok()?, None)),
+        }
+    }
+}
+
+fn path_of(target: &str) -> &str {
+    let visible = target.bytes().all(|byte| byte.is_ascii_graphic());
+    if visible && target.starts_with('/') { target } else { "/" }
+}
+
+/// Which port stands in the `https` URL that a client is sent to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Port {
+    /// The one of the `Host` header, if it has one: this port *is* the TLS port, perhaps published under another number
+    /// by a container engine, which only the client knows. Otherwise this one.
+    AsAsked(u16),
+    /// This one, whatever the client said.
+    Fixed(u16),
+}
+
+/// The URL under which the same resource is served over TLS. The host is the one asked for if it is ours, else the first
+/// of ours.
+pub(super) fn https_url(head: &Head, hostnames: &[Hostname], port: Port) -> String {
+    let asked = head.host_and_port().filter(|(host, _)| hostnames.contains(host));
+    let number = match (port, &asked) {
+        (Port::AsAsked(_), Some((_, Some(asked)))) => *asked,
+        (Port::AsAsked(number) | Port::Fixed(number), _) => number,
+    };
+    let authority = match (asked, hostnames.first()) {
+        (Some((host, _)), _) => host.authority(number),
+        (None, Some(first)) => first.authority(number),
+        (None, None) => format!("localhost:{number}"),
+    };
+    format!("https://{authority}{}", head.path)
+}
+
+/// The answer on a port that speaks TLS: browsers are sent to `url`, everybody else is told in the registry's error shape.
+pub(super) fn told(head: &Head, url: &str) -> String {
+    if head.is_browser() {
+        return redirected(url);
+    }
+    let body = serde_json::json!({
+        "errors": [{
+            "code": "UNSUPPORTED",
+            "message": format!("this port speaks HTTPS; use {url}"),
+            "detail": {
+                "url": url,
+                "hint": "the client sent plain HTTP; if it is Docker, remove this registry from \"insecure-registries\"",
+            },
+        }]
+    })
+    .to_string();
+    let length = body.len();
+    // The length is stated for HEAD too, as the body that GET would get.
+    let body = if head.method == "HEAD" { String::new() } else { body };
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+/// The answer that sends any client to `url`, with the same method and body.
+pub(super) fn redirected(url: &str) -> String {
+    format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {url}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+/// Sends the answer and closes without cutting it off.
+pub(super) async fn answer(mut stream: TcpStream, answer: &str) -> io::Result<()> {
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut rest = (&mut stream).take(MAX_LINGER as u64);
+    // Whether the client says more, leaves or keeps silent is the same to us.
+    let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(request: &str, port: Port) -> String {
+        let hostnames = ["registry.test", "::1"].map(|name| name.parse().unwrap());
+        https_url(&Head::parse(request.as_bytes()).unwrap(), &hostnames, port)
+    }
+
+    #[test]
+    fn the_url_keeps_a_host_that_is_ours_and_its_port() {
+        let ask = "GET /v2/?n=1 HTTP/1.1\r\nHost: [::1]:5000\r\n\r\n";
+        assert_eq!(url(ask, Port::AsAsked(443)), "https://[::1]:5000/v2/?n=1");
+        assert_eq!(url(ask, Port::Fixed(443)), "https://[::1]/v2/?n=1");
+        assert_eq!(
+            url("GET / HTTP/1.1\r\nhost: REGISTRY.test\r\n\r\n", Port::AsAsked(8443)),
+            "https://registry.test:8443/"
+        );
+    }
+
+    #[test]
+    fn a_host_that_is_not_ours_never_stands_in_the_url() {
+        for host in ["evil.example", "evil.example:5000", "registry.test@evil.example", "[::1", "", "::1:x"] {
+            let ask = format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            assert_eq!(url(&ask, Port::AsAsked(5000)), "https://registry.test:5000/a", "{host}");
+        }
+        assert_eq!(url("GET http://evil.example/ HTTP/1.1\r\n\r\n", Port::Fixed(443)), "https://registry.test/");
+    }
+
+    #[test]
+    fn only_browsers_are_redirected_on_the_tls_port() {
+        let told = |request: &str| told(&Head::parse(request.as_bytes()).unwrap(), "https://r/");
+        let browser = "GET / HTTP/1.1\r\nAccept: text/html,*/*\r\n\r\n";
+        assert!(told(browser).starts_with("HTTP/1.1 308 "));
+        assert!(told(&browser.replace("GET", "POST")).starts_with("HTTP/1.1 400 "));
+        assert!(told("GET / HTTP/1.1\r\nAccept: */*\r\n\r\n").contains("\"UNSUPPORTED\""));
+        assert!(told("HEAD / HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn what_is_no_http_is_not_answered() {
+        assert_eq!(Head::parse(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), None);
+        assert_eq!(Head::parse(b"\r\n\r\n"), None);
+    }
+}

@@ -1,0 +1,32 @@
+//! The plain HTTP listener that only sends clients to HTTPS.
+//!
+//! Invariant: it never looks at credentials, never reads a body and never serves anything.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::{
+    Limits,
+    listener::Accepted,
+    plain::{self, Port},
+};
+use crate::tls::Hostname;
+
+/// Connections at a time. They last milliseconds, and they have permits of their own, so that a flood of them takes
+/// nothing from the clients that speak TLS.
+pub(super) const CONNECTIONS: usize = 64;
+
+/// Answers one connection.
+pub(super) async fn serve(accepted: Accepted, hostnames: Arc<[Hostname]>, tls_port: u16, limits: Limits) {
+    let Accepted { mut stream, peer, .. } = accepted;
+    let answered = timeout(limits.handshake_timeout, async move {
+        let head = plain::read_head(&mut stream).await?;
+        let url = plain::https_url(&head, &hostnames, Port::Fixed(tls_port));
+        plain::answer(stream, &plain::redirected(&url)).await.ok()
+    });
+    if !matches!(answered.await, Ok(Some(()))) {
+        debug!(%peer, "a client of the redirecting port went away or spoke no HTTP");
+    }
+}

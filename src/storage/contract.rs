@@ -1,0 +1,148 @@
+//! The contract of [`Store`], sentence by sentence, run over every implementation.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+
+use super::*;
+
+fn path(text: &str) -> StorePath {
+    text.parse().unwrap()
+}
+
+async fn content(store: &dyn Store, at: &str) -> Bytes {
+    store.open(&path(at)).await.unwrap().read(1 << 30).await.unwrap()
+}
+
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
+}
+
+async fn what_is_written_is_read(store: Arc<dyn Store>) {
+    for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7] {
+        store.write(&path("a/b/c"), pattern(length)).await.unwrap();
+        assert_eq!(store.stat(&path("a/b/c")).await.unwrap().size, length as u64);
+        assert_eq!(content(&*store, "a/b/c").await, pattern(length));
+    }
+}
+
+async fn any_range_can_be_read(store: Arc<dyn Store>) {
+    let whole = pattern(2 * CHUNK + 100);
+    store.write(&path("a"), whole.clone()).await.unwrap();
+    for (start, end) in [(0, 1), (0, 0), (CHUNK - 1, CHUNK + 1), (100, 2 * CHUNK), (whole.len() - 1, whole.len())] {
+        let object = store.open(&path("a")).await.unwrap();
+        let pieces: Vec<Bytes> = object.stream(start as u64..end as u64).try_collect().await.unwrap();
+        assert!(pieces.iter().all(|piece| piece.len() <= CHUNK));
+        assert_eq!(pieces.concat(), whole[start..end]);
+    }
+}
+
+async fn what_is_missing_is_not_found(store: Arc<dyn Store>) {
+    store.write(&path("folder/file"), pattern(1)).await.unwrap();
+    for missing in ["a", "folder", "folder/x", "folder/file/x"] {
+        assert!(store.stat(&path(missing)).await.unwrap_err().is_not_found(), "{missing}");
+        assert!(store.open(&path(missing)).await.unwrap_err().is_not_found(), "{missing}");
+    }
+    assert!(store.remove(&path("a")).await.unwrap_err().is_not_found());
+    assert!(store.publish(&path("a"), &path("b")).await.unwrap_err().is_not_found());
+    assert_eq!(store.list(&path("a")).await.unwrap(), []);
+    store.remove_tree(&path("a")).await.unwrap();
+}
+
+async fn an_append_goes_on_at_its_offset_and_cuts_what_is_behind(store: Arc<dyn Store>) {
+    let mut append = store.append(&path("up/data"), 0).await.unwrap();
+    append.write(vec![Bytes::from_static(b"hel"), Bytes::new(), Bytes::from_static(b"lo ")]).await.unwrap();
+    append.write(vec![Bytes::from_static(b"wurld")]).await.unwrap();
+    assert_eq!(append.sync().await.unwrap(), 11);
+    drop(append);
+    let mut append = store.append(&path("up/data"), 6).await.unwrap();
+    append.write(vec![Bytes::from_static(b"world!")]).await.unwrap();
+    assert_eq!(append.sync().await.unwrap(), 12);
+    assert_eq!(content(&*store, "up/data").await, "hello world!");
+    assert!(store.append(&path("up/data"), 13).await.is_err(), "there is no byte 13 to go on at");
+    assert!(store.append(&path("up/none"), 1).await.is_err(), "nothing to go on with");
+}
+
+async fn publishing_moves_and_replaces(store: Arc<dyn Store>) {
+    store.write(&path("from"), pattern(5)).await.unwrap();
+    store.write(&path("deep/to"), pattern(1)).await.unwrap();
+    store.publish(&path("from"), &path("deep/to")).await.unwrap();
+    assert_eq!(content(&*store, "deep/to").await, pattern(5));
+    assert!(store.stat(&path("from")).await.unwrap_err().is_not_found());
+}
+
+async fn an_open_object_outlives_its_removal_and_its_replacement(store: Arc<dyn Store>) {
+    store.write(&path("a"), pattern(2 * CHUNK)).await.unwrap();
+    let (first, second) = (store.open(&path("a")).await.unwrap(), store.open(&path("a")).await.unwrap());
+    store.write(&path("a"), pattern(1)).await.unwrap();
+    assert_eq!(first.read(1 << 30).await.unwrap(), pattern(2 * CHUNK));
+    store.remove(&path("a")).await.unwrap();
+    assert_eq!(second.read(1 << 30).await.unwrap(), pattern(2 * CHUNK));
+}
+
+async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
+    for object in ["f/b/x", "f/b/y", "f/a", "f/c/d/e", "g"] {
+        store.write(&path(object), pattern(1)).await.unwrap();
+    }
+    let entry = |name: &str, is_folder| Entry { name: name.to_owned(), is_folder };
+    assert_eq!(store.list(&path("f")).await.unwrap(), [entry("a", false), entry("b", true), entry("c", true)]);
+    store.remove_tree(&path("f/b")).await.unwrap();
+    store.remove(&path("f/a")).await.unwrap();
+    assert_eq!(store.list(&path("f")).await.unwrap(), [entry("c", true)]);
+}
+
+async fn an_object_over_the_limit_is_not_read_into_memory(store: Arc<dyn Store>) {
+    store.write(&path("a"), pattern(11)).await.unwrap();
+    let error = store.open(&path("a")).await.unwrap().read(10).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::TooLarge);
+}
+
+async fn writers_of_one_object_leave_one_of_theirs_whole(store: Arc<dyn Store>) {
+    let writers = (1..=16).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move { store.write(&path("x/y"), Bytes::from(vec![writer; 10_000])).await })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap().unwrap();
+    }
+    let left = content(&*store, "x/y").await;
+    assert_eq!(left.len(), 10_000);
+    assert!(left.iter().all(|byte| *byte == left[0]));
+}
+
+async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
+    store.probe().await.unwrap();
+}
+
+macro_rules! contract {
+    ($($sentence:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(std::sync::Arc::new(super::MemoryStore::default())).await;
+            })+
+        }
+
+        mod filesystem {
+            $(#[tokio::test]
+            async fn $sentence() {
+                let root = tempfile::tempdir().unwrap();
+                super::$sentence(std::sync::Arc::new(super::FilesystemStore::open(root.path()).unwrap())).await;
+            })+
+        }
+    };
+}
+
+contract! {
+    what_is_written_is_read,
+    any_range_can_be_read,
+    what_is_missing_is_not_found,
+    an_append_goes_on_at_its_offset_and_cuts_what_is_behind,
+    publishing_moves_and_replaces,
+    an_open_object_outlives_its_removal_and_its_replacement,
+    a_list_names_what_lies_directly_in_a_folder,
+    an_object_over_the_limit_is_not_read_into_memory,
+    writers_of_one_object_leave_one_of_theirs_whole,
+    a_store_that_works_says_so,
+}

@@ -1,0 +1,91 @@
+//! Folders that are as durable as what lies in them.
+//!
+//! Invariant: a folder that [`Folders::ensure`] has seen is recorded on disk in its parent, and so is each folder above
+//! it: nobody is told "durable" of a file in a folder that another thread made a moment ago and has not synced yet.
+
+use std::{
+    fs::{self, File},
+    hash::{BuildHasher as _, RandomState},
+    io,
+    path::Path,
+    sync::{PoisonError, RwLock},
+};
+
+use super::super::Entry;
+
+/// Makes folders, each under a lock of its own kind: whoever finds a folder waits until its maker has synced it.
+#[derive(Debug)]
+pub(super) struct Folders {
+    hasher: RandomState,
+    shards: [RwLock<()>; 64],
+}
+
+impl Default for Folders {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| RwLock::new(())) }
+    }
+}
+
+impl Folders {
+    /// Makes `folder` and what is missing above it, durably.
+    pub(super) fn ensure(&self, folder: &Path) -> io::Result<()> {
+        let shard = self.shard(folder);
+        {
+            let _nobody_is_making_it = shard.read().unwrap_or_else(PoisonError::into_inner);
+            if folder.is_dir() {
+                return Ok(());
+            }
+        }
+        let Some(parent) = folder.parent() else { return Ok(()) };
+        self.ensure(parent)?;
+        let _making_it = shard.write().unwrap_or_else(PoisonError::into_inner);
+        match fs::create_dir(folder) {
+            Ok(()) => sync(parent),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn shard(&self, folder: &Path) -> &RwLock<()> {
+        let hash = self.hasher.hash_one(folder);
+        // The remainder is below 64 on every machine.
+        #[expect(clippy::cast_possible_truncation, reason = "taken modulo the number of shards first")]
+        let index = (hash % self.shards.len() as u64) as usize;
+        &self.shards[index]
+    }
+}
+
+/// The folder that a place in the store lies in.
+pub(super) fn of(place: &Path) -> &Path {
+    place.parent().unwrap_or(place)
+}
+
+/// Makes the entries of a folder durable.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// What lies in a folder, in byte order. Names that are not UTF-8 cannot be ours and are passed over.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<Entry>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let mut kind = entry.file_type()?;
+        if kind.is_symlink() {
+            // An administrator may have moved a repository to another disk.
+            let Ok(target) = fs::metadata(entry.path()) else { continue };
+            kind = target.file_type();
+        }
+        found.push(Entry { name, is_folder: kind.is_dir() });
+    }
+    found.sort();
+    Ok(found)
+}

@@ -1,0 +1,211 @@
+//! A store in a folder of this machine.
+//!
+//! Invariant: an object appears at its path by one `rename` of a file that was synced before, and the folder is synced
+//! after, so a crash at any moment leaves the old object or the new one. Temporary files lie in one folder of their own
+//! (`portcullis/tmp`), not beside what they become: leftovers of a crash are then found without a walk, and other readers
+//! of the tree never meet them.
+//!
+//! All system calls that may wait for a disk run on tokio's blocking threads.
+
+mod append;
+mod folders;
+mod read;
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Append, Entry, Object, Stat, Store, StoreError, StorePath};
+use folders::Folders;
+
+/// Where temporary files lie below the root.
+const TEMPORARY: &str = "portcullis/tmp";
+
+/// How old a temporary file is before it must be a leftover. Writing one takes moments; other processes (a command beside
+/// a running server) may be in the middle of it when a store is opened.
+const LEFTOVER: Duration = Duration::from_secs(600);
+
+/// A store in a folder.
+#[derive(Clone, Debug)]
+pub struct FilesystemStore {
+    disk: Arc<Disk>,
+}
+
+#[derive(Debug)]
+struct Disk {
+    root: PathBuf,
+    folders: Folders,
+}
+
+impl FilesystemStore {
+    /// Opens the store in `root`, makes the folder if it is not there, and clears what a crash left half-written.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let temporary = root.join(TEMPORARY);
+        let clear = || -> io::Result<()> {
+            fs::create_dir_all(&temporary)?;
+            for entry in fs::read_dir(&temporary)? {
+                let entry = entry?;
+                if entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > LEFTOVER) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
+        Ok(Self { disk: Arc::new(Disk { root, folders: Folders::default() }) })
+    }
+
+    /// Runs `work` on a blocking thread; `verb` and `path` name it if it fails.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        path: &StorePath,
+        work: impl FnOnce(&Disk, &Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let disk = self.disk.clone();
+        let place = disk.place(path);
+        let done = tokio::task::spawn_blocking(move || work(&disk, &place)).await;
+        let flat = done.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        flat.map_err(|error| StoreError::from_io(error, format!("{verb} {path}")))
+    }
+}
+
+impl Disk {
+    fn place(&self, path: &StorePath) -> PathBuf {
+        self.root.join(path.as_str())
+    }
+
+    /// A new file that nobody sees, and its name.
+    fn temporary(&self) -> io::Result<(PathBuf, File)> {
+        let place = self.root.join(TEMPORARY).join(Uuid::new_v4().to_string());
+        let file = File::create_new(&place)?;
+        Ok((place, file))
+    }
+
+    /// Moves a synced file to its place, and makes the move durable.
+    fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let folder = folders::of(to);
+        loop {
+            self.folders.ensure(folder)?;
+            match fs::rename(from, to) {
+                // Somebody removed the empty folder between the two steps; whether `from` is missing shows next time.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() && !folder.exists() => {}
+                Err(error) => return Err(error),
+                Ok(()) => return folders::sync(folder),
+            }
+        }
+    }
+
+    fn write(&self, to: &Path, content: &[u8]) -> io::Result<()> {
+        let (temporary, mut file) = self.temporary()?;
+        let written =
+            file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| self.publish(&temporary, to));
+        if written.is_err() {
+            // The error that matters is the first one; what cannot be removed now is cleared at the next start.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}
+
+#[async_trait]
+impl Store for FilesystemStore {
+    async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
+        self.blocking("stat", path, |_, place| read::stat_of(&fs::metadata(place)?)).await
+    }
+
+    async fn open(&self, path: &StorePath) -> Result<Object, StoreError> {
+        let (file, stat) = self
+            .blocking("open", path, |_, place| {
+                let file = File::open(place)?;
+                let stat = read::stat_of(&file.metadata()?)?;
+                Ok((file, stat))
+            })
+            .await?;
+        let path = path.clone();
+        Ok(Object::new(stat, move |range| read::stream(file, range, path)))
+    }
+
+    async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+        self.blocking("write", path, move |disk, place| disk.write(place, &content)).await
+    }
+
+    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
+        let file = self.blocking("append to", path, move |disk, place| append::open(disk, place, offset)).await?;
+        Ok(Box::new(append::Appending::new(file, offset, path.clone())))
+    }
+
+    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+        let source = self.disk.place(from);
+        self.blocking("publish", to, move |disk, place| disk.publish(&source, place)).await
+    }
+
+    async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.blocking("remove", path, |_, place| {
+            fs::remove_file(place)?;
+            folders::sync(folders::of(place))
+        })
+        .await
+    }
+
+    async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.blocking("remove", path, |_, place| match fs::remove_dir_all(place) {
+            Ok(()) => folders::sync(folders::of(place)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
+        self.blocking("list", path, |_, place| folders::list(place)).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.blocking("probe", &StorePath::root(), |disk, _| {
+            let (place, mut file) = disk.temporary()?;
+            let written = file.write_all(b"probe").and_then(|()| file.sync_data());
+            fs::remove_file(place)?;
+            written
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_crash_left_half_written_is_cleared_at_start() {
+        let root = tempfile::tempdir().unwrap();
+        let store = FilesystemStore::open(root.path()).unwrap();
+        store.write(&"a/b".parse().unwrap(), Bytes::from_static(b"kept")).await.unwrap();
+        let temporary = root.path().join(TEMPORARY);
+        fs::write(temporary.join("being-written"), "writ").unwrap();
+        let old = File::create(temporary.join("half")).unwrap();
+        old.set_modified(SystemTime::now() - 2 * LEFTOVER).unwrap();
+        let store = FilesystemStore::open(root.path()).unwrap();
+        let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["being-written"]);
+        assert_eq!(store.stat(&"a/b".parse().unwrap()).await.unwrap().size, 4);
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_made_is_an_error_that_names_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = FilesystemStore::open(file.path().join("below")).unwrap_err();
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,157 @@
+//! Logging: who gets to say what, in which format. Logs are talk and go to stderr.
+//!
+//! Process floor: imports nothing of ours. The one invariant: a filter that would silence everything by a slip of the
+//! finger is refused, not obeyed. What is logged, and that no secret is, is the business of whoever logs it.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For machines: one object per line.
+    Json,
+}
+
+/// Settings of the log, already valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How lines are written.
+    pub format: Format,
+    /// A level or `tracing` directives: `info,portcullis::auth=debug`.
+    pub filter: String,
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter is none.
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
+    /// Something in this process logs already.
+    #[error("the log is already set up")]
+    AlreadyInstalled,
+}
+
+/// Why a text is not a log filter.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidFilter {
+    /// Nothing between commas, or nothing at all.
+    #[error("a log level is missing")]
+    Empty,
+    /// A bare word that is not a level. `tracing` would take it for the name of a module, and log nothing else.
+    #[error("a log level is error, warn, info, debug, trace or off, and {0:?} is none of them")]
+    Level(String),
+    /// Anything else.
+    #[error(transparent)]
+    Directive(#[from] tracing_subscriber::filter::ParseError),
+}
+
+/// Sends the log of the whole process to stderr, coloured if that is a terminal.
+pub fn install(config: &Config) -> Result<(), Error> {
+    let subscriber = subscriber(config, io::stderr().is_terminal(), io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadyInstalled)
+}
+
+/// Whether the text is a filter that means what it says.
+pub fn check_filter(text: &str) -> Result<(), InvalidFilter> {
+    filter(text).map(|_| ())
+}
+
+fn filter(text: &str) -> Result<EnvFilter, InvalidFilter> {
+    let directives: Vec<_> = text.split(',').map(str::trim).collect();
+    for directive in &directives {
+        if directive.is_empty() {
+            return Err(InvalidFilter::Empty);
+        }
+        if !directive.contains(['=', '[', ']', '{', '}']) && directive.parse::<LevelFilter>().is_err() {
+            return Err(InvalidFilter::Level((*directive).to_owned()));
+        }
+    }
+    Ok(EnvFilter::try_new(directives.join(","))?)
+}
+
+fn subscriber<W>(config: &Config, colour: bool, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidFilter>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = filter(&config.filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    Ok(match config.format {
+        Format::Text => Box::new(builder.compact().with_ansi(colour).finish()),
+        Format::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn logged(format: Format, filter: &str) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let config = Config { format, filter: filter.to_owned() };
+        let subscriber = subscriber(&config, false, Sink(written.clone())).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(user = "alice", "hello");
+            tracing::debug!("whisper");
+        });
+        String::from_utf8(written.lock().unwrap().clone()).unwrap()
+    }
+
+    #[derive(Clone)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'w> MakeWriter<'w> for Sink {
+        type Writer = Self;
+
+        fn make_writer(&'w self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn text_is_one_line_without_colour_outside_a_terminal() {
+        let text = logged(Format::Text, "info");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("hello") && text.contains("alice") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_the_fields_at_its_top() {
+        let text = logged(Format::Json, "info");
+        let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+        assert_eq!((line["message"].as_str(), line["user"].as_str()), (Some("hello"), Some("alice")));
+    }
+
+    #[test]
+    fn the_filter_decides_who_is_heard() {
+        assert_eq!(logged(Format::Text, "off"), "");
+        assert_eq!(logged(Format::Text, "warn,portcullis=debug").lines().count(), 2);
+    }
+
+    #[test]
+    fn a_misspelled_level_is_refused_and_not_taken_for_a_module() {
+        assert!(matches!(check_filter("wran"), Err(InvalidFilter::Level(word)) if word == "wran"));
+        assert!(matches!(check_filter("info,,"), Err(InvalidFilter::Empty)));
+        assert!(matches!(check_filter("portcullis=loud"), Err(InvalidFilter::Directive(_))));
+        assert!(check_filter("INFO, portcullis::auth=debug").is_ok());
+        assert!(check_filter("info,portcullis[request{id=1}]=trace").is_ok());
+    }
+}

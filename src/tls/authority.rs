@@ -1,0 +1,299 @@
+//! The self-made certificate authority, and the server certificate that it signs.
+//!
+//! Invariant: an authority that exists is never touched or replaced. Clients were told to trust it; a new one would lock
+//! all of them out at once, so whoever wants that has to remove the old one by hand.
+//!
+//! ```text
+//! ca.crt       the authority, ten years; this is what clients get
+//! ca.key       its key, 0600; needed only for renewal
+//! server.crt   the server's certificate
+//! server.key   its key, 0600; a new one with every renewal
+//! ```
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use aws_lc_rs::rand::SecureRandom;
+
+use super::{
+    AuthorityError, Hostname, Identity, Loaded, SourceError,
+    certificate::Facts,
+    identity::{Material, Unfit},
+    issue::{create_authority, issue},
+    source::{self, read_facts},
+};
+
+/// Makes what is missing below `directory`, renews the server's certificate when two thirds of its life are over or the
+/// host names changed, and loads it.
+pub fn ensure(
+    directory: &Path,
+    hostnames: &[Hostname],
+    now: SystemTime,
+    random: &dyn SecureRandom,
+) -> Result<Loaded, AuthorityError> {
+    if hostnames.is_empty() {
+        return Err(AuthorityError::NoHostnames);
+    }
+    let files = Files::below(directory);
+    files.check_halves()?;
+    if !is_there(&files.authority) {
+        std::fs::create_dir_all(directory).map_err(|source| AuthorityError::write(directory, source))?;
+        create_authority(&files, hostnames, now, random)?;
+        let identity = issue(&files, hostnames, now, random)?;
+        return Ok(Loaded { identity, authority_is_new: true, certificate_is_new: true });
+    }
+    if let Some(identity) = current(&files, hostnames, now)? {
+        return Ok(Loaded { identity, authority_is_new: false, certificate_is_new: false });
+    }
+    let identity = issue(&files, hostnames, now, random)?;
+    Ok(Loaded { identity, authority_is_new: false, certificate_is_new: true })
+}
+
+/// The four files.
+pub(super) struct Files {
+    pub(super) authority: PathBuf,
+    pub(super) authority_key: PathBuf,
+    pub(super) leaf: PathBuf,
+    pub(super) leaf_key: PathBuf,
+}
+
+impl Files {
+    fn below(directory: &Path) -> Self {
+        Self {
+            authority: directory.join("ca.crt"),
+            authority_key: directory.join("ca.key"),
+            leaf: directory.join("server.crt"),
+            leaf_key: directory.join("server.key"),
+        }
+    }
+
+    /// Refuses folders from which something was taken away. `ca.key` alone may be missing: a careful operator keeps it
+    /// elsewhere between renewals.
+    fn check_halves(&self) -> Result<(), AuthorityError> {
+        let lone = |present: &Path, missing: &Path| AuthorityError::Half {
+            present: present.to_owned(),
+            missing: missing.to_owned(),
+        };
+        let (leaf, leaf_key) = (is_there(&self.leaf), is_there(&self.leaf_key));
+        if !is_there(&self.authority) {
+            // Making a new authority here would orphan what the old one signed, or the old one itself.
+            return match [&self.authority_key, &self.leaf, &self.leaf_key].into_iter().find(|path| is_there(path)) {
+                Some(present) => Err(lone(present, &self.authority)),
+                None => Ok(()),
+            };
+        }
+        match (leaf, leaf_key) {
+            (true, false) => Err(lone(&self.leaf, &self.leaf_key)),
+            (false, true) => Err(lone(&self.leaf_key, &self.leaf)),
+            (true, true) | (false, false) => Ok(()),
+        }
+    }
+}
+
+/// Whether there is anything by this name. A symbolic link into nowhere counts: what it pointed to was somebody's, and is to
+/// be missed, not replaced.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// The certificate on disk, if it is ours and will do; `None` if it is ours (or not there) and wants to be made anew.
+fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Option<Identity>, AuthorityError> {
+    if !is_there(&files.leaf) {
+        return Ok(None);
+    }
+    let authority = read_facts(&files.authority)?;
+    let chain = source::read_chain(&files.leaf)?;
+    let leaf = chain.first().ok_or_else(|| SourceError::NoCertificate { path: files.leaf.clone() })?;
+    let leaf = Facts::read(leaf).map_err(|reason| SourceError::Certificate { path: files.leaf.clone(), reason })?;
+    if !leaf.names_as_issuer(&authority) {
+        return Err(AuthorityError::Foreign { leaf: files.leaf.clone(), authority: files.authority.clone() });
+    }
+    let material = Material { chain, key: source::read_key(&files.leaf_key)? };
+    let identity = match material.identity(now) {
+        Ok(identity) => identity,
+        // Time has passed, or a renewal was interrupted between its two files.
+        Err(Unfit::Expired(_) | Unfit::NotYetValid(_) | Unfit::KeyMismatch) => return Ok(None),
+        Err(
+            unfit @ (Unfit::NoCertificate
+            | Unfit::Certificate(_)
+            | Unfit::Key(_)
+            | Unfit::NoNames
+            | Unfit::NotForServers),
+        ) => return Err(SourceError::of(unfit, &files.leaf, &files.leaf_key).into()),
+    };
+    let wanted = hostnames.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let named = identity.names().iter().cloned().collect::<BTreeSet<_>>();
+    let keep = wanted == named && !identity.is_due(now);
+    Ok(keep.then(|| identity.issued_by(&authority)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+    use aws_lc_rs::rand::SystemRandom;
+    use rcgen::KeyPair;
+
+    use super::{super::issue::AUTHORITY_LIFE, *};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn hostnames() -> Vec<Hostname> {
+        ["registry.test", "10.0.0.1", "::1"].map(|name| name.parse().unwrap()).to_vec()
+    }
+
+    fn ensure_at(folder: &Path, now: SystemTime) -> Result<Loaded, AuthorityError> {
+        ensure(folder, &hostnames(), now, &SystemRandom::new())
+    }
+
+    fn bytes(folder: &Path, name: &str) -> Vec<u8> {
+        std::fs::read(folder.join(name)).unwrap()
+    }
+
+    fn openssl(folder: &Path, arguments: &str) -> String {
+        let ran = std::process::Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(folder)
+            .output()
+            .expect("openssl is needed: apt-get install openssl");
+        assert!(ran.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    }
+
+    #[test]
+    fn the_first_start_makes_an_authority_and_a_certificate_that_openssl_accepts_strictly() {
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = ensure_at(&folder.path().join("certs"), SystemTime::now()).unwrap();
+        assert!(loaded.authority_is_new && loaded.certificate_is_new);
+        assert!(hostnames().iter().all(|name| loaded.identity.covers(name)));
+
+        let certs = folder.path().join("certs");
+        for address in ["-verify_hostname registry.test", "-verify_ip 10.0.0.1", "-verify_ip ::1"] {
+            let verify = format!("verify -x509_strict -purpose sslserver {address} -CAfile ca.crt server.crt");
+            openssl(&certs, &verify);
+        }
+        let fingerprint = openssl(&certs, "x509 -in ca.crt -noout -fingerprint -sha256");
+        let ours = loaded.identity.authority_fingerprint().unwrap().to_string();
+        assert!(fingerprint.contains(&ours), "{fingerprint} {ours}");
+        let text = openssl(&certs, "x509 -in ca.crt -noout -text");
+        assert!(text.contains("CA:TRUE, pathlen:0") && text.contains("Certificate Sign, CRL Sign"), "{text}");
+    }
+
+    #[test]
+    fn private_keys_are_their_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        ensure_at(folder.path(), SystemTime::now()).unwrap();
+        for key in ["ca.key", "server.key"] {
+            let mode = folder.path().join(key).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_second_start_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let first = ensure_at(folder.path(), now).unwrap();
+        let second = ensure_at(folder.path(), now + 59 * DAY).unwrap();
+        assert!(!second.authority_is_new && !second.certificate_is_new);
+        assert_eq!(first.identity.fingerprint(), second.identity.fingerprint());
+        assert_eq!(first.identity.authority_fingerprint(), second.identity.authority_fingerprint());
+    }
+
+    #[test]
+    fn after_two_thirds_of_its_life_the_certificate_is_renewed_by_the_same_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        ensure_at(folder.path(), now).unwrap();
+        let (authority, leaf) = (bytes(folder.path(), "ca.crt"), bytes(folder.path(), "server.crt"));
+        for later in [now + 61 * DAY, now + 200 * DAY] {
+            let renewed = ensure_at(folder.path(), later).unwrap();
+            assert!(renewed.certificate_is_new && !renewed.authority_is_new);
+            assert!(renewed.identity.not_after() > later + 89 * DAY);
+        }
+        assert_eq!(authority, bytes(folder.path(), "ca.crt"));
+        assert_ne!(leaf, bytes(folder.path(), "server.crt"));
+    }
+
+    #[test]
+    fn a_new_host_name_means_a_new_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        ensure_at(folder.path(), SystemTime::now()).unwrap();
+        let names = ["other.test".parse().unwrap()];
+        let loaded = ensure(folder.path(), &names, SystemTime::now(), &SystemRandom::new()).unwrap();
+        assert!(loaded.certificate_is_new);
+        assert_eq!(loaded.identity.names(), ["other.test"]);
+    }
+
+    #[test]
+    fn without_the_authoritys_key_all_is_well_until_renewal_is_due() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        ensure_at(folder.path(), now).unwrap();
+        std::fs::remove_file(folder.path().join("ca.key")).unwrap();
+        assert!(!ensure_at(folder.path(), now).unwrap().certificate_is_new);
+        let error = ensure_at(folder.path(), now + 61 * DAY).unwrap_err();
+        assert!(error.to_string().contains("ca.key is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_from_which_something_was_taken_is_refused_and_nothing_is_made() {
+        for missing in ["ca.crt", "server.crt", "server.key"] {
+            let folder = tempfile::tempdir().unwrap();
+            ensure_at(folder.path(), SystemTime::now()).unwrap();
+            std::fs::remove_file(folder.path().join(missing)).unwrap();
+            let error = ensure_at(folder.path(), SystemTime::now()).unwrap_err();
+            assert!(error.to_string().contains(&format!("{missing} is missing")), "{error}");
+            assert!(error.hint().starts_with("put "));
+            assert!(!folder.path().join(missing).exists());
+        }
+    }
+
+    #[test]
+    fn a_renewal_interrupted_between_its_two_files_is_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        ensure_at(folder.path(), SystemTime::now()).unwrap();
+        std::fs::write(folder.path().join("server.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        assert!(ensure_at(folder.path(), SystemTime::now()).unwrap().certificate_is_new);
+    }
+
+    #[test]
+    fn somebody_elses_certificate_is_not_overwritten() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        ensure_at(ours.path(), SystemTime::now()).unwrap();
+        ensure_at(theirs.path(), SystemTime::now()).unwrap();
+        for name in ["server.crt", "server.key"] {
+            std::fs::copy(theirs.path().join(name), ours.path().join(name)).unwrap();
+        }
+        let error = ensure_at(ours.path(), SystemTime::now()).unwrap_err();
+        assert!(matches!(error, AuthorityError::Foreign { .. }), "{error}");
+        assert_eq!(bytes(ours.path(), "server.key"), bytes(theirs.path(), "server.key"));
+    }
+
+    #[test]
+    fn a_link_into_nowhere_is_not_replaced_by_a_new_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/nowhere/ca.crt", folder.path().join("ca.crt")).unwrap();
+        assert!(matches!(ensure_at(folder.path(), SystemTime::now()), Err(AuthorityError::Half { .. })));
+    }
+
+    #[test]
+    fn a_long_host_name_makes_certificates_that_openssl_accepts() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = format!("{0}.{0}.example", "a".repeat(60));
+        ensure(folder.path(), &[name.parse().unwrap()], SystemTime::now(), &SystemRandom::new()).unwrap();
+        openssl(folder.path(), &format!("verify -x509_strict -verify_hostname {name} -CAfile ca.crt server.crt"));
+    }
+
+    #[test]
+    fn an_authority_at_its_end_is_refused_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        ensure_at(folder.path(), now).unwrap();
+        let error = ensure_at(folder.path(), now + AUTHORITY_LIFE).unwrap_err();
+        assert!(matches!(error, AuthorityError::Expired { .. }), "{error}");
+    }
+}

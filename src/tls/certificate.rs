@@ -1,0 +1,144 @@
+//! The facts of one X.509 certificate that we ask about, read once.
+//!
+//! Invariant: a [`Facts`] comes from DER that parsed completely, so nobody else in the crate touches ASN.1.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
+use x509_parser::{
+    extensions::{GeneralName, ParsedExtension},
+    prelude::{FromDer, X509Certificate},
+    time::ASN1Time,
+};
+
+use super::Hostname;
+
+/// The SHA-256 digest of a certificate's DER, as `openssl x509 -fingerprint -sha256` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    fn of(der: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, der).as_ref());
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ":" };
+            write!(f, "{separator}{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a certificate says.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+    /// Subject alternative names that are DNS names (wildcards included) or IP addresses.
+    pub(super) names: Vec<String>,
+    /// The extended key usage is absent, or admits servers.
+    pub(super) for_servers: bool,
+    pub(super) is_authority: bool,
+    pub(super) fingerprint: Fingerprint,
+    subject: Vec<u8>,
+    issuer: Vec<u8>,
+    subject_key: Option<Vec<u8>>,
+    authority_key: Option<Vec<u8>>,
+}
+
+impl Facts {
+    /// Reads a certificate; the error is a reason for people.
+    pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let names = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
+        let usage = parsed.extended_key_usage().map_err(|error| error.to_string())?;
+        let (subject_key, authority_key) = key_identifiers(&parsed);
+        Ok(Self {
+            not_before: system_time(parsed.validity().not_before),
+            not_after: system_time(parsed.validity().not_after),
+            names: names.map(|names| names.value.general_names.iter().filter_map(name).collect()).unwrap_or_default(),
+            for_servers: usage.is_none_or(|usage| usage.value.server_auth || usage.value.any),
+            is_authority: parsed.is_ca(),
+            fingerprint: Fingerprint::of(der),
+            subject: parsed.subject().as_raw().to_vec(),
+            issuer: parsed.issuer().as_raw().to_vec(),
+            subject_key,
+            authority_key,
+        })
+    }
+
+    /// Whether `authority` is named as this certificate's issuer, by name and by key. This tells certificates apart; it
+    /// proves nothing, for the signature is not checked.
+    pub(super) fn names_as_issuer(&self, authority: &Self) -> bool {
+        self.issuer == authority.subject && self.authority_key.is_some() && self.authority_key == authority.subject_key
+    }
+
+    /// Whether a client that was told `hostname` finds it in this certificate (RFC 6125: a wildcard is one whole label).
+    pub(super) fn covers(&self, hostname: &Hostname) -> bool {
+        let wanted = hostname.to_string();
+        let parent = match hostname {
+            Hostname::Name(name) => name.as_str().split_once('.').map(|(_, parent)| parent),
+            Hostname::Address(_) => None,
+        };
+        self.names.iter().any(|name| *name == wanted || (parent.is_some() && name.strip_prefix("*.") == parent))
+    }
+}
+
+/// The date and time in UTC, for people.
+pub(super) fn date(time: SystemTime) -> String {
+    let utc = time::OffsetDateTime::from(time);
+    let (year, month, day) = (utc.year(), u8::from(utc.month()), utc.day());
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", utc.hour(), utc.minute())
+}
+
+fn system_time(time: ASN1Time) -> SystemTime {
+    // Before 1970 is long expired or long valid either way.
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+}
+
+fn name(general: &GeneralName<'_>) -> Option<String> {
+    match general {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(octets) => address(octets).map(|address| address.to_string()),
+        GeneralName::OtherName(..)
+        | GeneralName::RFC822Name(_)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::URI(_)
+        | GeneralName::RegisteredID(_)
+        | GeneralName::Invalid(..) => None,
+    }
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        return Some(octets.into());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+/// The subject's and the authority's key identifier.
+fn key_identifiers(parsed: &X509Certificate<'_>) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    let (mut subject, mut authority) = (None, None);
+    for extension in parsed.extensions() {
+        if let ParsedExtension::SubjectKeyIdentifier(key) = extension.parsed_extension() {
+            subject = Some(key.0.to_vec());
+        }
+        if let ParsedExtension::AuthorityKeyIdentifier(key) = extension.parsed_extension() {
+            authority = key.key_identifier.as_ref().map(|key| key.0.to_vec());
+        }
+    }
+    (subject, authority)
+}

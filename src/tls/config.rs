@@ -1,0 +1,46 @@
+//! What an operator can choose about TLS.
+//!
+//! Invariant: plain, already valid data; reading files and flags happens in `crate::config`, using the files here happens
+//! in the rest of this folder.
+
+use std::path::PathBuf;
+
+use super::Hostname;
+
+/// The oldest protocol version that a client may speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinimumVersion {
+    /// TLS 1.2, with AEAD cipher suites and forward secrecy only. The default: container hosts grow old.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Made by ourselves: `ca.crt`, `ca.key`, `server.crt` and `server.key` in one folder.
+    SelfSigned {
+        /// The folder; it is created if it is not there.
+        directory: PathBuf,
+    },
+    /// Brought by the operator. Nothing is generated and nothing is written.
+    Files {
+        /// PEM: the server's own certificate first, then its chain.
+        certificate: PathBuf,
+        /// PEM: PKCS#8, SEC1 or PKCS#1, not encrypted.
+        key: PathBuf,
+    },
+}
+
+/// Everything that TLS needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The oldest protocol version that a client may speak.
+    pub minimum_version: MinimumVersion,
+    /// Where the certificate comes from.
+    pub source: Source,
+    /// The names under which clients reach this server, the preferred one first.
+    pub hostnames: Vec<Hostname>,
+}

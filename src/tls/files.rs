@@ -1,0 +1,73 @@
+//! Writing a certificate or key so that a crash leaves the old file or the new one, never half of one.
+//!
+//! Invariant: a private key is never, not even for a moment, readable by anybody but its owner.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use aws_lc_rs::rand::SecureRandom;
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Mode 0600.
+    Owner,
+    /// Mode 0644: a certificate is public, and clients' administrators copy it from here.
+    Everybody,
+}
+
+impl Readers {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everybody => 0o644,
+        }
+    }
+}
+
+/// Puts `contents` at `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
+pub(super) fn write(path: &Path, contents: &str, readers: Readers, random: &dyn SecureRandom) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
+    let mut nonce = [0; 8];
+    random.fill(&mut nonce).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    let temporary = folder.join(format!(".{}.{:016x}.tmp", name.to_string_lossy(), u64::from_be_bytes(nonce)));
+
+    let written = write_new(&temporary, contents, readers).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to report; a leftover temporary file does no harm.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+fn write_new(path: &Path, contents: &str, readers: Readers) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(path)?;
+    // The umask may have taken bits from a file that everybody is meant to read.
+    file.set_permissions(std::fs::Permissions::from_mode(readers.mode()))?;
+    file.write_all(contents.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_its_owners_alone_and_no_temporary_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.key");
+        std::fs::write(&path, "old").unwrap();
+        write(&path, "new", Readers::Owner, &SystemRandom::new()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,192 @@
+//! The names under which clients reach this server: DNS names and IP addresses.
+//!
+//! Invariant: a [`DnsName`] is lower-case and within DNS's grammar, so it can stand in a certificate, a URL or a header
+//! without another check.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+/// A name in the sense of a URL's host: a DNS name or an IP address, without a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hostname {
+    /// A DNS name.
+    Name(DnsName),
+    /// An IP address.
+    Address(IpAddr),
+}
+
+impl Hostname {
+    /// The names to use when the operator gave none: this machine's (if it is a valid one) and those of the loopback.
+    #[must_use]
+    pub fn defaults(machine_name: Option<&str>) -> Vec<Self> {
+        let localhost = Self::Name(DnsName("localhost".to_owned()));
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].map(Self::Address);
+        let machine = machine_name.and_then(|name| name.parse().ok());
+        let mut names = Vec::new();
+        for name in machine.into_iter().chain([localhost]).chain(loopback) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The host and port as a URL's authority: IPv6 addresses in brackets, the port left out where `https` implies it.
+    #[must_use]
+    pub fn authority(&self, port: u16) -> String {
+        let host = match self {
+            Self::Address(IpAddr::V6(address)) => format!("[{address}]"),
+            Self::Address(IpAddr::V4(_)) | Self::Name(_) => self.to_string(),
+        };
+        if port == 443 { host } else { format!("{host}:{port}") }
+    }
+}
+
+impl fmt::Display for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Hostname {
+    type Err = InvalidHostname;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHostname> {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            // ::ffff:10.0.0.1 is 10.0.0.1 as clients write it.
+            return Ok(Self::Address(address.to_canonical()));
+        }
+        text.parse().map(Self::Name)
+    }
+}
+
+/// A DNS name in lower case, without the final dot and without wildcards.
+///
+/// Underscores are admitted: they are no host names by RFC 952, but composed containers are called `my_registry`, and
+/// Go's and rustls' verifiers take them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DnsName(String);
+
+impl DnsName {
+    /// The longest name, without the final dot (RFC 1035, 2.3.4: 255 octets on the wire).
+    pub const MAX: usize = 253;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for DnsName {
+    type Err = InvalidHostname;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHostname> {
+        if text.is_empty() {
+            return Err(InvalidHostname::Empty);
+        }
+        if text.len() > Self::MAX {
+            return Err(InvalidHostname::TooLong);
+        }
+        if text.contains('/') || text.contains(':') {
+            return Err(InvalidHostname::MoreThanHost);
+        }
+        if text.contains('*') {
+            return Err(InvalidHostname::Wildcard);
+        }
+        if !text.split('.').all(is_label) {
+            return Err(InvalidHostname::Label);
+        }
+        let last = text.rsplit('.').next().unwrap_or_default();
+        if last.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidHostname::LooksLikeAddress);
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=63).contains(&label.len()) && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
+}
+
+/// Why a text is not a host name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHostname {
+    /// Nothing there.
+    #[error("a host name is empty")]
+    Empty,
+    /// Over [`DnsName::MAX`] bytes.
+    #[error("a host name has at most {} characters", DnsName::MAX)]
+    TooLong,
+    /// A scheme, port or path beside the host.
+    #[error("a host name stands alone, without 'https://', port or path")]
+    MoreThanHost,
+    /// `*.example.com`: no client can be told to go there.
+    #[error("a host name names one host, so it holds no '*'")]
+    Wildcard,
+    /// A part between dots that the grammar does not admit.
+    #[error("each part of a host name is 1 to 63 letters, digits, '-' or '_', with '-' neither first nor last")]
+    Label,
+    /// The last part is a number, so clients would take it for an IPv4 address.
+    #[error("this is neither an IP address nor a host name (a name does not end in a number)")]
+    LooksLikeAddress,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Hostname, InvalidHostname> {
+        text.parse()
+    }
+
+    #[test]
+    fn names_are_lowered_and_addresses_are_addresses() {
+        assert_eq!(parse("Registry.Example.COM").unwrap().to_string(), "registry.example.com");
+        assert_eq!(parse("10.30.20.214").unwrap(), Hostname::Address("10.30.20.214".parse().unwrap()));
+        assert_eq!(parse("[::1]").unwrap(), Hostname::Address("::1".parse().unwrap()));
+        assert_eq!(parse("::ffff:10.0.0.1").unwrap().to_string(), "10.0.0.1");
+        assert!(parse("my_registry").is_ok());
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_with_its_reason() {
+        assert_eq!(parse(""), Err(InvalidHostname::Empty));
+        assert_eq!(parse("registry:5000"), Err(InvalidHostname::MoreThanHost));
+        assert_eq!(parse("https://registry"), Err(InvalidHostname::MoreThanHost));
+        assert_eq!(parse("*.example.com"), Err(InvalidHostname::Wildcard));
+        assert_eq!(parse("a..b"), Err(InvalidHostname::Label));
+        assert_eq!(parse("-a.b"), Err(InvalidHostname::Label));
+        assert_eq!(parse("a b"), Err(InvalidHostname::Label));
+        assert_eq!(parse("10.30.20.999"), Err(InvalidHostname::LooksLikeAddress));
+        assert_eq!(parse(&"a".repeat(254)), Err(InvalidHostname::TooLong));
+    }
+
+    #[test]
+    fn the_authority_brackets_ipv6_and_leaves_out_the_default_port() {
+        assert_eq!(parse("::1").unwrap().authority(5000), "[::1]:5000");
+        assert_eq!(parse("registry.test").unwrap().authority(443), "registry.test");
+    }
+
+    #[test]
+    fn the_defaults_are_the_machine_and_the_loopback_without_doubles() {
+        let text = |names: Vec<Hostname>| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(text(Hostname::defaults(Some("Harbour"))), ["harbour", "localhost", "127.0.0.1", "::1"]);
+        assert_eq!(text(Hostname::defaults(Some("localhost"))), ["localhost", "127.0.0.1", "::1"]);
+        assert_eq!(text(Hostname::defaults(Some("not a name"))), ["localhost", "127.0.0.1", "::1"]);
+    }
+}

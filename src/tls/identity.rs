@@ -1,0 +1,148 @@
+//! Who we are to a client: a certificate chain and the key that belongs to it.
+//!
+//! Invariant: an [`Identity`] comes from [`Material::identity`], after its checks, and its private key cannot be printed.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use rustls::{
+    pki_types::{CertificateDer, PrivateKeyDer},
+    sign::CertifiedKey,
+};
+
+use super::{
+    Fingerprint, Hostname,
+    certificate::{Facts, date},
+    policy,
+};
+
+/// A certificate chain with its key: checked, and ready for handshakes.
+#[derive(Clone)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    facts: Facts,
+    authority: Option<Fingerprint>,
+}
+
+impl Identity {
+    /// The DNS names (wildcards included) and IP addresses that the certificate is for.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.facts.names
+    }
+
+    /// Whether a client that connects to `hostname` will accept this certificate's names.
+    #[must_use]
+    pub fn covers(&self, hostname: &Hostname) -> bool {
+        self.facts.covers(hostname)
+    }
+
+    /// The certificate is valid from this time on.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.facts.not_before
+    }
+
+    /// The certificate is valid up to this time.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.facts.not_after
+    }
+
+    /// The fingerprint of the server's certificate.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.facts.fingerprint
+    }
+
+    /// The fingerprint of the self-made authority, if that is where the certificate comes from.
+    #[must_use]
+    pub fn authority_fingerprint(&self) -> Option<Fingerprint> {
+        self.authority
+    }
+
+    /// What rustls signs handshakes with.
+    pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+
+    pub(super) fn issued_by(self, authority: &Facts) -> Self {
+        Self { authority: Some(authority.fingerprint), ..self }
+    }
+
+    /// Whether two thirds of the life are over (or it has not begun: the clock was wrong when it was made).
+    pub(super) fn is_due(&self, now: SystemTime) -> bool {
+        let life = self.not_after().duration_since(self.not_before()).unwrap_or_default();
+        now.duration_since(self.not_before()).map_or(true, |age| age >= life * 2 / 3)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("names", &self.facts.names)
+            .field("not_after", &date(self.facts.not_after))
+            .field("fingerprint", &format_args!("{}", self.facts.fingerprint))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`load`](super::load) found or made.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What handshakes are to be answered with.
+    pub identity: Identity,
+    /// A certificate authority was made just now: clients have yet to be told to trust it.
+    pub authority_is_new: bool,
+    /// The server's certificate was made or renewed just now.
+    pub certificate_is_new: bool,
+}
+
+/// A chain and a key as they were read, before anybody asked whether they are of use.
+pub(super) struct Material {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+impl Material {
+    /// The checks between a pair of files and an identity.
+    pub(super) fn identity(self, now: SystemTime) -> Result<Identity, Unfit> {
+        let leaf = self.chain.first().ok_or(Unfit::NoCertificate)?;
+        let facts = Facts::read(leaf).map_err(Unfit::Certificate)?;
+        let key = policy::provider()
+            .key_provider
+            .load_private_key(self.key)
+            .map_err(|error| Unfit::Key(error.to_string()))?;
+        let key = CertifiedKey::new(self.chain, key);
+        if let Err(error) = key.keys_match() {
+            // Every other error comes from the certificate, for example one of version 1.
+            let mismatch = matches!(error, rustls::Error::InconsistentKeys(_));
+            return Err(if mismatch { Unfit::KeyMismatch } else { Unfit::Certificate(error.to_string()) });
+        }
+        if facts.names.is_empty() {
+            return Err(Unfit::NoNames);
+        }
+        if !facts.for_servers {
+            return Err(Unfit::NotForServers);
+        }
+        if now < facts.not_before {
+            return Err(Unfit::NotYetValid(facts.not_before));
+        }
+        if now > facts.not_after {
+            return Err(Unfit::Expired(facts.not_after));
+        }
+        Ok(Identity { key: Arc::new(key), facts, authority: None })
+    }
+}
+
+/// Why a chain and a key are no identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    NoCertificate,
+    Certificate(String),
+    Key(String),
+    KeyMismatch,
+    NoNames,
+    NotForServers,
+    NotYetValid(SystemTime),
+    Expired(SystemTime),
+}

@@ -1,0 +1,145 @@
+//! Making certificates: the authority's own, and the server's that it signs.
+//!
+//! Invariant: what is made here passes `openssl verify -x509_strict`, and its private keys have mode 0600 from their first
+//! byte on.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::rand::SecureRandom;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber,
+};
+use rustls::sign::CertifiedKey;
+
+use super::{
+    AuthorityError, Hostname, Identity, SourceError,
+    authority::{Files, is_there},
+    certificate::Facts,
+    files::{self, Readers},
+    policy, source,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// As long as a private authority is commonly kept; replacing it means a visit to every client.
+pub(super) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// Short, because renewal needs nobody: what leaks is of use for a season at most. (Apple's clients, the strictest, refuse
+/// more than 825 days.)
+const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Certificates begin in the past, for clients whose clock is behind ours.
+const BACKDATED: Duration = Duration::from_secs(60 * 60);
+/// Characters in a Common Name (RFC 5280, appendix A.1: ub-common-name).
+const MAX_COMMON_NAME: usize = 64;
+
+/// Makes the authority and its key.
+pub(super) fn create_authority(
+    files: &Files,
+    hostnames: &[Hostname],
+    now: SystemTime,
+    random: &dyn SecureRandom,
+) -> Result<(), AuthorityError> {
+    let mut params = CertificateParams::default();
+    params.not_before = (now - BACKDATED).into();
+    params.not_after = (now + AUTHORITY_LIFE).into();
+    params.serial_number = Some(serial(random)?);
+    // The random part tells two authorities for the same host apart in a client's list.
+    let name = format!("Portcullis CA {:08x}", number(random)?);
+    let first = hostnames.first().map(|first| format!("{name} for {first}"));
+    params.distinguished_name = common_name(&first.filter(|long| long.len() <= MAX_COMMON_NAME).unwrap_or(name));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    write(&files.authority_key, &key.serialize_pem(), Readers::Owner, random)?;
+    write(&files.authority, &certificate.pem(), Readers::Everybody, random)
+}
+
+/// Makes the server's certificate and its key, signed by the authority that is there.
+pub(super) fn issue(
+    files: &Files,
+    hostnames: &[Hostname],
+    now: SystemTime,
+    random: &dyn SecureRandom,
+) -> Result<Identity, AuthorityError> {
+    let (issuer, authority) = open_authority(files, now)?;
+    let mut params = CertificateParams::default();
+    params.not_before = (now - BACKDATED).max(authority.not_before).into();
+    params.not_after = (now + LEAF_LIFE).min(authority.not_after).into();
+    params.serial_number = Some(serial(random)?);
+    params.subject_alt_names = hostnames.iter().map(subject_alternative_name).collect::<Result<_, _>>()?;
+    let first = hostnames.first().ok_or(AuthorityError::NoHostnames)?.to_string();
+    // Only people read it: clients look at the names above.
+    params.distinguished_name = common_name(if first.len() <= MAX_COMMON_NAME { &first } else { "Portcullis" });
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &issuer)?;
+    // Key first: interrupted here, the next start finds a pair that does not match and makes both anew.
+    write(&files.leaf_key, &key.serialize_pem(), Readers::Owner, random)?;
+    write(&files.leaf, &certificate.pem(), Readers::Everybody, random)?;
+    Ok(source::load_files(&files.leaf, &files.leaf_key, now)?.issued_by(&authority))
+}
+
+/// The authority with its key, checked to be one that can sign now.
+fn open_authority(files: &Files, now: SystemTime) -> Result<(Issuer<'static, KeyPair>, Facts), AuthorityError> {
+    if !is_there(&files.authority_key) {
+        let (present, missing) = (files.authority.clone(), files.authority_key.clone());
+        return Err(AuthorityError::Half { present, missing });
+    }
+    let chain = source::read_chain(&files.authority)?;
+    let certificate =
+        chain.into_iter().next().ok_or_else(|| SourceError::NoCertificate { path: files.authority.clone() })?;
+    let facts = source::read_facts(&files.authority)?;
+    if !facts.is_authority {
+        return Err(AuthorityError::NoAuthority { path: files.authority.clone() });
+    }
+    if now + DAY > facts.not_after {
+        return Err(AuthorityError::Expired { path: files.authority.clone(), not_after: facts.not_after });
+    }
+    let key = source::read_key(&files.authority_key)?;
+    let pair = KeyPair::try_from(&key)?;
+    let matches = CertifiedKey::from_der(vec![certificate.clone()], key, &policy::provider());
+    if matches.is_err() {
+        let (certificate, key) = (files.authority.clone(), files.authority_key.clone());
+        return Err(SourceError::KeyMismatch { certificate, key }.into());
+    }
+    Ok((Issuer::from_ca_cert_der(&certificate, pair)?, facts))
+}
+
+fn subject_alternative_name(hostname: &Hostname) -> Result<SanType, rcgen::Error> {
+    match hostname {
+        Hostname::Name(name) => Ok(SanType::DnsName(name.as_str().try_into()?)),
+        Hostname::Address(address) => Ok(SanType::IpAddress(*address)),
+    }
+}
+
+fn common_name(text: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, text);
+    name
+}
+
+/// Sixteen random bytes, positive and without leading zeros (RFC 5280, 4.1.2.2).
+fn serial(random: &dyn SecureRandom) -> Result<SerialNumber, AuthorityError> {
+    let mut bytes = [0; 16];
+    random.fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn number(random: &dyn SecureRandom) -> Result<u32, AuthorityError> {
+    let mut bytes = [0; 4];
+    random.fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
+    Ok(u32::from_be_bytes(bytes))
+}
+
+fn write(path: &Path, contents: &str, readers: Readers, random: &dyn SecureRandom) -> Result<(), AuthorityError> {
+    files::write(path, contents, readers, random).map_err(|source| AuthorityError::write(path, source))
+}

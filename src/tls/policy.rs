@@ -1,0 +1,48 @@
+//! What we are willing to speak: protocol versions, cipher suites, application protocols, session tickets.
+//!
+//! Invariant: the cryptographic provider is named here and nowhere left to a process-wide default, so a library that
+//! installs another one changes nothing.
+
+use std::sync::Arc;
+
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, aws_lc_rs},
+    version::{TLS12, TLS13},
+};
+
+use super::{CertResolver, MinimumVersion};
+
+/// The application protocols that we offer, the preferred one first (RFC 7301 names).
+const APPLICATION_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The one cryptographic provider: aws-lc.
+///
+/// Its cipher suites are AEAD with ephemeral keys only, in TLS 1.2 too: nothing of CBC, RSA key exchange or static
+/// Diffie-Hellman exists in rustls to be switched off.
+pub(super) fn provider() -> CryptoProvider {
+    aws_lc_rs::default_provider()
+}
+
+/// How we speak TLS, with the certificate that `resolver` holds at the time of each handshake.
+///
+/// Fails only if the system gives no random bytes for the session ticket keys.
+pub fn server_config(minimum: MinimumVersion, resolver: Arc<CertResolver>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let versions = match minimum {
+        MinimumVersion::Tls12 => &[&TLS13, &TLS12][..],
+        MinimumVersion::Tls13 => &[&TLS13][..],
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = APPLICATION_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    // Tickets instead of the in-memory session cache: clients open many short connections, and a ticket costs us no
+    // memory. Keys rotate every six hours and never leave the process.
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    // The client's order of cipher suites decides: every suite we have is sound, and only the client knows whether it has
+    // AES in hardware. Go puts AES-128-GCM first where it has and ChaCha20 where it has not, which is what moves layers
+    // fastest on either; our own order would put AES-256 first for all of them.
+    config.ignore_client_order = false;
+    Ok(Arc::new(config))
+}
