@@ -4,6 +4,7 @@
 //! invariant: a [`Verified`] exists only where somebody proved to be a user of the users file, and nothing that proves it (a
 //! password, a token, a stored hash) can be printed.
 
+mod authenticator;
 pub mod bootstrap;
 mod cache;
 pub mod config;
@@ -11,14 +12,19 @@ pub mod credentials;
 mod effort;
 pub mod hash;
 pub mod htpasswd;
+mod keys;
 pub mod lockout;
 pub mod password;
 pub mod secret;
+mod token;
 pub mod users;
 
+pub use authenticator::{AuthenticationError, Authenticator, Holder};
 pub use config::{ChallengeScheme, Config, LegacyHashes, TokenConfig};
 pub use credentials::{BearerToken, Credentials};
+pub use keys::{KeyError, SigningKey};
 pub use lockout::{Locked, Lockout};
 pub use password::{PasswordChecker, Rejected, Verified};
 pub use secret::{NewPassword, Password};
+pub use token::{BadToken, CannotSign, IssuedToken, Tokens, VerifiedToken};
 pub use users::{CredentialVersion, Users};

@@ -1,4 +1,74 @@
 //! Arguments in, exit code out.
+//!
+//! Process floor. Invariant: stdout is data and stderr is talk; every failure is an `error:` that says what and where and,
+//! where we know it, a `hint:` that says what to do. Exit codes: 0 done, 1 failed, 2 the arguments were not understood.
 
-pub mod prompt;
-pub mod user;
+mod check;
+mod failure;
+mod generate;
+mod prompt;
+mod serve;
+mod user;
+mod welcome;
+
+use std::{env, ffi::OsString, io, path::PathBuf};
+
+use clap::Parser;
+
+pub use failure::Failure;
+
+use crate::config::{self, Flags};
+
+/// A TLS- and auth-terminating security gateway with a container registry behind it
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// The configuration file [default: ./portcullis.toml, else /etc/portcullis/portcullis.toml, if there is one]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Serve the registry over HTTPS
+    Serve(serve::Args),
+    /// Add, change, remove, list and check users
+    User(user::Args),
+    /// Check the configuration and what it names, and say what to change
+    Check(check::Args),
+    /// Print a completion script for a shell
+    Completions(generate::Completions),
+    /// Print the manual page
+    Man,
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { config, command } = cli;
+    match command {
+        Command::Serve(args) => serve::run(args.into_flags(config)),
+        Command::User(args) => {
+            let htpasswd = match args.htpasswd() {
+                Some(path) => path.to_owned(),
+                None => load(&Flags { config, ..Flags::default() })?.config.auth.htpasswd,
+            };
+            Ok(user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?)
+        }
+        Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man => generate::manual(),
+    }
+}
+
+/// The configuration as flags, the environment and the file make it.
+fn load(flags: &Flags) -> Result<config::Loaded, config::Problems> {
+    config::load(flags, config::variables(env::vars_os()), machine_name().as_deref())
+}
+
+/// The name that this machine gives itself, if it is text.
+fn machine_name() -> Option<String> {
+    OsString::into_string(gethostname::gethostname()).ok()
+}

@@ -14,7 +14,7 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// Whether the password is one to be remembered or one to be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// Asked for twice on a terminal, because nobody sees what they type.
     New,
     /// Asked for once.
@@ -22,7 +22,7 @@ pub enum Purpose {
 }
 
 /// Reads the password for a user from standard input up to the newline, or from the terminal.
-pub fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result<Password, PromptError> {
+pub(super) fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result<Password, PromptError> {
     if from_stdin {
         return first_line(&mut io::stdin().lock());
     }
@@ -41,7 +41,7 @@ pub fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result<Passwo
 }
 
 /// The first line, without its `\n` or `\r\n`.
-pub fn first_line(input: &mut dyn BufRead) -> Result<Password, PromptError> {
+pub(super) fn first_line(input: &mut dyn BufRead) -> Result<Password, PromptError> {
     let mut line = Zeroizing::new(Vec::new());
     input.take(MAX_LINE).read_until(b'\n', &mut line).map_err(PromptError::Read)?;
     let line = line.strip_suffix(b"\n").map_or(&line[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -51,7 +51,7 @@ pub fn first_line(input: &mut dyn BufRead) -> Result<Password, PromptError> {
 
 /// Why there is no password.
 #[derive(Debug, thiserror::Error)]
-pub enum PromptError {
+pub(super) enum PromptError {
     /// Nobody to ask.
     #[error("there is no terminal to ask for the password on")]
     NoTerminal,
@@ -69,7 +69,7 @@ pub enum PromptError {
 impl PromptError {
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::NoTerminal | Self::Read(_) => "pipe the password in and add --password-stdin",
             Self::Different => "type the same password twice",

@@ -23,7 +23,7 @@ use crate::{
 
 /// Add, change, remove, list and check the users of the users file
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -84,8 +84,26 @@ struct SetArgs {
     file: FileArgs,
 }
 
+impl Args {
+    /// The users file that the command names itself.
+    pub(super) fn htpasswd(&self) -> Option<&Path> {
+        let file = match &self.command {
+            Command::Add(args) | Command::Passwd(args) => &args.file,
+            Command::Remove(args) => &args.file,
+            Command::List(file) => file,
+            Command::Verify(args) => &args.file,
+        };
+        file.htpasswd.as_deref()
+    }
+}
+
 /// Runs the command on the file that it names, or on the default one.
-pub fn run(args: Args, default_htpasswd: PathBuf, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), UserError> {
+pub(super) fn run(
+    args: Args,
+    default_htpasswd: PathBuf,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), UserError> {
     run_with(args, default_htpasswd, &prompt::password, out, err)
 }
 
@@ -206,7 +224,7 @@ fn report(path: &Path, file: &Htpasswd, err: &mut dyn Write) -> Result<(), UserE
 
 /// Why a `user` command failed.
 #[derive(Debug, thiserror::Error)]
-pub enum UserError {
+pub(super) enum UserError {
     /// There is one already.
     #[error("there is a user {:?} already", .0.as_str())]
     Exists(UserName),
@@ -247,7 +265,7 @@ pub enum UserError {
 impl UserError {
     /// What to do about it, where there is something.
     #[must_use]
-    pub fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Exists(user) => Some(format!("change the password with `portcullis user passwd '{user}'`")),
             Self::Unknown(user) => {

@@ -1,0 +1,71 @@
+//! `/v2/<name>/blobs/<digest>`: whole, in part, or gone.
+
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::{
+    error::{ApiError, Code},
+    reply::{self, DOCKER_CONTENT_DIGEST, With as _},
+};
+use crate::{
+    access::{Delete, Pull},
+    oci::{ByteRange, Digest, Selection},
+    registry::Repository,
+};
+
+pub(super) async fn read(
+    repository: &Repository<Pull>,
+    digest: &Digest,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    if reply::is_head(method) {
+        let size = repository.blob_size(digest).await?;
+        return Ok(describe(Response::new(Body::empty()), digest).with(header::CONTENT_LENGTH, &size.to_string()));
+    }
+    let blob = repository.blob(digest).await?;
+    if reply::is_known(headers, digest) {
+        return Ok(reply::not_modified(digest));
+    }
+    let size = blob.size();
+    match wanted(headers, digest).map_or(Selection::Whole, |range| range.select(size)) {
+        Selection::Whole => {
+            let response = Response::new(Body::from_stream(blob.stream(0..size)));
+            Ok(describe(response, digest).with(header::CONTENT_LENGTH, &size.to_string()))
+        }
+        Selection::Part(range) => {
+            let (first, last, length) = (range.start, range.end - 1, range.end - range.start);
+            let mut response = Response::new(Body::from_stream(blob.stream(range)));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            Ok(describe(response, digest)
+                .with(header::CONTENT_LENGTH, &length.to_string())
+                .with(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}")))
+        }
+        Selection::Unsatisfiable => {
+            let message = format!("the range lies outside of a blob of {size} bytes");
+            Err(ApiError::new(Code::RangeInvalid, message)
+                .with_header(header::CONTENT_RANGE, &format!("bytes */{size}")))
+        }
+    }
+}
+
+/// The range that is asked for, unless the client made it depend on a version that is not ours (RFC 9110 section 13.1.5).
+fn wanted(headers: &HeaderMap, digest: &Digest) -> Option<ByteRange> {
+    let is_ours =
+        headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == reply::entity_tag(digest).as_bytes());
+    let range = headers.get(header::RANGE).filter(|_| is_ours)?;
+    ByteRange::from_header(range.to_str().ok()?)
+}
+
+fn describe(response: Response, digest: &Digest) -> Response {
+    response
+        .with(header::CONTENT_TYPE, "application/octet-stream")
+        .with(header::ACCEPT_RANGES, "bytes")
+        .with(header::ETAG, &reply::entity_tag(digest))
+        .with(DOCKER_CONTENT_DIGEST, &digest.to_string())
+}
+
+pub(super) async fn delete(repository: &Repository<Delete>, digest: &Digest) -> Result<Response, ApiError> {
+    repository.delete_blob(digest).await?;
+    Ok(reply::empty(StatusCode::ACCEPTED).with(DOCKER_CONTENT_DIGEST, &digest.to_string()))
+}

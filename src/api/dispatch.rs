@@ -1,0 +1,265 @@
+//! Endpoint → who → may they → do.
+//!
+//! Invariant: the match over [`Endpoint`] has no wildcard, and every arm that needs a repository gets it from
+//! [`Visitor::open`], which asks the gate.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use http::request;
+use serde_json::json;
+
+use super::{
+    blobs,
+    caller::{self, Connection},
+    catalog,
+    challenge::{self, Reason, Target, challenge},
+    endpoint::{Endpoint, NewUpload},
+    error::{ApiError, Code},
+    health, manifests,
+    middleware::{LoggedUser, RequestId},
+    referrers, reply,
+    state::Api,
+    tags, token, uploads,
+};
+use crate::{
+    access::{Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
+    auth::AuthenticationError,
+    oci::RepositoryName,
+    registry::Repository,
+};
+
+/// Answers one request.
+pub(super) async fn dispatch(State(api): State<Api>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let endpoint = match Endpoint::parse(&head.method, head.uri.path(), head.uri.query()) {
+        Ok(endpoint) => endpoint,
+        Err(error) => return error.into_response(),
+    };
+    let visit = Visit { api: &api, head: &head };
+    let mut subject = None;
+    let answer = visit.answer(endpoint, body, &mut subject).await;
+    let mut response = answer.unwrap_or_else(ApiError::into_response);
+    if let Some(Subject { principal, .. }) = subject {
+        response.extensions_mut().insert(LoggedUser(principal));
+    }
+    response
+}
+
+/// One request, before it is known who sends it.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'a> {
+    pub(super) api: &'a Api,
+    pub(super) head: &'a request::Parts,
+}
+
+impl Visit<'_> {
+    async fn answer(self, endpoint: Endpoint, body: Body, seen: &mut Option<Subject>) -> Result<Response, ApiError> {
+        match endpoint {
+            Endpoint::Alive => Ok(health::alive()),
+            Endpoint::Ready => health::ready(self.api).await,
+            Endpoint::TokenKeys => Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set())),
+            Endpoint::Token => token::answer(self, body, seen).await,
+            Endpoint::Base
+            | Endpoint::Catalog(..)
+            | Endpoint::Tags(..)
+            | Endpoint::Manifest(..)
+            | Endpoint::PutManifest(..)
+            | Endpoint::DeleteManifest(..)
+            | Endpoint::Blob(..)
+            | Endpoint::DeleteBlob(..)
+            | Endpoint::StartUpload(..)
+            | Endpoint::UploadStatus(..)
+            | Endpoint::UploadChunk(..)
+            | Endpoint::FinishUpload(..)
+            | Endpoint::CancelUpload(..)
+            | Endpoint::Referrers(..) => {
+                let subject = self.identify(&endpoint).await?;
+                let visitor = Visitor { visit: self, subject: seen.insert(subject) };
+                visitor.answer(endpoint, body).await
+            }
+        }
+    }
+
+    pub(super) fn peer(self) -> IpAddr {
+        let connection = self.head.extensions.get::<Connection>();
+        connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer.ip())
+    }
+
+    fn target(&self) -> Target<'_> {
+        let local_port = self.head.extensions.get::<Connection>().map_or(443, |connection| connection.local.port());
+        Target { uri: &self.head.uri, headers: &self.head.headers, local_port }
+    }
+
+    async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
+        let identified = caller::identify(self.api, &self.head.headers, self.peer()).await;
+        identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))
+    }
+
+    /// The answer to credentials that do not hold.
+    pub(super) fn unidentified(self, error: AuthenticationError, scope: Option<&Scope>) -> ApiError {
+        let challenge = |reason| challenge(self.api, self.target(), reason, scope, error);
+        match &error {
+            AuthenticationError::WrongPassword => challenge(Reason::WrongPassword),
+            AuthenticationError::BadToken(_) => challenge(Reason::InvalidToken),
+            AuthenticationError::BadHeader(_) => challenge(Reason::Missing),
+            AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } => later(&error),
+        }
+    }
+
+    fn request_id(self) -> String {
+        self.head.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// 429 or 503, and when to come back.
+pub(super) fn later(error: &AuthenticationError) -> ApiError {
+    let (code, wait) = match error {
+        AuthenticationError::Locked { retry_after } => (Code::TooManyRequests, *retry_after),
+        AuthenticationError::Busy { retry_after } => (Code::Unavailable, *retry_after),
+        AuthenticationError::WrongPassword | AuthenticationError::BadToken(_) | AuthenticationError::BadHeader(_) => {
+            return ApiError::internal(error);
+        }
+    };
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    ApiError::new(code, error).with_header(http::header::RETRY_AFTER, &seconds.max(1).to_string())
+}
+
+/// One request, and who sends it.
+struct Visitor<'a> {
+    visit: Visit<'a>,
+    subject: &'a Subject,
+}
+
+impl Visitor<'_> {
+    async fn answer(self, endpoint: Endpoint, body: Body) -> Result<Response, ApiError> {
+        let Visit { api, head } = self.visit;
+        let (method, headers, idle) = (&head.method, &head.headers, api.parts().idle_timeout);
+        match endpoint {
+            Endpoint::Alive | Endpoint::Ready | Endpoint::TokenKeys | Endpoint::Token => {
+                unreachable!("answered before anybody is identified")
+            }
+            Endpoint::Base => self.base(),
+            Endpoint::Catalog(page) => {
+                let gate = api.gate();
+                let view = gate.authorize_catalog(self.subject).map_err(|denied| self.refuse(&denied))?;
+                catalog::list(api, &view, &page).await
+            }
+            Endpoint::Tags(name, page) => tags::list(&self.open::<Pull>(name)?, &page).await,
+            Endpoint::Manifest(name, reference) => {
+                manifests::read(&self.open::<Pull>(name)?, &reference, method, headers).await
+            }
+            Endpoint::PutManifest(name, reference, tags) => {
+                manifests::put(&self.open::<Push>(name)?, &reference, tags, headers, body, idle).await
+            }
+            Endpoint::DeleteManifest(name, reference) => {
+                manifests::delete(&self.open::<Delete>(name)?, &reference).await
+            }
+            Endpoint::Blob(name, digest) => blobs::read(&self.open::<Pull>(name)?, &digest, method, headers).await,
+            Endpoint::DeleteBlob(name, digest) => blobs::delete(&self.open::<Delete>(name)?, &digest).await,
+            Endpoint::StartUpload(name, NewUpload::Session(algorithm)) => {
+                uploads::start(&self.open::<Push>(name)?, algorithm).await
+            }
+            Endpoint::StartUpload(name, NewUpload::Whole(digest)) => {
+                uploads::whole(&self.open::<Push>(name)?, digest, headers, body, idle).await
+            }
+            Endpoint::StartUpload(name, NewUpload::Mount(digest, from)) => {
+                // A source that the caller may not read is answered like one that does not have the blob.
+                let source = from.and_then(|from| self.open::<Pull>(from).ok());
+                uploads::mount(&self.open::<Push>(name)?, source, digest).await
+            }
+            Endpoint::UploadStatus(name, id) => uploads::status(&self.open::<Push>(name)?, id).await,
+            Endpoint::UploadChunk(name, id) => uploads::chunk(&self.open::<Push>(name)?, id, headers, body, idle).await,
+            Endpoint::FinishUpload(name, id, digest) => {
+                uploads::finish(&self.open::<Push>(name)?, id, digest, headers, body, idle).await
+            }
+            Endpoint::CancelUpload(name, id) => uploads::cancel(&self.open::<Push>(name)?, id).await,
+            Endpoint::Referrers(name, digest, artifact_type) => {
+                referrers::list(&self.open::<Pull>(name)?, &digest, artifact_type.as_deref()).await
+            }
+        }
+    }
+
+    /// Docker and podman learn from this whether and how to sign in, so nobody anonymous is let through, not even where
+    /// anonymous pulls are allowed: `docker login` takes a 200 for success with any password.
+    fn base(&self) -> Result<Response, ApiError> {
+        match self.subject.principal {
+            Principal::User(_) => Ok(reply::json("application/json", &json!({}))),
+            Principal::Anonymous => Err(challenge(
+                self.visit.api,
+                self.visit.target(),
+                Reason::Missing,
+                None,
+                "sign in to use this registry",
+            )),
+        }
+    }
+
+    /// Asks the gate, and opens what it admits to.
+    fn open<A: Right>(&self, name: RepositoryName) -> Result<Repository<A>, ApiError> {
+        let gate = self.visit.api.gate();
+        let proof = gate.authorize::<A>(self.subject, name).map_err(|denied| self.refuse(&denied))?;
+        Ok(self.visit.api.registry().open(&proof))
+    }
+
+    fn refuse(&self, denied: &Denied) -> ApiError {
+        let Visit { api, .. } = self.visit;
+        tracing::debug!(user = %denied.principal, action = denied.wanted.verb(), on = denied.wanted.object(), "refused");
+        match denied.remedy {
+            Remedy::Authenticate => {
+                let reason = match &self.subject.reach {
+                    Reach::Scopes(scopes) if scopes.is_empty() && !self.has_credentials() => Reason::Missing,
+                    Reach::Scopes(_) | Reach::Full => Reason::InsufficientScope,
+                };
+                challenge(api, self.visit.target(), reason, Some(&denied.wanted.scope()), denied)
+            }
+            Remedy::None => ApiError::new(Code::Denied, denied).with_detail(self.detail(denied)),
+        }
+    }
+
+    fn detail(&self, denied: &Denied) -> serde_json::Value {
+        let Denied { principal, wanted, .. } = denied;
+        let (user, action, request) = (principal.to_string(), wanted.verb(), self.visit.request_id());
+        match wanted {
+            Wanted::Action(_, repository) => {
+                json!({"user": user, "action": action, "repository": repository, "request": request})
+            }
+            Wanted::Catalog => json!({"user": user, "action": action, "request": request}),
+        }
+    }
+
+    fn has_credentials(&self) -> bool {
+        self.visit.head.headers.contains_key(http::header::AUTHORIZATION)
+    }
+}
+
+impl Endpoint {
+    /// The scope of a token that would do, for a challenge to a caller who is not known yet.
+    fn scope(&self) -> Option<Scope> {
+        use crate::access::Action;
+        let scope = |name: &RepositoryName, action| Some(Scope::for_action(name.clone(), action));
+        match self {
+            Self::Base | Self::Token | Self::TokenKeys | Self::Alive | Self::Ready => None,
+            Self::Catalog(_) => Some(Scope::Catalog),
+            Self::Tags(name, _) | Self::Manifest(name, _) | Self::Blob(name, _) | Self::Referrers(name, _, _) => {
+                scope(name, Action::Pull)
+            }
+            Self::PutManifest(name, ..)
+            | Self::StartUpload(name, _)
+            | Self::UploadStatus(name, _)
+            | Self::UploadChunk(name, _)
+            | Self::FinishUpload(name, ..)
+            | Self::CancelUpload(name, _) => scope(name, Action::Push),
+            Self::DeleteManifest(name, _) | Self::DeleteBlob(name, _) => scope(name, Action::Delete),
+        }
+    }
+}
+
+/// The challenge of the token endpoint.
+pub(super) fn wrong_password(error: &AuthenticationError) -> ApiError {
+    ApiError::new(Code::Unauthorized, error).with_header(http::header::WWW_AUTHENTICATE, &challenge::basic())
+}

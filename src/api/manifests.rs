@@ -1,0 +1,78 @@
+//! `/v2/<name>/manifests/<reference>`
+
+use std::time::Duration;
+
+use axum::{body::Body, response::Response};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+
+use super::{
+    body,
+    error::{ApiError, Code},
+    reply::{self, DOCKER_CONTENT_DIGEST, With as _},
+};
+use crate::{
+    access::{Delete, Pull, Push},
+    oci::{Manifest, MediaType, Reference, Tag},
+    registry::Repository,
+};
+
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// Serves what is stored, whatever `Accept` says: clients send odd lists, and we convert nothing.
+pub(super) async fn read(
+    repository: &Repository<Pull>,
+    reference: &Reference,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let manifest = repository.manifest(reference).await?;
+    if reply::is_known(headers, &manifest.digest) {
+        return Ok(reply::not_modified(&manifest.digest));
+    }
+    let length = manifest.document.len();
+    let body = if reply::is_head(method) { Body::empty() } else { Body::from(manifest.document) };
+    Ok(Response::new(body)
+        .with(header::CONTENT_TYPE, manifest.media_type.as_str())
+        .with(header::CONTENT_LENGTH, &length.to_string())
+        .with(header::ETAG, &reply::entity_tag(&manifest.digest))
+        .with(DOCKER_CONTENT_DIGEST, &manifest.digest.to_string()))
+}
+
+pub(super) async fn put(
+    repository: &Repository<Push>,
+    reference: &Reference,
+    tags: Vec<Tag>,
+    headers: &HeaderMap,
+    request: Body,
+    idle: Duration,
+) -> Result<Response, ApiError> {
+    let declared = content_type(headers)?;
+    if body::announced_length(headers).is_some_and(|length| length > Manifest::MAX as u64) {
+        return Err(ApiError::new(Code::TooLarge, format!("a manifest has at most {} bytes", Manifest::MAX)));
+    }
+    let document = body::collect(request, idle, Manifest::MAX).await?;
+    let named = tags.clone();
+    let put = repository.put_manifest(reference, tags, declared.as_ref(), document).await?;
+    let mut response = reply::empty(StatusCode::CREATED)
+        .with(header::LOCATION, &format!("/v2/{}/manifests/{reference}", repository.name()))
+        .with(DOCKER_CONTENT_DIGEST, &put.digest.to_string());
+    if let Some(subject) = put.subject {
+        response = response.with(OCI_SUBJECT, &subject.to_string());
+    }
+    for tag in named {
+        response = response.with(OCI_TAG, tag.as_str());
+    }
+    Ok(response)
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, ApiError> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let parsed = value.to_str().ok().and_then(|text| MediaType::from_header(text).ok());
+    parsed.map(Some).ok_or_else(|| ApiError::new(Code::ManifestInvalid, "the Content-Type is not a media type"))
+}
+
+pub(super) async fn delete(repository: &Repository<Delete>, reference: &Reference) -> Result<Response, ApiError> {
+    repository.delete_manifest(reference).await?;
+    Ok(reply::empty(StatusCode::ACCEPTED))
+}

@@ -1,0 +1,173 @@
+//! What happens to every request around its handling: an id, a log line, a panic turned into an answer, common headers.
+//!
+//! Invariant: every request leaves one line in the log, when its answer has been sent or given up; no line holds a header, a
+//! query or a body, where secrets travel.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use uuid::Uuid;
+
+use super::{
+    caller::Connection,
+    error::{ApiError, Code},
+};
+use crate::access::Principal;
+
+const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The name of a request in the log, in the answer's `X-Request-Id` and in refusals.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestId(Uuid);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+/// Who sent the request, for its line in the log.
+#[derive(Clone, Debug)]
+pub(super) struct LoggedUser(pub(super) Principal);
+
+/// The layer around everything.
+pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
+    let id = RequestId(Uuid::new_v4());
+    request.extensions_mut().insert(id);
+    let line = Line::begin(id, &request);
+    let is_registry = request.uri().path().starts_with("/v2");
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let mut response = handled.unwrap_or_else(|_| {
+        // The panic's message went to standard error by the panic hook; this ties it to the request.
+        tracing::error!(request = %id, "a handler panicked");
+        ApiError::new(Code::Unknown, "something went wrong here; the server's log has it under the request id")
+            .into_response()
+    });
+    common_headers(&mut response, id, is_registry);
+    line.follow(response)
+}
+
+fn common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
+    let headers = response.headers_mut();
+    if is_registry {
+        headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
+    }
+    // What a browser is given here was uploaded by somebody: it must neither guess a type nor run anything.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.extend(HeaderValue::from_str(&id.to_string()).map(|id| (REQUEST_ID, id)));
+}
+
+/// What is known of a request before it is handled.
+struct Line {
+    id: RequestId,
+    peer: String,
+    method: Method,
+    path: String,
+    began: Instant,
+}
+
+impl Line {
+    fn begin(id: RequestId, request: &Request) -> Self {
+        let peer = request.extensions().get::<Connection>();
+        Self {
+            id,
+            peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Lets the line be written when the body of the answer has gone out, or will never go.
+    fn follow(self, response: Response) -> Response {
+        let user = response.extensions().get::<LoggedUser>();
+        let user = user.map_or_else(|| "-".to_owned(), |LoggedUser(principal)| principal.to_string());
+        let (head, body) = response.into_parts();
+        let sent = Sent { line: self, user, status: head.status, bytes: 0, is_complete: false };
+        Response::from_parts(head, Body::new(Followed { body, sent }))
+    }
+}
+
+/// The end of the line, written on drop.
+struct Sent {
+    line: Line,
+    user: String,
+    status: StatusCode,
+    bytes: u64,
+    is_complete: bool,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let Line { id, peer, method, path, began } = &self.line;
+        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            target: "portcullis::access",
+            request = %id,
+            %peer,
+            user = %self.user,
+            %method,
+            path = %path,
+            status = self.status.as_u16(),
+            bytes = self.bytes,
+            milliseconds,
+            complete = self.is_complete,
+            "request"
+        );
+    }
+}
+
+/// A body that counts what goes out.
+struct Followed {
+    body: Body,
+    sent: Sent,
+}
+
+impl HttpBody for Followed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.sent.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.sent.is_complete = self.body.is_end_stream();
+            }
+            Poll::Ready(None) => self.sent.is_complete = true,
+            Poll::Ready(Some(Err(error))) => {
+                tracing::error!(request = %self.sent.line.id, %error, "the answer broke off");
+            }
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,38 @@
+//! HTTP in, HTTP out: the only user of axum's types.
+//!
+//! Third floor. A request passes the layers of [`middleware`], becomes an [`Endpoint`], its caller a
+//! [`Subject`](crate::access::Subject), and [`dispatch`] asks the gate before anything is done.
+//!
+//! Invariant: [`dispatch`] matches [`Endpoint`] without a wildcard, and each arm that touches a repository hands the
+//! gate's proof to the engine; a new endpoint does not compile until somebody decided who may use it.
+
+mod blobs;
+mod body;
+mod caller;
+mod catalog;
+mod challenge;
+mod dispatch;
+mod endpoint;
+mod error;
+mod health;
+mod manifests;
+mod middleware;
+mod page;
+mod referrers;
+mod reply;
+mod state;
+mod tags;
+mod token;
+mod uploads;
+
+pub use caller::Connection;
+pub use challenge::Realm;
+pub use endpoint::{Endpoint, NewUpload};
+pub use error::{ApiError, Code};
+pub use state::{Api, Parts};
+
+/// The whole HTTP surface as one service.
+pub fn router(api: Api) -> axum::Router {
+    let router = axum::Router::new().fallback(dispatch::dispatch);
+    router.layer(axum::middleware::from_fn(middleware::outermost)).with_state(api)
+}

@@ -1,0 +1,15 @@
+//! The link to the next page of a list.
+
+use axum::response::Response;
+use http::header;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::reply::With as _;
+use crate::oci::{Page, Paged};
+
+/// Adds the `Link` to what follows (RFC 8288), if something does.
+pub(super) fn link(response: Response, path: &str, page: &Page, shown: &Paged<String>) -> Response {
+    let (true, Some(limit), Some(last)) = (shown.more, page.limit, shown.entries.last()) else { return response };
+    let last = utf8_percent_encode(last, NON_ALPHANUMERIC);
+    response.with(header::LINK, &format!("<{path}?last={last}&n={limit}>; rel=\"next\""))
+}

@@ -1,0 +1,147 @@
+//! `/token`: passwords in, bearer tokens out (Docker token specification; `POST` is its OAuth 2 variant).
+//!
+//! Invariant: a token carries what was asked for and is allowed, and no more; nothing at all is still a token, which is how
+//! clients learn that a password is right.
+
+use std::time::SystemTime;
+
+use axum::{body::Body, response::Response};
+use http::{Method, header};
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    body,
+    dispatch::{self, Visit},
+    error::{ApiError, Code},
+    reply::{self, With as _},
+};
+use crate::{
+    access::{Principal, Reach, Scope, Subject},
+    auth::{AuthenticationError, Credentials, Password},
+};
+
+/// The longest form, in bytes.
+const MAX_FORM: usize = 64 << 10;
+
+pub(super) async fn answer(visit: Visit<'_>, request: Body, seen: &mut Option<Subject>) -> Result<Response, ApiError> {
+    if visit.head.method == Method::POST {
+        let form = body::collect(request, visit.api.parts().idle_timeout, MAX_FORM).await?;
+        let parameters = Parameters::read(&form)?;
+        let credentials = parameters.password_grant()?;
+        issue(visit, &parameters, credentials, true, seen).await
+    } else {
+        let query = visit.head.uri.query().unwrap_or_default();
+        let parameters = Parameters::read(query.as_bytes())?;
+        let header = visit.head.headers.get(header::AUTHORIZATION);
+        let credentials = header.map(|value| Credentials::parse(value.as_bytes())).transpose();
+        let credentials = credentials.map_err(|error| dispatch::wrong_password(&error.into()))?;
+        parameters.check_account(credentials.as_ref())?;
+        issue(visit, &parameters, credentials, false, seen).await
+    }
+}
+
+/// What a client asks for.
+struct Parameters {
+    scopes: Vec<Scope>,
+    account: Option<String>,
+    grant_type: Option<String>,
+    username: Option<String>,
+    password: Option<Password>,
+}
+
+impl Parameters {
+    fn read(form: &[u8]) -> Result<Self, ApiError> {
+        let mut texts = Vec::new();
+        let mut read = Self { scopes: Vec::new(), account: None, grant_type: None, username: None, password: None };
+        for (key, value) in form_urlencoded::parse(form) {
+            match key.as_ref() {
+                "scope" => texts.push(value),
+                "account" => read.account = Some(value.into_owned()),
+                "grant_type" => read.grant_type = Some(value.into_owned()),
+                "username" => read.username = Some(value.into_owned()),
+                "password" => read.password = Some(Password::new(value.into_owned())),
+                // `service` and `client_id` change nothing: there is one service here, and clients are not told apart.
+                _ => {}
+            }
+        }
+        read.scopes = Scope::parse_all(texts.iter().map(AsRef::as_ref))
+            .map_err(|error| ApiError::new(Code::BadRequest, error))?;
+        Ok(read)
+    }
+
+    fn password_grant(&self) -> Result<Option<Credentials>, ApiError> {
+        match (self.grant_type.as_deref(), &self.username, &self.password) {
+            (Some("password"), Some(user), Some(password)) => {
+                Ok(Some(Credentials::Basic { user: user.clone(), password: password.clone() }))
+            }
+            (Some("password"), _, _) => {
+                Err(ApiError::new(Code::BadRequest, "grant_type=password needs username and password"))
+            }
+            (_, _, _) => Err(ApiError::new(Code::BadRequest, "grant_type must be password")),
+        }
+    }
+
+    /// Docker names the account beside the credentials; if they disagree, somebody is confused.
+    fn check_account(&self, credentials: Option<&Credentials>) -> Result<(), ApiError> {
+        match (&self.account, credentials) {
+            (Some(account), Some(Credentials::Basic { user, .. })) if account != user => {
+                Err(ApiError::new(Code::BadRequest, "the account is not the user who signs in"))
+            }
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+}
+
+/// The answer of the token endpoint.
+#[derive(Serialize)]
+struct Answer<'a> {
+    token: &'a str,
+    /// The same, under the name that OAuth 2 has for it.
+    access_token: &'a str,
+    expires_in: u64,
+    issued_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+}
+
+async fn issue(
+    visit: Visit<'_>,
+    asked: &Parameters,
+    credentials: Option<Credentials>,
+    says_scope: bool,
+    seen: &mut Option<Subject>,
+) -> Result<Response, ApiError> {
+    let authenticator = visit.api.authenticator();
+    let holder = authenticator.holder(credentials, visit.peer()).await.map_err(|error| refuse(&error))?;
+    let principal = holder.principal();
+    *seen = Some(Subject { principal: principal.clone(), reach: Reach::Scopes(Vec::new()) });
+    let granted = visit.api.gate().grant(&principal, &asked.scopes);
+    let issued =
+        authenticator.issue(&holder, &granted, SystemTime::now()).map_err(|error| ApiError::internal(&error))?;
+    if matches!(principal, Principal::User(_)) {
+        tracing::debug!(user = %principal, scopes = granted.len(), "token issued");
+    }
+    let answer = Answer {
+        token: &issued.token,
+        access_token: &issued.token,
+        expires_in: issued.lifetime.as_secs(),
+        issued_at: rfc3339(issued.issued_at),
+        scope: says_scope.then(|| granted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+    };
+    Ok(reply::json("application/json", &answer).with(header::CACHE_CONTROL, "no-store"))
+}
+
+fn refuse(error: &AuthenticationError) -> ApiError {
+    match error {
+        AuthenticationError::WrongPassword | AuthenticationError::BadToken(_) | AuthenticationError::BadHeader(_) => {
+            dispatch::wrong_password(error)
+        }
+        AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } => dispatch::later(error),
+    }
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    let whole = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    whole.format(&Rfc3339).unwrap_or_default()
+}

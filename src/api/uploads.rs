@@ -1,0 +1,184 @@
+//! `/v2/<name>/blobs/uploads/…`: all the ways in which a blob comes in.
+
+use std::time::{Duration, SystemTime};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use super::{
+    body,
+    error::{ApiError, Code},
+    reply::{self, DOCKER_CONTENT_DIGEST, With as _},
+};
+use crate::{
+    access::{Pull, Push},
+    oci::{Algorithm, ChunkRange, Digest, RepositoryName},
+    registry::{Error, Repository, UploadId},
+};
+
+const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+
+/// Begins a session: 202, and where to go on.
+pub(super) async fn start(repository: &Repository<Push>, algorithm: Algorithm) -> Result<Response, ApiError> {
+    let id = repository.begin_upload(algorithm, SystemTime::now()).await?;
+    Ok(session(StatusCode::ACCEPTED, repository.name(), id, 0))
+}
+
+/// Takes a whole blob in one request.
+pub(super) async fn whole(
+    repository: &Repository<Push>,
+    claimed: Digest,
+    headers: &HeaderMap,
+    request: Body,
+    idle: Duration,
+) -> Result<Response, ApiError> {
+    let id = repository.begin_upload(claimed.algorithm(), SystemTime::now()).await?;
+    let upload = repository.upload(id).await?;
+    let finished = upload.finish(body::stream(request, idle), body::announced_length(headers), claimed).await;
+    match finished {
+        Ok(blob) => Ok(created(repository.name(), &repository.commit(blob).await?)),
+        Err(error) => {
+            // The client was told no session; nobody can come back for what is left of this one.
+            let _ = repository.cancel_upload(id).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Links a blob of another repository, if the caller may read it there; else begins a session, so that the client can
+/// upload it as if it had not asked.
+pub(super) async fn mount(
+    repository: &Repository<Push>,
+    source: Option<Repository<Pull>>,
+    digest: Digest,
+) -> Result<Response, ApiError> {
+    if let Some(source) = source
+        && repository.mount(&source, &digest).await?
+    {
+        return Ok(reply::empty(StatusCode::CREATED).with(header::LOCATION, &blob_path(repository.name(), &digest)));
+    }
+    start(repository, digest.algorithm()).await
+}
+
+/// How far an upload has come.
+pub(super) async fn status(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
+    let offset = repository.upload_offset(id).await?;
+    Ok(session(StatusCode::NO_CONTENT, repository.name(), id, offset))
+}
+
+/// Takes in a chunk.
+pub(super) async fn chunk(
+    repository: &Repository<Push>,
+    id: UploadId,
+    headers: &HeaderMap,
+    request: Body,
+    idle: Duration,
+) -> Result<Response, ApiError> {
+    let upload = repository.upload(id).await?;
+    let length = match expected_length(headers, |range| upload.expect(range)) {
+        Ok(length) => length,
+        Err(refused) => return refused.answer(repository, id, upload.offset()),
+    };
+    let offset = upload.append(body::stream(request, idle), length).await?;
+    Ok(session(StatusCode::ACCEPTED, repository.name(), id, offset))
+}
+
+/// Takes in the last chunk, if there is one, verifies and commits.
+pub(super) async fn finish(
+    repository: &Repository<Push>,
+    id: UploadId,
+    claimed: Digest,
+    headers: &HeaderMap,
+    request: Body,
+    idle: Duration,
+) -> Result<Response, ApiError> {
+    let upload = repository.upload(id).await?;
+    let length = match expected_length(headers, |range| upload.expect(range)) {
+        Ok(length) => length,
+        Err(refused) => return refused.answer(repository, id, upload.offset()),
+    };
+    let blob = upload.finish(body::stream(request, idle), length, claimed).await?;
+    Ok(created(repository.name(), &repository.commit(blob).await?))
+}
+
+/// Gives an upload up.
+pub(super) async fn cancel(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
+    repository.cancel_upload(id).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Why a chunk is not taken in.
+enum Refused {
+    /// It does not begin where the upload is: the session lives on, and the answer says where it is.
+    OutOfOrder(Error),
+    /// Its headers make no sense.
+    Invalid(ApiError),
+}
+
+impl Refused {
+    fn answer(self, repository: &Repository<Push>, id: UploadId, offset: u64) -> Result<Response, ApiError> {
+        match self {
+            Self::Invalid(error) => Err(error),
+            Self::OutOfOrder(error) => {
+                let mut response = ApiError::from(error).into_response();
+                let place = session(StatusCode::RANGE_NOT_SATISFIABLE, repository.name(), id, offset);
+                for name in [header::LOCATION, header::RANGE, DOCKER_UPLOAD_UUID] {
+                    response.headers_mut().extend(place.headers().get(&name).map(|value| (name, value.clone())));
+                }
+                Ok(response)
+            }
+        }
+    }
+}
+
+/// How many bytes the body must have: what the chunk's range says, else what the length says, else any number.
+fn expected_length(
+    headers: &HeaderMap,
+    fits: impl FnOnce(ChunkRange) -> Result<(), Error>,
+) -> Result<Option<u64>, Refused> {
+    let announced = body::announced_length(headers);
+    let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok(announced) };
+    let invalid = |message: String| Refused::Invalid(ApiError::new(Code::SizeInvalid, message));
+    let text = value.to_str().map_err(|_| invalid("the Content-Range is not text".to_owned()))?;
+    let range: ChunkRange = text.parse().map_err(|error| Refused::Invalid(ApiError::new(Code::RangeInvalid, error)))?;
+    fits(range).map_err(Refused::OutOfOrder)?;
+    let length = range.length();
+    match announced {
+        // An empty last request may repeat the range of the chunk before it; `fits` has refused that already.
+        Some(announced) if announced != length => {
+            Err(invalid(format!("the Content-Range speaks of {length} bytes and the Content-Length of {announced}")))
+        }
+        Some(_) | None => Ok(Some(length)),
+    }
+}
+
+fn session(status: StatusCode, name: &RepositoryName, id: UploadId, offset: u64) -> Response {
+    let response = reply::empty(status)
+        .with(header::LOCATION, &format!("/v2/{name}/blobs/uploads/{id}"))
+        // Both ends are included, so there is no way to write "nothing"; clients expect this for a new session.
+        .with(header::RANGE, &format!("0-{}", offset.saturating_sub(1)))
+        .with(DOCKER_UPLOAD_UUID, &id.to_string());
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110 section 8.6 forbids a length here.
+        return without_length(response);
+    }
+    response
+}
+
+fn without_length(mut response: Response) -> Response {
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response
+}
+
+fn created(name: &RepositoryName, digest: &Digest) -> Response {
+    reply::empty(StatusCode::CREATED)
+        .with(header::LOCATION, &blob_path(name, digest))
+        .with(DOCKER_CONTENT_DIGEST, &digest.to_string())
+}
+
+fn blob_path(name: &RepositoryName, digest: &Digest) -> String {
+    format!("/v2/{name}/blobs/{digest}")
+}

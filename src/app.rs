@@ -1,0 +1,309 @@
+//! The composition root: configuration in, running server out.
+//!
+//! Process floor. Invariant: nothing is made that a later step of the start could render useless: the addresses are bound
+//! before the first administrator is made, so that a password is never shown by a server that does not run.
+
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::rand::SystemRandom;
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tower::util::MapRequest;
+
+use crate::{
+    access::{Gate, UserName},
+    api::{self, Api, Connection, Realm},
+    auth::{
+        Authenticator, KeyError, Lockout, Password, PasswordChecker, SigningKey, Tokens, Users,
+        bootstrap::first_administrator,
+        hash::{Cost, NoRandomness},
+        password,
+        users::{EditError, LoadError},
+    },
+    config::{Flags, Loaded, Problems, load},
+    registry::Registry,
+    reload::Reloader,
+    server::{BindError, Peer, Server, Shutdown},
+    storage::{self, FilesystemStore, Store, StoreError},
+    tls::{self, CertResolver, Fingerprint, Hostname},
+};
+
+/// Where the configuration comes from, to read it again.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The command line.
+    pub flags: Flags,
+    /// `PORTCULLIS_*` variables.
+    pub environment: Vec<(String, String)>,
+    /// The name of this machine.
+    pub machine: Option<String>,
+}
+
+impl Source {
+    /// Reads the configuration again.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        load(&self.flags, self.environment.iter().cloned(), self.machine.as_deref())
+    }
+}
+
+/// A server that is bound and ready to serve.
+pub struct App {
+    server: Server,
+    api: Api,
+    registry: Registry,
+    reloader: Reloader,
+    signals: Signals,
+    first_start: FirstStart,
+}
+
+/// What to tell whoever started the server.
+pub struct FirstStart {
+    /// How clients name this registry: host and port.
+    pub host: String,
+    /// The certificate authority, if it is our own.
+    pub authority: Option<Authority>,
+    /// The administrator that was made because there was no users file.
+    pub administrator: Option<(UserName, Password)>,
+    /// Whether anything was made that people must be told of.
+    pub is_first: bool,
+}
+
+/// Our own certificate authority.
+pub struct Authority {
+    /// Its certificate, which clients must trust.
+    pub certificate: PathBuf,
+    /// By which a person recognises it.
+    pub fingerprint: Fingerprint,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl App {
+    /// Makes what is missing, loads what is there, and binds the addresses.
+    pub async fn start(Loaded { config, file }: Loaded, source: Source) -> Result<Self, StartError> {
+        raise_file_limit();
+        let signals = Signals::listen().map_err(StartError::Runtime)?;
+        let store = open_store(&config.storage)?;
+        let certificate = tls::load(&config.tls, SystemTime::now(), &SystemRandom::new())?;
+        let authority = own_authority(&config.tls, &certificate);
+        let authority_is_new = certificate.authority_is_new;
+        warn_of_uncovered_names(&config.tls.hostnames, &certificate.identity);
+        let resolver = Arc::new(CertResolver::new(certificate.identity));
+        let server_config =
+            tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
+        let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
+        let key = SigningKey::load_or_create(&config.auth.token.key)?;
+        let administrator = make_administrator(config.auth.htpasswd.clone()).await?;
+        let users = Arc::new(Users::load(config.auth.htpasswd.clone(), SystemTime::now())?);
+
+        let first_start = FirstStart {
+            host: host(&config.tls.hostnames, server.addresses()),
+            authority,
+            is_first: authority_is_new || administrator.is_some(),
+            administrator,
+        };
+        let registry = Registry::new(store, config.registry.clone());
+        let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
+        let realm = Arc::new(ArcSwap::from_pointee(realm(&config.tls.hostnames)));
+        let passwords = PasswordChecker::new(users.clone(), config.auth.legacy_hashes, password::Limits::default())?;
+        let lockout = Lockout::new(ATTEMPTS);
+        let tokens = Tokens::new(key, config.auth.token.clone());
+        let api = Api::new(api::Parts {
+            registry: registry.clone(),
+            gate: gate.clone(),
+            authenticator: Arc::new(Authenticator::new(users.clone(), passwords, lockout, tokens)),
+            realm: realm.clone(),
+            challenge: config.auth.challenge,
+            idle_timeout: config.server.limits.idle_timeout,
+        });
+        let reloader = Reloader { source, file, config, users, gate, realm, resolver };
+        Ok(Self { server, api, registry, reloader, signals, first_start })
+    }
+
+    /// What to tell whoever started the server.
+    #[must_use]
+    pub fn first_start(&self) -> &FirstStart {
+        &self.first_start
+    }
+
+    /// Serves until the process is asked to stop, then lets running transfers end.
+    pub async fn serve(self) {
+        let Self { server, api, registry, reloader, signals, first_start } = self;
+        let Signals { mut terminate, mut interrupt, hangup } = signals;
+        drop(first_start);
+        tracing::info!(addresses = ?server.addresses(), "serving");
+        let shutdown = Shutdown::new();
+        let watching = tokio::spawn(async move {
+            let users = reloader.users.clone().watch(Users::INTERVAL);
+            tokio::join!(users, reloader.watch(hangup))
+        });
+        let stopping = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: no new requests, running transfers may end");
+            stopping.begin();
+        });
+        let drained = server.run(service(api), shutdown).await;
+        watching.abort();
+        if drained.cut > 0 {
+            tracing::warn!(connections = drained.cut, "cut off transfers that did not end in time");
+        }
+        // Commits whose client is gone end in moments; a disk that hangs must not keep the process for ever.
+        if tokio::time::timeout(SETTLE, registry.settle()).await.is_err() {
+            tracing::warn!("gave up waiting for the store");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Wrong passwords a minute for one user from one network before answers become 429.
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
+
+/// How long a commit may take after its client was cut off.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// The API as a service of hyper's bodies: what the server knows of a connection becomes what the API may know.
+fn service(
+    api: Api,
+) -> impl tower::Service<
+    Request<Incoming>,
+    Response = axum::response::Response,
+    Error = std::convert::Infallible,
+    Future: Send,
+> + Clone
++ Send
++ Sync
++ 'static {
+    MapRequest::new(api::router(api), |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        let peer = request.extensions().get::<Peer>();
+        if let Some(connection) = peer.map(|peer| Connection { peer: peer.address, local: peer.local }) {
+            request.extensions_mut().insert(connection);
+        }
+        request
+    })
+}
+
+fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
+    match config {
+        storage::Config::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
+    }
+}
+
+fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority> {
+    match &config.source {
+        tls::Source::Files { .. } => None,
+        tls::Source::SelfSigned { directory } => {
+            let fingerprint = loaded.identity.authority_fingerprint()?;
+            Some(Authority { certificate: directory.join("ca.crt"), fingerprint })
+        }
+    }
+}
+
+fn warn_of_uncovered_names(hostnames: &[Hostname], identity: &tls::Identity) {
+    for name in hostnames.iter().filter(|name| !identity.covers(name)) {
+        tracing::warn!(%name, "the certificate is not for this host name; clients that use it will refuse to connect");
+    }
+}
+
+/// Hashing a password takes a while and has no business on the executor.
+async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)>, StartError> {
+    let made = tokio::task::spawn_blocking(move || first_administrator(&path, Cost::DEFAULT, &SystemRandom::new()));
+    let made = made.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))?;
+    Ok(made?)
+}
+
+/// The tokens of [`Realm`] are texts: the API does not know how certificates name hosts.
+pub(crate) fn realm(hostnames: &[Hostname]) -> Realm {
+    Realm::new(hostnames.iter().map(ToString::to_string).collect())
+}
+
+fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
+    let port = addresses.first().map_or(443, SocketAddr::port);
+    hostnames.first().map_or_else(|| "localhost".to_owned(), |name| name.authority(port))
+}
+
+/// Every connection and every open blob is a file descriptor; the soft limit of 1024 is a courtesy to programs from the
+/// time of `select`. If it cannot be raised, the server works with what it has.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operating system gives no threads, timers or signals.
+    #[error("the runtime cannot start")]
+    Runtime(#[source] io::Error),
+    /// The data folder cannot be used.
+    #[error("data folder: {0}")]
+    Store(#[from] StoreError),
+    /// There is no certificate to serve with.
+    #[error(transparent)]
+    Certificate(#[from] tls::LoadError),
+    /// The TLS library refuses its configuration.
+    #[error("TLS cannot be set up: {0}")]
+    Protocol(rustls::Error),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// There is no key to sign tokens with.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The users file cannot be made.
+    #[error(transparent)]
+    Administrator(#[from] EditError),
+    /// The users file cannot be read.
+    #[error(transparent)]
+    Users(#[from] LoadError),
+    /// The system has no randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+impl StartError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Runtime(_) | Self::Protocol(_) | Self::Randomness(_) => None,
+            Self::Store(_) => Some("name a folder that this user can write with --data DIR".to_owned()),
+            Self::Certificate(error) => Some(error.hint()),
+            Self::Bind(error) => Some(error.hint()),
+            Self::Key(error) => Some(error.hint().to_owned()),
+            Self::Administrator(error) => Some(error.hint().to_owned()),
+            Self::Users(error) => Some(error.hint().to_owned()),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Credentials → subject: the one place where a caller's claim to be somebody is believed or not.
+//!
+//! Invariant: a [`Subject`] other than the anonymous one comes from a password that was checked or a token that was
+//! verified, at this moment: a user who was removed, or whose password changed, is not believed a token of before.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    credentials::{Credentials, InvalidCredentials},
+    lockout::{Locked, Lockout},
+    password::{PasswordChecker, Rejected, Verified},
+    secret::Password,
+    token::{BadToken, CannotSign, IssuedToken, Tokens},
+    users::{CredentialVersion, Users},
+};
+use crate::access::{Principal, Reach, Scope, Subject};
+
+/// Decides who is asking.
+pub struct Authenticator {
+    users: Arc<Users>,
+    passwords: PasswordChecker,
+    lockout: Lockout,
+    tokens: Tokens,
+}
+
+/// Whoever a token is made for.
+pub enum Holder {
+    /// Nobody signed in.
+    Anonymous,
+    /// Somebody whose password was right a moment ago.
+    User(Verified),
+}
+
+impl Holder {
+    /// Who it is.
+    #[must_use]
+    pub fn principal(&self) -> Principal {
+        match self {
+            Self::Anonymous => Principal::Anonymous,
+            Self::User(verified) => Principal::User(verified.user().clone()),
+        }
+    }
+}
+
+impl Authenticator {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(users: Arc<Users>, passwords: PasswordChecker, lockout: Lockout, tokens: Tokens) -> Self {
+        Self { users, passwords, lockout, tokens }
+    }
+
+    /// The name of the service that tokens are for.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.tokens.service()
+    }
+
+    /// The public keys that verify our tokens.
+    #[must_use]
+    pub fn key_set(&self) -> serde_json::Value {
+        self.tokens.key_set()
+    }
+
+    /// Who shows these credentials. Nothing shown is the anonymous subject.
+    pub async fn subject(
+        &self,
+        credentials: Option<Credentials>,
+        from: IpAddr,
+        now: SystemTime,
+    ) -> Result<Subject, AuthenticationError> {
+        match credentials {
+            None => Ok(Subject::anonymous()),
+            Some(Credentials::Basic { user, password }) => {
+                let verified = self.check_password(&user, &password, from).await?;
+                Ok(Subject { principal: Principal::User(verified.user().clone()), reach: Reach::Full })
+            }
+            Some(Credentials::Bearer(token)) => {
+                let token = self.tokens.verify(&token, now)?;
+                if let Principal::User(name) = &token.principal {
+                    let current = self.users.credential(name, self.tokens.binding());
+                    let current = current.as_ref().map(CredentialVersion::as_str);
+                    if current.is_none() || current != token.version.as_deref() {
+                        return Err(BadToken::Superseded.into());
+                    }
+                }
+                Ok(Subject { principal: token.principal, reach: Reach::Scopes(token.scopes) })
+            }
+        }
+    }
+
+    /// Who may be given a token: only somebody who shows a password. A token that begets tokens would never end.
+    pub async fn holder(&self, credentials: Option<Credentials>, from: IpAddr) -> Result<Holder, AuthenticationError> {
+        match credentials {
+            None => Ok(Holder::Anonymous),
+            Some(Credentials::Basic { user, password }) => {
+                Ok(Holder::User(self.check_password(&user, &password, from).await?))
+            }
+            Some(Credentials::Bearer(_)) => Err(AuthenticationError::WrongPassword),
+        }
+    }
+
+    /// Makes a token for somebody.
+    pub fn issue(&self, holder: &Holder, scopes: &[Scope], now: SystemTime) -> Result<IssuedToken, CannotSign> {
+        let version = match holder {
+            Holder::Anonymous => None,
+            Holder::User(verified) => Some(verified.credential(self.tokens.binding())),
+        };
+        self.tokens.issue(&holder.principal(), version.as_ref(), scopes, now)
+    }
+
+    async fn check_password(
+        &self,
+        user: &str,
+        password: &Password,
+        from: IpAddr,
+    ) -> Result<Verified, AuthenticationError> {
+        self.lockout.check(user, from, Instant::now())?;
+        match self.passwords.verify(user, password, Instant::now()).await {
+            Ok(verified) => {
+                self.lockout.succeeded(user, from);
+                Ok(verified)
+            }
+            Err(Rejected::Credentials) => {
+                self.lockout.failed(user, from, Instant::now());
+                // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
+                tracing::warn!(peer = %from, user = ?user, "sign-in refused");
+                Err(AuthenticationError::WrongPassword)
+            }
+            Err(Rejected::Busy { retry_after }) => Err(AuthenticationError::Busy { retry_after }),
+        }
+    }
+}
+
+/// Why a caller is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthenticationError {
+    /// The header cannot be read.
+    #[error(transparent)]
+    BadHeader(#[from] InvalidCredentials),
+    /// No such user or another password.
+    #[error("the user name or the password is wrong")]
+    WrongPassword,
+    /// The token is not believed.
+    #[error(transparent)]
+    BadToken(#[from] BadToken),
+    /// Too many wrong passwords from there.
+    #[error("too many wrong passwords; wait before the next try")]
+    Locked {
+        /// How long.
+        retry_after: Duration,
+    },
+    /// More sign-ins at once than can be checked.
+    #[error("too many sign-ins at this moment; try again")]
+    Busy {
+        /// How long.
+        retry_after: Duration,
+    },
+}
+
+impl From<Locked> for AuthenticationError {
+    fn from(Locked { retry_after }: Locked) -> Self {
+        Self::Locked { retry_after }
+    }
+}

@@ -1,0 +1,204 @@
+//! Bearer tokens: made here, verified here.
+//!
+//! Invariant: a token is believed only if our own key signed it, in the one algorithm that the key is for, for our
+//! service, and it has not expired. Whatever key its header brings along (`jwk`, `x5c`, `jku`) is not looked at. It says
+//! who was asked for and when; what they may do is decided again each time it is used.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, Header, Validation};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{CredentialVersion, config::TokenConfig, credentials::BearerToken, keys::SigningKey};
+use crate::access::{Action, Actions, Principal, Scope, UserName};
+
+/// Clocks differ: a token is good so long before it was made and after it has expired.
+const LEEWAY: Duration = Duration::from_secs(60);
+
+/// Makes and verifies tokens.
+pub struct Tokens {
+    key: SigningKey,
+    config: TokenConfig,
+    validation: Validation,
+}
+
+/// A token that was just made.
+pub struct IssuedToken {
+    /// The token, to be handed to the client.
+    pub token: String,
+    /// When it was made.
+    pub issued_at: SystemTime,
+    /// How long it is good.
+    pub lifetime: Duration,
+}
+
+/// What a good token says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct VerifiedToken {
+    /// Whose it is.
+    pub principal: Principal,
+    /// What it may be used for.
+    pub scopes: Vec<Scope>,
+    /// For a user's token, which stored password it was issued for.
+    pub version: Option<String>,
+}
+
+/// The claims of a token (Docker token specification, "Token Authentication Implementation").
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: String,
+    exp: u64,
+    nbf: u64,
+    iat: u64,
+    jti: String,
+    access: Vec<Access>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ver: Option<String>,
+}
+
+/// One entry of the `access` claim.
+#[derive(Serialize, Deserialize)]
+struct Access {
+    r#type: String,
+    name: String,
+    actions: Vec<String>,
+}
+
+impl Tokens {
+    /// Tokens signed with `key`.
+    #[must_use]
+    pub fn new(key: SigningKey, config: TokenConfig) -> Self {
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_audience(&[&config.service]);
+        validation.set_issuer(&[&config.issuer]);
+        validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
+        // Time is an argument here, and the library reads the clock itself.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Self { key, config, validation }
+    }
+
+    /// The name of the service that tokens are for.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.config.service
+    }
+
+    /// The public keys that verify our tokens (RFC 7517 section 5).
+    #[must_use]
+    pub fn key_set(&self) -> serde_json::Value {
+        serde_json::json!({"keys": [self.key.to_jwk()]})
+    }
+
+    /// What binds tokens to stored passwords.
+    pub(super) fn binding(&self) -> &aws_lc_rs::hmac::Key {
+        &self.key.binding
+    }
+
+    /// Makes a token for `principal`, good for `scopes`.
+    pub fn issue(
+        &self,
+        principal: &Principal,
+        version: Option<&CredentialVersion>,
+        scopes: &[Scope],
+        now: SystemTime,
+    ) -> Result<IssuedToken, CannotSign> {
+        let issued = seconds(now);
+        let claims = Claims {
+            iss: self.config.issuer.clone(),
+            sub: match principal {
+                Principal::Anonymous => String::new(),
+                Principal::User(name) => name.to_string(),
+            },
+            aud: self.config.service.clone(),
+            exp: issued + self.config.lifetime.as_secs(),
+            nbf: issued.saturating_sub(LEEWAY.as_secs()),
+            iat: issued,
+            jti: Uuid::new_v4().to_string(),
+            access: scopes.iter().map(Access::from).collect(),
+            ver: version.map(|version| version.as_str().to_owned()),
+        };
+        let header = Header { kid: Some(self.key.id().to_owned()), ..Header::new(Algorithm::ES256) };
+        let token = jsonwebtoken::encode(&header, &claims, &self.key.encoding).map_err(|_| CannotSign)?;
+        Ok(IssuedToken { token, issued_at: now, lifetime: self.config.lifetime })
+    }
+
+    /// Reads a token, if it is one of ours and good at `now`.
+    pub fn verify(&self, token: &BearerToken, now: SystemTime) -> Result<VerifiedToken, BadToken> {
+        let claims = jsonwebtoken::decode::<Claims>(token.expose(), &self.key.decoding, &self.validation)
+            .map_err(|_| BadToken::Forged)?
+            .claims;
+        let (now, leeway) = (seconds(now), LEEWAY.as_secs());
+        if claims.exp.saturating_add(leeway) < now {
+            return Err(BadToken::Expired);
+        }
+        if claims.nbf > now.saturating_add(leeway) {
+            return Err(BadToken::NotYetValid);
+        }
+        let principal = if claims.sub.is_empty() {
+            Principal::Anonymous
+        } else {
+            Principal::User(claims.sub.parse::<UserName>().map_err(|_| BadToken::Forged)?)
+        };
+        let scopes = claims.access.iter().filter_map(Access::to_scope).collect();
+        Ok(VerifiedToken { principal, scopes, version: claims.ver })
+    }
+}
+
+impl From<&Scope> for Access {
+    fn from(scope: &Scope) -> Self {
+        match scope {
+            Scope::Repository { name, actions } => Self {
+                r#type: "repository".to_owned(),
+                name: name.to_string(),
+                actions: actions.iter().map(|action| action.to_string()).collect(),
+            },
+            Scope::Catalog => {
+                Self { r#type: "registry".to_owned(), name: "catalog".to_owned(), actions: vec!["*".to_owned()] }
+            }
+        }
+    }
+}
+
+impl Access {
+    fn to_scope(&self) -> Option<Scope> {
+        match self.r#type.as_str() {
+            "repository" => {
+                let actions = self.actions.iter().filter_map(|action| action.parse::<Action>().ok());
+                Some(Scope::Repository { name: self.name.parse().ok()?, actions: actions.collect::<Actions>() })
+            }
+            "registry" if self.name == "catalog" => Some(Scope::Catalog),
+            _ => None,
+        }
+    }
+}
+
+/// Seconds since 1970, as JSON Web Tokens count.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The key could not sign.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the token could not be signed")]
+pub struct CannotSign;
+
+/// Why a token is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadToken {
+    /// Not a token, not ours, not for us, or changed on the way; which of them is nobody's business.
+    #[error("the token is not valid here")]
+    Forged,
+    /// It was good once.
+    #[error("the token has expired")]
+    Expired,
+    /// Its time has not come, by more than clocks differ.
+    #[error("the token is not valid yet; compare the clocks of the two machines")]
+    NotYetValid,
+    /// Its user is gone, or has another password now.
+    #[error("the token was issued for an earlier password, or its user was removed")]
+    Superseded,
+}

@@ -1,0 +1,39 @@
+//! `portcullis check`: is everything as it must be? And, for health checks, does it live?
+//!
+//! Invariant: a check changes nothing; it makes no certificate, no user and no folder.
+
+mod live;
+mod parts;
+
+use std::io::{self, Write as _};
+
+use super::{Failure, load};
+use crate::config::Flags;
+
+/// Check the configuration and what it names, and say what to change
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Ask the server that runs on this machine with this configuration whether it is alive; for health checks
+    #[arg(long)]
+    live: bool,
+}
+
+pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
+    let loaded = load(flags)?;
+    if args.live {
+        return live::check(&loaded.config.server.listen);
+    }
+    let findings = parts::examine(&loaded.config);
+    let file = loaded.file.map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());
+    let mut talk = io::stderr().lock();
+    if findings.is_empty() {
+        // Nobody reads it: nobody misses it.
+        let _ = writeln!(talk, "ok: {file}, and everything that it names");
+        return Ok(());
+    }
+    let (last, others) = findings.split_last().expect("there are findings");
+    for finding in others {
+        let _ = writeln!(talk, "{finding}");
+    }
+    Err(Failure::new(&last.error, last.hint.as_deref()))
+}

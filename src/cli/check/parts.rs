@@ -1,0 +1,78 @@
+//! What the configuration names: does it exist, can it be used?
+
+use std::{fmt, fs, io, path::Path, time::SystemTime};
+
+use crate::{
+    auth::users::{LoadError, Users},
+    config::Config,
+    storage, tls,
+};
+
+/// Something to change.
+pub(super) struct Finding {
+    pub(super) error: String,
+    pub(super) hint: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.error)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+/// Everything that would keep a server with this configuration from starting, or from working.
+pub(super) fn examine(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(certificate(&config.tls));
+    findings.extend(users(&config.auth.htpasswd));
+    findings.extend(data(&config.storage));
+    findings
+}
+
+fn certificate(config: &tls::Config) -> Option<Finding> {
+    let now = SystemTime::now();
+    let loaded = match &config.source {
+        tls::Source::Files { certificate, key } => tls::load_files(certificate, key, now),
+        tls::Source::SelfSigned { directory } => {
+            let (certificate, key) = (directory.join("server.crt"), directory.join("server.key"));
+            if !certificate.exists() && !key.exists() {
+                // They are made at the first start.
+                return None;
+            }
+            tls::load_files(&certificate, &key, now)
+        }
+    };
+    let error = loaded.err()?;
+    Some(Finding { error: error.to_string(), hint: Some(error.hint()) })
+}
+
+fn users(path: &Path) -> Option<Finding> {
+    match Users::load(path.to_owned(), SystemTime::now()) {
+        // A file that is missing is made at the first start.
+        Ok(_) | Err(LoadError::Missing { .. }) => None,
+        Err(error) => Some(Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
+    }
+}
+
+fn data(config: &storage::Config) -> Option<Finding> {
+    let storage::Config::Filesystem { root } = config;
+    let mut place = root.as_path();
+    while !place.exists() {
+        // A relative path ends in the working directory.
+        place = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    }
+    let error = match writable(place) {
+        Ok(()) => return None,
+        Err(error) => format!("data folder {}: {error}", root.display()),
+    };
+    let hint = format!("make {} a folder that this user can write, or name another one with --data", place.display());
+    Some(Finding { error, hint: Some(hint) })
+}
+
+fn writable(folder: &Path) -> io::Result<()> {
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
+}

@@ -1,0 +1,32 @@
+//! What is made from the definition of the arguments: completion scripts and the manual page.
+
+use std::io::{self, Write as _};
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use super::{Cli, Failure};
+
+/// Print a completion script for a shell
+#[derive(Debug, clap::Args)]
+pub(super) struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+pub(super) fn completions(args: &Completions) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "portcullis", &mut script);
+    print(&script)
+}
+
+pub(super) fn manual() -> Result<(), Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| Failure::new(error, None))?;
+    print(&page)
+}
+
+/// Not `println!`: a pipe that was closed early (`portcullis man | head`) is an error to report, not a panic.
+fn print(text: &[u8]) -> Result<(), Failure> {
+    io::stdout().lock().write_all(text).map_err(|error| Failure::new(error, None))
+}

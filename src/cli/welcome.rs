@@ -1,0 +1,48 @@
+//! The first words: where the registry is, and the lines to paste.
+//!
+//! Invariant: the password of the first administrator is written here, once, to standard error, and nowhere else.
+
+use std::{
+    fmt::{self, Display},
+    io::{self, Write as _},
+};
+
+use crate::app::FirstStart;
+
+/// Greets whoever started the server.
+pub(super) fn show(start: &FirstStart) {
+    // A server whose standard error is closed still serves.
+    let _ = write!(io::stderr().lock(), "{}", Welcome(start));
+}
+
+struct Welcome<'a>(&'a FirstStart);
+
+impl Display for Welcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FirstStart { host, authority, administrator, is_first } = self.0;
+        writeln!(f, "Portcullis serves https://{host}/")?;
+        if let Some((user, password)) = administrator {
+            writeln!(f, "\nThe user {user} was made, with this password, which is shown only now:")?;
+            writeln!(f, "\n    {}", password.expose())?;
+        }
+        if !is_first {
+            return Ok(());
+        }
+        if let Some(authority) = authority {
+            let path = authority.certificate.display();
+            writeln!(f, "\nIts certificate authority, {path}, was made now. SHA-256 fingerprint:")?;
+            writeln!(f, "\n    {}", authority.fingerprint)?;
+            writeln!(f, "\nMake Docker trust it (on each machine that runs Docker, with a copy of that file):")?;
+            writeln!(f, "\n    sudo install -D -m 644 {path} /etc/docker/certs.d/{host}/ca.crt")?;
+        }
+        writeln!(
+            f,
+            "\nSign in:\n\n    docker login{} {host}\n",
+            user_option(administrator.as_ref().map(|(user, _)| user))
+        )
+    }
+}
+
+fn user_option(user: Option<&impl Display>) -> String {
+    user.map(|user| format!(" -u {user}")).unwrap_or_default()
+}
