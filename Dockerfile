@@ -19,6 +19,6 @@ ENV PORTCULLIS_AUTH__HTPASSWD=/users/htpasswd
 # sets net.ipv4.ip_unprivileged_port_start=0 in every container with a network of its own.
 USER 65532:65532
 EXPOSE 443
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 CMD ["/portcullis", "check", "--live"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["/portcullis", "check", "--live"]
 ENTRYPOINT ["/portcullis"]
 CMD ["serve"]

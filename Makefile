@@ -2,6 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TRIPLE     := $(shell uname -m)-unknown-linux-gnu
@@ -21,7 +22,7 @@ help: ## list the targets
 
 .PHONY: run
 run: ## build the release binary and serve on port 8443, without any configuration
-	cargo run --release -- serve --listen 0.0.0.0:8443
+	cargo run --locked --release -- serve --listen 0.0.0.0:8443
 
 .PHONY: test
 test: test-parts lint unit ## install the real clients that the tests need, then check and test everything

@@ -42,7 +42,7 @@ impl Containerd {
 
     /// `ctr images push` or `pull` with the CA and these credentials.
     fn transfer(&self, verb: &str, hosts: &Path, credentials: &str, image: &str) -> Tool {
-        let transfer = self.images(&[verb, "--local", "--hosts-dir"]).arg(hosts);
+        let transfer = self.images(&[verb, "--hosts-dir"]).arg(hosts);
         transfer.args(["--user", credentials, image])
     }
 

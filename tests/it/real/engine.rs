@@ -44,7 +44,7 @@ impl Engine {
 
     /// docker-compose, talking to this engine, in a project folder.
     pub(crate) fn compose(&self, project: &Path, arguments: &[&str]) -> Tool {
-        let compose = Tool::new("docker-compose").folder(project).args(["--no-ansi"]).args(arguments);
+        let compose = Tool::new("docker-compose").folder(project).args(["--ansi", "never"]).args(arguments);
         compose.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.folder.path().join("client"))
     }
 

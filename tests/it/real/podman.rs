@@ -15,7 +15,9 @@ struct Podman {
 
 impl Podman {
     fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
+        // podman makes a repository name of a layout's path, and those have no capital letters.
+        let name = format!("podman-{}", uuid::Uuid::new_v4().simple());
+        Self { home: tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir().unwrap() }
     }
 
     fn call(&self, arguments: &[&str]) -> Tool {

@@ -33,7 +33,8 @@ impl Daemon {
 
     /// What the process has said so far.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+        // Also asked for while a failing test unwinds, where a second panic would end the whole test process.
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
     /// Waits until `ready`; a process that ends or takes longer than `patience` is a panic with its log.

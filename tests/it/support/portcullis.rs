@@ -166,10 +166,10 @@ impl Portcullis {
     }
 
     /// Stops the server, which must end well, and starts it again with the same folders, port and users.
-    pub(crate) fn restart(self) -> Self {
-        let Self { mut daemon, setup, folder } = self;
-        let status = daemon.stop();
-        assert!(status.success(), "SIGTERM should end the server well, not with {status}; it said:\n{}", daemon.log());
+    pub(crate) fn restart(mut self) -> Self {
+        let status = self.daemon.stop();
+        assert!(status.success(), "SIGTERM should end the server well, not with {status}; it said:\n{}", self.log());
+        let Self { setup, folder, .. } = self;
         setup.start_in(folder)
     }
 }
