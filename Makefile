@@ -1,0 +1,69 @@
+# Two commands are enough: `make run` and `make test`. `make` alone lists the others.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TRIPLE     := $(shell uname -m)-unknown-linux-gnu
+
+# The image and the tests are built the same way, with the C library linked in: what is tested is what is shipped, and
+# the dependencies are compiled once for both. `--target` keeps the flags away from build scripts and macros, which
+# must stay dynamic.
+STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static"
+TARGET := --target $(TRIPLE)
+
+# cargo-nextest gives every test a process and a deadline; plain `cargo test` runs the same tests.
+RUN_TESTS := $(if $(shell command -v cargo-nextest 2>/dev/null),nextest run,test)
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+
+.PHONY: run
+run: ## build the release binary and serve on port 8443, without any configuration
+	cargo run --locked --release -- serve --listen 0.0.0.0:8443
+
+.PHONY: test
+test: test-parts lint unit ## install the real clients that the tests need, then check and test everything
+
+.PHONY: test-parts
+test-parts: ## install the Debian packages of tests/packages.txt that are missing (as root)
+	scripts/install-test-parts
+
+.PHONY: lint
+lint: ## formatting, clippy and documentation, warnings being errors
+	cargo fmt --check
+	$(STATIC) cargo clippy $(TARGET) --locked --all-targets -- -D warnings
+	$(STATIC) RUSTDOCFLAGS="-D warnings" cargo doc $(TARGET) --locked --no-deps --document-private-items
+
+.PHONY: unit
+unit: ## unit and integration tests, without installing anything
+	$(STATIC) cargo $(RUN_TESTS) $(TARGET) --locked --no-fail-fast
+ifeq ($(RUN_TESTS),nextest run)
+	$(STATIC) RUSTDOCFLAGS="-C target-feature=+crt-static" cargo test $(TARGET) --locked --doc
+endif
+
+.PHONY: image
+image: image-root ## build the container image `portcullis` from a static release binary
+	docker build -t portcullis .
+
+# What the Dockerfile copies. IMAGE_PROFILE=dev builds faster; IMAGE_BINARY=path takes a static binary that exists.
+IMAGE_PROFILE := release
+IMAGE_ROOT    := target/image
+PROFILE_DIR    = $(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))
+IMAGE_BINARY   = $(TARGET_DIR)/$(TRIPLE)/$(PROFILE_DIR)/portcullis
+
+.PHONY: image-root
+image-root:
+ifneq ($(origin IMAGE_BINARY),command line)
+	$(STATIC) cargo build $(TARGET) --locked --profile $(IMAGE_PROFILE) --bin portcullis
+endif
+	mkdir -p $(IMAGE_ROOT)/data $(IMAGE_ROOT)/certs $(IMAGE_ROOT)/users
+	cp $(IMAGE_BINARY) $(IMAGE_ROOT)/portcullis
+	@if readelf --program-headers $(IMAGE_ROOT)/portcullis | grep -q INTERP; then \
+		echo 'error: $(IMAGE_BINARY) needs shared libraries, which an image from scratch does not have' >&2; exit 1; fi
+
+.PHONY: clean
+clean: ## remove what was built
+	cargo clean

@@ -1,0 +1,132 @@
+//! The image of our Dockerfile, brought up by docker-compose from our `docker-compose.yml`, as a newcomer does it.
+
+use std::fs;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::engine::Engine;
+use crate::support::name::{Name, REGISTRY};
+use crate::support::portcullis::{BINARY, finishes_a_handshake, first_password};
+use crate::support::{Tool, eventually, port};
+
+const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A static binary in a profile without link-time optimisation can take this long to build from nothing.
+const BUILDING: Duration = Duration::from_secs(900);
+
+/// A project folder with what the repository has for compose, and a port.
+struct Project<'a> {
+    engine: &'a Engine,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl<'a> Project<'a> {
+    fn up(engine: &'a Engine) -> Self {
+        let folder = tempfile::Builder::new().prefix("portcullis").tempdir().unwrap();
+        for file in ["Dockerfile", ".dockerignore", "docker-compose.yml"] {
+            fs::copy(Path::new(SOURCE).join(file), folder.path().join(file)).unwrap();
+        }
+        stage_image(&folder.path().join("target/image"));
+        let project = Self { engine, folder, port: port::free() };
+        project.compose(&["up", "--detach", "--build"]).succeeds();
+        project
+    }
+
+    fn compose(&self, arguments: &[&str]) -> Tool {
+        let compose = self.engine.compose(self.folder.path(), arguments);
+        compose.env("PORTCULLIS_HOSTNAMES", REGISTRY).env("PORTCULLIS_PORT", format!("[::1]:{}", self.port))
+    }
+
+    fn container(&self) -> String {
+        self.compose(&["ps", "--quiet", "portcullis"]).succeeds().stdout.trim().to_owned()
+    }
+
+    /// The CA as a user gets at it: copied out of the container.
+    fn ca(&self, container: &str) -> PathBuf {
+        let ca = self.folder.path().join("ca.crt");
+        let source = format!("{container}:/certs/ca.crt");
+        let copied = eventually(Duration::from_secs(20), || {
+            self.engine.docker(&["cp", &source, ca.to_str().unwrap()]).run().is_success()
+        });
+        assert!(copied, "no {source}; the container said:\n{}", self.log(container));
+        ca
+    }
+
+    fn log(&self, container: &str) -> String {
+        let logs = self.engine.docker(&["logs", container]).succeeds();
+        logs.stdout + &logs.stderr
+    }
+}
+
+impl Drop for Project<'_> {
+    fn drop(&mut self) {
+        // Takes the project's bridge down as well, which would outlive the engine.
+        self.compose(&["down", "--volumes", "--timeout", "5"]).run();
+    }
+}
+
+/// Lays out what the Dockerfile copies. `make test` builds everything statically, so the program under test is what
+/// goes into the image; after a plain `cargo test` the Makefile builds a static one first.
+fn stage_image(folder: &Path) {
+    let make = Tool::new("make").folder(Path::new(SOURCE)).arg("image-root").deadline(BUILDING);
+    let make = make.arg(format!("IMAGE_ROOT={}", folder.display())).arg("IMAGE_PROFILE=dev");
+    let linked = Tool::new("ldd").arg(BINARY).run();
+    let is_static = format!("{}{}", linked.stdout, linked.stderr).contains("statically linked");
+    let make = if is_static { make.arg(format!("IMAGE_BINARY={BINARY}")) } else { make };
+    make.succeeds();
+}
+
+#[test]
+fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
+    let mut name = Name::take();
+    let engine = Engine::start(&name);
+    let project = Project::up(&engine);
+    let container = project.container();
+    let ca = project.ca(&container);
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, project.port));
+    let answers = eventually(Duration::from_secs(20), || finishes_a_handshake(address, &ca));
+    assert!(answers, "nobody answers on {address}; the container said:\n{}", project.log(&container));
+
+    is_hardened(&engine, &container);
+
+    name.trust(project.port, &ca);
+    let registry = format!("{REGISTRY}:{}", project.port);
+    let log = project.log(&container);
+    let password = first_password(&log).unwrap_or_else(|| panic!("no password of 16 characters in\n{log}"));
+    engine.login(&registry, "admin", "a guess").fails().says_one_of(&["unauthorized"]);
+    engine.login(&registry, "admin", password).succeeds().says_one_of(&["Login Succeeded"]);
+
+    let add = ["exec", "-T", "portcullis", "/portcullis", "user", "add", "alice", "--password-stdin"];
+    project.compose(&add).input("wonderland and back\n").succeeds();
+    let noticed = eventually(Duration::from_secs(10), || {
+        engine.login(&registry, "alice", "wonderland and back").run().is_success()
+    });
+    assert!(noticed, "a user who was added in the container cannot log in");
+
+    let healthy =
+        eventually(Duration::from_secs(90), || engine.inspect("{{.State.Health.Status}}", &container) == "healthy");
+    assert!(healthy, "{}", engine.inspect("{{json .State.Health}}", &container));
+
+    project.compose(&["stop"]).succeeds();
+    assert_eq!(engine.inspect("{{.State.ExitCode}}", &container), "0", "{}", project.log(&container));
+
+    // What the volumes hold survives the container: same users, same CA.
+    project.compose(&["rm", "--force"]).succeeds();
+    project.compose(&["up", "--detach"]).succeeds();
+    let again = eventually(Duration::from_secs(20), || finishes_a_handshake(address, &ca));
+    assert!(again, "the second container does not answer with the first one's CA");
+    engine.login(&registry, "alice", "wonderland and back").succeeds();
+}
+
+fn is_hardened(engine: &Engine, container: &str) {
+    assert_eq!(engine.inspect("{{.Config.User}}", container), "65532:65532");
+    assert_eq!(engine.inspect("{{.HostConfig.ReadonlyRootfs}}", container), "true");
+    assert_eq!(engine.inspect("{{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}}", container), "[ALL] [NET_BIND_SERVICE]");
+    assert_eq!(engine.inspect("{{.HostConfig.SecurityOpt}}", container), "[no-new-privileges:true]");
+    let process = engine.inspect("{{.State.Pid}}", container);
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    assert!(status.contains("\nUid:\t65532\t65532\t65532\t65532\n"), "{status}");
+    assert!(status.contains("\nCapEff:\t0000000000000000\n"), "{status}");
+}

@@ -1,0 +1,90 @@
+//! containerd by its own client: the CA comes from a `hosts.toml`, credentials with the call.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::daemon::Daemon;
+use crate::support::image::Layout;
+use crate::support::name::Name;
+use crate::support::portcullis::ALICE;
+use crate::support::tool::require;
+use crate::support::{Portcullis, Setup, Tool};
+
+struct Containerd {
+    // Before the folder: containerd must have ended when its data is removed.
+    daemon: Daemon,
+    folder: TempDir,
+}
+
+impl Containerd {
+    fn start() -> Self {
+        // A short path: sockets below it must stay under 108 bytes.
+        let folder = tempfile::Builder::new().prefix("ctrd").tempdir_in("/tmp").unwrap();
+        let config = folder.path().join("config.toml");
+        fs::write(&config, "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n").unwrap();
+        let mut command = Command::new(require("containerd"));
+        command.arg("--config").arg(config).arg("--root").arg(folder.path().join("root"));
+        command.arg("--state").arg(folder.path().join("state")).arg("--address").arg(folder.path().join("socket"));
+        let daemon = Daemon::start(command, folder.path().join("log"));
+        let mut containerd = Self { daemon, folder };
+        let socket = containerd.socket();
+        containerd.daemon.wait_until(Duration::from_secs(30), || ctr(&socket).arg("version").run().is_success());
+        containerd
+    }
+
+    fn images(&self, arguments: &[&str]) -> Tool {
+        ctr(&self.socket()).arg("images").args(arguments)
+    }
+
+    /// `ctr images push` or `pull` with the CA and these credentials.
+    fn transfer(&self, verb: &str, hosts: &Path, credentials: &str, image: &str) -> Tool {
+        let transfer = self.images(&[verb, "--hosts-dir"]).arg(hosts);
+        transfer.args(["--user", credentials, image])
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+}
+
+fn ctr(socket: &Path) -> Tool {
+    Tool::new("ctr").arg("--address").arg(socket)
+}
+
+/// The folder that `--hosts-dir` names, as containerd's documentation lays it out.
+fn write_hosts(folder: &Path, server: &Portcullis) -> PathBuf {
+    let hosts = folder.join("hosts");
+    let registry = hosts.join(server.named());
+    fs::create_dir_all(&registry).unwrap();
+    let (url, ca) = (format!("https://{}", server.named()), server.ca());
+    let text = format!("server = \"{url}\"\n[host.\"{url}\"]\n  ca = \"{}\"\n", ca.display());
+    fs::write(registry.join("hosts.toml"), text).unwrap();
+    hosts
+}
+
+#[test]
+fn an_index_is_pushed_and_pulled_with_the_same_digest() {
+    let name = Name::take();
+    let server = Setup::new().on_registry_name(&name).start();
+    let containerd = Containerd::start();
+    let hosts = write_hosts(containerd.folder.path(), &server);
+    let index = Layout::index(&containerd.folder.path().join("index"), &[20_000, 4_000_000]);
+    let archive = containerd.folder.path().join("index.tar");
+    Tool::new("tar").arg("-C").arg(containerd.folder.path().join("index")).arg("-cf").arg(&archive).arg(".").succeeds();
+
+    let image = format!("{}/team/ctr:1", server.named());
+    let import = containerd.images(&["import", "--all-platforms", "--no-unpack", "--index-name", &image]);
+    import.arg(&archive).succeeds();
+    let credentials = format!("{}:{}", ALICE.name, ALICE.password);
+    let refused = containerd.transfer("push", &hosts, &format!("{}:a guess", ALICE.name), &image).fails();
+    refused.says_one_of(&["401", "unauthorized", "authorization failed"]);
+    containerd.transfer("push", &hosts, &credentials, &image).succeeds();
+
+    containerd.images(&["rm", "--sync", &image]).succeeds();
+    containerd.transfer("pull", &hosts, &credentials, &image).arg("--all-platforms").succeeds();
+    containerd.images(&["ls"]).succeeds().says_one_of(&[&index.digest]);
+}

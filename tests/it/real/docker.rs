@@ -1,0 +1,75 @@
+//! The Docker Engine and its client: the CA really verified, login, push, remove, pull, run.
+
+use std::fs;
+use std::path::Path;
+
+use super::engine::Engine;
+use crate::support::image::random;
+use crate::support::name::Name;
+use crate::support::portcullis::ALICE;
+use crate::support::tool::require;
+use crate::support::{Portcullis, Setup};
+
+/// A build context from scratch: a shell, and two layers that nobody has seen before.
+fn write_context(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    fs::copy(require("busybox"), folder.join("busybox")).unwrap();
+    fs::write(folder.join("small"), random(10_000)).unwrap();
+    fs::write(folder.join("large"), random(30_000_000)).unwrap();
+    let steps = "FROM scratch\nCOPY busybox /bin/busybox\nCOPY small /small\nCOPY large /large\n";
+    fs::write(folder.join("Dockerfile"), steps).unwrap();
+}
+
+fn start() -> (Name, Portcullis, Engine) {
+    let name = Name::take();
+    let server = Setup::new().on_registry_name(&name).start();
+    let engine = Engine::start(&name);
+    (name, server, engine)
+}
+
+#[test]
+fn the_engine_trusts_nobody_until_it_is_given_the_authority() {
+    let (mut name, server, engine) = start();
+    let registry = server.named();
+
+    let refused = engine.login(&registry, ALICE.name, ALICE.password).fails();
+    refused.says_one_of(&["x509: certificate signed by unknown authority"]);
+
+    name.trust(server.port(), &server.ca());
+    engine.login(&registry, ALICE.name, "a guess").fails().says_one_of(&["unauthorized"]);
+    engine.login(&registry, "nobody", ALICE.password).fails().says_one_of(&["unauthorized"]);
+    engine.login(&registry, ALICE.name, ALICE.password).succeeds().says_one_of(&["Login Succeeded"]);
+}
+
+#[test]
+fn an_image_that_was_pushed_and_removed_is_the_same_after_a_pull_and_runs() {
+    let (mut name, server, engine) = start();
+    name.trust(server.port(), &server.ca());
+    let image = format!("{}/team/tool:1.0", server.named());
+    let context = tempfile::tempdir().unwrap();
+    write_context(context.path());
+    engine.docker(&["build", "--tag", &image, context.path().to_str().unwrap()]).succeeds();
+    let built = engine.inspect("{{.Id}}", &image);
+
+    let refused = engine.docker(&["push", &image]).fails();
+    refused.says_one_of(&["unauthorized", "no basic auth credentials", "denied"]);
+    engine.login(&server.named(), ALICE.name, ALICE.password).succeeds();
+    engine.docker(&["push", &image]).succeeds();
+
+    engine.docker(&["rmi", &image]).succeeds();
+    engine.docker(&["inspect", &image]).fails();
+    engine.docker(&["pull", &image]).succeeds();
+    assert_eq!(engine.inspect("{{.Id}}", &image), built);
+    let run = engine.docker(&["run", "--rm", "--network", "none", &image, "/bin/busybox", "echo", "it lives"]);
+    run.succeeds().says_one_of(&["it lives"]);
+
+    // The second push finds every layer in place, and a new repository gets them by mounting.
+    engine.docker(&["push", &image]).succeeds().says_one_of(&["Layer already exists"]);
+    let elsewhere = format!("{}/other/tool:1.0", server.named());
+    engine.docker(&["tag", &image, &elsewhere]).succeeds();
+    engine.docker(&["push", &elsewhere]).succeeds().says_one_of(&["Mounted from"]);
+
+    engine.docker(&["logout", &server.named()]).succeeds();
+    let refused = engine.docker(&["pull", &image]).fails();
+    refused.says_one_of(&["unauthorized", "no basic auth credentials", "denied"]);
+}

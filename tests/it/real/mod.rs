@@ -1,0 +1,9 @@
+//! The programs that people use, as Debian ships them, against a server of ours.
+
+mod compose;
+mod containerd;
+mod docker;
+mod engine;
+mod htpasswd;
+mod podman;
+mod skopeo;

@@ -1,0 +1,86 @@
+//! A program that stays: started with its output in a file, stopped by its own process id.
+//!
+//! One invariant: no `Daemon` outlives its value; `Drop` asks with SIGTERM first and insists later.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::eventually;
+
+/// How long a process may take to end after SIGTERM.
+const STOPPING: Duration = Duration::from_secs(40);
+
+/// A child process and everything that it says.
+pub(crate) struct Daemon {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `command` with both output streams in the file `log`.
+    pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let output = File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        Self { name, child, log }
+    }
+
+    /// What the process has said so far.
+    pub(crate) fn log(&self) -> String {
+        // Also asked for while a failing test unwinds, where a second panic would end the whole test process.
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until `ready`; a process that ends or takes longer than `patience` is a panic with its log.
+    pub(crate) fn wait_until(&mut self, patience: Duration, mut ready: impl FnMut() -> bool) {
+        let mut exit = None;
+        let answered = eventually(patience, || {
+            exit = self.child.try_wait().unwrap();
+            exit.is_some() || ready()
+        });
+        if let Some(status) = exit {
+            panic!("{} ended before it was ready ({status}); it said:\n{}", self.name, self.log());
+        }
+        assert!(answered, "{} was not ready within {patience:?}; it said:\n{}", self.name, self.log());
+    }
+
+    /// Asks the process to end and returns how it ended; one that does not obey is killed, and that is a panic.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.end().unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOPPING:?}; it said:\n{}", self.name, self.log()))
+    }
+
+    /// The exit status, or nothing if the process had to be killed.
+    fn end(&mut self) -> Option<ExitStatus> {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            return Some(status);
+        }
+        // It is our child and nobody has waited for it, so the id cannot belong to another process by now.
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let mut status = None;
+        eventually(STOPPING, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        if status.is_none() {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+        status
+    }
+}
+
+impl Drop for Daemon {
+    #[expect(clippy::print_stderr, reason = "the log of a failing test's server is what one wants to read")]
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            eprintln!("--- {} said:\n{}", self.name, self.log());
+        }
+    }
+}

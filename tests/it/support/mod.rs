@@ -1,0 +1,32 @@
+//! What integration tests stand on: a running server, other people's programs, images made without a network.
+//!
+//! One invariant: whatever is started or changed outside a temporary folder is ended or put back by `Drop`, so that a
+//! failing test leaves the machine as it was.
+
+pub(crate) mod daemon;
+pub(crate) mod image;
+pub(crate) mod name;
+pub(crate) mod port;
+pub(crate) mod portcullis;
+pub(crate) mod tar;
+pub(crate) mod tool;
+
+pub(crate) use portcullis::{Portcullis, Setup};
+pub(crate) use tool::Tool;
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Asks every 50 ms until the answer is yes; `false` when `patience` has run out first.
+pub(crate) fn eventually(patience: Duration, mut ready: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        if ready() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,65 @@
+//! The name `registry.test`, which leads to `::1` while a test holds it.
+//!
+//! Docker takes every registry on 127.0.0.0/8 for an insecure one and does not verify it, so whoever wants to see a
+//! certificate refused needs a name that resolves elsewhere. The name lives in `/etc/hosts` and its trust in
+//! `/etc/docker/certs.d`, which all tests share: a lock file lets one test at a time have both.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The name in certificates, image references and `/etc/hosts`.
+pub(crate) const REGISTRY: &str = "registry.test";
+
+const HOSTS: &str = "/etc/hosts";
+const LINE: &str = "::1 registry.test # put here by the tests of portcullis, gone when they end";
+const CERTIFICATES: &str = "/etc/docker/certs.d";
+
+/// Held while `registry.test` resolves; dropping it puts everything back.
+pub(crate) struct Name {
+    trusted: Vec<PathBuf>,
+    /// Released by the kernel when the file closes, also if this process is killed.
+    _lock: File,
+}
+
+impl Name {
+    /// Waits until no other test holds the name, then makes it resolve.
+    pub(crate) fn take() -> Self {
+        let lock = File::create(std::env::temp_dir().join("portcullis-registry-test.lock")).unwrap();
+        lock.lock().unwrap();
+        // A line found while holding the lock was left by a test that was killed.
+        let hosts = without_our_line(&fs::read_to_string(HOSTS).unwrap());
+        write_hosts(&format!("{hosts}{LINE}\n"));
+        Self { trusted: Vec::new(), _lock: lock }
+    }
+
+    /// Puts a CA where the Docker Engine looks for the one of `registry.test:port`.
+    pub(crate) fn trust(&mut self, port: u16, ca: &Path) {
+        let folder = PathBuf::from(format!("{CERTIFICATES}/{REGISTRY}:{port}"));
+        fs::create_dir_all(&folder).unwrap();
+        self.trusted.push(folder.clone());
+        fs::copy(ca, folder.join("ca.crt")).unwrap();
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        for folder in &self.trusted {
+            let _ = fs::remove_dir_all(folder);
+        }
+        let _ = fs::remove_dir(CERTIFICATES); // only if it is empty, which is how we may have found it
+        write_hosts(&without_our_line(&fs::read_to_string(HOSTS).unwrap()));
+    }
+}
+
+fn without_our_line(hosts: &str) -> String {
+    let mut kept: Vec<&str> = hosts.lines().filter(|line| *line != LINE).collect();
+    kept.push("");
+    kept.join("\n")
+}
+
+/// In place, because `/etc/hosts` is a mount of its own in a container and cannot be renamed over.
+fn write_hosts(text: &str) {
+    fs::write(HOSTS, text).unwrap_or_else(|error| {
+        panic!("{HOSTS}: {error}\nhint: this test gives `{REGISTRY}` a name there: run as root")
+    });
+}

@@ -1,0 +1,186 @@
+//! Runs a program to its end: with a deadline, without a terminal, and with a failure that can be read.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::eventually;
+
+/// Where each program comes from on Debian; `tests/packages.txt` installs them all.
+const PACKAGES: &[(&str, &str)] = &[
+    ("busybox", "busybox-static"),
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("docker", "docker.io"),
+    ("docker-compose", "docker-compose"),
+    ("dockerd", "docker.io"),
+    ("htpasswd", "apache2-utils"),
+    ("make", "make"),
+    ("podman", "podman"),
+    ("skopeo", "skopeo"),
+    ("umount", "mount"),
+];
+
+/// Where Debian puts programs. These come before `PATH`, because some machines have another `docker` first on it.
+const FOLDERS: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+
+/// The path of `program`; a test that needs a missing one fails with the line that installs it.
+pub(crate) fn require(program: &str) -> PathBuf {
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders = FOLDERS.iter().map(PathBuf::from).chain(std::env::split_paths(&search_path));
+    if let Some(folder) = folders.find(|folder| folder.join(program).is_file()) {
+        return folder.join(program);
+    }
+    let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
+    panic!("{program} is not installed, and this test needs it\nhint: apt-get install {package}");
+}
+
+/// One call of a program.
+pub(crate) struct Tool {
+    command: Command,
+    input: Vec<u8>,
+    deadline: Duration,
+}
+
+/// What a program that ended left behind.
+pub(crate) struct Finished {
+    line: String,
+    status: ExitStatus,
+    /// Standard output, with whatever is not UTF-8 replaced.
+    pub(crate) stdout: String,
+    /// Standard error, likewise.
+    pub(crate) stderr: String,
+}
+
+impl Tool {
+    /// A program by its name, as [`require`] finds it.
+    pub(crate) fn new(program: &str) -> Self {
+        Self::at(&require(program))
+    }
+
+    /// A program by its path.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { command: Command::new(path), input: Vec::new(), deadline: Duration::from_secs(120) }
+    }
+
+    /// Adds one argument.
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Adds several arguments of one kind.
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// Sets a variable for the program alone.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs the program in another folder.
+    pub(crate) fn folder(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// What the program reads on standard input; without this, nothing.
+    pub(crate) fn input(mut self, input: &str) -> Self {
+        self.input = input.as_bytes().to_vec();
+        self
+    }
+
+    /// How long the program may take; two minutes if nothing else is said.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Runs to the end, whatever the exit code; too late is a panic.
+    pub(crate) fn run(mut self) -> Finished {
+        // Files, not pipes: a grandchild that stays (podman's monitor) would keep a pipe open for ever.
+        let (mut stdin, mut stdout, mut stderr) = (anonymous_file(), anonymous_file(), anonymous_file());
+        stdin.write_all(&self.input).unwrap();
+        stdin.rewind().unwrap();
+        self.command.stdin(Stdio::from(stdin));
+        self.command.stdout(Stdio::from(stdout.try_clone().unwrap()));
+        self.command.stderr(Stdio::from(stderr.try_clone().unwrap()));
+
+        let line = command_line(&self.command);
+        let started = Instant::now();
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{line}\ncannot be started: {error}"));
+        let mut status = None;
+        let in_time = eventually(self.deadline, || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        if !in_time {
+            child.kill().unwrap();
+            status = Some(child.wait().unwrap());
+        }
+        let finished = Finished { line, status: status.unwrap(), stdout: text(&mut stdout), stderr: text(&mut stderr) };
+        assert!(in_time, "still running after {:?}, stopped\n{finished}", started.elapsed());
+        finished
+    }
+
+    /// Runs and insists on exit code 0.
+    pub(crate) fn succeeds(self) -> Finished {
+        let finished = self.run();
+        assert!(finished.status.success(), "should have succeeded\n{finished}");
+        finished
+    }
+
+    /// Runs and insists on another exit code than 0.
+    pub(crate) fn fails(self) -> Finished {
+        let finished = self.run();
+        assert!(!finished.status.success(), "should have failed\n{finished}");
+        finished
+    }
+}
+
+impl Finished {
+    /// Whether the exit code was 0.
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// Insists that one of `words` was said on either stream, in whatever case.
+    pub(crate) fn says_one_of(&self, words: &[&str]) -> &Self {
+        let said = format!("{}\n{}", self.stdout, self.stderr).to_lowercase();
+        assert!(words.iter().any(|word| said.contains(&word.to_lowercase())), "should have said {words:?}\n{self}");
+        self
+    }
+}
+
+impl std::fmt::Display for Finished {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { line, status, stdout, stderr } = self;
+        write!(formatter, "$ {line}\n{status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+fn anonymous_file() -> File {
+    tempfile::tempfile().unwrap()
+}
+
+fn text(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn command_line(command: &Command) -> String {
+    let mut line = command.get_program().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        write!(line, " {}", argument.to_string_lossy()).unwrap();
+    }
+    line
+}
