@@ -100,7 +100,9 @@ impl Line {
         let user = response.extensions().get::<LoggedUser>();
         let user = user.map_or_else(|| "-".to_owned(), |LoggedUser(principal)| principal.to_string());
         let (head, body) = response.into_parts();
-        let sent = Sent { line: self, user, status: head.status, bytes: 0, is_complete: false };
+        // Nobody asks for the body of an answer that has none to send.
+        let is_complete = self.method == Method::HEAD || body.is_end_stream();
+        let sent = Sent { line: self, user, status: head.status, bytes: 0, is_complete };
         Response::from_parts(head, Body::new(Followed { body, sent }))
     }
 }

@@ -22,22 +22,22 @@ impl Display for Welcome<'_> {
         let FirstStart { host, authority, administrator, is_first } = self.0;
         writeln!(f, "Portcullis serves https://{host}/")?;
         if let Some((user, password)) = administrator {
-            writeln!(f, "\nThe user {user} was made, with this password, which is shown only now:")?;
-            writeln!(f, "\n    {}", password.expose())?;
+            writeln!(f, "\nThe user {user} was made. Its password is shown only now:")?;
+            writeln!(f, "    {}", password.expose())?;
         }
         if !is_first {
             return Ok(());
         }
         if let Some(authority) = authority {
             let path = authority.certificate.display();
-            writeln!(f, "\nIts certificate authority, {path}, was made now. SHA-256 fingerprint:")?;
-            writeln!(f, "\n    {}", authority.fingerprint)?;
-            writeln!(f, "\nMake Docker trust it (on each machine that runs Docker, with a copy of that file):")?;
-            writeln!(f, "\n    sudo install -D -m 644 {path} /etc/docker/certs.d/{host}/ca.crt")?;
+            writeln!(f, "\nThe certificate authority is {path}. Its SHA-256 fingerprint:")?;
+            writeln!(f, "    {}", authority.fingerprint)?;
+            writeln!(f, "\nMake Docker trust it, on each machine that runs Docker, with a copy of that file:")?;
+            writeln!(f, "    sudo install -D -m 644 {path} /etc/docker/certs.d/{host}/ca.crt")?;
         }
         writeln!(
             f,
-            "\nSign in:\n\n    docker login{} {host}\n",
+            "\nSign in:\n    docker login{} {host}\n",
             user_option(administrator.as_ref().map(|(user, _)| user))
         )
     }
