@@ -21,12 +21,10 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{
-    caller::Connection,
-    error::{ApiError, Code},
-};
+use super::{caller::Connection, error::ApiError};
 use crate::access::Principal;
 
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -46,18 +44,23 @@ impl fmt::Display for RequestId {
 #[derive(Clone, Debug)]
 pub(super) struct LoggedUser(pub(super) Principal);
 
+/// A bug of ours, caught before it took the connection along.
+#[derive(Debug, thiserror::Error)]
+#[error("a handler panicked")]
+struct HandlerPanicked;
+
 /// The layer around everything.
 pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
     let line = Line::begin(id, &request);
     let is_registry = request.uri().path().starts_with("/v2");
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    // Whatever is logged on the way carries the id; an error span, so that no log level takes it away.
+    let span = tracing::error_span!("request", %id);
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = handled.unwrap_or_else(|_| {
         // The panic's message went to standard error by the panic hook; this ties it to the request.
-        tracing::error!(request = %id, "a handler panicked");
-        ApiError::new(Code::Unknown, "something went wrong here; the server's log has it under the request id")
-            .into_response()
+        span.in_scope(|| ApiError::internal(&HandlerPanicked)).into_response()
     });
     common_headers(&mut response, id, is_registry);
     line.follow(response)

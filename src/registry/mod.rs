@@ -20,6 +20,7 @@ mod uploads;
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::{
     access::{Authorized, Principal, Right},
@@ -115,7 +116,7 @@ impl<A: Right> Repository<A> {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        self.engine.tasks.spawn(work).await.map_err(|_| Error::Interrupted)?
+        self.engine.tasks.spawn(work.in_current_span()).await.map_err(|_| Error::Interrupted)?
     }
 }
 
