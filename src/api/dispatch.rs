@@ -18,7 +18,7 @@ use super::{
     caller::{self, Connection},
     catalog,
     challenge::{self, Reason, Target, challenge},
-    endpoint::{Endpoint, NewUpload},
+    endpoint::{Endpoint, MountSource, NewUpload},
     error::{ApiError, Code},
     health, manifests,
     middleware::{LoggedUser, RequestId},
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     access::{Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     auth::AuthenticationError,
-    oci::RepositoryName,
+    oci::{Digest, RepositoryName},
     registry::Repository,
 };
 
@@ -168,9 +168,8 @@ impl Visitor<'_> {
                 uploads::whole(&self.open::<Push>(name)?, digest, headers, body, idle).await
             }
             Endpoint::StartUpload(name, NewUpload::Mount(digest, from)) => {
-                // A source that the caller may not read is answered like one that does not have the blob.
-                let source = from.and_then(|from| self.open::<Pull>(from).ok());
-                uploads::mount(&self.open::<Push>(name)?, source, digest).await
+                let target = self.open::<Push>(name)?;
+                uploads::mount(&target, self.mount_source(&digest, from).await?, digest).await
             }
             Endpoint::UploadStatus(name, id) => uploads::status(&self.open::<Push>(name)?, id).await,
             Endpoint::UploadChunk(name, id) => uploads::chunk(&self.open::<Push>(name)?, id, headers, body, idle).await,
@@ -204,6 +203,20 @@ impl Visitor<'_> {
         let gate = self.visit.api.gate();
         let proof = gate.authorize::<A>(self.subject, name).map_err(|denied| self.refuse(&denied))?;
         Ok(self.visit.api.registry().open(&proof))
+    }
+
+    /// Where a blob may be mounted from. A source that the caller may not read is answered like one that does not have the
+    /// blob, and without a named source every repository is asked that the caller may read.
+    async fn mount_source(&self, digest: &Digest, from: MountSource) -> Result<Option<Repository<Pull>>, ApiError> {
+        match from {
+            MountSource::Named(name) => Ok(self.open::<Pull>(name).ok()),
+            MountSource::Nowhere => Ok(None),
+            MountSource::Any => {
+                let gate = self.visit.api.gate();
+                let admit = |name| gate.authorize::<Pull>(self.subject, name).ok();
+                Ok(self.visit.api.registry().find_source(digest, admit).await?)
+            }
+        }
     }
 
     fn refuse(&self, denied: &Denied) -> ApiError {

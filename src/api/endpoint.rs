@@ -62,8 +62,19 @@ pub enum NewUpload {
     Session(Algorithm),
     /// A blob, whole, in this very request.
     Whole(Digest),
-    /// A blob that another repository has. A source that is no name is one that does not exist.
-    Mount(Digest, Option<RepositoryName>),
+    /// A blob that another repository has.
+    Mount(Digest, MountSource),
+}
+
+/// Where a blob is to be mounted from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// `from=<name>`
+    Named(RepositoryName),
+    /// `from=` something that is no name, and so no repository that exists.
+    Nowhere,
+    /// No `from`: any repository that has it.
+    Any,
 }
 
 impl Endpoint {
@@ -135,7 +146,10 @@ fn blob(method: &Method, name: RepositoryName, reference: &str) -> Result<Endpoi
 
 fn start_upload(method: &Method, name: RepositoryName, query: Query<'_>) -> Result<Endpoint, ApiError> {
     let new = if let Some(mount) = query.first("mount") {
-        NewUpload::Mount(digest(&mount)?, query.first("from").and_then(|from| from.parse().ok()))
+        let source = query
+            .first("from")
+            .map_or(MountSource::Any, |from| from.parse().map_or(MountSource::Nowhere, MountSource::Named));
+        NewUpload::Mount(digest(&mount)?, source)
     } else if let Some(whole) = query.first("digest") {
         NewUpload::Whole(digest(&whole)?)
     } else {

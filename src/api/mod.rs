@@ -27,7 +27,7 @@ mod uploads;
 
 pub use caller::Connection;
 pub use challenge::Realm;
-pub use endpoint::{Endpoint, NewUpload};
+pub use endpoint::{Endpoint, MountSource, NewUpload};
 pub use error::{ApiError, Code};
 pub use state::{Api, Parts};
 

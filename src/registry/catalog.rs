@@ -1,10 +1,14 @@
 //! The catalog: which repositories there are.
 
-use super::{Error, Registry, layout::Folder};
+use super::{
+    Error, Registry, Repository,
+    layout::{Folder, Key},
+    links,
+};
 use crate::{
-    access::CatalogView,
-    oci::{Page, Paged, RepositoryName},
-    storage::StorePath,
+    access::{Authorized, CatalogView, Pull},
+    oci::{Digest, Page, Paged, RepositoryName},
+    storage::{StorePath, found},
 };
 
 /// Whether a folder of this name makes the folder around it a repository. An upload alone does not.
@@ -18,6 +22,27 @@ impl Registry {
         let names = self.repositories().await?;
         let shown = names.into_iter().filter(|name| view.shows(name));
         Ok(page.of(shown.map(|name| name.to_string())))
+    }
+
+    /// Some repository that has a blob and that the caller may read, for a mount that names no source. `admit` asks the gate;
+    /// a repository that it does not open is as good as none.
+    pub async fn find_source(
+        &self,
+        digest: &Digest,
+        admit: impl Fn(RepositoryName) -> Option<Authorized<Pull>>,
+    ) -> Result<Option<Repository<Pull>>, Error> {
+        let store = &*self.engine.store;
+        if found(store.stat(&Key::Blob(digest).path()).await)?.is_none() {
+            return Ok(None);
+        }
+        for name in self.repositories().await? {
+            if links::exists(store, Key::LayerLink(&name, digest)).await?
+                && let Some(proof) = admit(name)
+            {
+                return Ok(Some(self.open(&proof)));
+            }
+        }
+        Ok(None)
     }
 
     async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {

@@ -2,6 +2,7 @@
 
 mod compose;
 mod containerd;
+mod distribution;
 mod docker;
 mod engine;
 mod htpasswd;

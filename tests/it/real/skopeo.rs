@@ -11,7 +11,7 @@ use crate::support::portcullis::{ALICE, first_password};
 use crate::support::{Portcullis, Setup, Tool};
 
 /// skopeo with a login file of its own and the server's CA.
-struct Skopeo<'a> {
+pub(super) struct Skopeo<'a> {
     server: &'a Portcullis,
     home: TempDir,
 }
@@ -21,7 +21,7 @@ impl<'a> Skopeo<'a> {
         Self { server, home: tempfile::tempdir().unwrap() }
     }
 
-    fn signed_in(server: &'a Portcullis) -> Self {
+    pub(super) fn signed_in(server: &'a Portcullis) -> Self {
         let skopeo = Self::new(server);
         skopeo.login(ALICE.name, ALICE.password).succeeds();
         skopeo
@@ -33,7 +33,7 @@ impl<'a> Skopeo<'a> {
     }
 
     /// `skopeo copy --preserve-digests`: whatever would have to be changed on the way is a failure.
-    fn copy(&self, from: &str, to: &str) -> Tool {
+    pub(super) fn copy(&self, from: &str, to: &str) -> Tool {
         let trust = self.server.trust();
         let copy = self.call("copy").args(["--all", "--preserve-digests"]);
         copy.arg("--src-cert-dir").arg(&trust).arg("--dest-cert-dir").arg(&trust).args([from, to])
@@ -48,11 +48,11 @@ impl<'a> Skopeo<'a> {
         Tool::new("skopeo").arg(verb).env("HOME", self.home.path()).env("REGISTRY_AUTH_FILE", self.folder("auth.json"))
     }
 
-    fn folder(&self, name: &str) -> PathBuf {
+    pub(super) fn folder(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn remote(&self, name: &str) -> String {
+    pub(super) fn remote(&self, name: &str) -> String {
         format!("docker://{}/{name}", self.server.local())
     }
 }

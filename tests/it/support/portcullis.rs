@@ -37,13 +37,14 @@ pub(crate) struct Setup {
     listen: SocketAddr,
     users_file: Option<String>,
     environment: Vec<(String, String)>,
+    data: Option<PathBuf>,
 }
 
 impl Setup {
     /// A server on 127.0.0.1 that knows [`ALICE`].
     pub(crate) fn new() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()));
-        let setup = Self { listen, users_file: None, environment: Vec::new() };
+        let setup = Self { listen, users_file: None, environment: Vec::new(), data: None };
         setup.users(&[ALICE])
     }
 
@@ -77,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// Takes over a data root that somebody else made.
+    pub(crate) fn data(mut self, root: &Path) -> Self {
+        self.data = Some(root.to_owned());
+        self
+    }
+
     /// Starts the server and waits until it finishes a TLS handshake with a certificate that its own CA vouches for.
     pub(crate) fn start(self) -> Portcullis {
         let folder = tempfile::tempdir().unwrap();
@@ -97,7 +104,7 @@ impl Setup {
     fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(BINARY);
         // In its own folder, so that neither a configuration file nor a certificate of the checkout is found.
-        command.current_dir(folder).arg("serve").arg("--data").arg(folder.join("data"));
+        command.current_dir(folder).arg("serve").arg("--data").arg(self.root(folder));
         command.arg("--htpasswd").arg(folder.join("htpasswd")).arg("--certs").arg(folder.join("certs"));
         command.arg("--listen").arg(self.listen.to_string());
         for hostname in ["localhost", name::REGISTRY, "127.0.0.1", "::1"] {
@@ -105,6 +112,10 @@ impl Setup {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    fn root(&self, folder: &Path) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| folder.join("data"))
     }
 }
 
@@ -157,7 +168,7 @@ impl Portcullis {
 
     /// The data root.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.setup.root(self.folder.path())
     }
 
     /// What the server has said so far, on both streams.
