@@ -161,6 +161,7 @@ impl App {
             let users = reloader.users.clone().watch(Users::INTERVAL);
             tokio::join!(users, reloader.watch(hangup))
         });
+        let tending = tokio::spawn(registry.clone().tend());
         let stopping = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -172,6 +173,8 @@ impl App {
         });
         let drained = server.run(service(api), shutdown).await;
         watching.abort();
+        // A collection can stop anywhere: each step leaves a registry that is whole.
+        tending.abort();
         if drained.cut > 0 {
             tracing::warn!(connections = drained.cut, "cut off transfers that did not end in time");
         }
@@ -211,7 +214,8 @@ fn service(
     })
 }
 
-fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
+/// The store that the configuration names.
+pub(crate) fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
     match config {
         storage::Config::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
     }

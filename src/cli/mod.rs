@@ -5,6 +5,7 @@
 
 mod check;
 mod failure;
+mod gc;
 mod generate;
 mod prompt;
 mod serve;
@@ -39,6 +40,8 @@ enum Command {
     User(user::Args),
     /// Check the configuration and what it names, and say what to change
     Check(check::Args),
+    /// Collect garbage, beside a running server or without one
+    Gc(gc::Args),
     /// Print a completion script for a shell
     Completions(generate::Completions),
     /// Print the manual page
@@ -58,6 +61,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?)
         }
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
+        Command::Gc(args) => gc::run(&args, &Flags { config, ..Flags::default() }),
         Command::Completions(args) => generate::completions(&args),
         Command::Man => generate::manual(),
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::{
     kind::{Choice, Count, Fault, Kind, List, Path, Switch, Word},
     raw::Shape,
-    span::Span,
+    span::{Span, SpanOr},
     suggest,
 };
 use crate::{
@@ -117,6 +117,19 @@ keys! {
 
     SPARSE_MANIFESTS: Switch = "registry.sparse_manifests", Switch, Fallback::Value("false"),
         "Whether to accept manifests whose blobs or child manifests are not here.";
+    UPLOAD_EXPIRY: Span = "registry.upload_expiry", Span { least: 60, most: 365 * 86_400 }, Fallback::Value("7d"),
+        "After how long without a byte an upload is given up.";
+    GC_INTERVAL: SpanOr = "registry.gc.interval",
+        SpanOr { word: "off", span: Span { least: 1, most: 365 * 86_400 } }, Fallback::Value("24h"),
+        "How often garbage is collected; `off` for never by itself.";
+    GC_GRACE: Span = "registry.gc.grace", Span { least: 1, most: 365 * 86_400 }, Fallback::Value("24h"),
+        "How long nobody must have looked at something before it can be garbage; longer than any push takes.";
+    GC_TRASH: Span = "registry.gc.trash", Span { least: 0, most: 365 * 86_400 }, Fallback::Value("7d"),
+        "How long a swept blob can be brought back; it comes back by itself when it is asked for.";
+    GC_UNTAGGED: SpanOr = "registry.gc.untagged",
+        SpanOr { word: "keep", span: Span { least: 1, most: 3650 * 86_400 } }, Fallback::Value("keep"),
+        "After how long without being read or put a manifest without a tag is deleted; children of an index and referrers of \
+         something kept never are.";
     FILESYSTEM_ROOT: Path = "storage.filesystem.root", Path { example: "data" }, Fallback::Value("data"),
         "The folder of images, in the layout of registry:2's `/var/lib/registry`.";
 

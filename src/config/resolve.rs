@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     access::{Group, InvalidWho, Policy, Rule, UserName, Who},
-    auth, registry, server, storage, telemetry,
+    auth,
+    registry::{self, GcConfig, Untagged},
+    server, storage, telemetry,
     tls::{self, Hostname},
 };
 
@@ -214,7 +216,15 @@ impl Resolver<'_> {
     }
 
     fn registry(&mut self) -> Option<registry::Config> {
-        Some(registry::Config { sparse_manifests: self.value(&keys::SPARSE_MANIFESTS)? })
+        let sparse_manifests = self.value(&keys::SPARSE_MANIFESTS);
+        let upload_expiry = self.value(&keys::UPLOAD_EXPIRY);
+        let interval = self.value(&keys::GC_INTERVAL);
+        let grace = self.value(&keys::GC_GRACE);
+        let trash = self.value(&keys::GC_TRASH);
+        let untagged = self.value(&keys::GC_UNTAGGED);
+        let untagged = untagged?.map_or(Untagged::Keep, Untagged::DeleteAfter);
+        let gc = GcConfig { interval: interval?, grace: grace?, trash: trash?, untagged };
+        Some(registry::Config { sparse_manifests: sparse_manifests?, upload_expiry: upload_expiry?, gc })
     }
 
     fn storage(&mut self) -> Option<storage::Config> {

@@ -63,6 +63,29 @@ impl Kind for Span {
     }
 }
 
+/// A duration, or a word that stands for there being none.
+pub(super) struct SpanOr {
+    pub(super) word: &'static str,
+    pub(super) span: Span,
+}
+
+impl Kind for SpanOr {
+    type Value = Option<Duration>;
+
+    fn noun(&self) -> String {
+        format!("{}, or \"{}\"", self.span.noun(), self.word)
+    }
+
+    fn example(&self) -> String {
+        self.span.example()
+    }
+
+    fn read(&self, raw: &Located<Raw>) -> Result<Option<Duration>, Vec<Problem>> {
+        let is_word = matches!(&raw.value, Raw::Text(text) if text == self.word);
+        if is_word { Ok(None) } else { self.span.read(raw).map(Some) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +105,14 @@ mod tests {
         for written in ["", "s", "90", "5 m", "-5m", "+5m", "1h30m", "5min", "5µ", "5M", "½h", &overflowing] {
             assert!(kind.read(&text(written)).is_err(), "{written}");
         }
+    }
+
+    #[test]
+    fn a_word_may_stand_for_no_duration() {
+        let kind = SpanOr { word: "off", span: Span { least: 60, most: 3600 } };
+        assert_eq!(kind.read(&text("off")).unwrap(), None);
+        assert_eq!(kind.read(&text("1h")).unwrap(), Some(Duration::from_secs(3600)));
+        assert!(kind.read(&text("keep")).is_err() && kind.read(&text("1s")).is_err());
     }
 
     #[test]

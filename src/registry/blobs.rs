@@ -9,7 +9,7 @@ use super::{Error, Repository, layout::Key, links};
 use crate::{
     access::{Delete, Pull, Push},
     oci::Digest,
-    storage::{ByteStream, Object, found},
+    storage::{ByteStream, Object},
 };
 
 /// A blob, open for reading.
@@ -42,20 +42,21 @@ impl Blob {
 impl Repository<Pull> {
     /// Opens a blob.
     pub async fn blob(&self, digest: &Digest) -> Result<Blob, Error> {
-        if !links::exists(self.store(), Key::LayerLink(&self.name, digest)).await? {
-            return Err(Error::BlobUnknown(*digest));
-        }
-        let object = found(self.store().open(&Key::Blob(digest).path()).await)?.ok_or(Error::BlobUnknown(*digest))?;
+        self.require_layer(digest).await?;
+        let object = self.engine.open_blob(digest).await?.ok_or(Error::BlobUnknown(*digest))?;
         Ok(Blob { digest: *digest, object })
     }
 
     /// The size of a blob, without opening it.
     pub async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
-        if !links::exists(self.store(), Key::LayerLink(&self.name, digest)).await? {
-            return Err(Error::BlobUnknown(*digest));
-        }
-        let stat = found(self.store().stat(&Key::Blob(digest).path()).await)?.ok_or(Error::BlobUnknown(*digest))?;
+        self.require_layer(digest).await?;
+        let stat = self.engine.stat_blob(digest).await?.ok_or(Error::BlobUnknown(*digest))?;
         Ok(stat.size)
+    }
+
+    async fn require_layer(&self, digest: &Digest) -> Result<(), Error> {
+        let link = Key::LayerLink(&self.name, digest);
+        if self.engine.has(&self.name, link, digest).await? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
     }
 }
 

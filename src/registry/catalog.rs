@@ -8,7 +8,7 @@ use super::{
 use crate::{
     access::{Authorized, CatalogView, Pull},
     oci::{Digest, Page, Paged, RepositoryName},
-    storage::{StorePath, found},
+    storage::{StoreError, StoreErrorKind, StorePath},
 };
 
 /// Whether a folder of this name makes the folder around it a repository. An upload alone does not.
@@ -32,7 +32,7 @@ impl Registry {
         admit: impl Fn(RepositoryName) -> Option<Authorized<Pull>>,
     ) -> Result<Option<Repository<Pull>>, Error> {
         let store = &*self.engine.store;
-        if found(store.stat(&Key::Blob(digest).path()).await)?.is_none() {
+        if self.engine.stat_blob(digest).await?.is_none() {
             return Ok(None);
         }
         for name in self.repositories().await? {
@@ -46,17 +46,35 @@ impl Registry {
     }
 
     async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
+        let folders = self.folders(marks_repository).await?;
+        // What has no name in our grammar cannot be asked for either.
+        Ok(folders.iter().filter_map(|folder| folder.parse().ok()).collect())
+    }
+
+    /// Every folder that holds something of a repository, if only an upload. A folder that is no repository name is an
+    /// error: whoever collects garbage must not pass over what it links to.
+    pub(super) async fn repository_folders(&self) -> Result<Vec<RepositoryName>, Error> {
+        let folders = self.folders(|entry| entry.starts_with('_')).await?;
+        let parse = |folder: &String| {
+            let unknown = || format!("the folder {folder:?} looks like a repository, but that is no repository name");
+            folder.parse().map_err(|_| StoreError::new(StoreErrorKind::Corrupt, unknown()).into())
+        };
+        folders.iter().map(parse).collect()
+    }
+
+    /// The folders below which some entry is a mark, in byte order.
+    async fn folders(&self, marks: fn(&str) -> bool) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
-        let mut folders: Vec<(StorePath, String)> = vec![(Folder::Repositories.path(), String::new())];
-        while let Some((path, name)) = folders.pop() {
+        let mut open: Vec<(StorePath, String)> = vec![(Folder::Repositories.path(), String::new())];
+        while let Some((path, name)) = open.pop() {
             let entries = self.engine.store.list(&path).await?;
-            if entries.iter().any(|entry| marks_repository(&entry.name)) {
-                found.extend(name.parse::<RepositoryName>());
-            }
-            for entry in entries.into_iter().filter(|entry| entry.is_folder && !entry.name.starts_with('_')) {
+            for entry in entries.iter().filter(|entry| entry.is_folder && !entry.name.starts_with('_')) {
                 let Ok(below) = path.join(&entry.name) else { continue };
-                let name = if name.is_empty() { entry.name } else { format!("{name}/{}", entry.name) };
-                folders.push((below, name));
+                let name = if name.is_empty() { entry.name.clone() } else { format!("{name}/{}", entry.name) };
+                open.push((below, name));
+            }
+            if entries.iter().any(|entry| marks(&entry.name)) {
+                found.push(name);
             }
         }
         // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.

@@ -16,6 +16,15 @@
 //!     _referrers/<algorithm>/<hex>/<algorithm>/<hex>/link   ours: subject, and a manifest that refers to it
 //! ```
 //!
+//! Beside it, in a folder of our own:
+//!
+//! ```text
+//! portcullis/
+//!   trash/<algorithm>/<hex>                                 a blob that nothing needs, until the trash is emptied
+//!   gc/<uuid>/{request,claim,report}                        a command asks the running server to collect garbage
+//!   tmp/                                                    the store's temporary files
+//! ```
+//!
 //! A link is the digest as text, without a newline. CNCF Distribution passes over what begins with `_` and is not its own.
 
 use std::{fmt, str::FromStr};
@@ -23,11 +32,13 @@ use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
 use crate::{
-    oci::{Digest, RepositoryName, Tag},
+    oci::{Algorithm, Digest, RepositoryName, Tag},
     storage::StorePath,
 };
 
 const ROOT: &str = "docker/registry/v2";
+const TRASH: &str = "portcullis/trash";
+const REQUESTS: &str = "portcullis/gc";
 
 /// An object of the layout.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +52,10 @@ pub(super) enum Key<'a> {
     UploadStarted(&'a RepositoryName, UploadId),
     UploadSession(&'a RepositoryName, UploadId),
     ReferrerLink { repository: &'a RepositoryName, subject: &'a Digest, referrer: &'a Digest },
+    Trash(&'a Digest),
+    CollectionRequest(RequestId),
+    CollectionClaim(RequestId),
+    CollectionReport(RequestId),
 }
 
 impl Key<'_> {
@@ -64,6 +79,10 @@ impl Key<'_> {
             Self::ReferrerLink { repository, subject, referrer } => {
                 path(&format!("{}/{}/link", referrers_folder(repository, subject), slashed(referrer)))
             }
+            Self::Trash(digest) => path(&format!("{TRASH}/{}", slashed(digest))),
+            Self::CollectionRequest(id) => path(&format!("{REQUESTS}/{id}/request")),
+            Self::CollectionClaim(id) => path(&format!("{REQUESTS}/{id}/claim")),
+            Self::CollectionReport(id) => path(&format!("{REQUESTS}/{id}/report")),
         }
     }
 }
@@ -77,6 +96,13 @@ pub(super) enum Folder<'a> {
     Tag(&'a RepositoryName, &'a Tag),
     Upload(&'a RepositoryName, UploadId),
     Referrers(&'a RepositoryName, &'a Digest),
+    Blobs(Algorithm),
+    Layers(&'a RepositoryName, Algorithm),
+    Revisions(&'a RepositoryName, Algorithm),
+    Uploads(&'a RepositoryName),
+    Trash(Algorithm),
+    CollectionRequests,
+    CollectionRequest(RequestId),
 }
 
 impl Folder<'_> {
@@ -88,6 +114,13 @@ impl Folder<'_> {
             Self::Tag(name, tag) => path(&tag_folder(name, tag)),
             Self::Upload(name, id) => path(&upload_folder(name, id)),
             Self::Referrers(name, subject) => path(&referrers_folder(name, subject)),
+            Self::Blobs(algorithm) => path(&format!("{ROOT}/blobs/{algorithm}")),
+            Self::Layers(name, algorithm) => path(&format!("{}/_layers/{algorithm}", repository(name))),
+            Self::Revisions(name, algorithm) => path(&format!("{}/_manifests/revisions/{algorithm}", repository(name))),
+            Self::Uploads(name) => path(&format!("{}/_uploads", repository(name))),
+            Self::Trash(algorithm) => path(&format!("{TRASH}/{algorithm}")),
+            Self::CollectionRequests => path(REQUESTS),
+            Self::CollectionRequest(id) => path(&format!("{REQUESTS}/{id}")),
         }
     }
 }
@@ -143,6 +176,9 @@ impl FromStr for UploadId {
         if id.to_string() == text { Ok(id) } else { Err(InvalidUploadId) }
     }
 }
+
+/// The name of a request for garbage collection.
+pub(super) type RequestId = UploadId;
 
 /// A text is not the name of an upload session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

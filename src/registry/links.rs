@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::layout::Key;
 use crate::{
-    oci::Digest,
-    storage::{Store, StoreError, StoreErrorKind, StorePath, found},
+    oci::{Algorithm, Digest},
+    storage::{Stat, Store, StoreError, StoreErrorKind, StorePath, found},
 };
 
 /// The longest link: `sha512:` and 128 digits, and a newline that somebody's editor added.
@@ -29,7 +29,25 @@ fn damaged(path: &StorePath) -> StoreError {
 
 /// Whether the link is there.
 pub(super) async fn exists(store: &dyn Store, key: Key<'_>) -> Result<bool, StoreError> {
-    Ok(found(store.stat(&key.path()).await)?.is_some())
+    Ok(stat(store, key).await?.is_some())
+}
+
+/// When the link was made or renewed; `None` if there is none.
+pub(super) async fn stat(store: &dyn Store, key: Key<'_>) -> Result<Option<Stat>, StoreError> {
+    found(store.stat(&key.path()).await)
+}
+
+/// The digests that are links of `folder`, whose entries are the hashes of one algorithm.
+pub(super) async fn list(
+    store: &dyn Store,
+    folder: impl Fn(Algorithm) -> StorePath,
+) -> Result<Vec<Digest>, StoreError> {
+    let mut digests = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let entries = store.list(&folder(algorithm)).await?;
+        digests.extend(entries.iter().filter_map(|entry| format!("{algorithm}:{}", entry.name).parse::<Digest>().ok()));
+    }
+    Ok(digests)
 }
 
 /// Makes the link, or sets it to `digest`.

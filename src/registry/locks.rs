@@ -53,10 +53,16 @@ impl Default for RepositoryLocks {
     }
 }
 
+/// The right to change one repository, until it is dropped.
+#[derive(Debug)]
+pub(super) struct RepositoryLock<'a> {
+    _held: MutexGuard<'a, ()>,
+}
+
 impl RepositoryLocks {
-    pub(super) async fn lock(&self, name: &RepositoryName) -> MutexGuard<'_, ()> {
+    pub(super) async fn lock(&self, name: &RepositoryName) -> RepositoryLock<'_> {
         #[expect(clippy::cast_possible_truncation, reason = "taken modulo the number of shards first")]
         let shard = (self.hasher.hash_one(name) % self.shards.len() as u64) as usize;
-        self.shards[shard].lock().await
+        RepositoryLock { _held: self.shards[shard].lock().await }
     }
 }

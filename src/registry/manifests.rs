@@ -10,11 +10,11 @@ use super::{
     Error, Repository,
     layout::{Folder, Key},
     links,
+    locks::RepositoryLock,
 };
 use crate::{
     access::{Delete, Pull, Push, Right},
-    oci::{Algorithm, Digest, Manifest, ManifestKind, MediaType, Reference, Tag},
-    storage::found,
+    oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag},
 };
 
 /// A manifest as it is served.
@@ -42,6 +42,8 @@ impl Repository<Pull> {
     pub async fn manifest(&self, reference: &Reference) -> Result<StoredManifest, Error> {
         let digest = self.digest_of(reference).await?;
         let document = self.document(&digest).await?.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
+        // A manifest that is read is in use, tag or no tag.
+        self.engine.has(&self.name, Key::RevisionLink(&self.name, &digest), &digest).await?;
         Ok(StoredManifest { digest, media_type: stored_media_type(&document), document })
     }
 }
@@ -52,7 +54,7 @@ impl<A: Right> Repository<A> {
         if !links::exists(self.store(), Key::RevisionLink(&self.name, digest)).await? {
             return Ok(None);
         }
-        let Some(object) = found(self.store().open(&Key::Blob(digest).path()).await)? else { return Ok(None) };
+        let Some(object) = self.engine.open_blob(digest).await? else { return Ok(None) };
         Ok(Some(object.read(Manifest::MAX as u64).await?))
     }
 }
@@ -84,9 +86,10 @@ impl Repository<Push> {
         tags: Vec<Tag>,
         document: Bytes,
     ) -> Result<PutManifest, Error> {
-        let _alone = self.engine.repositories.lock(&self.name).await;
-        if !self.engine.config.sparse_manifests {
-            self.check_references(&manifest).await?;
+        let alone = self.engine.repositories.lock(&self.name).await;
+        let missing = self.missing_references(&alone, &manifest).await?;
+        if !missing.is_empty() && !self.engine.config.sparse_manifests {
+            return Err(Error::ManifestReferencesUnknown(missing));
         }
         let (store, name) = (self.store(), &self.name);
         store.write(&Key::Blob(&digest).path(), document).await?;
@@ -102,19 +105,21 @@ impl Repository<Push> {
         Ok(PutManifest { digest, subject })
     }
 
-    async fn check_references(&self, manifest: &Manifest) -> Result<(), Error> {
+    /// What the manifest refers to and is not here. The leases of what is here are renewed on the way: from now on the
+    /// manifest keeps it.
+    async fn missing_references(&self, alone: &RepositoryLock<'_>, manifest: &Manifest) -> Result<Vec<Digest>, Error> {
         let mut missing = Vec::new();
-        for blob in manifest.blobs() {
-            if !links::exists(self.store(), Key::LayerLink(&self.name, &blob.digest)).await? {
-                missing.push(blob.digest);
+        for Descriptor { digest, .. } in manifest.blobs() {
+            if !self.engine.has_while(alone, Key::LayerLink(&self.name, digest), digest).await? {
+                missing.push(*digest);
             }
         }
-        for child in &manifest.manifests {
-            if !links::exists(self.store(), Key::RevisionLink(&self.name, &child.digest)).await? {
-                missing.push(child.digest);
+        for Descriptor { digest, .. } in &manifest.manifests {
+            if !self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await? {
+                missing.push(*digest);
             }
         }
-        if missing.is_empty() { Ok(()) } else { Err(Error::ManifestReferencesUnknown(missing)) }
+        Ok(missing)
     }
 }
 

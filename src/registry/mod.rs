@@ -8,8 +8,10 @@ mod blobs;
 mod catalog;
 mod config;
 mod error;
+mod gc;
 mod ingest;
 mod layout;
+mod lease;
 mod links;
 mod locks;
 mod manifests;
@@ -29,8 +31,9 @@ use crate::{
 };
 
 pub use blobs::Blob;
-pub use config::Config;
+pub use config::{Config, GcConfig, Untagged};
 pub use error::Error;
+pub use gc::{Garbage, Report, Why};
 pub use ingest::BodyError;
 pub use layout::{InvalidUploadId, UploadId};
 pub use manifests::{PutManifest, StoredManifest};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Error, Repository, layout::Folder, manifests::stored_media_type};
+use super::{Error, Repository, layout::Folder, links, manifests::stored_media_type};
 use crate::{
     access::Pull,
     oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Tag},
@@ -52,15 +52,8 @@ impl Repository<Pull> {
 
     async fn linked_referrers(&self, subject: &Digest) -> Result<Vec<Digest>, Error> {
         let folder = Folder::Referrers(&self.name, subject).path();
-        let mut digests = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let folder = folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
-            let entries = self.store().list(&folder).await?;
-            digests.extend(
-                entries.iter().filter_map(|entry| format!("{algorithm}:{}", entry.name).parse::<Digest>().ok()),
-            );
-        }
-        Ok(digests)
+        let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
+        Ok(links::list(self.store(), of).await?)
     }
 
     async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Referrer>, Error> {

@@ -121,6 +121,8 @@ impl Repository<Push> {
         let this = self.clone();
         self.to_the_end(async move {
             let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
+            // The lease begins now, not when the first byte of a slow upload arrived.
+            this.store().touch(&data.path()).await?;
             this.store().publish(&data.path(), &place.path()).await?;
             links::write(this.store(), Key::LayerLink(&this.name, &blob.digest), &blob.digest).await?;
             this.store().remove_tree(&Folder::Upload(&this.name, blob.id).path()).await?;

@@ -81,6 +81,17 @@ async fn an_open_object_outlives_its_removal_and_its_replacement(store: Arc<dyn 
     assert_eq!(second.read(1 << 30).await.unwrap(), pattern(2 * CHUNK));
 }
 
+async fn a_touch_makes_an_object_young_and_changes_nothing_else(store: Arc<dyn Store>) {
+    store.write(&path("a/b"), pattern(9)).await.unwrap();
+    let before = store.stat(&path("a/b")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    store.touch(&path("a/b")).await.unwrap();
+    let after = store.stat(&path("a/b")).await.unwrap();
+    assert!(after.modified > before.modified);
+    assert_eq!(content(&*store, "a/b").await, pattern(9));
+    assert!(store.touch(&path("a")).await.unwrap_err().is_not_found());
+}
+
 async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
     for object in ["f/b/x", "f/b/y", "f/a", "f/c/d/e", "g"] {
         store.write(&path(object), pattern(1)).await.unwrap();
@@ -141,6 +152,7 @@ contract! {
     an_append_goes_on_at_its_offset_and_cuts_what_is_behind,
     publishing_moves_and_replaces,
     an_open_object_outlives_its_removal_and_its_replacement,
+    a_touch_makes_an_object_young_and_changes_nothing_else,
     a_list_names_what_lies_directly_in_a_folder,
     an_object_over_the_limit_is_not_read_into_memory,
     writers_of_one_object_leave_one_of_theirs_whole,

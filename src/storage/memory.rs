@@ -91,6 +91,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
+        let mut objects = self.objects();
+        let stored = objects.get_mut(path).ok_or_else(|| not_found(path))?;
+        stored.modified = SystemTime::now();
+        Ok(())
+    }
+
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
         self.objects().remove(path).map(|_| ()).ok_or_else(|| not_found(path))
     }

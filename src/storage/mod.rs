@@ -13,7 +13,12 @@ mod filesystem;
 mod memory;
 mod path;
 
-use std::{fmt, ops::Range, pin::Pin, time::SystemTime};
+use std::{
+    fmt,
+    ops::Range,
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -61,6 +66,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Moves an object to the place where it is to be seen, replacing what is there.
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError>;
 
+    /// Makes an object as young as if it had just been written. Unlike everything else this need not be durable: after a
+    /// power cut an object may be older than it was made, never younger.
+    async fn touch(&self, path: &StorePath) -> Result<(), StoreError>;
+
     /// Removes an object.
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError>;
 
@@ -90,8 +99,16 @@ pub trait Append: Send {
 pub struct Stat {
     /// In bytes.
     pub size: u64,
-    /// When it was last written.
+    /// When it was last written or touched.
     pub modified: SystemTime,
+}
+
+impl Stat {
+    /// How old it is at `now`; nothing, if its clock is ahead of ours.
+    #[must_use]
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.modified).unwrap_or_default()
+    }
 }
 
 /// Something in a folder.

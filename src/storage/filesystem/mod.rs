@@ -16,7 +16,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -149,6 +149,15 @@ impl Store for FilesystemStore {
         self.blocking("publish", to, move |disk, place| disk.publish(&source, place)).await
     }
 
+    async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.blocking("touch", path, |_, place| {
+            let file = File::open(place)?;
+            read::stat_of(&file.metadata()?)?;
+            file.set_modified(SystemTime::now())
+        })
+        .await
+    }
+
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
         self.blocking("remove", path, |_, place| {
             fs::remove_file(place)?;
@@ -183,8 +192,6 @@ impl Store for FilesystemStore {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     #[tokio::test]

@@ -1,0 +1,103 @@
+//! Sweeping a repository: links that nothing needs.
+//!
+//! Invariant: a link goes only under the repository's lock, after its age was looked at once more: a manifest that was put
+//! since the marking has renewed the lease of everything that it refers to.
+
+use super::{Collection, Why, mark::Marked};
+use crate::{
+    oci::{Digest, Manifest, RepositoryName},
+    registry::{
+        Error,
+        layout::{Folder, Key, UploadId},
+        links,
+    },
+    storage::{Stat, found},
+};
+
+impl Collection<'_> {
+    pub(super) async fn sweep_repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
+        let marked = self.mark(name).await?;
+        let engine = self.registry.engine.clone();
+        let _alone = engine.repositories.lock(name).await;
+        self.sweep_manifests(name, &marked).await?;
+        self.sweep_layers(name, &marked).await?;
+        self.sweep_uploads(name).await
+    }
+
+    async fn sweep_manifests(&mut self, name: &RepositoryName, marked: &Marked) -> Result<(), Error> {
+        let engine = self.registry.engine.clone();
+        let store = &*engine.store;
+        for digest in &marked.unkept {
+            let link = Key::RevisionLink(name, digest);
+            if !self.is_old(links::stat(store, link).await?) {
+                continue;
+            }
+            self.note(Some(name), digest, 0, Why::Untagged);
+            if !self.is_dry {
+                self.unlink_referrer(name, digest).await?;
+                links::remove(store, link).await?;
+            }
+        }
+        let left = links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
+        let goes = |digest: &Digest| self.is_dry && marked.unkept.contains(digest);
+        let stays: Vec<_> = left.into_iter().filter(|digest| !goes(digest)).collect();
+        self.linked.extend(stays);
+        Ok(())
+    }
+
+    async fn unlink_referrer(&self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+        let engine = &self.registry.engine;
+        let Some(document) = engine.open_blob(digest).await? else { return Ok(()) };
+        let document = document.read(Manifest::MAX as u64).await?;
+        let Some(subject) = Manifest::parse(None, &document).ok().and_then(|manifest| manifest.subject) else {
+            return Ok(());
+        };
+        let link = Key::ReferrerLink { repository: name, subject: &subject.digest, referrer: digest };
+        links::remove(&*engine.store, link).await?;
+        Ok(())
+    }
+
+    async fn sweep_layers(&mut self, name: &RepositoryName, marked: &Marked) -> Result<(), Error> {
+        let engine = self.registry.engine.clone();
+        let store = &*engine.store;
+        for digest in links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await? {
+            let link = Key::LayerLink(name, &digest);
+            let may_be_needed = marked.is_partial || marked.blobs.contains(&digest);
+            if may_be_needed || !self.is_old(links::stat(store, link).await?) {
+                self.linked.insert(digest);
+                continue;
+            }
+            self.note(Some(name), digest, 0, Why::Unused);
+            if !self.is_dry {
+                links::remove(store, link).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An upload is as old as the last byte that was acknowledged, or as its beginning if registry:2 began it.
+    async fn sweep_uploads(&mut self, name: &RepositoryName) -> Result<(), Error> {
+        let engine = self.registry.engine.clone();
+        let store = &*engine.store;
+        for entry in store.list(&Folder::Uploads(name).path()).await? {
+            let Ok(id) = entry.name.parse::<UploadId>() else { continue };
+            let Some(_lock) = engine.uploads.try_lock(id) else { continue };
+            let session = found(store.stat(&Key::UploadSession(name, id).path()).await)?;
+            let started = found(store.stat(&Key::UploadStarted(name, id).path()).await)?;
+            let data = found(store.stat(&Key::UploadData(name, id).path()).await)?;
+            let ages = [session, started, data].into_iter().flatten().map(|stat| stat.age(self.now));
+            if ages.min().is_none_or(|age| age <= engine.config.upload_expiry) {
+                continue;
+            }
+            self.note(Some(name), id, data.map_or(0, |data| data.size), Why::UploadExpired);
+            if !self.is_dry {
+                store.remove_tree(&Folder::Upload(name, id).path()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_old(&self, found: Option<Stat>) -> bool {
+        found.is_some_and(|stat| stat.age(self.now) > self.registry.engine.config.gc.grace)
+    }
+}

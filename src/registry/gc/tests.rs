@@ -1,0 +1,246 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    access::{Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Subject},
+    oci::{Algorithm, Page, Reference},
+    registry::{
+        Config, GcConfig, Repository, Untagged,
+        layout::{Folder, Key},
+    },
+    storage::{MemoryStore, Store, StorePath},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct House {
+    registry: Registry,
+    store: Arc<MemoryStore>,
+}
+
+impl House {
+    fn new(untagged: Untagged) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let config = Config { gc: GcConfig { untagged, ..GcConfig::default() }, ..Config::default() };
+        Self { registry: Registry::new(store.clone(), config), store }
+    }
+
+    fn open<A: Right>(&self, name: &str) -> Repository<A> {
+        let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::Full };
+        let gate = Gate::new(Policy::signed_in_may_do_everything());
+        let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
+        self.registry.open(&proof)
+    }
+
+    async fn blob(&self, name: &str, content: &'static str) -> Value {
+        let repository = self.open::<Push>(name);
+        let digest = Digest::of(Algorithm::Sha256, content.as_bytes());
+        let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+        let upload = repository.upload(id).await.unwrap();
+        let body = stream::iter([Ok(Bytes::from_static(content.as_bytes()))]);
+        repository.commit(upload.finish(body, None, digest).await.unwrap()).await.unwrap();
+        json!({"mediaType": "application/octet-stream", "digest": digest, "size": content.len()})
+    }
+
+    async fn manifest(&self, name: &str, tag: Option<&str>, document: &Value) -> Value {
+        let text = document.to_string();
+        let digest = Digest::of(Algorithm::Sha256, text.as_bytes());
+        let reference = tag.map_or(Reference::Digest(digest), |tag| tag.parse().unwrap());
+        let put =
+            self.open::<Push>(name).put_manifest(&reference, Vec::new(), None, text.clone().into()).await.unwrap();
+        let media_type = document["mediaType"].as_str().unwrap();
+        json!({"mediaType": media_type, "digest": put.digest, "size": text.len()})
+    }
+
+    async fn image(&self, name: &str, tag: Option<&str>, layer: &'static str, subject: Option<&Value>) -> Value {
+        let (config, layer) = (self.blob(name, "{}").await, self.blob(name, layer).await);
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let mut document = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]});
+        if let Some(subject) = subject {
+            document["subject"] = subject.clone();
+        }
+        self.manifest(name, tag, &document).await
+    }
+
+    async fn collect(&self, is_dry: bool, later: Duration) -> Report {
+        self.registry.collect_garbage(is_dry, SystemTime::now() + later).await.unwrap()
+    }
+
+    async fn has_blob(&self, name: &str, content: &str) -> bool {
+        self.open::<Pull>(name).blob_size(&Digest::of(Algorithm::Sha256, content.as_bytes())).await.is_ok()
+    }
+
+    async fn has_manifest(&self, name: &str, descriptor: &Value) -> bool {
+        let reference = descriptor["digest"].as_str().unwrap().parse().unwrap();
+        self.open::<Pull>(name).manifest(&reference).await.is_ok()
+    }
+
+    /// Every object of the store.
+    async fn objects(&self) -> Vec<String> {
+        let (mut open, mut found) = (vec![StorePath::root()], Vec::new());
+        while let Some(folder) = open.pop() {
+            for entry in self.store.list(&folder).await.unwrap() {
+                let path = folder.join(&entry.name).unwrap();
+                if entry.is_folder { open.push(path) } else { found.push(path.to_string()) }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn whys(report: &Report) -> Vec<Why> {
+    report.garbage.iter().map(|garbage| garbage.why).collect()
+}
+
+#[tokio::test]
+async fn what_is_younger_than_grace_is_never_garbage() {
+    let house = House::new(Untagged::Keep);
+    house.blob("a", "on its way").await;
+    assert_eq!(house.collect(false, DAY / 2).await.garbage, []);
+    assert!(house.has_blob("a", "on its way").await);
+}
+
+#[tokio::test]
+async fn a_blob_that_nothing_refers_to_goes_to_the_trash_and_then_for_good() {
+    let house = House::new(Untagged::Keep);
+    house.blob("a", "orphan").await;
+    let report = house.collect(false, 2 * DAY).await;
+    assert_eq!(whys(&report), [Why::Unused, Why::Unreferenced]);
+    assert_eq!(report.trashed(), 6);
+    assert!(!house.has_blob("a", "orphan").await);
+    assert_eq!(house.collect(false, 5 * DAY).await.garbage, [], "the trash keeps it for seven days");
+    let report = house.collect(false, 8 * DAY).await;
+    assert_eq!((whys(&report), report.freed()), (vec![Why::TrashExpired], 6));
+    assert_eq!(house.objects().await, [""; 0], "and then nothing is left");
+}
+
+#[tokio::test]
+async fn what_a_tag_reaches_stays_for_ever() {
+    let house = House::new(Untagged::DeleteAfter(DAY));
+    let child = house.image("a", None, "child", None).await;
+    let index_type = "application/vnd.oci.image.index.v1+json";
+    let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": [child]});
+    let index = house.manifest("a", Some("latest"), &index).await;
+    let signature = house.image("a", None, "signature", Some(&child)).await;
+    let loose = house.image("a", None, "loose", None).await;
+
+    let report = house.collect(false, 2 * DAY).await;
+    assert_eq!(whys(&report), [Why::Untagged, Why::Unused, Why::Unreferenced, Why::Unreferenced]);
+    for kept in [&child, &index, &signature] {
+        assert!(house.has_manifest("a", kept).await);
+    }
+    assert!(house.has_blob("a", "child").await && house.has_blob("a", "signature").await);
+    assert!(!house.has_manifest("a", &loose).await && !house.has_blob("a", "loose").await);
+    let referrers =
+        house.open::<Pull>("a").referrers(&child["digest"].as_str().unwrap().parse().unwrap()).await.unwrap();
+    assert_eq!(referrers.len(), 1);
+}
+
+#[tokio::test]
+async fn manifests_without_a_tag_stay_unless_the_policy_says_otherwise() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", None, "by digest", None).await;
+    assert_eq!(house.collect(false, 300 * DAY).await.garbage, []);
+    assert!(house.has_manifest("a", &image).await && house.has_blob("a", "by digest").await);
+}
+
+#[tokio::test]
+async fn a_blob_that_another_repository_has_stays_for_it() {
+    let house = House::new(Untagged::Keep);
+    house.image("a", Some("1"), "shared", None).await;
+    house.blob("b", "shared").await;
+    assert_eq!(whys(&house.collect(false, 2 * DAY).await), [Why::Unused]);
+    assert!(house.has_blob("a", "shared").await && !house.has_blob("b", "shared").await);
+}
+
+#[tokio::test]
+async fn what_is_wanted_from_the_trash_comes_back_by_itself() {
+    let house = House::new(Untagged::Keep);
+    house.image("a", Some("1"), "wanted", None).await;
+    let digest = Digest::of(Algorithm::Sha256, b"wanted");
+    let (blob, trash) = (Key::Blob(&digest).path(), Key::Trash(&digest).path());
+    house.store.publish(&blob, &trash).await.unwrap();
+    assert!(house.has_blob("a", "wanted").await, "because it is looked for");
+    house.store.publish(&blob, &trash).await.unwrap();
+    assert_eq!(house.collect(false, 30 * DAY).await.restored, 1, "because it is linked to");
+    assert!(house.store.stat(&blob).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_a_run_does_and_does_nothing() {
+    let house = House::new(Untagged::DeleteAfter(DAY));
+    house.image("a", Some("1"), "kept", None).await;
+    house.image("a", None, "loose", None).await;
+    house.blob("b", "orphan").await;
+    let before = house.objects().await;
+    let dry = house.collect(true, 2 * DAY).await;
+    assert_eq!(house.objects().await, before);
+    assert_eq!(dry.garbage.len(), 6, "{dry:?}");
+    assert_eq!(house.collect(false, 2 * DAY).await, dry);
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_goes_on_with_expires() {
+    let house = House::new(Untagged::Keep);
+    let repository = house.open::<Push>("a");
+    let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    assert_eq!(house.collect(false, 6 * DAY).await.garbage, []);
+    assert_eq!(whys(&house.collect(false, 8 * DAY).await), [Why::UploadExpired]);
+    assert!(repository.upload_offset(id).await.is_err());
+}
+
+#[tokio::test]
+async fn an_upload_that_is_being_written_does_not_expire() {
+    let house = House::new(Untagged::Keep);
+    let repository = house.open::<Push>("a");
+    let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    let _held = repository.upload(id).await.unwrap();
+    assert_eq!(house.collect(false, 8 * DAY).await.garbage, []);
+}
+
+#[tokio::test]
+async fn where_a_manifest_cannot_be_found_no_layer_of_its_repository_is_garbage() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", Some("1"), "layer", None).await;
+    let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
+    house.store.remove(&Key::Blob(&digest).path()).await.unwrap();
+    assert_eq!(house.collect(false, 30 * DAY).await.garbage, []);
+    assert!(house.has_blob("a", "layer").await);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_no_repository_name_stops_the_collection() {
+    let house = House::new(Untagged::Keep);
+    let strange = Folder::Repositories.path().join("UPPER").unwrap().join("_layers").unwrap().join("x").unwrap();
+    house.store.write(&strange, Bytes::new()).await.unwrap();
+    let error = house.registry.collect_garbage(false, SystemTime::now()).await.unwrap_err();
+    assert!(error.to_string().contains("UPPER"), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_server_a_command_collects_by_itself_and_leaves_no_request() {
+    tokio::time::pause();
+    let house = House::new(Untagged::Keep);
+    house.image("a", Some("1"), "kept", None).await;
+    let before = house.objects().await;
+    assert_eq!(house.registry.request_collection().await.unwrap().garbage, []);
+    assert_eq!(house.objects().await, before);
+}
+
+#[tokio::test]
+async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() {
+    tokio::time::pause();
+    let house = House::new(Untagged::Keep);
+    house.image("a", Some("1"), "kept", None).await;
+    let server = tokio::spawn(house.registry.clone().tend());
+    let command = Registry::new(house.store.clone(), Config::default());
+    let report = command.request_collection().await.unwrap();
+    assert_eq!(report.kept, 3);
+    assert_eq!(house.open::<Pull>("a").tags(&Page::default()).await.unwrap().entries, ["1"]);
+    server.abort();
+}

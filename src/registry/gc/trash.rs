@@ -1,0 +1,80 @@
+//! The trash: where bytes wait that no repository has any more.
+//!
+//! Invariant: bytes leave the trash for good only after a whole trash period in which nobody looked for them and no
+//! repository linked to them.
+
+use super::{Collection, Why};
+use crate::{
+    oci::{Algorithm, Digest},
+    registry::{
+        Error,
+        layout::{Folder, Key},
+    },
+    storage::found,
+};
+
+impl Collection<'_> {
+    /// Moves bytes that nothing links to into the trash.
+    pub(super) async fn trash_blobs(&mut self) -> Result<(), Error> {
+        let engine = self.registry.engine.clone();
+        for digest in self.all_blobs().await? {
+            if self.linked.contains(&digest) {
+                continue;
+            }
+            let path = Key::Blob(&digest).path();
+            let stat = found(engine.store.stat(&path).await)?;
+            let Some(stat) = stat.filter(|stat| self.is_old(Some(*stat))) else { continue };
+            self.note(None, digest, stat.size, Why::Unreferenced);
+            if !self.is_dry {
+                let trash = Key::Trash(&digest).path();
+                // Somebody links to it at this very moment? Then it comes back when it is looked for.
+                found(engine.store.publish(&path, &trash).await)?;
+                found(engine.store.touch(&trash).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_blobs(&self) -> Result<Vec<Digest>, Error> {
+        let store = &*self.registry.engine.store;
+        let mut digests = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let folder = Folder::Blobs(algorithm).path();
+            for shard in store.list(&folder).await? {
+                let Ok(shard) = folder.join(&shard.name) else { continue };
+                let entries = store.list(&shard).await?;
+                digests.extend(entries.iter().filter_map(|entry| digest(algorithm, &entry.name)));
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Deletes what has been in the trash for long enough, and brings back what a repository links to after all.
+    pub(super) async fn empty_trash(&mut self) -> Result<(), Error> {
+        let engine = self.registry.engine.clone();
+        for algorithm in Algorithm::ALL {
+            for entry in engine.store.list(&Folder::Trash(algorithm).path()).await? {
+                let Some(digest) = digest(algorithm, &entry.name) else { continue };
+                if self.linked.contains(&digest) {
+                    if !self.is_dry && engine.restore(&digest).await? {
+                        self.report.restored += 1;
+                    }
+                    continue;
+                }
+                let path = Key::Trash(&digest).path();
+                let Some(stat) = found(engine.store.stat(&path).await)? else { continue };
+                if stat.age(self.now) > engine.config.gc.trash {
+                    self.note(None, digest, stat.size, Why::TrashExpired);
+                    if !self.is_dry {
+                        found(engine.store.remove(&path).await)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn digest(algorithm: Algorithm, hex: &str) -> Option<Digest> {
+    format!("{algorithm}:{hex}").parse().ok()
+}
