@@ -5,6 +5,7 @@
 
 mod check;
 mod failure;
+mod fsck;
 mod gc;
 mod generate;
 mod prompt;
@@ -42,6 +43,8 @@ enum Command {
     Check(check::Args),
     /// Collect garbage, beside a running server or without one
     Gc(gc::Args),
+    /// Check the stored data against itself, byte for byte
+    Fsck(fsck::Args),
     /// Print a completion script for a shell
     Completions(generate::Completions),
     /// Print the manual page
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
         Command::Gc(args) => gc::run(&args, &Flags { config, ..Flags::default() }),
+        Command::Fsck(args) => fsck::run(&args, &Flags { config, ..Flags::default() }),
         Command::Completions(args) => generate::completions(&args),
         Command::Man => generate::manual(),
     }

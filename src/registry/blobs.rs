@@ -5,10 +5,14 @@
 
 use std::ops::Range;
 
-use super::{Error, Repository, layout::Key, links};
+use super::{
+    Error, Registry, Repository,
+    layout::{Folder, Key},
+    links,
+};
 use crate::{
     access::{Delete, Pull, Push},
-    oci::Digest,
+    oci::{Algorithm, Digest},
     storage::{ByteStream, Object},
 };
 
@@ -36,6 +40,24 @@ impl Blob {
     #[must_use]
     pub fn stream(self, range: Range<u64>) -> ByteStream {
         self.object.stream(range)
+    }
+}
+
+impl Registry {
+    /// Every blob whose bytes are in the store, whoever links to them.
+    pub(super) async fn all_blobs(&self) -> Result<Vec<Digest>, Error> {
+        let store = &*self.engine.store;
+        let mut digests = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let folder = Folder::Blobs(algorithm).path();
+            for shard in store.list(&folder).await? {
+                let Ok(shard) = folder.join(&shard.name) else { continue };
+                for entry in store.list(&shard).await? {
+                    digests.extend(format!("{algorithm}:{}", entry.name).parse::<Digest>());
+                }
+            }
+        }
+        Ok(digests)
     }
 }
 

@@ -21,6 +21,8 @@
 //! ```text
 //! portcullis/
 //!   trash/<algorithm>/<hex>                                 a blob that nothing needs, until the trash is emptied
+//!   quarantine/blobs/<algorithm>/<hex>                      bytes that are not what their name says, kept by a repair
+//!   quarantine/repositories/<name>/_tags/<tag>              a tag that meant nothing, kept by a repair
 //!   gc/<uuid>/{request,claim,report}                        a command asks the running server to collect garbage
 //!   tmp/                                                    the store's temporary files
 //! ```
@@ -38,6 +40,7 @@ use crate::{
 
 const ROOT: &str = "docker/registry/v2";
 const TRASH: &str = "portcullis/trash";
+const QUARANTINE: &str = "portcullis/quarantine";
 const REQUESTS: &str = "portcullis/gc";
 
 /// An object of the layout.
@@ -56,6 +59,8 @@ pub(super) enum Key<'a> {
     CollectionRequest(RequestId),
     CollectionClaim(RequestId),
     CollectionReport(RequestId),
+    Quarantine(&'a Digest),
+    QuarantinedTag(&'a RepositoryName, &'a Tag),
 }
 
 impl Key<'_> {
@@ -80,6 +85,8 @@ impl Key<'_> {
                 path(&format!("{}/{}/link", referrers_folder(repository, subject), slashed(referrer)))
             }
             Self::Trash(digest) => path(&format!("{TRASH}/{}", slashed(digest))),
+            Self::Quarantine(digest) => path(&format!("{QUARANTINE}/blobs/{}", slashed(digest))),
+            Self::QuarantinedTag(name, tag) => path(&format!("{QUARANTINE}/repositories/{name}/_tags/{tag}")),
             Self::CollectionRequest(id) => path(&format!("{REQUESTS}/{id}/request")),
             Self::CollectionClaim(id) => path(&format!("{REQUESTS}/{id}/claim")),
             Self::CollectionReport(id) => path(&format!("{REQUESTS}/{id}/report")),

@@ -110,7 +110,11 @@ impl Repository<Push> {
     async fn missing_references(&self, alone: &RepositoryLock<'_>, manifest: &Manifest) -> Result<Vec<Digest>, Error> {
         let mut missing = Vec::new();
         for Descriptor { digest, .. } in manifest.blobs() {
-            if !self.engine.has_while(alone, Key::LayerLink(&self.name, digest), digest).await? {
+            let link = Key::LayerLink(&self.name, digest);
+            // A link alone may be what a damaged disk left.
+            let is_here =
+                self.engine.has_while(alone, link, digest).await? && self.engine.stat_blob(digest).await?.is_some();
+            if !is_here {
                 missing.push(*digest);
             }
         }

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod catalog;
+mod check;
 mod config;
 mod error;
 mod gc;
@@ -31,6 +32,7 @@ use crate::{
 };
 
 pub use blobs::Blob;
+pub use check::{Damage, Examination, Finding, Progress};
 pub use config::{Config, GcConfig, Untagged};
 pub use error::Error;
 pub use gc::{Garbage, Report, Why};

@@ -17,7 +17,7 @@ impl Collection<'_> {
     /// Moves bytes that nothing links to into the trash.
     pub(super) async fn trash_blobs(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
-        for digest in self.all_blobs().await? {
+        for digest in self.registry.all_blobs().await? {
             if self.linked.contains(&digest) {
                 continue;
             }
@@ -33,20 +33,6 @@ impl Collection<'_> {
             }
         }
         Ok(())
-    }
-
-    async fn all_blobs(&self) -> Result<Vec<Digest>, Error> {
-        let store = &*self.registry.engine.store;
-        let mut digests = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let folder = Folder::Blobs(algorithm).path();
-            for shard in store.list(&folder).await? {
-                let Ok(shard) = folder.join(&shard.name) else { continue };
-                let entries = store.list(&shard).await?;
-                digests.extend(entries.iter().filter_map(|entry| digest(algorithm, &entry.name)));
-            }
-        }
-        Ok(digests)
     }
 
     /// Deletes what has been in the trash for long enough, and brings back what a repository links to after all.
