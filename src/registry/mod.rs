@@ -18,6 +18,8 @@ mod locks;
 mod manifests;
 mod referrers;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 use std::{fmt, marker::PhantomData, sync::Arc};

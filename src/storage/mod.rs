@@ -9,6 +9,8 @@ mod config;
 #[cfg(test)]
 mod contract;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod filesystem;
 mod memory;
 mod path;
@@ -27,6 +29,8 @@ use futures_util::{Stream, TryStreamExt as _};
 pub use config::Config;
 pub(crate) use error::found;
 pub use error::{StoreError, StoreErrorKind};
+#[cfg(test)]
+pub(crate) use faulty::FaultyStore;
 pub use filesystem::FilesystemStore;
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};

@@ -1,0 +1,73 @@
+//! The engine over stores in memory: faults at every step, races, and what must hold between two processes.
+
+mod faults;
+mod races;
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::{Config, Error, PutManifest, Registry, Repository, StoredManifest};
+use crate::{
+    access::{Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Subject},
+    oci::{Algorithm, Digest, Reference, Tag},
+    storage::Store,
+};
+
+const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn registry(store: Arc<dyn Store>) -> Registry {
+    Registry::new(store, Config::default())
+}
+
+/// A repository, opened by a user whom the default policy lets do everything.
+fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> {
+    let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::Full };
+    let gate = Gate::new(Policy::signed_in_may_do_everything());
+    let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
+    registry.open(&proof)
+}
+
+fn digest(content: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, content)
+}
+
+async fn push_blob(repository: &Repository<Push>, content: &'static [u8]) -> Result<Digest, Error> {
+    let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await?;
+    let body = stream::iter([Ok(Bytes::from_static(content))]);
+    let blob = repository.upload(id).await?.finish(body, None, digest(content)).await?;
+    repository.commit(blob).await
+}
+
+fn image(layer: &[u8]) -> Value {
+    let entry = |content: &[u8]| json!({"mediaType": "x/y", "digest": digest(content), "size": content.len()});
+    json!({"schemaVersion": 2, "mediaType": MEDIA_TYPE, "config": entry(b"{}"), "layers": [entry(layer)]})
+}
+
+async fn tag_image(repository: &Repository<Push>, tag: &str, layer: &[u8]) -> Result<PutManifest, Error> {
+    let reference = Reference::Tag(tag.parse().unwrap());
+    repository.put_manifest(&reference, Vec::<Tag>::new(), None, image(layer).to_string().into()).await
+}
+
+async fn push_image(repository: &Repository<Push>, tag: &str, layer: &'static [u8]) -> Result<PutManifest, Error> {
+    push_blob(repository, b"{}").await?;
+    push_blob(repository, layer).await?;
+    tag_image(repository, tag, layer).await
+}
+
+/// Reads an image with everything in it, and fails if any of it is not what it should be.
+async fn pull_image(repository: &Repository<Pull>, tag: &str) -> Option<StoredManifest> {
+    let manifest = repository.manifest(&Reference::Tag(tag.parse().unwrap())).await.ok()?;
+    assert_eq!(digest(&manifest.document), manifest.digest);
+    let document: Value = serde_json::from_slice(&manifest.document).unwrap();
+    for blob in std::iter::once(&document["config"]).chain(document["layers"].as_array().unwrap()) {
+        let name: Digest = blob["digest"].as_str().unwrap().parse().unwrap();
+        let blob = repository.blob(&name).await.unwrap();
+        let size = blob.size();
+        let content: Vec<Bytes> = futures_util::TryStreamExt::try_collect(blob.stream(0..size)).await.unwrap();
+        assert_eq!(digest(&content.concat()), name);
+    }
+    Some(manifest)
+}
