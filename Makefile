@@ -64,6 +64,10 @@ endif
 	@if readelf --program-headers $(IMAGE_ROOT)/portcullis | grep -q INTERP; then \
 		echo 'error: $(IMAGE_BINARY) needs shared libraries, which an image from scratch does not have' >&2; exit 1; fi
 
+.PHONY: bench
+bench: ## measure what grows with the number of repositories and tags
+	cargo bench --locked
+
 .PHONY: clean
 clean: ## remove what was built
 	cargo clean

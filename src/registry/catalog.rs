@@ -46,39 +46,33 @@ impl Registry {
     }
 
     async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
-        let folders = self.folders(marks_repository).await?;
+        let names = self.engine.repository_names().await?;
         // What has no name in our grammar cannot be asked for either.
-        Ok(folders.iter().filter_map(|folder| folder.parse().ok()).collect())
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Every folder that holds something of a repository, if only an upload. A folder that is no repository name is an
     /// error: whoever collects garbage must not pass over what it links to.
     pub(super) async fn repository_folders(&self) -> Result<Vec<RepositoryName>, Error> {
-        let folders = self.folders(|entry| entry.starts_with('_')).await?;
-        let parse = |folder: &String| {
-            let unknown = || format!("the folder {folder:?} looks like a repository, but that is no repository name");
-            folder.parse().map_err(|_| StoreError::new(StoreErrorKind::Corrupt, unknown()).into())
-        };
-        folders.iter().map(parse).collect()
-    }
-
-    /// The folders below which some entry is a mark, in byte order.
-    async fn folders(&self, marks: fn(&str) -> bool) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         let mut open: Vec<(StorePath, String)> = vec![(Folder::Repositories.path(), String::new())];
         while let Some((path, name)) = open.pop() {
             let entries = self.engine.store.list(&path).await?;
-            for entry in entries.iter().filter(|entry| entry.is_folder && !entry.name.starts_with('_')) {
+            if entries.iter().any(|entry| entry.name.starts_with('_')) {
+                found.push(name.parse().map_err(|_| strange_folder(&name))?);
+            }
+            for entry in entries.into_iter().filter(|entry| entry.is_folder && !entry.name.starts_with('_')) {
                 let Ok(below) = path.join(&entry.name) else { continue };
-                let name = if name.is_empty() { entry.name.clone() } else { format!("{name}/{}", entry.name) };
+                let name = if name.is_empty() { entry.name } else { format!("{name}/{}", entry.name) };
                 open.push((below, name));
             }
-            if entries.iter().any(|entry| marks(&entry.name)) {
-                found.push(name);
-            }
         }
-        // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.
         found.sort();
         Ok(found)
     }
+}
+
+fn strange_folder(name: &str) -> StoreError {
+    let context = format!("the folder {name:?} looks like a repository, but that is no repository name");
+    StoreError::new(StoreErrorKind::Corrupt, context)
 }

@@ -156,7 +156,11 @@ impl Repository<Delete> {
     /// The current link goes first: it is what makes a tag a tag.
     async fn delete_tag(&self, tag: &Tag) -> Result<bool, Error> {
         let was_there = links::remove(self.store(), Key::TagCurrent(&self.name, tag)).await?;
-        self.store().remove_tree(&Folder::Tag(&self.name, tag).path()).await?;
+        let cleared = self.store().remove_tree(&Folder::Tag(&self.name, tag).path()).await;
+        if cleared.is_err() {
+            self.engine.index.forget_tags(&self.name);
+        }
+        cleared?;
         Ok(was_there)
     }
 

@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod error;
 mod gc;
+mod index;
 mod ingest;
 mod layout;
 mod lease;
@@ -56,6 +57,7 @@ struct Engine {
     config: Config,
     uploads: locks::UploadLocks,
     repositories: locks::RepositoryLocks,
+    index: index::Index,
     tasks: TaskTracker,
 }
 
@@ -68,6 +70,7 @@ impl Registry {
             config,
             uploads: locks::UploadLocks::default(),
             repositories: locks::RepositoryLocks::default(),
+            index: index::Index::default(),
             tasks: TaskTracker::new(),
         };
         Self { engine: Arc::new(engine) }

@@ -31,13 +31,9 @@ impl<A: Right> Repository<A> {
 
     /// Every tag and what it means, in byte order of the tags.
     pub(super) async fn all_tags(&self) -> Result<Vec<(Tag, Digest)>, Error> {
-        let entries = self.store().list(&Folder::Tags(&self.name).path()).await?;
-        let tags: Vec<Tag> = entries.into_iter().filter_map(|entry| entry.name.parse().ok()).collect();
-        let resolved = stream::iter(tags)
-            .map(|tag| async move {
-                // A folder without a current link is what a crash during the deletion of a tag leaves.
-                Ok::<_, Error>(self.resolve(&tag).await?.map(|digest| (tag, digest)))
-            })
+        let tags = self.engine.tags(&self.name).await?;
+        let resolved = stream::iter(tags.iter().cloned())
+            .map(|tag| async move { Ok::<_, Error>(self.resolve(&tag).await?.map(|digest| (tag, digest))) })
             .buffered(PARALLEL);
         resolved.try_filter_map(|found| async move { Ok(found) }).try_collect().await
     }
@@ -49,8 +45,9 @@ impl Repository<Pull> {
         if !self.exists().await? {
             return Err(Error::NameUnknown(self.name.clone()));
         }
-        let tags = self.all_tags().await?;
-        Ok(page.of(tags.into_iter().map(|(tag, _)| tag.to_string())))
+        let tags = self.engine.tags(&self.name).await?;
+        let page = page.of(tags.iter().map(Tag::as_str));
+        Ok(Paged { entries: page.entries.into_iter().map(ToOwned::to_owned).collect(), more: page.more })
     }
 
     async fn exists(&self) -> Result<bool, Error> {

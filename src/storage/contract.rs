@@ -103,6 +103,22 @@ async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
     assert_eq!(store.list(&path("f")).await.unwrap(), [entry("c", true)]);
 }
 
+async fn equal_versions_of_a_folder_mean_that_nothing_came_or_went(store: Arc<dyn Store>) {
+    let version = async || store.versions(vec![path("f"), path("none")]).await.unwrap();
+    store.write(&path("f/a"), pattern(1)).await.unwrap();
+    let mut last = version().await;
+    assert_eq!((last.len(), last[1]), (2, None));
+    for change in ["f/b", "f/c"] {
+        store.write(&path(change), pattern(1)).await.unwrap();
+        let now = version().await;
+        assert!(now[0].is_none() || now[0] != last[0], "{change} came");
+        last = now;
+    }
+    store.remove(&path("f/a")).await.unwrap();
+    let now = version().await;
+    assert!(now[0].is_none() || now[0] != last[0], "f/a went");
+}
+
 async fn an_object_over_the_limit_is_not_read_into_memory(store: Arc<dyn Store>) {
     store.write(&path("a"), pattern(11)).await.unwrap();
     let error = store.open(&path("a")).await.unwrap().read(10).await.unwrap_err();
@@ -154,6 +170,7 @@ contract! {
     an_open_object_outlives_its_removal_and_its_replacement,
     a_touch_makes_an_object_young_and_changes_nothing_else,
     a_list_names_what_lies_directly_in_a_folder,
+    equal_versions_of_a_folder_mean_that_nothing_came_or_went,
     an_object_over_the_limit_is_not_read_into_memory,
     writers_of_one_object_leave_one_of_theirs_whole,
     a_store_that_works_says_so,

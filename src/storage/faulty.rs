@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Append, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath};
+use super::{Append, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
 
 /// A store around another one whose changes fail from the `allowed`-th on. Reading always works.
 #[derive(Debug)]
@@ -83,6 +83,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
         self.inner.list(path).await
+    }
+
+    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError> {
+        self.inner.versions(folders).await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

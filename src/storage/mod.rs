@@ -83,6 +83,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// What lies directly in a folder, in byte order. A folder that is not there is empty: object stores know no folders.
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError>;
 
+    /// The versions of folders, one for each, in their order. For whoever keeps what a list said and wants to know whether it
+    /// still holds: equal versions mean that no entry directly in the folder came or went between the two looks. A store
+    /// that cannot tell, or not yet, says `None`, which equals nothing.
+    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError>;
+
     /// Whether the store can be used: read and written. For readiness checks.
     async fn probe(&self) -> Result<(), StoreError>;
 }
@@ -123,6 +128,10 @@ pub struct Entry {
     /// Whether it is a folder itself.
     pub is_folder: bool,
 }
+
+/// A state of a folder; means something only beside another one of the same folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(u64, i64, i64);
 
 /// The bytes of an object, in pieces of up to [`CHUNK`] bytes.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;

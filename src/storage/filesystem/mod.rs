@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Append, Entry, Object, Stat, Store, StoreError, StorePath};
+use super::{Append, Entry, Object, Stat, Store, StoreError, StorePath, Version};
 use folders::Folders;
 
 /// Where temporary files lie below the root.
@@ -177,6 +177,15 @@ impl Store for FilesystemStore {
 
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
         self.blocking("list", path, |_, place| folders::list(place)).await
+    }
+
+    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError> {
+        // One trip to a blocking thread for all: a registry has thousands of folders.
+        self.blocking("look at", &StorePath::root(), move |disk, _| {
+            let now = SystemTime::now();
+            Ok(folders.iter().map(|folder| folders::version(&disk.place(folder), now)).collect())
+        })
+        .await
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

@@ -1,0 +1,80 @@
+//! What lists cost when the registry has grown: 100,000 tags in one repository, 20,000 repositories.
+//!
+//! The folder is made without the engine, which would sync every link; the first answer reads it, the others compare
+//! versions. Times are medians, in milliseconds.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
+#![allow(clippy::print_stdout, reason = "the table is the result")]
+
+use std::{
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portcullis::{
+    access::{Gate, Policy, Principal, Pull, Reach, Subject},
+    oci::{Algorithm, Digest, Page},
+    registry::{Config, Registry},
+    storage::FilesystemStore,
+};
+
+const TAGS: usize = 100_000;
+const REPOSITORIES: usize = 20_000;
+const ROUNDS: usize = 15;
+
+#[tokio::main]
+async fn main() {
+    let root = tempfile::tempdir().unwrap();
+    make(root.path());
+    let registry = Registry::new(Arc::new(FilesystemStore::open(root.path()).unwrap()), Config::default());
+    let gate = Gate::new(Policy::signed_in_may_do_everything());
+    let subject = Subject { principal: Principal::User("bench".parse().unwrap()), reach: Reach::Full };
+    let repository = registry.open(&gate.authorize::<Pull>(&subject, "many/tags".parse().unwrap()).unwrap());
+    let view = gate.authorize_catalog(&subject).unwrap();
+    let (whole, page) = (Page::default(), Page { limit: Some(50), last: Some("t".into()) });
+
+    println!("| list | first | then |\n|---|---|---|");
+    row(&format!("tags of {TAGS}, all"), async || repository.tags(&whole).await.unwrap().entries.len()).await;
+    row(&format!("tags of {TAGS}, a page of 50"), async || repository.tags(&page).await.unwrap().entries.len()).await;
+    row(&format!("catalog of {REPOSITORIES}, all"), async || {
+        registry.catalog(&view, &whole).await.unwrap().entries.len()
+    })
+    .await;
+    row(&format!("catalog of {REPOSITORIES}, a page of 50"), async || {
+        registry.catalog(&view, &page).await.unwrap().entries.len()
+    })
+    .await;
+}
+
+async fn row(name: &str, list: impl AsyncFn() -> usize) {
+    let time = async || {
+        let began = Instant::now();
+        assert!(list().await > 0);
+        began.elapsed()
+    };
+    let first = time().await;
+    let mut others = Vec::new();
+    for _ in 0..ROUNDS {
+        others.push(time().await);
+    }
+    others.sort();
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
+    println!("| {name} | {:.1} ms | {:.1} ms |", milliseconds(first), milliseconds(others[ROUNDS / 2]));
+}
+
+fn make(root: &Path) {
+    let repositories = root.join("docker/registry/v2/repositories");
+    let link = Digest::of(Algorithm::Sha256, b"manifest").to_string();
+    for number in 0..TAGS {
+        let folder = repositories.join(format!("many/tags/_manifests/tags/v{number}/current"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("link"), &link).unwrap();
+    }
+    for number in 1..REPOSITORIES {
+        fs::create_dir_all(repositories.join(format!("team{}/app{number}/_manifests/tags", number % 100))).unwrap();
+    }
+    // A folder that changed a moment ago is read again each time; what is measured is one that rests.
+    std::thread::sleep(Duration::from_millis(1500));
+}

@@ -1,0 +1,90 @@
+//! Lists that are answered from memory, and are true all the same.
+
+use super::*;
+use crate::{
+    access::Delete,
+    oci::Page,
+    storage::{FilesystemStore, MemoryStore},
+};
+
+async fn tags(registry: &Registry, name: &str) -> Vec<String> {
+    open::<Pull>(registry, "alice", name).tags(&Page::default()).await.unwrap().entries
+}
+
+async fn catalog(registry: &Registry) -> Vec<String> {
+    let gate = Gate::new(Policy::signed_in_may_do_everything());
+    let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::Full };
+    let view = gate.authorize_catalog(&subject).unwrap();
+    registry.catalog(&view, &Page::default()).await.unwrap().entries
+}
+
+/// Folders rest: from now on their versions say something.
+fn rest() {
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+}
+
+#[tokio::test]
+async fn a_list_knows_at_once_what_came_and_went() {
+    let root = tempfile::tempdir().unwrap();
+    for store in
+        [Arc::new(MemoryStore::default()) as Arc<dyn Store>, Arc::new(FilesystemStore::open(root.path()).unwrap())]
+    {
+        let registry = registry(store);
+        for tag in ["b", "a", "c"] {
+            push_image(&open(&registry, "alice", "x/y"), tag, b"layer").await.unwrap();
+        }
+        assert_eq!(tags(&registry, "x/y").await, ["a", "b", "c"]);
+        rest();
+        assert_eq!(tags(&registry, "x/y").await, ["a", "b", "c"]);
+        open::<Delete>(&registry, "alice", "x/y").delete_manifest(&"b".parse().unwrap()).await.unwrap();
+        assert_eq!(tags(&registry, "x/y").await, ["a", "c"]);
+        tag_image(&open(&registry, "alice", "x/y"), "d", b"layer").await.unwrap();
+        assert_eq!(tags(&registry, "x/y").await, ["a", "c", "d"]);
+    }
+}
+
+#[tokio::test]
+async fn a_list_knows_what_changed_underneath() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = registry(Arc::new(FilesystemStore::open(root.path()).unwrap()));
+    push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
+    rest();
+    assert_eq!((catalog(&registry).await, tags(&registry, "a").await), (vec!["a".to_owned()], vec!["1".to_owned()]));
+
+    let repositories = root.path().join("docker/registry/v2/repositories");
+    let link = std::fs::read(repositories.join("a/_manifests/tags/1/current/link")).unwrap();
+    for place in ["a/_manifests/tags/2/current", "b/c/_manifests/tags/9/current"] {
+        std::fs::create_dir_all(repositories.join(place)).unwrap();
+        std::fs::write(repositories.join(place).join("link"), &link).unwrap();
+    }
+    std::fs::remove_dir_all(repositories.join("a/_manifests/tags/1")).unwrap();
+    assert_eq!(tags(&registry, "a").await, ["2"]);
+    assert_eq!(catalog(&registry).await, ["a", "b/c"]);
+    rest();
+    assert_eq!(catalog(&registry).await, ["a", "b/c"]);
+    std::fs::remove_dir_all(repositories.join("b")).unwrap();
+    assert_eq!(catalog(&registry).await, ["a"]);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_a_tag_is_none_until_it_is_pushed_again() {
+    let root = tempfile::tempdir().unwrap();
+    let registry = registry(Arc::new(FilesystemStore::open(root.path()).unwrap()));
+    push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
+    let half = root.path().join("docker/registry/v2/repositories/a/_manifests/tags/half/index");
+    std::fs::create_dir_all(half).unwrap();
+    rest();
+    assert_eq!(tags(&registry, "a").await, ["1"]);
+    tag_image(&open(&registry, "alice", "a"), "half", b"layer").await.unwrap();
+    assert_eq!(tags(&registry, "a").await, ["1", "half"]);
+}
+
+#[tokio::test]
+async fn a_catalog_is_in_byte_order_and_an_upload_alone_is_no_repository() {
+    let registry = registry(Arc::new(MemoryStore::default()));
+    for name in ["a/b", "a-b", "a"] {
+        push_blob(&open(&registry, "alice", name), b"blob").await.unwrap();
+    }
+    open::<Push>(&registry, "alice", "begun").begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    assert_eq!(catalog(&registry).await, ["a", "a-b", "a/b"]);
+}
