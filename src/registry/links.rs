@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::layout::Key;
 use crate::{
     oci::{Algorithm, Digest},
-    storage::{Stat, Store, StoreError, StoreErrorKind, StorePath, found},
+    storage::{Stat, Store, StoreError, StoreErrorKind, StorePath, found as present},
 };
 
 /// The longest link: `sha512:` and 128 digits, and a newline that somebody's editor added.
@@ -14,7 +14,7 @@ const MAX: u64 = 256;
 /// What a link says; `None` if there is none.
 pub(super) async fn read(store: &dyn Store, key: Key<'_>) -> Result<Option<Digest>, StoreError> {
     let path = key.path();
-    let Some(object) = found(store.open(&path).await)? else { return Ok(None) };
+    let Some(object) = present(store.open(&path).await)? else { return Ok(None) };
     let bytes = object.read(MAX).await?;
     parse(&bytes).map(Some).ok_or_else(|| damaged(&path))
 }
@@ -34,20 +34,25 @@ pub(super) async fn exists(store: &dyn Store, key: Key<'_>) -> Result<bool, Stor
 
 /// When the link was made or renewed; `None` if there is none.
 pub(super) async fn stat(store: &dyn Store, key: Key<'_>) -> Result<Option<Stat>, StoreError> {
-    found(store.stat(&key.path()).await)
+    present(store.stat(&key.path()).await)
 }
 
-/// The digests that are links of `folder`, whose entries are the hashes of one algorithm.
+/// The links of a folder whose entries are the hashes of one algorithm, each with its age. A folder without a link in it,
+/// as registry:2 leaves behind, is none.
 pub(super) async fn list(
     store: &dyn Store,
     folder: impl Fn(Algorithm) -> StorePath,
-) -> Result<Vec<Digest>, StoreError> {
-    let mut digests = Vec::new();
+) -> Result<Vec<(Digest, Stat)>, StoreError> {
+    let mut found = Vec::new();
     for algorithm in Algorithm::ALL {
-        let entries = store.list(&folder(algorithm)).await?;
-        digests.extend(entries.iter().filter_map(|entry| format!("{algorithm}:{}", entry.name).parse::<Digest>().ok()));
+        let folder = folder(algorithm);
+        for entry in store.list(&folder).await? {
+            let Ok(digest) = format!("{algorithm}:{}", entry.name).parse() else { continue };
+            let Ok(link) = folder.join(&entry.name).and_then(|folder| folder.join("link")) else { continue };
+            found.extend(present(store.stat(&link).await)?.map(|stat| (digest, stat)));
+        }
     }
-    Ok(digests)
+    Ok(found)
 }
 
 /// Makes the link, or sets it to `digest`.
@@ -57,5 +62,5 @@ pub(super) async fn write(store: &dyn Store, key: Key<'_>, digest: &Digest) -> R
 
 /// Removes the link; `false` if there was none.
 pub(super) async fn remove(store: &dyn Store, key: Key<'_>) -> Result<bool, StoreError> {
-    Ok(found(store.remove(&key.path()).await)?.is_some())
+    Ok(present(store.remove(&key.path()).await)?.is_some())
 }

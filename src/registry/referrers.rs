@@ -53,7 +53,7 @@ impl Repository<Pull> {
     async fn linked_referrers(&self, subject: &Digest) -> Result<Vec<Digest>, Error> {
         let folder = Folder::Referrers(&self.name, subject).path();
         let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
-        Ok(links::list(self.store(), of).await?)
+        Ok(links::list(self.store(), of).await?.into_iter().map(|(digest, _)| digest).collect())
     }
 
     async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Referrer>, Error> {

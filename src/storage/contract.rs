@@ -119,6 +119,34 @@ async fn equal_versions_of_a_folder_mean_that_nothing_came_or_went(store: Arc<dy
     assert!(now[0].is_none() || now[0] != last[0], "f/a went");
 }
 
+async fn folders_go_with_what_was_in_them(store: Arc<dyn Store>) {
+    store.write(&path("f/a/b/c"), pattern(1)).await.unwrap();
+    store.write(&path("f/x"), pattern(1)).await.unwrap();
+    store.remove(&path("f/a/b/c")).await.unwrap();
+    assert_eq!(store.list(&path("f")).await.unwrap(), [Entry { name: "x".to_owned(), is_folder: false }]);
+    store.publish(&path("f/x"), &path("g/x")).await.unwrap();
+    store.remove_tree(&path("g")).await.unwrap();
+    let ours: Vec<_> = store.list(&StorePath::root()).await.unwrap();
+    assert!(ours.iter().all(|entry| entry.name == "portcullis"), "{ours:?}");
+}
+
+async fn folders_that_come_and_go_at_once_lose_nothing(store: Arc<dyn Store>) {
+    let workers = (0..8).map(|worker| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for round in 0..50 {
+                let mine = path(&format!("deep/er/{}/{worker}", round % 3));
+                store.write(&mine, pattern(10)).await.unwrap();
+                assert_eq!(store.stat(&mine).await.unwrap().size, 10);
+                store.remove(&mine).await.unwrap();
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+}
+
 async fn an_object_over_the_limit_is_not_read_into_memory(store: Arc<dyn Store>) {
     store.write(&path("a"), pattern(11)).await.unwrap();
     let error = store.open(&path("a")).await.unwrap().read(10).await.unwrap_err();
@@ -171,6 +199,8 @@ contract! {
     a_touch_makes_an_object_young_and_changes_nothing_else,
     a_list_names_what_lies_directly_in_a_folder,
     equal_versions_of_a_folder_mean_that_nothing_came_or_went,
+    folders_go_with_what_was_in_them,
+    folders_that_come_and_go_at_once_lose_nothing,
     an_object_over_the_limit_is_not_read_into_memory,
     writers_of_one_object_leave_one_of_theirs_whole,
     a_store_that_works_says_so,

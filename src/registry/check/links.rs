@@ -31,19 +31,19 @@ impl Check<'_> {
     async fn layers(&mut self, name: &RepositoryName) -> Result<HashSet<Digest>, Error> {
         let engine = self.registry.engine.clone();
         let listed = links::list(&*engine.store, |algorithm| Folder::Layers(name, algorithm).path()).await?;
-        for blob in &listed {
+        for (blob, _) in &listed {
             if engine.stat_blob(blob).await?.is_none() {
                 self.note(Some(name), Damage::LinkToNowhere { blob: *blob }, false);
             }
         }
-        Ok(listed.into_iter().collect())
+        Ok(listed.into_iter().map(|(blob, _)| blob).collect())
     }
 
     async fn manifests(&mut self, name: &RepositoryName, layers: &HashSet<Digest>) -> Result<HashSet<Digest>, Error> {
         let engine = self.registry.engine.clone();
         let listed = links::list(&*engine.store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
-        let all: HashSet<Digest> = listed.iter().copied().collect();
-        for digest in listed {
+        let all: HashSet<Digest> = listed.iter().map(|(digest, _)| *digest).collect();
+        for (digest, _) in listed {
             let Some(object) = engine.open_blob(&digest).await? else {
                 self.note(Some(name), Damage::ManifestToNowhere { manifest: digest }, false);
                 continue;

@@ -43,8 +43,8 @@ impl Collection<'_> {
         let tagged = tagged(engine, name).await?;
         let mut references = HashMap::new();
         let (mut roots, mut is_partial) = (Vec::new(), false);
-        for digest in links::list(&*engine.store, |algorithm| Folder::Revisions(name, algorithm).path()).await? {
-            let link = links::stat(&*engine.store, Key::RevisionLink(name, &digest)).await?;
+        for (digest, link) in links::list(&*engine.store, |algorithm| Folder::Revisions(name, algorithm).path()).await?
+        {
             let Some(document) = engine.open_blob(&digest).await? else {
                 is_partial = true;
                 continue;
@@ -58,12 +58,12 @@ impl Collection<'_> {
         Ok(Marked { is_partial, ..close(&references, roots) })
     }
 
-    fn keeps_untagged(&self, link: Option<Stat>) -> bool {
+    fn keeps_untagged(&self, link: Stat) -> bool {
         match self.registry.engine.config.gc.untagged {
             Untagged::Keep => true,
             Untagged::DeleteAfter(age) => {
                 let grace = self.registry.engine.config.gc.grace;
-                link.is_none_or(|link| link.age(self.now) <= age.max(grace))
+                link.age(self.now) <= age.max(grace)
             }
         }
     }

@@ -29,7 +29,7 @@ impl Collection<'_> {
         let store = &*engine.store;
         for digest in &marked.unkept {
             let link = Key::RevisionLink(name, digest);
-            if !self.is_old(links::stat(store, link).await?) {
+            if !links::stat(store, link).await?.is_some_and(|stat| self.is_old(stat)) {
                 continue;
             }
             self.note(Some(name), digest, 0, Why::Untagged);
@@ -40,7 +40,7 @@ impl Collection<'_> {
         }
         let left = links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
         let goes = |digest: &Digest| self.is_dry && marked.unkept.contains(digest);
-        let stays: Vec<_> = left.into_iter().filter(|digest| !goes(digest)).collect();
+        let stays: Vec<_> = left.into_iter().map(|(digest, _)| digest).filter(|digest| !goes(digest)).collect();
         self.linked.extend(stays);
         Ok(())
     }
@@ -60,16 +60,15 @@ impl Collection<'_> {
     async fn sweep_layers(&mut self, name: &RepositoryName, marked: &Marked) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
         let store = &*engine.store;
-        for digest in links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await? {
-            let link = Key::LayerLink(name, &digest);
+        for (digest, link) in links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await? {
             let may_be_needed = marked.is_partial || marked.blobs.contains(&digest);
-            if may_be_needed || !self.is_old(links::stat(store, link).await?) {
+            if may_be_needed || !self.is_old(link) {
                 self.linked.insert(digest);
                 continue;
             }
             self.note(Some(name), digest, 0, Why::Unused);
             if !self.is_dry {
-                links::remove(store, link).await?;
+                links::remove(store, Key::LayerLink(name, &digest)).await?;
             }
         }
         Ok(())
@@ -97,7 +96,7 @@ impl Collection<'_> {
         Ok(())
     }
 
-    pub(super) fn is_old(&self, found: Option<Stat>) -> bool {
-        found.is_some_and(|stat| stat.age(self.now) > self.registry.engine.config.gc.grace)
+    pub(super) fn is_old(&self, found: Stat) -> bool {
+        found.age(self.now) > self.registry.engine.config.gc.grace
     }
 }

@@ -223,6 +223,21 @@ async fn a_folder_that_is_no_repository_name_stops_the_collection() {
 }
 
 #[tokio::test]
+async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Arc::new(crate::storage::FilesystemStore::open(root.path()).unwrap());
+    let registry = Registry::new(store.clone(), Config::default());
+    let house = House { registry, store: Arc::default() };
+    let image = house.image("a", Some("1"), "layer", None).await;
+    let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
+    let link = root.path().join(Key::RevisionLink(&"a".parse().unwrap(), &digest).path().as_str());
+    std::fs::remove_file(link).unwrap();
+    std::fs::remove_dir_all(root.path().join(Folder::Tags(&"a".parse().unwrap()).path().as_str())).unwrap();
+    let report = house.collect(false, 2 * DAY).await;
+    assert_eq!(whys(&report), [Why::Unused, Why::Unused, Why::Unreferenced, Why::Unreferenced, Why::Unreferenced]);
+}
+
+#[tokio::test]
 async fn without_a_server_a_command_collects_by_itself_and_leaves_no_request() {
     tokio::time::pause();
     let house = House::new(Untagged::Keep);

@@ -23,7 +23,7 @@ impl Collection<'_> {
             }
             let path = Key::Blob(&digest).path();
             let stat = found(engine.store.stat(&path).await)?;
-            let Some(stat) = stat.filter(|stat| self.is_old(Some(*stat))) else { continue };
+            let Some(stat) = stat.filter(|stat| self.is_old(*stat)) else { continue };
             self.note(None, digest, stat.size, Why::Unreferenced);
             if !self.is_dry {
                 let trash = Key::Trash(&digest).path();

@@ -17,9 +17,9 @@ use super::{
 /// Opens the file at `place` with `offset` bytes in it.
 pub(super) fn open(disk: &Disk, place: &Path, offset: u64) -> io::Result<File> {
     let folder = folders::of(place);
-    disk.folders.ensure(folder)?;
     let is_new = !place.exists();
-    let mut file = OpenOptions::new().write(true).create(offset == 0).truncate(false).open(place)?;
+    let open = || OpenOptions::new().write(true).create(offset == 0).truncate(false).open(place);
+    let mut file = disk.folders.inside(folder, open, || offset == 0)?;
     if is_new {
         folders::sync(folder)?;
     }

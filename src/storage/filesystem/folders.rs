@@ -15,6 +15,9 @@ use std::{
 
 use super::super::{Entry, Version};
 
+/// How often a folder may be taken away under somebody before that is an error.
+const TRIES: usize = 32;
+
 /// Makes folders, each under a lock of its own kind: whoever finds a folder waits until its maker has synced it.
 #[derive(Debug)]
 pub(super) struct Folders {
@@ -29,8 +32,21 @@ impl Default for Folders {
 }
 
 impl Folders {
-    /// Makes `folder` and what is missing above it, durably.
+    /// Makes `folder` and what is missing above it, durably. Others may take empty folders away meanwhile.
     pub(super) fn ensure(&self, folder: &Path) -> io::Result<()> {
+        let is_passing = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) && !folder.is_file()
+        };
+        let mut tries = 0;
+        loop {
+            match self.make(folder) {
+                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    fn make(&self, folder: &Path) -> io::Result<()> {
         let shard = self.shard(folder);
         {
             let _nobody_is_making_it = shard.read().unwrap_or_else(PoisonError::into_inner);
@@ -41,10 +57,25 @@ impl Folders {
         let Some(parent) = folder.parent() else { return Ok(()) };
         self.ensure(parent)?;
         let _making_it = shard.write().unwrap_or_else(PoisonError::into_inner);
-        match fs::create_dir(folder) {
-            Ok(()) => sync(parent),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-            Err(error) => Err(error),
+        fs::create_dir(folder)?;
+        sync(parent)
+    }
+
+    /// Does `work` in `folder`, which is made first. If somebody takes the folder away in between because it was empty, both
+    /// are done again, as long as the work still makes sense.
+    pub(super) fn inside<T>(
+        &self,
+        folder: &Path,
+        mut work: impl FnMut() -> io::Result<T>,
+        makes_sense: impl Fn() -> bool,
+    ) -> io::Result<T> {
+        let mut tries = 0;
+        loop {
+            self.ensure(folder)?;
+            match work() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES && makes_sense() => tries += 1,
+                done => return done,
+            }
         }
     }
 
@@ -60,6 +91,21 @@ impl Folders {
 /// The folder that a place in the store lies in.
 pub(super) fn of(place: &Path) -> &Path {
     place.parent().unwrap_or(place)
+}
+
+/// Takes away `folder` and what is above it, as far as it is empty and below `root`, and returns the first that stays. Only
+/// empty folders can be removed in this way, so nobody's file is ever at risk.
+pub(super) fn prune<'a>(folder: &'a Path, root: &Path) -> &'a Path {
+    let mut stays = folder;
+    while stays != root && stays.starts_with(root) {
+        match fs::remove_dir(stays) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => break,
+        }
+        stays = of(stays);
+    }
+    stays
 }
 
 /// Makes the entries of a folder durable.

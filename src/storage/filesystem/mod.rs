@@ -94,15 +94,13 @@ impl Disk {
     /// Moves a synced file to its place, and makes the move durable.
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
         let folder = folders::of(to);
-        loop {
-            self.folders.ensure(folder)?;
-            match fs::rename(from, to) {
-                // Somebody removed the empty folder between the two steps; whether `from` is missing shows next time.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && from.exists() && !folder.exists() => {}
-                Err(error) => return Err(error),
-                Ok(()) => return folders::sync(folder),
-            }
-        }
+        self.folders.inside(folder, || fs::rename(from, to), || from.exists())?;
+        folders::sync(folder)
+    }
+
+    /// After something was taken out of `folder`: takes away what is empty now, and makes it durable.
+    fn vacated(&self, folder: &Path) -> io::Result<()> {
+        folders::sync(folders::prune(folder, &self.root))
     }
 
     fn write(&self, to: &Path, content: &[u8]) -> io::Result<()> {
@@ -146,7 +144,11 @@ impl Store for FilesystemStore {
 
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
         let source = self.disk.place(from);
-        self.blocking("publish", to, move |disk, place| disk.publish(&source, place)).await
+        self.blocking("publish", to, move |disk, place| {
+            disk.publish(&source, place)?;
+            disk.vacated(folders::of(&source))
+        })
+        .await
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
@@ -159,16 +161,16 @@ impl Store for FilesystemStore {
     }
 
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.blocking("remove", path, |_, place| {
+        self.blocking("remove", path, |disk, place| {
             fs::remove_file(place)?;
-            folders::sync(folders::of(place))
+            disk.vacated(folders::of(place))
         })
         .await
     }
 
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.blocking("remove", path, |_, place| match fs::remove_dir_all(place) {
-            Ok(()) => folders::sync(folders::of(place)),
+        self.blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
+            Ok(()) => disk.vacated(folders::of(place)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         })

@@ -5,6 +5,7 @@ mod containerd;
 mod distribution;
 mod docker;
 mod engine;
+mod garbage;
 mod htpasswd;
 mod podman;
 mod skopeo;
