@@ -100,7 +100,16 @@ impl Disk {
 
     /// After something was taken out of `folder`: takes away what is empty now, and makes it durable.
     fn vacated(&self, folder: &Path) -> io::Result<()> {
-        folders::sync(folders::prune(folder, &self.root))
+        let mut stays = folders::prune(folder, &self.root);
+        loop {
+            match folders::sync(stays) {
+                // Somebody else took it away as well; what is recorded above it says so.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && stays != self.root => {
+                    stays = folders::of(stays)
+                }
+                done => return done,
+            }
+        }
     }
 
     fn write(&self, to: &Path, content: &[u8]) -> io::Result<()> {
