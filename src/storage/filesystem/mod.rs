@@ -105,7 +105,7 @@ impl Disk {
             match folders::sync(stays) {
                 // Somebody else took it away as well; what is recorded above it says so.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && stays != self.root => {
-                    stays = folders::of(stays)
+                    stays = folders::of(stays);
                 }
                 done => return done,
             }
