@@ -7,3 +7,4 @@
 
 mod real;
 mod support;
+mod vanish;
