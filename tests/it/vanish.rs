@@ -95,6 +95,21 @@ fn a_blob_whose_client_hangs_up_after_the_last_byte_is_committed_all_the_same() 
     assert!(eventually(Duration::from_secs(20), is_there), "{}", server.log());
 }
 
+#[test]
+fn a_request_whose_client_does_not_wait_for_the_answer_has_its_line_in_the_log() {
+    let server = Portcullis::start();
+    let header = ALICE.header();
+    let begun = Raw::connect(&server).ask(&format!("POST /v2/a/blobs/uploads/ HTTP/1.1\r\n{header}"), b"");
+    let mut client = Raw::connect(&server);
+    client.send(
+        &format!("PUT {}?digest=sha256:{} HTTP/1.1\r\n{header}", begun.location(), "0".repeat(64)),
+        &vec![7; 64 << 20],
+    );
+    client.hang_up();
+    let logged = || server.log().lines().any(|line| line.contains("method=PUT"));
+    assert!(eventually(Duration::from_secs(20), logged), "{}", server.log());
+}
+
 fn hex(nibble: u8) -> char {
     char::from_digit(nibble.into(), 16).unwrap()
 }
