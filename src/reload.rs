@@ -1,7 +1,8 @@
 //! Changes while running: SIGHUP, and files that became others.
 //!
 //! Process floor. Invariant: what is broken changes nothing. Each of users, policy and certificates is exchanged only for
-//! one that was read and checked whole, and what keeps the old one is logged with its reason.
+//! one that was read and checked whole, and what keeps the old one is logged with its reason. A configuration file that is
+//! gone is broken too: without one every signed-in user may do everything, and nobody says that by moving a file.
 //!
 //! Files are looked at once a second rather than watched: that also sees a certificate that Kubernetes exchanges behind a
 //! symbolic link, a rename by certbot, and a network file system.
@@ -58,6 +59,7 @@ impl Reloader {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut file, mut certificate) = (self.file_stamp(), self.certificate_stamps());
+        let mut before = file;
         let mut renewed = tokio::time::Instant::now();
         loop {
             let is_asked = tokio::select! {
@@ -68,7 +70,9 @@ impl Reloader {
                 tracing::info!("reloading");
             }
             let file_now = self.file_stamp();
-            if is_asked || file_now != file {
+            // Half a file may be one that means something else, so one that is being written is left alone until it rests.
+            let is_at_rest = std::mem::replace(&mut before, file_now) == file_now;
+            if is_asked || (is_at_rest && file_now != file) {
                 file = file_now;
                 self.reload_configuration();
             }
@@ -108,6 +112,11 @@ impl Reloader {
                 return;
             }
         };
+        if let Some(file) = self.file.as_ref().filter(|file| loaded.file.as_ref() != Some(file)) {
+            let file = file.display();
+            tracing::error!("configuration not reloaded: {file} is gone; what it said stays in force");
+            return;
+        }
         self.file = loaded.file;
         let (old, new) = (std::mem::replace(&mut self.config, loaded.config.clone()), loaded.config);
         if old.policy != new.policy {

@@ -1,7 +1,7 @@
 //! What happens to every request around its handling: an id, a log line, a panic turned into an answer, common headers.
 //!
-//! Invariant: every request leaves one line in the log, when its answer has been sent or given up; no line holds a header, a
-//! query or a body, where secrets travel.
+//! Invariant: every request leaves one line in the log, when its answer has been sent or given up, or when its client went
+//! away before there was one; no line holds a header, a query or a body, where secrets travel.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -49,11 +49,15 @@ pub(super) struct LoggedUser(pub(super) Principal);
 #[error("a handler panicked")]
 struct HandlerPanicked;
 
+/// The status in the log of a request whose client did not wait for one; nginx made it up, and tools know it.
+const CLIENT_GONE: u16 = 499;
+
 /// The layer around everything.
 pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
-    let line = Line::begin(id, &request);
+    // Dropped with this future, and thereby written, if the client goes away before there is an answer.
+    let line = Sent::begin(id, &request);
     let is_registry = request.uri().path().starts_with("/v2");
     // Whatever is logged on the way carries the id; an error span, so that no log level takes it away.
     let span = tracing::error_span!("request", %id);
@@ -77,16 +81,20 @@ fn common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
     headers.extend(HeaderValue::from_str(&id.to_string()).map(|id| (REQUEST_ID, id)));
 }
 
-/// What is known of a request before it is handled.
-struct Line {
+/// The line of a request, written on drop.
+struct Sent {
     id: RequestId,
     peer: String,
     method: Method,
     path: String,
     began: Instant,
+    user: String,
+    status: u16,
+    bytes: u64,
+    is_complete: bool,
 }
 
-impl Line {
+impl Sent {
     fn begin(id: RequestId, request: &Request) -> Self {
         let peer = request.extensions().get::<Connection>();
         Self {
@@ -95,42 +103,37 @@ impl Line {
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             began: Instant::now(),
+            user: "-".to_owned(),
+            status: CLIENT_GONE,
+            bytes: 0,
+            is_complete: false,
         }
     }
 
     /// Lets the line be written when the body of the answer has gone out, or will never go.
-    fn follow(self, response: Response) -> Response {
-        let user = response.extensions().get::<LoggedUser>();
-        let user = user.map_or_else(|| "-".to_owned(), |LoggedUser(principal)| principal.to_string());
+    fn follow(mut self, response: Response) -> Response {
+        if let Some(LoggedUser(principal)) = response.extensions().get() {
+            self.user = principal.to_string();
+        }
         let (head, body) = response.into_parts();
+        self.status = head.status.as_u16();
         // Nobody asks for the body of an answer that has none to send.
-        let is_complete = self.method == Method::HEAD || body.is_end_stream();
-        let sent = Sent { line: self, user, status: head.status, bytes: 0, is_complete };
-        Response::from_parts(head, Body::new(Followed { body, sent }))
+        self.is_complete = self.method == Method::HEAD || body.is_end_stream();
+        Response::from_parts(head, Body::new(Followed { body, sent: self }))
     }
-}
-
-/// The end of the line, written on drop.
-struct Sent {
-    line: Line,
-    user: String,
-    status: StatusCode,
-    bytes: u64,
-    is_complete: bool,
 }
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        let Line { id, peer, method, path, began } = &self.line;
-        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "portcullis::access",
-            request = %id,
-            %peer,
+            request = %self.id,
+            peer = %self.peer,
             user = %self.user,
-            %method,
-            path = %path,
-            status = self.status.as_u16(),
+            method = %self.method,
+            path = %self.path,
+            status = self.status,
             bytes = self.bytes,
             milliseconds,
             complete = self.is_complete,
@@ -161,7 +164,7 @@ impl HttpBody for Followed {
             }
             Poll::Ready(None) => self.sent.is_complete = true,
             Poll::Ready(Some(Err(error))) => {
-                tracing::error!(request = %self.sent.line.id, %error, "the answer broke off");
+                tracing::error!(request = %self.sent.id, %error, "the answer broke off");
             }
             Poll::Pending => {}
         }

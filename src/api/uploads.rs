@@ -35,17 +35,9 @@ pub(super) async fn whole(
     request: Body,
     idle: Duration,
 ) -> Result<Response, ApiError> {
-    let id = repository.begin_upload(claimed.algorithm(), SystemTime::now()).await?;
-    let upload = repository.upload(id).await?;
-    let finished = upload.finish(body::stream(request, idle), body::announced_length(headers), claimed).await;
-    match finished {
-        Ok(blob) => Ok(created(repository.name(), &repository.commit(blob).await?)),
-        Err(error) => {
-            // The client was told no session; nobody can come back for what is left of this one.
-            let _ = repository.cancel_upload(id).await;
-            Err(error.into())
-        }
-    }
+    let (body, length) = (body::stream(request, idle), body::announced_length(headers));
+    let digest = repository.put_blob(body, length, claimed, SystemTime::now()).await?;
+    Ok(created(repository.name(), &digest))
 }
 
 /// Links a blob of another repository, if the caller may read it there; else begins a session, so that the client can
@@ -100,8 +92,8 @@ pub(super) async fn finish(
         Ok(length) => length,
         Err(refused) => return refused.answer(repository, id, upload.offset()),
     };
-    let blob = upload.finish(body::stream(request, idle), length, claimed).await?;
-    Ok(created(repository.name(), &repository.commit(blob).await?))
+    let digest = upload.complete(body::stream(request, idle), length, claimed).await?;
+    Ok(created(repository.name(), &digest))
 }
 
 /// Gives an upload up.

@@ -34,8 +34,17 @@ impl Fingerprints {
     }
 
     pub(super) fn of(&self, user: &UserName, hash: &StoredHash, password: &Password) -> Fingerprint {
+        self.sign([hash.text(), user.as_str(), password.expose()])
+    }
+
+    /// Stands for an attempt, whether there is such a user or not.
+    pub(super) fn of_attempt(&self, user: &str, password: &Password) -> Fingerprint {
+        self.sign(["", user, password.expose()])
+    }
+
+    fn sign(&self, parts: [&str; 3]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
-        for part in [hash.text(), user.as_str(), password.expose()] {
+        for part in parts {
             // With the lengths, no two triples read the same.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());

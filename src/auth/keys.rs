@@ -15,6 +15,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::oci::{Algorithm, Digest};
 
@@ -32,17 +33,25 @@ pub struct SigningKey {
 impl SigningKey {
     /// The key in `path`; made, if the file is not there.
     pub fn load_or_create(path: &Path) -> Result<Self, KeyError> {
-        match fs::read_to_string(path) {
-            Ok(pem) => Self::from_pem(&pem).ok_or_else(|| KeyError::Unusable(path.to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path),
-            Err(error) => Err(KeyError::Io(path.to_owned(), error)),
+        match Self::load(path) {
+            Err(KeyError::Io(_, error)) if error.kind() == io::ErrorKind::NotFound => Self::create(path),
+            loaded => loaded,
         }
+    }
+
+    fn load(path: &Path) -> Result<Self, KeyError> {
+        let pem = fs::read_to_string(path).map_err(|error| KeyError::Io(path.to_owned(), error))?;
+        Self::from_pem(&pem).ok_or_else(|| KeyError::Unusable(path.to_owned()))
     }
 
     fn create(path: &Path) -> Result<Self, KeyError> {
         let pair = draw().map_err(|_| KeyError::Generation)?;
-        write_new(path, &pair.serialize_pem()).map_err(|error| KeyError::Io(path.to_owned(), error))?;
-        Self::from_pair(&pair).ok_or(KeyError::Generation)
+        match write_new(path, &pair.serialize_pem()) {
+            Ok(()) => Self::from_pair(&pair).ok_or(KeyError::Generation),
+            // Another replica was faster: its key is the one.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
+            Err(error) => Err(KeyError::Io(path.to_owned(), error)),
+        }
     }
 
     fn from_pem(pem: &str) -> Option<Self> {
@@ -107,14 +116,15 @@ fn write_new(path: &Path, pem: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
+    // A name of its own: two replicas that start at once must not write into one file.
+    temporary.push(format!(".{}", Uuid::new_v4().simple()));
     let temporary = PathBuf::from(temporary);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(pem.as_bytes())?;
-    file.sync_all()?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let written = file.write_all(pem.as_bytes()).and_then(|()| file.sync_all());
     // A hard link fails where the name exists; a rename would replace it.
-    fs::hard_link(&temporary, path)?;
+    let linked = written.and_then(|()| fs::hard_link(&temporary, path));
     fs::remove_file(&temporary)?;
+    linked?;
     File::open(folder)?.sync_all()
 }
 
@@ -160,6 +170,19 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(SigningKey::load_or_create(&path).unwrap().id(), made.id());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
+    }
+
+    #[test]
+    fn replicas_that_start_at_once_agree_on_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.key");
+        let id = || SigningKey::load_or_create(&path).unwrap().id().to_owned();
+        let ids: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(id)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|made| *made == id()), "{ids:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing temporary is left");
     }
 
     #[test]

@@ -111,19 +111,17 @@ impl PasswordChecker {
 
     /// Verifies one password. Dropping the future gives up the place in the queue.
     pub async fn verify(&self, user: &str, password: &Password, now: Instant) -> Result<Verified, Rejected> {
+        let attempt = self.fingerprints.of_attempt(user, password);
         let user = user.parse::<UserName>().ok();
         if let Some(verified) = self.candidate(user.as_ref(), password).and_then(|who| self.remembered(&who, now)) {
             return Ok(verified);
         }
         let _place = self.places.try_acquire().map_err(|_| BUSY)?;
-        let candidate = self.candidate(user.as_ref(), password);
         // A client that pulls ten layers sends the same password ten times at once: the first one hashes, the others find
-        // the answer. Two wrong passwords are two guesses, and each costs what a guess costs.
-        let turn = candidate.as_ref().map(|candidate| self.turns.of(candidate.fingerprint));
-        let _turn = match &turn {
-            Some(turn) => Some(turn.lock().await),
-            None => None,
-        };
+        // the answer. Two wrong passwords are two guesses, and each costs what a guess costs. Users who do not exist wait for
+        // their turn as well: else the time of two guesses at once would tell them from those who do.
+        let turn = self.turns.of(attempt);
+        let _turn = turn.lock().await;
         // While this one waited, the hash may have become another one.
         let candidate = self.candidate(user.as_ref(), password);
         if let Some(verified) = candidate.as_ref().and_then(|who| self.remembered(who, now)) {

@@ -201,11 +201,16 @@ const KEYS: [&str; 8] =
 fn check_keys(document: &[u8]) -> Result<(), ManifestError> {
     let Keys(keys) = serde_json::from_slice(document)?;
     for key in &keys {
-        if KEYS.iter().any(|known| known.eq_ignore_ascii_case(key) && known != key) {
+        if KEYS.iter().any(|known| known.eq_ignore_ascii_case(&folded(key)) && known != key) {
             return Err(ManifestError::KeyCase(key.clone()));
         }
     }
     Ok(())
+}
+
+/// The key with the two letters beyond ASCII that fold to ASCII ones: Go's JSON takes `manife\u{17f}ts` for `manifests`.
+fn folded(key: &str) -> String {
+    key.replace('\u{17f}', "s").replace('\u{212a}', "k")
 }
 
 /// The keys at the top of a JSON object.
@@ -334,6 +339,10 @@ mod tests {
     fn keys_that_clients_read_differently_are_refused() {
         let upper = with(image(), "Layers", json!([]));
         assert!(matches!(parse(None, &upper), Err(ManifestError::KeyCase(_))));
+        for folds_in_go in ["manife\u{17f}ts", "\u{17f}ubject", "annotation\u{17f}"] {
+            let folded = with(image(), folds_in_go, json!([]));
+            assert!(matches!(parse(None, &folded), Err(ManifestError::KeyCase(_))), "{folds_in_go}");
+        }
         let twice = br#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#;
         assert!(matches!(Manifest::parse(None, twice), Err(ManifestError::Json(_))));
     }

@@ -1,7 +1,7 @@
 //! Taking in a body: bytes are hashed and written while the next ones arrive.
 //!
-//! Invariant: memory holds at most two batches of [`BATCH`] bytes and one frame, however large the body is, and the hash
-//! and the object have seen the same bytes at every await.
+//! Invariant: memory holds at most two batches, each of [`BATCH`] bytes and one frame and of [`PIECES`] pieces, however large
+//! the body is and however finely it is cut, and the hash and the object have seen the same bytes at every await.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -14,6 +14,10 @@ use crate::{
 
 /// How much is gathered before it is hashed and written: enough to make a trip to a blocking thread cheap.
 const BATCH: usize = 1 << 20;
+
+/// In how many pieces: as many as one system call writes. A client may send its bytes one at a time, and then what each costs
+/// in memory is not the byte but the handle on it, and the read buffer that it keeps alive.
+const PIECES: usize = 1024;
 
 /// Below this a hash is cheaper than the trip to another thread.
 const INLINE: usize = 32 << 10;
@@ -104,7 +108,7 @@ where
 {
     let mut batch = Vec::new();
     let mut length = 0;
-    while length < BATCH {
+    while length < BATCH && batch.len() < PIECES {
         match body.next().await {
             Some(Ok(piece)) => {
                 length += piece.len();
@@ -141,4 +145,19 @@ pub(super) async fn rehash(
         digester = hash(digester, vec![piece], length).await?;
     }
     Ok(digester)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_that_come_one_at_a_time_do_not_gather_without_bound() {
+        let mut body = stream::iter((0..2 * PIECES).map(|_| Ok(Bytes::from_static(b"x"))));
+        let (batch, end) = gather(&mut body).await;
+        assert_eq!(batch.len(), PIECES);
+        assert!(matches!(end, End::Later));
+    }
 }

@@ -116,6 +116,30 @@ impl Repository<Push> {
         .await
     }
 
+    /// Takes in a whole blob at once. Nobody is told the session, so nothing of it is kept if it fails.
+    pub async fn put_blob<S>(
+        &self,
+        body: S,
+        announced: Option<u64>,
+        claimed: Digest,
+        now: SystemTime,
+    ) -> Result<Digest, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let this = self.clone();
+        self.to_the_end(async move {
+            let id = this.begin_upload(claimed.algorithm(), now).await?;
+            let done = this.upload(id).await?.complete(body, announced, claimed).await;
+            if done.is_err() {
+                // The error to tell is the one that led here.
+                let _ = this.cancel_upload(id).await;
+            }
+            done
+        })
+        .await
+    }
+
     /// Makes a verified blob part of this repository.
     pub async fn commit(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
         let this = self.clone();
@@ -187,6 +211,17 @@ impl Upload {
         self.take(body, announced).await?;
         self.save().await?;
         Ok(self.offset)
+    }
+
+    /// Takes in the last bytes, verifies the whole and commits it, although the client may hang up after its last byte.
+    pub async fn complete<S>(self, body: S, announced: Option<u64>, claimed: Digest) -> Result<Digest, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let repository = self.repository.clone();
+        let this = repository.clone();
+        let work = async move { this.commit(self.finish(body, announced, claimed).await?).await };
+        repository.to_the_end(work).await
     }
 
     /// Takes in the last bytes, if there are any, and verifies the whole. What does not have the claimed digest is thrown

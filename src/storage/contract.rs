@@ -60,7 +60,8 @@ async fn an_append_goes_on_at_its_offset_and_cuts_what_is_behind(store: Arc<dyn 
     append.write(vec![Bytes::from_static(b"world!")]).await.unwrap();
     assert_eq!(append.sync().await.unwrap(), 12);
     assert_eq!(content(&*store, "up/data").await, "hello world!");
-    assert!(store.append(&path("up/data"), 13).await.is_err(), "there is no byte 13 to go on at");
+    let beyond = store.append(&path("up/data"), 13).await.err().expect("there is no byte 13 to go on at");
+    assert_eq!(beyond.kind(), StoreErrorKind::Corrupt);
     assert!(store.append(&path("up/none"), 1).await.is_err(), "nothing to go on with");
 }
 

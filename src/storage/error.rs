@@ -45,6 +45,7 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 StoreErrorKind::Full
             }
+            io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => StoreErrorKind::NotWritable,
             _ => StoreErrorKind::Unavailable,
         };

@@ -6,4 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
 mod real;
+mod reload;
 mod support;
+mod vanish;

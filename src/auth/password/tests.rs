@@ -148,3 +148,20 @@ async fn a_caller_who_left_keeps_no_place() {
     drop(worker);
     house.verify("alice", "secret").await.unwrap();
 }
+
+#[tokio::test]
+async fn two_equal_guesses_at_once_wait_for_each_other_whether_the_user_exists_or_not() {
+    let house = House::with(LegacyHashes::Rehash, Limits { workers: NonZeroUsize::new(4).unwrap(), waiting: 100 });
+    for user in ["alice", "nobody", ""] {
+        let turn = house.checker.turns.of(house.checker.fingerprints.of_attempt(user, &password("guess")));
+        let other = turn.lock().await;
+        let guess = house.verify(user, "guess");
+        tokio::pin!(guess);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(300), guess.as_mut()).await.is_err(),
+            "{user:?} did not wait"
+        );
+        drop(other);
+        assert_eq!(guess.await.unwrap_err(), Rejected::Credentials);
+    }
+}

@@ -53,10 +53,7 @@ impl FilesystemStore {
         let clear = || -> io::Result<()> {
             fs::create_dir_all(&temporary)?;
             for entry in fs::read_dir(&temporary)? {
-                let entry = entry?;
-                if entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > LEFTOVER) {
-                    fs::remove_file(entry.path())?;
-                }
+                clear_leftover(&entry?)?;
             }
             Ok(())
         };
@@ -77,6 +74,16 @@ impl FilesystemStore {
         let flat = done.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         flat.map_err(|error| StoreError::from_io(error, format!("{verb} {path}")))
     }
+}
+
+/// Removes a temporary file that nobody is writing any more. One that vanishes meanwhile was being written by another process,
+/// and is where it belongs now.
+fn clear_leftover(entry: &fs::DirEntry) -> io::Result<()> {
+    let clear = || {
+        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > LEFTOVER);
+        if is_old { fs::remove_file(entry.path()) } else { Ok(()) }
+    };
+    clear().or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 impl Disk {
@@ -227,6 +234,15 @@ mod tests {
         let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["being-written"]);
         assert_eq!(store.stat(&"a/b".parse().unwrap()).await.unwrap().size, 4);
+    }
+
+    #[test]
+    fn a_temporary_file_that_another_process_moves_into_place_does_not_stop_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("link"), "").unwrap();
+        let entry = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
+        fs::remove_file(entry.path()).unwrap();
+        clear_leftover(&entry).unwrap();
     }
 
     #[test]

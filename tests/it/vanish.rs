@@ -1,0 +1,115 @@
+//! Clients that hang up without waiting for the answer.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{
+    Portcullis, eventually,
+    portcullis::{ALICE, User},
+};
+
+/// HTTP/1.1 by hand over real TLS: no client library hangs up as rudely as a cable does.
+pub(crate) struct Raw(StreamOwned<ClientConnection, TcpStream>);
+
+/// An answer as it came.
+pub(crate) struct Answer(String);
+
+impl User {
+    pub(crate) fn header(&self) -> String {
+        let basic = BASE64_STANDARD.encode(format!("{}:{}", self.name, self.password));
+        format!("Host: localhost\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n")
+    }
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.0.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    fn location(&self) -> String {
+        let line = self.0.lines().find_map(|line| line.strip_prefix("location: "));
+        line.unwrap_or_else(|| panic!("no Location in {}", self.0)).to_owned()
+    }
+}
+
+impl Raw {
+    pub(crate) fn connect(server: &Portcullis) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(server.ca()).unwrap()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let session = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+        Self(StreamOwned::new(session, TcpStream::connect(("127.0.0.1", server.port())).unwrap()))
+    }
+
+    /// Sends a request, whose head lacks only its length and the empty line, and does not wait.
+    fn send(&mut self, head: &str, body: &[u8]) {
+        write!(self.0, "{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
+        self.0.write_all(body).unwrap();
+        self.0.flush().unwrap();
+    }
+
+    /// Says that nothing more will come. Closing the socket would lose what the server has not read yet: the session tickets
+    /// that nobody read here make the system reset the connection.
+    fn hang_up(&self) {
+        self.0.sock.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Sends a request and reads to the end of the connection.
+    pub(crate) fn ask(mut self, head: &str, body: &[u8]) -> Answer {
+        self.send(head, body);
+        let mut answer = Vec::new();
+        // The server may close without a goodbye after its answer.
+        let _ = self.0.read_to_end(&mut answer);
+        Answer(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+#[test]
+fn a_blob_whose_client_hangs_up_after_the_last_byte_is_committed_all_the_same() {
+    let server = Portcullis::start();
+    let header = ALICE.header();
+    let begun = Raw::connect(&server).ask(&format!("POST /v2/a/blobs/uploads/ HTTP/1.1\r\n{header}"), b"");
+    // Large enough that hashing and syncing are not over when the client hangs up.
+    let blob = vec![7; 64 << 20];
+    let digest: String = Sha256::digest(&blob).iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex).collect();
+    let mut client = Raw::connect(&server);
+    client.send(&format!("PUT {}?digest=sha256:{digest} HTTP/1.1\r\n{header}", begun.location()), &blob);
+    client.hang_up();
+    let head = format!("HEAD /v2/a/blobs/sha256:{digest} HTTP/1.1\r\n{header}");
+    let is_there = || Raw::connect(&server).ask(&head, b"").status() == 200;
+    assert!(eventually(Duration::from_secs(20), is_there), "{}", server.log());
+}
+
+#[test]
+fn a_request_whose_client_does_not_wait_for_the_answer_has_its_line_in_the_log() {
+    let server = Portcullis::start();
+    let header = ALICE.header();
+    let begun = Raw::connect(&server).ask(&format!("POST /v2/a/blobs/uploads/ HTTP/1.1\r\n{header}"), b"");
+    let mut client = Raw::connect(&server);
+    client.send(
+        &format!("PUT {}?digest=sha256:{} HTTP/1.1\r\n{header}", begun.location(), "0".repeat(64)),
+        &vec![7; 64 << 20],
+    );
+    client.hang_up();
+    let logged = || server.log().lines().any(|line| line.contains("method=PUT"));
+    assert!(eventually(Duration::from_secs(20), logged), "{}", server.log());
+}
+
+fn hex(nibble: u8) -> char {
+    char::from_digit(nibble.into(), 16).unwrap()
+}
