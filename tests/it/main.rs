@@ -8,5 +8,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
 mod architecture;
+mod compile_fail;
 mod real;
 mod support;
