@@ -30,31 +30,13 @@ use crate::{
         password,
         users::{EditError, LoadError},
     },
-    config::{Flags, Loaded, Problems, load},
+    config::{Loaded, Source},
     registry::Registry,
     reload::Reloader,
     server::{BindError, Peer, Server, Shutdown},
     storage::{self, FilesystemStore, Store, StoreError},
     tls::{self, CertResolver, Fingerprint, Hostname},
 };
-
-/// Where the configuration comes from, to read it again.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// The command line.
-    pub flags: Flags,
-    /// `PORTCULLIS_*` variables.
-    pub environment: Vec<(String, String)>,
-    /// The name of this machine.
-    pub machine: Option<String>,
-}
-
-impl Source {
-    /// Reads the configuration again.
-    pub fn load(&self) -> Result<Loaded, Problems> {
-        load(&self.flags, self.environment.iter().cloned(), self.machine.as_deref())
-    }
-}
 
 /// A server that is bound and ready to serve.
 pub struct App {
@@ -128,7 +110,7 @@ impl App {
         };
         let registry = Registry::new(store, config.registry.clone());
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
-        let realm = Arc::new(ArcSwap::from_pointee(realm(&config.tls.hostnames)));
+        let realm = Arc::new(ArcSwap::from_pointee(Realm::new(&config.tls.hostnames)));
         let passwords = PasswordChecker::new(users.clone(), config.auth.legacy_hashes, password::Limits::default())?;
         let lockout = Lockout::new(ATTEMPTS);
         let tokens = Tokens::new(key, config.auth.token.clone());
@@ -242,11 +224,6 @@ async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)
     let made = tokio::task::spawn_blocking(move || first_administrator(&path, Cost::DEFAULT, &SystemRandom::new()));
     let made = made.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))?;
     Ok(made?)
-}
-
-/// The tokens of [`Realm`] are texts: the API does not know how certificates name hosts.
-pub(crate) fn realm(hostnames: &[Hostname]) -> Realm {
-    Realm::new(hostnames.iter().map(ToString::to_string).collect())
 }
 
 fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {

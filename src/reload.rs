@@ -22,9 +22,8 @@ use tokio::{signal::unix::Signal, time::MissedTickBehavior};
 use crate::{
     access::Gate,
     api::Realm,
-    app::{Source, realm},
     auth::Users,
-    config::Config,
+    config::{Config, Source},
     tls::{self, CertResolver},
 };
 
@@ -124,7 +123,7 @@ impl Reloader {
             tracing::info!("access rules reloaded");
         }
         if old.tls != new.tls {
-            self.realm.store(Arc::new(realm(&new.tls.hostnames)));
+            self.realm.store(Arc::new(Realm::new(&new.tls.hostnames)));
             self.reload_certificate();
         }
         let waits_for_restart = old.server != new.server

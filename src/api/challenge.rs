@@ -20,10 +20,10 @@ pub struct Realm {
 }
 
 impl Realm {
-    /// The names under which this server is reached; the first is used when a caller names another one.
-    #[must_use]
-    pub fn new(hostnames: Vec<String>) -> Self {
-        Self { hostnames: hostnames.into_iter().map(|name| name.to_ascii_lowercase()).collect() }
+    /// The names under which this server is reached; the first is used when a caller names another one. They are texts
+    /// here: this floor does not know how certificates name hosts.
+    pub fn new(hostnames: impl IntoIterator<Item = impl Display>) -> Self {
+        Self { hostnames: hostnames.into_iter().map(|name| name.to_string().to_ascii_lowercase()).collect() }
     }
 
     /// The URL of the token endpoint for a caller that sent these headers to `local_port`: on the host that the caller
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn url(host: &str, port: u16) -> String {
-        let realm = Realm::new(vec!["Registry.example".into(), "::1".into(), "10.0.0.7".into()]);
+        let realm = Realm::new(["Registry.example", "::1", "10.0.0.7"]);
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
         realm.url(&Uri::from_static("/v2/"), &headers, port)

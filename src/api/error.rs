@@ -12,11 +12,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::{
-    oci::InvalidReference,
-    registry,
-    storage::{StoreError, StoreErrorKind},
-};
+use crate::{oci::InvalidReference, registry};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)+) => {
@@ -186,22 +182,22 @@ impl From<registry::Error> for ApiError {
                 return Self::new(Code::ManifestBlobUnknown, &error).with_detail(json!({"missing": missing}));
             }
             Error::Body(_) => Code::BlobUploadInvalid,
-            Error::Store(store) => return store_error(store),
+            Error::StoreFull(_) => return unavailable(&error, "the registry has no space left; ask its administrator"),
+            Error::StoreNotWritable(_) => {
+                return unavailable(&error, "the registry cannot write to its store; ask its administrator");
+            }
+            Error::StoreUnavailable(_) => {
+                return unavailable(&error, "the registry's store does not answer; try again later");
+            }
+            Error::StoreDamaged(_) => return Self::internal(&error),
             Error::Interrupted => Code::Unavailable,
         };
         Self::new(code, error)
     }
 }
 
-fn store_error(error: &StoreError) -> ApiError {
-    let message = match error.kind() {
-        StoreErrorKind::Full => "the registry has no space left; ask its administrator",
-        StoreErrorKind::NotWritable => "the registry cannot write to its store; ask its administrator",
-        StoreErrorKind::Unavailable => "the registry's store does not answer; try again later",
-        StoreErrorKind::NotFound | StoreErrorKind::TooLarge | StoreErrorKind::Corrupt => {
-            return ApiError::internal(error);
-        }
-    };
+/// The store failed: the log is told which operation on what, the client what to do.
+fn unavailable(error: &registry::Error, message: &str) -> ApiError {
     tracing::error!(error = %chain(error), "the store failed");
     ApiError::new(Code::Unavailable, message)
 }

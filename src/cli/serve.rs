@@ -46,7 +46,7 @@ impl Args {
 pub(super) fn run(flags: Flags) -> Result<(), Failure> {
     let loaded = load(&flags)?;
     telemetry::install(&loaded.config.telemetry).map_err(|error| Failure::new(error, None))?;
-    let source = app::Source { flags, environment: config::variables(std::env::vars_os()), machine: machine_name() };
+    let source = config::Source { flags, environment: config::variables(std::env::vars_os()), machine: machine_name() };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

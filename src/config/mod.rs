@@ -65,6 +65,24 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
+/// Where the configuration comes from, to read it again.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The command line.
+    pub flags: Flags,
+    /// `PORTCULLIS_*` variables.
+    pub environment: Vec<(String, String)>,
+    /// The name of this machine.
+    pub machine: Option<String>,
+}
+
+impl Source {
+    /// Reads the configuration again.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        load(&self.flags, self.environment.iter().cloned(), self.machine.as_deref())
+    }
+}
+
 /// Reads and resolves the configuration. Of `environment`, only names with our prefix matter; [`variables`] picks them out.
 pub fn load(
     flags: &Flags,

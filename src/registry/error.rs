@@ -2,7 +2,7 @@
 
 use crate::{
     oci::{Digest, ManifestError, Reference, RepositoryName},
-    storage::StoreError,
+    storage::{StoreError, StoreErrorKind},
 };
 
 /// Why an operation on a repository failed.
@@ -56,12 +56,34 @@ pub enum Error {
     /// The client's body broke off.
     #[error("the request body broke off: {0}")]
     Body(String),
-    /// The store failed.
+    /// The store has no space left.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    StoreFull(StoreError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    StoreNotWritable(StoreError),
+    /// The store does not answer, or not in time.
+    #[error(transparent)]
+    StoreUnavailable(StoreError),
+    /// What must be in the store is not there, or is not what it must be.
+    #[error(transparent)]
+    StoreDamaged(StoreError),
     /// The work was given up half-way because the process is stopping or a task panicked.
     #[error("the operation was interrupted")]
     Interrupted,
+}
+
+/// Grouped by who can do something about it, so that nobody above has to know the store.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Full => Self::StoreFull(error),
+            StoreErrorKind::NotWritable => Self::StoreNotWritable(error),
+            StoreErrorKind::Unavailable => Self::StoreUnavailable(error),
+            // What a client may not find was asked for with `found`; here it is something that had to be there.
+            StoreErrorKind::NotFound | StoreErrorKind::TooLarge | StoreErrorKind::Corrupt => Self::StoreDamaged(error),
+        }
+    }
 }
 
 fn list(digests: &[Digest]) -> String {

@@ -62,7 +62,7 @@ impl Registry {
         loop {
             if let Some(object) = found(self.engine.store.open(&path).await)? {
                 let text = object.read(REPORT_MAX).await?;
-                let failed = |what: String| Error::Store(StoreError::new(StoreErrorKind::Unavailable, what));
+                let failed = |what: String| Error::StoreUnavailable(StoreError::new(StoreErrorKind::Unavailable, what));
                 let answer: Result<Report, String> =
                     serde_json::from_slice(&text).map_err(|error| failed(format!("{path}: {error}")))?;
                 return answer.map_err(failed);

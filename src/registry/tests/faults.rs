@@ -28,7 +28,7 @@ async fn a_push_that_fails_at_any_step_leaves_nothing_half_visible_and_can_be_re
                     assert_eq!(seen.unwrap().digest, put.digest, "acknowledged, so it is there");
                     break;
                 }
-                Err(Error::Store(error)) => assert_eq!(error.kind(), kind),
+                Err(Error::StoreFull(error) | Error::StoreUnavailable(error)) => assert_eq!(error.kind(), kind),
                 Err(other) => panic!("{other} after {allowed} changes"),
             }
             push_image(&open(&healthy, "alice", "a"), "1", b"layer").await.unwrap();

@@ -1,0 +1,9 @@
+//! Whoever holds a digest holds one that was parsed or computed.
+
+use portcullis::oci::{Algorithm, Digest};
+
+pub fn forge() -> Digest {
+    Digest { algorithm: Algorithm::Sha256, bytes: [0; 64] } //~ E0451
+}
+
+fn main() {}

@@ -1,0 +1,147 @@
+//! The floors: which module may know which other, and which may know a library.
+//!
+//! One invariant: [`FLOORS`] lists the modules of `src/lib.rs`, all of them, so that each names only modules above itself
+//! in the list. Whoever keeps to the table can therefore not make a cycle.
+//!
+//! The sources are read as tokens, not as lines: a path is found in nested braces, in macros, behind `super::super` and
+//! wherever else the compiler would find it, and not found in comments and texts. Tests inside `src` keep to the floors
+//! too; libraries and `unwrap()` are their own affair.
+
+mod examples;
+mod reader;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use reader::{Crate, Import, Source, Used};
+
+/// Each module with what it may import. The picture is in `src/lib.rs`.
+const FLOORS: &[(&str, &[&str])] = &[
+    // vocabulary
+    ("oci", &[]),
+    // mechanisms
+    ("access", &["oci"]),
+    ("storage", &[]),
+    ("tls", &[]),
+    // engines
+    ("registry", &["oci", "access", "storage"]),
+    ("auth", &["oci", "access", "storage"]),
+    // surface
+    ("api", &["oci", "access", "registry", "auth"]),
+    // process
+    ("telemetry", &[]),
+    ("server", &["tls"]),
+    // Every module's own `Config`, and what those are made of.
+    ("config", &["access", "storage", "tls", "registry", "auth", "telemetry", "server"]),
+    ("reload", &["access", "tls", "auth", "api", "config"]),
+    ("app", &["access", "storage", "tls", "registry", "auth", "api", "server", "config", "reload"]),
+    ("cli", &["oci", "access", "storage", "tls", "registry", "auth", "telemetry", "config", "app"]),
+    // `main.rs`
+    ("main", &["cli"]),
+];
+
+/// Libraries that only some modules may know, so that exchanging one is a small piece of work.
+const LIBRARIES: &[(&str, &[&str])] = &[
+    ("axum", &["api", "app"]),
+    ("http", &["api", "server", "app"]),
+    ("http_body", &["api", "server", "app"]),
+    ("http_body_util", &["api", "server", "app"]),
+    ("hyper", &["server", "app"]),
+    ("hyper_util", &["server", "app"]),
+    ("tower", &["server", "app"]),
+    ("bcrypt", &["auth"]),
+    ("jsonwebtoken", &["auth"]),
+    ("rcgen", &["tls", "auth"]),
+    ("x509_parser", &["tls"]),
+    ("tokio_rustls", &["server"]),
+    ("toml", &["config"]),
+    ("clap", &["cli", "main"]),
+    // Vocabulary and decisions do no I/O.
+    ("tokio", &["storage", "registry", "auth", "api", "server", "reload", "app", "cli"]),
+];
+
+#[test]
+fn every_module_keeps_to_its_floor() {
+    let sources = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(sources.len() > 100, "the sources should be found");
+    let violations = violations(&Crate::new(sources));
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
+#[test]
+fn the_table_has_no_way_up_and_so_no_cycle() {
+    for (index, (module, allowed)) in FLOORS.iter().enumerate() {
+        let above: Vec<&str> = FLOORS[..index].iter().map(|(module, _)| *module).collect();
+        for import in *allowed {
+            assert!(above.contains(import), "{module} may import {import}, which must come before it in the table");
+        }
+    }
+}
+
+/// Every Rust file below a folder, by its path from there.
+fn read(root: &Path) -> Vec<Source> {
+    let mut folders = vec![root.to_owned()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push(Source::new(path.strip_prefix(root).unwrap().to_str().unwrap(), text));
+            }
+        }
+    }
+    sources
+}
+
+/// Everything in a crate that is not as the tables have it, a line each.
+fn violations(sources: &Crate) -> BTreeSet<String> {
+    let declared = sources.modules();
+    let missing =
+        FLOORS.iter().map(|(module, _)| *module).filter(|module| *module != "main" && !declared.contains(*module));
+    let mut found: BTreeSet<String> =
+        missing.map(|module| format!("lib.rs does not declare {module}, which has a floor")).collect();
+    for source in sources.all() {
+        if !source.begins_with_its_job() {
+            found.insert(format!("{}: a module begins with `//!` and says its job", source.path));
+        }
+        found.extend(wrong_imports(source));
+        found.extend(wrong_libraries(sources.libraries(source), source));
+        found.extend(
+            sources
+                .unwraps(source)
+                .into_iter()
+                .map(|line| format!("{}:{line}: `unwrap()`; say with `expect` why it cannot fail", source.path)),
+        );
+    }
+    found
+}
+
+fn wrong_imports(source: &Source) -> Vec<String> {
+    let (path, module) = (&source.path, source.module());
+    if module == "lib" {
+        return Vec::new();
+    }
+    let Some((_, allowed)) = FLOORS.iter().find(|(name, _)| *name == module) else {
+        return vec![format!("{path}: {module} has no floor")];
+    };
+    let imports = source.imports().into_iter();
+    imports
+        .filter_map(|Import { line, target }| match target {
+            None => Some(format!("{path}:{line}: {module} imports the whole crate")),
+            Some(target) if target == module || allowed.contains(&target.as_str()) => None,
+            Some(target) => Some(format!("{path}:{line}: {module} may not import {target}")),
+        })
+        .collect()
+}
+
+fn wrong_libraries(used: Vec<Used>, source: &Source) -> impl Iterator<Item = String> {
+    let (path, module) = (&source.path, source.module());
+    used.into_iter().filter_map(move |Used { line, name }| {
+        let (_, allowed) = LIBRARIES.iter().find(|(library, _)| *library == name)?;
+        (!allowed.contains(&module)).then(|| format!("{path}:{line}: {module} may not know {name}"))
+    })
+}
