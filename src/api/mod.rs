@@ -20,6 +20,7 @@ mod middleware;
 mod page;
 mod referrers;
 mod reply;
+mod sized;
 mod state;
 mod tags;
 mod token;
