@@ -5,5 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
+mod readme;
 mod real;
 mod support;
