@@ -208,7 +208,10 @@ fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority
         tls::Source::Files { .. } => None,
         tls::Source::SelfSigned { directory } => {
             let fingerprint = loaded.identity.authority_fingerprint()?;
-            Some(Authority { certificate: directory.join("ca.crt"), fingerprint })
+            // From the root on, because the line that names it is pasted into another terminal than this one.
+            let certificate = directory.join("ca.crt");
+            let certificate = std::path::absolute(&certificate).unwrap_or(certificate);
+            Some(Authority { certificate, fingerprint })
         }
     }
 }
@@ -226,9 +229,12 @@ async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)
     Ok(made?)
 }
 
+/// How the names of our images begin. Docker takes a first component that has neither a dot nor a port for an account on
+/// Docker Hub, so a machine that is called `harbour` is `harbour:443`, although `https` implies the port.
 fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
     let port = addresses.first().map_or(443, SocketAddr::port);
-    hostnames.first().map_or_else(|| "localhost".to_owned(), |name| name.authority(port))
+    let host = hostnames.first().map_or_else(|| "localhost".to_owned(), |name| name.authority(port));
+    if host == "localhost" || host.contains(['.', ':']) { host } else { format!("{host}:{port}") }
 }
 
 /// Every connection and every open blob is a file descriptor; the soft limit of 1024 is a courtesy to programs from the
@@ -286,5 +292,19 @@ impl StartError {
             Self::Administrator(error) => Some(error.hint().to_owned()),
             Self::Users(error) => Some(error.hint().to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_does_not_take_the_name_that_we_greet_with_for_an_account_on_docker_hub() {
+        let greeted = |name: &str, port| host(&[name.parse().unwrap()], &[SocketAddr::from(([0, 0, 0, 0], port))]);
+        assert_eq!(greeted("harbour", 443), "harbour:443");
+        assert_eq!(greeted("harbour", 8443), "harbour:8443");
+        assert_eq!(greeted("registry.example.com", 443), "registry.example.com");
+        assert_eq!(greeted("localhost", 443), "localhost");
     }
 }

@@ -14,6 +14,27 @@
 //! | engines | [`registry`] [`auth`] | what a registry does; who is asking |
 //! | mechanisms | [`storage`] [`access`] [`tls`] | bytes that survive; who may; certificates |
 //! | vocabulary | [`oci`] | the specification's nouns, parsed once; no I/O |
+//!
+//! # The path of a request
+//!
+//! 1. [`server`] accepts a connection and finishes the handshake with the certificate that
+//!    [`tls::CertResolver`] holds at that moment.
+//! 2. [`api`] gives the request an id and reads its line as an [`Endpoint`](api::Endpoint): method, raw path, query.
+//! 3. [`auth::Authenticator`] turns its `Authorization` header into a [`Subject`](access::Subject): a password that was
+//!    checked, a token that was verified, or nobody.
+//! 4. [`Gate::authorize`](access::Gate::authorize) holds the subject against the [`Policy`](access::Policy) and what its token
+//!    reaches, and gives an [`Authorized`](access::Authorized) or a [`Denied`](access::Denied).
+//! 5. [`Registry::open`](registry::Registry::open) takes that proof for a [`Repository`](registry::Repository), whose type says
+//!    what can be done to it.
+//! 6. The engine finds its objects in a [`Store`](storage::Store), and [`api`] streams the answer.
+//!
+//! # What holds everywhere
+//!
+//! Types with private fields have one parser, and a value of them needs no second check. A check returns a proof that the deed
+//! demands. Enums are matched without `_`. Secrets have no `Debug`. Time and randomness are arguments.
+//!
+//! The crate is a library so that its own tests, and its one binary, can use it. Its interface is the command line, the
+//! configuration, HTTP and the disk; the Rust items may change in any release.
 
 pub mod access;
 pub mod api;

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use super::{
     error::{ApiError, Code},
     reply::{self, DOCKER_CONTENT_DIGEST, With as _},
+    sized,
 };
 use crate::{
     access::{Delete, Pull},
@@ -30,12 +31,12 @@ pub(super) async fn read(
     let size = blob.size();
     match wanted(headers, digest).map_or(Selection::Whole, |range| range.select(size)) {
         Selection::Whole => {
-            let response = Response::new(Body::from_stream(blob.stream(0..size)));
+            let response = Response::new(sized::body(blob.stream(0..size), size));
             Ok(describe(response, digest).with(header::CONTENT_LENGTH, &size.to_string()))
         }
         Selection::Part(range) => {
             let (first, last, length) = (range.start, range.end - 1, range.end - range.start);
-            let mut response = Response::new(Body::from_stream(blob.stream(range)));
+            let mut response = Response::new(sized::body(blob.stream(range), length));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             Ok(describe(response, digest)
                 .with(header::CONTENT_LENGTH, &length.to_string())

@@ -1,9 +1,9 @@
 //! HTTP in, HTTP out: the only user of axum's types.
 //!
-//! Third floor. A request passes the layers of [`middleware`], becomes an [`Endpoint`], its caller a
-//! [`Subject`](crate::access::Subject), and [`dispatch`] asks the gate before anything is done.
+//! Third floor. A request passes the layers of `middleware`, becomes an [`Endpoint`], its caller a
+//! [`Subject`](crate::access::Subject), and `dispatch` asks the gate before anything is done.
 //!
-//! Invariant: [`dispatch`] matches [`Endpoint`] without a wildcard, and each arm that touches a repository hands the
+//! Invariant: `dispatch` matches [`Endpoint`] without a wildcard, and each arm that touches a repository hands the
 //! gate's proof to the engine; a new endpoint does not compile until somebody decided who may use it.
 
 mod blobs;
@@ -20,6 +20,7 @@ mod middleware;
 mod page;
 mod referrers;
 mod reply;
+mod sized;
 mod state;
 mod tags;
 mod token;

@@ -3,7 +3,7 @@
 //! First floor: imports nothing of ours and knows nothing of registries. The one invariant: what a [`Store`] has
 //! acknowledged is there after a crash, whole; what it has not is there whole or not at all.
 //!
-//! [`contract`] is one suite of tests that runs over every implementation.
+//! `contract` is one suite of tests that runs over every implementation.
 
 mod config;
 #[cfg(test)]

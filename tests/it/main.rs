@@ -9,6 +9,7 @@
 
 mod architecture;
 mod compile_fail;
+mod readme;
 mod real;
 mod reload;
 mod support;

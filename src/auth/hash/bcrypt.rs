@@ -1,6 +1,6 @@
 //! bcrypt: `$2y$<cost>$<22 letters of salt><31 letters of hash>`.
 //!
-//! Engines' floor. Invariant: a [`Hash`]'s cost is within [`Cost`]'s bounds.
+//! Engines' floor. Invariant: a [`struct@Hash`]'s cost is within [`Cost`]'s bounds.
 
 use std::{fmt, hint::black_box, str::FromStr};
 

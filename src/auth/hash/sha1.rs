@@ -1,6 +1,6 @@
 //! `{SHA}` and SHA-1 in base64, without a salt.
 //!
-//! Engines' floor. Invariant: a [`Hash`] holds exactly twenty bytes.
+//! Engines' floor. Invariant: a [`struct@Hash`] holds exactly twenty bytes.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};

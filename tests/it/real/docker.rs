@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use super::engine::Engine;
+use crate::readme::shell_lines;
 use crate::support::image::random;
 use crate::support::name::Name;
-use crate::support::portcullis::ALICE;
+use crate::support::portcullis::{ALICE, User};
 use crate::support::tool::require;
 use crate::support::{Portcullis, Setup};
 
@@ -72,4 +73,25 @@ fn an_image_that_was_pushed_and_removed_is_the_same_after_a_pull_and_runs() {
     engine.docker(&["logout", &server.named()]).succeeds();
     let refused = engine.docker(&["pull", &image]).fails();
     refused.says_one_of(&["unauthorized", "no basic auth credentials", "denied"]);
+}
+
+#[test]
+fn the_lines_of_the_readme_log_in_push_and_pull() {
+    let mut name = Name::take();
+    let admin = User { name: "admin", password: "shown only once" };
+    let server = Setup::new().users(&[admin]).on_registry_name(&name).start();
+    let engine = Engine::start(&name);
+    name.forget(server.port());
+    let data = server.data();
+    let folder = data.parent().unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), folder.join("README.md")).unwrap();
+
+    let lines = shell_lines("Log in, push, pull");
+    assert_eq!(lines[0], "REGISTRY=$(hostname):8443", "the first line says how the server is called");
+    // A test has no terminal to type the password on, is root already, and is called otherwise.
+    let lines = lines[1..].join("\n").replace("docker login ", "docker login --password-stdin ");
+    let script = format!("sudo() {{ \"$@\"; }}\nREGISTRY={}\n{lines}\n", server.named());
+    let pasted = engine.shell(folder, &script).input("shown only once\n").succeeds();
+    pasted.says_one_of(&["Login Succeeded"]);
+    pasted.says_one_of(&["Status: Downloaded newer image"]);
 }

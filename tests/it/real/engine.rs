@@ -48,6 +48,14 @@ impl Engine {
         compose.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.folder.path().join("client"))
     }
 
+    /// Lines of a shell in a folder, where `docker` is this engine's client.
+    pub(crate) fn shell(&self, folder: &Path, lines: &str) -> Tool {
+        let shell = Tool::new("sh").folder(folder).args(["-e", "-x", "-c", lines]);
+        let search_path = format!("/usr/bin:{}", std::env::var("PATH").unwrap_or_default());
+        let shell = shell.env("PATH", search_path).env("DOCKER_HOST", self.host());
+        shell.env("DOCKER_CONFIG", self.folder.path().join("client"))
+    }
+
     /// `docker login` with the password on standard input.
     pub(crate) fn login(&self, registry: &str, user: &str, password: &str) -> Tool {
         self.docker(&["login", "--username", user, "--password-stdin", registry]).input(password)

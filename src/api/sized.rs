@@ -1,0 +1,81 @@
+//! A body that knows how long it is.
+//!
+//! Invariant: it is at its end with its last byte, not only when somebody asks for more: whoever sends an answer of a
+//! known length never asks, and the log would call the answer incomplete.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    BoxError,
+    body::{Body, HttpBody},
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use http_body::{Frame, SizeHint};
+
+/// A body of exactly the `length` bytes that the stream will bring.
+pub(super) fn body<S, E>(stream: S, length: u64) -> Body
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
+    E: Into<BoxError> + 'static,
+{
+    Body::new(OfLength { stream, left: length })
+}
+
+struct OfLength<S> {
+    stream: S,
+    left: u64,
+}
+
+impl<S, E> HttpBody for OfLength<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = E;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        let next = ready!(Pin::new(&mut self.stream).poll_next(context));
+        if let Some(Ok(piece)) = &next {
+            self.left = self.left.saturating_sub(piece.len() as u64);
+        }
+        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_byte_is_the_end_although_nobody_asks_for_more() {
+        let pieces = ["abc", "de"].map(|piece| Bytes::from_static(piece.as_bytes()));
+        let mut body = body(stream::iter(pieces.map(Ok::<_, BoxError>)), 5);
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(5), false));
+        body.frame().await.unwrap().unwrap();
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(2), false));
+        body.frame().await.unwrap().unwrap();
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(0), true));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_is_no_end() {
+        let mut body = body(stream::iter([Ok::<_, BoxError>(Bytes::from_static(b"abc"))]), 5);
+        body.frame().await.unwrap().unwrap();
+        assert!(body.frame().await.is_none() && !body.is_end_stream());
+    }
+}

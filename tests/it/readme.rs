@@ -1,0 +1,215 @@
+//! What the documentation says, held against the program: a page that names a command, a setting or a file that does not
+//! exist is a bug like any other.
+//!
+//! (That its lines for Docker work when they are pasted is proven in `real::docker`.)
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use portcullis::cli::Cli;
+use portcullis::config::{self, Flags};
+
+/// The pages that people read.
+const PAGES: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "docs/configuration.md",
+    "docs/operations.md",
+    "certs/README.md",
+];
+
+fn path(page: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(page)
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(path(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
+}
+
+/// The lines of the README's shell blocks below a heading.
+pub(crate) fn shell_lines(heading: &str) -> Vec<String> {
+    let text = read("README.md");
+    let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));
+    let section = section.split("\n## ").next().unwrap();
+    blocks(section, "sh").iter().flat_map(|block| block.lines()).map(str::to_owned).collect()
+}
+
+/// The fenced blocks of a language. A block within a list is indented, and so are its fences.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines().map(str::trim_start);
+    while let Some(line) = lines.next() {
+        if let Some(found) = line.strip_prefix("```") {
+            let block: String =
+                lines.by_ref().take_while(|line| *line != "```").flat_map(|line| [line, "\n"]).collect();
+            if found == language {
+                blocks.push(block);
+            }
+        }
+    }
+    blocks
+}
+
+/// The words that stand in code type within sentences.
+fn spans(text: &str) -> Vec<String> {
+    let outside = text.split("```").step_by(2);
+    let flat: Vec<String> = outside.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    flat.iter().flat_map(|text| text.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+/// The call of our program in a shell command, if it is one.
+fn our_call(command: &str) -> Option<Vec<&str>> {
+    let mut words: Vec<&str> = command.split_whitespace().collect();
+    if words.first() == Some(&"sudo") {
+        words.remove(0);
+        if words.first() == Some(&"-u") {
+            words.drain(..2);
+        }
+    }
+    let within = words.iter().position(|word| *word == "/portcullis");
+    let start = if words.first() == Some(&"portcullis") { Some(0) } else { within };
+    Some(words.split_off(start?))
+}
+
+/// Parses a call; one that a sentence leaves unfinished (`portcullis user add`) is right as far as it goes.
+fn understand(call: &[&str], may_be_unfinished: bool) -> Result<(), String> {
+    // `add|remove NAME` is two calls.
+    let alternatives = call.iter().map(|word| word.split('|').count()).max().unwrap_or(1);
+    for index in 0..alternatives {
+        let words = call.iter().map(|word| word.split('|').nth(index).unwrap_or(word));
+        let Err(error) = Cli::try_parse_from(words.filter(|word| *word != "…")) else { continue };
+        let unfinished = [ErrorKind::MissingRequiredArgument, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
+        if !may_be_unfinished || !unfinished.contains(&error.kind()) {
+            return Err(error.to_string());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_call_of_the_program_is_one_that_it_understands() {
+    let (mut wrong, mut calls) = (Vec::new(), 0);
+    for page in PAGES {
+        let text = read(page);
+        let shell = blocks(&text, "sh");
+        let commands =
+            shell.iter().flat_map(|block| block.split(['\n', '|', ';', '&'])).map(|command| (command, false));
+        let spans = spans(&text);
+        let commands = commands.chain(spans.iter().map(|span| (span.as_str(), true)));
+        for (command, may_be_unfinished) in commands {
+            let Some(call) = our_call(command) else { continue };
+            calls += 1;
+            understand(&call, may_be_unfinished)
+                .unwrap_or_else(|error| wrong.push(format!("{page}: {command}\n{error}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(calls > 20, "only {calls} calls were found: this test has gone blind");
+}
+
+#[test]
+fn a_call_that_does_not_exist_would_be_noticed() {
+    assert!(understand(&["portcullis", "cert", "trust", "docker"], true).is_err());
+    assert!(understand(&["portcullis", "serve", "--port", "443"], false).is_err());
+    assert!(understand(&["portcullis", "user", "add|destroy", "NAME"], true).is_err());
+    assert!(understand(&["portcullis", "user", "add"], false).is_err());
+    assert_eq!(our_call("docker-compose logs portcullis"), None);
+    assert_eq!(our_call("sudo -u portcullis portcullis check").unwrap(), ["portcullis", "check"]);
+}
+
+#[test]
+fn every_setting_that_is_named_exists() {
+    let reference = read("docs/configuration.md");
+    let exists =
+        |key: &str| reference.contains(&format!("\n### `{key}`\n")) || reference.contains(&format!("[{key}]`\n"));
+    let tables: BTreeSet<&str> =
+        reference.lines().filter_map(|line| line.strip_prefix("### `")?.split('.').next()).collect();
+    let is_key = |word: &str| {
+        let parts: Vec<&str> = word.split('.').collect();
+        let plain = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        parts.len() > 1 && parts.iter().all(plain) && tables.contains(parts[0])
+    };
+    for page in PAGES {
+        for span in spans(&read(page)) {
+            let key = span.split(" = ").next().unwrap();
+            assert!(!is_key(key) || exists(key), "{page}: there is no setting {key}");
+        }
+    }
+}
+
+#[test]
+fn every_variable_that_is_named_exists() {
+    let known = read("docs/configuration.md") + &read("docker-compose.yml");
+    let is_part = |character: char| !(character.is_ascii_uppercase() || character == '_');
+    let known: BTreeSet<&str> = known.split(is_part).collect();
+    for page in PAGES {
+        for variable in read(page).split(is_part).filter(|word| word.starts_with("PORTCULLIS_")) {
+            assert!(known.contains(variable), "{page}: there is no variable {variable}");
+        }
+    }
+}
+
+#[test]
+fn every_configuration_that_is_shown_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portcullis.toml");
+    for page in PAGES {
+        for block in blocks(&read(page), "toml") {
+            fs::write(&file, &block).unwrap();
+            let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+            if let Err(problems) = config::load(&flags, [], None) {
+                panic!("{page}:\n{block}\n{problems}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_make_target_that_is_named_exists() {
+    let makefile = read("Makefile");
+    for page in PAGES {
+        let text = read(page);
+        let lines =
+            blocks(&text, "sh").into_iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
+        for target in lines.chain(spans(&text)).filter_map(|line| Some(line.strip_prefix("make ")?.to_owned())) {
+            assert!(makefile.contains(&format!("\n{target}:")), "{page}: there is no `make {target}`");
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in PAGES {
+        let text = read(page);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { path(page) } else { path(page).parent().unwrap().join(file) };
+            assert!(file.exists(), "{page}: there is no {link}");
+            if !anchor.is_empty() {
+                let target = fs::read_to_string(&file).unwrap();
+                assert!(target.lines().any(|line| anchor_of(line).as_deref() == Some(anchor)), "{page}: no {link}");
+            }
+        }
+    }
+}
+
+/// What a heading is called in links: lower case, hyphens for spaces, no punctuation.
+fn anchor_of(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
+    let kept = |character: &char| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_');
+    Some(
+        heading
+            .to_lowercase()
+            .chars()
+            .filter(kept)
+            .map(|character| if character == ' ' { '-' } else { character })
+            .collect(),
+    )
+}
