@@ -1,9 +1,10 @@
 //! The one integration binary: everything here speaks to a running `portcullis` over real TLS.
 //!
-//! `support` starts and stops processes and builds test images, `real` lets the programs that people use log in, push
-//! and pull. A program that is missing fails its test with the line that installs it; no test passes by skipping.
+//! `support` starts and stops processes and builds test images, `conformance` holds the server to the protocol sentence by
+//! sentence, `real` lets the programs that people use log in, push and pull. A program that is missing fails its test with the line that installs it; no test passes by skipping.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
+mod conformance;
 mod real;
 mod support;
