@@ -176,3 +176,20 @@ fn http_2_gives_the_same_answers() {
     let document = tagged(&alice, "latest");
     assert_eq!(alice.get(&manifest("latest")).send().expect(200).body, document);
 }
+
+#[test]
+fn a_refusal_arrives_although_the_client_is_still_sending_a_body_that_nobody_reads() {
+    let registry = Registry::start();
+    let bytes = counting(8 << 20);
+    for _ in 0..10 {
+        let announced = registry.nobody().post(UPLOADS).body(&bytes).send();
+        announced.expect_error(401, "UNAUTHORIZED");
+        let pieces: Vec<_> = bytes.chunks(100_000).collect();
+        registry
+            .nobody()
+            .patch(&format!("{UPLOADS}nothing"))
+            .pieces(&pieces)
+            .send()
+            .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+}
