@@ -22,6 +22,9 @@ pub(super) async fn read(
 ) -> Result<Response, ApiError> {
     if reply::is_head(method) {
         let size = repository.blob_size(digest).await?;
+        if reply::is_known(headers, digest) {
+            return Ok(reply::not_modified(digest));
+        }
         return Ok(describe(Response::new(Body::empty()), digest).with(header::CONTENT_LENGTH, &size.to_string()));
     }
     let blob = repository.blob(digest).await?;

@@ -15,6 +15,7 @@ mod bind;
 mod config;
 mod connection;
 mod handshake;
+mod linger;
 mod listener;
 mod peer;
 mod plain;
@@ -36,6 +37,7 @@ use tower::Service;
 
 pub use bind::BindError;
 pub use config::{Config, Limits};
+pub use linger::Lingering;
 pub use peer::{Agreed, Peer};
 pub use shutdown::{Drained, Shutdown};
 

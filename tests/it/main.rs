@@ -1,14 +1,16 @@
 //! The one integration binary.
 //!
-//! `support` starts and stops processes and builds test images, `real` lets the programs that people use log in, push
-//! and pull. `golden` holds what others see of us against files that are read as a diff; `architecture` and
-//! `compile_fail` hold what only we see. A program that is missing fails its test with the line that installs it; no
-//! test passes by skipping.
+//! `support` starts and stops processes and builds test images. `conformance` holds the server to the protocol, sentence by
+//! sentence; `real` lets the programs that people use log in, push and pull; the others hold it to its word when requests
+//! are bad, disks are full and files change. `golden` holds what others see of us against files that are read as a diff;
+//! `architecture` and `compile_fail` hold what only we see. A program that is missing fails its test with the line that
+//! installs it; no test passes by skipping.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
 mod architecture;
 mod compile_fail;
+mod conformance;
 mod readme;
 mod real;
 mod reload;

@@ -1,0 +1,195 @@
+//! Everything under `/v2/`. Much of this section is checked by the client in all the other tests as well.
+
+use http::{Method, Version};
+use serde_json::json;
+
+use super::{
+    ALGORITHMS, NAME, Registry, SCOPES, UPLOADS, absent, begin, blob, counting, manifest, push_blob, put, tagged,
+};
+use crate::support::client::Client;
+use crate::support::portcullis::ALICE;
+
+#[test]
+fn the_version_of_the_api_is_on_every_answer() {
+    let registry = Registry::start();
+    for (client, path, status) in [
+        (&registry.nobody(), "/v2/", 401),
+        (&registry.alice, "/v2/", 200),
+        (&registry.alice, "/v2", 200),
+        (&registry.alice, "/v2/team/app/tags/list", 404),
+        (&registry.alice, "/v2/nothing/of/ours", 404),
+        (&registry.alice, "/v2/TEAM/manifests/latest", 400),
+    ] {
+        let answer = client.get(path).send().expect(status);
+        assert_eq!(answer.header("docker-distribution-api-version"), "registry/2.0", "{path}");
+    }
+}
+
+#[test]
+fn every_error_is_a_list_of_codes_and_messages_in_json() {
+    let registry = Registry::start();
+    let alice = &registry.alice;
+    let unknown = absent(super::sha256);
+    for (method, path, status, code) in [
+        (Method::GET, "/v2/team/app/blobs/sha256:beef".to_owned(), 400, "DIGEST_INVALID"),
+        (Method::GET, "/v2/team/app/blobs/md5:d41d8cd98f00b204e9800998ecf8427e".to_owned(), 400, "DIGEST_INVALID"),
+        (Method::GET, "/v2/Team/manifests/latest".to_owned(), 400, "NAME_INVALID"),
+        (Method::GET, manifest(".latest"), 400, "TAG_INVALID"),
+        (Method::PUT, manifest("latest"), 400, "MANIFEST_INVALID"),
+        (Method::GET, "/v2/team/app/tags/list?n=many".to_owned(), 400, "PAGINATION_NUMBER_INVALID"),
+        (Method::GET, "/v2/nobody/has/this/tags/list".to_owned(), 401, "UNAUTHORIZED"),
+        (Method::GET, "/v2/team/app/tags/list".to_owned(), 404, "NAME_UNKNOWN"),
+        (Method::GET, manifest("latest"), 404, "MANIFEST_UNKNOWN"),
+        (Method::GET, blob(&unknown), 404, "BLOB_UNKNOWN"),
+        (Method::GET, format!("{UPLOADS}nothing"), 404, "BLOB_UPLOAD_UNKNOWN"),
+        (Method::PATCH, manifest("latest"), 405, "UNSUPPORTED"),
+        (Method::POST, "/v2/".to_owned(), 405, "UNSUPPORTED"),
+    ] {
+        alice.request(method, &path).send().expect_error(status, code);
+    }
+}
+
+#[test]
+fn a_method_that_a_path_does_not_know_is_405_and_names_those_that_it_does() {
+    let registry = Registry::start();
+    for (path, allowed) in [
+        ("/v2/".to_owned(), "GET, HEAD"),
+        (manifest("latest"), "GET, HEAD, PUT, DELETE"),
+        (blob(&absent(super::sha256)), "GET, HEAD, DELETE"),
+        (UPLOADS.to_owned(), "POST"),
+        ("/v2/_catalog".to_owned(), "GET"),
+    ] {
+        let answer = registry.alice.request(Method::TRACE, &path).send().expect_error(405, "UNSUPPORTED");
+        assert_eq!(answer.header("allow"), allowed);
+    }
+}
+
+#[test]
+fn blobs_and_manifests_are_neither_compressed_nor_chunked_and_heads_say_the_exact_length() {
+    let registry = Registry::start();
+    let alice = &registry.alice;
+    let bytes = vec![b'a'; 300_000]; // would compress well
+    let document = tagged(alice, "latest");
+    for digest_of in ALGORITHMS {
+        let digest = digest_of(&bytes);
+        push_blob(alice, NAME, &bytes, &digest);
+        let answer = alice.get(&blob(&digest)).send().expect(200);
+        assert_eq!(answer.body, bytes);
+        assert_eq!(alice.head(&blob(&digest)).send().expect(200).header("content-length"), "300000");
+    }
+    assert_eq!(alice.get(&manifest("latest")).send().expect(200).body, document);
+    let head = alice.head(&manifest("latest")).send().expect(200);
+    assert_eq!(head.header("content-length"), document.len().to_string());
+}
+
+#[test]
+fn a_location_is_a_path_whatever_host_and_scheme_the_caller_claims() {
+    let registry = Registry::start();
+    let request = registry.alice.post(UPLOADS).header("x-forwarded-proto", "http");
+    let answer = request.header("x-forwarded-host", "evil.example").header("forwarded", "host=evil.example").send();
+    assert!(answer.expect(202).location().starts_with(UPLOADS));
+}
+
+#[test]
+fn the_newest_location_is_the_one_to_go_on_with() {
+    let registry = Registry::start();
+    let (alice, bytes) = (&registry.alice, counting(3000));
+    let mut answer = begin(alice);
+    for chunk in bytes.chunks(1000) {
+        answer = alice.patch(answer.location()).pieces(&[chunk]).send().expect(202);
+    }
+    let closing = answer.location_with(&format!("digest={}", super::sha256(&bytes)));
+    let stored = alice.put(&closing).send().expect(201);
+    assert_eq!(alice.get(stored.location()).send().expect(200).body, bytes);
+}
+
+#[test]
+fn the_digest_is_named_in_the_algorithm_that_the_client_named() {
+    let registry = Registry::start();
+    let alice = &registry.alice;
+    let bytes = counting(100);
+    let document = super::image(alice, NAME, "digest");
+    for digest_of in ALGORITHMS {
+        let digest = digest_of(&bytes);
+        let stored = alice.post(&format!("{UPLOADS}?digest={digest}")).body(&bytes).send().expect(201);
+        assert_eq!(stored.header("docker-content-digest"), digest);
+        for answer in [alice.get(&blob(&digest)).send(), alice.head(&blob(&digest)).send()] {
+            assert_eq!(answer.expect(200).header("docker-content-digest"), digest);
+        }
+
+        let digest = digest_of(document.to_string().as_bytes());
+        let stored = put(alice, NAME, &digest, &document).expect(201);
+        assert_eq!(stored.header("docker-content-digest"), digest);
+        for answer in [alice.get(&manifest(&digest)).send(), alice.head(&manifest(&digest)).send()] {
+            assert_eq!(answer.expect(200).header("docker-content-digest"), digest);
+        }
+    }
+}
+
+#[test]
+fn the_colon_of_a_digest_may_be_encoded() {
+    let registry = Registry::start();
+    for digest_of in ALGORITHMS {
+        let digest = digest_of(b"colon");
+        push_blob(&registry.alice, NAME, b"colon", &digest.replace(':', "%3A"));
+        registry.alice.head(&blob(&digest.replace(':', "%3a"))).send().expect(200);
+    }
+}
+
+#[test]
+fn a_repository_may_be_called_like_an_endpoint() {
+    let registry = Registry::start();
+    for name in ["blobs/uploads", "manifests", "tags/list", "v2/token"] {
+        let alice = registry.alice.scoped(&[&format!("repository:{name}:pull,push")]);
+        let document = super::image(&alice, name, name);
+        put(&alice, name, "latest", &document).expect(201);
+        assert_eq!(alice.get(&format!("/v2/{name}/manifests/latest")).send().expect(200).json(), document);
+        assert_eq!(alice.get(&format!("/v2/{name}/tags/list")).send().expect(200).json()["tags"], json!(["latest"]));
+    }
+}
+
+#[test]
+fn a_name_of_255_letters_is_a_name_and_one_letter_more_is_not() {
+    let registry = Registry::start();
+    let name = |length: usize| format!("{}/{}", "a".repeat(127), "b".repeat(length - 128));
+    let alice = registry.alice.scoped(&[&format!("repository:{}:pull,push", name(255))]);
+    push_blob(&alice, &name(255), b"long", &super::sha256(b"long"));
+    alice.post(&format!("/v2/{}/blobs/uploads/", name(256))).send().expect_error(400, "NAME_INVALID");
+}
+
+#[test]
+fn http_2_gives_the_same_answers() {
+    let registry = Registry::start();
+    let alice = Client::negotiating(&registry.server).user(&ALICE).scoped(SCOPES);
+    let bytes = counting(200_000);
+    for digest_of in ALGORITHMS {
+        let digest = digest_of(&bytes);
+        let begun = begin(&alice);
+        assert_eq!(begun.version, Version::HTTP_2);
+        let pieces: Vec<_> = bytes.chunks(50_000).collect();
+        let sent = alice.patch(begun.location()).pieces(&pieces).send().expect(202);
+        assert_eq!(sent.header("range"), "0-199999");
+        alice.put(&sent.location_with(&format!("digest={digest}"))).send().expect(201);
+        assert_eq!(alice.get(&blob(&digest)).send().expect(200).body, bytes);
+        assert_eq!(alice.head(&blob(&digest)).send().expect(200).header("content-length"), "200000");
+    }
+    let document = tagged(&alice, "latest");
+    assert_eq!(alice.get(&manifest("latest")).send().expect(200).body, document);
+}
+
+#[test]
+fn a_refusal_arrives_although_the_client_is_still_sending_a_body_that_nobody_reads() {
+    let registry = Registry::start();
+    let bytes = counting(8 << 20);
+    for _ in 0..10 {
+        let announced = registry.nobody().post(UPLOADS).body(&bytes).send();
+        announced.expect_error(401, "UNAUTHORIZED");
+        let pieces: Vec<_> = bytes.chunks(100_000).collect();
+        registry
+            .nobody()
+            .patch(&format!("{UPLOADS}nothing"))
+            .pieces(&pieces)
+            .send()
+            .expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+}

@@ -1,0 +1,199 @@
+//! The protocol that clients depend on, one test for each of its sentences, over TLS and with bearer tokens.
+//!
+//! The sentences come from the OCI distribution specification, the Docker token specification, and from what the Docker
+//! Engine, containerd, podman, skopeo and crane do in practice. Wherever content has a digest, both algorithms are tried.
+
+mod answers;
+mod bearer;
+mod blobs;
+mod catalog;
+mod challenge;
+mod chunks;
+mod manifest_references;
+mod manifest_refusals;
+mod manifest_removal;
+mod manifests;
+mod mounts;
+mod ranges;
+mod referrers;
+mod sessions;
+mod tags;
+mod token;
+mod token_contents;
+mod uploads;
+
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256, Sha512};
+use tempfile::TempDir;
+
+use crate::support::client::{Answer, Client};
+use crate::support::portcullis::{ALICE, User};
+use crate::support::{Portcullis, Setup};
+
+/// The repository of tests that need one.
+const NAME: &str = "team/app";
+
+/// Another one.
+const OTHER: &str = "team/other";
+
+/// Everything in both.
+const SCOPES: &[&str] = &["repository:team/app:pull,push,delete", "repository:team/other:pull,push,delete"];
+
+/// Somebody else.
+const BOB: User = User { name: "bob", password: "the builder, as it happens" };
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// Every digest algorithm, as what names bytes.
+const ALGORITHMS: [fn(&[u8]) -> String; 2] = [sha256, sha512];
+
+fn sha256(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+fn sha512(bytes: &[u8]) -> String {
+    format!("sha512:{}", hex(&Sha512::digest(bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// A server that knows Alice and Bob.
+struct Registry {
+    server: Portcullis,
+    /// Alice, with a token for [`SCOPES`].
+    alice: Client,
+    _configuration: TempDir,
+}
+
+impl Registry {
+    /// Without rules: whoever signs in may do everything.
+    fn start() -> Self {
+        Self::configured("")
+    }
+
+    /// With this configuration file.
+    fn configured(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("portcullis.toml");
+        fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        let server = Setup::new().users(&[ALICE, BOB]).env("PORTCULLIS_CONFIG", file).start();
+        let alice = Client::new(&server).user(&ALICE);
+        let alice = if text.contains("challenge = \"basic\"") { alice.basic() } else { alice.scoped(SCOPES) };
+        Self { server, alice, _configuration: folder }
+    }
+
+    /// Bob, with a token for [`SCOPES`].
+    fn bob(&self) -> Client {
+        Client::new(&self.server).user(&BOB).scoped(SCOPES)
+    }
+
+    /// Somebody without any credentials.
+    fn nobody(&self) -> Client {
+        Client::new(&self.server)
+    }
+}
+
+/// Where a blob lies.
+fn blob(digest: &str) -> String {
+    format!("/v2/{NAME}/blobs/{digest}")
+}
+
+/// Where a manifest lies.
+fn manifest(reference: &str) -> String {
+    format!("/v2/{NAME}/manifests/{reference}")
+}
+
+/// Where uploads begin.
+const UPLOADS: &str = "/v2/team/app/blobs/uploads/";
+
+/// Uploads a blob in one request.
+fn push_blob(client: &Client, name: &str, bytes: &[u8], digest: &str) {
+    client.post(&format!("/v2/{name}/blobs/uploads/?digest={digest}")).body(bytes).send().expect(201);
+}
+
+/// Begins an upload session.
+fn begin(client: &Client) -> Answer {
+    client.post(UPLOADS).send().expect(202)
+}
+
+/// A descriptor of content whose digest is taken by `digest_of`.
+fn descriptor(media_type: &str, bytes: &[u8], digest_of: fn(&[u8]) -> String) -> Value {
+    json!({"mediaType": media_type, "digest": digest_of(bytes), "size": bytes.len()})
+}
+
+/// An image whose config and layer are in `name` now; what makes it unlike others stands in its annotations.
+fn image(client: &Client, name: &str, mark: &str) -> Value {
+    image_with(client, name, mark, sha256)
+}
+
+fn image_with(client: &Client, name: &str, mark: &str, digest_of: fn(&[u8]) -> String) -> Value {
+    let (config, layer) = (b"{}".as_slice(), b"a layer".as_slice());
+    push_blob(client, name, config, &digest_of(config));
+    push_blob(client, name, layer, &digest_of(layer));
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": descriptor(CONFIG, config, digest_of),
+        "layers": [descriptor(LAYER, layer, digest_of)],
+        "annotations": {"mark": mark},
+    })
+}
+
+/// Puts a document under `reference`, as what its `mediaType` says it is.
+fn put(client: &Client, name: &str, reference: &str, document: &Value) -> Answer {
+    let media_type = document["mediaType"].as_str().unwrap();
+    let path = format!("/v2/{name}/manifests/{reference}");
+    client.put(&path).header("content-type", media_type).body(document.to_string().as_bytes()).send()
+}
+
+/// Puts an image under a tag of [`NAME`]; answers its bytes.
+fn tagged(client: &Client, tag: &str) -> Vec<u8> {
+    let document = image(client, NAME, tag);
+    put(client, NAME, tag, &document).expect(201);
+    document.to_string().into_bytes()
+}
+
+/// Bytes that differ from their neighbours.
+fn counting(length: usize) -> Vec<u8> {
+    (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
+}
+
+/// A digest in the right form of content that nobody has.
+fn absent(digest_of: fn(&[u8]) -> String) -> String {
+    digest_of(b"nobody has this")
+}
+
+/// What is stored under `digest` is `bytes`, and the answer says where.
+fn check_stored(client: &Client, answer: Answer, bytes: &[u8], digest: &str) {
+    let answer = answer.expect(201);
+    assert_eq!(answer.location(), blob(digest));
+    assert_eq!(answer.header("docker-content-digest"), digest);
+    assert_eq!(client.get(answer.location()).send().expect(200).body, bytes);
+}
+
+fn chunk(client: &Client, to: &Answer, range: &str, bytes: &[u8]) -> Answer {
+    client.patch(to.location()).header("content-range", range).body(bytes).send()
+}
+
+fn close(client: &Client, at: &Answer, digest: &str) -> Answer {
+    client.put(&at.location_with(&format!("digest={digest}"))).body(b"").send()
+}
+
+/// Puts text as it is.
+fn put_text(client: &Client, reference: &str, media_type: &str, text: &str) -> Answer {
+    client.put(&manifest(reference)).header("content-type", media_type).body(text.as_bytes()).send()
+}

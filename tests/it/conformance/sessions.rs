@@ -1,0 +1,163 @@
+//! Upload sessions: whose they are, and who may write at a time.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{ALGORITHMS, NAME, OTHER, Registry, UPLOADS, begin, blob, counting, sha256};
+use crate::support::client::{Answer, Client};
+use crate::support::eventually;
+
+impl Registry {
+    /// Where the server puts what arrives of an upload.
+    fn upload_data(&self, begun: &Answer) -> PathBuf {
+        let id = begun.location().rsplit('/').next().unwrap();
+        self.server.data().join(format!("docker/registry/v2/repositories/{NAME}/_uploads/{id}/data"))
+    }
+}
+
+/// Every request to an upload says that there is none, and leaves it alone.
+fn is_unknown(client: &Client, location: &str) {
+    let closing = format!("{location}?digest={}", sha256(b"mine"));
+    let unknown = |answer: Answer| answer.expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    unknown(client.get(location).send());
+    unknown(client.patch(location).pieces(&[b"more"]).send());
+    unknown(client.patch(location).header("content-range", "4-7").body(b"more").send());
+    unknown(client.put(&closing).body(b"").send());
+    unknown(client.delete(location).send());
+}
+
+#[test]
+fn the_upload_of_another_user_is_unknown() {
+    let registry = Registry::start();
+    let sent = registry.alice.patch(begin(&registry.alice).location()).pieces(&[b"mine"]).send().expect(202);
+    is_unknown(&registry.bob(), sent.location());
+    let closing = sent.location_with(&format!("digest={}", sha256(b"mine")));
+    registry.alice.put(&closing).send().expect(201);
+}
+
+#[test]
+fn the_upload_of_another_repository_is_unknown() {
+    let registry = Registry::start();
+    let alice = &registry.alice;
+    let sent = alice.patch(begin(alice).location()).pieces(&[b"mine"]).send().expect(202);
+    is_unknown(alice, &sent.location().replace(NAME, OTHER));
+    alice.put(&sent.location_with(&format!("digest={}", sha256(b"mine")))).send().expect(201);
+}
+
+#[test]
+fn an_upload_that_never_was_is_unknown() {
+    let registry = Registry::start();
+    for id in ["00000000-0000-4000-8000-000000000000", "nothing", "..", "%2e%2e"] {
+        let answer = registry.alice.get(&format!("{UPLOADS}{id}")).send();
+        assert!(matches!(answer.status.as_u16(), 400 | 404 | 405), "{answer}");
+    }
+    is_unknown(&registry.alice, &format!("{UPLOADS}00000000-0000-4000-8000-000000000000"));
+}
+
+#[test]
+fn an_upload_is_the_users_whatever_token_they_show() {
+    let registry = Registry::start();
+    let begun = begin(&registry.alice);
+    let again = registry.alice.scoped(&["repository:team/app:push"]);
+    let sent = again.patch(begun.location()).pieces(&[b"mine"]).send().expect(202);
+    let closing = sent.location_with(&format!("digest={}", sha256(b"mine")));
+    registry.alice.basic().put(&closing).send().expect(201);
+}
+
+#[test]
+fn of_two_patches_at_once_one_is_taken_and_one_is_416() {
+    let registry = Registry::start();
+    let alice = &registry.alice;
+    let bytes = counting(300_000);
+    for digest_of in ALGORITHMS {
+        let begun = begin(alice);
+        let (pieces, arriving) = mpsc::unbounded_channel();
+        thread::scope(|threads| {
+            let first = threads.spawn(|| alice.patch(begun.location()).arriving(arriving).send());
+            pieces.send(bytes[..1000].to_vec()).unwrap();
+            let in_time = eventually(Duration::from_secs(10), || registry.upload_data(&begun).exists());
+            assert!(in_time, "the first should have begun");
+            alice.patch(begun.location()).body(b"second").send().expect_error(416, "RANGE_INVALID");
+            let put = alice.put(&begun.location_with(&format!("digest={}", digest_of(&bytes)))).body(&bytes).send();
+            put.expect_error(416, "RANGE_INVALID");
+            pieces.send(bytes[1000..].to_vec()).unwrap();
+            drop(pieces);
+            assert_eq!(first.join().unwrap().expect(202).header("range"), "0-299999");
+        });
+        let closing = begun.location_with(&format!("digest={}", digest_of(&bytes)));
+        alice.put(&closing).body(b"").send().expect(201);
+        assert_eq!(alice.get(&blob(&digest_of(&bytes))).send().expect(200).body, bytes);
+    }
+}
+
+#[test]
+fn many_patches_at_once_never_mix_their_bytes() {
+    let registry = Registry::start();
+    let alice = &registry.alice;
+    let begun = begin(alice);
+    let taken: Vec<Vec<u8>> = thread::scope(|threads| {
+        let writers: Vec<_> = (0_u8..8)
+            .map(|mark| {
+                let location = begun.location();
+                threads.spawn(move || {
+                    let bytes = vec![mark; 50_000];
+                    let request = alice.patch(location).header("content-range", "0-49999").body(&bytes);
+                    let answer = request.send();
+                    assert!(matches!(answer.status.as_u16(), 202 | 416), "{answer}");
+                    (answer.status.as_u16() == 202).then_some(bytes)
+                })
+            })
+            .collect();
+        writers.into_iter().filter_map(|writer| writer.join().unwrap()).collect()
+    });
+    assert_eq!(taken.len(), 1, "all of them claim the same place");
+    let digest = sha256(&taken[0]);
+    alice.put(&begun.location_with(&format!("digest={digest}"))).send().expect(201);
+}
+
+#[test]
+fn the_same_blob_may_be_uploaded_by_several_at_once() {
+    let registry = Registry::start();
+    let bytes = counting(400_000);
+    for digest_of in ALGORITHMS {
+        let digest = digest_of(&bytes);
+        thread::scope(|threads| {
+            for client in [registry.alice.clone(), registry.bob(), registry.alice.clone(), registry.bob()] {
+                let (bytes, digest) = (&bytes, &digest);
+                threads.spawn(move || super::push_blob(&client, NAME, bytes, digest));
+            }
+        });
+        assert_eq!(registry.alice.get(&blob(&digest)).send().expect(200).body, bytes);
+    }
+}
+
+#[test]
+fn what_arrived_of_a_patch_that_broke_off_is_kept() {
+    let registry = Registry::start();
+    let bytes = counting(200_000);
+    for digest_of in ALGORITHMS {
+        let alice = registry.alice.clone();
+        let begun = begin(&alice);
+        let (pieces, arriving) = mpsc::unbounded_channel();
+        pieces.send(bytes[..150_000].to_vec()).unwrap();
+        let broken = alice.patch(begun.location()).arriving(arriving);
+        // Long enough for the bytes to arrive; then the client hangs up in the middle of its body.
+        broken.hang_up_after(Duration::from_millis(250));
+        drop(pieces);
+        let mut offset = 0;
+        eventually(Duration::from_secs(10), || {
+            let status = alice.get(begun.location()).send().expect(204);
+            offset = status.header("range").strip_prefix("0-").unwrap().parse::<usize>().unwrap() + 1;
+            offset > 1
+        });
+        assert_eq!(offset, 150_000);
+        let range = format!("{offset}-{}", bytes.len() - 1);
+        let rest = alice.patch(begun.location()).header("content-range", &range).body(&bytes[offset..]);
+        let sent = rest.send().expect(202);
+        let digest = digest_of(&bytes);
+        alice.put(&sent.location_with(&format!("digest={digest}"))).body(b"").send().expect(201);
+    }
+}
