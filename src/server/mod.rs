@@ -14,6 +14,7 @@ mod activity;
 mod bind;
 mod config;
 mod connection;
+mod farewell;
 mod handshake;
 mod listener;
 mod peer;
