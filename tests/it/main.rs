@@ -5,5 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
+mod faults;
+mod first_start;
 mod real;
+mod reload;
 mod support;
+mod tls;
