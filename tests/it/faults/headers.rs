@@ -26,6 +26,27 @@ fn a_header_larger_than_anybody_needs_ends_its_connection_and_nothing_else() {
 }
 
 #[test]
+fn a_header_that_is_too_large_over_http_2_ends_its_stream_and_nothing_else() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(stage.path("certs/ca.crt")).unwrap()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
+    let get =
+        || client.get(format!("https://localhost:{}/v2/", stage.port())).basic_auth(ALICE.name, Some(ALICE.password));
+    runtime.block_on(async {
+        for (name, length) in [("x-large", 40 << 10), ("x-larger", 1 << 20)] {
+            if let Ok(answer) = get().header(name, "x".repeat(length)).send().await {
+                assert_eq!(answer.status().as_u16(), 431, "{name}");
+            }
+        }
+        let answer = get().send().await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
+    });
+    server.lives();
+}
+
+#[test]
 fn what_is_no_http_is_answered_400_or_not_at_all() {
     let stage = Stage::new();
     stage.configure("[limits]\nheader_timeout = \"1s\"");
