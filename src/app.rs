@@ -33,7 +33,7 @@ use crate::{
     config::{Loaded, Source},
     registry::Registry,
     reload::Reloader,
-    server::{BindError, Lingering, Peer, Server, Shutdown},
+    server::{BindError, Peer, Server, Shutdown},
     storage::{self, FilesystemStore, Store, StoreError},
     tls::{self, CertResolver, Fingerprint, Hostname},
 };
@@ -187,9 +187,7 @@ fn service(
 + Sync
 + 'static {
     MapRequest::new(api::router(api), |request: Request<Incoming>| {
-        let (head, body) = request.into_parts();
-        let body = Body::new(Lingering::new(body, &head.headers));
-        let mut request = Request::from_parts(head, body);
+        let mut request = request.map(Body::new);
         let peer = request.extensions().get::<Peer>();
         if let Some(connection) = peer.map(|peer| Connection { peer: peer.address, local: peer.local }) {
             request.extensions_mut().insert(connection);

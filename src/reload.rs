@@ -58,7 +58,7 @@ impl Reloader {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut file, mut certificate) = (self.file_stamp(), self.certificate_stamps());
-        let mut before = file;
+        let mut file_before = file;
         let mut renewed = tokio::time::Instant::now();
         loop {
             let is_asked = tokio::select! {
@@ -69,9 +69,9 @@ impl Reloader {
                 tracing::info!("reloading");
             }
             let file_now = self.file_stamp();
-            // Half a file may be one that means something else, so one that is being written is left alone until it rests.
-            let is_at_rest = std::mem::replace(&mut before, file_now) == file_now;
-            if is_asked || (is_at_rest && file_now != file) {
+            // A file that is still being written reads like one with fewer rules: it must look the same twice.
+            let is_settled = std::mem::replace(&mut file_before, file_now) == file_now;
+            if is_asked || (is_settled && file_now != file) {
                 file = file_now;
                 self.reload_configuration();
             }
@@ -111,9 +111,9 @@ impl Reloader {
                 return;
             }
         };
-        if let Some(file) = self.file.as_ref().filter(|file| loaded.file.as_ref() != Some(file)) {
-            let file = file.display();
-            tracing::error!("configuration not reloaded: {file} is gone; what it said stays in force");
+        if let Some(gone) = self.file.as_ref().filter(|file| loaded.file.as_ref() != Some(file)) {
+            // Without it there would be no access rules, and everybody who signs in could do everything.
+            tracing::error!("configuration not reloaded: {} is gone", gone.display());
             return;
         }
         self.file = loaded.file;

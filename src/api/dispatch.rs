@@ -41,13 +41,7 @@ pub(super) async fn dispatch(State(api): State<Api>, request: Request) -> Respon
         Err(error) => return error.into_response(),
     };
     let visit = Visit { api: &api, head: &head };
-    let mut subject = None;
-    let answer = visit.answer(endpoint, body, &mut subject).await;
-    let mut response = answer.unwrap_or_else(ApiError::into_response);
-    if let Some(Subject { principal, .. }) = subject {
-        response.extensions_mut().insert(LoggedUser(principal));
-    }
-    response
+    visit.answer(endpoint, body).await.unwrap_or_else(ApiError::into_response)
 }
 
 /// One request, before it is known who sends it.
@@ -58,12 +52,12 @@ pub(super) struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    async fn answer(self, endpoint: Endpoint, body: Body, seen: &mut Option<Subject>) -> Result<Response, ApiError> {
+    async fn answer(self, endpoint: Endpoint, body: Body) -> Result<Response, ApiError> {
         match endpoint {
             Endpoint::Alive => Ok(health::alive()),
             Endpoint::Ready => health::ready(self.api).await,
             Endpoint::TokenKeys => Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set())),
-            Endpoint::Token => token::answer(self, body, seen).await,
+            Endpoint::Token => token::answer(self, body).await,
             Endpoint::Base
             | Endpoint::Catalog(..)
             | Endpoint::Tags(..)
@@ -79,7 +73,8 @@ impl Visit<'_> {
             | Endpoint::CancelUpload(..)
             | Endpoint::Referrers(..) => {
                 let subject = self.identify(&endpoint).await?;
-                let visitor = Visitor { visit: self, subject: seen.insert(subject) };
+                LoggedUser::note(&self.head.extensions, &subject.principal);
+                let visitor = Visitor { visit: self, subject: &subject };
                 visitor.answer(endpoint, body).await
             }
         }

@@ -117,7 +117,7 @@ fn registry(method: &Method, rest: &str, query: Query<'_>) -> Result<Endpoint, A
         }
         ("blobs", "uploads") => start_upload(method, name(before)?, query),
         ("uploads", last) if before == "blobs" || before.ends_with("/blobs") => {
-            let name = name(before.strip_suffix("blobs").unwrap_or_default().trim_end_matches('/'))?;
+            let name = name(before.strip_suffix("/blobs").unwrap_or_default())?;
             if last.is_empty() { start_upload(method, name, query) } else { upload(method, name, last, query) }
         }
         ("blobs", reference) => blob(method, name(before)?, reference),

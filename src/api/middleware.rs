@@ -7,6 +7,7 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Instant,
 };
@@ -19,7 +20,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -40,24 +41,42 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Who sent the request, for its line in the log.
-#[derive(Clone, Debug)]
-pub(super) struct LoggedUser(pub(super) Principal);
+/// Who sent the request, for its line in the log: an extension of the request, filled in when it is known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LoggedUser(Arc<OnceLock<Principal>>);
+
+impl LoggedUser {
+    /// Notes the sender of a request.
+    pub(super) fn note(extensions: &Extensions, principal: &Principal) {
+        if let Some(Self(noted)) = extensions.get() {
+            // A request has one sender; noting it twice changes nothing.
+            let _ = noted.set(principal.clone());
+        }
+    }
+}
+
+impl fmt::Display for LoggedUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.get() {
+            Some(principal) => principal.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}
 
 /// A bug of ours, caught before it took the connection along.
 #[derive(Debug, thiserror::Error)]
 #[error("a handler panicked")]
 struct HandlerPanicked;
 
-/// The status in the log of a request whose client did not wait for one; nginx made it up, and tools know it.
-const CLIENT_GONE: u16 = 499;
-
 /// The layer around everything.
 pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
-    // Dropped with this future, and thereby written, if the client goes away before there is an answer.
-    let line = Sent::begin(id, &request);
+    let user = LoggedUser::default();
+    request.extensions_mut().insert(user.clone());
+    // From here on the line is written, even if the client leaves and this future is dropped.
+    let line = Line::begin(id, user, &request);
     let is_registry = request.uri().path().starts_with("/v2");
     // Whatever is logged on the way carries the id; an error span, so that no log level takes it away.
     let span = tracing::error_span!("request", %id);
@@ -81,30 +100,30 @@ fn common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
     headers.extend(HeaderValue::from_str(&id.to_string()).map(|id| (REQUEST_ID, id)));
 }
 
-/// The line of a request, written on drop.
-struct Sent {
+/// The line of a request in the log, written on drop.
+struct Line {
     id: RequestId,
     peer: String,
+    user: LoggedUser,
     method: Method,
     path: String,
     began: Instant,
-    user: String,
-    status: u16,
+    status: StatusCode,
     bytes: u64,
     is_complete: bool,
 }
 
-impl Sent {
-    fn begin(id: RequestId, request: &Request) -> Self {
+impl Line {
+    fn begin(id: RequestId, user: LoggedUser, request: &Request) -> Self {
         let peer = request.extensions().get::<Connection>();
         Self {
             id,
             peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
+            user,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
             began: Instant::now(),
-            user: "-".to_owned(),
-            status: CLIENT_GONE,
+            status: client_left(),
             bytes: 0,
             is_complete: false,
         }
@@ -112,31 +131,34 @@ impl Sent {
 
     /// Lets the line be written when the body of the answer has gone out, or will never go.
     fn follow(mut self, response: Response) -> Response {
-        if let Some(LoggedUser(principal)) = response.extensions().get() {
-            self.user = principal.to_string();
-        }
         let (head, body) = response.into_parts();
-        self.status = head.status.as_u16();
+        self.status = head.status;
         // Nobody asks for the body of an answer that has none to send.
         self.is_complete = self.method == Method::HEAD || body.is_end_stream();
-        Response::from_parts(head, Body::new(Followed { body, sent: self }))
+        Response::from_parts(head, Body::new(Followed { body, line: self }))
     }
 }
 
-impl Drop for Sent {
+/// What is logged where there was no answer, because the client left before: as in the logs of nginx.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).expect("499 has three digits")
+}
+
+impl Drop for Line {
     fn drop(&mut self) {
-        let milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let Self { id, peer, user, method, path, began, status, bytes, is_complete } = self;
+        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "portcullis::access",
-            request = %self.id,
-            peer = %self.peer,
-            user = %self.user,
-            method = %self.method,
-            path = %self.path,
-            status = self.status,
-            bytes = self.bytes,
+            request = %id,
+            %peer,
+            %user,
+            %method,
+            path = %path,
+            status = status.as_u16(),
+            bytes,
             milliseconds,
-            complete = self.is_complete,
+            complete = is_complete,
             "request"
         );
     }
@@ -145,7 +167,7 @@ impl Drop for Sent {
 /// A body that counts what goes out.
 struct Followed {
     body: Body,
-    sent: Sent,
+    line: Line,
 }
 
 impl HttpBody for Followed {
@@ -159,12 +181,12 @@ impl HttpBody for Followed {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.sent.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.sent.is_complete = self.body.is_end_stream();
+                self.line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.line.is_complete = self.body.is_end_stream();
             }
-            Poll::Ready(None) => self.sent.is_complete = true,
+            Poll::Ready(None) => self.line.is_complete = true,
             Poll::Ready(Some(Err(error))) => {
-                tracing::error!(request = %self.sent.id, %error, "the answer broke off");
+                tracing::error!(request = %self.line.id, %error, "the answer broke off");
             }
             Poll::Pending => {}
         }

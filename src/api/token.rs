@@ -14,22 +14,23 @@ use super::{
     body,
     dispatch::{self, Visit},
     error::{ApiError, Code},
+    middleware::LoggedUser,
     reply::{self, With as _},
 };
 use crate::{
-    access::{Principal, Reach, Scope, Subject},
+    access::{Principal, Scope},
     auth::{AuthenticationError, Credentials, Password},
 };
 
 /// The longest form, in bytes.
 const MAX_FORM: usize = 64 << 10;
 
-pub(super) async fn answer(visit: Visit<'_>, request: Body, seen: &mut Option<Subject>) -> Result<Response, ApiError> {
+pub(super) async fn answer(visit: Visit<'_>, request: Body) -> Result<Response, ApiError> {
     if visit.head.method == Method::POST {
         let form = body::collect(request, visit.api.parts().idle_timeout, MAX_FORM).await?;
         let parameters = Parameters::read(&form)?;
         let credentials = parameters.password_grant()?;
-        issue(visit, &parameters, credentials, true, seen).await
+        issue(visit, &parameters, credentials, true).await
     } else {
         let query = visit.head.uri.query().unwrap_or_default();
         let parameters = Parameters::read(query.as_bytes())?;
@@ -37,7 +38,7 @@ pub(super) async fn answer(visit: Visit<'_>, request: Body, seen: &mut Option<Su
         let credentials = header.map(|value| Credentials::parse(value.as_bytes())).transpose();
         let credentials = credentials.map_err(|error| dispatch::wrong_password(&error.into()))?;
         parameters.check_account(credentials.as_ref())?;
-        issue(visit, &parameters, credentials, false, seen).await
+        issue(visit, &parameters, credentials, false).await
     }
 }
 
@@ -110,12 +111,11 @@ async fn issue(
     asked: &Parameters,
     credentials: Option<Credentials>,
     says_scope: bool,
-    seen: &mut Option<Subject>,
 ) -> Result<Response, ApiError> {
     let authenticator = visit.api.authenticator();
     let holder = authenticator.holder(credentials, visit.peer()).await.map_err(|error| refuse(&error))?;
     let principal = holder.principal();
-    *seen = Some(Subject { principal: principal.clone(), reach: Reach::Scopes(Vec::new()) });
+    LoggedUser::note(&visit.head.extensions, &principal);
     let granted = visit.api.gate().grant(&principal, &asked.scopes);
     let issued =
         authenticator.issue(&holder, &granted, SystemTime::now()).map_err(|error| ApiError::internal(&error))?;

@@ -265,8 +265,12 @@ impl Upload {
         if matches!(taken, Ok(()) | Err(Error::Body(_))) {
             (self.offset, self.digester) = ingest.sync().await?;
         }
-        if matches!(taken, Err(Error::Body(_))) {
-            self.save().await?;
+        match &taken {
+            Ok(()) => {}
+            Err(Error::Body(_)) => self.save().await?,
+            // Nobody can say how much of it is there, so none of it is: a full disk is not to stay full of it. If it
+            // cannot be cut off now, the next request does it.
+            Err(_) => drop(self.repository.store().append(&path, self.offset).await),
         }
         taken
     }

@@ -10,6 +10,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
+    farewell::Farewell,
     listener::Accepted,
     plain::{self, Port},
     stall::StallGuard,
@@ -17,7 +18,7 @@ use super::{
 use crate::tls::Hostname;
 
 /// A connection after its handshake.
-pub(super) type Secured = TlsStream<StallGuard<TcpStream>>;
+pub(super) type Secured = TlsStream<StallGuard<Farewell<TcpStream>>>;
 
 /// The first byte of a TLS record that opens a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -57,7 +58,7 @@ async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Optio
         answer_in_words(stream, peer, local, reception.hostnames).await?;
         return Ok(None);
     }
-    let guarded = StallGuard::new(stream, reception.idle_timeout);
+    let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
     reception.acceptor.accept(guarded).await.map(Some)
 }
 

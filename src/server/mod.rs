@@ -14,8 +14,8 @@ mod activity;
 mod bind;
 mod config;
 mod connection;
+mod farewell;
 mod handshake;
-mod linger;
 mod listener;
 mod peer;
 mod plain;
@@ -37,7 +37,6 @@ use tower::Service;
 
 pub use bind::BindError;
 pub use config::{Config, Limits};
-pub use linger::Lingering;
 pub use peer::{Agreed, Peer};
 pub use shutdown::{Drained, Shutdown};
 

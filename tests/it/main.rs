@@ -11,8 +11,11 @@
 mod architecture;
 mod compile_fail;
 mod conformance;
+mod faults;
+mod first_start;
 mod readme;
 mod real;
 mod reload;
 mod support;
+mod tls;
 mod vanish;

@@ -50,6 +50,26 @@ impl Daemon {
         assert!(answered, "{} was not ready within {patience:?}; it said:\n{}", self.name, self.log());
     }
 
+    /// The process id, while it runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// How the process ended, if it does so within `patience`.
+    pub(crate) fn ends_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        eventually(patience, || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status
+    }
+
     /// Asks the process to end and returns how it ended; one that does not obey is killed, and that is a panic.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.end().unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOPPING:?}; it said:\n{}", self.name, self.log()))

@@ -10,10 +10,13 @@ pub(crate) mod image;
 pub(crate) mod name;
 pub(crate) mod port;
 pub(crate) mod portcullis;
+pub(crate) mod stage;
 pub(crate) mod tar;
 pub(crate) mod tool;
+pub(crate) mod wire;
 
 pub(crate) use portcullis::{Portcullis, Setup};
+pub(crate) use stage::{Running, Stage};
 pub(crate) use tool::Tool;
 
 use std::thread::sleep;

@@ -1,0 +1,113 @@
+//! SIGTERM: what runs may end, what is new is refused, and it does not take for ever.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{begin_upload, push_blob};
+use crate::support::image::{digest, random};
+use crate::support::portcullis::ALICE;
+use crate::support::stage::authorization;
+use crate::support::wire::{Wire, head, request};
+use crate::support::{Running, Stage, eventually};
+
+/// More than all the buffers between the two processes hold together.
+const LARGE: usize = 64 << 20;
+
+fn refuses_new_connections(server: &Running<'_>) {
+    let refused = || TcpStream::connect(server.stage.address()).is_err();
+    assert!(eventually(Duration::from_secs(5), refused), "new connections should be refused");
+}
+
+/// A download of which the beginning has arrived, and how much is left.
+fn begin_download(server: &Running<'_>, content: &[u8]) -> (Wire, usize) {
+    let digest = push_blob(server, "a", content);
+    let mut wire = server.open();
+    wire.send(&request("GET", &format!("/v2/a/blobs/{digest}"), &[&authorization(&ALICE)], b""));
+    let beginning = wire.read_some(content.len() / 64).unwrap();
+    let at = beginning.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    assert!(content.starts_with(&beginning[at..]));
+    (wire, beginning.len() - at)
+}
+
+#[test]
+fn a_running_download_and_a_running_upload_end_well() {
+    let stage = Stage::new();
+    let mut server = stage.start();
+    let content = random(LARGE);
+    let (mut download, arrived) = begin_download(&server, &content);
+
+    let blob = random(1 << 20);
+    let path = format!("/v2/a/blobs/uploads/?digest={}", digest(&blob));
+    let length = format!("Content-Length: {}", blob.len());
+    let mut upload = server.open();
+    upload.send(head("POST", &path, &[&authorization(&ALICE), &length]).as_bytes());
+    upload.send(&blob[..1000]);
+    let mut idle = server.open();
+    std::thread::sleep(Duration::from_millis(200));
+
+    server.daemon.signal(Signal::TERM);
+    refuses_new_connections(&server);
+    assert!(idle.is_closed(), "a connection without a request is sent home");
+    assert!(server.daemon.ends_within(Duration::from_millis(500)).is_none(), "two transfers are running");
+    for piece in blob[1000..].chunks(300_000) {
+        upload.send(piece);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    upload.answer_to("POST").expect(201);
+    let rest = download.read_some(content.len() - arrived).unwrap();
+    assert!(rest == content[arrived..], "the download should be whole");
+    let status = server.daemon.ends_within(Duration::from_secs(10)).expect("nothing is left to wait for");
+    assert_eq!(status.code(), Some(0), "{}", server.log());
+    assert!(server.log().contains("stopped") && !server.log().contains("cut off"), "{}", server.log());
+    drop(server);
+
+    let server = stage.start();
+    super::pulls(&server, "a", &digest(&blob), &blob);
+}
+
+#[test]
+fn transfers_that_do_not_end_are_cut_at_the_drain_timeout() {
+    let stage = Stage::new();
+    stage.configure("[limits]\ndrain_timeout = \"1s\"");
+    let mut server = stage.start();
+    let content = random(LARGE);
+    let (_download, _) = begin_download(&server, &content);
+    let upload = begin_upload(&server, "a");
+    let mut stalled = server.open();
+    stalled.send(head("PATCH", &upload, &[&authorization(&ALICE), "Content-Length: 1000"]).as_bytes());
+    stalled.send(b"hello");
+    std::thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    server.daemon.signal(Signal::TERM);
+    let status = server.daemon.ends_within(Duration::from_secs(15)).expect("the deadline is one second");
+    assert!(
+        began.elapsed() >= Duration::from_secs(1) && began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(status.code(), Some(0), "{}", server.log());
+    assert!(server.log().contains("cut off transfers that did not end in time"), "{}", server.log());
+    drop(server);
+
+    // What the cut upload sent before is not lost.
+    let server = stage.start();
+    assert_eq!(server.alice("GET", &upload, &[], b"").expect(204).offset(), 5);
+}
+
+#[test]
+fn an_idle_server_stops_at_once_by_either_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let stage = Stage::new();
+        let mut server = stage.start();
+        server.lives();
+        // Half a TLS handshake is nothing to wait for.
+        let _silent = TcpStream::connect(stage.address()).unwrap();
+        let began = Instant::now();
+        server.daemon.signal(signal);
+        let status = server.daemon.ends_within(Duration::from_secs(5)).expect("nothing is running");
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+}

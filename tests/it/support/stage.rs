@@ -1,0 +1,157 @@
+//! A folder with everything that a server needs, which a test can furnish as it likes before and after the start.
+//!
+//! Where [`super::Setup`] starts a server that is as it should be, a [`Stage`] starts the others: with a configuration of
+//! its own, with files that are broken, on a disk that is full, as a user who may do nothing.
+//!
+//! One invariant: the server finds nothing but what lies in its folder; no flag hides what the files say.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::daemon::Daemon;
+use super::portcullis::{ALICE, BINARY, User, cli};
+use super::wire::{Answer, Wire, request};
+use super::{Tool, port};
+
+/// The first start makes keys; a machine that is busy with other tests may need a while for that.
+const STARTING: Duration = Duration::from_secs(20);
+
+/// A folder and a port for one server.
+pub(crate) struct Stage {
+    folder: TempDir,
+    port: u16,
+}
+
+impl Stage {
+    /// A server on 127.0.0.1 that knows [`ALICE`].
+    pub(crate) fn new() -> Self {
+        let stage = Self::bare();
+        stage.users(&[ALICE]);
+        stage
+    }
+
+    /// A server as on a fresh machine: no users, no certificates.
+    pub(crate) fn bare() -> Self {
+        let stage = Self { folder: tempfile::tempdir().unwrap(), port: port::free() };
+        stage.configure("");
+        stage
+    }
+
+    /// Replaces the configuration: where to listen, and then `text`, which begins with tables.
+    pub(crate) fn configure(&self, text: &str) {
+        let hostnames = r#"["localhost", "registry.test", "127.0.0.1", "::1"]"#;
+        let whole = format!("listen = [\"{}\"]\nhostnames = {hostnames}\n{text}\n", self.address());
+        self.write("portcullis.toml", &whole);
+    }
+
+    /// Replaces the users file, with the cheapest bcrypt that still is one.
+    pub(crate) fn users(&self, users: &[User]) {
+        let line = |user: &User| format!("{}:{}\n", user.name, bcrypt::hash(user.password, 4).unwrap());
+        self.write("htpasswd", &users.iter().map(line).collect::<String>());
+    }
+
+    /// Puts a file into the folder, in one step, as editors do.
+    pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
+        let (path, temporary) = (self.path(name), self.path(&format!("{name}.being-written")));
+        fs::write(&temporary, content).unwrap();
+        fs::rename(&temporary, &path).unwrap();
+        path
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder itself.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// `portcullis serve` in the folder, for those who want to change the command first.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(BINARY);
+        command.current_dir(self.folder()).arg("serve");
+        command
+    }
+
+    /// A call of the program in the folder that must end by itself.
+    pub(crate) fn tool(&self) -> Tool {
+        cli().folder(self.folder()).deadline(Duration::from_secs(30))
+    }
+
+    /// Starts the server and waits until it accepts connections.
+    pub(crate) fn start(&self) -> Running<'_> {
+        self.start_as(self.command())
+    }
+
+    /// Likewise, with a command of one's own.
+    pub(crate) fn start_as(&self, command: Command) -> Running<'_> {
+        let (mut daemon, log) = (Daemon::start(command, self.path("log")), self.path("log"));
+        // The address is bound before everything is ready, and the welcome comes after.
+        let is_welcome =
+            || fs::read_to_string(&log).is_ok_and(|said| said.contains("Sign in:") || said.contains("serving"));
+        daemon.wait_until(STARTING, || is_welcome() && TcpStream::connect(self.address()).is_ok());
+        Running { daemon, stage: self }
+    }
+}
+
+/// A server that accepts connections; dropping it ends it.
+pub(crate) struct Running<'a> {
+    pub(crate) daemon: Daemon,
+    pub(crate) stage: &'a Stage,
+}
+
+impl Running<'_> {
+    /// What the server has said so far.
+    pub(crate) fn log(&self) -> String {
+        self.daemon.log()
+    }
+
+    /// A connection of its own.
+    pub(crate) fn open(&self) -> Wire {
+        Wire::open(self.stage.address(), &self.stage.path("certs/ca.crt")).unwrap()
+    }
+
+    /// One request on a connection of its own, with these lines of header beside `Host` and `Content-Length`.
+    pub(crate) fn ask(&self, method: &str, path: &str, header: &[&str], body: &[u8]) -> Answer {
+        let mut wire = self.open();
+        wire.send(&request(method, path, header, body));
+        wire.answer_to(method)
+    }
+
+    /// Likewise, signed in as [`ALICE`].
+    pub(crate) fn alice(&self, method: &str, path: &str, header: &[&str], body: &[u8]) -> Answer {
+        let authorization = authorization(&ALICE);
+        self.ask(method, path, &[&[authorization.as_str()], header].concat(), body)
+    }
+
+    /// Insists that the server still answers, and still knows [`ALICE`].
+    pub(crate) fn lives(&self) {
+        self.alice("GET", "/v2/", &[], b"").expect(200);
+    }
+}
+
+/// The line of header with a user's password.
+pub(crate) fn authorization(user: &User) -> String {
+    basic(&format!("{}:{}", user.name, user.password))
+}
+
+/// The line of header for whatever stands in for name and password.
+pub(crate) fn basic(text: &str) -> String {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    format!("Authorization: Basic {}", BASE64_STANDARD.encode(text))
+}

@@ -1,0 +1,202 @@
+//! HTTP/1.1 over TLS by hand: for requests that no HTTP library would send, and for clients that leave in the middle.
+//!
+//! One invariant: nothing is sent that the test did not write, and nothing is repaired.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::Value;
+
+/// No answer on this machine takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One connection.
+pub(crate) struct Wire {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    received: Vec<u8>,
+}
+
+impl Wire {
+    /// Connects, and insists that the server proves to be `localhost` with a certificate of `ca`.
+    pub(crate) fn open(address: SocketAddr, ca: &Path) -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
+        roots.add(certificate).map_err(io::Error::other)?;
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+        let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self { stream, received: Vec::new() })
+    }
+
+    /// Sends exactly this.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes).unwrap();
+    }
+
+    /// Likewise; a server that has closed the connection meanwhile is an error.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)?;
+        self.stream.flush()
+    }
+
+    /// The answer to a request of this method.
+    pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
+        self.try_answer_to(method).expect("an answer, not the end of the connection")
+    }
+
+    /// Likewise, or nothing if the connection ends before there is a whole one.
+    pub(crate) fn try_answer_to(&mut self, method: &str) -> Option<Answer> {
+        let end = loop {
+            if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.receive()?;
+        };
+        let head: Vec<u8> = self.received.drain(..end).collect();
+        let mut answer = Answer::of(std::str::from_utf8(&head).unwrap());
+        if method == "HEAD" || matches!(answer.status, 100 | 204 | 304) {
+            return Some(answer);
+        }
+        let length: usize = answer.header("content-length").expect("an answer says its length").parse().unwrap();
+        while self.received.len() < length {
+            self.receive()?;
+        }
+        answer.body = self.received.drain(..length).collect();
+        Some(answer)
+    }
+
+    /// Whatever comes, once there are at least `length` bytes of it.
+    pub(crate) fn read_some(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.received.len() < length {
+            self.receive()?;
+        }
+        Some(std::mem::take(&mut self.received))
+    }
+
+    fn receive(&mut self) -> Option<()> {
+        let mut piece = vec![0; 64 << 10];
+        let count = self.stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        self.received.extend_from_slice(&piece[..count]);
+        Some(())
+    }
+
+    /// Insists that the server ends the connection without another byte.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.receive().is_none() && self.received.is_empty()
+    }
+
+    /// Leaves after everything that was sent has arrived, but without a word.
+    pub(crate) fn leave(mut self) {
+        self.stream.sock.shutdown(Shutdown::Write).unwrap();
+        while self.receive().is_some() {}
+    }
+
+    /// Leaves as a machine does whose cable was cut and put back: the next packet is answered with a reset.
+    pub(crate) fn vanish(self) {
+        socket2::SockRef::from(&self.stream.sock).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// A request with `Host`, these lines of header, and a length if there is a body or could be one.
+pub(crate) fn request(method: &str, path: &str, header: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<String> = header.iter().map(|line| (*line).to_owned()).collect();
+    if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
+        lines.push(format!("Content-Length: {}", body.len()));
+    }
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    [head(method, path, &lines).as_bytes(), body].concat()
+}
+
+/// The head of a request alone, with `Host` and nothing else that was not asked for.
+pub(crate) fn head(method: &str, path: &str, header: &[&str]) -> String {
+    let lines: String = header.iter().flat_map(|line| [*line, "\r\n"]).collect();
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    fn of(head: &str) -> Self {
+        let mut lines = head.split("\r\n").filter(|line| !line.is_empty());
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let pair =
+            |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
+        Self { status, headers: lines.filter_map(pair).collect(), body: Vec::new() }
+    }
+
+    /// A header by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Where to go on.
+    pub(crate) fn location(&self) -> &str {
+        self.header("location").unwrap_or_else(|| panic!("there should be a Location: {self}"))
+    }
+
+    /// The offset that `Range: 0-N` speaks of; an empty upload says `0-0`, like one of one byte.
+    pub(crate) fn offset(&self) -> usize {
+        let range = self.header("range").unwrap_or_else(|| panic!("there should be a Range: {self}"));
+        let last: usize = range.strip_prefix("0-").unwrap().parse().unwrap();
+        if last == 0 { 0 } else { last + 1 }
+    }
+
+    /// The body as a document.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
+    /// Insists on a status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self}");
+        self
+    }
+
+    /// Insists on an error of this status and code, in the one shape that clients understand.
+    #[track_caller]
+    pub(crate) fn expect_error(self, status: u16, code: &str) -> Self {
+        let answer = self.expect(status);
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{answer}");
+        assert!(answer.header("x-request-id").is_some(), "{answer}");
+        let document = answer.json();
+        let error = &document["errors"][0];
+        assert_eq!(error["code"].as_str(), Some(code), "{answer}");
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{answer}");
+        answer
+    }
+
+    /// Likewise below `/v2/`, where every answer also says which protocol it speaks.
+    #[track_caller]
+    pub(crate) fn expect_registry_error(self, status: u16, code: &str) -> Self {
+        let answer = self.expect_error(status, code);
+        assert_eq!(answer.header("docker-distribution-api-version"), Some("registry/2.0"), "{answer}");
+        answer
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { status, headers, body } = self;
+        write!(formatter, "{status}\n{headers:#?}\n{}", String::from_utf8_lossy(&body[..body.len().min(2000)]))
+    }
+}
