@@ -90,7 +90,7 @@ impl Repository<Push> {
 
     /// Takes up an upload to write to it.
     pub async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
-        let lock = self.engine.uploads.try_lock(id).ok_or(Error::UploadBusy)?;
+        let lock = self.lock(id).await?;
         let session = self.session(id).await?;
         let digester = match session.digester() {
             Some(digester) => digester,
@@ -106,7 +106,7 @@ impl Repository<Push> {
 
     /// Gives an upload up.
     pub async fn cancel_upload(&self, id: UploadId) -> Result<(), Error> {
-        let lock = self.engine.uploads.try_lock(id).ok_or(Error::UploadBusy)?;
+        let lock = self.lock(id).await?;
         self.session(id).await?;
         let this = self.clone();
         self.to_the_end(async move {
@@ -153,6 +153,14 @@ impl Repository<Push> {
             Ok(blob.digest)
         })
         .await
+    }
+
+    /// That somebody is writing to it tells that there is an upload, which only its owner may know.
+    async fn lock(&self, id: UploadId) -> Result<UploadLock, Error> {
+        match self.engine.uploads.try_lock(id) {
+            Some(lock) => Ok(lock),
+            None => Err(self.session(id).await.err().unwrap_or(Error::UploadBusy)),
+        }
     }
 
     /// A session that is not this principal's is unknown, exactly as one that never was.

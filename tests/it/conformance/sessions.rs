@@ -94,6 +94,23 @@ fn of_two_patches_at_once_one_is_taken_and_one_is_416() {
 }
 
 #[test]
+fn the_upload_of_another_is_unknown_also_while_it_is_being_written() {
+    let registry = Registry::start();
+    let (alice, bob) = (&registry.alice, registry.bob());
+    let begun = begin(alice);
+    let (pieces, arriving) = mpsc::unbounded_channel();
+    thread::scope(|threads| {
+        let first = threads.spawn(|| alice.patch(begun.location()).arriving(arriving).send());
+        pieces.send(b"mine".to_vec()).unwrap();
+        let in_time = eventually(Duration::from_secs(10), || registry.upload_data(&begun).exists());
+        assert!(in_time, "the first should have begun");
+        is_unknown(&bob, begun.location());
+        drop(pieces);
+        first.join().unwrap().expect(202);
+    });
+}
+
+#[test]
 fn many_patches_at_once_never_mix_their_bytes() {
     let registry = Registry::start();
     let alice = &registry.alice;
