@@ -3,6 +3,8 @@
 //! One invariant: whatever is started or changed outside a temporary folder is ended or put back by `Drop`, so that a
 //! failing test leaves the machine as it was.
 
+pub(crate) mod answer;
+pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod image;
 pub(crate) mod name;

@@ -1,0 +1,144 @@
+//! What a server answered, with what tests want to know of it.
+//!
+//! One invariant: an answer that is not as it should be stops the test with the request and the whole answer in words.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+
+/// What a `WWW-Authenticate: Bearer` says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Challenge {
+    /// The URL of the token endpoint.
+    pub(crate) realm: String,
+    /// The name of the registry.
+    pub(crate) service: String,
+    /// What a token would have to be good for.
+    pub(crate) scope: Option<String>,
+    /// What is wrong with the credentials that came.
+    pub(crate) error: Option<String>,
+}
+
+/// What the server said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The request.
+    pub(super) told: String,
+    pub(crate) status: StatusCode,
+    pub(crate) version: http::Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// Insists on a status.
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self}");
+        self
+    }
+
+    /// Insists on an error of this status and code.
+    pub(crate) fn expect_error(self, status: u16, code: &str) -> Self {
+        let answer = self.expect(status);
+        assert_eq!(answer.code(), code, "{answer}");
+        answer
+    }
+
+    /// A header that must be there once.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.find(name).unwrap_or_else(|| panic!("there should be a {name}: {self}"))
+    }
+
+    /// A header that may be missing; twice is a panic.
+    pub(crate) fn find(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let first = values.next();
+        assert!(values.next().is_none(), "there should be one {name}: {self}");
+        first.map(|value| value.to_str().unwrap())
+    }
+
+    /// Every value of a header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// Where to go on.
+    pub(crate) fn location(&self) -> &str {
+        self.header("location")
+    }
+
+    /// The location with one more query parameter, as clients append theirs.
+    pub(crate) fn location_with(&self, parameter: &str) -> String {
+        let location = self.location();
+        format!("{location}{}{parameter}", if location.contains('?') { '&' } else { '?' })
+    }
+
+    /// The body as a document.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
+    /// The code of the first error.
+    pub(crate) fn code(&self) -> String {
+        self.json()["errors"][0]["code"].as_str().unwrap().to_owned()
+    }
+
+    /// The one challenge of a 401.
+    pub(crate) fn challenge(&self) -> Challenge {
+        let value = self.header("www-authenticate");
+        let rest = value.strip_prefix("Bearer ").unwrap_or_else(|| panic!("a Bearer challenge: {self}"));
+        let mut challenge = Challenge { realm: String::new(), service: String::new(), scope: None, error: None };
+        // A value ends at a quote before a comma or the end; scopes hold commas themselves.
+        for parameter in rest.split_inclusive("\",").map(|parameter| parameter.trim_end_matches(',')) {
+            let (name, value) = parameter.split_once('=').unwrap_or_else(|| panic!("{parameter}: {self}"));
+            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let value = value.unwrap_or_else(|| panic!("{parameter} should be quoted: {self}")).to_owned();
+            assert!(!value.is_empty(), "{name} should be left out if it is empty: {self}");
+            match name {
+                "realm" => challenge.realm = value,
+                "service" => challenge.service = value,
+                "scope" => challenge.scope = Some(value),
+                "error" => challenge.error = Some(value),
+                other => panic!("{other} is nothing that clients know: {self}"),
+            }
+        }
+        challenge
+    }
+
+    /// Protocol, section "Everything under /v2/".
+    pub(super) fn check_registry(&self, method: &Method) {
+        assert_eq!(self.header("docker-distribution-api-version"), "registry/2.0", "{self}");
+        assert!(self.find("content-encoding").is_none(), "no answer should be compressed: {self}");
+        assert!(self.find("transfer-encoding").is_none(), "no answer should be chunked: {self}");
+        let has_no_content = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if method != Method::HEAD && !has_no_content {
+            assert_eq!(self.header("content-length"), self.body.len().to_string(), "{self}");
+        }
+        if let Some(location) = self.find("location") {
+            assert!(location.starts_with("/v2/"), "a Location should be a path: {self}");
+        }
+        if self.status.as_u16() >= 400 && method != Method::HEAD {
+            self.check_error();
+        }
+    }
+
+    fn check_error(&self) {
+        assert_eq!(self.header("content-type"), "application/json", "{self}");
+        let document = self.json();
+        let errors = document["errors"].as_array().unwrap_or_else(|| panic!("errors should be a list: {self}"));
+        assert!(!errors.is_empty(), "an error should be among the errors: {self}");
+        for error in errors {
+            let code = error["code"].as_str().unwrap_or_else(|| panic!("an error should have a code: {self}"));
+            assert!(code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{self}");
+            assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{self}");
+        }
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { told, status, headers, body, .. } = self;
+        let shown = String::from_utf8_lossy(&body[..body.len().min(2000)]);
+        write!(formatter, "{told}\n{status}\n{headers:#?}\n{shown}")
+    }
+}

@@ -1,0 +1,214 @@
+//! A registry client of our own, which can be told to do what no real one would.
+//!
+//! It trusts the server's CA and nothing else, and it comes by its tokens as real clients do: it asks `/v2/`, reads the
+//! challenge, and goes to the token endpoint that the challenge names. Calls block; what runs beside each other runs in
+//! threads.
+//!
+//! One invariant: whatever an answer below `/v2/` must always be, [`Request::send`] has checked before anybody sees it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use futures_util::stream;
+use http::{HeaderMap, Method, header};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub(crate) use super::answer::Answer;
+use super::portcullis::{Portcullis, User};
+
+/// How long an answer may take; the server is on this machine, and the bodies are small.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Somebody who speaks HTTP to a [`Portcullis`].
+#[derive(Clone)]
+pub(crate) struct Client {
+    runtime: Arc<Runtime>,
+    http: reqwest::Client,
+    /// `https://localhost:PORT`
+    pub(crate) origin: String,
+    user: Option<(&'static str, &'static str)>,
+    authorization: Option<String>,
+}
+
+impl Client {
+    /// Speaks HTTP/1.1, as the Docker Engine does, and shows no credentials.
+    pub(crate) fn new(server: &Portcullis) -> Self {
+        Self::built(server, reqwest::Client::builder().http1_only())
+    }
+
+    /// Speaks what the server likes best, which is HTTP/2, as containerd does.
+    pub(crate) fn negotiating(server: &Portcullis) -> Self {
+        Self::built(server, reqwest::Client::builder())
+    }
+
+    fn built(server: &Portcullis, builder: reqwest::ClientBuilder) -> Self {
+        let ca = reqwest::Certificate::from_pem(&fs::read(server.ca()).unwrap()).unwrap();
+        let http = builder
+            .tls_certs_only([ca])
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let origin = format!("https://{}", server.local());
+        Self { runtime: Arc::new(runtime), http, origin, user: None, authorization: None }
+    }
+
+    /// The same, with a name and a password to fetch tokens with.
+    pub(crate) fn user(&self, user: &User) -> Self {
+        Self { user: Some((user.name, user.password)), ..self.clone() }
+    }
+
+    /// The same, with a token for these scopes in every request.
+    pub(crate) fn scoped(&self, scopes: &[&str]) -> Self {
+        self.authorized(&format!("Bearer {}", self.token(scopes)))
+    }
+
+    /// The same, with the password in every request.
+    pub(crate) fn basic(&self) -> Self {
+        let (name, password) = self.user.expect("somebody with a password");
+        self.authorized(&basic(name, password))
+    }
+
+    /// The same, with this `Authorization` in every request.
+    pub(crate) fn authorized(&self, authorization: &str) -> Self {
+        Self { authorization: Some(authorization.to_owned()), ..self.clone() }
+    }
+
+    /// A token for these scopes: asks `/v2/` for the way and the token endpoint for the token.
+    pub(crate) fn token(&self, scopes: &[&str]) -> String {
+        let bare = Self { authorization: None, ..self.clone() };
+        let challenge = bare.get("/v2/").send().expect(401).challenge();
+        let path = challenge.realm.strip_prefix(&self.origin).expect("a realm on the host that was asked");
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("service", &challenge.service);
+        for scope in scopes {
+            query.append_pair("scope", scope);
+        }
+        let request = bare.get(&format!("{path}?{}", query.finish()));
+        let request = match self.user {
+            Some((name, password)) => request.header("authorization", &basic(name, password)),
+            None => request,
+        };
+        request.send().expect(200).json()["token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request {
+        self.request(Method::GET, path)
+    }
+
+    pub(crate) fn head(&self, path: &str) -> Request {
+        self.request(Method::HEAD, path)
+    }
+
+    pub(crate) fn put(&self, path: &str) -> Request {
+        self.request(Method::PUT, path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Request {
+        self.request(Method::PATCH, path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Request {
+        self.request(Method::POST, path)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Request {
+        self.request(Method::DELETE, path)
+    }
+
+    /// A request of any method for a path, query included, as a `Location` gives it.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request {
+        // Clients of this kind ask for compression by habit, and still check the exact length.
+        let mut builder = self.http.request(method, format!("{}{path}", self.origin));
+        builder = builder.header(header::ACCEPT_ENCODING, "gzip");
+        if let Some(authorization) = &self.authorization {
+            builder = builder.header(header::AUTHORIZATION, authorization);
+        }
+        Request { runtime: self.runtime.clone(), http: self.http.clone(), builder }
+    }
+}
+
+/// The value of an `Authorization` header with a password.
+pub(crate) fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
+}
+
+/// A request on its way.
+pub(crate) struct Request {
+    runtime: Arc<Runtime>,
+    http: reqwest::Client,
+    builder: reqwest::RequestBuilder,
+}
+
+impl Request {
+    /// Sets a header.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        // By way of a map, because the builder would add a second `Authorization` to the first.
+        let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+        self.builder = self.builder.headers(HeaderMap::from_iter([(name, value.parse().unwrap())]));
+        self
+    }
+
+    /// A body whose length is announced.
+    pub(crate) fn body(mut self, bytes: &[u8]) -> Self {
+        self.builder = self.builder.header(header::CONTENT_LENGTH, bytes.len()).body(bytes.to_vec());
+        self
+    }
+
+    /// A body in pieces whose length nobody knows before its end: chunked transfer.
+    pub(crate) fn pieces(mut self, pieces: &[&[u8]]) -> Self {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+        self.builder = self.builder.body(reqwest::Body::wrap_stream(stream::iter(pieces)));
+        self
+    }
+
+    /// A body that arrives as the test sends it, and ends when the sender is dropped.
+    pub(crate) fn arriving(mut self, pieces: UnboundedReceiver<Vec<u8>>) -> Self {
+        let pieces = stream::unfold(pieces, |mut pieces| async {
+            let piece = pieces.recv().await?;
+            Some((Ok::<_, std::io::Error>(piece), pieces))
+        });
+        self.builder = self.builder.body(reqwest::Body::wrap_stream(pieces));
+        self
+    }
+
+    /// A form, as browsers and OAuth 2 clients send it.
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.header("content-type", "application/x-www-form-urlencoded").body(form.as_bytes())
+    }
+
+    /// Sends what there is of the body, and closes the connection without waiting for an answer.
+    pub(crate) fn hang_up_after(self, patience: Duration) {
+        let Self { runtime, http, builder } = self;
+        let request = builder.build().unwrap();
+        let answered = runtime.block_on(async { tokio::time::timeout(patience, http.execute(request)).await.is_ok() });
+        assert!(!answered, "an answer came although the request was not complete");
+    }
+
+    /// Waits for the answer, and checks what every answer must be.
+    pub(crate) fn send(self) -> Answer {
+        let request = self.builder.build().unwrap();
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let told = format!("{method} {url}");
+        let (http, told_too) = (self.http, told.clone());
+        let answer = self.runtime.block_on(async move {
+            let response = http.execute(request).await.unwrap_or_else(|error| panic!("{told_too}: {error:?}"));
+            let (status, version, headers) = (response.status(), response.version(), response.headers().clone());
+            let body = response.bytes().await.unwrap_or_else(|error| panic!("{told_too}: {error:?}"));
+            Answer { told: told_too, status, version, headers, body }
+        });
+        if url.path() == "/v2" || url.path().starts_with("/v2/") {
+            answer.check_registry(&method);
+        }
+        answer
+    }
+}
