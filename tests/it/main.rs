@@ -9,5 +9,6 @@
 
 mod architecture;
 mod compile_fail;
+mod golden;
 mod real;
 mod support;
