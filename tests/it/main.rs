@@ -13,6 +13,7 @@ mod compile_fail;
 mod conformance;
 mod faults;
 mod first_start;
+mod golden;
 mod readme;
 mod real;
 mod reload;

@@ -36,6 +36,7 @@ pub(crate) const ALICE: User = User { name: "alice", password: "wonderland and b
 pub(crate) struct Setup {
     listen: SocketAddr,
     users_file: Option<String>,
+    configuration: Option<String>,
     environment: Vec<(String, String)>,
     data: Option<PathBuf>,
 }
@@ -44,7 +45,7 @@ impl Setup {
     /// A server on 127.0.0.1 that knows [`ALICE`].
     pub(crate) fn new() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()));
-        let setup = Self { listen, users_file: None, environment: Vec::new(), data: None };
+        let setup = Self { listen, users_file: None, configuration: None, environment: Vec::new(), data: None };
         setup.users(&[ALICE])
     }
 
@@ -72,6 +73,12 @@ impl Setup {
         self
     }
 
+    /// A configuration file, for what flags and variables cannot say.
+    pub(crate) fn configuration(mut self, text: &str) -> Self {
+        self.configuration = Some(text.to_owned());
+        self
+    }
+
     /// Sets a variable.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
@@ -89,6 +96,9 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         if let Some(text) = &self.users_file {
             fs::write(folder.path().join("htpasswd"), text).unwrap();
+        }
+        if let Some(text) = &self.configuration {
+            fs::write(folder.path().join("portcullis.toml"), text).unwrap();
         }
         self.start_in(folder)
     }

@@ -1,0 +1,158 @@
+//! The server that the table is made from, and everybody who asks.
+//!
+//! One invariant: each request finds the same images; what it deletes or mounts is put back before the next.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::{ROWS, kind_of};
+use crate::support::client::{Answer, Client, basic};
+use crate::support::image::digest;
+use crate::support::{Portcullis, Setup};
+
+const PASSWORD: &str = "the same for everybody";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const BLOB: &[u8] = b"{}";
+const NEW: &[u8] = b"not there yet";
+const SECRET: &[u8] = b"in elsewhere/app and nowhere else";
+
+/// Who asks.
+pub(super) struct Caller {
+    pub(super) name: &'static str,
+    pub(super) client: Client,
+    /// Begins uploads in this caller's name, if anybody can.
+    user: Option<&'static str>,
+}
+
+/// A server with three repositories and all its callers.
+pub(super) struct Harbour {
+    _server: Portcullis,
+    nobody: Client,
+    pub(super) owner: Client,
+    anonymous: String,
+    tokens: [String; 4],
+}
+
+impl Harbour {
+    /// Starts it with this policy.
+    pub(super) fn open(policy: &str) -> Self {
+        let server = Setup::new().users_file(users()).configuration(policy).start();
+        let nobody = Client::new(&server);
+        let owner = nobody.authorized(&basic("owner", PASSWORD));
+        let everything = ["team/app", "public/app", "elsewhere/app", "nobody/knows"]
+            .map(|name| format!("repository:{name}:pull,push,delete"))
+            .join(" ")
+            + " registry:catalog:*";
+        let token = |client: &Client, scope: &str| {
+            let path = form_urlencoded::Serializer::new("/token?".to_owned()).append_pair("scope", scope).finish();
+            format!("Bearer {}", client.get(&path).send().expect(200).json()["token"].as_str().unwrap())
+        };
+        let tokens = [
+            everything.as_str(),
+            "repository:team/app:pull,push",
+            "repository:team/app:pull",
+            "repository:elsewhere/app:pull,push,delete",
+        ];
+        let tokens = tokens.map(|scope| token(&owner, scope));
+        let anonymous = token(&nobody, &everything);
+        let harbour = Self { _server: server, nobody, owner, anonymous, tokens };
+        harbour.fill_repositories();
+        harbour
+    }
+
+    /// Everybody who asks, for row `number`: as many wrong passwords for one name would end in 429.
+    pub(super) fn callers(&self, number: usize) -> Vec<Caller> {
+        let with =
+            |name, authorization: &str, user| Caller { name, client: self.owner.authorized(authorization), user };
+        let password = |name| with(name, &basic(name, PASSWORD), Some(name));
+        let [token, single, narrow, elsewhere] = &self.tokens;
+        vec![
+            Caller { name: "nobody", client: self.nobody.clone(), user: None },
+            with("anonymous", &self.anonymous, None),
+            password("reader"),
+            password("writer"),
+            password("owner"),
+            with("token", token, Some("owner")),
+            with("single", single, Some("owner")),
+            with("narrow", narrow, Some("owner")),
+            with("elsewhere", elsewhere, Some("owner")),
+            password("stranger"),
+            with("wrong", &basic(&format!("wrong{number}"), "another"), None),
+            with("forged", &forged(token, narrow), None),
+        ]
+    }
+
+    /// Two repositories with an image each, and one with a blob that no other has.
+    fn fill_repositories(&self) {
+        for (name, blob) in [("team/app", BLOB), ("public/app", BLOB), ("elsewhere/app", SECRET)] {
+            let upload = format!("/v2/{name}/blobs/uploads/?digest={}", digest(blob));
+            self.owner.post(&upload).body(blob).send().expect(201);
+        }
+        for name in ["team/app", "public/app"] {
+            let put = self.owner.put(&format!("/v2/{name}/manifests/v1")).header("content-type", MANIFEST);
+            put.body(manifest().as_bytes()).send().expect(201);
+        }
+    }
+
+    /// The path of a row for a caller, with everything in it that is made for the occasion.
+    pub(super) fn fill(&self, template: &str, caller: &Caller) -> String {
+        let path = template.replace("MANIFEST", &digest(manifest().as_bytes()));
+        let path = path.replace("BLOB", &digest(BLOB)).replace("NEW", &digest(NEW)).replace("SECRET", &digest(SECRET));
+        if path.contains("OWN") {
+            return path.replace("OWN", &self.begin(caller.user.unwrap_or("owner")));
+        }
+        if path.contains("FOREIGN") {
+            let foreigner = if caller.user == Some("writer") { "owner" } else { "writer" };
+            return path.replace("FOREIGN", &self.begin(foreigner));
+        }
+        path
+    }
+
+    /// Begins an upload, in owner's name if this user may not.
+    fn begin(&self, user: &str) -> String {
+        let ask = |user| self.owner.authorized(&basic(user, PASSWORD)).post("/v2/team/app/blobs/uploads/").send();
+        let mut begun = ask(user);
+        if begun.status == StatusCode::FORBIDDEN {
+            begun = ask("owner");
+        }
+        begun.expect(202).header("docker-upload-uuid").to_owned()
+    }
+
+    /// Sends a request, and puts back what it changed.
+    pub(super) fn call(&self, method: &Method, path: &str, client: &Client) -> Answer {
+        let request = client.request(method.clone(), path);
+        let request = match kind_of(method, path) {
+            "PutManifest" => request.header("content-type", MANIFEST).body(manifest().as_bytes()),
+            "UploadWhole" | "UploadChunk" | "FinishUpload" => request.body(NEW),
+            _ => request,
+        };
+        let answer = request.send();
+        if *method == Method::DELETE && answer.status.is_success() {
+            self.fill_repositories();
+        }
+        if answer.status == StatusCode::CREATED && path.contains(&digest(SECRET)) {
+            let mounted = format!("/v2/team/app/blobs/{}", digest(SECRET));
+            self.owner.delete(&mounted).send().expect(202);
+        }
+        answer
+    }
+}
+
+fn users() -> String {
+    let hash = bcrypt::hash(PASSWORD, 5).unwrap();
+    let wrong = (0..ROWS.len()).map(|number| format!("wrong{number}"));
+    let names = ["owner", "writer", "reader", "stranger"].map(ToOwned::to_owned).into_iter().chain(wrong);
+    names.fold(String::new(), |text, name| text + &name + ":" + &hash + "\n")
+}
+
+fn manifest() -> String {
+    let empty = json!({"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(BLOB), "size": BLOB.len()});
+    json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": [empty]}).to_string()
+}
+
+/// What one genuine token says under the signature of another.
+fn forged(token: &str, other: &str) -> String {
+    let (said, _) = token.rsplit_once('.').unwrap();
+    let (_, signature) = other.rsplit_once('.').unwrap();
+    format!("{said}.{signature}")
+}

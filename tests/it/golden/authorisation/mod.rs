@@ -1,0 +1,210 @@
+//! Who × what: the status of every endpoint for every kind of caller, with the challenge that comes with a 401.
+//!
+//! One invariant: the table cannot miss an endpoint. [`kind`] matches [`Endpoint`] without a wildcard, and each of its
+//! names must be the kind of some row.
+
+mod harbour;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use http::{Method, StatusCode};
+use portcullis::api::{Endpoint, MountSource, NewUpload};
+
+use super::assert_golden;
+use crate::support::client::Answer;
+use harbour::Harbour;
+
+const POLICY: &str = r#"[[access]]
+users = ["owner"]
+repositories = ["**"]
+actions = ["pull", "push", "delete"]
+
+[[access]]
+users = ["writer"]
+repositories = ["team/app"]
+actions = ["pull", "push"]
+
+[[access]]
+users = ["reader"]
+repositories = ["team/app"]
+actions = ["pull"]
+
+[[access]]
+users = ["anonymous"]
+repositories = ["public/*"]
+actions = ["pull"]
+"#;
+
+const LEGEND: &str = r"Who may do what, by this policy; whom no rule names is denied.
+
+{policy}
+The callers:
+
+nobody      no credentials
+anonymous   a token that was given without a password, for all that anonymous callers may do
+reader      a password
+writer      a password
+owner       a password
+token       a token of owner's for everything
+single      a token of owner's to pull and push team/app
+narrow      a token of owner's to pull team/app
+elsewhere   a token of owner's for elsewhere/app
+stranger    a password, and no rule
+wrong       a wrong password
+forged      a token that nobody signed
+
+A 401 comes with a challenge to fetch a token for what the last column says. Behind it: s, the challenge says
+insufficient_scope; t, it says invalid_token; b, it asks for a password instead.
+SECRET is a blob that only elsewhere/app has.
+OWN is an upload that the caller began, if the caller could, else one of owner's; FOREIGN is one of somebody else's.
+";
+
+/// Rows of the table: upper-case words stand for what is there, or is made for each request.
+const ROWS: &[(Method, &str)] = &[
+    (Method::GET, "/v2/"),
+    (Method::GET, "/v2/_catalog"),
+    (Method::GET, "/v2/team/app/tags/list"),
+    (Method::GET, "/v2/team/app/manifests/v1"),
+    (Method::GET, "/v2/team/app/manifests/MANIFEST"),
+    (Method::PUT, "/v2/team/app/manifests/v1"),
+    (Method::DELETE, "/v2/team/app/manifests/v1"),
+    (Method::DELETE, "/v2/team/app/manifests/MANIFEST"),
+    (Method::GET, "/v2/team/app/blobs/BLOB"),
+    (Method::GET, "/v2/team/app/blobs/SECRET"),
+    (Method::DELETE, "/v2/team/app/blobs/BLOB"),
+    (Method::POST, "/v2/team/app/blobs/uploads/"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?digest=NEW"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?mount=BLOB&from=team/app"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?mount=BLOB&from=public/app"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?mount=BLOB"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?mount=SECRET&from=team/app"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?mount=SECRET&from=elsewhere/app"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?mount=SECRET&from=No"),
+    (Method::POST, "/v2/team/app/blobs/uploads/?mount=SECRET"),
+    (Method::GET, "/v2/team/app/blobs/uploads/OWN"),
+    (Method::PATCH, "/v2/team/app/blobs/uploads/OWN"),
+    (Method::PUT, "/v2/team/app/blobs/uploads/OWN?digest=NEW"),
+    (Method::DELETE, "/v2/team/app/blobs/uploads/OWN"),
+    (Method::GET, "/v2/team/app/blobs/uploads/FOREIGN"),
+    (Method::PATCH, "/v2/team/app/blobs/uploads/FOREIGN"),
+    (Method::PUT, "/v2/team/app/blobs/uploads/FOREIGN?digest=NEW"),
+    (Method::DELETE, "/v2/team/app/blobs/uploads/FOREIGN"),
+    (Method::GET, "/v2/team/app/referrers/MANIFEST"),
+    (Method::GET, "/v2/public/app/tags/list"),
+    (Method::GET, "/v2/public/app/manifests/v1"),
+    (Method::PUT, "/v2/public/app/manifests/v1"),
+    (Method::DELETE, "/v2/public/app/manifests/v1"),
+    (Method::GET, "/v2/public/app/blobs/BLOB"),
+    (Method::POST, "/v2/public/app/blobs/uploads/"),
+    (Method::GET, "/v2/public/app/referrers/MANIFEST"),
+    (Method::GET, "/v2/nobody/knows/manifests/v1"),
+    (Method::GET, "/v2/nobody/knows/blobs/BLOB"),
+    (Method::GET, "/token?scope=repository:team/app:pull"),
+    (Method::GET, "/token/jwks"),
+    (Method::GET, "/healthz"),
+    (Method::GET, "/readyz"),
+];
+
+macro_rules! kinds {
+    ($($kind:ident = $pattern:pat),+ $(,)?) => {
+        const KINDS: &[&str] = &[$(stringify!($kind)),+];
+
+        /// The name of an endpoint's kind. A new variant does not compile until it has a line here, and then needs a row.
+        fn kind(endpoint: &Endpoint) -> &'static str {
+            match endpoint {
+                $($pattern => stringify!($kind)),+
+            }
+        }
+    };
+}
+
+kinds! {
+    Base = Endpoint::Base,
+    Catalog = Endpoint::Catalog(..),
+    Tags = Endpoint::Tags(..),
+    Manifest = Endpoint::Manifest(..),
+    PutManifest = Endpoint::PutManifest(..),
+    DeleteManifest = Endpoint::DeleteManifest(..),
+    Blob = Endpoint::Blob(..),
+    DeleteBlob = Endpoint::DeleteBlob(..),
+    StartUpload = Endpoint::StartUpload(_, NewUpload::Session(_)),
+    UploadWhole = Endpoint::StartUpload(_, NewUpload::Whole(_)),
+    MountFrom = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Named(_))),
+    MountFromNowhere = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Nowhere)),
+    MountFromAnywhere = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Any)),
+    UploadStatus = Endpoint::UploadStatus(..),
+    UploadChunk = Endpoint::UploadChunk(..),
+    FinishUpload = Endpoint::FinishUpload(..),
+    CancelUpload = Endpoint::CancelUpload(..),
+    Referrers = Endpoint::Referrers(..),
+    Token = Endpoint::Token,
+    TokenKeys = Endpoint::TokenKeys,
+    Alive = Endpoint::Alive,
+    Ready = Endpoint::Ready,
+}
+
+#[test]
+fn everybody_may_do_what_the_policy_says_and_nothing_else() {
+    let harbour = Harbour::open(POLICY);
+    let mut text = LEGEND.replace("{policy}", POLICY);
+    let names: Vec<&str> = harbour.callers(0).iter().map(|caller| caller.name).collect();
+    writeln!(text, "\n{}", line("", &names, "asks for")).unwrap();
+    let mut kinds = BTreeSet::new();
+    for (number, (method, template)) in ROWS.iter().enumerate() {
+        let mut row = Row::default();
+        for caller in harbour.callers(number) {
+            let path = harbour.fill(template, &caller);
+            kinds.insert(kind_of(method, &path));
+            let answer = harbour.call(method, &path, &caller.client);
+            row.add(&answer, &harbour);
+        }
+        let label = format!("{method} {template}");
+        writeln!(text, "{}", line(&label, &row.cells, &row.scopes.into_iter().collect::<Vec<_>>().join(" or ")))
+            .unwrap();
+    }
+    for kind in KINDS {
+        assert!(kinds.contains(kind), "{kind} should have a row");
+    }
+    assert_golden("authorisation.txt", &text);
+}
+
+fn line(label: &str, cells: &[impl AsRef<str>], last: &str) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("{:<9}", cell.as_ref())).collect();
+    format!("{label:<64} {} {last}", cells.join(" ")).trim_end().to_owned()
+}
+
+fn kind_of(method: &Method, path: &str) -> &'static str {
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+    kind(&Endpoint::parse(method, path, query).unwrap())
+}
+
+/// One line of the table.
+#[derive(Default)]
+struct Row {
+    cells: Vec<String>,
+    scopes: BTreeSet<String>,
+}
+
+impl Row {
+    fn add(&mut self, answer: &Answer, harbour: &Harbour) {
+        let status = answer.status.as_u16();
+        let Some(challenge) = answer.find("www-authenticate") else {
+            assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "a 401 should say how to sign in: {answer}");
+            return self.cells.push(status.to_string());
+        };
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "only a 401 asks for anything: {answer}");
+        if challenge.starts_with("Basic ") {
+            return self.cells.push(format!("{status} b"));
+        }
+        let challenge = answer.challenge();
+        assert_eq!(challenge.realm, format!("{}/token", harbour.owner.origin), "{answer}");
+        self.scopes.extend(challenge.scope);
+        self.cells.push(match challenge.error.as_deref() {
+            None => status.to_string(),
+            Some("insufficient_scope") => format!("{status} s"),
+            Some("invalid_token") => format!("{status} t"),
+            Some(other) => panic!("{other} is no error of RFC 6750 that we send: {answer}"),
+        });
+    }
+}
