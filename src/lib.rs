@@ -4,7 +4,7 @@
 //! [`Subject`](access::Subject), the [`Gate`](access::Gate) turns the two into an
 //! [`Authorized`](access::Authorized) proof, and only that opens a [`Repository`](registry::Repository).
 //!
-//! The modules are floors, and imports point down only (`tests/it/architecture.rs` reads every `use crate::…` and
+//! The modules are floors, and imports point down only (`tests/it/architecture` reads every `use crate::…` and
 //! holds the table):
 //!
 //! | floor | modules | what lives there |

@@ -1,3 +1,5 @@
+//! The check, tried on stores in which something was broken on purpose.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Garbage collection over a store in memory, with the clock put forward.
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
