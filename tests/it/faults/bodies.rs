@@ -43,6 +43,27 @@ fn a_manifest_over_the_limit_is_too_large_announced_or_not() {
 }
 
 #[test]
+fn a_refusal_over_http_2_arrives_although_the_body_is_still_on_its_way() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(stage.path("certs/ca.crt")).unwrap()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
+    let large = bytes::Bytes::from(vec![b' '; 64 << 20]);
+    runtime.block_on(async {
+        for (path, status) in [("manifests/large", 413), ("blobs/uploads/x", 404), ("manifests/-", 400)] {
+            for _ in 0..5 {
+                let put = client.put(format!("https://localhost:{}/v2/a/{path}", stage.port())).body(large.clone());
+                let answer = put.basic_auth(ALICE.name, Some(ALICE.password)).send().await.unwrap();
+                assert_eq!((answer.status().as_u16(), answer.version()), (status, http::Version::HTTP_2));
+                assert!(answer.text().await.unwrap().starts_with("{\"errors\":["), "{path}");
+            }
+        }
+    });
+    server.lives();
+}
+
+#[test]
 fn documents_that_are_no_manifests_are_refused() {
     let stage = Stage::new();
     let server = stage.start();
