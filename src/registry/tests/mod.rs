@@ -1,5 +1,6 @@
 //! The engine over stores in memory: faults at every step, races, and what must hold between two processes.
 
+mod abandoned;
 mod faults;
 mod lists;
 mod races;

@@ -135,6 +135,22 @@ async fn what_arrived_of_a_body_that_broke_off_is_kept() {
     assert_eq!(repository.upload_offset(id).await.unwrap(), 12, "in the last request too");
 }
 
+#[tokio::test]
+async fn bytes_that_another_process_put_between_ours_are_noticed() {
+    let store = Arc::new(MemoryStore::default());
+    let (ours, theirs) = (registry(store.clone()), registry(store));
+    let (ours, theirs) = (open::<Push>(&ours, "alice", "a"), open::<Push>(&theirs, "alice", "a"));
+    let id = ours.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    let (send, receive) = tokio::sync::oneshot::channel::<Bytes>();
+    let slow = stream::once(async { receive.await.map_err(|error| BodyError(error.to_string())) });
+    let upload = ours.upload(id).await.unwrap();
+    let finishing = tokio::spawn(upload.finish(Box::pin(slow), None, digest(b"ours")));
+    tokio::task::yield_now().await;
+    theirs.upload(id).await.unwrap().append(stream::iter([Ok(Bytes::from_static(b"theirs"))]), None).await.unwrap();
+    send.send(Bytes::from_static(b"ours")).unwrap();
+    assert!(matches!(finishing.await.unwrap(), Err(Error::UploadBusy)), "our hash knows nothing of their bytes");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
     let root = tempfile::tempdir().unwrap();
