@@ -34,7 +34,7 @@ use crate::{
     registry::Registry,
     reload::Reloader,
     server::{BindError, Peer, Server, Shutdown},
-    storage::{self, FilesystemStore, Store, StoreError},
+    storage::{self, Claim, FilesystemStore, Store, StoreError},
     tls::{self, CertResolver, Fingerprint, Hostname},
 };
 
@@ -46,6 +46,7 @@ pub struct App {
     reloader: Reloader,
     signals: Signals,
     first_start: FirstStart,
+    claim: Claim,
 }
 
 /// What to tell whoever started the server.
@@ -98,6 +99,7 @@ impl App {
         let server_config =
             tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
+        let claim = claim_store(&config.storage)?;
         let key = SigningKey::load_or_create(&config.auth.token.key)?;
         let administrator = make_administrator(config.auth.htpasswd.clone()).await?;
         let users = Arc::new(Users::load(config.auth.htpasswd.clone(), SystemTime::now())?);
@@ -123,7 +125,7 @@ impl App {
             idle_timeout: config.server.limits.idle_timeout,
         });
         let reloader = Reloader { source, file, config, users, gate, realm, resolver };
-        Ok(Self { server, api, registry, reloader, signals, first_start })
+        Ok(Self { server, api, registry, reloader, signals, first_start, claim })
     }
 
     /// What to tell whoever started the server.
@@ -134,7 +136,7 @@ impl App {
 
     /// Serves until the process is asked to stop, then lets running transfers end.
     pub async fn serve(self) {
-        let Self { server, api, registry, reloader, signals, first_start } = self;
+        let Self { server, api, registry, reloader, signals, first_start, claim } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
@@ -164,6 +166,7 @@ impl App {
         if tokio::time::timeout(SETTLE, registry.settle()).await.is_err() {
             tracing::warn!("gave up waiting for the store");
         }
+        drop(claim);
         tracing::info!("stopped");
     }
 }
@@ -194,6 +197,16 @@ fn service(
         }
         request
     })
+}
+
+/// Keeps other servers off the store for as long as this one runs.
+fn claim_store(config: &storage::Config) -> Result<Claim, StartError> {
+    let storage::Config::Filesystem { root } = config;
+    match storage::claim(root) {
+        Ok(Some(claim)) => Ok(claim),
+        Ok(None) => Err(StartError::Claimed(root.clone())),
+        Err(error) => Err(StoreError::from_io(error, format!("claim {}", root.display())).into()),
+    }
 }
 
 /// The store that the configuration names.
@@ -256,6 +269,9 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error("data folder: {0}")]
     Store(#[from] StoreError),
+    /// Another server has the data folder.
+    #[error("data folder {}: another portcullis serves it", .0.display())]
+    Claimed(PathBuf),
     /// There is no certificate to serve with.
     #[error(transparent)]
     Certificate(#[from] tls::LoadError),
@@ -286,6 +302,7 @@ impl StartError {
         match self {
             Self::Runtime(_) | Self::Protocol(_) | Self::Randomness(_) => None,
             Self::Store(_) => Some("name a folder that this user can write with --data DIR".to_owned()),
+            Self::Claimed(_) => Some("stop the other server first, or name another folder with --data DIR".to_owned()),
             Self::Certificate(error) => Some(error.hint()),
             Self::Bind(error) => Some(error.hint()),
             Self::Key(error) => Some(error.hint().to_owned()),

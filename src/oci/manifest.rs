@@ -1,7 +1,8 @@
 //! Manifests and indexes: the parts of the documents that a registry must understand.
 //!
-//! Invariant: a [`Manifest`] was read from a document that every client reads in the same way: one kind, no key written
-//! twice or in another case (Go's JSON ignores case), no field of the other kind, a media type that agrees with itself.
+//! Invariant: a [`Manifest`] was read from a document that every client reads in the same way: one kind, no key that we
+//! read written twice or in another case, at the top or in a descriptor (Go's JSON ignores case), no field of the other
+//! kind, a media type that agrees with itself.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -197,15 +198,23 @@ impl Manifest {
 const KEYS: [&str; 8] =
     ["schemaVersion", "mediaType", "config", "layers", "manifests", "subject", "artifactType", "annotations"];
 
-/// Refuses a document in which two clients could read different things under one key.
+const DESCRIPTOR_KEYS: [&str; 8] =
+    ["mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform"];
+
+/// Refuses a document in which two clients could read different things under one key, at its top or in a descriptor.
 fn check_keys(document: &[u8]) -> Result<(), ManifestError> {
-    let Keys(keys) = serde_json::from_slice(document)?;
-    for key in &keys {
-        if KEYS.iter().any(|known| known.eq_ignore_ascii_case(&folded(key)) && known != key) {
-            return Err(ManifestError::KeyCase(key.clone()));
-        }
+    #[derive(Deserialize)]
+    struct Descriptors {
+        config: Option<Keys>,
+        subject: Option<Keys>,
+        layers: Option<Vec<Keys>>,
+        manifests: Option<Vec<Keys>>,
     }
-    Ok(())
+    let top: Keys = serde_json::from_slice(document)?;
+    top.check(&KEYS)?;
+    let Descriptors { config, subject, layers, manifests } = serde_json::from_slice(document)?;
+    let lists = layers.into_iter().chain(manifests).flatten();
+    lists.chain(config).chain(subject).try_for_each(|descriptor| descriptor.check(&DESCRIPTOR_KEYS))
 }
 
 /// The key with the two letters beyond ASCII that fold to ASCII ones: Go's JSON takes `manife\u{17f}ts` for `manifests`.
@@ -213,8 +222,16 @@ fn folded(key: &str) -> String {
     key.replace('\u{17f}', "s").replace('\u{212a}', "k")
 }
 
-/// The keys at the top of a JSON object.
+/// The keys of a JSON object.
 struct Keys(Vec<String>);
+
+impl Keys {
+    /// No key may be one of `known` but for upper and lower case.
+    fn check(self, known: &[&str]) -> Result<(), ManifestError> {
+        let is_twin = |key: &String| known.iter().any(|known| known.eq_ignore_ascii_case(&folded(key)) && known != key);
+        self.0.into_iter().find(is_twin).map_or(Ok(()), |twin| Err(ManifestError::KeyCase(twin)))
+    }
+}
 
 impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -345,6 +362,16 @@ mod tests {
         }
         let twice = br#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#;
         assert!(matches!(Manifest::parse(None, twice), Err(ManifestError::Json(_))));
+    }
+
+    #[test]
+    fn keys_of_a_descriptor_that_clients_read_differently_are_refused() {
+        let mut twin = image();
+        twin["layers"][0]["Digest"] = twin["config"]["digest"].clone();
+        assert!(matches!(parse(None, &twin), Err(ManifestError::KeyCase(key)) if key == "Digest"));
+        let mut annotated = image();
+        annotated["layers"][0]["annotations"] = json!({"Digest": "an annotation may be called anything"});
+        assert!(parse(None, &annotated).is_ok());
     }
 
     #[test]

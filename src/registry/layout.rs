@@ -24,6 +24,7 @@
 //!   quarantine/blobs/<algorithm>/<hex>                      bytes that are not what their name says, kept by a repair
 //!   quarantine/repositories/<name>/_tags/<tag>              a tag that meant nothing, kept by a repair
 //!   gc/<uuid>/{request,claim,report}                        a command asks the running server to collect garbage
+//!   lock                                                    held by the server that serves the folder
 //!   tmp/                                                    the store's temporary files
 //! ```
 //!

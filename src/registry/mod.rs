@@ -126,7 +126,12 @@ impl<A: Right> Repository<A> {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        self.engine.tasks.spawn(work.in_current_span()).await.map_err(|_| Error::Interrupted)?
+        let done = self.engine.tasks.spawn(work.in_current_span()).await;
+        done.unwrap_or_else(|failed| match failed.try_into_panic() {
+            // A bug goes on where it would have gone without the task: to whoever logs it under the request's id.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::Interrupted),
+        })
     }
 }
 

@@ -210,3 +210,16 @@ fn every_problem_of_a_configuration_is_told_at_once_by_check_and_by_serve() {
     stage.tool().arg("check").succeeds();
     stage.tool().args(["serve", "--config", "missing.toml"]).fails().says_one_of(&["missing.toml"]);
 }
+
+#[test]
+fn a_folder_that_another_server_serves_is_told_with_a_hint() {
+    let (stage, other) = (Stage::new(), Stage::new());
+    let _server = stage.start();
+    let refused = other.tool().args(["serve", "--listen"]).arg(other.address().to_string());
+    let refused = refused.arg("--data").arg(stage.path("data")).fails();
+    assert!(
+        refused.stderr.contains("another portcullis serves it\nhint: stop the other server first"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -82,6 +82,14 @@ async fn a_blob_that_is_deleted_while_it_is_read_is_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_panic_in_work_that_must_end_reaches_whoever_waits_for_it() {
+    use futures_util::FutureExt as _;
+    let repository = open::<Push>(&registry(Arc::new(MemoryStore::default())), "alice", "a");
+    let work = repository.to_the_end::<(), _>(async { panic!("a bug") });
+    assert!(std::panic::AssertUnwindSafe(work).catch_unwind().await.is_err());
+}
+
+#[tokio::test]
 async fn of_two_chunks_of_one_upload_at_a_time_one_is_refused() {
     let registry = registry(Arc::new(MemoryStore::default()));
     let repository = open::<Push>(&registry, "alice", "a");

@@ -8,6 +8,7 @@
 //! All system calls that may wait for a disk run on tokio's blocking threads.
 
 mod append;
+mod claim;
 mod folders;
 mod read;
 
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Append, Entry, Object, Stat, Store, StoreError, StorePath, Version};
+pub use claim::{Claim, claim};
 use folders::Folders;
 
 /// Where temporary files lie below the root.
