@@ -19,7 +19,10 @@ pub struct Claim {
 pub fn claim(root: &Path) -> io::Result<Option<Claim>> {
     let folder = root.join("portcullis");
     fs::create_dir_all(&folder)?;
-    let file = File::options().create(true).append(true).open(folder.join("lock"))?;
+    let path = folder.join("lock");
+    drop(File::options().create(true).append(true).open(&path)?);
+    // Held open for reading only: a file that is open for writing would keep a disk from being made read-only.
+    let file = File::open(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Claim { _file: file })),
         Err(TryLockError::WouldBlock) => Ok(None),
