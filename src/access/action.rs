@@ -13,7 +13,7 @@ pub enum Action {
     Push,
     /// Delete manifests, tags and blobs.
     Delete,
-    /// Use the administration surfaces.
+    /// Delete whole repositories; whatever else only administrators do.
     Admin,
 }
 
@@ -140,7 +140,9 @@ rights! {
     /// The right to write.
     Push,
     /// The right to delete.
-    Delete
+    Delete,
+    /// The right to administer.
+    Admin
 }
 
 mod sealed {

@@ -230,7 +230,7 @@ fn remedy_for(principal: &Principal) -> Remedy {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::action::{Delete, Pull, Push},
+        super::action::{Admin, Delete, Pull, Push},
         *,
     };
 
@@ -285,6 +285,15 @@ mod tests {
         let denied = gate().authorize::<Delete>(&Subject::anonymous(), name("a")).unwrap_err();
         assert_eq!(denied.remedy, Remedy::Authenticate);
         assert_eq!(denied.wanted.scope().to_string(), "repository:a:delete");
+    }
+
+    #[test]
+    fn nobody_becomes_an_administrator_by_asking_for_it() {
+        let asked = Scope::parse_all(["repository:a:admin", "repository:b:*,admin"]).unwrap();
+        let alice = alice(Reach::Full);
+        let granted: Vec<_> = gate().grant(&alice.principal, &asked).iter().map(ToString::to_string).collect();
+        assert_eq!(granted, ["repository:b:pull,push,delete"]);
+        assert_eq!(gate().authorize::<Admin>(&alice, name("a")).unwrap_err().remedy, Remedy::None);
     }
 
     #[test]

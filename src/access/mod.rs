@@ -9,7 +9,7 @@ mod policy;
 mod principal;
 mod scope;
 
-pub use action::{Action, Actions, Delete, Pull, Push, Right, UnknownAction};
+pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
 pub use gate::{Authorized, CatalogView, Denied, Gate, Reach, Remedy, Subject, Wanted};
 pub use policy::{Glob, Group, InvalidGlob, InvalidWho, Policy, Rule, RuleNumber, Verdict, Who};
 pub use principal::{InvalidUserName, Principal, UserName};

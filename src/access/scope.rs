@@ -63,11 +63,11 @@ impl Scope {
     }
 }
 
-/// `*` is everything but administration; words that are no actions of ours are ignored.
+/// `*` is everything but administration, which is asked for by its name; words that are no actions of ours are ignored.
 fn parse_actions(text: &str) -> Actions {
     text.split(',').fold(Actions::NONE, |actions, word| match word {
         "*" => actions.union(Actions::PULL_PUSH_DELETE),
-        _ => actions.union(word.parse::<Action>().into_iter().filter(|action| *action != Action::Admin).collect()),
+        _ => actions.union(word.parse::<Action>().into_iter().collect()),
     })
 }
 
@@ -103,9 +103,11 @@ mod tests {
     }
 
     #[test]
-    fn a_class_is_ignored_and_a_star_is_everything_but_admin() {
+    fn a_class_is_ignored_and_a_star_is_everything_but_admin_which_is_asked_for_by_name() {
         assert_eq!(parsed(&["repository(plugin):a:*"]), ["repository:a:pull,push,delete"]);
-        assert_eq!(parsed(&["repository:a:admin,pull"]), ["repository:a:pull"]);
+        assert_eq!(parsed(&["repository:a:admin,pull"]), ["repository:a:pull,admin"]);
+        let challenged = Scope::for_action("a".parse().unwrap(), Action::Admin).to_string();
+        assert_eq!(parsed(&[&challenged]), [challenged], "or a challenge would ask for what no token can hold");
     }
 
     #[test]
