@@ -92,6 +92,7 @@ impl Repository<Push> {
         }
         let (this, digest) = (self.clone(), *digest);
         self.to_the_end(async move {
+            let _here = this.engine.repositories.stay(&this.name).await;
             links::write(this.store(), Key::LayerLink(&this.name, &digest), &digest).await?;
             Ok(true)
         })

@@ -1,7 +1,8 @@
 //! Who is changing what at this moment, within this process.
 //!
 //! Invariant: one upload has at most one writer; changes to the manifests of one repository happen one after the other, so
-//! that a tag is never set to what a deletion beside it takes away.
+//! that a tag is never set to what a deletion beside it takes away; and nothing is put into a repository while all of it
+//! is being removed.
 
 use std::{
     collections::HashSet,
@@ -9,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::layout::UploadId;
 use crate::oci::RepositoryName;
@@ -40,16 +41,23 @@ impl Drop for UploadLock {
     }
 }
 
-/// A lock for each repository, shared by those whose names fall together.
+/// Locks for each repository, shared by those whose names fall together.
 #[derive(Debug)]
 pub(super) struct RepositoryLocks {
     hasher: RandomState,
-    shards: Vec<AsyncMutex<()>>,
+    shards: Vec<Shard>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    changes: AsyncMutex<()>,
+    /// Many may put something in beside each other, and beside changes; a removal wants to be alone.
+    presence: RwLock<()>,
 }
 
 impl Default for RepositoryLocks {
     fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: (0..256).map(|_| AsyncMutex::new(())).collect() }
+        Self { hasher: RandomState::new(), shards: (0..256).map(|_| Shard::default()).collect() }
     }
 }
 
@@ -59,10 +67,36 @@ pub(super) struct RepositoryLock<'a> {
     _held: MutexGuard<'a, ()>,
 }
 
+/// While this lives, the repository is not removed. To be held for moments, never while waiting for a client, for another
+/// one of these or for a [`RepositoryLock`]: a removal that waits in between would make that wait endless.
+#[derive(Debug)]
+pub(super) struct Presence<'a> {
+    _held: RwLockReadGuard<'a, ()>,
+}
+
+/// The right to remove one repository, until it is dropped.
+#[derive(Debug)]
+pub(super) struct RemovalLock<'a> {
+    _alone: RepositoryLock<'a>,
+    _nobody_adds: RwLockWriteGuard<'a, ()>,
+}
+
 impl RepositoryLocks {
     pub(super) async fn lock(&self, name: &RepositoryName) -> RepositoryLock<'_> {
+        RepositoryLock { _held: self.shard(name).changes.lock().await }
+    }
+
+    pub(super) async fn stay(&self, name: &RepositoryName) -> Presence<'_> {
+        Presence { _held: self.shard(name).presence.read().await }
+    }
+
+    pub(super) async fn lock_for_removal(&self, name: &RepositoryName) -> RemovalLock<'_> {
+        RemovalLock { _alone: self.lock(name).await, _nobody_adds: self.shard(name).presence.write().await }
+    }
+
+    fn shard(&self, name: &RepositoryName) -> &Shard {
         #[expect(clippy::cast_possible_truncation, reason = "taken modulo the number of shards first")]
         let shard = (self.hasher.hash_one(name) % self.shards.len() as u64) as usize;
-        RepositoryLock { _held: self.shards[shard].lock().await }
+        &self.shards[shard]
     }
 }

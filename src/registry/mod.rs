@@ -18,6 +18,7 @@ mod links;
 mod locks;
 mod manifests;
 mod referrers;
+mod removal;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use ingest::BodyError;
 pub use layout::{InvalidUploadId, UploadId};
 pub use manifests::{PutManifest, StoredManifest};
 pub use referrers::Referrer;
+pub use removal::Contents;
 pub use uploads::{Upload, VerifiedBlob};
 
 /// The registry: all repositories of one store.

@@ -17,7 +17,7 @@ use super::{
     ingest::{BodyError, Ingest, rehash},
     layout::{Folder, Key, UploadId},
     links,
-    locks::UploadLock,
+    locks::{Presence, UploadLock},
 };
 use crate::{
     access::Push,
@@ -83,6 +83,7 @@ impl Repository<Push> {
         let id = UploadId::random();
         let started = OffsetDateTime::from(now).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let started = started.format(&Rfc3339).unwrap_or_default();
+        let _here = self.engine.repositories.stay(&self.name).await;
         self.store().write(&Key::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
         self.save(id, 0, &Digester::new(algorithm)).await?;
         Ok(id)
@@ -111,6 +112,7 @@ impl Repository<Push> {
         let this = self.clone();
         self.to_the_end(async move {
             let _lock = lock;
+            let _here = this.engine.repositories.stay(&this.name).await;
             Ok(this.store().remove_tree(&Folder::Upload(&this.name, id).path()).await?)
         })
         .await
@@ -145,6 +147,7 @@ impl Repository<Push> {
         let this = self.clone();
         self.to_the_end(async move {
             let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
+            let _here = this.stay(blob.id).await?;
             // The lease begins now, not when the first byte of a slow upload arrived.
             this.store().touch(&data.path()).await?;
             this.store().publish(&data.path(), &place.path()).await?;
@@ -173,6 +176,16 @@ impl Repository<Push> {
         if session.owner == self.principal.to_string() { Ok(session) } else { Err(Error::UploadUnknown) }
     }
 
+    /// Keeps the repository from being removed, if it was not in the meantime: then the upload is gone with it, and nothing
+    /// more may be put where it was.
+    async fn stay(&self, id: UploadId) -> Result<Presence<'_>, Error> {
+        let here = self.engine.repositories.stay(&self.name).await;
+        match found(self.store().stat(&Key::UploadSession(&self.name, id).path()).await)? {
+            Some(_) => Ok(here),
+            None => Err(Error::UploadUnknown),
+        }
+    }
+
     async fn save(&self, id: UploadId, offset: u64, digester: &Digester) -> Result<(), Error> {
         let session = Session::new(self.principal.to_string(), offset, digester);
         let text = serde_json::to_vec(&session).expect("a session is plain text and numbers");
@@ -184,7 +197,8 @@ impl Repository<Push> {
         if offset == 0 {
             return Ok(digester);
         }
-        let object = self.store().open(&Key::UploadData(&self.name, id).path()).await?;
+        let data = Key::UploadData(&self.name, id).path();
+        let object = found(self.store().open(&data).await)?.ok_or(Error::UploadUnknown)?;
         rehash(digester, object.stream(0..offset)).await
     }
 }
@@ -255,6 +269,7 @@ impl Upload {
         let actual = digester.finish();
         if actual != claimed {
             let folder = Folder::Upload(&self.repository.name, self.id).path();
+            let _here = self.repository.engine.repositories.stay(&self.repository.name).await;
             self.repository.store().remove_tree(&folder).await?;
             return Err(Error::DigestMismatch { claimed, actual });
         }
@@ -267,23 +282,33 @@ impl Upload {
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
     {
         let path = Key::UploadData(&self.repository.name, self.id).path();
-        let append = self.repository.store().append(&path, self.offset).await?;
+        let append = {
+            let _here = self.repository.stay(self.id).await?;
+            self.repository.store().append(&path, self.offset).await?
+        };
         let mut ingest = Ingest::new(append, self.digester.clone(), self.offset);
         let taken = ingest.take(body, announced).await;
         if matches!(taken, Ok(()) | Err(Error::Body(_))) {
-            (self.offset, self.digester) = ingest.sync().await?;
+            let synced = ingest.sync().await;
+            // Nothing can be made durable of an object that is gone with its repository.
+            let gone = if synced.is_err() { self.repository.stay(self.id).await.err() } else { None };
+            (self.offset, self.digester) = gone.map_or(synced, Err)?;
         }
         match &taken {
             Ok(()) => {}
             Err(Error::Body(_)) => self.save().await?,
             // Nobody can say how much of it is there, so none of it is: a full disk is not to stay full of it. If it
             // cannot be cut off now, the next request does it.
-            Err(_) => drop(self.repository.store().append(&path, self.offset).await),
+            Err(_) => {
+                let _here = self.repository.stay(self.id).await?;
+                drop(self.repository.store().append(&path, self.offset).await);
+            }
         }
         taken
     }
 
     async fn save(&self) -> Result<(), Error> {
+        let _here = self.repository.stay(self.id).await?;
         self.repository.save(self.id, self.offset, &self.digester).await
     }
 }

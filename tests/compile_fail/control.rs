@@ -1,7 +1,7 @@
 //! The right way to everything that the other programs try.
 
 use portcullis::{
-    access::{Authorized, Delete, Gate, Pull, Push, Subject},
+    access::{Admin, Authorized, Delete, Gate, Pull, Push, Subject},
     auth::{Password, SigningKey},
     oci::{Algorithm, Digest, Reference, RepositoryName, Tag},
     registry::{Registry, Repository, UploadId, VerifiedBlob},
@@ -27,6 +27,10 @@ pub async fn write(repository: &Repository<Push>, reference: &Reference, id: Upl
 pub async fn delete(repository: &Repository<Delete>, reference: &Reference, digest: &Digest) {
     let _ = repository.delete_manifest(reference).await;
     let _ = repository.delete_blob(digest).await;
+}
+
+pub async fn administer(repository: &Repository<Admin>) {
+    let _ = repository.delete().await;
 }
 
 pub fn parse() -> Option<(Digest, RepositoryName, Tag, StorePath, UploadId)> {

@@ -4,6 +4,7 @@ mod abandoned;
 mod faults;
 mod lists;
 mod races;
+mod removal;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Config, Error, PutManifest, Registry, Repository, StoredManifest};
 use crate::{
-    access::{Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Subject},
+    access::{Action, Admin, Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Rule, Subject, Who},
     oci::{Algorithm, Digest, Reference, Tag},
     storage::Store,
 };
@@ -29,6 +30,15 @@ fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> 
     let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::Full };
     let gate = Gate::new(Policy::signed_in_may_do_everything());
     let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
+    registry.open(&proof)
+}
+
+/// A repository, opened by an administrator.
+fn admin(registry: &Registry, name: &str) -> Repository<Admin> {
+    let subject = Subject { principal: Principal::User("root".parse().unwrap()), reach: Reach::Full };
+    let everything = Action::ALL.into_iter().collect();
+    let rule = Rule { users: vec![Who::SignedIn], repositories: vec!["**".parse().unwrap()], actions: everything };
+    let proof = Gate::new(Policy::new(vec![rule])).authorize(&subject, name.parse().unwrap()).unwrap();
     registry.open(&proof)
 }
 

@@ -1,0 +1,147 @@
+//! Removing a whole repository.
+//!
+//! Invariant: whatever moment it stops at, nothing is visible that lacks what it refers to, and removing once more finishes
+//! it. What points goes before what it points to: tags, indexes from the outermost in, manifests, referrers and uploads,
+//! and layers last. Only the repository's own folders are touched, which begin with `_`; repositories whose names begin
+//! with this one's lie beside them. Bytes stay for whoever else links to them, until they are collected.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Engine, Error, Repository,
+    layout::{Folder, Key},
+    links,
+};
+use crate::{
+    access::Admin,
+    oci::{Digest, Manifest, RepositoryName},
+};
+
+/// How much is in a repository, or was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// How many tags.
+    pub tags: usize,
+    /// How many manifests, tagged or not.
+    pub manifests: usize,
+    /// How many layers and configs.
+    pub layers: usize,
+    /// How many uploads that were not finished.
+    pub uploads: usize,
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let Self { tags, manifests, layers, uploads } = *self;
+        write!(f, "{}, {}, {}", counted(tags, "tag"), counted(manifests, "manifest"), counted(layers, "layer"))?;
+        if uploads == 0 { Ok(()) } else { write!(f, ", {}", counted(uploads, "unfinished upload")) }
+    }
+}
+
+impl Repository<Admin> {
+    /// What is in it.
+    pub async fn contents(&self) -> Result<Contents, Error> {
+        self.engine.own_folders(&self.name).await?;
+        self.engine.contents(&self.name).await
+    }
+
+    /// Removes it with everything in it, and says what that was. What others push meanwhile fails, or is in the repository
+    /// of that name that comes after.
+    pub async fn delete(&self) -> Result<Contents, Error> {
+        let this = self.clone();
+        self.to_the_end(async move { this.engine.remove_repository(&this.name).await }).await
+    }
+}
+
+impl Engine {
+    pub(super) async fn remove_repository(&self, name: &RepositoryName) -> Result<Contents, Error> {
+        let _alone = self.repositories.lock_for_removal(name).await;
+        let folders = self.own_folders(name).await?;
+        let contents = self.contents(name).await?;
+        let removed = self.take_apart(name, &folders).await;
+        self.index.forget_tags(name);
+        removed?;
+        let Contents { tags, manifests, layers, uploads } = contents;
+        tracing::info!(repository = %name, tags, manifests, layers, uploads, "repository removed");
+        Ok(contents)
+    }
+
+    /// The folders that make up the repository. An upload alone is none to anybody else, but may be all that a removal that
+    /// stopped half-way has left.
+    async fn own_folders(&self, name: &RepositoryName) -> Result<Vec<String>, Error> {
+        let entries = self.store.list(&Folder::Repository(name).path()).await?;
+        let own = entries.into_iter().filter(|entry| entry.is_folder && entry.name.starts_with('_'));
+        let own: Vec<String> = own.map(|entry| entry.name).collect();
+        if own.is_empty() { Err(Error::NameUnknown(name.clone())) } else { Ok(own) }
+    }
+
+    async fn contents(&self, name: &RepositoryName) -> Result<Contents, Error> {
+        let store = &*self.store;
+        Ok(Contents {
+            tags: self.tags(name).await?.len(),
+            manifests: links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?.len(),
+            layers: links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await?.len(),
+            uploads: store.list(&Folder::Uploads(name).path()).await?.len(),
+        })
+    }
+
+    async fn take_apart(&self, name: &RepositoryName, folders: &[String]) -> Result<(), Error> {
+        self.store.remove_tree(&Folder::Tags(name).path()).await?;
+        self.remove_indexes(name).await?;
+        let mut folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+        folders.sort_by_key(|folder| match *folder {
+            "_manifests" => 0,
+            "_layers" => 2,
+            _ => 1,
+        });
+        for folder in folders {
+            let Ok(path) = Folder::Repository(name).path().join(folder) else { continue };
+            self.store.remove_tree(&path).await?;
+        }
+        Ok(())
+    }
+
+    /// Manifests that refer to others, those first that nobody refers to.
+    async fn remove_indexes(&self, name: &RepositoryName) -> Result<(), Error> {
+        let mut indexes = self.indexes(name).await?;
+        while !indexes.is_empty() {
+            let inner: HashSet<Digest> = indexes.values().flatten().copied().collect();
+            let (later, now): (HashMap<_, _>, HashMap<_, _>) =
+                indexes.into_iter().partition(|(digest, _)| inner.contains(digest));
+            if now.is_empty() {
+                // Digests cannot go in a circle; if they seem to, the order does not matter any more.
+                return Ok(());
+            }
+            for digest in now.into_keys() {
+                links::remove(&*self.store, Key::RevisionLink(name, &digest)).await?;
+            }
+            indexes = later;
+        }
+        Ok(())
+    }
+
+    /// The manifests that refer to others, with those that they refer to. A document that cannot be read shows nobody what it
+    /// lacks, and must not stand in the way of its own removal.
+    async fn indexes(&self, name: &RepositoryName) -> Result<HashMap<Digest, Vec<Digest>>, Error> {
+        let mut indexes = HashMap::new();
+        for (digest, _) in links::list(&*self.store, |algorithm| Folder::Revisions(name, algorithm).path()).await? {
+            let Some(object) = self.open_blob(&digest).await? else { continue };
+            let document = match object.read(Manifest::MAX as u64).await.map_err(Error::from) {
+                Ok(document) => document,
+                Err(Error::StoreDamaged(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            let Ok(manifest) = Manifest::parse(None, &document) else { continue };
+            if !manifest.manifests.is_empty() {
+                indexes.insert(digest, manifest.manifests.iter().map(|child| child.digest).collect());
+            }
+        }
+        Ok(indexes)
+    }
+}
