@@ -23,7 +23,7 @@
 //!   trash/<algorithm>/<hex>                                 a blob that nothing needs, until the trash is emptied
 //!   quarantine/blobs/<algorithm>/<hex>                      bytes that are not what their name says, kept by a repair
 //!   quarantine/repositories/<name>/_tags/<tag>              a tag that meant nothing, kept by a repair
-//!   gc/<uuid>/{request,claim,report}                        a command asks the running server to collect garbage
+//!   requests/<uuid>/{request,claim,report}                  a command asks the running server to do something
 //!   lock                                                    held by the server that serves the folder
 //!   tmp/                                                    the store's temporary files
 //! ```
@@ -42,7 +42,7 @@ use crate::{
 const ROOT: &str = "docker/registry/v2";
 const TRASH: &str = "portcullis/trash";
 const QUARANTINE: &str = "portcullis/quarantine";
-const REQUESTS: &str = "portcullis/gc";
+const REQUESTS: &str = "portcullis/requests";
 
 /// An object of the layout.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +57,9 @@ pub(super) enum Key<'a> {
     UploadSession(&'a RepositoryName, UploadId),
     ReferrerLink { repository: &'a RepositoryName, subject: &'a Digest, referrer: &'a Digest },
     Trash(&'a Digest),
-    CollectionRequest(RequestId),
-    CollectionClaim(RequestId),
-    CollectionReport(RequestId),
+    Request(RequestId),
+    RequestClaim(RequestId),
+    RequestReport(RequestId),
     Quarantine(&'a Digest),
     QuarantinedTag(&'a RepositoryName, &'a Tag),
 }
@@ -88,9 +88,9 @@ impl Key<'_> {
             Self::Trash(digest) => path(&format!("{TRASH}/{}", slashed(digest))),
             Self::Quarantine(digest) => path(&format!("{QUARANTINE}/blobs/{}", slashed(digest))),
             Self::QuarantinedTag(name, tag) => path(&format!("{QUARANTINE}/repositories/{name}/_tags/{tag}")),
-            Self::CollectionRequest(id) => path(&format!("{REQUESTS}/{id}/request")),
-            Self::CollectionClaim(id) => path(&format!("{REQUESTS}/{id}/claim")),
-            Self::CollectionReport(id) => path(&format!("{REQUESTS}/{id}/report")),
+            Self::Request(id) => path(&format!("{REQUESTS}/{id}/request")),
+            Self::RequestClaim(id) => path(&format!("{REQUESTS}/{id}/claim")),
+            Self::RequestReport(id) => path(&format!("{REQUESTS}/{id}/report")),
         }
     }
 }
@@ -109,8 +109,8 @@ pub(super) enum Folder<'a> {
     Revisions(&'a RepositoryName, Algorithm),
     Uploads(&'a RepositoryName),
     Trash(Algorithm),
-    CollectionRequests,
-    CollectionRequest(RequestId),
+    Requests,
+    Request(RequestId),
 }
 
 impl Folder<'_> {
@@ -127,8 +127,8 @@ impl Folder<'_> {
             Self::Revisions(name, algorithm) => path(&format!("{}/_manifests/revisions/{algorithm}", repository(name))),
             Self::Uploads(name) => path(&format!("{}/_uploads", repository(name))),
             Self::Trash(algorithm) => path(&format!("{TRASH}/{algorithm}")),
-            Self::CollectionRequests => path(REQUESTS),
-            Self::CollectionRequest(id) => path(&format!("{REQUESTS}/{id}")),
+            Self::Requests => path(REQUESTS),
+            Self::Request(id) => path(&format!("{REQUESTS}/{id}")),
         }
     }
 }
@@ -185,7 +185,7 @@ impl FromStr for UploadId {
     }
 }
 
-/// The name of a request for garbage collection.
+/// The name of a request of a command.
 pub(super) type RequestId = UploadId;
 
 /// A text is not the name of an upload session.

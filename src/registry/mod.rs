@@ -19,7 +19,9 @@ mod locks;
 mod manifests;
 mod referrers;
 mod removal;
+mod requests;
 mod tags;
+mod tend;
 #[cfg(test)]
 mod tests;
 mod uploads;

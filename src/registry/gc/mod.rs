@@ -11,7 +11,6 @@
 //! ```
 
 mod mark;
-mod request;
 mod sweep;
 mod trash;
 

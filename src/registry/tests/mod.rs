@@ -5,6 +5,7 @@ mod faults;
 mod lists;
 mod races;
 mod removal;
+mod requests;
 
 use std::{sync::Arc, time::SystemTime};
 

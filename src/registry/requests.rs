@@ -1,0 +1,224 @@
+//! What a command asks of the server that uses the same store.
+//!
+//! Invariant: where a server uses a store, the server alone collects and removes in it, because the locks that keep that and
+//! a push apart are in its memory. A command beside it leaves a request in the store and waits for the report. Claiming and
+//! withdrawing both take the request away in one atomic step, so only one of them happens; and a request that nobody keeps
+//! young any more, because the command that made it is gone, is not answered.
+//!
+//! ```text
+//! command                                   server, once a second
+//! write   <kind>/<uuid>/request
+//! touch   …, until it is gone               publish …/request as …/claim
+//!                                           do it
+//! read    …/report, remove <uuid>           write   …/report
+//! ```
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+
+use super::{
+    Contents, Engine, Error, Registry, Report, Repository,
+    layout::{Folder, Key, RequestId},
+};
+use crate::{
+    access::Admin,
+    oci::RepositoryName,
+    storage::{StoreError, StoreErrorKind, found},
+};
+
+/// How often a server looks for requests, and a command for the report.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a request to collect waits for a server to claim it.
+const CLAIM: Duration = Duration::from_secs(4);
+
+/// How long a request lives that nobody keeps young.
+const ABANDONED: Duration = Duration::from_secs(30);
+
+/// How long a report waits for the command that asked for it.
+const UNREAD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest request: a repository name and a few words.
+const REQUEST_MAX: u64 = 4096;
+
+/// The longest report that is read back.
+const REPORT_MAX: u64 = 1 << 30;
+
+/// What can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub(super) enum Request {
+    /// Collect garbage. The answer is a [`Report`].
+    Collect,
+    /// Remove a repository. The answer is its [`Contents`], or nothing if there is no such repository.
+    Remove { repository: RepositoryName },
+}
+
+/// What is answered; what went wrong is told in words.
+type Answer<T> = Result<T, String>;
+
+impl Registry {
+    /// Has garbage collected: by the server that uses this store, if there is one, else here. For commands.
+    pub async fn request_collection(&self) -> Result<Report, Error> {
+        let asked = Instant::now();
+        let nobody_came = |is_claimed: bool| Ok(!is_claimed && asked.elapsed() >= CLAIM);
+        match self.engine.ask(&Request::Collect, nobody_came).await? {
+            Some(report) => Ok(report),
+            None => self.collect_garbage(false, SystemTime::now()).await,
+        }
+    }
+
+    /// Answers requests, for ever. Collections wait for each other; a removal waits for none of them.
+    pub(super) async fn answer_requests(&self, collecting: &AsyncMutex<()>) {
+        let mut answers = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(()) = answers.next() => {}
+                () = tokio::time::sleep(LOOK) => match self.engine.claim_requests().await {
+                    Ok(claimed) => answers.extend(claimed.into_iter().map(|(id, request)| self.answer(id, request, collecting))),
+                    Err(error) => tracing::error!(%error, "requests of commands cannot be answered"),
+                },
+            }
+        }
+    }
+
+    async fn answer(&self, id: RequestId, request: Request, collecting: &AsyncMutex<()>) {
+        let answered = match request {
+            Request::Collect => {
+                let _alone = collecting.lock().await;
+                let report = self.collect_and_log().await.map_err(|error| error.to_string());
+                self.engine.report(id, &report).await
+            }
+            Request::Remove { repository } => self.engine.report(id, &self.remove_to_the_end(repository).await).await,
+        };
+        if let Err(error) = answered {
+            tracing::error!(%error, "the answer to a command cannot be written");
+        }
+    }
+
+    /// What was begun is finished although the server is asked to stop.
+    async fn remove_to_the_end(&self, name: RepositoryName) -> Answer<Option<Contents>> {
+        let engine = self.engine.clone();
+        let removed = self.engine.tasks.spawn(async move { engine.remove_repository(&name).await }).await;
+        match removed.unwrap_or(Err(Error::Interrupted)) {
+            Ok(contents) => Ok(Some(contents)),
+            Err(Error::NameUnknown(_)) => Ok(None),
+            Err(error) => {
+                tracing::error!(%error, "repository not removed");
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+impl Repository<Admin> {
+    /// Has the repository removed by the server that uses this store, and waits until that is done. `is_alone` is asked again
+    /// and again; from when it says that nobody else uses the store (any more), the answer may be `None`: then nobody does
+    /// it, and the caller may.
+    pub async fn request_deletion(
+        &self,
+        mut is_alone: impl FnMut() -> Result<bool, StoreError>,
+    ) -> Result<Option<Contents>, Error> {
+        let request = Request::Remove { repository: self.name.clone() };
+        let answer: Option<Option<Contents>> = self.engine.ask(&request, |_| is_alone()).await?;
+        match answer {
+            Some(removed) => Ok(Some(removed.ok_or_else(|| Error::NameUnknown(self.name.clone()))?)),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Engine {
+    /// The answer to a request, or `None` if it was withdrawn because there is nobody who could answer it: `is_alone` says so,
+    /// and is told whether the request was claimed.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        mut is_alone: impl FnMut(bool) -> Result<bool, StoreError>,
+    ) -> Result<Option<T>, Error> {
+        let (id, store) = (RequestId::random(), &*self.store);
+        let path = Key::Request(id).path();
+        let text = serde_json::to_vec(request).expect("a request is plain text");
+        store.write(&path, Bytes::from(text)).await?;
+        let answer = loop {
+            let is_claimed = found(store.touch(&path).await)?.is_none();
+            let is_alone = is_alone(is_claimed)?;
+            if let Some(answer) = self.read_report(id).await? {
+                break Some(answer);
+            }
+            if is_alone && (is_claimed || found(store.remove(&path).await)?.is_some()) {
+                break None;
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        store.remove_tree(&Folder::Request(id).path()).await?;
+        Ok(answer.transpose()?)
+    }
+
+    /// What was reported of a request, if it was.
+    async fn read_report<T: DeserializeOwned>(&self, id: RequestId) -> Result<Option<Result<T, StoreError>>, Error> {
+        let path = Key::RequestReport(id).path();
+        let Some(object) = found(self.store.open(&path).await)? else { return Ok(None) };
+        let text = object.read(REPORT_MAX).await?;
+        let failed = |what: String| StoreError::new(StoreErrorKind::Unavailable, what);
+        let answer: Answer<T> = serde_json::from_slice(&text).map_err(|error| failed(format!("{path}: {error}")))?;
+        Ok(Some(answer.map_err(failed)))
+    }
+
+    async fn report<T: Serialize>(&self, id: RequestId, answer: &Answer<T>) -> Result<(), Error> {
+        let text = serde_json::to_vec(answer).expect("a report is plain text and numbers");
+        Ok(self.store.write(&Key::RequestReport(id).path(), text.into()).await?)
+    }
+
+    /// Takes what is asked now. Each request is taken by one server only.
+    pub(super) async fn claim_requests(&self) -> Result<Vec<(RequestId, Request)>, Error> {
+        let mut claimed = Vec::new();
+        for entry in self.store.list(&Folder::Requests.path()).await? {
+            let Ok(id) = entry.name.parse::<RequestId>() else { continue };
+            if let Some(request) = self.claim(id).await? {
+                claimed.push((id, request));
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn claim(&self, id: RequestId) -> Result<Option<Request>, Error> {
+        let (store, now) = (&*self.store, SystemTime::now());
+        let (path, claim) = (Key::Request(id).path(), Key::RequestClaim(id).path());
+        let Some(stat) = found(store.stat(&path).await)? else {
+            self.clear_unread(id, now).await?;
+            return Ok(None);
+        };
+        if found(store.publish(&path, &claim).await)?.is_none() {
+            return Ok(None);
+        }
+        let Some(object) = found(store.open(&claim).await)? else { return Ok(None) };
+        let request = serde_json::from_slice(&object.read(REQUEST_MAX).await?);
+        if stat.age(now) > ABANDONED {
+            tracing::warn!(?request, "the command that asked for this is gone; it is not done");
+            store.remove_tree(&Folder::Request(id).path()).await?;
+            return Ok(None);
+        }
+        match request {
+            Ok(request) => Ok(Some(request)),
+            Err(error) => {
+                let answer: Answer<()> = Err(format!("this server does not understand the request: {error}"));
+                self.report(id, &answer).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A report whose command was stopped while it waited is read by nobody.
+    async fn clear_unread(&self, id: RequestId, now: SystemTime) -> Result<(), Error> {
+        let report = found(self.store.stat(&Key::RequestReport(id).path()).await)?;
+        if report.is_some_and(|report| report.age(now) > UNREAD) {
+            self.store.remove_tree(&Folder::Request(id).path()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What a server does for its store besides answering clients: garbage by the clock, and the requests of commands.
+//!
+//! Invariant: of one server there is at most one collection at a time.
+
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{Error, Registry, Report};
+
+impl Registry {
+    /// Collects garbage by the clock and does what commands ask for, for ever. For servers.
+    pub async fn tend(self) {
+        let collecting = AsyncMutex::new(());
+        tokio::join!(self.collect_by_the_clock(&collecting), self.answer_requests(&collecting));
+    }
+
+    async fn collect_by_the_clock(&self, collecting: &AsyncMutex<()>) {
+        let Some(interval) = self.engine.config.gc.interval else { return };
+        loop {
+            tokio::time::sleep(interval).await;
+            let _alone = collecting.lock().await;
+            let _ = self.collect_and_log().await;
+        }
+    }
+
+    pub(super) async fn collect_and_log(&self) -> Result<Report, Error> {
+        let began = Instant::now();
+        let collected = self.collect_garbage(false, SystemTime::now()).await;
+        match &collected {
+            Ok(report) => tracing::info!(
+                kept = report.kept,
+                garbage = report.garbage.len(),
+                trashed = report.trashed(),
+                freed = report.freed(),
+                restored = report.restored,
+                seconds = began.elapsed().as_secs(),
+                "garbage collected"
+            ),
+            Err(error) => tracing::error!(%error, "garbage not collected"),
+        }
+        collected
+    }
+}
