@@ -22,12 +22,12 @@ use super::{
     error::{ApiError, Code},
     health, manifests,
     middleware::{LoggedUser, RequestId},
-    referrers, reply,
+    referrers, reply, repositories,
     state::Api,
     tags, token, uploads,
 };
 use crate::{
-    access::{Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
+    access::{Admin, Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     auth::AuthenticationError,
     oci::{Digest, RepositoryName},
     registry::Repository,
@@ -71,7 +71,8 @@ impl Visit<'_> {
             | Endpoint::UploadChunk(..)
             | Endpoint::FinishUpload(..)
             | Endpoint::CancelUpload(..)
-            | Endpoint::Referrers(..) => {
+            | Endpoint::Referrers(..)
+            | Endpoint::RemoveRepository(..) => {
                 let subject = self.identify(&endpoint).await?;
                 LoggedUser::note(&self.head.extensions, &subject.principal);
                 let visitor = Visitor { visit: self, subject: &subject };
@@ -172,6 +173,7 @@ impl Visitor<'_> {
                 uploads::finish(&self.open::<Push>(name)?, id, digest, headers, body, idle).await
             }
             Endpoint::CancelUpload(name, id) => uploads::cancel(&self.open::<Push>(name)?, id).await,
+            Endpoint::RemoveRepository(name) => repositories::remove(&self.open::<Admin>(name)?).await,
             Endpoint::Referrers(name, digest, artifact_type) => {
                 referrers::list(&self.open::<Pull>(name)?, &digest, artifact_type.as_deref()).await
             }
@@ -263,6 +265,7 @@ impl Endpoint {
             | Self::FinishUpload(name, ..)
             | Self::CancelUpload(name, _) => scope(name, Action::Push),
             Self::DeleteManifest(name, _) | Self::DeleteBlob(name, _) => scope(name, Action::Delete),
+            Self::RemoveRepository(name) => scope(name, Action::Admin),
         }
     }
 }

@@ -45,6 +45,9 @@ pub enum Endpoint {
     CancelUpload(RepositoryName, UploadId),
     /// `GET /v2/<name>/referrers/<digest>[?artifactType=…]`
     Referrers(RepositoryName, Digest, Option<String>),
+    /// `DELETE /v1/repositories/<name>`: the repository with everything in it. Outside of `/v2/`, so that an empty variable in
+    /// somebody's script never makes a deletion of something small one of everything.
+    RemoveRepository(RepositoryName),
     /// `GET` or `POST /token`
     Token,
     /// `GET /token/jwks`
@@ -97,7 +100,13 @@ impl Endpoint {
             "/token/jwks" => only(method, &[Method::GET, Method::HEAD], Self::TokenKeys),
             "/healthz" => only(method, &[Method::GET, Method::HEAD], Self::Alive),
             "/readyz" => only(method, &[Method::GET, Method::HEAD], Self::Ready),
-            _ => Err(nothing_here()),
+            _ => match path.strip_prefix("/v1/repositories/") {
+                Some(rest) => {
+                    let name = name(rest.strip_suffix('/').unwrap_or(rest))?;
+                    only(method, &[Method::DELETE], Self::RemoveRepository(name))
+                }
+                None => Err(nothing_here()),
+            },
         }
     }
 }
@@ -278,6 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_is_removed_by_its_name_alone() {
+        for name in ["a", "team/app", "blobs/uploads", "a/manifests/latest"] {
+            let expected = Endpoint::RemoveRepository(repository(name));
+            for slash in ["", "/"] {
+                assert_eq!(parse(&Method::DELETE, &format!("/v1/repositories/{name}{slash}")), Ok(expected.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn no_path_below_v2_removes_a_repository_whatever_part_of_it_is_empty() {
+        for path in ["", "a", "a/", "a/manifests/", "a/blobs/", "a/tags/list", "a/manifests", "//", "a//"] {
+            assert!(parse(&Method::DELETE, &format!("/v2/{path}")).is_err(), "{path}");
+        }
+    }
+
+    #[test]
     fn the_colon_of_a_digest_may_be_encoded() {
         let expected = Endpoint::Blob(repository("a"), format!("sha256:{HEX}").parse().unwrap());
         for colon in [":", "%3A", "%3a"] {
@@ -298,6 +324,16 @@ mod tests {
             (Method::POST, "/v2/a/blobs/uploads/?mount=x&from=b", Code::DigestInvalid),
             (Method::POST, "/v2/a/manifests/x", Code::Unsupported),
             (Method::PATCH, "/v2/", Code::Unsupported),
+            (Method::GET, "/v1/repositories/a", Code::Unsupported),
+            (Method::PUT, "/v1/repositories/a/", Code::Unsupported),
+            (Method::DELETE, "/v1/repositories/", Code::NameInvalid),
+            (Method::DELETE, "/v1/repositories//", Code::NameInvalid),
+            (Method::DELETE, "/v1/repositories/a//", Code::NameInvalid),
+            (Method::DELETE, "/v1/repositories/a/../b", Code::NameInvalid),
+            (Method::DELETE, "/v1/repositories/a%2fb", Code::NameInvalid),
+            (Method::DELETE, "/v1/repositories/a/_manifests", Code::NameInvalid),
+            (Method::DELETE, "/v1/repositories", Code::NameUnknown),
+            (Method::DELETE, "/v1/", Code::NameUnknown),
             (Method::GET, "/v2/a", Code::NameUnknown),
             (Method::GET, "/v2x", Code::NameUnknown),
             (Method::GET, "/", Code::NameUnknown),

@@ -20,6 +20,7 @@ mod middleware;
 mod page;
 mod referrers;
 mod reply;
+mod repositories;
 mod sized;
 mod state;
 mod tags;

@@ -16,6 +16,7 @@ mod manifests;
 mod mounts;
 mod ranges;
 mod referrers;
+mod repository_removal;
 mod sessions;
 mod tags;
 mod token;

@@ -31,6 +31,7 @@ pub(super) struct Harbour {
     pub(super) owner: Client,
     anonymous: String,
     tokens: [String; 4],
+    keys: String,
 }
 
 impl Harbour {
@@ -54,8 +55,10 @@ impl Harbour {
             "repository:elsewhere/app:pull,push,delete",
         ];
         let tokens = tokens.map(|scope| token(&owner, scope));
+        let keys = "repository:team/app:admin repository:nobody/knows:admin";
+        let keys = token(&nobody.authorized(&basic("admin", PASSWORD)), keys);
         let anonymous = token(&nobody, &everything);
-        let harbour = Self { _server: server, nobody, owner, anonymous, tokens };
+        let harbour = Self { _server: server, nobody, owner, anonymous, tokens, keys };
         harbour.fill_repositories();
         harbour
     }
@@ -72,6 +75,8 @@ impl Harbour {
             password("reader"),
             password("writer"),
             password("owner"),
+            password("admin"),
+            with("keys", &self.keys, Some("admin")),
             with("token", token, Some("owner")),
             with("single", single, Some("owner")),
             with("narrow", narrow, Some("owner")),
@@ -141,7 +146,7 @@ impl Harbour {
 fn users() -> String {
     let hash = bcrypt::hash(PASSWORD, 5).unwrap();
     let wrong = (0..ROWS.len()).map(|number| format!("wrong{number}"));
-    let names = ["owner", "writer", "reader", "stranger"].map(ToOwned::to_owned).into_iter().chain(wrong);
+    let names = ["admin", "owner", "writer", "reader", "stranger"].map(ToOwned::to_owned).into_iter().chain(wrong);
     names.fold(String::new(), |text, name| text + &name + ":" + &hash + "\n")
 }
 

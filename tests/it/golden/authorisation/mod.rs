@@ -16,6 +16,11 @@ use crate::support::client::Answer;
 use harbour::Harbour;
 
 const POLICY: &str = r#"[[access]]
+users = ["admin"]
+repositories = ["**"]
+actions = ["pull", "push", "delete", "admin"]
+
+[[access]]
 users = ["owner"]
 repositories = ["**"]
 actions = ["pull", "push", "delete"]
@@ -46,6 +51,8 @@ anonymous   a token that was given without a password, for all that anonymous ca
 reader      a password
 writer      a password
 owner       a password
+admin       a password
+keys        a token of admin's to administer team/app and nobody/knows
 token       a token of owner's for everything
 single      a token of owner's to pull and push team/app
 narrow      a token of owner's to pull team/app
@@ -100,6 +107,9 @@ const ROWS: &[(Method, &str)] = &[
     (Method::GET, "/v2/public/app/referrers/MANIFEST"),
     (Method::GET, "/v2/nobody/knows/manifests/v1"),
     (Method::GET, "/v2/nobody/knows/blobs/BLOB"),
+    (Method::DELETE, "/v1/repositories/team/app"),
+    (Method::DELETE, "/v1/repositories/public/app/"),
+    (Method::DELETE, "/v1/repositories/nobody/knows"),
     (Method::GET, "/token?scope=repository:team/app:pull"),
     (Method::GET, "/token/jwks"),
     (Method::GET, "/healthz"),
@@ -138,6 +148,7 @@ kinds! {
     FinishUpload = Endpoint::FinishUpload(..),
     CancelUpload = Endpoint::CancelUpload(..),
     Referrers = Endpoint::Referrers(..),
+    RemoveRepository = Endpoint::RemoveRepository(..),
     Token = Endpoint::Token,
     TokenKeys = Endpoint::TokenKeys,
     Alive = Endpoint::Alive,
