@@ -9,6 +9,7 @@ mod fsck;
 mod gc;
 mod generate;
 mod prompt;
+mod repository;
 mod serve;
 mod user;
 mod welcome;
@@ -41,6 +42,8 @@ enum Command {
     User(user::Args),
     /// Check the configuration and what it names, and say what to change
     Check(check::Args),
+    /// List repositories, and remove one with everything in it
+    Repository(repository::Args),
     /// Collect garbage, beside a running server or without one
     Gc(gc::Args),
     /// Check the stored data against itself, byte for byte
@@ -64,6 +67,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?)
         }
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
+        Command::Repository(args) => repository::run(args, config),
         Command::Gc(args) => gc::run(&args, &Flags { config, ..Flags::default() }),
         Command::Fsck(args) => fsck::run(&args, &Flags { config, ..Flags::default() }),
         Command::Completions(args) => generate::completions(&args),

@@ -110,7 +110,7 @@ keys! {
         "Which repositories: `*` is one component, `**` any number, `{user}` the name of the one who asks.";
     ACCESS_ACTIONS: List<Word<Action>> = "access.actions",
         List { of: ACTION, noun: "actions", may_be_empty: true }, Fallback::Required,
-        "What they may do: `pull`, `push`, `delete`, `admin`; `[]` is nothing.";
+        "What they may do: `pull`, `push`, `delete`, and `admin` to remove whole repositories; `[]` is nothing.";
     GROUPS: List<Word<UserName>> = "groups.NAME",
         List { of: USER, noun: "user names", may_be_empty: true }, Fallback::Off,
         "The members of a group, which rules name `@NAME`.";

@@ -17,6 +17,7 @@ mod golden;
 mod readme;
 mod real;
 mod reload;
+mod repository;
 mod support;
 mod tls;
 mod vanish;

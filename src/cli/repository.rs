@@ -1,0 +1,222 @@
+//! `portcullis repository`: which repositories there are, and how one goes.
+//!
+//! Process floor. Invariant: beside a running server the server does it, because the locks that keep a removal and a push
+//! apart are in its memory; and nothing is removed that was not named twice, or once with `--yes`.
+
+use std::{
+    io::{self, BufRead, IsTerminal as _, Write},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::{Failure, load};
+use crate::{
+    access::{Action, Admin, Gate, Policy, Principal, Reach, Rule, Subject, Who},
+    app,
+    config::Flags,
+    oci::{Page, RepositoryName},
+    registry::{Contents, Error, Registry, Repository},
+    storage::{self, Claim, StoreError},
+};
+
+/// List repositories, and remove one with everything in it
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// List the repositories, one name a line
+    #[command(visible_alias = "ls")]
+    List(DataArgs),
+    /// Remove a repository with its tags, manifests, layers and uploads, beside a running server or without one
+    #[command(visible_alias = "rm")]
+    Remove(RemoveArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct DataArgs {
+    /// The folder of the registry's data [default: what the configuration says, else ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct RemoveArgs {
+    /// The repository's name, as in image names, without host and tag
+    name: RepositoryName,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(error, None))?;
+    match args.command {
+        Command::List(data) => runtime.block_on(list(&Keeper::of(config, data)?)),
+        Command::Remove(RemoveArgs { name, data, yes }) => {
+            let keeper = Keeper::of(config, data)?;
+            let repository = keeper.open(name)?;
+            let contents = runtime.block_on(repository.contents()).map_err(|error| fail(&error))?;
+            if !yes {
+                confirm(repository.name(), &contents, &mut Terminal::here())?;
+            }
+            let removed = runtime.block_on(remove(&keeper, &repository))?;
+            told(writeln!(io::stdout(), "{}: removed {removed}", repository.name()))?;
+            told(writeln!(io::stderr(), "{SPACE}"))
+        }
+    }
+}
+
+const SPACE: &str = "What no other repository has is garbage now: `portcullis gc` gives the space back when registry.gc.grace and \
+                     registry.gc.trash are over, and the server does so by itself.";
+
+/// Who can write to the data folder, and so is its administrator, whatever the access rules say of users.
+struct Keeper {
+    root: PathBuf,
+    registry: Registry,
+    gate: Gate,
+    subject: Subject,
+}
+
+impl Keeper {
+    fn of(config: Option<PathBuf>, DataArgs { data }: DataArgs) -> Result<Self, Failure> {
+        let config = load(&Flags { config, data, ..Flags::default() })?.config;
+        let storage::Config::Filesystem { root } = config.storage.clone();
+        // Opening a store would make the folder, and a mistyped name an empty registry.
+        if !root.is_dir() {
+            let hint = "name the folder with --data DIR, or the configuration that does with --config FILE";
+            return Err(Failure::new(format!("there is no data folder {}", root.display()), Some(hint)));
+        }
+        let store = app::open_store(&config.storage).map_err(|error| Failure::new(error, None))?;
+        let registry = Registry::new(Arc::clone(&store), config.registry);
+        let repositories = vec!["**".parse().expect("two stars are a pattern")];
+        let rule = Rule { users: vec![Who::SignedIn], repositories, actions: Action::ALL.into_iter().collect() };
+        let operator = "operator".parse().expect("a word is a name");
+        let subject = Subject { principal: Principal::User(operator), reach: Reach::Full };
+        Ok(Self { root, registry, gate: Gate::new(Policy::new(vec![rule])), subject })
+    }
+
+    fn open(&self, name: RepositoryName) -> Result<Repository<Admin>, Failure> {
+        let proof = self.gate.authorize(&self.subject, name).map_err(|denied| Failure::new(denied, None))?;
+        Ok(self.registry.open(&proof))
+    }
+
+    /// The data folder for ourselves, if nobody else has it.
+    fn claim(&self) -> Result<Option<Claim>, StoreError> {
+        let failed = |error| StoreError::from_io(error, format!("claim {}", self.root.display()));
+        storage::claim(&self.root).map_err(failed)
+    }
+}
+
+async fn list(keeper: &Keeper) -> Result<(), Failure> {
+    let view = keeper.gate.authorize_catalog(&keeper.subject).map_err(|denied| Failure::new(denied, None))?;
+    let names = keeper.registry.catalog(&view, &Page::default()).await.map_err(|error| fail(&error))?;
+    let mut out = io::stdout().lock();
+    names.entries.iter().try_for_each(|name| told(writeln!(out, "{name}")))
+}
+
+/// By the server, for as long as there is one; else here.
+async fn remove(keeper: &Keeper, repository: &Repository<Admin>) -> Result<Contents, Failure> {
+    let mut claim = keeper.claim().map_err(|error| Failure::new(error, None))?;
+    if claim.is_none() {
+        let mut looks = 0;
+        let is_alone = || {
+            looks += 1;
+            if looks == PATIENCE {
+                // It can be interrupted: a request that nobody waits for is not answered.
+                let _ = writeln!(io::stderr(), "waiting for the server or command that uses {}", keeper.root.display());
+            }
+            if claim.is_none() {
+                claim = keeper.claim()?;
+            }
+            Ok(claim.is_some())
+        };
+        if let Some(removed) = repository.request_deletion(is_alone).await.map_err(|error| fail(&error))? {
+            return Ok(removed);
+        }
+    }
+    let removed = repository.delete().await.map_err(|error| fail(&error));
+    drop(claim);
+    removed
+}
+
+/// After how many seconds of waiting that is said.
+const PATIENCE: usize = 5;
+
+/// Where people answer.
+struct Terminal<'a> {
+    is_there: bool,
+    input: Box<dyn BufRead + 'a>,
+    output: Box<dyn Write + 'a>,
+}
+
+impl Terminal<'_> {
+    fn here() -> Self {
+        let input = Box::new(io::BufReader::new(io::stdin()));
+        Self { is_there: io::stdin().is_terminal(), input, output: Box::new(io::stderr()) }
+    }
+}
+
+fn confirm(name: &RepositoryName, contents: &Contents, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    if !terminal.is_there {
+        let hint = "add --yes if the repository is to go with everything in it";
+        return Err(Failure::new("there is no terminal to ask on", Some(hint)));
+    }
+    let question = format!("{name} holds {contents}. This cannot be undone.\nType its name to remove it: ");
+    told(terminal.output.write_all(question.as_bytes()).and_then(|()| terminal.output.flush()))?;
+    let mut answer = String::new();
+    let read = io::Read::take(&mut terminal.input, RepositoryName::MAX as u64 + 2).read_line(&mut answer);
+    read.map_err(|error| Failure::new(format!("the answer cannot be read: {error}"), None))?;
+    if answer.trim() == name.as_str() {
+        Ok(())
+    } else {
+        Err(Failure::new("that is another name; nothing was removed", None))
+    }
+}
+
+fn fail(error: &Error) -> Failure {
+    let hint = matches!(error, Error::NameUnknown(_)).then_some("see `portcullis repository list`");
+    Failure::new(error, hint)
+}
+
+fn told(written: io::Result<()>) -> Result<(), Failure> {
+    written.map_err(|error| Failure::new(format!("cannot write: {error}"), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answering(is_there: bool, answer: &str) -> (String, String) {
+        let mut said = Vec::new();
+        let name = "team/app".parse().unwrap();
+        let contents = Contents { tags: 1, manifests: 2, layers: 3, uploads: 0 };
+        let mut terminal = Terminal { is_there, input: Box::new(answer.as_bytes()), output: Box::new(&mut said) };
+        let outcome =
+            confirm(&name, &contents, &mut terminal).map_or_else(|failure| failure.to_string(), |()| String::new());
+        drop(terminal);
+        (outcome, String::from_utf8(said).unwrap())
+    }
+
+    #[test]
+    fn only_the_name_itself_is_a_yes() {
+        let (outcome, said) = answering(true, "team/app\n");
+        assert_eq!(outcome, "");
+        assert!(said.contains("team/app holds 1 tag, 2 manifests, 3 layers."), "{said}");
+        for answer in ["y\n", "yes\n", "\n", "", "team\n", "team/app/sub\n", "TEAM/APP\n", "team/app team/app\n"] {
+            assert!(answering(true, answer).0.contains("nothing was removed"), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_terminal_there_is_no_question_and_no_removal() {
+        let (outcome, said) = answering(false, "team/app\n");
+        assert!(outcome.contains("--yes"), "{outcome}");
+        assert_eq!(said, "");
+    }
+}
