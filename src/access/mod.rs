@@ -7,10 +7,12 @@ mod action;
 mod gate;
 mod policy;
 mod principal;
+mod reach;
 mod scope;
 
 pub use action::{Action, Actions, Delete, Pull, Push, Right, UnknownAction};
-pub use gate::{Authorized, CatalogView, Denied, Gate, Reach, Remedy, Subject, Wanted};
+pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
 pub use policy::{Glob, Group, InvalidGlob, InvalidWho, Policy, Rule, RuleNumber, Verdict, Who};
 pub use principal::{InvalidUserName, Principal, UserName};
+pub use reach::{Limits, Reach};
 pub use scope::{Scope, TooManyScopes};

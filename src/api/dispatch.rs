@@ -27,7 +27,7 @@ use super::{
     tags, token, uploads,
 };
 use crate::{
-    access::{Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
+    access::{Delete, Denied, Principal, Pull, Push, Remedy, Right, Scope, Subject, Wanted},
     auth::AuthenticationError,
     oci::{Digest, RepositoryName},
     registry::Repository,
@@ -219,10 +219,8 @@ impl Visitor<'_> {
         tracing::debug!(user = %denied.principal, action = denied.wanted.verb(), on = denied.wanted.object(), "refused");
         match denied.remedy {
             Remedy::Authenticate => {
-                let reason = match &self.subject.reach {
-                    Reach::Scopes(scopes) if scopes.is_empty() && !self.has_credentials() => Reason::Missing,
-                    Reach::Scopes(_) | Reach::Full => Reason::InsufficientScope,
-                };
+                let nothing_shown = self.subject.reach.is_empty() && !self.has_credentials();
+                let reason = if nothing_shown { Reason::Missing } else { Reason::InsufficientScope };
                 challenge(api, self.visit.target(), reason, Some(&denied.wanted.scope()), denied)
             }
             Remedy::None => ApiError::new(Code::Denied, denied).with_detail(self.detail(denied)),

@@ -114,9 +114,9 @@ async fn issue(
 ) -> Result<Response, ApiError> {
     let authenticator = visit.api.authenticator();
     let holder = authenticator.holder(credentials, visit.peer()).await.map_err(|error| refuse(&error))?;
-    let principal = holder.principal();
-    LoggedUser::note(&visit.head.extensions, &principal);
-    let granted = visit.api.gate().grant(&principal, &asked.scopes);
+    let principal = &holder.subject().principal;
+    LoggedUser::note(&visit.head.extensions, principal);
+    let granted = visit.api.gate().grant(holder.subject(), &asked.scopes);
     let issued =
         authenticator.issue(&holder, &granted, SystemTime::now()).map_err(|error| ApiError::internal(&error))?;
     if matches!(principal, Principal::User(_)) {

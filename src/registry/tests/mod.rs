@@ -26,7 +26,7 @@ fn registry(store: Arc<dyn Store>) -> Registry {
 
 /// A repository, opened by a user whom the default policy lets do everything.
 fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> {
-    let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::Full };
+    let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::full() };
     let gate = Gate::new(Policy::signed_in_may_do_everything());
     let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
     registry.open(&proof)
