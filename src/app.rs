@@ -32,7 +32,7 @@ use crate::{
     },
     config::{Loaded, Source},
     registry::Registry,
-    reload::Reloader,
+    reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
     storage::{self, Claim, FilesystemStore, Store, StoreError},
     tls::{self, CertResolver, Fingerprint, Hostname},
@@ -87,8 +87,10 @@ impl Signals {
 
 impl App {
     /// Makes what is missing, loads what is there, and binds the addresses.
-    pub async fn start(Loaded { config, file }: Loaded, source: Source) -> Result<Self, StartError> {
+    pub async fn start(loaded: Loaded, source: Source) -> Result<Self, StartError> {
         raise_file_limit();
+        reload::warn_of_doubts(&loaded);
+        let Loaded { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
         let store = open_store(&config.storage)?;
         let certificate = tls::load(&config.tls, SystemTime::now(), &SystemRandom::new())?;

@@ -4,7 +4,7 @@
 
 use super::{
     action::{Action, Actions},
-    policy::Glob,
+    glob::Glob,
     principal::Principal,
     scope::Scope,
 };
