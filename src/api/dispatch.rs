@@ -3,7 +3,10 @@
 //! Invariant: the match over [`Endpoint`] has no wildcard, and every arm that needs a repository gets it from
 //! [`Visitor::open`], which asks the gate.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use axum::{
     body::Body,
@@ -22,12 +25,12 @@ use super::{
     error::{ApiError, Code},
     health, manifests,
     middleware::{LoggedUser, RequestId},
-    referrers, reply,
+    referrers, reply, search,
     state::Api,
     tags, token, uploads,
 };
 use crate::{
-    access::{Delete, Denied, Principal, Pull, Push, Remedy, Right, Scope, Subject, Wanted},
+    access::{Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     auth::AuthenticationError,
     oci::{Digest, RepositoryName},
     registry::Repository,
@@ -56,9 +59,11 @@ impl Visit<'_> {
         match endpoint {
             Endpoint::Alive => Ok(health::alive()),
             Endpoint::Ready => health::ready(self.api).await,
+            Endpoint::Ping => Ok(search::ping()),
             Endpoint::TokenKeys => Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set())),
             Endpoint::Token => token::answer(self, body).await,
             Endpoint::Base
+            | Endpoint::Search(..)
             | Endpoint::Catalog(..)
             | Endpoint::Tags(..)
             | Endpoint::Manifest(..)
@@ -91,7 +96,8 @@ impl Visit<'_> {
     }
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
-        let identified = caller::identify(self.api, &self.head.headers, self.peer()).await;
+        let takes_blank = matches!(endpoint, Endpoint::Search(_));
+        let identified = caller::identify(self.api, &self.head.headers, takes_blank, self.peer()).await;
         identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))
     }
 
@@ -135,7 +141,7 @@ impl Visitor<'_> {
         let Visit { api, head } = self.visit;
         let (method, headers, idle) = (&head.method, &head.headers, api.parts().idle_timeout);
         match endpoint {
-            Endpoint::Alive | Endpoint::Ready | Endpoint::TokenKeys | Endpoint::Token => {
+            Endpoint::Alive | Endpoint::Ready | Endpoint::Ping | Endpoint::TokenKeys | Endpoint::Token => {
                 unreachable!("answered before anybody is identified")
             }
             Endpoint::Base => self.base(),
@@ -143,6 +149,11 @@ impl Visitor<'_> {
                 let gate = api.gate();
                 let view = gate.authorize_catalog(self.subject).map_err(|denied| self.refuse(&denied))?;
                 catalog::list(api, &view, &page).await
+            }
+            Endpoint::Search(search) => {
+                let (gate, subject) = (api.gate(), self.searcher());
+                let view = gate.authorize_catalog(&subject).map_err(|denied| self.refuse(&denied))?;
+                search::results(api, &view, &search).await
             }
             Endpoint::Tags(name, page) => tags::list(&self.open::<Pull>(name)?, &page).await,
             Endpoint::Manifest(name, reference) => {
@@ -190,6 +201,17 @@ impl Visitor<'_> {
                 None,
                 "sign in to use this registry",
             )),
+        }
+    }
+
+    /// The protocol of searches is older than tokens, so nobody fetches an anonymous one for it; without credentials a caller
+    /// finds what such a token would show.
+    fn searcher(&self) -> Cow<'_, Subject> {
+        match self.subject.principal {
+            Principal::Anonymous if self.subject.reach.is_empty() => {
+                Cow::Owned(Subject { principal: Principal::Anonymous, reach: Reach::full() })
+            }
+            Principal::Anonymous | Principal::User(_) => Cow::Borrowed(self.subject),
         }
     }
 
@@ -249,8 +271,8 @@ impl Endpoint {
         use crate::access::Action;
         let scope = |name: &RepositoryName, action| Some(Scope::for_action(name.clone(), action));
         match self {
-            Self::Base | Self::Token | Self::TokenKeys | Self::Alive | Self::Ready => None,
-            Self::Catalog(_) => Some(Scope::Catalog),
+            Self::Base | Self::Ping | Self::Token | Self::TokenKeys | Self::Alive | Self::Ready => None,
+            Self::Catalog(_) | Self::Search(_) => Some(Scope::Catalog),
             Self::Tags(name, _) | Self::Manifest(name, _) | Self::Blob(name, _) | Self::Referrers(name, _, _) => {
                 scope(name, Action::Pull)
             }

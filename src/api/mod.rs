@@ -20,6 +20,7 @@ mod middleware;
 mod page;
 mod referrers;
 mod reply;
+mod search;
 mod sized;
 mod state;
 mod tags;
@@ -28,7 +29,7 @@ mod uploads;
 
 pub use caller::Connection;
 pub use challenge::Realm;
-pub use endpoint::{Endpoint, MountSource, NewUpload};
+pub use endpoint::{Endpoint, MountSource, NewUpload, Search};
 pub use error::{ApiError, Code};
 pub use state::{Api, Parts};
 

@@ -16,6 +16,7 @@ mod manifests;
 mod mounts;
 mod ranges;
 mod referrers;
+mod search;
 mod sessions;
 mod tags;
 mod token;
