@@ -23,6 +23,7 @@ use tower::util::MapRequest;
 use crate::{
     access::{Gate, UserName},
     api::{self, Api, Connection, Realm},
+    audit::{self, Event},
     auth::{
         Authenticator, KeyError, Lockout, Password, PasswordChecker, SigningKey, Tokens, Users,
         bootstrap::first_administrator,
@@ -142,6 +143,7 @@ impl App {
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
+        audit::record(&Event::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::INTERVAL);
@@ -170,6 +172,7 @@ impl App {
         }
         drop(claim);
         tracing::info!("stopped");
+        audit::record(&Event::Stopped);
     }
 }
 

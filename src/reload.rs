@@ -22,6 +22,7 @@ use tokio::{signal::unix::Signal, time::MissedTickBehavior};
 use crate::{
     access::Gate,
     api::Realm,
+    audit::{self, Event},
     auth::Users,
     config::{Config, Loaded, Source},
     tls::{self, CertResolver},
@@ -127,6 +128,9 @@ impl Reloader {
         self.file = loaded.file;
         let (old, new) = (std::mem::replace(&mut self.config, loaded.config.clone()), loaded.config);
         if old.policy != new.policy {
+            audit::record(&Event::PolicyChanged {
+                rules: new.policy.rules().iter().map(ToString::to_string).collect(),
+            });
             self.gate.store(Arc::new(Gate::new(new.policy)));
             tracing::info!("access rules reloaded");
         }
@@ -153,6 +157,7 @@ impl Reloader {
                 let fingerprint = loaded.identity.fingerprint();
                 if fingerprint != self.resolver.current().fingerprint() {
                     tracing::info!(%fingerprint, "certificate exchanged");
+                    audit::record(&Event::CertificateChanged { fingerprint: &fingerprint.to_string() });
                     self.resolver.replace(loaded.identity);
                 }
             }

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     access::{Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
+    audit::{self, Event},
     auth::AuthenticationError,
     oci::{Digest, RepositoryName},
     registry::Repository,
@@ -106,7 +107,10 @@ impl Visit<'_> {
         let challenge = |reason| challenge(self.api, self.target(), reason, scope, error);
         match &error {
             AuthenticationError::WrongPassword => challenge(Reason::WrongPassword),
-            AuthenticationError::BadToken(_) => challenge(Reason::InvalidToken),
+            AuthenticationError::BadToken(reason) => {
+                audit::record(&Event::TokenRefused { reason: &reason.to_string() });
+                challenge(Reason::InvalidToken)
+            }
             AuthenticationError::BadHeader(_) => challenge(Reason::Missing),
             AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } => later(&error),
         }
@@ -238,7 +242,11 @@ impl Visitor<'_> {
 
     fn refuse(&self, denied: &Denied) -> ApiError {
         let Visit { api, .. } = self.visit;
-        tracing::debug!(user = %denied.principal, action = denied.wanted.verb(), on = denied.wanted.object(), "refused");
+        // Whoever shows nothing is asked to show something, which is how every client begins.
+        if self.has_credentials() {
+            let (user, action, object) = (&denied.principal, denied.wanted.verb(), denied.wanted.object());
+            audit::record(&Event::Refused { user, action, object });
+        }
         match denied.remedy {
             Remedy::Authenticate => {
                 let nothing_shown = self.subject.reach.is_empty() && !self.has_credentials();

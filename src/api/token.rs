@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     access::{Principal, Scope},
+    audit::{self, Event},
     auth::{AuthenticationError, Credentials, Password},
 };
 
@@ -120,7 +121,7 @@ async fn issue(
     let issued =
         authenticator.issue(&holder, &granted, SystemTime::now()).map_err(|error| ApiError::internal(&error))?;
     if matches!(principal, Principal::User(_)) {
-        tracing::debug!(user = %principal, scopes = granted.len(), "token issued");
+        audit::record(&Event::TokenIssued { user: principal, scopes: &granted });
     }
     let answer = Answer {
         token: &issued.token,

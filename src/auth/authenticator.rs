@@ -18,6 +18,7 @@ use super::{
     users::Users,
 };
 use crate::access::{Limits, Principal, Reach, Scope, Subject, UserName};
+use crate::audit::{self, Event, Method};
 
 /// Decides who is asking.
 pub struct Authenticator {
@@ -126,19 +127,27 @@ impl Authenticator {
         password: &Password,
         from: IpAddr,
     ) -> Result<Verified, AuthenticationError> {
-        self.lockout.check(user, from, Instant::now())?;
+        if let Err(locked) = self.lockout.check(user, from, Instant::now()) {
+            audit::record(&Event::SignInRefused { user, reason: "too many wrong passwords" });
+            return Err(locked.into());
+        }
         match self.passwords.verify(user, password, Instant::now()).await {
             Ok(verified) => {
                 self.lockout.succeeded(user, from);
+                audit::record(&Event::SignedIn { user: verified.user(), method: Method::Password });
                 Ok(verified)
             }
             Err(Rejected::Credentials) => {
                 self.lockout.failed(user, from, Instant::now());
                 // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
                 tracing::warn!(peer = %from, user = ?user, "sign-in refused");
+                audit::record(&Event::SignInRefused { user, reason: "wrong user name or password" });
                 Err(AuthenticationError::WrongPassword)
             }
-            Err(Rejected::Busy { retry_after }) => Err(AuthenticationError::Busy { retry_after }),
+            Err(Rejected::Busy { retry_after }) => {
+                audit::record(&Event::SignInRefused { user, reason: "too many sign-ins at once" });
+                Err(AuthenticationError::Busy { retry_after })
+            }
         }
     }
 }

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
 mod architecture;
+mod audit;
 mod compile_fail;
 mod conformance;
 mod faults;
