@@ -30,7 +30,7 @@ async fn main() {
     make(root.path());
     let registry = Registry::new(Arc::new(FilesystemStore::open(root.path()).unwrap()), Config::default());
     let gate = Gate::new(Policy::signed_in_may_do_everything());
-    let subject = Subject { principal: Principal::User("bench".parse().unwrap()), reach: Reach::Full };
+    let subject = Subject { principal: Principal::User("bench".parse().unwrap()), reach: Reach::full() };
     let repository = registry.open(&gate.authorize::<Pull>(&subject, "many/tags".parse().unwrap()).unwrap());
     let view = gate.authorize_catalog(&subject).unwrap();
     let (whole, page) = (Page::default(), Page { limit: Some(50), last: Some("t".into()) });

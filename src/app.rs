@@ -23,6 +23,7 @@ use tower::util::MapRequest;
 use crate::{
     access::{Gate, UserName},
     api::{self, Api, Connection, Realm},
+    audit::{self, Event},
     auth::{
         Authenticator, KeyError, Lockout, Password, PasswordChecker, SigningKey, Tokens, Users,
         bootstrap::first_administrator,
@@ -32,7 +33,7 @@ use crate::{
     },
     config::{Loaded, Source},
     registry::Registry,
-    reload::Reloader,
+    reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
     storage::{self, Claim, FilesystemStore, Store, StoreError},
     tls::{self, CertResolver, Fingerprint, Hostname},
@@ -87,8 +88,10 @@ impl Signals {
 
 impl App {
     /// Makes what is missing, loads what is there, and binds the addresses.
-    pub async fn start(Loaded { config, file }: Loaded, source: Source) -> Result<Self, StartError> {
+    pub async fn start(loaded: Loaded, source: Source) -> Result<Self, StartError> {
         raise_file_limit();
+        reload::warn_of_doubts(&loaded);
+        let Loaded { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
         let store = open_store(&config.storage)?;
         let certificate = tls::load(&config.tls, SystemTime::now(), &SystemRandom::new())?;
@@ -140,6 +143,7 @@ impl App {
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
+        audit::record(&Event::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::INTERVAL);
@@ -168,6 +172,7 @@ impl App {
         }
         drop(claim);
         tracing::info!("stopped");
+        audit::record(&Event::Stopped);
     }
 }
 

@@ -12,7 +12,7 @@
 //! | process | [`cli`] [`app`] `reload` [`config`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
 //! | surface | [`api`] | HTTP in, HTTP out: the only user of axum's types |
 //! | engines | [`registry`] [`auth`] | what a registry does; who is asking |
-//! | mechanisms | [`storage`] [`access`] [`tls`] | bytes that survive; who may; certificates |
+//! | mechanisms | [`storage`] [`access`] [`audit`] [`tls`] | bytes that survive; who may; who did; certificates |
 //! | vocabulary | [`oci`] | the specification's nouns, parsed once; no I/O |
 //!
 //! # The path of a request
@@ -39,6 +39,7 @@
 pub mod access;
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -22,8 +22,9 @@ use tokio::{signal::unix::Signal, time::MissedTickBehavior};
 use crate::{
     access::Gate,
     api::Realm,
+    audit::{self, Event},
     auth::Users,
-    config::{Config, Source},
+    config::{Config, Loaded, Source},
     tls::{self, CertResolver},
 };
 
@@ -32,6 +33,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a certificate that nobody touched is looked at: our own ones are renewed when two thirds of their life are over.
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
+
+/// What holds and is hardly what was meant: it keeps no server from running, but somebody should hear of it.
+pub(crate) fn warn_of_doubts(loaded: &Loaded) {
+    for doubt in loaded.doubts() {
+        tracing::warn!(place = %doubt.place(), hint = doubt.advice(), "{}", doubt.message());
+    }
+}
 
 /// Everything that can be exchanged while running.
 pub(crate) struct Reloader {
@@ -116,9 +124,13 @@ impl Reloader {
             tracing::error!("configuration not reloaded: {} is gone", gone.display());
             return;
         }
+        warn_of_doubts(&loaded);
         self.file = loaded.file;
         let (old, new) = (std::mem::replace(&mut self.config, loaded.config.clone()), loaded.config);
         if old.policy != new.policy {
+            audit::record(&Event::PolicyChanged {
+                rules: new.policy.rules().iter().map(ToString::to_string).collect(),
+            });
             self.gate.store(Arc::new(Gate::new(new.policy)));
             tracing::info!("access rules reloaded");
         }
@@ -145,6 +157,7 @@ impl Reloader {
                 let fingerprint = loaded.identity.fingerprint();
                 if fingerprint != self.resolver.current().fingerprint() {
                     tracing::info!(%fingerprint, "certificate exchanged");
+                    audit::record(&Event::CertificateChanged { fingerprint: &fingerprint.to_string() });
                     self.resolver.replace(loaded.identity);
                 }
             }

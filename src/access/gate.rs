@@ -9,6 +9,7 @@ use super::{
     action::{Action, Right},
     policy::{Policy, RuleNumber, Verdict},
     principal::Principal,
+    reach::Reach,
     scope::Scope,
 };
 use crate::oci::RepositoryName;
@@ -22,37 +23,11 @@ pub struct Subject {
     pub reach: Reach,
 }
 
-/// How far a credential reaches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// As far as the policy goes: a password.
-    Full,
-    /// What the policy and these scopes both allow: a token.
-    Scopes(Vec<Scope>),
-}
-
 impl Subject {
     /// Nobody, holding nothing: who calls without an `Authorization` header.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { principal: Principal::Anonymous, reach: Reach::Scopes(Vec::new()) }
-    }
-
-    fn reaches(&self, action: Action, repository: &RepositoryName) -> bool {
-        match &self.reach {
-            Reach::Full => true,
-            Reach::Scopes(scopes) => scopes.iter().any(|scope| match scope {
-                Scope::Repository { name, actions } => name == repository && actions.contains(action),
-                Scope::Catalog => false,
-            }),
-        }
-    }
-
-    fn reaches_catalog(&self) -> bool {
-        match &self.reach {
-            Reach::Full => true,
-            Reach::Scopes(scopes) => scopes.contains(&Scope::Catalog),
-        }
+        Self { principal: Principal::Anonymous, reach: Reach::scopes(Vec::new()) }
     }
 }
 
@@ -89,14 +64,16 @@ impl<A: Right> Authorized<A> {
 #[derive(Debug)]
 pub struct CatalogView<'a> {
     policy: &'a Policy,
-    principal: &'a Principal,
+    subject: &'a Subject,
 }
 
 impl CatalogView<'_> {
     /// Whether this caller may know of `repository`.
     #[must_use]
     pub fn shows(&self, repository: &RepositoryName) -> bool {
-        self.policy.actions(self.principal, repository).contains(Action::Pull)
+        let Subject { principal, reach } = self.subject;
+        self.policy.actions(principal, repository).contains(Action::Pull)
+            && reach.limits_allow(principal, Action::Pull, repository)
     }
 }
 
@@ -175,46 +152,52 @@ impl Gate {
     /// Admits `subject` to do `A` to `repository`, or says why not. Policy and token must both agree; a token is never more
     /// than its user, and it is looked at when it is used, not only when it is made.
     pub fn authorize<A: Right>(&self, subject: &Subject, repository: RepositoryName) -> Result<Authorized<A>, Denied> {
-        let principal = subject.principal.clone();
-        match self.policy.decide(&principal, A::ACTION, &repository) {
-            Verdict::Allowed(rule) if subject.reaches(A::ACTION, &repository) => {
-                Ok(Authorized { repository, principal, rule, right: PhantomData })
+        let Subject { principal, reach } = subject;
+        let refuse = |repository, remedy| {
+            Err(Denied { principal: principal.clone(), wanted: Wanted::Action(A::ACTION, repository), remedy })
+        };
+        match self.policy.decide(principal, A::ACTION, &repository) {
+            Verdict::Allowed(_) if !reach.limits_allow(principal, A::ACTION, &repository) => {
+                // No other token that this credential could fetch would reach further.
+                refuse(repository, remedy_for(principal))
             }
-            Verdict::Allowed(_) => {
-                let wanted = Wanted::Action(A::ACTION, repository);
-                Err(Denied { principal, wanted, remedy: Remedy::Authenticate })
+            Verdict::Allowed(_) if !reach.names(A::ACTION, &repository) => refuse(repository, Remedy::Authenticate),
+            Verdict::Allowed(rule) => {
+                Ok(Authorized { repository, principal: principal.clone(), rule, right: PhantomData })
             }
-            Verdict::Refused(_) => {
-                let remedy = remedy_for(&principal);
-                Err(Denied { principal, wanted: Wanted::Action(A::ACTION, repository), remedy })
-            }
+            Verdict::Refused(_) => refuse(repository, remedy_for(principal)),
         }
     }
 
     /// Admits `subject` to the list of repositories.
     pub fn authorize_catalog<'a>(&'a self, subject: &'a Subject) -> Result<CatalogView<'a>, Denied> {
-        let principal = &subject.principal;
-        let allowed = self.policy.may_pull_something(principal);
-        if allowed && subject.reaches_catalog() {
-            return Ok(CatalogView { policy: &self.policy, principal });
+        let Subject { principal, reach } = subject;
+        let allowed = self.policy.may_pull_something(principal) && reach.limits_allow_lists();
+        if allowed && reach.names_catalog() {
+            return Ok(CatalogView { policy: &self.policy, subject });
         }
         let remedy = if allowed { Remedy::Authenticate } else { remedy_for(principal) };
         Err(Denied { principal: principal.clone(), wanted: Wanted::Catalog, remedy })
     }
 
-    /// Asked ∩ allowed: the scopes that a token for `principal` is given. A scope of which nothing is left is left out.
+    /// Asked ∩ allowed: the scopes that a token for whoever shows this credential is given. A scope of which nothing is
+    /// left is left out.
     #[must_use]
-    pub fn grant(&self, principal: &Principal, asked: &[Scope]) -> Vec<Scope> {
-        asked.iter().filter_map(|scope| self.grant_one(principal, scope)).collect()
+    pub fn grant(&self, subject: &Subject, asked: &[Scope]) -> Vec<Scope> {
+        asked.iter().filter_map(|scope| self.grant_one(subject, scope)).collect()
     }
 
-    fn grant_one(&self, principal: &Principal, asked: &Scope) -> Option<Scope> {
+    fn grant_one(&self, Subject { principal, reach }: &Subject, asked: &Scope) -> Option<Scope> {
         match asked {
             Scope::Repository { name, actions } => {
-                let actions = self.policy.actions(principal, name).intersection(*actions);
+                let allowed = self.policy.actions(principal, name).intersection(*actions);
+                let actions = reach.limit(principal, allowed, name);
                 (!actions.is_empty()).then(|| Scope::Repository { name: name.clone(), actions })
             }
-            Scope::Catalog => self.policy.may_pull_something(principal).then_some(Scope::Catalog),
+            Scope::Catalog => {
+                let allowed = self.policy.may_pull_something(principal) && reach.limits_allow_lists();
+                allowed.then_some(Scope::Catalog)
+            }
         }
     }
 }
@@ -230,7 +213,10 @@ fn remedy_for(principal: &Principal) -> Remedy {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::action::{Admin, Delete, Pull, Push},
+        super::{
+            action::{Admin, Delete, Pull, Push},
+            reach::Limits,
+        },
         *,
     };
 
@@ -243,7 +229,7 @@ mod tests {
     }
 
     fn scopes(text: &str) -> Reach {
-        Reach::Scopes(Scope::parse_all([text]).unwrap())
+        Reach::scopes(Scope::parse_all([text]).unwrap())
     }
 
     fn name(text: &str) -> RepositoryName {
@@ -252,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_password_reaches_as_far_as_the_policy() {
-        let proof = gate().authorize::<Push>(&alice(Reach::Full), name("a/b")).unwrap();
+        let proof = gate().authorize::<Push>(&alice(Reach::full()), name("a/b")).unwrap();
         assert_eq!(proof.repository(), &name("a/b"));
         assert_eq!(proof.rule(), RuleNumber(1));
     }
@@ -290,8 +276,8 @@ mod tests {
     #[test]
     fn nobody_becomes_an_administrator_by_asking_for_it() {
         let asked = Scope::parse_all(["repository:a:admin", "repository:b:*,admin"]).unwrap();
-        let alice = alice(Reach::Full);
-        let granted: Vec<_> = gate().grant(&alice.principal, &asked).iter().map(ToString::to_string).collect();
+        let alice = alice(Reach::full());
+        let granted: Vec<_> = gate().grant(&alice, &asked).iter().map(ToString::to_string).collect();
         assert_eq!(granted, ["repository:b:pull,push,delete"]);
         assert_eq!(gate().authorize::<Admin>(&alice, name("a")).unwrap_err().remedy, Remedy::None);
     }
@@ -299,8 +285,39 @@ mod tests {
     #[test]
     fn a_grant_is_what_was_asked_and_allowed() {
         let asked = Scope::parse_all(["repository:a:pull,push registry:catalog:*"]).unwrap();
-        let alice = alice(Reach::Full).principal;
-        assert_eq!(gate().grant(&alice, &asked), asked);
-        assert_eq!(gate().grant(&Principal::Anonymous, &asked), []);
+        assert_eq!(gate().grant(&alice(Reach::full()), &asked), asked);
+        assert_eq!(gate().grant(&Subject::anonymous(), &asked), []);
+    }
+
+    fn limited(reach: Reach) -> Reach {
+        let limits =
+            Limits { repositories: vec!["team/**".parse().unwrap()], actions: [Action::Pull].into_iter().collect() };
+        reach.within(Some(limits))
+    }
+
+    #[test]
+    fn a_limited_credential_reaches_no_further_and_another_token_would_not_help() {
+        let subject = alice(limited(Reach::full()));
+        assert!(gate().authorize::<Pull>(&subject, name("team/app")).is_ok());
+        let denied = gate().authorize::<Push>(&subject, name("team/app")).unwrap_err();
+        assert_eq!(denied.remedy, Remedy::None);
+        let denied = gate().authorize::<Pull>(&subject, name("other/app")).unwrap_err();
+        assert_eq!(denied.remedy, Remedy::None);
+    }
+
+    #[test]
+    fn a_token_of_a_limited_credential_is_granted_no_more_than_the_limits() {
+        let subject = alice(limited(Reach::full()));
+        let asked = Scope::parse_all(["repository:team/a:pull,push repository:b:pull registry:catalog:*"]).unwrap();
+        let granted: Vec<_> = gate().grant(&subject, &asked).iter().map(ToString::to_string).collect();
+        assert_eq!(granted, ["repository:team/a:pull", "registry:catalog:*"]);
+    }
+
+    #[test]
+    fn a_limited_credential_lists_only_what_it_reaches() {
+        let (gate, subject) = (gate(), alice(limited(Reach::full())));
+        let view = gate.authorize_catalog(&subject).unwrap();
+        assert!(view.shows(&name("team/a")));
+        assert!(!view.shows(&name("b")));
     }
 }

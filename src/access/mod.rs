@@ -5,12 +5,18 @@
 
 mod action;
 mod gate;
+mod glob;
 mod policy;
 mod principal;
+mod reach;
 mod scope;
+mod who;
 
 pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
-pub use gate::{Authorized, CatalogView, Denied, Gate, Reach, Remedy, Subject, Wanted};
-pub use policy::{Glob, Group, InvalidGlob, InvalidWho, Policy, Rule, RuleNumber, Verdict, Who};
+pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
+pub use glob::{Glob, InvalidGlob};
+pub use policy::{Explanation, Passed, Policy, Rule, RuleNumber, Verdict};
 pub use principal::{InvalidUserName, Principal, UserName};
+pub use reach::{Limits, Reach};
 pub use scope::{Scope, TooManyScopes};
+pub use who::{Group, InvalidWho, Who};

@@ -23,9 +23,16 @@ pub struct Connection {
 }
 
 /// Reads the credentials of a request and checks them. No `Authorization` header is an anonymous subject; one that does
-/// not hold is an error, never an anonymous subject.
-pub(super) async fn identify(api: &Api, headers: &HeaderMap, peer: IpAddr) -> Result<Subject, AuthenticationError> {
+/// not hold is an error, never an anonymous subject. Docker searches with an empty name and an empty password where nobody
+/// signed in; where a caller may be anonymous without a token, `takes_blank` takes that for no credentials.
+pub(super) async fn identify(
+    api: &Api,
+    headers: &HeaderMap,
+    takes_blank: bool,
+    peer: IpAddr,
+) -> Result<Subject, AuthenticationError> {
     let header = headers.get(header::AUTHORIZATION);
     let credentials = header.map(|value| Credentials::parse(value.as_bytes())).transpose()?;
+    let credentials = credentials.filter(|credentials| !(takes_blank && credentials.is_blank()));
     api.authenticator().subject(credentials, peer, SystemTime::now()).await
 }

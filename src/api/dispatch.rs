@@ -3,7 +3,10 @@
 //! Invariant: the match over [`Endpoint`] has no wildcard, and every arm that needs a repository gets it from
 //! [`Visitor::open`], which asks the gate.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use axum::{
     body::Body,
@@ -22,12 +25,13 @@ use super::{
     error::{ApiError, Code},
     health, manifests,
     middleware::{LoggedUser, RequestId},
-    referrers, reply, repositories,
+    referrers, reply, repositories, search,
     state::Api,
     tags, token, uploads,
 };
 use crate::{
     access::{Admin, Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
+    audit::{self, Event},
     auth::AuthenticationError,
     oci::{Digest, RepositoryName},
     registry::Repository,
@@ -56,9 +60,11 @@ impl Visit<'_> {
         match endpoint {
             Endpoint::Alive => Ok(health::alive()),
             Endpoint::Ready => health::ready(self.api).await,
+            Endpoint::Ping => Ok(search::ping()),
             Endpoint::TokenKeys => Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set())),
             Endpoint::Token => token::answer(self, body).await,
             Endpoint::Base
+            | Endpoint::Search(..)
             | Endpoint::Catalog(..)
             | Endpoint::Tags(..)
             | Endpoint::Manifest(..)
@@ -92,7 +98,8 @@ impl Visit<'_> {
     }
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
-        let identified = caller::identify(self.api, &self.head.headers, self.peer()).await;
+        let takes_blank = matches!(endpoint, Endpoint::Search(_));
+        let identified = caller::identify(self.api, &self.head.headers, takes_blank, self.peer()).await;
         identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))
     }
 
@@ -101,7 +108,10 @@ impl Visit<'_> {
         let challenge = |reason| challenge(self.api, self.target(), reason, scope, error);
         match &error {
             AuthenticationError::WrongPassword => challenge(Reason::WrongPassword),
-            AuthenticationError::BadToken(_) => challenge(Reason::InvalidToken),
+            AuthenticationError::BadToken(reason) => {
+                audit::record(&Event::TokenRefused { reason: &reason.to_string() });
+                challenge(Reason::InvalidToken)
+            }
             AuthenticationError::BadHeader(_) => challenge(Reason::Missing),
             AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } => later(&error),
         }
@@ -136,7 +146,7 @@ impl Visitor<'_> {
         let Visit { api, head } = self.visit;
         let (method, headers, idle) = (&head.method, &head.headers, api.parts().idle_timeout);
         match endpoint {
-            Endpoint::Alive | Endpoint::Ready | Endpoint::TokenKeys | Endpoint::Token => {
+            Endpoint::Alive | Endpoint::Ready | Endpoint::Ping | Endpoint::TokenKeys | Endpoint::Token => {
                 unreachable!("answered before anybody is identified")
             }
             Endpoint::Base => self.base(),
@@ -144,6 +154,11 @@ impl Visitor<'_> {
                 let gate = api.gate();
                 let view = gate.authorize_catalog(self.subject).map_err(|denied| self.refuse(&denied))?;
                 catalog::list(api, &view, &page).await
+            }
+            Endpoint::Search(search) => {
+                let (gate, subject) = (api.gate(), self.searcher());
+                let view = gate.authorize_catalog(&subject).map_err(|denied| self.refuse(&denied))?;
+                search::results(api, &view, &search).await
             }
             Endpoint::Tags(name, page) => tags::list(&self.open::<Pull>(name)?, &page).await,
             Endpoint::Manifest(name, reference) => {
@@ -195,6 +210,17 @@ impl Visitor<'_> {
         }
     }
 
+    /// The protocol of searches is older than tokens, so nobody fetches an anonymous one for it; without credentials a caller
+    /// finds what such a token would show.
+    fn searcher(&self) -> Cow<'_, Subject> {
+        match self.subject.principal {
+            Principal::Anonymous if self.subject.reach.is_empty() => {
+                Cow::Owned(Subject { principal: Principal::Anonymous, reach: Reach::full() })
+            }
+            Principal::Anonymous | Principal::User(_) => Cow::Borrowed(self.subject),
+        }
+    }
+
     /// Asks the gate, and opens what it admits to.
     fn open<A: Right>(&self, name: RepositoryName) -> Result<Repository<A>, ApiError> {
         let gate = self.visit.api.gate();
@@ -218,13 +244,15 @@ impl Visitor<'_> {
 
     fn refuse(&self, denied: &Denied) -> ApiError {
         let Visit { api, .. } = self.visit;
-        tracing::debug!(user = %denied.principal, action = denied.wanted.verb(), on = denied.wanted.object(), "refused");
+        // Whoever shows nothing is asked to show something, which is how every client begins.
+        if self.has_credentials() {
+            let (user, action, object) = (&denied.principal, denied.wanted.verb(), denied.wanted.object());
+            audit::record(&Event::Refused { user, action, object });
+        }
         match denied.remedy {
             Remedy::Authenticate => {
-                let reason = match &self.subject.reach {
-                    Reach::Scopes(scopes) if scopes.is_empty() && !self.has_credentials() => Reason::Missing,
-                    Reach::Scopes(_) | Reach::Full => Reason::InsufficientScope,
-                };
+                let nothing_shown = self.subject.reach.is_empty() && !self.has_credentials();
+                let reason = if nothing_shown { Reason::Missing } else { Reason::InsufficientScope };
                 challenge(api, self.visit.target(), reason, Some(&denied.wanted.scope()), denied)
             }
             Remedy::None => ApiError::new(Code::Denied, denied).with_detail(self.detail(denied)),
@@ -253,8 +281,8 @@ impl Endpoint {
         use crate::access::Action;
         let scope = |name: &RepositoryName, action| Some(Scope::for_action(name.clone(), action));
         match self {
-            Self::Base | Self::Token | Self::TokenKeys | Self::Alive | Self::Ready => None,
-            Self::Catalog(_) => Some(Scope::Catalog),
+            Self::Base | Self::Ping | Self::Token | Self::TokenKeys | Self::Alive | Self::Ready => None,
+            Self::Catalog(_) | Self::Search(_) => Some(Scope::Catalog),
             Self::Tags(name, _) | Self::Manifest(name, _) | Self::Blob(name, _) | Self::Referrers(name, _, _) => {
                 scope(name, Action::Pull)
             }

@@ -52,10 +52,23 @@ pub enum Endpoint {
     Token,
     /// `GET /token/jwks`
     TokenKeys,
+    /// `GET /v1/_ping`: what is left of Docker's first registry protocol, before a search.
+    Ping,
+    /// `GET /v1/search?q=…&n=…`
+    Search(Search),
     /// `GET /healthz`: the process lives.
     Alive,
     /// `GET /readyz`: it can serve.
     Ready,
+}
+
+/// What `docker search` looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// A piece of a repository's name; nothing finds everything.
+    pub text: String,
+    /// The most results: 1 to 100, and 25 where nobody says.
+    pub limit: usize,
 }
 
 /// What a `POST` to `uploads/` wants.
@@ -80,6 +93,11 @@ pub enum MountSource {
     Any,
 }
 
+impl Search {
+    const USUAL: usize = 25;
+    const MOST: usize = 100;
+}
+
 impl Endpoint {
     /// The most tags that one manifest may be given beside its digest (the specification asks for at least ten).
     pub const MAX_TAGS: usize = 32;
@@ -90,14 +108,16 @@ impl Endpoint {
         match path.strip_prefix("/v2") {
             Some("" | "/") => only(method, &[Method::GET, Method::HEAD], Self::Base),
             Some(rest) if rest.starts_with('/') => registry(method, &rest[1..], query),
-            Some(_) | None => Self::parse_other(method, path),
+            Some(_) | None => Self::parse_other(method, path, query),
         }
     }
 
-    fn parse_other(method: &Method, path: &str) -> Result<Self, ApiError> {
+    fn parse_other(method: &Method, path: &str, query: Query<'_>) -> Result<Self, ApiError> {
         match path {
             "/token" => only(method, &[Method::GET, Method::POST], Self::Token),
             "/token/jwks" => only(method, &[Method::GET, Method::HEAD], Self::TokenKeys),
+            "/v1/_ping" => only(method, &[Method::GET, Method::HEAD], Self::Ping),
+            "/v1/search" => only(method, &[Method::GET], Self::Search(query.search())),
             "/healthz" => only(method, &[Method::GET, Method::HEAD], Self::Alive),
             "/readyz" => only(method, &[Method::GET, Method::HEAD], Self::Ready),
             _ => match path.strip_prefix("/v1/repositories/") {
@@ -234,6 +254,12 @@ impl Query<'_> {
         Ok(Page { limit: limit.transpose()?, last: self.first("last") })
     }
 
+    /// Clients write what they like for `n`; a search that fails for that helps nobody.
+    fn search(&self) -> Search {
+        let limit = self.first("n").and_then(|n| n.parse().ok()).unwrap_or(Search::USUAL).clamp(1, Search::MOST);
+        Search { text: self.first("q").unwrap_or_default(), limit }
+    }
+
     fn tags(&self) -> Result<Vec<Tag>, ApiError> {
         let tags: Vec<_> = self.pairs().filter(|(name, _)| name == "tag").map(|(_, value)| value).collect();
         if tags.len() > Endpoint::MAX_TAGS {
@@ -263,6 +289,14 @@ mod tests {
 
     fn repository(text: &str) -> RepositoryName {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_search_has_between_one_and_a_hundred_results() {
+        for (query, limit) in [("q=a", 25), ("q=a&n=0", 1), ("q=a&n=7", 7), ("q=a&n=1000", 100), ("q=a&n=many", 25)] {
+            let expected = Endpoint::Search(Search { text: "a".to_owned(), limit });
+            assert_eq!(parse(&Method::GET, &format!("/v1/search?{query}")), Ok(expected), "{query}");
+        }
     }
 
     #[test]

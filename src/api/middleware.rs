@@ -75,11 +75,12 @@ pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(id);
     let user = LoggedUser::default();
     request.extensions_mut().insert(user.clone());
+    let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
     // From here on the line is written, even if the client leaves and this future is dropped.
     let line = Line::begin(id, user, &request);
     let is_registry = request.uri().path().starts_with("/v2");
-    // Whatever is logged on the way carries the id; an error span, so that no log level takes it away.
-    let span = tracing::error_span!("request", %id);
+    // Whatever is logged on the way, or told the auditors, carries these; an error span, so that no log level takes it away.
+    let span = tracing::error_span!("request", request = %id, peer = peer.map(tracing::field::display));
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = handled.unwrap_or_else(|_| {
         // The panic's message went to standard error by the panic hook; this ties it to the request.

@@ -21,6 +21,7 @@ mod page;
 mod referrers;
 mod reply;
 mod repositories;
+mod search;
 mod sized;
 mod state;
 mod tags;
@@ -29,7 +30,7 @@ mod uploads;
 
 pub use caller::Connection;
 pub use challenge::Realm;
-pub use endpoint::{Endpoint, MountSource, NewUpload};
+pub use endpoint::{Endpoint, MountSource, NewUpload, Search};
 pub use error::{ApiError, Code};
 pub use state::{Api, Parts};
 

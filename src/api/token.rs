@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     access::{Principal, Scope},
+    audit::{self, Event},
     auth::{AuthenticationError, Credentials, Password},
 };
 
@@ -114,13 +115,13 @@ async fn issue(
 ) -> Result<Response, ApiError> {
     let authenticator = visit.api.authenticator();
     let holder = authenticator.holder(credentials, visit.peer()).await.map_err(|error| refuse(&error))?;
-    let principal = holder.principal();
-    LoggedUser::note(&visit.head.extensions, &principal);
-    let granted = visit.api.gate().grant(&principal, &asked.scopes);
+    let principal = &holder.subject().principal;
+    LoggedUser::note(&visit.head.extensions, principal);
+    let granted = visit.api.gate().grant(holder.subject(), &asked.scopes);
     let issued =
         authenticator.issue(&holder, &granted, SystemTime::now()).map_err(|error| ApiError::internal(&error))?;
     if matches!(principal, Principal::User(_)) {
-        tracing::debug!(user = %principal, scopes = granted.len(), "token issued");
+        audit::record(&Event::TokenIssued { user: principal, scopes: &granted });
     }
     let answer = Answer {
         token: &issued.token,

@@ -14,10 +14,11 @@ use super::{
     lockout::{Locked, Lockout},
     password::{PasswordChecker, Rejected, Verified},
     secret::Password,
-    token::{BadToken, CannotSign, IssuedToken, Tokens},
-    users::{CredentialVersion, Users},
+    token::{BadToken, CannotSign, IssuedToken, Origin, Tokens},
+    users::Users,
 };
-use crate::access::{Principal, Reach, Scope, Subject};
+use crate::access::{Limits, Principal, Reach, Scope, Subject, UserName};
+use crate::audit::{self, Event, Method};
 
 /// Decides who is asking.
 pub struct Authenticator {
@@ -28,21 +29,22 @@ pub struct Authenticator {
 }
 
 /// Whoever a token is made for.
-pub enum Holder {
-    /// Nobody signed in.
-    Anonymous,
-    /// Somebody whose password was right a moment ago.
-    User(Verified),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    subject: Subject,
+    /// `None` for nobody signed in.
+    origin: Option<Origin>,
 }
 
 impl Holder {
-    /// Who it is.
+    fn anonymous() -> Self {
+        Self { subject: Subject::anonymous(), origin: None }
+    }
+
+    /// Who it is, and how far what they showed reaches.
     #[must_use]
-    pub fn principal(&self) -> Principal {
-        match self {
-            Self::Anonymous => Principal::Anonymous,
-            Self::User(verified) => Principal::User(verified.user().clone()),
-        }
+    pub fn subject(&self) -> &Subject {
+        &self.subject
     }
 }
 
@@ -74,20 +76,15 @@ impl Authenticator {
     ) -> Result<Subject, AuthenticationError> {
         match credentials {
             None => Ok(Subject::anonymous()),
-            Some(Credentials::Basic { user, password }) => {
-                let verified = self.check_password(&user, &password, from).await?;
-                Ok(Subject { principal: Principal::User(verified.user().clone()), reach: Reach::Full })
-            }
+            Some(Credentials::Basic { user, password }) => Ok(self.sign_in(&user, &password, from).await?.subject),
             Some(Credentials::Bearer(token)) => {
                 let token = self.tokens.verify(&token, now)?;
-                if let Principal::User(name) = &token.principal {
-                    let current = self.users.credential(name, self.tokens.binding());
-                    let current = current.as_ref().map(CredentialVersion::as_str);
-                    if current.is_none() || current != token.version.as_deref() {
-                        return Err(BadToken::Superseded.into());
-                    }
-                }
-                Ok(Subject { principal: token.principal, reach: Reach::Scopes(token.scopes) })
+                let limits = match (&token.principal, &token.origin) {
+                    (Principal::Anonymous, None) => None,
+                    (Principal::User(name), Some(origin)) => self.standing(name, origin)?,
+                    (Principal::Anonymous, Some(_)) | (Principal::User(_), None) => return Err(BadToken::Forged.into()),
+                };
+                Ok(Subject { principal: token.principal, reach: Reach::scopes(token.scopes).within(limits) })
             }
         }
     }
@@ -95,21 +92,33 @@ impl Authenticator {
     /// Who may be given a token: only somebody who shows a password. A token that begets tokens would never end.
     pub async fn holder(&self, credentials: Option<Credentials>, from: IpAddr) -> Result<Holder, AuthenticationError> {
         match credentials {
-            None => Ok(Holder::Anonymous),
-            Some(Credentials::Basic { user, password }) => {
-                Ok(Holder::User(self.check_password(&user, &password, from).await?))
-            }
+            None => Ok(Holder::anonymous()),
+            Some(Credentials::Basic { user, password }) => self.sign_in(&user, &password, from).await,
             Some(Credentials::Bearer(_)) => Err(AuthenticationError::WrongPassword),
         }
     }
 
     /// Makes a token for somebody.
     pub fn issue(&self, holder: &Holder, scopes: &[Scope], now: SystemTime) -> Result<IssuedToken, CannotSign> {
-        let version = match holder {
-            Holder::Anonymous => None,
-            Holder::User(verified) => Some(verified.credential(self.tokens.binding())),
-        };
-        self.tokens.issue(&holder.principal(), version.as_ref(), scopes, now)
+        self.tokens.issue(&holder.subject.principal, holder.origin.as_ref(), scopes, now)
+    }
+
+    /// Believes or refuses a name and what was shown as its password.
+    async fn sign_in(&self, user: &str, password: &Password, from: IpAddr) -> Result<Holder, AuthenticationError> {
+        let verified = self.check_password(user, password, from).await?;
+        let origin = Origin::Password(verified.credential(self.tokens.binding()));
+        let subject = Subject { principal: Principal::User(verified.user().clone()), reach: Reach::full() };
+        Ok(Holder { subject, origin: Some(origin) })
+    }
+
+    /// Whether what a token was made from still stands, and how far it reaches.
+    fn standing(&self, user: &UserName, origin: &Origin) -> Result<Option<Limits>, BadToken> {
+        match origin {
+            Origin::Password(version) => {
+                let current = self.users.credential(user, self.tokens.binding());
+                if current.as_ref() == Some(version) { Ok(None) } else { Err(BadToken::Superseded) }
+            }
+        }
     }
 
     async fn check_password(
@@ -118,19 +127,27 @@ impl Authenticator {
         password: &Password,
         from: IpAddr,
     ) -> Result<Verified, AuthenticationError> {
-        self.lockout.check(user, from, Instant::now())?;
+        if let Err(locked) = self.lockout.check(user, from, Instant::now()) {
+            audit::record(&Event::SignInRefused { user, reason: "too many wrong passwords" });
+            return Err(locked.into());
+        }
         match self.passwords.verify(user, password, Instant::now()).await {
             Ok(verified) => {
                 self.lockout.succeeded(user, from);
+                audit::record(&Event::SignedIn { user: verified.user(), method: Method::Password });
                 Ok(verified)
             }
             Err(Rejected::Credentials) => {
                 self.lockout.failed(user, from, Instant::now());
                 // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
                 tracing::warn!(peer = %from, user = ?user, "sign-in refused");
+                audit::record(&Event::SignInRefused { user, reason: "wrong user name or password" });
                 Err(AuthenticationError::WrongPassword)
             }
-            Err(Rejected::Busy { retry_after }) => Err(AuthenticationError::Busy { retry_after }),
+            Err(Rejected::Busy { retry_after }) => {
+                audit::record(&Event::SignInRefused { user, reason: "too many sign-ins at once" });
+                Err(AuthenticationError::Busy { retry_after })
+            }
         }
     }
 }

@@ -31,6 +31,15 @@ pub enum Credentials {
 }
 
 impl Credentials {
+    /// Whether they are an empty name and an empty password.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Self::Basic { user, password } => user.is_empty() && password.expose().is_empty(),
+            Self::Bearer(_) => false,
+        }
+    }
+
     /// The longest value with a name and a password, in bytes.
     pub const MAX_BASIC: usize = 8 * 1024;
 

@@ -26,5 +26,5 @@ pub use keys::{KeyError, SigningKey};
 pub use lockout::{Locked, Lockout};
 pub use password::{PasswordChecker, Rejected, Verified};
 pub use secret::{NewPassword, Password};
-pub use token::{BadToken, CannotSign, IssuedToken, Tokens, VerifiedToken};
+pub use token::{BadToken, CannotSign, IssuedToken, Origin, Tokens, VerifiedToken};
 pub use users::{CredentialVersion, Users};

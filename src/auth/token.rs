@@ -4,7 +4,11 @@
 //! service, and it has not expired. Whatever key its header brings along (`jwk`, `x5c`, `jku`) is not looked at. It says
 //! who was asked for and when; what they may do is decided again each time it is used.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -40,8 +44,36 @@ pub struct VerifiedToken {
     pub principal: Principal,
     /// What it may be used for.
     pub scopes: Vec<Scope>,
-    /// For a user's token, which stored password it was issued for.
-    pub version: Option<String>,
+    /// For a user's token, what it was made from.
+    pub origin: Option<Origin>,
+}
+
+/// What a user showed to be given a token: when that ends, the token ends.
+///
+/// In the claim `via` it is one word: a letter for its kind, a colon, and what tells it from others of its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A password; this is the fingerprint of its stored hash.
+    Password(CredentialVersion),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password(version) => write!(f, "p:{version}"),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = BadToken;
+
+    fn from_str(text: &str) -> Result<Self, BadToken> {
+        match text.split_once(':') {
+            Some(("p", version)) => Ok(Self::Password(CredentialVersion::from_claim(version))),
+            Some(_) | None => Err(BadToken::Forged),
+        }
+    }
 }
 
 /// The claims of a token (Docker token specification, "Token Authentication Implementation").
@@ -56,7 +88,7 @@ struct Claims {
     jti: String,
     access: Vec<Access>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    ver: Option<String>,
+    via: Option<String>,
 }
 
 /// One entry of the `access` claim.
@@ -102,7 +134,7 @@ impl Tokens {
     pub fn issue(
         &self,
         principal: &Principal,
-        version: Option<&CredentialVersion>,
+        origin: Option<&Origin>,
         scopes: &[Scope],
         now: SystemTime,
     ) -> Result<IssuedToken, CannotSign> {
@@ -119,7 +151,7 @@ impl Tokens {
             iat: issued,
             jti: Uuid::new_v4().to_string(),
             access: scopes.iter().map(Access::from).collect(),
-            ver: version.map(|version| version.as_str().to_owned()),
+            via: origin.map(ToString::to_string),
         };
         let header = Header { kid: Some(self.key.id().to_owned()), ..Header::new(Algorithm::ES256) };
         let token = jsonwebtoken::encode(&header, &claims, &self.key.encoding).map_err(|_| CannotSign)?;
@@ -144,7 +176,8 @@ impl Tokens {
             Principal::User(claims.sub.parse::<UserName>().map_err(|_| BadToken::Forged)?)
         };
         let scopes = claims.access.iter().filter_map(Access::to_scope).collect();
-        Ok(VerifiedToken { principal, scopes, version: claims.ver })
+        let origin = claims.via.map(|via| via.parse()).transpose()?;
+        Ok(VerifiedToken { principal, scopes, origin })
     }
 }
 

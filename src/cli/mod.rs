@@ -3,6 +3,7 @@
 //! Process floor. Invariant: stdout is data and stderr is talk; every failure is an `error:` that says what and where and,
 //! where we know it, a `hint:` that says what to do. Exit codes: 0 done, 1 failed, 2 the arguments were not understood.
 
+mod access;
 mod check;
 mod failure;
 mod fsck;
@@ -40,6 +41,8 @@ enum Command {
     Serve(serve::Args),
     /// Add, change, remove, list and check users
     User(user::Args),
+    /// Ask the access rules who may do what, and why
+    Access(access::Args),
     /// Check the configuration and what it names, and say what to change
     Check(check::Args),
     /// List repositories, and remove one with everything in it
@@ -66,6 +69,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             };
             Ok(user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?)
         }
+        Command::Access(args) => access::run(&args, &Flags { config, ..Flags::default() }),
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
         Command::Repository(args) => repository::run(args, config),
         Command::Gc(args) => gc::run(&args, &Flags { config, ..Flags::default() }),

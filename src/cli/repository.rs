@@ -97,7 +97,7 @@ impl Keeper {
         let repositories = vec!["**".parse().expect("two stars are a pattern")];
         let rule = Rule { users: vec![Who::SignedIn], repositories, actions: Action::ALL.into_iter().collect() };
         let operator = "operator".parse().expect("a word is a name");
-        let subject = Subject { principal: Principal::User(operator), reach: Reach::Full };
+        let subject = Subject { principal: Principal::User(operator), reach: Reach::full() };
         Ok(Self { root, registry, gate: Gate::new(Policy::new(vec![rule])), subject })
     }
 

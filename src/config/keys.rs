@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::{Action, Glob, UnknownAction, UserName},
     auth::{ChallengeScheme, LegacyHashes},
-    telemetry::{self, Format},
+    telemetry::{self, Format, Target},
     tls::{Hostname, MinimumVersion},
 };
 
@@ -138,6 +138,8 @@ keys! {
         "How log lines are written.";
     LOG_LEVEL: Word<String> = "log.level", LEVEL, Fallback::Value("info"),
         "What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or finer as in `info,portcullis::auth=debug`.";
+    LOG_AUDIT: Word<Target> = "log.audit", AUDIT, Fallback::Value("off"),
+        "Where the audit trail goes, as JSON lines: `off`, `stdout` or the path of a file.";
 }
 
 const ADDRESS: Word<SocketAddr> = Word { noun: "a socket address", example: "0.0.0.0:443", parse: address };
@@ -147,6 +149,8 @@ const CLAIM: Word<String> = Word { noun: "a name", example: "registry.example.co
 const WHO: Word<String> = Word { noun: "a user", example: "alice", parse: |text| Ok(text.to_owned()) };
 const GLOB: Word<Glob> = Word { noun: "a repository pattern", example: "team/**", parse: |text| Ok(text.parse()?) };
 const ACTION: Word<Action> = Word { noun: "an action", example: "pull", parse: action };
+const AUDIT: Word<Target> =
+    Word { noun: "a place for the audit trail", example: "/var/log/portcullis/audit.jsonl", parse: audit };
 const USER: Word<UserName> = Word { noun: "a user name", example: "alice", parse: |text| Ok(text.parse()?) };
 const LEVEL: Word<String> = Word { noun: "a log level", example: "info", parse: level };
 
@@ -187,6 +191,19 @@ fn level(text: &str) -> Result<String, Fault> {
         hint: did_you_mean(text, ["error", "warn", "info", "debug", "trace", "off"]),
     })?;
     Ok(text.to_owned())
+}
+
+/// A single word is hardly a file, but easily a slip of the finger.
+fn audit(text: &str) -> Result<Target, Fault> {
+    let Ok(target) = text.parse::<Target>();
+    match target {
+        Target::File(_) if !text.contains(['/', '.']) => {
+            let hint =
+                did_you_mean(text, ["off", "stdout"]).unwrap_or_else(|| format!("for a file, write \"./{text}\""));
+            Err(Fault { reason: "the audit trail goes to off, stdout or a file".to_owned(), hint: Some(hint) })
+        }
+        Target::Off | Target::Stdout | Target::File(_) => Ok(target),
+    }
 }
 
 fn did_you_mean<const N: usize>(text: &str, known: [&str; N]) -> Option<String> {

@@ -63,6 +63,27 @@ pub struct Loaded {
     pub config: Config,
     /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
+    /// Where each access rule stands, in the order of the policy's.
+    pub rules: Vec<Place>,
+}
+
+impl Loaded {
+    /// What holds, and is hardly what was meant.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<Problem> {
+        let doubt = |(rule, by): (access::RuleNumber, access::RuleNumber)| {
+            let (place, earlier) = (self.place(rule), self.place(by));
+            let message = format!("this rule is never reached: {by} at {earlier} is about everything that it is about");
+            Problem::new(place.clone(), message).about("access").hint("move it before the other one, or remove it")
+        };
+        self.config.policy.unreachable().into_iter().map(doubt).collect()
+    }
+
+    /// Where a rule stands; the one that holds when there are none stands nowhere.
+    #[must_use]
+    pub fn place(&self, rule: access::RuleNumber) -> &Place {
+        self.rules.get(rule.0 - 1).unwrap_or(&Place::Default)
+    }
 }
 
 /// Where the configuration comes from, to read it again.
@@ -105,7 +126,10 @@ pub fn load(
     // What a file that is no TOML leaves out is not missing.
     let config = if understood { resolve::resolve(&layers, machine_name, &mut problems) } else { None };
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, file: file.map(|file| file.path) }),
+        Some(config) if problems.is_empty() => {
+            let rules = layers.rules.into_iter().map(|rule| rule.place).collect();
+            Ok(Loaded { config, file: file.map(|file| file.path), rules })
+        }
         Some(_) | None => Err(Problems::in_order(problems)),
     }
 }

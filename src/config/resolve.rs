@@ -233,7 +233,8 @@ impl Resolver<'_> {
 
     fn telemetry(&mut self) -> Option<telemetry::Config> {
         let (format, filter) = (self.value(&keys::LOG_FORMAT), self.value(&keys::LOG_LEVEL));
-        Some(telemetry::Config { format: format?, filter: filter? })
+        let audit = self.value(&keys::LOG_AUDIT);
+        Some(telemetry::Config { format: format?, filter: filter?, audit: audit? })
     }
 }
 

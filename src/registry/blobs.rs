@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     access::{Delete, Pull, Push},
+    audit::{self, Event},
     oci::{Algorithm, Digest},
     storage::{ByteStream, Object},
 };
@@ -90,10 +91,12 @@ impl Repository<Push> {
             Err(Error::BlobUnknown(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let (this, digest) = (self.clone(), *digest);
+        let (this, digest, source) = (self.clone(), *digest, source.name.clone());
         self.to_the_end(async move {
             let _here = this.engine.repositories.stay(&this.name).await;
             links::write(this.store(), Key::LayerLink(&this.name, &digest), &digest).await?;
+            let (user, repository) = (&this.principal, &this.name);
+            audit::record(&Event::BlobMounted { user, repository, digest: &digest, source: &source });
             Ok(true)
         })
         .await
@@ -107,7 +110,12 @@ impl Repository<Delete> {
         self.to_the_end(async move {
             let _alone = this.engine.repositories.lock(&this.name).await;
             let was_there = links::remove(this.store(), Key::LayerLink(&this.name, &digest)).await?;
-            if was_there { Ok(()) } else { Err(Error::BlobUnknown(digest)) }
+            if !was_there {
+                return Err(Error::BlobUnknown(digest));
+            }
+            let (user, repository) = (&this.principal, &this.name);
+            audit::record(&Event::BlobDeleted { user, repository, digest: &digest });
+            Ok(())
         })
         .await
     }

@@ -24,6 +24,13 @@ impl Registry {
         Ok(page.of(shown.map(|name| name.to_string())))
     }
 
+    /// At most `limit` of the repositories that the caller may know of and whose names hold `text`, in byte order.
+    pub async fn search(&self, view: &CatalogView<'_>, text: &str, limit: usize) -> Result<Vec<String>, Error> {
+        let names = self.repositories().await?;
+        let found = names.into_iter().filter(|name| name.as_str().contains(text) && view.shows(name));
+        Ok(found.map(|name| name.to_string()).take(limit).collect())
+    }
+
     /// Some repository that has a blob and that the caller may read, for a mount that names no source. `admit` asks the gate;
     /// a repository that it does not open is as good as none.
     pub async fn find_source(

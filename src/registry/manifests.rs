@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     access::{Delete, Pull, Push, Right},
+    audit::{self, Event},
     oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag},
 };
 
@@ -102,6 +103,7 @@ impl Repository<Push> {
             links::write(store, Key::TagCurrent(name, tag), &digest).await?;
             links::write(store, Key::TagIndex(name, tag, &digest), &digest).await?;
         }
+        audit::record(&Event::ManifestPushed { user: &self.principal, repository: name, digest: &digest, tags: &tags });
         Ok(PutManifest { digest, subject })
     }
 
@@ -148,7 +150,15 @@ impl Repository<Delete> {
                 Reference::Tag(tag) => this.delete_tag(tag).await?,
                 Reference::Digest(digest) => this.delete_revision(digest).await?,
             };
-            if was_there { Ok(()) } else { Err(Error::ManifestUnknown(reference)) }
+            if !was_there {
+                return Err(Error::ManifestUnknown(reference));
+            }
+            let (user, repository) = (&this.principal, &this.name);
+            audit::record(&match &reference {
+                Reference::Tag(tag) => Event::TagDeleted { user, repository, tag },
+                Reference::Digest(digest) => Event::ManifestDeleted { user, repository, digest },
+            });
+            Ok(())
         })
         .await
     }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     access::Admin,
+    audit::{self, Event},
     oci::{Digest, Manifest, RepositoryName},
 };
 
@@ -55,18 +56,20 @@ impl Repository<Admin> {
     /// of that name that comes after.
     pub async fn delete(&self) -> Result<Contents, Error> {
         let this = self.clone();
-        self.to_the_end(async move { this.engine.remove_repository(&this.name).await }).await
+        self.to_the_end(async move { this.engine.remove_repository(&this.name, &this.principal.to_string()).await })
+            .await
     }
 }
 
 impl Engine {
-    pub(super) async fn remove_repository(&self, name: &RepositoryName) -> Result<Contents, Error> {
+    pub(super) async fn remove_repository(&self, name: &RepositoryName, by: &str) -> Result<Contents, Error> {
         let _alone = self.repositories.lock_for_removal(name).await;
         let folders = self.own_folders(name).await?;
         let contents = self.contents(name).await?;
         let removed = self.take_apart(name, &folders).await;
         self.index.forget_tags(name);
         removed?;
+        audit::record(&Event::RepositoryDeleted { user: by, repository: name });
         let Contents { tags, manifests, layers, uploads } = contents;
         tracing::info!(repository = %name, tags, manifests, layers, uploads, "repository removed");
         Ok(contents)

@@ -103,7 +103,11 @@ impl Registry {
     /// What was begun is finished although the server is asked to stop.
     async fn remove_to_the_end(&self, name: RepositoryName) -> Answer<Option<Contents>> {
         let engine = self.engine.clone();
-        let removed = self.engine.tasks.spawn(async move { engine.remove_repository(&name).await }).await;
+        let removed = self
+            .engine
+            .tasks
+            .spawn(async move { engine.remove_repository(&name, "a command on this machine").await })
+            .await;
         match removed.unwrap_or(Err(Error::Interrupted)) {
             Ok(contents) => Ok(Some(contents)),
             Err(Error::NameUnknown(_)) => Ok(None),

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     access::Push,
+    audit::{self, Event},
     oci::{Algorithm, ChunkRange, Digest, Digester},
     storage::{StoreError, StoreErrorKind, found},
 };
@@ -152,6 +153,8 @@ impl Repository<Push> {
             this.store().touch(&data.path()).await?;
             this.store().publish(&data.path(), &place.path()).await?;
             links::write(this.store(), Key::LayerLink(&this.name, &blob.digest), &blob.digest).await?;
+            let (user, repository, digest) = (&this.principal, &this.name, &blob.digest);
+            audit::record(&Event::BlobPushed { user, repository, digest });
             this.store().remove_tree(&Folder::Upload(&this.name, blob.id).path()).await?;
             Ok(blob.digest)
         })

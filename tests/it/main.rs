@@ -9,11 +9,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
 mod architecture;
+mod audit;
 mod compile_fail;
 mod conformance;
 mod faults;
 mod first_start;
 mod golden;
+mod policy;
 mod readme;
 mod real;
 mod reload;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::portcullis::{ALICE, User};
+use crate::support::portcullis::{ALICE, BOB, User};
 use crate::support::stage::authorization;
 use crate::support::wire::{Wire, request};
 use crate::support::{Running, Stage, Tool, eventually};
@@ -13,15 +13,10 @@ use crate::support::{Running, Stage, Tool, eventually};
 /// Changes take effect within five seconds, says the documentation.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const BOB: User = User { name: "bob", password: "builder of things" };
 const ALICE_AFTERWARDS: User = User { name: "alice", password: "through the looking glass" };
 
 fn signs_in(server: &Running<'_>, user: &User) -> bool {
     server.ask("GET", "/v2/", &[&authorization(user)], b"").status == 200
-}
-
-fn says(server: &Running<'_>, words: &str) {
-    assert!(eventually(PATIENCE, || server.log().contains(words)), "the log should say {words:?}:\n{}", server.log());
 }
 
 #[test]
@@ -121,7 +116,7 @@ fn access_rules_that_change_in_the_file_are_obeyed_within_seconds() {
     // A token that was given before is good for no more than the rules of today.
     let answer = server.ask("POST", "/v2/a/blobs/uploads/", &[&bearer], b"");
     assert!(matches!(answer.status, 401 | 403), "{answer}");
-    says(&server, "access rules reloaded");
+    server.says("access rules reloaded");
 }
 
 #[test]
@@ -131,13 +126,13 @@ fn a_configuration_that_breaks_changes_nothing_and_is_told() {
     let server = stage.start();
     stage.configure(&format!("{}\n[nonsense]\n[log]\nlevel = \"wran\"", rule("b")));
     server.daemon.signal(Signal::HUP);
-    says(&server, "configuration not reloaded");
-    says(&server, "unknown table 'nonsense'");
-    says(&server, "wran");
+    server.says("configuration not reloaded");
+    server.says("unknown table 'nonsense'");
+    server.says("wran");
     assert!(may_push(&server, "a") && !may_push(&server, "b"));
     fs::remove_file(stage.path("portcullis.toml")).unwrap();
     server.daemon.signal(Signal::HUP);
-    says(&server, "portcullis.toml is gone");
+    server.says("portcullis.toml is gone");
     std::thread::sleep(Duration::from_millis(2500));
     assert!(
         may_push(&server, "a") && !may_push(&server, "b"),
@@ -177,7 +172,7 @@ fn sighup_reloads_at_once_and_leaves_running_connections_alone() {
     for _ in 0..20 {
         server.daemon.signal(Signal::HUP);
     }
-    says(&server, "reloading");
+    server.says("reloading");
     wire.send(&request("GET", "/v2/", &[&alice], b""));
     wire.answer_to("GET").expect(200);
     server.lives();
@@ -220,7 +215,7 @@ fn a_certificate_that_is_exchanged_is_served_within_seconds_and_a_broken_one_is_
     open.answer_to("GET").expect(200);
 
     stage.write("own.crt", "-----BEGIN CERTIFICATE-----\nbroken\n");
-    says(&server, "certificate not exchanged, the old one stays");
+    server.says("certificate not exchanged, the old one stays");
     assert!(is_served("second"));
     stage.write("own.crt", &fs::read_to_string(stage.path("first.crt")).unwrap());
     std::thread::sleep(Duration::from_millis(2500));

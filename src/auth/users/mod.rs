@@ -26,7 +26,10 @@ use super::{
     hash::{HashKind, StoredHash},
     htpasswd::Htpasswd,
 };
-use crate::access::UserName;
+use crate::{
+    access::UserName,
+    audit::{self, Event},
+};
 use file::Content;
 use stamp::Stamp;
 
@@ -139,7 +142,8 @@ impl Users {
         if same {
             return Ok(Reloaded::Unchanged);
         }
-        self.current.store(Arc::new(parsed));
+        let before = self.current.swap(Arc::new(parsed));
+        tell_auditors(&before, &self.current.load());
         self.warn_of_legacy_hashes(seen);
         Ok(Reloaded::Changed)
     }
@@ -154,6 +158,16 @@ impl Users {
     }
 }
 
+fn tell_auditors(before: &Htpasswd, after: &Htpasswd) {
+    let gone_from = |one: &Htpasswd, other: &Htpasswd| -> Vec<UserName> {
+        one.users().filter(|(user, _)| other.hash(user).is_none()).map(|(user, _)| user.clone()).collect()
+    };
+    let is_another = |user: &UserName, hash: &StoredHash| before.hash(user).is_some_and(|old| !old.is(hash));
+    let changed = after.users().filter(|(user, hash)| is_another(user, hash)).map(|(user, _)| user.clone());
+    let (added, removed, changed) = (gone_from(after, before), gone_from(before, after), changed.collect::<Vec<_>>());
+    audit::record(&Event::UsersChanged { added: &added, removed: &removed, changed: &changed });
+}
+
 /// A fingerprint of a stored hash: another one after every change of the password, so that tokens issued before can end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialVersion(String);
@@ -162,6 +176,11 @@ impl CredentialVersion {
     pub(super) fn new(hash: &StoredHash, key: &hmac::Key) -> Self {
         let tag = hmac::sign(key, hash.text().as_bytes());
         Self(URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16]))
+    }
+
+    /// What a token of ours says that it was made from; it is compared, never trusted.
+    pub(super) fn from_claim(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     /// The fingerprint: 22 letters of base64url.

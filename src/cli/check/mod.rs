@@ -23,7 +23,8 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     if args.live {
         return live::check(&loaded.config.server.listen);
     }
-    let findings = parts::examine(&loaded.config);
+    let mut findings: Vec<_> = loaded.doubts().iter().map(parts::Finding::from).collect();
+    findings.extend(parts::examine(&loaded.config));
     let file = loaded.file.map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());
     let mut talk = io::stderr().lock();
     if findings.is_empty() {

@@ -4,7 +4,7 @@ use std::{fmt, fs, io, path::Path, time::SystemTime};
 
 use crate::{
     auth::users::{LoadError, Users},
-    config::Config,
+    config::{Config, Problem},
     storage, tls,
 };
 
@@ -18,6 +18,13 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.error)?;
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl From<&Problem> for Finding {
+    fn from(problem: &Problem) -> Self {
+        let error = format!("{}: {}", problem.place(), problem.message());
+        Self { error, hint: problem.advice().map(str::to_owned) }
     }
 }
 

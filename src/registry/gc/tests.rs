@@ -32,7 +32,7 @@ impl House {
     }
 
     fn open<A: Right>(&self, name: &str) -> Repository<A> {
-        let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::Full };
+        let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::full() };
         let gate = Gate::new(Policy::signed_in_may_do_everything());
         let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
         self.registry.open(&proof)

@@ -13,7 +13,7 @@ async fn tags(registry: &Registry, name: &str) -> Vec<String> {
 
 async fn catalog(registry: &Registry) -> Vec<String> {
     let gate = Gate::new(Policy::signed_in_may_do_everything());
-    let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::Full };
+    let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::full() };
     let view = gate.authorize_catalog(&subject).unwrap();
     registry.catalog(&view, &Page::default()).await.unwrap().entries
 }

@@ -28,7 +28,7 @@ fn registry(store: Arc<dyn Store>) -> Registry {
 
 /// A repository, opened by a user whom the default policy lets do everything.
 fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> {
-    let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::Full };
+    let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::full() };
     let gate = Gate::new(Policy::signed_in_may_do_everything());
     let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
     registry.open(&proof)
@@ -36,7 +36,7 @@ fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> 
 
 /// A repository, opened by an administrator.
 fn admin(registry: &Registry, name: &str) -> Repository<Admin> {
-    let subject = Subject { principal: Principal::User("root".parse().unwrap()), reach: Reach::Full };
+    let subject = Subject { principal: Principal::User("root".parse().unwrap()), reach: Reach::full() };
     let everything = Action::ALL.into_iter().collect();
     let rule = Rule { users: vec![Who::SignedIn], repositories: vec!["**".parse().unwrap()], actions: everything };
     let proof = Gate::new(Policy::new(vec![rule])).authorize(&subject, name.parse().unwrap()).unwrap();

@@ -22,20 +22,21 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("oci", &[]),
     // mechanisms
     ("access", &["oci"]),
+    ("audit", &["oci", "access"]),
     ("storage", &[]),
     ("tls", &[]),
     // engines
-    ("registry", &["oci", "access", "storage"]),
-    ("auth", &["oci", "access", "storage"]),
+    ("registry", &["oci", "access", "audit", "storage"]),
+    ("auth", &["oci", "access", "audit", "storage"]),
     // surface
-    ("api", &["oci", "access", "registry", "auth"]),
+    ("api", &["oci", "access", "audit", "registry", "auth"]),
     // process
-    ("telemetry", &[]),
+    ("telemetry", &["audit"]),
     ("server", &["tls"]),
     // Every module's own `Config`, and what those are made of.
     ("config", &["access", "storage", "tls", "registry", "auth", "telemetry", "server"]),
-    ("reload", &["access", "tls", "auth", "api", "config"]),
-    ("app", &["access", "storage", "tls", "registry", "auth", "api", "server", "config", "reload"]),
+    ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
+    ("app", &["access", "audit", "storage", "tls", "registry", "auth", "api", "server", "config", "reload"]),
     ("cli", &["oci", "access", "storage", "tls", "registry", "auth", "telemetry", "config", "app"]),
     // `main.rs`
     ("main", &["cli"]),

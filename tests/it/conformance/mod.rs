@@ -17,6 +17,7 @@ mod mounts;
 mod ranges;
 mod referrers;
 mod repository_removal;
+mod search;
 mod sessions;
 mod tags;
 mod token;

@@ -158,8 +158,8 @@ fn a_token_of_ours_for_another_time_service_or_issuer_is_not_believed() {
         ("sub", json!("a:b")),
         ("sub", json!("nobody")),
         ("sub", json!("ALICE")),
-        ("ver", json!("x")),
-        ("ver", Value::Null),
+        ("via", json!("p:x")),
+        ("via", Value::Null),
         ("access", json!("everything")),
         ("access", json!([{"type": "repository"}])),
     ] {
@@ -186,7 +186,7 @@ fn a_token_that_claims_more_than_its_user_may_gets_no_more() {
     // Nobody signed in, with a token that says so, is nobody still.
     let anonymous = genuine.with_claims(|claims| {
         claims["sub"] = json!("");
-        claims["ver"] = Value::Null;
+        claims["via"] = Value::Null;
     });
     let answer = use_token(&server, &anonymous);
     assert!(matches!(answer.status, 401 | 403), "{answer}");

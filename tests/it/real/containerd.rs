@@ -14,14 +14,14 @@ use crate::support::portcullis::ALICE;
 use crate::support::tool::require;
 use crate::support::{Portcullis, Setup, Tool};
 
-struct Containerd {
+pub(super) struct Containerd {
     // Before the folder: containerd must have ended when its data is removed.
     daemon: Daemon,
     folder: TempDir,
 }
 
 impl Containerd {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         // A short path: sockets below it must stay under 108 bytes.
         let folder = tempfile::Builder::new().prefix("ctrd").tempdir_in("/tmp").unwrap();
         let config = folder.path().join("config.toml");
@@ -36,14 +36,21 @@ impl Containerd {
         containerd
     }
 
-    fn images(&self, arguments: &[&str]) -> Tool {
+    pub(super) fn images(&self, arguments: &[&str]) -> Tool {
         ctr(&self.socket()).arg("images").args(arguments)
     }
 
-    /// `ctr images push` or `pull` with the CA and these credentials.
-    fn transfer(&self, verb: &str, hosts: &Path, credentials: &str, image: &str) -> Tool {
-        let transfer = self.images(&[verb, "--hosts-dir"]).arg(hosts);
-        transfer.args(["--user", credentials, image])
+    /// `ctr images push` or `pull` with the CA and these credentials, if any.
+    pub(super) fn transfer(&self, verb: &str, hosts: &Path, credentials: Option<&str>, image: &str) -> Tool {
+        let mut transfer = self.images(&[verb, "--hosts-dir"]).arg(hosts);
+        if let Some(credentials) = credentials {
+            transfer = transfer.args(["--user", credentials]);
+        }
+        transfer.arg(image)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn socket(&self) -> PathBuf {
@@ -56,7 +63,7 @@ fn ctr(socket: &Path) -> Tool {
 }
 
 /// The folder that `--hosts-dir` names, as containerd's documentation lays it out.
-fn write_hosts(folder: &Path, server: &Portcullis) -> PathBuf {
+pub(super) fn write_hosts(folder: &Path, server: &Portcullis) -> PathBuf {
     let hosts = folder.join("hosts");
     let registry = hosts.join(server.named());
     fs::create_dir_all(&registry).unwrap();
@@ -73,18 +80,17 @@ fn an_index_is_pushed_and_pulled_with_the_same_digest() {
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder.path(), &server);
     let index = Layout::index(&containerd.folder.path().join("index"), &[20_000, 4_000_000]);
-    let archive = containerd.folder.path().join("index.tar");
-    Tool::new("tar").arg("-C").arg(containerd.folder.path().join("index")).arg("-cf").arg(&archive).arg(".").succeeds();
+    let archive = index.archive(&containerd.folder.path().join("index.tar"));
 
     let image = format!("{}/team/ctr:1", server.named());
     let import = containerd.images(&["import", "--all-platforms", "--no-unpack", "--index-name", &image]);
     import.arg(&archive).succeeds();
     let credentials = format!("{}:{}", ALICE.name, ALICE.password);
-    let refused = containerd.transfer("push", &hosts, &format!("{}:a guess", ALICE.name), &image).fails();
+    let refused = containerd.transfer("push", &hosts, Some(&format!("{}:a guess", ALICE.name)), &image).fails();
     refused.says_one_of(&["401", "unauthorized", "authorization failed"]);
-    containerd.transfer("push", &hosts, &credentials, &image).succeeds();
+    containerd.transfer("push", &hosts, Some(&credentials), &image).succeeds();
 
     containerd.images(&["rm", "--sync", &image]).succeeds();
-    containerd.transfer("pull", &hosts, &credentials, &image).arg("--all-platforms").succeeds();
+    containerd.transfer("pull", &hosts, Some(&credentials), &image).arg("--all-platforms").succeeds();
     containerd.images(&["ls"]).succeeds().says_one_of(&[&index.digest]);
 }

@@ -1,6 +1,7 @@
 //! podman as root, with its whole storage in a temporary folder. It compresses layers while it pushes, so every upload
 //! is a stream of unknown length.
 
+use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -9,18 +10,28 @@ use crate::support::image::Layout;
 use crate::support::portcullis::ALICE;
 use crate::support::{Portcullis, Tool};
 
-struct Podman {
+pub(super) struct Podman {
     home: TempDir,
 }
 
 impl Podman {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // podman makes a repository name of a layout's path, and those have no capital letters.
         let name = format!("podman-{}", uuid::Uuid::new_v4().simple());
-        Self { home: tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir().unwrap() }
+        let home = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir().unwrap();
+        // A login file that is named must exist, even for somebody who never signed in.
+        fs::write(home.path().join("auth.json"), "{}").unwrap();
+        Self { home }
     }
 
-    fn call(&self, arguments: &[&str]) -> Tool {
+    /// Trusts the server's CA where commands have no flag for it.
+    pub(super) fn trust(&self, server: &Portcullis) {
+        let folder = self.folder(".config/containers/certs.d").join(server.local());
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(server.ca(), folder.join("ca.crt")).unwrap();
+    }
+
+    pub(super) fn call(&self, arguments: &[&str]) -> Tool {
         let podman = Tool::new("podman").env("HOME", self.home.path()).env("XDG_RUNTIME_DIR", self.folder("runtime"));
         // `vfs` and `cgroupfs` need nothing of the machine: no overlay mounts, no systemd.
         let podman =
@@ -29,7 +40,7 @@ impl Podman {
         podman.env("REGISTRY_AUTH_FILE", self.folder("auth.json")).args(arguments)
     }
 
-    fn login(&self, server: &Portcullis, password: &str) -> Tool {
+    pub(super) fn login(&self, server: &Portcullis, password: &str) -> Tool {
         let trust = server.trust();
         let arguments = ["login", "--cert-dir", trust.to_str().unwrap(), "--username", ALICE.name, "--password-stdin"];
         self.call(&arguments).arg(server.local()).input(password)

@@ -17,7 +17,7 @@ pub(super) struct Skopeo<'a> {
 }
 
 impl<'a> Skopeo<'a> {
-    fn new(server: &'a Portcullis) -> Self {
+    pub(super) fn new(server: &'a Portcullis) -> Self {
         Self { server, home: tempfile::tempdir().unwrap() }
     }
 

@@ -7,7 +7,7 @@ use aws_lc_rs::rand::fill;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::tar;
+use super::{Tool, tar};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -58,6 +58,12 @@ impl Layout {
     /// How skopeo and podman name it.
     pub(crate) fn reference(&self) -> String {
         format!("oci:{}:{TAG}", self.folder.display())
+    }
+
+    /// The same in one file, for `ctr images import`.
+    pub(crate) fn archive(&self, path: &Path) -> PathBuf {
+        Tool::new("tar").arg("-C").arg(&self.folder).arg("-cf").arg(path).arg(".").succeeds();
+        path.to_owned()
     }
 
     fn empty(folder: &Path) -> Self {

@@ -32,6 +32,9 @@ pub(crate) struct User {
 /// Whom [`Setup::new`] lets in.
 pub(crate) const ALICE: User = User { name: "alice", password: "wonderland and back" };
 
+/// The other one.
+pub(crate) const BOB: User = User { name: "bob", password: "builder of things" };
+
 /// What a server is started with.
 pub(crate) struct Setup {
     listen: SocketAddr,

@@ -121,6 +121,12 @@ impl Running<'_> {
         self.daemon.log()
     }
 
+    /// Insists that the log says this, or will within the five seconds that the documentation promises for changes.
+    pub(crate) fn says(&self, words: &str) {
+        let is_said = super::eventually(Duration::from_secs(5), || self.log().contains(words));
+        assert!(is_said, "the log should say {words:?}:\n{}", self.log());
+    }
+
     /// A connection of its own.
     pub(crate) fn open(&self) -> Wire {
         Wire::open(self.stage.address(), &self.stage.path("certs/ca.crt")).unwrap()

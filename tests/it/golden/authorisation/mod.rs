@@ -71,6 +71,8 @@ OWN is an upload that the caller began, if the caller could, else one of owner's
 const ROWS: &[(Method, &str)] = &[
     (Method::GET, "/v2/"),
     (Method::GET, "/v2/_catalog"),
+    (Method::GET, "/v1/_ping"),
+    (Method::GET, "/v1/search?q=app"),
     (Method::GET, "/v2/team/app/tags/list"),
     (Method::GET, "/v2/team/app/manifests/v1"),
     (Method::GET, "/v2/team/app/manifests/MANIFEST"),
@@ -132,6 +134,8 @@ macro_rules! kinds {
 kinds! {
     Base = Endpoint::Base,
     Catalog = Endpoint::Catalog(..),
+    Ping = Endpoint::Ping,
+    Search = Endpoint::Search(..),
     Tags = Endpoint::Tags(..),
     Manifest = Endpoint::Manifest(..),
     PutManifest = Endpoint::PutManifest(..),

@@ -1,12 +1,23 @@
 //! Logging: who gets to say what, in which format. Logs are talk and go to stderr.
 //!
-//! Process floor: imports nothing of ours. The one invariant: a filter that would silence everything by a slip of the
+//! Process floor: imports [`audit`](crate::audit) only. The one invariant: a filter that would silence everything by a slip of the
 //! finger is refused, not obeyed. What is logged, and that no secret is, is the business of whoever logs it.
+
+mod trail;
 
 use std::io::{self, IsTerminal as _};
 
-use tracing::{Subscriber, level_filters::LevelFilter};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing::{Metadata, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt as _, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+};
+
+use crate::audit;
+pub use trail::Target;
+use trail::Trail;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +35,8 @@ pub struct Config {
     pub format: Format,
     /// A level or `tracing` directives: `info,portcullis::auth=debug`.
     pub filter: String,
+    /// Where the audit trail goes.
+    pub audit: Target,
 }
 
 /// Why there is no log.
@@ -32,6 +45,9 @@ pub enum Error {
     /// The filter is none.
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
+    /// The audit trail cannot be opened.
+    #[error("the audit trail cannot be written: {0}")]
+    Trail(#[from] io::Error),
     /// Something in this process logs already.
     #[error("the log is already set up")]
     AlreadyInstalled,
@@ -53,7 +69,8 @@ pub enum InvalidFilter {
 
 /// Sends the log of the whole process to stderr, coloured if that is a terminal.
 pub fn install(config: &Config) -> Result<(), Error> {
-    let subscriber = subscriber(config, io::stderr().is_terminal(), io::stderr)?;
+    let trail = Trail::open(&config.audit)?;
+    let subscriber = subscriber(config, trail, io::stderr().is_terminal(), io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadyInstalled)
 }
 
@@ -75,16 +92,29 @@ fn filter(text: &str) -> Result<EnvFilter, InvalidFilter> {
     Ok(EnvFilter::try_new(directives.join(","))?)
 }
 
-fn subscriber<W>(config: &Config, colour: bool, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidFilter>
+fn subscriber<W>(
+    config: &Config,
+    trail: Option<Trail>,
+    colour: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidFilter>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = filter(&config.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    Ok(match config.format {
-        Format::Text => Box::new(builder.compact().with_ansi(colour).finish()),
-        Format::Json => Box::new(builder.json().flatten_event(true).with_current_span(false).finish()),
-    })
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
+        Format::Text => Box::new(layer.compact().with_ansi(colour)),
+        Format::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
+    };
+    // The trail is for auditors and the log for operators: what goes to one does not go to the other.
+    let log = layer.with_filter(filter(&config.filter)?.and(filter_fn(|metadata| !is_of_trail(metadata))));
+    // Spans of every kind, because what they say belongs to the events within.
+    let trail = trail.map(|trail| trail.with_filter(filter_fn(|metadata| metadata.is_span() || is_of_trail(metadata))));
+    Ok(Box::new(Registry::default().with(log).with(trail)))
+}
+
+fn is_of_trail(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == audit::TARGET
 }
 
 #[cfg(test)]
@@ -95,8 +125,8 @@ mod tests {
 
     fn logged(format: Format, filter: &str) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let config = Config { format, filter: filter.to_owned() };
-        let subscriber = subscriber(&config, false, Sink(written.clone())).unwrap();
+        let config = Config { format, filter: filter.to_owned(), audit: Target::Off };
+        let subscriber = subscriber(&config, None, false, Sink(written.clone())).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(user = "alice", "hello");
             tracing::debug!("whisper");
@@ -153,5 +183,44 @@ mod tests {
         assert!(matches!(check_filter("portcullis=loud"), Err(InvalidFilter::Directive(_))));
         assert!(check_filter("INFO, portcullis::auth=debug").is_ok());
         assert!(check_filter("info,portcullis[request{id=1}]=trace").is_ok());
+    }
+
+    fn trail_of(path: &std::path::Path, work: impl FnOnce()) -> String {
+        let config = Config { format: Format::Text, filter: "off".to_owned(), audit: Target::File(path.to_owned()) };
+        let trail = Trail::open(&config.audit).unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = subscriber(&config, trail, false, Sink(log.clone())).unwrap();
+        tracing::subscriber::with_default(subscriber, work);
+        assert!(log.lock().unwrap().is_empty(), "the log holds nothing of the trail");
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_a_line_with_what_the_spans_around_it_say_whatever_the_log_filters() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = trail_of(&folder.path().join("audit.jsonl"), || {
+            let span = tracing::error_span!("request", request = %7, peer = "192.0.2.1");
+            span.in_scope(|| audit::record(&audit::Event::SignInRefused { user: "a\n\"b", reason: "wrong" }));
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((line["event"].as_str(), line["user"].as_str()), (Some("sign_in_refused"), Some("a\n\"b")));
+        assert_eq!((line["request"].as_str(), line["peer"].as_str()), (Some("7"), Some("192.0.2.1")));
+        assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+
+    #[test]
+    fn a_trail_that_was_moved_away_goes_on_under_its_name_and_nobody_else_reads_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("audit.jsonl"), folder.path().join("audit.jsonl.1"));
+        let text = trail_of(&path, || {
+            audit::record(&audit::Event::Stopped);
+            std::fs::rename(&path, &moved).unwrap();
+            audit::record(&audit::Event::Started { version: "1" });
+        });
+        assert!(std::fs::read_to_string(&moved).unwrap().contains("stopped"));
+        assert!(text.contains("started") && !text.contains("stopped"), "{text}");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -1,0 +1,209 @@
+//! What an auditor wants to know: who did what, as a value, said where it happened.
+//!
+//! Mechanisms' floor: imports [`oci`](crate::oci) and [`access`](crate::access). Invariant: no field of an [`Event`] can hold a
+//! password, a token or a hash; there is no type in here for them.
+//!
+//! An event travels as a `tracing` event of [`TARGET`]. So it needs no handle on its way down to the engine, and the span of
+//! the request around it says from where and under which id, also in work that goes on when the client is gone. Whoever
+//! installs the log decides where the trail is written; where it is written nowhere, an event costs nothing.
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    access::{Principal, Scope, UserName},
+    oci::{Digest, RepositoryName, Tag},
+};
+
+/// The target of every event.
+pub const TARGET: &str = "portcullis::audit";
+
+/// The name of the field that holds an event, as JSON.
+pub const FIELD: &str = "record";
+
+/// Something that an auditor wants to know. On paper it is a flat JSON object whose `event` is the variant's name.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "snake_case")]
+pub enum Event<'a> {
+    /// The server serves.
+    Started {
+        /// Its version.
+        version: &'a str,
+    },
+    /// The server ends.
+    Stopped,
+    /// Somebody proved to be who they say.
+    SignedIn {
+        /// Who.
+        #[serde(serialize_with = "display")]
+        user: &'a UserName,
+        /// By what.
+        method: Method,
+    },
+    /// Somebody did not.
+    SignInRefused {
+        /// Who they say they are; anybody may have sent this.
+        user: &'a str,
+        /// Why not.
+        reason: &'a str,
+    },
+    /// A bearer token was refused.
+    TokenRefused {
+        /// Why.
+        reason: &'a str,
+    },
+    /// The token endpoint gave out a token.
+    TokenIssued {
+        /// Whose it is.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// What it is good for.
+        #[serde(serialize_with = "list")]
+        scopes: &'a [Scope],
+    },
+    /// The gate refused somebody whose credentials hold.
+    Refused {
+        /// Who.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// What they wanted to do.
+        action: &'a str,
+        /// To what.
+        object: &'a str,
+    },
+    /// A blob was uploaded.
+    BlobPushed {
+        /// By whom.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// Where to.
+        #[serde(serialize_with = "display")]
+        repository: &'a RepositoryName,
+        /// What.
+        #[serde(serialize_with = "display")]
+        digest: &'a Digest,
+    },
+    /// A blob was linked from another repository.
+    BlobMounted {
+        /// By whom.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// Where to.
+        #[serde(serialize_with = "display")]
+        repository: &'a RepositoryName,
+        /// What.
+        #[serde(serialize_with = "display")]
+        digest: &'a Digest,
+        /// Where from.
+        #[serde(serialize_with = "display")]
+        source: &'a RepositoryName,
+    },
+    /// A manifest was put.
+    ManifestPushed {
+        /// By whom.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// Where to.
+        #[serde(serialize_with = "display")]
+        repository: &'a RepositoryName,
+        /// What.
+        #[serde(serialize_with = "display")]
+        digest: &'a Digest,
+        /// Under which tags.
+        #[serde(serialize_with = "list")]
+        tags: &'a [Tag],
+    },
+    /// A tag was deleted.
+    TagDeleted {
+        /// By whom.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// Where.
+        #[serde(serialize_with = "display")]
+        repository: &'a RepositoryName,
+        /// Which.
+        #[serde(serialize_with = "display")]
+        tag: &'a Tag,
+    },
+    /// A manifest was deleted, with its tags.
+    ManifestDeleted {
+        /// By whom.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// Where.
+        #[serde(serialize_with = "display")]
+        repository: &'a RepositoryName,
+        /// Which.
+        #[serde(serialize_with = "display")]
+        digest: &'a Digest,
+    },
+    /// A blob was deleted from a repository.
+    BlobDeleted {
+        /// By whom.
+        #[serde(serialize_with = "display")]
+        user: &'a Principal,
+        /// Where.
+        #[serde(serialize_with = "display")]
+        repository: &'a RepositoryName,
+        /// Which.
+        #[serde(serialize_with = "display")]
+        digest: &'a Digest,
+    },
+    /// A whole repository was deleted.
+    RepositoryDeleted {
+        /// By whom: a user, or somebody at this machine.
+        user: &'a str,
+        /// Which.
+        #[serde(serialize_with = "display")]
+        repository: &'a RepositoryName,
+    },
+    /// The users file became another one.
+    UsersChanged {
+        /// Who is new.
+        #[serde(serialize_with = "list")]
+        added: &'a [UserName],
+        /// Who is gone.
+        #[serde(serialize_with = "list")]
+        removed: &'a [UserName],
+        /// Who has another password, or the same one hashed anew.
+        #[serde(serialize_with = "list")]
+        changed: &'a [UserName],
+    },
+    /// The access rules became others.
+    PolicyChanged {
+        /// The rules now, in order.
+        rules: Vec<String>,
+    },
+    /// Another certificate is shown to clients.
+    CertificateChanged {
+        /// Its fingerprint.
+        fingerprint: &'a str,
+    },
+}
+
+/// By what somebody proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// A password of the users file.
+    Password,
+}
+
+/// Tells the trail.
+pub fn record(event: &Event<'_>) {
+    if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+        return;
+    }
+    tracing::info!(target: TARGET, record = on_paper(event));
+}
+
+fn on_paper(event: &Event<'_>) -> String {
+    serde_json::to_string(event).expect("an event is plain text and lists")
+}
+
+fn display<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn list<T: std::fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}

@@ -1,0 +1,171 @@
+//! `portcullis access`: what the access rules say, and why.
+//!
+//! Process floor. Invariant: the answer comes from the same policy that the gate asks, never from a second reading of the
+//! rules.
+
+use std::{
+    io::{self, Write},
+    str::FromStr,
+};
+
+use super::{Failure, load};
+use crate::{
+    access::{Action, Explanation, InvalidUserName, Passed, Principal, RuleNumber, UserName, Verdict},
+    auth::users::inspect,
+    config::{Flags, Loaded},
+    oci::RepositoryName,
+};
+
+/// Ask the access rules
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Command {
+    /// Say whether a user may do something to a repository, and which rule decides
+    Explain(ExplainArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct ExplainArgs {
+    /// The user's name, or `anonymous` for nobody signed in
+    user: Asker,
+    /// pull, push, delete or admin
+    action: Action,
+    /// The repository
+    repository: RepositoryName,
+}
+
+/// Whom the question is about.
+#[derive(Clone, Debug)]
+struct Asker(Principal);
+
+impl FromStr for Asker {
+    type Err = InvalidUserName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUserName> {
+        Ok(Self(if text == "anonymous" { Principal::Anonymous } else { Principal::User(text.parse()?) }))
+    }
+}
+
+pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
+    let Command::Explain(args) = &args.command;
+    let loaded = load(flags)?;
+    if let Principal::User(name) = &args.user.0 {
+        warn_of_unknown_user(&loaded, name);
+    }
+    explain(&loaded, args, &mut io::stdout().lock()).map_err(|error| Failure::new(error, None))
+}
+
+/// A rule may well be written before its user is made, so the question is answered all the same.
+fn warn_of_unknown_user(loaded: &Loaded, name: &UserName) {
+    let path = &loaded.config.auth.htpasswd;
+    if inspect(path).is_ok_and(|users| users.hash(name).is_none()) {
+        let _ = writeln!(io::stderr(), "warning: there is no user {name} in {}", path.display());
+    }
+}
+
+fn explain(loaded: &Loaded, args: &ExplainArgs, out: &mut dyn Write) -> io::Result<()> {
+    let ExplainArgs { user: Asker(principal), action, repository } = args;
+    let policy = &loaded.config.policy;
+    let (verdict, reason) = match policy.decide(principal, *action, repository) {
+        Verdict::Allowed(rule) => ("allowed", format!("{} allows it", named(loaded, rule))),
+        Verdict::Refused(Some(rule)) => {
+            ("denied", format!("{} decides, and {action} is not among its actions", named(loaded, rule)))
+        }
+        Verdict::Refused(None) => ("denied", format!("no rule is about {principal} and {repository}")),
+    };
+    writeln!(out, "{verdict}: {reason}")?;
+    let Explanation { passed, deciding } = policy.explain(principal, repository);
+    if let Some((_, rule)) = deciding {
+        writeln!(out, "  {rule}")?;
+    }
+    for (number, rule, why) in passed {
+        let why = match why {
+            Passed::User => format!("is not about {principal}"),
+            Passed::Repository => format!("is not about {repository}"),
+        };
+        writeln!(out, "{} {why}\n  {rule}", named(loaded, number))?;
+    }
+    Ok(())
+}
+
+/// A rule's number and place.
+fn named(loaded: &Loaded, rule: RuleNumber) -> String {
+    if loaded.rules.is_empty() {
+        return "the rule that holds where no [[access]] is written".to_owned();
+    }
+    format!("{rule} ({})", loaded.place(rule))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = r#"
+[groups]
+team = ["alice"]
+[[access]]
+users = ["bob"]
+repositories = ["**"]
+actions = ["pull"]
+[[access]]
+users = ["@team"]
+repositories = ["home/{user}/**"]
+actions = ["pull", "push", "delete"]
+[[access]]
+users = ["@team", "anonymous"]
+repositories = ["team/**"]
+actions = ["pull"]
+"#;
+
+    fn explained(rules: &str, user: &str, action: &str, repository: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("portcullis.toml");
+        std::fs::write(&file, rules).unwrap();
+        let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+        let loaded = crate::config::load(&flags, [], None).unwrap();
+        let args = ExplainArgs {
+            user: user.parse().unwrap(),
+            action: action.parse().unwrap(),
+            repository: repository.parse().unwrap(),
+        };
+        let mut out = Vec::new();
+        explain(&loaded, &args, &mut out).unwrap();
+        String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "portcullis.toml")
+    }
+
+    #[test]
+    fn the_rule_that_decides_is_named_with_its_line_and_those_before_it_with_the_reason() {
+        assert_eq!(
+            explained(RULES, "alice", "pull", "team/app"),
+            r#"allowed: rule 3 (portcullis.toml:12:1) allows it
+  users = ["@team", "anonymous"], repositories = ["team/**"], actions = ["pull"]
+rule 1 (portcullis.toml:4:1) is not about alice
+  users = ["bob"], repositories = ["**"], actions = ["pull"]
+rule 2 (portcullis.toml:8:1) is not about team/app
+  users = ["@team"], repositories = ["home/{user}/**"], actions = ["pull", "push", "delete"]
+"#
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_whether_a_rule_or_its_absence_refuses() {
+        let first_line =
+            |user, action, repository| explained(RULES, user, action, repository).lines().next().unwrap().to_owned();
+        assert_eq!(
+            first_line("alice", "push", "team/app"),
+            "denied: rule 3 (portcullis.toml:12:1) decides, and push is not among its actions"
+        );
+        assert_eq!(first_line("anonymous", "pull", "other"), "denied: no rule is about anonymous and other");
+    }
+
+    #[test]
+    fn without_rules_the_answer_says_so() {
+        let text = explained("", "alice", "push", "a");
+        assert!(text.starts_with("allowed: the rule that holds where no [[access]] is written allows it\n"), "{text}");
+    }
+}

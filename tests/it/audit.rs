@@ -1,0 +1,164 @@
+//! The audit trail, read back: everything that happened, by whom, from where, under which request; and no secret.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::portcullis::{ALICE, BOB};
+use crate::support::stage::{authorization, basic};
+use crate::support::wire::Answer;
+use crate::support::{Running, Stage, eventually, image};
+
+const RULES: &str = r#"
+[log]
+audit = "audit.jsonl"
+
+[[access]]
+users        = ["alice"]
+repositories = ["team/**"]
+actions      = ["pull", "push", "delete"]
+"#;
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn trail(stage: &Stage) -> Vec<Value> {
+    let text = fs::read_to_string(stage.path("audit.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// The events of one request.
+fn events_of(stage: &Stage, answer: &Answer) -> Vec<Value> {
+    let id = answer.header("x-request-id").unwrap();
+    let mut events: Vec<Value> = trail(stage).into_iter().filter(|line| line["request"] == json!(id)).collect();
+    for event in &mut events {
+        let event = event.as_object_mut().unwrap();
+        assert_eq!(event["peer"], json!("127.0.0.1"));
+        assert!(event["time"].as_str().unwrap().starts_with("20"));
+        for known in ["request", "peer", "time"] {
+            event.remove(known);
+        }
+    }
+    events
+}
+
+fn push_image(server: &Running<'_>, repository: &str) -> (String, String, Answer) {
+    let config = b"{}";
+    let blob = image::digest(config);
+    server.alice("POST", &format!("/v2/{repository}/blobs/uploads/?digest={blob}"), &[], config).expect(201);
+    let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "layers": [],
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": blob, "size": config.len()}});
+    let (manifest, kind) = (manifest.to_string(), format!("Content-Type: {IMAGE}"));
+    let path = format!("/v2/{repository}/manifests/v1");
+    let put = server.alice("PUT", &path, &[&kind], manifest.as_bytes()).expect(201);
+    (blob, image::digest(manifest.as_bytes()), put)
+}
+
+const SIGNED_IN: fn() -> Value = || json!({"event": "signed_in", "user": "alice", "method": "password"});
+
+#[test]
+fn pushes_and_deletions_are_told_with_who_what_and_where() {
+    let stage = Stage::new();
+    stage.configure(RULES);
+    let server = stage.start();
+    let (blob, manifest, put) = push_image(&server, "team/app");
+    let pushed = json!({"event": "manifest_pushed", "user": "alice", "repository": "team/app", "digest": manifest, "tags": ["v1"]});
+    assert_eq!(events_of(&stage, &put), [SIGNED_IN(), pushed]);
+    let stored = trail(&stage).into_iter().filter(|line| line["event"] == json!("blob_pushed")).collect::<Vec<_>>();
+    assert_eq!(stored.len(), 1);
+    assert_eq!((&stored[0]["digest"], &stored[0]["user"]), (&json!(blob), &json!("alice")));
+
+    let path = format!("/v2/team/other/blobs/uploads/?mount={blob}&from=team/app");
+    let mounted = server.alice("POST", &path, &[], b"").expect(201);
+    let expected = json!({"event": "blob_mounted", "user": "alice", "repository": "team/other", "digest": blob, "source": "team/app"});
+    assert_eq!(events_of(&stage, &mounted), [SIGNED_IN(), expected]);
+
+    for (path, expected) in [
+        ("/v2/team/app/manifests/v1".to_owned(), json!({"event": "tag_deleted", "tag": "v1"})),
+        (format!("/v2/team/app/manifests/{manifest}"), json!({"event": "manifest_deleted", "digest": manifest})),
+        (format!("/v2/team/app/blobs/{blob}"), json!({"event": "blob_deleted", "digest": blob})),
+    ] {
+        let deleted = server.alice("DELETE", &path, &[], b"").expect(202);
+        let mut expected = expected;
+        expected["user"] = json!("alice");
+        expected["repository"] = json!("team/app");
+        assert_eq!(events_of(&stage, &deleted), [SIGNED_IN(), expected], "{path}");
+        // What was not there was not deleted.
+        let again = server.alice("DELETE", &path, &[], b"").expect(404);
+        assert_eq!(events_of(&stage, &again), [SIGNED_IN()], "{path}");
+    }
+}
+
+#[test]
+fn sign_ins_refusals_and_tokens_are_told() {
+    let stage = Stage::new();
+    stage.users(&[ALICE, BOB]);
+    stage.configure(RULES);
+    let server = stage.start();
+
+    let wrong = server.ask("GET", "/v2/", &[&basic("alice:a guess\n\"")], b"").expect(401);
+    let refused =
+        |user: &str| json!({"event": "sign_in_refused", "user": user, "reason": "wrong user name or password"});
+    assert_eq!(events_of(&stage, &wrong), [refused("alice")]);
+    let strange = server.ask("GET", "/v2/", &[&basic("a\n{\"x\"}\u{7}:x")], b"").expect(401);
+    assert_eq!(events_of(&stage, &strange), [refused("a\n{\"x\"}\u{7}")]);
+
+    let token =
+        server.ask("GET", "/token?scope=repository:team/app:pull,push", &[&authorization(&ALICE)], b"").expect(200);
+    let issued = json!({"event": "token_issued", "user": "alice", "scopes": ["repository:team/app:pull,push"]});
+    assert_eq!(events_of(&stage, &token), [SIGNED_IN(), issued]);
+    let bearer = token.json()["token"].as_str().unwrap().to_owned();
+
+    let denied = server.ask("POST", "/v2/team/app/blobs/uploads/", &[&authorization(&BOB)], b"").expect(403);
+    let expected = json!({"event": "refused", "user": "bob", "action": "push", "object": "team/app"});
+    assert_eq!(events_of(&stage, &denied)[1..], [expected]);
+    let narrow =
+        server.ask("GET", "/v2/team/other/tags/list", &[&format!("Authorization: Bearer {bearer}")], b"").expect(401);
+    let expected = json!({"event": "refused", "user": "alice", "action": "pull", "object": "team/other"});
+    assert_eq!(events_of(&stage, &narrow), [expected]);
+    let forged = server.ask("GET", "/v2/", &["Authorization: Bearer a.b.c"], b"").expect(401);
+    assert_eq!(events_of(&stage, &forged)[0]["event"], json!("token_refused"));
+    // The question with which every client begins is no refusal.
+    let ping = server.ask("GET", "/v2/", &[], b"").expect(401);
+    assert_eq!(events_of(&stage, &ping), [json!(null); 0]);
+
+    let text = fs::read_to_string(stage.path("audit.jsonl")).unwrap();
+    let signature = bearer.rsplit('.').next().unwrap();
+    for secret in [ALICE.password, BOB.password, "a guess", signature] {
+        assert!(!text.contains(secret), "{secret} is nobody's business");
+    }
+}
+
+#[test]
+fn changes_of_users_and_rules_and_the_life_of_the_server_are_told() {
+    let stage = Stage::new();
+    stage.configure(RULES);
+    let server = stage.start();
+    let told = |event: &str| {
+        let patience = Duration::from_secs(5);
+        assert!(eventually(patience, || trail(&stage).iter().any(|line| line["event"] == json!(event))), "{event}");
+        trail(&stage).into_iter().rfind(|line| line["event"] == json!(event)).unwrap()
+    };
+    told("started");
+    stage.users(&[BOB]);
+    let users = told("users_changed");
+    assert_eq!(
+        (&users["added"], &users["removed"], &users["changed"]),
+        (&json!(["bob"]), &json!(["alice"]), &json!([]))
+    );
+    stage.configure(&RULES.replace("team/**", "crew/**"));
+    let rules = told("policy_changed");
+    assert!(rules["rules"][0].as_str().unwrap().contains("crew/**"), "{rules}");
+    server.daemon.signal(Signal::TERM);
+    told("stopped");
+}
+
+#[test]
+fn a_trail_that_cannot_be_written_keeps_the_server_from_starting() {
+    let stage = Stage::new();
+    stage.configure("[log]\naudit = \"missing/audit.jsonl\"");
+    stage.tool().arg("serve").fails().says_one_of(&["audit trail"]);
+    stage.configure("[log]\naudit = \"stdoot\"");
+    stage.tool().arg("check").fails().says_one_of(&["did you mean \"stdout\"?"]);
+}

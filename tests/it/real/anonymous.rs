@@ -1,0 +1,143 @@
+//! Anonymous pull with signed-in push, as every client experiences it, and searches.
+//!
+//! The ping stays 401, so each client fetches an anonymous token for what is public and is told to sign in for the rest.
+
+use std::fs;
+
+use super::containerd::{Containerd, write_hosts};
+use super::engine::Engine;
+use super::podman::Podman;
+use super::skopeo::Skopeo;
+use crate::support::image::{Layout, random};
+use crate::support::name::Name;
+use crate::support::portcullis::ALICE;
+use crate::support::{Portcullis, Setup};
+
+/// The first rule decides, so alice's comes first.
+const RULES: &str = r#"
+[[access]]
+users        = ["alice"]
+repositories = ["**"]
+actions      = ["pull", "push"]
+
+[[access]]
+users        = ["anonymous", "*"]
+repositories = ["public/**"]
+actions      = ["pull"]
+"#;
+
+/// What is public and what is not, pushed by alice.
+fn fill(server: &Portcullis) -> Layout {
+    let skopeo = Skopeo::signed_in(server);
+    let image = Layout::image(&skopeo.folder("image"), &[100, 50_000]);
+    for name in ["public/app:1", "team/secret:1"] {
+        skopeo.copy(&image.reference(), &skopeo.remote(name)).succeeds();
+    }
+    image
+}
+
+const SIGN_IN: &[&str] =
+    &["unauthorized", "authentication required", "no basic auth credentials", "denied", "authorization failed", "401"];
+
+#[test]
+fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
+    let server = Setup::new().configuration(RULES).start();
+    let image = fill(&server);
+    let nobody = Skopeo::new(&server);
+    let copied = format!("oci:{}", nobody.folder("copy").display());
+    nobody.copy(&nobody.remote("public/app:1"), &copied).succeeds();
+    let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
+    assert!(index.contains(&image.digest), "the same image should arrive");
+    nobody.copy(&nobody.remote("team/secret:1"), &copied).fails().says_one_of(SIGN_IN);
+    nobody.copy(&copied, &nobody.remote("public/app:2")).fails().says_one_of(SIGN_IN);
+}
+
+#[test]
+fn podman_pulls_what_is_public_and_signs_in_for_the_rest_and_finds_what_it_may_see() {
+    let server = Setup::new().configuration(RULES).start();
+    fill(&server);
+    let podman = Podman::new();
+    podman.trust(&server);
+    let public = format!("{}/public/app:1", server.local());
+    podman.call(&["pull", &public]).succeeds();
+    let secret = format!("{}/team/secret:1", server.local());
+    podman.call(&["pull", &secret]).fails().says_one_of(SIGN_IN);
+    podman.call(&["push", &public]).fails().says_one_of(SIGN_IN);
+
+    let term = format!("{}/app", server.local());
+    let found = podman.call(&["search", &term]).succeeds();
+    found.says_one_of(&[&format!("{}/public/app", server.local())]);
+    let found = podman.call(&["search", &format!("{}/secret", server.local())]).succeeds();
+    assert!(!found.stdout.contains("team/secret"), "{found}");
+}
+
+#[test]
+fn podman_finds_by_the_catalog_where_nothing_is_public() {
+    let server = Portcullis::start();
+    fill(&server);
+    let podman = Podman::new();
+    podman.trust(&server);
+    podman.login(&server, ALICE.password).succeeds();
+    let term = format!("{}/secret", server.local());
+    let found = podman.call(&["search", &term]).succeeds();
+    found.says_one_of(&["team/secret"]);
+}
+
+#[test]
+fn containerd_pulls_what_is_public_and_signs_in_for_the_rest() {
+    let name = Name::take();
+    let server = Setup::new().on_registry_name(&name).configuration(RULES).start();
+    let containerd = Containerd::start();
+    let hosts = write_hosts(containerd.folder(), &server);
+    let layout = Layout::image(&containerd.folder().join("image"), &[100, 50_000]);
+    let archive = layout.archive(&containerd.folder().join("image.tar"));
+    for path in ["public/app:1", "team/secret:1"] {
+        let image = format!("{}/{path}", server.named());
+        containerd.images(&["import", "--no-unpack", "--index-name", &image]).arg(&archive).succeeds();
+        let credentials = format!("{}:{}", ALICE.name, ALICE.password);
+        containerd.transfer("push", &hosts, Some(&credentials), &image).succeeds();
+        containerd.images(&["rm", "--sync", &image]).succeeds();
+    }
+    let public = format!("{}/public/app:1", server.named());
+    containerd.transfer("pull", &hosts, None, &public).succeeds();
+    containerd.images(&["ls"]).succeeds().says_one_of(&[&layout.digest]);
+    // What the registry has already is not pushed, so nothing would be refused.
+    let other = format!("{}/public/app:2", server.named());
+    containerd.images(&["tag", &public, &other]).succeeds();
+    let refused = containerd.transfer("push", &hosts, None, &other).fails();
+    // containerd stops sending when the answer is there, and now and then it tells that instead of the answer.
+    refused.says_one_of(&[SIGN_IN, &["read/write on closed pipe"]].concat());
+    assert!(server.log().contains("path=/v2/public/app/manifests/2 status=401"), "{}", server.log());
+    let secret = format!("{}/team/secret:1", server.named());
+    containerd.transfer("pull", &hosts, None, &secret).fails().says_one_of(SIGN_IN);
+}
+
+#[test]
+fn the_docker_engine_pulls_what_is_public_signs_in_for_the_rest_and_searches() {
+    let mut name = Name::take();
+    let server = Setup::new().on_registry_name(&name).configuration(RULES).start();
+    let engine = Engine::start(&name);
+    name.trust(server.port(), &server.ca());
+    let context = tempfile::tempdir().unwrap();
+    fs::write(context.path().join("file"), random(10_000)).unwrap();
+    fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY file /file\n").unwrap();
+    let [public, secret] = ["public/app:1", "team/secret:1"].map(|path| format!("{}/{path}", server.named()));
+    engine.docker(&["build", "--tag", &public, "--tag", &secret, context.path().to_str().unwrap()]).succeeds();
+    engine.login(&server.named(), ALICE.name, ALICE.password).succeeds();
+    engine.docker(&["push", &public]).succeeds();
+    engine.docker(&["push", &secret]).succeeds();
+
+    let term = format!("{}/app", server.named());
+    engine.docker(&["search", &term]).succeeds().says_one_of(&["public/app"]);
+    let signed_in = engine.docker(&["search", &format!("{}/secret", server.named())]).succeeds();
+    signed_in.says_one_of(&["team/secret"]);
+
+    engine.docker(&["logout", &server.named()]).succeeds();
+    engine.docker(&["rmi", &public, &secret]).succeeds();
+    engine.docker(&["pull", &public]).succeeds();
+    engine.docker(&["push", &public]).fails().says_one_of(SIGN_IN);
+    engine.docker(&["pull", &secret]).fails().says_one_of(SIGN_IN);
+    engine.docker(&["search", &term]).succeeds().says_one_of(&["public/app"]);
+    let signed_out = engine.docker(&["search", &format!("{}/secret", server.named())]).succeeds();
+    assert!(!signed_out.stdout.contains("team/secret"), "{signed_out}");
+}
