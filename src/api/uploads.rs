@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::{Pull, Push},
-    oci::{Algorithm, ChunkRange, Digest, RepositoryName},
+    oci::{Algorithm, ChunkRange, Digest, InvalidChunkRange, RepositoryName},
     registry::{Error, Repository, UploadId},
 };
 
@@ -149,8 +149,7 @@ fn expected_length(
     let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok(announced) };
     let invalid = |message: String| Refused::Otherwise(ApiError::new(Code::SizeInvalid, message));
     let text = value.to_str().map_err(|_| invalid("the Content-Range is not text".to_owned()))?;
-    let range: ChunkRange =
-        text.parse().map_err(|error| Refused::Otherwise(ApiError::new(Code::RangeInvalid, error)))?;
+    let range: ChunkRange = text.parse().map_err(|error: InvalidChunkRange| invalid(error.to_string()))?;
     fits(range)?;
     let length = range.length();
     match announced {
