@@ -90,7 +90,7 @@ impl Collection<'_> {
             }
             self.note(Some(name), id, data.map_or(0, |data| data.size), Why::UploadExpired);
             if !self.is_dry {
-                store.remove_tree(&Folder::Upload(name, id).path()).await?;
+                engine.discard_upload(name, id).await?;
             }
         }
         Ok(())
