@@ -16,7 +16,6 @@ use super::{
     Engine, Error, Repository,
     ingest::{BodyError, Ingest, rehash},
     layout::{Folder, Key, UploadId},
-    links,
     locks::{Presence, UploadLock},
 };
 use crate::{
@@ -153,14 +152,20 @@ impl Repository<Push> {
     pub async fn commit(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
         let this = self.clone();
         self.to_the_end(async move {
-            let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
-            let _here = this.stay(blob.id).await?;
             if !blob.is_published {
+                let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
+                let _here = this.stay(blob.id).await?;
                 // The lease begins now, not when the first byte of a slow upload arrived.
                 this.store().touch(&data.path()).await?;
                 this.store().publish(&data.path(), &place.path()).await?;
             }
-            links::write(this.store(), Key::LayerLink(&this.name, &blob.digest), &blob.digest).await?;
+            // Only now, for a removal that waited for the one while we waited for the other would wait for ever.
+            let alone = this.engine.repositories.lock(&this.name).await;
+            let _here = this.stay(blob.id).await?;
+            if !this.link_layer(&alone, &blob.digest).await? {
+                return Err(Error::UploadUnknown);
+            }
+            drop(alone);
             let (user, repository, digest) = (&this.principal, &this.name, &blob.digest);
             audit::record(&Event::BlobPushed { user, repository, digest });
             this.store().remove_tree(&Folder::Upload(&this.name, blob.id).path()).await?;
