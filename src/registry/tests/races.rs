@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     access::Delete,
-    registry::{BodyError, GcConfig, Untagged},
+    registry::{BodyError, GcConfig, Untagged, layout::Key},
     storage::{FilesystemStore, MemoryStore},
 };
 
@@ -260,5 +260,29 @@ async fn a_manifest_that_is_read_between_marking_and_sweeping_keeps_what_it_refe
     assert_eq!(sweeping.await.unwrap().unwrap().garbage, [], "all of it was just looked for");
     for blob in [b"{}".as_slice(), b"layer"] {
         pull.blob_size(&digest(blob)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_who_look_at_once_for_what_is_in_the_trash_all_find_it() {
+    let (_root, registry) = on_disk();
+    push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
+    let wanted = digest(b"layer");
+    for _ in 0..30 {
+        let (blob, trash) = (Key::Blob(&wanted).path(), Key::Trash(&wanted).path());
+        registry.engine.store.publish(&blob, &trash).await.unwrap();
+        let looks = (0..8).map(|number| {
+            let pull = open::<Pull>(&registry, "alice", "a");
+            tokio::spawn(async move {
+                if number % 2 == 0 {
+                    pull.blob(&wanted).await.map(|_| ())
+                } else {
+                    pull.blob_size(&wanted).await.map(|_| ())
+                }
+            })
+        });
+        for look in looks.collect::<Vec<_>>() {
+            look.await.unwrap().unwrap();
+        }
     }
 }
