@@ -95,26 +95,34 @@ impl Collection<'_> {
         Ok(true)
     }
 
-    /// An upload is as old as the last byte that was acknowledged, or as its beginning if registry:2 began it.
     async fn sweep_uploads(&mut self, name: &RepositoryName) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
-        let store = &*engine.store;
-        for entry in store.list(&Folder::Uploads(name).path()).await? {
+        for entry in engine.store.list(&Folder::Uploads(name).path()).await? {
             let Ok(id) = entry.name.parse::<UploadId>() else { continue };
-            let Some(_lock) = engine.uploads.try_lock(id) else { continue };
-            let session = found(store.stat(&Key::UploadSession(name, id).path()).await)?;
-            let started = found(store.stat(&Key::UploadStarted(name, id).path()).await)?;
-            let data = found(store.stat(&Key::UploadData(name, id).path()).await)?;
-            let ages = [session, started, data].into_iter().flatten().map(|stat| stat.age(self.now));
-            if ages.min().is_none_or(|age| age <= engine.config.upload_expiry) {
+            // Looked at before it is locked: whoever wanted to write at that moment would find it busy.
+            if self.expired(name, id).await?.is_none() {
                 continue;
             }
-            self.note(Some(name), id, data.map_or(0, |data| data.size), Why::UploadExpired);
+            let Some(_lock) = engine.uploads.try_lock(id) else { continue };
+            let Some(size) = self.expired(name, id).await? else { continue };
+            self.note(Some(name), id, size, Why::UploadExpired);
             if !self.is_dry {
                 engine.discard_upload(name, id).await?;
             }
         }
         Ok(())
+    }
+
+    /// The size of an upload that nobody went on with. It is as old as the last byte that was acknowledged, or as its
+    /// beginning if registry:2 began it.
+    async fn expired(&self, name: &RepositoryName, id: UploadId) -> Result<Option<u64>, Error> {
+        let store = &*self.registry.engine.store;
+        let session = found(store.stat(&Key::UploadSession(name, id).path()).await)?;
+        let started = found(store.stat(&Key::UploadStarted(name, id).path()).await)?;
+        let data = found(store.stat(&Key::UploadData(name, id).path()).await)?;
+        let ages = [session, started, data].into_iter().flatten().map(|stat| stat.age(self.now));
+        let is_expired = ages.min().is_some_and(|age| age > self.registry.engine.config.upload_expiry);
+        Ok(is_expired.then(|| data.map_or(0, |data| data.size)))
     }
 
     pub(super) fn is_old(&self, found: Stat) -> bool {

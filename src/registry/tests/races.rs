@@ -286,3 +286,23 @@ async fn many_who_look_at_once_for_what_is_in_the_trash_all_find_it() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_is_not_busy_because_garbage_is_collected() {
+    let (_root, registry) = on_disk();
+    let collecting = {
+        let registry = registry.clone();
+        tokio::spawn(async move {
+            loop {
+                registry.collect_garbage(false, SystemTime::now()).await.unwrap();
+            }
+        })
+    };
+    let push = open::<Push>(&registry, "alice", "a");
+    let id = push.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    for _ in 0..200 {
+        let upload = push.upload(id).await.expect("nobody else is writing");
+        upload.append(stream::iter([Ok(Bytes::from_static(b"x"))]), None).await.unwrap();
+    }
+    collecting.abort();
+}
