@@ -110,6 +110,20 @@ async fn a_referrer_is_listed_or_not_there_whatever_step_of_its_push_or_deletion
     }
 }
 
+/// An index without a tag.
+async fn push_index(push: &Repository<Push>, layers: &[&[u8]]) {
+    let children: Vec<Value> = layers
+        .iter()
+        .map(|layer| {
+            let image = image(layer).to_string();
+            json!({"mediaType": MEDIA_TYPE, "digest": digest(image.as_bytes()), "size": image.len()})
+        })
+        .collect();
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index = Bytes::from(json!({"schemaVersion": 2, "mediaType": media_type, "manifests": children}).to_string());
+    push.put_manifest(&Reference::Digest(digest(&index)), Vec::new(), None, index).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_finished_by_the_next() {
     let gc = GcConfig { trash: Duration::ZERO, untagged: Untagged::DeleteAfter(Duration::ZERO), ..GcConfig::default() };
@@ -125,6 +139,7 @@ async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_
         let signature = Bytes::from(signature.to_string());
         let reference = Reference::Digest(digest(&signature));
         push.put_manifest(&reference, Vec::new(), None, signature).await.unwrap();
+        push_index(&push, &[b"gone", b"kept"]).await;
         open::<Delete>(&healthy, "alice", "a").delete_manifest(&"gone".parse().unwrap()).await.unwrap();
 
         let later = SystemTime::now() + Duration::from_secs(2 * 86_400);
