@@ -3,7 +3,6 @@
 //! Each of these gets its status and the one error shape, nothing half-done becomes visible, and the server lives on.
 
 mod bodies;
-mod crash;
 mod credentials;
 mod disk;
 mod headers;
