@@ -8,6 +8,7 @@ mod disk;
 mod headers;
 mod logs;
 mod paths;
+mod races;
 mod shutdown;
 mod tokens;
 
