@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     access::{Pull, Push},
-    oci::{Algorithm, ChunkRange, Digest, RepositoryName},
+    oci::{Algorithm, ChunkRange, Digest, InvalidChunkRange, RepositoryName},
     registry::{Error, Repository, UploadId},
 };
 
@@ -69,13 +69,15 @@ pub(super) async fn chunk(
     request: Body,
     idle: Duration,
 ) -> Result<Response, ApiError> {
-    let upload = repository.upload(id).await?;
-    let length = match expected_length(headers, |range| upload.expect(range)) {
-        Ok(length) => length,
-        Err(refused) => return refused.answer(repository, id, upload.offset()),
+    let taken = async {
+        let upload = repository.upload(id).await?;
+        let length = expected_length(headers, |range| upload.expect(range))?;
+        Ok::<_, Refused>(upload.append(body::stream(request, idle), length).await?)
     };
-    let offset = upload.append(body::stream(request, idle), length).await?;
-    Ok(session(StatusCode::ACCEPTED, repository.name(), id, offset))
+    match taken.await {
+        Ok(offset) => Ok(session(StatusCode::ACCEPTED, repository.name(), id, offset)),
+        Err(refused) => refused.answer(repository, id).await,
+    }
 }
 
 /// Takes in the last chunk, if there is one, verifies and commits.
@@ -87,42 +89,54 @@ pub(super) async fn finish(
     request: Body,
     idle: Duration,
 ) -> Result<Response, ApiError> {
-    let upload = repository.upload(id).await?;
-    let length = match expected_length(headers, |range| upload.expect(range)) {
-        Ok(length) => length,
-        Err(refused) => return refused.answer(repository, id, upload.offset()),
+    let finished = async {
+        let upload = repository.upload(id).await?;
+        let length = expected_length(headers, |range| upload.expect(range))?;
+        Ok::<_, Refused>(upload.complete(body::stream(request, idle), length, claimed).await?)
     };
-    let digest = upload.complete(body::stream(request, idle), length, claimed).await?;
-    Ok(created(repository.name(), &digest))
+    match finished.await {
+        Ok(digest) => Ok(created(repository.name(), &digest)),
+        Err(refused) => refused.answer(repository, id).await,
+    }
 }
 
 /// Gives an upload up.
 pub(super) async fn cancel(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
-    repository.cancel_upload(id).await?;
-    Ok(reply::empty(StatusCode::NO_CONTENT))
+    match repository.cancel_upload(id).await {
+        Ok(()) => Ok(reply::empty(StatusCode::NO_CONTENT)),
+        Err(error) => Refused::from(error).answer(repository, id).await,
+    }
 }
 
-/// Why a chunk is not taken in.
+/// Why a request to an upload is refused.
 enum Refused {
-    /// It does not begin where the upload is: the session lives on, and the answer says where it is.
-    OutOfOrder(Error),
-    /// Its headers make no sense.
-    Invalid(ApiError),
+    /// It does not fit what the upload is at, or somebody else is writing: the session lives on, and the answer says where
+    /// it is. Nobody waits for the other writer: what the client believes of the offset would be wrong by then.
+    OutOfStep(Error),
+    /// Anything else.
+    Otherwise(ApiError),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        let lives_on = matches!(error, Error::UploadBusy | Error::ChunkOutOfOrder { .. });
+        if lives_on { Self::OutOfStep(error) } else { Self::Otherwise(error.into()) }
+    }
 }
 
 impl Refused {
-    fn answer(self, repository: &Repository<Push>, id: UploadId, offset: u64) -> Result<Response, ApiError> {
-        match self {
-            Self::Invalid(error) => Err(error),
-            Self::OutOfOrder(error) => {
-                let mut response = ApiError::from(error).into_response();
-                let place = session(StatusCode::RANGE_NOT_SATISFIABLE, repository.name(), id, offset);
-                for name in [header::LOCATION, header::RANGE, DOCKER_UPLOAD_UUID] {
-                    response.headers_mut().extend(place.headers().get(&name).map(|value| (name, value.clone())));
-                }
-                Ok(response)
-            }
+    async fn answer(self, repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
+        let error = match self {
+            Self::Otherwise(error) => return Err(error),
+            Self::OutOfStep(error) => error,
+        };
+        let offset = repository.upload_offset(id).await?;
+        let mut response = ApiError::from(error).into_response();
+        let place = session(StatusCode::RANGE_NOT_SATISFIABLE, repository.name(), id, offset);
+        for name in [header::LOCATION, header::RANGE, DOCKER_UPLOAD_UUID] {
+            response.headers_mut().extend(place.headers().get(&name).map(|value| (name, value.clone())));
         }
+        Ok(response)
     }
 }
 
@@ -133,10 +147,10 @@ fn expected_length(
 ) -> Result<Option<u64>, Refused> {
     let announced = body::announced_length(headers);
     let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok(announced) };
-    let invalid = |message: String| Refused::Invalid(ApiError::new(Code::SizeInvalid, message));
+    let invalid = |message: String| Refused::Otherwise(ApiError::new(Code::SizeInvalid, message));
     let text = value.to_str().map_err(|_| invalid("the Content-Range is not text".to_owned()))?;
-    let range: ChunkRange = text.parse().map_err(|error| Refused::Invalid(ApiError::new(Code::RangeInvalid, error)))?;
-    fits(range).map_err(Refused::OutOfOrder)?;
+    let range: ChunkRange = text.parse().map_err(|error: InvalidChunkRange| invalid(error.to_string()))?;
+    fits(range)?;
     let length = range.length();
     match announced {
         // An empty last request may repeat the range of the chunk before it; `fits` has refused that already.

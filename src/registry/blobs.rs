@@ -9,6 +9,7 @@ use super::{
     Error, Registry, Repository,
     layout::{Folder, Key},
     links,
+    locks::RepositoryLock,
 };
 use crate::{
     access::{Delete, Pull, Push},
@@ -93,13 +94,28 @@ impl Repository<Push> {
         }
         let (this, digest, source) = (self.clone(), *digest, source.name.clone());
         self.to_the_end(async move {
-            let _here = this.engine.repositories.stay(&this.name).await;
-            links::write(this.store(), Key::LayerLink(&this.name, &digest), &digest).await?;
-            let (user, repository) = (&this.principal, &this.name);
-            audit::record(&Event::BlobMounted { user, repository, digest: &digest, source: &source });
-            Ok(true)
+            let alone = this.engine.repositories.lock(&this.name).await;
+            let is_mounted = this.link_layer(&alone, &digest).await?;
+            if is_mounted {
+                let (user, repository) = (&this.principal, &this.name);
+                audit::record(&Event::BlobMounted { user, repository, digest: &digest, source: &source });
+            }
+            Ok(is_mounted)
         })
         .await
+    }
+
+    /// Links bytes that are in the store; `false` if they are not, or not any more. Under the repository's lock, because a
+    /// sweep that has found an old link there must not take away the new one.
+    pub(super) async fn link_layer(&self, _: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
+        let link = Key::LayerLink(&self.name, digest);
+        links::write(self.store(), link, digest).await?;
+        // From now on a collection sees the link. One that looked earlier may have taken the bytes away.
+        let is_there = self.engine.stat_blob(digest).await?.is_some();
+        if !is_there {
+            links::remove(self.store(), link).await?;
+        }
+        Ok(is_there)
     }
 }
 

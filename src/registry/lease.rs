@@ -64,21 +64,22 @@ impl Engine {
     /// Opens the bytes of a blob, wherever they are.
     pub(super) async fn open_blob(&self, digest: &Digest) -> Result<Option<Object>, StoreError> {
         let path = Key::Blob(digest).path();
-        match found(self.store.open(&path).await)? {
-            Some(object) => Ok(Some(object)),
-            None if self.restore(digest).await? => found(self.store.open(&path).await),
-            None => Ok(None),
+        if let Some(object) = found(self.store.open(&path).await)? {
+            return Ok(Some(object));
         }
+        // Whether or not it was us who brought it back: somebody else may have been faster.
+        self.restore(digest).await?;
+        found(self.store.open(&path).await)
     }
 
     /// Size and age of a blob, wherever it is.
     pub(super) async fn stat_blob(&self, digest: &Digest) -> Result<Option<Stat>, StoreError> {
         let path = Key::Blob(digest).path();
-        match found(self.store.stat(&path).await)? {
-            Some(stat) => Ok(Some(stat)),
-            None if self.restore(digest).await? => found(self.store.stat(&path).await),
-            None => Ok(None),
+        if let Some(stat) = found(self.store.stat(&path).await)? {
+            return Ok(Some(stat));
         }
+        self.restore(digest).await?;
+        found(self.store.stat(&path).await)
     }
 
     /// Brings a blob back from the trash, if it is there.

@@ -1,8 +1,8 @@
 //! Who is changing what at this moment, within this process.
 //!
-//! Invariant: one upload has at most one writer; changes to the manifests of one repository happen one after the other, so
-//! that a tag is never set to what a deletion beside it takes away; and nothing is put into a repository while all of it
-//! is being removed.
+//! Invariant: one upload has at most one writer; changes to the links of one repository happen one after the other, so
+//! that a tag is never set to what a deletion beside it takes away, and no sweep takes away what was renewed a moment ago;
+//! and nothing is put into a repository while all of it is being removed.
 
 use std::{
     collections::HashSet,

@@ -94,11 +94,13 @@ impl Repository<Push> {
         }
         let (store, name) = (self.store(), &self.name);
         store.write(&Key::Blob(&digest).path(), document).await?;
-        links::write(store, Key::RevisionLink(name, &digest), &digest).await?;
         let subject = manifest.subject.map(|subject| subject.digest);
+        // Before the manifest is there: a list of referrers passes over what is not there yet, but a manifest that its
+        // subject does not list would stay so.
         if let Some(subject) = &subject {
             links::write(store, Key::ReferrerLink { repository: name, subject, referrer: &digest }, &digest).await?;
         }
+        links::write(store, Key::RevisionLink(name, &digest), &digest).await?;
         for tag in &tags {
             links::write(store, Key::TagCurrent(name, tag), &digest).await?;
             links::write(store, Key::TagIndex(name, tag, &digest), &digest).await?;
@@ -124,6 +126,10 @@ impl Repository<Push> {
             if !self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await? {
                 missing.push(*digest);
             }
+        }
+        // A subject need not be here; if it is, whoever refers to it has looked at it.
+        if let Some(Descriptor { digest, .. }) = &manifest.subject {
+            self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await?;
         }
         Ok(missing)
     }

@@ -13,17 +13,16 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Error, Repository,
+    Engine, Error, Repository,
     ingest::{BodyError, Ingest, rehash},
     layout::{Folder, Key, UploadId},
-    links,
     locks::{Presence, UploadLock},
 };
 use crate::{
     access::Push,
     audit::{self, Event},
-    oci::{Algorithm, ChunkRange, Digest, Digester},
-    storage::{StoreError, StoreErrorKind, found},
+    oci::{Algorithm, ChunkRange, Digest, Digester, RepositoryName},
+    storage::{Append, StoreError, StoreErrorKind, found},
 };
 
 /// What is known of an upload between two requests.
@@ -37,6 +36,9 @@ struct Session {
     algorithm: String,
     /// The hash of those bytes, half-way: [`Digester::save`] in base64.
     hash: String,
+    /// Whether the last of those bytes came with the request that was to finish the upload.
+    #[serde(default)]
+    is_closing: bool,
 }
 
 /// A session is a few hundred bytes.
@@ -45,7 +47,7 @@ const SESSION_MAX: u64 = 4096;
 impl Session {
     fn new(owner: String, offset: u64, digester: &Digester) -> Self {
         let algorithm = digester.algorithm().to_string();
-        Self { owner, offset, algorithm, hash: BASE64_STANDARD.encode(digester.save()) }
+        Self { owner, offset, algorithm, hash: BASE64_STANDARD.encode(digester.save()), is_closing: false }
     }
 
     fn digester(&self) -> Option<Digester> {
@@ -59,6 +61,7 @@ pub struct Upload {
     id: UploadId,
     offset: u64,
     digester: Digester,
+    is_closing: bool,
     lock: UploadLock,
 }
 
@@ -67,6 +70,8 @@ pub struct Upload {
 pub struct VerifiedBlob {
     digest: Digest,
     id: UploadId,
+    /// Whether the bytes lie at the blob's path already.
+    is_published: bool,
     _lock: UploadLock,
 }
 
@@ -86,7 +91,7 @@ impl Repository<Push> {
         let started = started.format(&Rfc3339).unwrap_or_default();
         let _here = self.engine.repositories.stay(&self.name).await;
         self.store().write(&Key::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
-        self.save(id, 0, &Digester::new(algorithm)).await?;
+        self.save(id, Session::new(self.principal.to_string(), 0, &Digester::new(algorithm))).await?;
         Ok(id)
     }
 
@@ -98,7 +103,8 @@ impl Repository<Push> {
             Some(digester) => digester,
             None => self.rehash(id, Algorithm::Sha256, session.offset).await?,
         };
-        Ok(Upload { repository: self.clone(), id, offset: session.offset, digester, lock })
+        let Session { offset, is_closing, .. } = session;
+        Ok(Upload { repository: self.clone(), id, offset, digester, is_closing, lock })
     }
 
     /// How many bytes of an upload are safe.
@@ -113,8 +119,7 @@ impl Repository<Push> {
         let this = self.clone();
         self.to_the_end(async move {
             let _lock = lock;
-            let _here = this.engine.repositories.stay(&this.name).await;
-            Ok(this.store().remove_tree(&Folder::Upload(&this.name, id).path()).await?)
+            this.engine.discard_upload(&this.name, id).await
         })
         .await
     }
@@ -147,12 +152,20 @@ impl Repository<Push> {
     pub async fn commit(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
         let this = self.clone();
         self.to_the_end(async move {
-            let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
+            if !blob.is_published {
+                let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
+                let _here = this.stay(blob.id).await?;
+                // The lease begins now, not when the first byte of a slow upload arrived.
+                this.store().touch(&data.path()).await?;
+                this.store().publish(&data.path(), &place.path()).await?;
+            }
+            // Only now, for a removal that waited for the one while we waited for the other would wait for ever.
+            let alone = this.engine.repositories.lock(&this.name).await;
             let _here = this.stay(blob.id).await?;
-            // The lease begins now, not when the first byte of a slow upload arrived.
-            this.store().touch(&data.path()).await?;
-            this.store().publish(&data.path(), &place.path()).await?;
-            links::write(this.store(), Key::LayerLink(&this.name, &blob.digest), &blob.digest).await?;
+            if !this.link_layer(&alone, &blob.digest).await? {
+                return Err(Error::UploadUnknown);
+            }
+            drop(alone);
             let (user, repository, digest) = (&this.principal, &this.name, &blob.digest);
             audit::record(&Event::BlobPushed { user, repository, digest });
             this.store().remove_tree(&Folder::Upload(&this.name, blob.id).path()).await?;
@@ -189,8 +202,7 @@ impl Repository<Push> {
         }
     }
 
-    async fn save(&self, id: UploadId, offset: u64, digester: &Digester) -> Result<(), Error> {
-        let session = Session::new(self.principal.to_string(), offset, digester);
+    async fn save(&self, id: UploadId, session: Session) -> Result<(), Error> {
         let text = serde_json::to_vec(&session).expect("a session is plain text and numbers");
         Ok(self.store().write(&Key::UploadSession(&self.name, id).path(), text.into()).await?)
     }
@@ -203,6 +215,16 @@ impl Repository<Push> {
         let data = Key::UploadData(&self.name, id).path();
         let object = found(self.store().open(&data).await)?.ok_or(Error::UploadUnknown)?;
         rehash(digester, object.stream(0..offset)).await
+    }
+}
+
+impl Engine {
+    /// Throws an upload away. The session goes first: without it nothing is left that anybody could go on with, while a
+    /// session without its bytes would promise too much.
+    pub(super) async fn discard_upload(&self, name: &RepositoryName, id: UploadId) -> Result<(), Error> {
+        let _here = self.repositories.stay(name).await;
+        found(self.store.remove(&Key::UploadSession(name, id).path()).await)?;
+        Ok(self.store.remove_tree(&Folder::Upload(name, id).path()).await?)
     }
 }
 
@@ -233,7 +255,8 @@ impl Upload {
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
     {
-        self.take(body, announced).await?;
+        let append = self.append_to_data().await?.ok_or(Error::UploadUnknown)?;
+        self.take(append, body, announced).await?;
         self.save().await?;
         Ok(self.offset)
     }
@@ -263,32 +286,81 @@ impl Upload {
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
     {
-        self.take(body, announced).await?;
-        let digester = if self.digester.algorithm() == claimed.algorithm() {
-            self.digester
-        } else {
-            self.repository.rehash(self.id, claimed.algorithm(), self.offset).await?
+        let is_published = match self.append_to_data().await? {
+            Some(append) => {
+                self.take_last(append, body, announced, &claimed).await?;
+                false
+            }
+            // An earlier attempt put the bytes where they belong and failed after that.
+            None if self.is_stored_as(&claimed).await? => true,
+            None => return Err(Error::UploadUnknown),
         };
-        let actual = digester.finish();
-        if actual != claimed {
-            let folder = Folder::Upload(&self.repository.name, self.id).path();
-            let _here = self.repository.engine.repositories.stay(&self.repository.name).await;
-            self.repository.store().remove_tree(&folder).await?;
-            return Err(Error::DigestMismatch { claimed, actual });
-        }
-        Ok(VerifiedBlob { digest: claimed, id: self.id, _lock: self.lock })
+        Ok(VerifiedBlob { digest: claimed, id: self.id, is_published, _lock: self.lock })
     }
 
-    /// Takes in a body and makes it durable. If it breaks off, what arrived is kept before the error is passed on.
-    async fn take<S>(&mut self, body: S, announced: Option<u64>) -> Result<(), Error>
+    /// Takes in the last bytes, unless an earlier attempt did so and failed after that; then they would come twice.
+    async fn take_last<S>(
+        &mut self,
+        append: Box<dyn Append>,
+        body: S,
+        announced: Option<u64>,
+        claimed: &Digest,
+    ) -> Result<(), Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
     {
+        let before = self.offset;
+        if self.is_closing && self.digest(claimed.algorithm()).await? == *claimed {
+            (self.offset, self.digester) = Ingest::new(append, self.digester.clone(), before).sync().await?;
+            return Ok(());
+        }
+        self.take(append, body, announced).await?;
+        let actual = self.digest(claimed.algorithm()).await?;
+        if actual != *claimed {
+            self.repository.engine.discard_upload(&self.repository.name, self.id).await?;
+            return Err(Error::DigestMismatch { claimed: *claimed, actual });
+        }
+        // From here on the bytes may leave for the blob's path, and the session must not speak of what lies there no more
+        // as if more could be added to it. One that speaks of nothing yet, or of everything, is right as it is.
+        if (1..self.offset).contains(&before) {
+            self.is_closing = true;
+            self.save().await?;
+        }
+        Ok(())
+    }
+
+    /// The digest of the bytes so far.
+    async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Error> {
+        if self.digester.algorithm() == algorithm {
+            return Ok(self.digester.clone().finish());
+        }
+        Ok(self.repository.rehash(self.id, algorithm, self.offset).await?.finish())
+    }
+
+    /// Whether the bytes of this upload are in the store as that blob. That somebody's bytes are is not enough.
+    async fn is_stored_as(&self, claimed: &Digest) -> Result<bool, Error> {
+        let Some(object) = self.repository.engine.open_blob(claimed).await? else { return Ok(false) };
+        let (size, own) = (object.size(), self.digester.clone().finish());
+        if own.algorithm() == claimed.algorithm() || size != self.offset {
+            return Ok(own == *claimed);
+        }
+        Ok(rehash(Digester::new(own.algorithm()), object.stream(0..size)).await?.finish() == own)
+    }
+
+    /// `None` if there should be bytes and is no object.
+    async fn append_to_data(&self) -> Result<Option<Box<dyn Append>>, Error> {
         let path = Key::UploadData(&self.repository.name, self.id).path();
-        let append = {
-            let _here = self.repository.stay(self.id).await?;
-            self.repository.store().append(&path, self.offset).await?
-        };
+        let _here = self.repository.stay(self.id).await?;
+        let append = self.repository.store().append(&path, self.offset).await;
+        if self.offset == 0 { Ok(Some(append?)) } else { Ok(found(append)?) }
+    }
+
+    /// Takes in a body and makes it durable. If it breaks off, what arrived is kept before the error is passed on.
+    async fn take<S>(&mut self, append: Box<dyn Append>, body: S, announced: Option<u64>) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send,
+    {
+        self.is_closing = false;
         let mut ingest = Ingest::new(append, self.digester.clone(), self.offset);
         let taken = ingest.take(body, announced).await;
         if matches!(taken, Ok(()) | Err(Error::Body(_))) {
@@ -302,16 +374,17 @@ impl Upload {
             Err(Error::Body(_)) => self.save().await?,
             // Nobody can say how much of it is there, so none of it is: a full disk is not to stay full of it. If it
             // cannot be cut off now, the next request does it.
-            Err(_) => {
-                let _here = self.repository.stay(self.id).await?;
-                drop(self.repository.store().append(&path, self.offset).await);
-            }
+            Err(_) => match self.append_to_data().await {
+                Err(Error::UploadUnknown) => return Err(Error::UploadUnknown),
+                cut => drop(cut),
+            },
         }
         taken
     }
 
     async fn save(&self) -> Result<(), Error> {
+        let session = Session::new(self.repository.principal.to_string(), self.offset, &self.digester);
         let _here = self.repository.stay(self.id).await?;
-        self.repository.save(self.id, self.offset, &self.digester).await
+        self.repository.save(self.id, Session { is_closing: self.is_closing, ..session }).await
     }
 }

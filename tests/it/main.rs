@@ -2,7 +2,7 @@
 //!
 //! `support` starts and stops processes and builds test images. `conformance` holds the server to the protocol, sentence by
 //! sentence; `real` lets the programs that people use log in, push and pull; the others hold it to its word when requests
-//! are bad, disks are full and files change. `golden` holds what others see of us against files that are read as a diff;
+//! are bad, disks are full, files change and processes are killed. `golden` holds what others see of us against files that are read as a diff;
 //! `architecture` and `compile_fail` hold what only we see. A program that is missing fails its test with the line that
 //! installs it; no test passes by skipping.
 
@@ -12,6 +12,7 @@ mod architecture;
 mod audit;
 mod compile_fail;
 mod conformance;
+mod crash;
 mod faults;
 mod first_start;
 mod golden;

@@ -3,7 +3,7 @@
 //! Invariant: a document that we cannot read keeps everything that looks like a digest in it; being wrong on that side costs
 //! space, on the other an image.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Collection;
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Marked {
     /// The manifests that stay.
     pub(super) manifests: HashSet<Digest>,
-    /// The manifests that nothing keeps.
+    /// The manifests that nothing keeps, each before its children: however far a sweep comes, what is left is whole.
     pub(super) unkept: Vec<Digest>,
     /// The blobs that manifests that stay refer to.
     pub(super) blobs: HashSet<Digest>,
@@ -119,9 +119,34 @@ fn close(references: &HashMap<Digest, References>, roots: Vec<Digest>) -> Marked
             marked.blobs.extend(&refers.blobs);
         }
     }
-    marked.unkept = references.keys().filter(|digest| !marked.manifests.contains(digest)).copied().collect();
-    marked.unkept.sort();
+    let unkept = references.keys().filter(|digest| !marked.manifests.contains(digest)).copied().collect();
+    marked.unkept = parents_first(references, unkept);
     marked
+}
+
+/// Puts each of these before its children, and in the order of their digests where that leaves a choice.
+fn parents_first(references: &HashMap<Digest, References>, mut left: BTreeSet<Digest>) -> Vec<Digest> {
+    let children = |digest: &Digest| references.get(digest).map_or(&[] as &[Digest], |refers| &refers.children);
+    let mut parents: HashMap<Digest, usize> = HashMap::new();
+    for child in left.iter().flat_map(children) {
+        *parents.entry(*child).or_default() += 1;
+    }
+    let mut open: BTreeSet<Digest> = left.iter().filter(|digest| !parents.contains_key(digest)).copied().collect();
+    let mut ordered = Vec::with_capacity(left.len());
+    while let Some(digest) = open.pop_first() {
+        left.remove(&digest);
+        ordered.push(digest);
+        for child in children(&digest) {
+            let count = parents.entry(*child).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 && left.contains(child) {
+                open.insert(*child);
+            }
+        }
+    }
+    // Nothing can be its own descendant, unless it was not read as what it is.
+    ordered.extend(left);
+    ordered
 }
 
 #[cfg(test)]
@@ -159,6 +184,22 @@ mod tests {
         assert_eq!(names(marked.unkept, &all), ["lonely"]);
         let marked = close(&graph, vec![digest("signature")]);
         assert_eq!(names(marked.manifests, &all), ["child", "signature", "of signature"], "a subject is kept as well");
+    }
+
+    #[test]
+    fn what_goes_goes_before_its_children() {
+        let graph = HashMap::from([
+            (digest("outer"), refers(&["inner", "image", "kept"], None, &[])),
+            (digest("inner"), refers(&["image", "other"], None, &[])),
+            (digest("image"), refers(&[], None, &[])),
+            (digest("other"), refers(&[], None, &[])),
+            (digest("kept"), refers(&[], None, &[])),
+        ]);
+        let unkept = close(&graph, vec![digest("kept")]).unkept;
+        let place = |name: &str| unkept.iter().position(|found| *found == digest(name)).unwrap();
+        assert_eq!(unkept.len(), 4);
+        assert!(place("outer") < place("inner"));
+        assert!(place("inner") < place("image") && place("inner") < place("other"));
     }
 
     #[test]

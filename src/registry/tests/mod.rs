@@ -6,6 +6,7 @@ mod lists;
 mod races;
 mod removal;
 mod requests;
+mod resumption;
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     access::Delete,
-    registry::{BodyError, GcConfig},
+    registry::{BodyError, GcConfig, Untagged, layout::Key},
     storage::{FilesystemStore, MemoryStore},
 };
 
@@ -192,4 +192,117 @@ async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
     assert!(round > 10);
     let found = registry.examine(false, &mut |_| {}).await.unwrap();
     assert_eq!(found.damages().count(), 0, "{:?}", found.findings);
+}
+
+/// A registry on disk in which everything is garbage that nobody looked at for so long.
+fn impatient(grace: Duration, untagged: Untagged) -> (tempfile::TempDir, Registry) {
+    let root = tempfile::tempdir().unwrap();
+    let gc = GcConfig { grace, trash: Duration::ZERO, untagged, ..GcConfig::default() };
+    let store = Arc::new(FilesystemStore::open(root.path()).unwrap());
+    (root, Registry::new(store, Config { gc, ..Config::default() }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_blob_that_is_pushed_or_mounted_again_while_its_old_link_is_swept_stays() {
+    let grace = Duration::from_millis(400);
+    let (_root, registry) = impatient(grace, Untagged::Keep);
+    push_image(&open(&registry, "alice", "source"), "1", b"wanted").await.unwrap();
+    for round in 0..6 {
+        let push = open::<Push>(&registry, "alice", "a");
+        for number in 0..40 {
+            let content: &'static [u8] = Box::leak(format!("{round} {number}").into_bytes().into_boxed_slice());
+            push_blob(&push, content).await.unwrap();
+        }
+        push_blob(&push, b"wanted").await.unwrap();
+        tokio::time::sleep(grace + Duration::from_millis(50)).await;
+        let sweeping = {
+            let registry = registry.clone();
+            tokio::spawn(async move { registry.collect_garbage(false, SystemTime::now()).await.unwrap() })
+        };
+        while !sweeping.is_finished() {
+            if round % 2 == 0 {
+                push_blob(&push, b"wanted").await.unwrap();
+            } else {
+                let source = open::<Pull>(&registry, "alice", "source");
+                assert!(push.mount(&source, &digest(b"wanted")).await.unwrap());
+            }
+            let size = open::<Pull>(&registry, "alice", "a").blob_size(&digest(b"wanted")).await;
+            assert!(size.is_ok(), "acknowledged a moment ago: {size:?}");
+        }
+        sweeping.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_manifest_that_is_read_between_marking_and_sweeping_keeps_what_it_refers_to() {
+    let grace = Duration::from_millis(300);
+    let (_root, registry) = impatient(grace, Untagged::DeleteAfter(grace));
+    let (push, pull) = (open::<Push>(&registry, "alice", "a"), open::<Pull>(&registry, "alice", "a"));
+    let image = push_image(&push, "1", b"layer").await.unwrap().digest;
+    open::<Delete>(&registry, "alice", "a").delete_manifest(&"1".parse().unwrap()).await.unwrap();
+    tokio::time::sleep(grace + Duration::from_millis(50)).await;
+
+    // Both want the lock: the reader first, who renews the lease, and then the sweep, which has marked by then.
+    let name = "a".parse().unwrap();
+    let held = registry.engine.repositories.lock(&name).await;
+    let reading = {
+        let pull = pull.clone();
+        tokio::spawn(async move { pull.manifest(&Reference::Digest(image)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let sweeping = {
+        let registry = registry.clone();
+        tokio::spawn(async move { registry.collect_garbage(false, SystemTime::now()).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(held);
+    reading.await.unwrap().unwrap();
+    assert_eq!(sweeping.await.unwrap().unwrap().garbage, [], "all of it was just looked for");
+    for blob in [b"{}".as_slice(), b"layer"] {
+        pull.blob_size(&digest(blob)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_who_look_at_once_for_what_is_in_the_trash_all_find_it() {
+    let (_root, registry) = on_disk();
+    push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
+    let wanted = digest(b"layer");
+    for _ in 0..30 {
+        let (blob, trash) = (Key::Blob(&wanted).path(), Key::Trash(&wanted).path());
+        registry.engine.store.publish(&blob, &trash).await.unwrap();
+        let looks = (0..8).map(|number| {
+            let pull = open::<Pull>(&registry, "alice", "a");
+            tokio::spawn(async move {
+                if number % 2 == 0 {
+                    pull.blob(&wanted).await.map(|_| ())
+                } else {
+                    pull.blob_size(&wanted).await.map(|_| ())
+                }
+            })
+        });
+        for look in looks.collect::<Vec<_>>() {
+            look.await.unwrap().unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_is_not_busy_because_garbage_is_collected() {
+    let (_root, registry) = on_disk();
+    let collecting = {
+        let registry = registry.clone();
+        tokio::spawn(async move {
+            loop {
+                registry.collect_garbage(false, SystemTime::now()).await.unwrap();
+            }
+        })
+    };
+    let push = open::<Push>(&registry, "alice", "a");
+    let id = push.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    for _ in 0..200 {
+        let upload = push.upload(id).await.expect("nobody else is writing");
+        upload.append(stream::iter([Ok(Bytes::from_static(b"x"))]), None).await.unwrap();
+    }
+    collecting.abort();
 }

@@ -51,16 +51,18 @@ impl FilesystemStore {
     /// Opens the store in `root`, makes the folder if it is not there, and clears what a crash left half-written.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        let temporary = root.join(TEMPORARY);
+        let folders = Folders::default();
         let clear = || -> io::Result<()> {
-            fs::create_dir_all(&temporary)?;
+            // From the root of the file system on: every folder on the way has a parent that can be synced.
+            let temporary = std::path::absolute(&root)?.join(TEMPORARY);
+            folders.ensure(&temporary)?;
             for entry in fs::read_dir(&temporary)? {
                 clear_leftover(&entry?)?;
             }
             Ok(())
         };
         clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
-        Ok(Self { disk: Arc::new(Disk { root, folders: Folders::default() }) })
+        Ok(Self { disk: Arc::new(Disk { root, folders }) })
     }
 
     /// Runs `work` on a blocking thread; `verb` and `path` name it if it fails.
@@ -104,15 +106,20 @@ impl Disk {
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
         let folder = folders::of(to);
         self.folders.inside(folder, || fs::rename(from, to), || from.exists())?;
-        folders::sync(folder)
+        self.sync(folder)
     }
 
     /// After something was taken out of `folder`: takes away what is empty now, and makes it durable.
     fn vacated(&self, folder: &Path) -> io::Result<()> {
-        let mut stays = folders::prune(folder, &self.root);
+        self.sync(folders::prune(folder, &self.root))
+    }
+
+    /// Makes the entries of `folder` durable. If somebody else has emptied it meanwhile and taken it away, what is recorded
+    /// above it says so.
+    fn sync(&self, folder: &Path) -> io::Result<()> {
+        let mut stays = folder;
         loop {
             match folders::sync(stays) {
-                // Somebody else took it away as well; what is recorded above it says so.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && stays != self.root => {
                     stays = folders::of(stays);
                 }
@@ -236,6 +243,22 @@ mod tests {
         let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["being-written"]);
         assert_eq!(store.stat(&"a/b".parse().unwrap()).await.unwrap().size, 4);
+    }
+
+    #[test]
+    fn a_folder_that_somebody_took_away_is_recorded_above_it() {
+        let root = tempfile::tempdir().unwrap();
+        let store = FilesystemStore::open(root.path()).unwrap();
+        store.disk.sync(&root.path().join("emptied/meanwhile")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_new_lies_in_folders_that_are_made_one_by_one() {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("new/and/deep");
+        let store = FilesystemStore::open(&root).unwrap();
+        store.write(&"a".parse().unwrap(), Bytes::from_static(b"bytes")).await.unwrap();
+        assert!(root.join("a").is_file() && root.join(TEMPORARY).is_dir());
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn an_upload_is_the_users_whatever_token_they_show() {
 }
 
 #[test]
-fn of_two_patches_at_once_one_is_taken_and_one_is_416() {
+fn who_comes_while_an_upload_is_being_written_is_told_416_and_where_it_is() {
     let registry = Registry::start();
     let alice = &registry.alice;
     let bytes = counting(300_000);
@@ -80,9 +80,14 @@ fn of_two_patches_at_once_one_is_taken_and_one_is_416() {
             pieces.send(bytes[..1000].to_vec()).unwrap();
             let in_time = eventually(Duration::from_secs(10), || registry.upload_data(&begun).exists());
             assert!(in_time, "the first should have begun");
-            alice.patch(begun.location()).body(b"second").send().expect_error(416, "RANGE_INVALID");
+            let patch = alice.patch(begun.location()).body(b"second").send();
             let put = alice.put(&begun.location_with(&format!("digest={}", digest_of(&bytes)))).body(&bytes).send();
-            put.expect_error(416, "RANGE_INVALID");
+            let delete = alice.delete(begun.location()).send();
+            for refused in [patch, put, delete] {
+                let refused = refused.expect_error(416, "RANGE_INVALID");
+                assert_eq!(refused.location(), begun.location(), "where to ask again");
+                assert_eq!(refused.header("range"), "0-0", "what is durable, which is nothing yet");
+            }
             pieces.send(bytes[1000..].to_vec()).unwrap();
             drop(pieces);
             assert_eq!(first.join().unwrap().expect(202).header("range"), "0-299999");

@@ -245,3 +245,32 @@ fn a_server_does_not_start_on_a_disk_that_it_cannot_write() {
     let checked = stage.tool().arg("check").fails();
     assert!(checked.stderr.contains("error: data folder data: "), "{checked}");
 }
+
+#[test]
+fn an_upload_whose_link_could_not_be_written_is_closed_by_the_same_request_later() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let content = random(100_000);
+    let digest = digest(&content);
+    for (repository, split) in [("nothing/before", 0), ("a/part/before", 60_000), ("all/before", content.len())] {
+        let upload = begin_upload(&server, repository);
+        if split > 0 {
+            server.alice("PATCH", &upload, &[], &content[..split]).expect(202);
+        }
+        // Where the folder of links should be is something else.
+        let layers = stage.path("data/docker/registry/v2/repositories").join(repository).join("_layers");
+        fs::write(&layers, "in the way").unwrap();
+        let closing = format!("{upload}?digest={digest}");
+        assert!(server.alice("PUT", &closing, &[], &content[split..]).status >= 500);
+        server
+            .alice("GET", &format!("/v2/{repository}/blobs/{digest}"), &[], b"")
+            .expect_registry_error(404, "BLOB_UNKNOWN");
+
+        fs::remove_file(&layers).unwrap();
+        let offset = server.alice("GET", &upload, &[], b"").expect(204).offset();
+        assert!((split..=content.len()).contains(&offset), "{offset} after {split}");
+        server.alice("PUT", &closing, &[], &content[split..]).expect(201);
+        pulls(&server, repository, &digest, &content);
+        server.alice("GET", &upload, &[], b"").expect_registry_error(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+}

@@ -3,12 +3,12 @@
 //! Each of these gets its status and the one error shape, nothing half-done becomes visible, and the server lives on.
 
 mod bodies;
-mod crash;
 mod credentials;
 mod disk;
 mod headers;
 mod logs;
 mod paths;
+mod races;
 mod shutdown;
 mod tokens;
 

@@ -15,7 +15,7 @@ fn impatient() -> Setup {
     setup.env("PORTCULLIS_REGISTRY__GC__UNTAGGED", "1s")
 }
 
-fn bytes_of_blobs(server: &Portcullis) -> u64 {
+pub(super) fn bytes_of_blobs(server: &Portcullis) -> u64 {
     fn sum(folder: &Path) -> u64 {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         entries

@@ -8,5 +8,6 @@ mod docker;
 mod engine;
 mod garbage;
 mod htpasswd;
+mod load;
 mod podman;
 mod skopeo;

@@ -1,0 +1,128 @@
+//! Uploads whose last request failed somewhere, at every step at which it can, and how clients go on with them.
+
+use super::*;
+use crate::{
+    registry::{BodyError, UploadId},
+    storage::{FaultyStore, MemoryStore, StoreErrorKind},
+};
+
+const WHOLE: &[u8] = b"some bytes, and some more";
+
+/// How much comes before the closing request.
+const SPLITS: [usize; 3] = [0, 11, WHOLE.len()];
+
+fn body(bytes: &'static [u8]) -> impl futures_util::Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
+    stream::iter([Ok(Bytes::from_static(bytes))])
+}
+
+async fn close(repository: &Repository<Push>, id: UploadId, last: &'static [u8], claimed: Digest) -> Result<(), Error> {
+    repository.upload(id).await?.complete(body(last), Some(last.len() as u64), claimed).await.map(|_| ())
+}
+
+/// The ways to go on with an upload after its closing request failed.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// The same request again.
+    Repeat,
+    /// Ask where it is, and close it with the rest.
+    CloseWithTheRest,
+    /// Ask where it is, send the rest, and close it.
+    SendTheRest,
+}
+
+async fn go_on(way: Way, repository: &Repository<Push>, id: UploadId, split: usize, claimed: Digest) {
+    if let Way::Repeat = way {
+        return close(repository, id, &WHOLE[split..], claimed).await.unwrap();
+    }
+    let offset = usize::try_from(repository.upload_offset(id).await.unwrap()).unwrap();
+    assert!((split..=WHOLE.len()).contains(&offset), "{offset} is between what was acknowledged and what was sent");
+    let rest = &WHOLE[offset..];
+    match way {
+        Way::SendTheRest if !rest.is_empty() => {
+            repository.upload(id).await.unwrap().append(body(rest), None).await.unwrap();
+            close(repository, id, b"", claimed).await.unwrap();
+        }
+        Way::Repeat | Way::CloseWithTheRest | Way::SendTheRest => close(repository, id, rest, claimed).await.unwrap(),
+    }
+}
+
+async fn has(registry: &Registry, claimed: &Digest) -> bool {
+    let Ok(blob) = open::<Pull>(registry, "alice", "a").blob(claimed).await else { return false };
+    let size = blob.size();
+    let content: Vec<Bytes> = futures_util::TryStreamExt::try_collect(blob.stream(0..size)).await.unwrap();
+    content.concat() == WHOLE
+}
+
+/// An upload with its first bytes in it.
+async fn begun(registry: &Registry, split: usize) -> UploadId {
+    let repository = open::<Push>(registry, "alice", "a");
+    let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    if split > 0 {
+        repository.upload(id).await.unwrap().append(body(&WHOLE[..split]), None).await.unwrap();
+    }
+    id
+}
+
+#[tokio::test]
+async fn an_upload_whose_closing_request_failed_at_any_step_can_be_closed_in_every_way() {
+    for way in [Way::Repeat, Way::CloseWithTheRest, Way::SendTheRest] {
+        for (split, algorithm) in
+            SPLITS.into_iter().flat_map(|split| Algorithm::ALL.map(|algorithm| (split, algorithm)))
+        {
+            let claimed = Digest::of(algorithm, WHOLE);
+            for allowed in 0.. {
+                let store = MemoryStore::default();
+                let healthy = registry(Arc::new(store.clone()));
+                let id = begun(&healthy, split).await;
+                let failing = registry(Arc::new(FaultyStore::new(store, allowed, StoreErrorKind::Unavailable)));
+                let closed = close(&open(&failing, "alice", "a"), id, &WHOLE[split..], claimed).await;
+                if closed.is_ok() {
+                    assert!(has(&healthy, &claimed).await);
+                    break;
+                }
+                // Everything but clearing up was done: the blob is there, and the upload may be closed once more or not.
+                go_on(way, &open(&healthy, "alice", "a"), id, split, claimed).await;
+                assert!(has(&healthy, &claimed).await, "{way:?} after {split} bytes and {allowed} changes");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_put_into_the_store_closes_no_upload_of_other_bytes() {
+    let registry = registry(Arc::new(MemoryStore::default()));
+    let secret = push_blob(&open(&registry, "bob", "b"), b"secret").await.unwrap();
+    let push = open::<Push>(&registry, "alice", "a");
+    for split in [0, 11] {
+        let id = begun(&registry, split).await;
+        // As a damaged disk would leave it.
+        let path = crate::registry::layout::Key::UploadData(&"a".parse().unwrap(), id).path();
+        let _ = registry.engine.store.remove(&path).await;
+        let closed = close(&push, id, b"", secret).await;
+        assert!(matches!(closed, Err(Error::DigestMismatch { .. } | Error::UploadUnknown)), "{closed:?}");
+        assert!(open::<Pull>(&registry, "alice", "a").blob(&secret).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_was_given_up_is_there_or_gone_at_every_step() {
+    for allowed in 0.. {
+        let store = MemoryStore::default();
+        let healthy = registry(Arc::new(store.clone()));
+        let id = begun(&healthy, 11).await;
+        let failing = registry(Arc::new(FaultyStore::new(store, allowed, StoreErrorKind::Unavailable)));
+        let cancelled = open::<Push>(&failing, "alice", "a").cancel_upload(id).await;
+        let repository = open::<Push>(&healthy, "alice", "a");
+        match repository.upload_offset(id).await {
+            Ok(offset) => {
+                assert_eq!(offset, 11);
+                assert!(cancelled.is_err());
+                close(&repository, id, &WHOLE[11..], digest(WHOLE)).await.unwrap();
+            }
+            Err(error) => assert!(matches!(error, Error::UploadUnknown)),
+        }
+        if cancelled.is_ok() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What must hold after a kill, whatever its moment.
+//!
+//! One invariant: what is found is held against the ledger and then written into it, so that what was found once must
+//! stay.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::Policy;
+use super::chance::Chance;
+use super::ledger::{Fate, Ledger, Name, Upload};
+use super::worker::{blob_name, blobs_of, children_of, manifest_name};
+use crate::support::Running;
+use crate::support::image::digest;
+use crate::support::portcullis::ALICE;
+use crate::support::stage::authorization;
+use crate::support::wire::{Answer, Wire, request};
+
+pub(super) struct Check<'a> {
+    wire: Wire,
+    alice: String,
+    policy: Policy,
+    ledger: &'a Ledger,
+    chance: &'a mut Chance,
+    /// Manifests that were looked at with everything below them.
+    whole: HashSet<(String, String)>,
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn new(server: &Running<'_>, policy: Policy, ledger: &'a Ledger, chance: &'a mut Chance) -> Self {
+        Self { wire: server.open(), alice: authorization(&ALICE), policy, ledger, chance, whole: HashSet::new() }
+    }
+
+    /// Looks at everything that was written to since `moment`.
+    pub(super) fn everything_since(&mut self, moment: u64) {
+        for (location, upload) in self.ledger.uploads() {
+            self.upload(&location, &upload);
+        }
+        let names = self.ledger.since(moment);
+        // Tags first: what they reach must be there, whatever garbage is.
+        for name in names.iter().filter(|name| matches!(name, Name::Tag { .. })) {
+            self.tag(name);
+        }
+        for name in &names {
+            match name {
+                Name::Tag { .. } => {}
+                Name::Manifest { .. } => self.manifest(name),
+                Name::Blob { .. } => self.blob(name),
+            }
+        }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, header: &[&str], body: &[u8]) -> Answer {
+        self.wire.send(&request(method, path, &[&[self.alice.as_str()], header].concat(), body));
+        self.wire.answer_to(method)
+    }
+
+    fn get(&mut self, path: &str) -> Option<Answer> {
+        let answer = self.ask("GET", path, &[], b"");
+        if answer.status == 404 { None } else { Some(answer.expect(200)) }
+    }
+
+    /// What is there must be possible; and if garbage is collected, what no tag reaches may be gone.
+    fn settle(&mut self, name: &Name, found: Option<String>) {
+        let possible = self.ledger.possible(name);
+        let may_be_garbage = self.policy.collects() && !matches!(name, Name::Tag { .. });
+        let is_right = possible.contains(&found) || (found.is_none() && may_be_garbage);
+        assert!(is_right, "{name:?} is {found:?}, and should be one of {possible:?}");
+        self.ledger.settle(name, found);
+    }
+
+    fn tag(&mut self, name: &Name) {
+        let Name::Tag { repository, tag } = name else { return };
+        let Some(answer) = self.get(&format!("/v2/{repository}/manifests/{tag}")) else {
+            return self.settle(name, None);
+        };
+        let image = answer.header("docker-content-digest").unwrap().to_owned();
+        self.settle(name, Some(image.clone()));
+        assert!(answer.body == self.ledger.document(&image), "{name:?} should be {image}");
+        self.is_whole(repository, &image).unwrap_or_else(|missing| panic!("{name:?} is {image}: {missing}"));
+    }
+
+    fn manifest(&mut self, name: &Name) {
+        let Name::Manifest { repository, digest } = name else { return };
+        if self.get(&format!("/v2/{repository}/manifests/{digest}")).is_none() {
+            return self.settle(name, None);
+        }
+        self.settle(name, Some(digest.clone()));
+        if let Err(missing) = self.is_whole(repository, digest) {
+            let is_gone = self.get(&format!("/v2/{repository}/manifests/{digest}")).is_none();
+            assert!(is_gone && self.policy.collects(), "{name:?} is there, but {missing}");
+            self.settle(name, None);
+        }
+    }
+
+    /// Everything that a manifest needs is there, byte for byte, and its subject lists it.
+    fn is_whole(&mut self, repository: &str, image: &str) -> Result<(), String> {
+        if !self.whole.insert((repository.to_owned(), image.to_owned())) {
+            return Ok(());
+        }
+        let missing = |what: &str| format!("{what} is missing");
+        let found = self.get(&format!("/v2/{repository}/manifests/{image}")).ok_or_else(|| missing(image))?;
+        assert!(found.body == self.ledger.document(image), "{repository}: {image} has other bytes");
+        let possible = self.ledger.possible(&manifest_name(repository, image));
+        assert!(possible.contains(&Some(image.to_owned())), "{repository}: {image} was deleted and is served");
+        let document: Value = found.json();
+        for blob in blobs_of(&document) {
+            let found = self.get(&format!("/v2/{repository}/blobs/{blob}")).ok_or_else(|| missing(&blob))?;
+            assert_eq!(digest(&found.body), blob, "in {repository}");
+        }
+        for child in children_of(&document) {
+            self.is_whole(repository, &child)?;
+        }
+        match document["subject"]["digest"].as_str() {
+            Some(subject) if !self.referrers(repository, subject).contains(&image.to_owned()) => {
+                Err(format!("{subject} does not list it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn referrers(&mut self, repository: &str, subject: &str) -> Vec<String> {
+        let answer = self.ask("GET", &format!("/v2/{repository}/referrers/{subject}"), &[], b"").expect(200);
+        children_of(&answer.json())
+    }
+
+    fn blob(&mut self, name: &Name) {
+        let Name::Blob { repository, digest: blob } = name else { return };
+        let found = self.get(&format!("/v2/{repository}/blobs/{blob}"));
+        if let Some(answer) = &found {
+            assert_eq!(digest(&answer.body), *blob, "in {repository}");
+        }
+        self.settle(name, found.map(|_| blob.clone()));
+    }
+
+    /// An upload that was interrupted goes on where the server says, if it has not come to its end.
+    fn upload(&mut self, location: &str, upload: &Upload) {
+        let Upload { repository, digest: blob, content, acknowledged, sent, fate } = upload;
+        let answer = self.ask("GET", location, &[], b"");
+        self.ledger.upload_ended(location);
+        if answer.status == 404 {
+            match fate {
+                Fate::Open => panic!("{location} was acknowledged up to byte {acknowledged}, and is gone: {answer}"),
+                Fate::Cancelling => {}
+                // It came to its end; the blob is checked with all the others.
+                Fate::Closing if self.policy.collects() => {}
+                Fate::Closing => {
+                    let found = self.get(&format!("/v2/{repository}/blobs/{blob}"));
+                    assert_eq!(digest(&found.expect("a closed upload is a blob").body), *blob);
+                }
+            }
+            return;
+        }
+        let offset = answer.expect(204).offset();
+        assert!(
+            (*acknowledged..=*sent).contains(&offset),
+            "{location} is at byte {offset}, between {acknowledged} and {sent}"
+        );
+        let mut rest = &content[offset..];
+        if !rest.is_empty() && self.chance.one_in(2) {
+            let range = format!("Content-Range: {offset}-{}", content.len() - 1);
+            self.ask("PATCH", location, &[&range], rest).expect(202);
+            rest = &[];
+        }
+        self.ask("PUT", &format!("{location}?digest={blob}"), &[], rest).expect(201);
+        let found = self.get(&format!("/v2/{repository}/blobs/{blob}")).expect("acknowledged a moment ago");
+        assert!(found.body == *content, "{blob} should have the bytes that were sent");
+        self.ledger.settle(&blob_name(repository, blob), Some(blob.clone()));
+    }
+}

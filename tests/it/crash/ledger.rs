@@ -1,0 +1,183 @@
+//! What was asked for, what was acknowledged, and so: what may be found after a crash.
+//!
+//! One invariant: everything that can be read back is a register. A write to it that ended with an acknowledgement has
+//! happened between its beginning and its end; one that was in flight when the server died has happened or not. What a
+//! register may hold follows from that alone.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Something that can be read back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    Blob { repository: String, digest: String },
+    Manifest { repository: String, digest: String },
+    Tag { repository: String, tag: String },
+}
+
+/// What is there: a digest, or nothing.
+pub(super) type Value = Option<String>;
+
+#[derive(Debug)]
+struct Write {
+    value: Value,
+    begun: u64,
+    /// `None`: nobody was told what became of it.
+    ended: Option<u64>,
+}
+
+/// Writes of one request.
+#[must_use = "a request ends with an acknowledgement, with a refusal, or with the server"]
+pub(super) struct Ticket {
+    names: Vec<Name>,
+    begun: u64,
+}
+
+/// What became of an upload as far as its client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Open,
+    Closing,
+    Cancelling,
+}
+
+/// An upload that was begun and of whose end nobody knows.
+#[derive(Clone, Debug)]
+pub(super) struct Upload {
+    pub(super) repository: String,
+    pub(super) digest: String,
+    pub(super) content: Vec<u8>,
+    pub(super) acknowledged: usize,
+    pub(super) sent: usize,
+    pub(super) fate: Fate,
+}
+
+#[derive(Default)]
+struct Book {
+    clock: u64,
+    registers: BTreeMap<Name, Vec<Write>>,
+    /// Every manifest that was ever put, by its digest.
+    documents: HashMap<String, Vec<u8>>,
+    /// By their locations.
+    uploads: BTreeMap<String, Upload>,
+}
+
+/// The book that all clients write in.
+#[derive(Default)]
+pub(super) struct Ledger(Mutex<Book>);
+
+impl Ledger {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a request is about to do, before it is sent.
+    pub(super) fn begin(&self, writes: Vec<(Name, Value)>) -> Ticket {
+        let mut book = self.book();
+        book.clock += 1;
+        let begun = book.clock;
+        for (name, value) in writes.clone() {
+            book.registers.entry(name).or_default().push(Write { value, begun, ended: None });
+        }
+        Ticket { names: writes.into_iter().map(|(name, _)| name).collect(), begun }
+    }
+
+    /// It was done.
+    pub(super) fn acknowledged(&self, ticket: &Ticket) {
+        let mut book = self.book();
+        book.clock += 1;
+        let now = book.clock;
+        for name in &ticket.names {
+            let writes = book.registers.get_mut(name).unwrap();
+            writes.iter_mut().filter(|write| write.begun == ticket.begun).for_each(|write| write.ended = Some(now));
+        }
+    }
+
+    /// It was not done.
+    pub(super) fn refused(&self, ticket: &Ticket) {
+        let mut book = self.book();
+        for name in &ticket.names {
+            book.registers.get_mut(name).unwrap().retain(|write| write.begun != ticket.begun);
+        }
+    }
+
+    /// What may be there now.
+    pub(super) fn possible(&self, name: &Name) -> BTreeSet<Value> {
+        let book = self.book();
+        let Some(writes) = book.registers.get(name) else { return BTreeSet::from([None]) };
+        let never = Write { value: None, begun: 0, ended: Some(0) };
+        let is_past = |write: &Write| {
+            let Some(ended) = write.ended else { return false };
+            writes.iter().any(|later| later.begun > ended && later.ended.is_some())
+        };
+        let all = std::iter::once(&never).chain(writes);
+        all.filter(|write| !is_past(write)).map(|write| write.value.clone()).collect()
+    }
+
+    /// Somebody has looked: this is what is there, and from now on nothing else may be.
+    pub(super) fn settle(&self, name: &Name, value: Value) {
+        let mut book = self.book();
+        book.clock += 1;
+        let now = book.clock;
+        book.registers.insert(name.clone(), vec![Write { value, begun: now, ended: Some(now) }]);
+    }
+
+    /// The time, for [`since`](Self::since).
+    pub(super) fn now(&self) -> u64 {
+        self.book().clock
+    }
+
+    /// Everything that was written to after `moment`.
+    pub(super) fn since(&self, moment: u64) -> Vec<Name> {
+        let book = self.book();
+        let is_new = |writes: &Vec<Write>| writes.iter().any(|write| write.begun > moment);
+        book.registers.iter().filter(|(_, writes)| is_new(writes)).map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn keep_document(&self, digest: &str, document: &[u8]) {
+        self.book().documents.insert(digest.to_owned(), document.to_vec());
+    }
+
+    /// A manifest that somebody put; what nobody put is nothing that may be served.
+    pub(super) fn document(&self, digest: &str) -> Vec<u8> {
+        self.book().documents.get(digest).unwrap_or_else(|| panic!("nobody has ever put {digest}")).clone()
+    }
+
+    pub(super) fn upload_began(&self, location: &str, upload: Upload) {
+        self.book().uploads.insert(location.to_owned(), upload);
+    }
+
+    pub(super) fn upload_is(&self, location: &str, change: impl FnOnce(&mut Upload)) {
+        change(self.book().uploads.get_mut(location).unwrap());
+    }
+
+    pub(super) fn upload_ended(&self, location: &str) {
+        self.book().uploads.remove(location);
+    }
+
+    pub(super) fn uploads(&self) -> BTreeMap<String, Upload> {
+        self.book().uploads.clone()
+    }
+}
+
+#[test]
+fn a_write_that_was_in_flight_may_have_happened_and_an_acknowledged_one_has() {
+    let ledger = Ledger::default();
+    let tag = Name::Tag { repository: "a".to_owned(), tag: "1".to_owned() };
+    let value = |text: &str| Some(text.to_owned());
+    let write = |text: &str| ledger.begin(vec![(tag.clone(), value(text))]);
+    assert_eq!(ledger.possible(&tag), BTreeSet::from([None]));
+    ledger.acknowledged(&write("one"));
+    assert_eq!(ledger.possible(&tag), BTreeSet::from([value("one")]));
+    let (two, three) = (write("two"), write("three"));
+    ledger.acknowledged(&two);
+    assert_eq!(ledger.possible(&tag), BTreeSet::from([value("two"), value("three")]), "one of them was the last");
+    ledger.acknowledged(&three);
+    assert_eq!(ledger.possible(&tag), BTreeSet::from([value("two"), value("three")]), "and still nobody knows which");
+    let _in_flight = write("four");
+    ledger.refused(&write("five"));
+    assert_eq!(ledger.possible(&tag), BTreeSet::from([value("two"), value("three"), value("four")]));
+    ledger.settle(&tag, value("four"));
+    ledger.acknowledged(&ledger.begin(vec![(tag.clone(), None)]));
+    assert_eq!(ledger.possible(&tag), BTreeSet::from([None]));
+}

@@ -1,0 +1,130 @@
+//! SIGKILL in the middle of everything: no farewell, no flush, and afterwards nothing that was acknowledged is missing and
+//! nothing is half there.
+//!
+//! Several clients push, mount, tag, move, delete and pull while garbage is collected, until the server is killed. Then the
+//! disk is examined, the server started again, and everything held against a ledger of what was acknowledged.
+//!
+//! One invariant: a request is either acknowledged and holds, refused for a reason that is checked, or in flight at the
+//! kill and then done or not done.
+//!
+//! A kill does not lose what the kernel has not written yet. It tests the order in which things become visible; that they
+//! are durable by then is for the store to see to.
+
+mod chance;
+mod check;
+mod ledger;
+mod line;
+mod upload;
+mod worker;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{Running, Stage};
+use chance::Chance;
+use check::Check;
+use ledger::Ledger;
+use worker::Worker;
+
+/// How often each test kills its server. `CRASH_ROUNDS` says otherwise, for a long soak.
+const ROUNDS: u64 = 10;
+
+/// How many clients work at a time.
+const WORKERS: usize = 4;
+
+/// What garbage is while the clients work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Policy {
+    /// Nothing, for as long as the test takes: everything that was acknowledged must be there.
+    Patient,
+    /// Everything that no tag reaches and nobody looked at for a second.
+    Impatient,
+}
+
+impl Policy {
+    fn collects(self) -> bool {
+        self == Self::Impatient
+    }
+
+    fn grace(self) -> Duration {
+        Duration::from_secs(if self.collects() { 1 } else { 3600 })
+    }
+
+    fn configuration(self) -> String {
+        let (grace, untagged) = (self.grace().as_secs(), if self.collects() { "1s" } else { "keep" });
+        format!("[registry.gc]\ninterval = \"1s\"\ngrace = \"{grace}s\"\ntrash = \"0s\"\nuntagged = \"{untagged}\"")
+    }
+}
+
+/// Says how to have the same chances again, if the test fails.
+struct Seed(u64);
+
+impl Seed {
+    fn new() -> Self {
+        Self(variable("CRASH_SEED").unwrap_or_else(|| {
+            let mut bytes = [0; 8];
+            aws_lc_rs::rand::fill(&mut bytes).unwrap();
+            u64::from_le_bytes(bytes)
+        }))
+    }
+}
+
+impl Drop for Seed {
+    #[expect(clippy::print_stderr, reason = "whoever reads of the failure wants to try again")]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the same chances again: CRASH_SEED={}", self.0);
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} should be a number")))
+}
+
+/// Lets clients work for a while, and kills the server under them.
+fn work_and_kill(mut server: Running<'_>, policy: Policy, ledger: &Ledger, seed: u64, round: u64) {
+    let is_over = AtomicBool::new(false);
+    let chance = |stream: u64| Chance::new(seed, 1000 * (round + 1) + stream);
+    thread::scope(|threads| {
+        for number in 0..WORKERS {
+            let worker = Worker::new(number, policy, chance(number as u64), ledger, &server, &is_over);
+            threads.spawn(|| worker.work());
+        }
+        thread::sleep(Duration::from_millis(50 + chance(999).next() % 1800));
+        is_over.store(true, Ordering::SeqCst);
+        server.daemon.signal(Signal::KILL);
+    });
+    assert!(server.daemon.ends_within(Duration::from_secs(5)).is_some());
+}
+
+fn kill_at_any_moment(policy: Policy) {
+    let seed = Seed::new();
+    let (ledger, mut chance) = (Ledger::default(), Chance::new(seed.0, 0));
+    let stage = Stage::new();
+    stage.configure(&policy.configuration());
+    let mut server = stage.start();
+    for round in 0..variable("CRASH_ROUNDS").unwrap_or(ROUNDS) {
+        let moment = ledger.now();
+        work_and_kill(server, policy, &ledger, seed.0, round);
+        // Nothing that is damaged; leftovers that the next collection takes are no damage.
+        stage.tool().arg("fsck").succeeds();
+        server = stage.start();
+        Check::new(&server, policy, &ledger, &mut chance).everything_since(moment);
+    }
+    Check::new(&server, policy, &ledger, &mut chance).everything_since(0);
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+#[test]
+fn at_whatever_moment_the_server_is_killed_what_was_acknowledged_is_there_and_nothing_is_half_there() {
+    kill_at_any_moment(Policy::Patient);
+}
+
+#[test]
+fn at_whatever_moment_the_server_is_killed_while_garbage_is_collected_what_a_tag_reaches_is_there() {
+    kill_at_any_moment(Policy::Impatient);
+}

@@ -1,0 +1,92 @@
+//! All the ways in which a worker brings a blob in.
+
+use super::ledger::{Fate, Upload};
+use super::line::Over;
+use super::worker::{Worker, blob_name};
+use crate::support::image::digest;
+
+impl Worker<'_> {
+    /// As most clients do it: asks first, and pushes what is not there. Some do not ask.
+    pub(super) fn have_blob(&mut self, repository: &str, content: &[u8]) -> Result<(), Over> {
+        let path = format!("/v2/{repository}/blobs/{}", digest(content));
+        if !self.chance.one_in(4) && self.line.ask("HEAD", &path, &[], b"")?.status == 200 {
+            return Ok(());
+        }
+        self.push_blob(repository, content)
+    }
+
+    pub(super) fn push_blob(&mut self, repository: &str, content: &[u8]) -> Result<(), Over> {
+        let digest = digest(content);
+        let ticket = self.ledger.begin(vec![(blob_name(repository, &digest), Some(digest.clone()))]);
+        match self.chance.below(3) {
+            0 => {
+                let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+                self.line.ask("POST", &path, &[], content)?.expect(201);
+            }
+            1 => {
+                let location = self.begin(repository, content)?;
+                self.close(&location, content, 0)?;
+            }
+            _ => {
+                let location = self.begin(repository, content)?;
+                let offset = self.send_chunks(&location, content)?;
+                self.close(&location, content, offset)?;
+            }
+        }
+        self.ledger.acknowledged(&ticket);
+        Ok(())
+    }
+
+    /// An upload that nobody closes: some are cancelled, and some wait for the end of the world.
+    pub(super) fn give_an_upload_up(&mut self) -> Result<(), Over> {
+        let (repository, content) = (format!("uploads/{}", self.chance.below(3)), self.chance.content());
+        let location = self.begin(&repository, &content)?;
+        self.send_chunks(&location, &content)?;
+        if self.chance.one_in(2) {
+            self.ledger.upload_is(&location, |upload| upload.fate = Fate::Cancelling);
+            self.line.ask("DELETE", &location, &[], b"")?.expect(204);
+            self.ledger.upload_ended(&location);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, repository: &str, content: &[u8]) -> Result<String, Over> {
+        let answer = self.line.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"")?.expect(202);
+        let location = answer.location().to_owned();
+        let (repository, digest, content) = (repository.to_owned(), digest(content), content.to_vec());
+        let upload = Upload { repository, digest, content, acknowledged: 0, sent: 0, fate: Fate::Open };
+        self.ledger.upload_began(&location, upload);
+        Ok(location)
+    }
+
+    /// Some of it, or all; says how much.
+    fn send_chunks(&mut self, location: &str, content: &[u8]) -> Result<usize, Over> {
+        let mut offset = 0;
+        for _ in 0..=self.chance.below(3) {
+            // Never one byte alone: a Range of one byte and one of none read the same.
+            let end = (offset + 2 + self.chance.below(content.len())).min(content.len());
+            if end == offset {
+                break;
+            }
+            self.ledger.upload_is(location, |upload| upload.sent = end);
+            let range = format!("Content-Range: {offset}-{}", end - 1);
+            let header: &[&str] = if self.chance.one_in(2) { &[&range] } else { &[] };
+            let answer = self.line.ask("PATCH", location, header, &content[offset..end])?.expect(202);
+            assert_eq!(answer.offset(), end);
+            self.ledger.upload_is(location, |upload| upload.acknowledged = end);
+            offset = end;
+        }
+        Ok(offset)
+    }
+
+    fn close(&mut self, location: &str, content: &[u8], offset: usize) -> Result<(), Over> {
+        self.ledger.upload_is(location, |upload| {
+            upload.sent = content.len();
+            upload.fate = Fate::Closing;
+        });
+        let closing = format!("{location}?digest={}", digest(content));
+        self.line.ask("PUT", &closing, &[], &content[offset..])?.expect(201);
+        self.ledger.upload_ended(location);
+        Ok(())
+    }
+}
