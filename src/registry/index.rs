@@ -66,9 +66,17 @@ impl Engine {
     pub(super) async fn repository_names(&self) -> Result<Arc<Vec<String>>, Error> {
         let mut catalog = self.index.catalog.lock().await;
         if catalog.refresh(&*self.store).await? {
-            catalog.collect();
+            catalog.found = Arc::new(catalog.names(marks_repository));
         }
         Ok(catalog.found.clone())
+    }
+
+    /// The names of all folders that hold something of a repository, if only an upload, in byte order. Read from the store,
+    /// not from memory: who collects garbage must miss none of them.
+    pub(super) async fn folders_with_content(&self) -> Result<Vec<String>, Error> {
+        let mut catalog = Catalog::default();
+        catalog.refresh(&*self.store).await?;
+        Ok(catalog.names(|folder| folder.starts_with('_')))
     }
 
     /// The tags of a repository, in byte order.
@@ -152,16 +160,15 @@ impl Catalog {
         Ok(changed)
     }
 
-    fn collect(&mut self) {
+    /// The names of the folders that hold a folder as `marks` says.
+    fn names(&self, marks: impl Fn(&str) -> bool) -> Vec<String> {
         let root = Folder::Repositories.path();
-        let is_repository = |listing: &Listing| listing.folders.iter().any(|name| marks_repository(name));
-        let repositories = self.folders.iter().filter(|(_, listing)| is_repository(listing));
-        let mut names: Vec<String> = repositories
-            .map(|(path, _)| path.as_str()[root.as_str().len()..].trim_start_matches('/').to_owned())
-            .collect();
+        let marked = self.folders.iter().filter(|(_, listing)| listing.folders.iter().any(|name| marks(name)));
+        let mut names: Vec<String> =
+            marked.map(|(path, _)| path.as_str()[root.as_str().len()..].trim_start_matches('/').to_owned()).collect();
         // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.
         names.sort();
-        self.found = Arc::new(names);
+        names
     }
 }
 
