@@ -73,7 +73,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
         Command::Repository(args) => repository::run(args, config),
         Command::Gc(args) => gc::run(&args, &Flags { config, ..Flags::default() }),
-        Command::Fsck(args) => fsck::run(&args, &Flags { config, ..Flags::default() }),
+        Command::Fsck(args) => fsck::run(&args, &args.flags(config)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man => generate::manual(),
     }

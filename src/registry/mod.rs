@@ -38,7 +38,7 @@ use crate::{
 };
 
 pub use blobs::Blob;
-pub use check::{Damage, Examination, Finding, Progress};
+pub use check::{Damage, Examination, Finding, Progress, Repair};
 pub use config::{Config, GcConfig, Untagged};
 pub use error::Error;
 pub use gc::{Garbage, Report, Why};

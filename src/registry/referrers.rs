@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Error, Repository, layout::Folder, links, manifests::stored_media_type};
+use super::{Engine, Error, Repository, layout::Folder, links, manifests::stored_media_type};
 use crate::{
     access::Pull,
-    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Tag},
+    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, RepositoryName, Tag},
 };
 
 /// An entry of the list of referrers (distribution specification, "Listing Referrers").
@@ -37,23 +37,26 @@ impl From<Descriptor> for Referrer {
     }
 }
 
+impl Engine {
+    /// Every manifest that the list of `subject`'s referrers names, whether it is here or not.
+    pub(super) async fn linked_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>, Error> {
+        let folder = Folder::Referrers(name, subject).path();
+        let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
+        Ok(links::list(&*self.store, of).await?.into_iter().map(|(digest, _)| digest).collect())
+    }
+}
+
 impl Repository<Pull> {
     /// Every manifest of this repository that refers to `subject`, which need not be here, in the order of their digests.
     /// Those that a client listed under the fallback tag, for a registry without this list, are among them.
     pub async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
         let mut found = self.referrers_by_tag(subject).await?;
-        for digest in self.linked_referrers(subject).await? {
+        for digest in self.engine.linked_referrers(&self.name, subject).await? {
             if let Some(document) = self.document(&digest).await? {
                 found.insert(digest, referrer(digest, &document));
             }
         }
         Ok(found.into_values().collect())
-    }
-
-    async fn linked_referrers(&self, subject: &Digest) -> Result<Vec<Digest>, Error> {
-        let folder = Folder::Referrers(&self.name, subject).path();
-        let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
-        Ok(links::list(self.store(), of).await?.into_iter().map(|(digest, _)| digest).collect())
     }
 
     async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Referrer>, Error> {

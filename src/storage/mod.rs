@@ -31,7 +31,7 @@ pub(crate) use error::found;
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(test)]
 pub(crate) use faulty::FaultyStore;
-pub use filesystem::{Claim, FilesystemStore, claim};
+pub use filesystem::{Claim, FilesystemStore, TEMPORARY, claim};
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
 

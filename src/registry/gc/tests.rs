@@ -12,7 +12,7 @@ use crate::{
     oci::{Algorithm, Page, Reference},
     registry::{
         Config, GcConfig, Repository, Untagged,
-        layout::{Folder, Key},
+        layout::{Folder, Key, quarantine},
     },
     storage::{MemoryStore, Store, StorePath},
 };
@@ -184,6 +184,31 @@ async fn a_dry_run_says_what_a_run_does_and_does_nothing() {
     assert_eq!(house.objects().await, before);
     assert_eq!(dry.garbage.len(), 6, "{dry:?}");
     assert_eq!(house.collect(false, 2 * DAY).await, dry);
+}
+
+#[tokio::test]
+async fn a_dry_run_leaves_in_the_trash_what_a_run_would_bring_back() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", Some("1"), "layer", None).await;
+    let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
+    house.store.publish(&Key::Blob(&digest).path(), &Key::Trash(&digest).path()).await.unwrap();
+    let before = house.objects().await;
+    assert_eq!(house.collect(true, 2 * DAY).await.garbage, []);
+    assert_eq!(house.objects().await, before);
+}
+
+#[tokio::test]
+async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_garbage() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", None, "layer", None).await;
+    let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
+    let link = Key::RevisionLink(&"a".parse().unwrap(), &digest).path();
+    house.store.publish(&link, &quarantine(&link)).await.unwrap();
+    let report = house.collect(false, 2 * DAY).await;
+    assert_eq!(whys(&report), [Why::Unreferenced], "the manifest's own bytes are the quarantine's affair");
+    assert!(house.has_blob("a", "layer").await);
+    house.store.publish(&quarantine(&link), &link).await.unwrap();
+    assert!(house.has_manifest("a", &image).await, "and it can come back");
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use crate::{
 };
 
 async fn serious_damage(store: &MemoryStore) -> Vec<Damage> {
-    let found = registry(Arc::new(store.clone())).examine(false, &mut |_| {}).await.unwrap();
+    let registry = registry(Arc::new(store.clone()));
+    let found = registry.examine(SystemTime::now(), std::time::Duration::ZERO, &mut |_| {}).await.unwrap();
     found.damages().map(|finding| finding.damage.clone()).collect()
 }
 
