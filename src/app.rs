@@ -35,7 +35,7 @@ use crate::{
     registry::Registry,
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
-    storage::{self, Claim, FilesystemStore, Store, StoreError},
+    storage::{self, Claim, FilesystemStore, Store, StoreError, found},
     tls::{self, CertResolver, Fingerprint, Hostname},
 };
 
@@ -211,13 +211,13 @@ fn claim_store(config: &storage::Config) -> Result<Claim, StartError> {
 }
 
 /// Likewise, for whoever can do something else if another one has the store.
-pub(crate) fn try_claim(config: &storage::Config) -> Result<Option<Claim>, StartError> {
+pub(crate) fn try_claim(config: &storage::Config) -> Result<Option<Claim>, StoreError> {
     let storage::Config::Filesystem { root } = config;
-    storage::claim(root).map_err(|error| StoreError::from_io(error, format!("claim {}", root.display())).into())
+    storage::claim(root).map_err(|error| StoreError::from_io(error, format!("claim {}", root.display())))
 }
 
 /// The store that the configuration names; made, if it is not there.
-pub(crate) fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
+fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
     match config {
         storage::Config::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
     }
@@ -227,8 +227,8 @@ pub(crate) fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, Sto
 pub(crate) fn existing_store(config: &storage::Config) -> Result<Arc<dyn Store>, StartError> {
     match config {
         storage::Config::Filesystem { root } => {
-            let opened = FilesystemStore::existing(root).map_err(StartError::NoStore)?;
-            Ok(Arc::new(opened))
+            let opened = found(FilesystemStore::existing(root))?;
+            Ok(Arc::new(opened.ok_or_else(|| StartError::NoStore(root.clone()))?))
         }
     }
 }
@@ -287,8 +287,8 @@ pub enum StartError {
     #[error("data folder: {0}")]
     Store(#[from] StoreError),
     /// There is no data folder to work on.
-    #[error("data folder: {0}")]
-    NoStore(#[source] StoreError),
+    #[error("there is no data folder {}", .0.display())]
+    NoStore(PathBuf),
     /// Another server, or a command that works on the data, has the data folder.
     #[error("data folder {}: another portcullis is using it", .0.display())]
     Claimed(PathBuf),
@@ -322,7 +322,9 @@ impl StartError {
         match self {
             Self::Runtime(_) | Self::Protocol(_) | Self::Randomness(_) => None,
             Self::Store(_) => Some("name a folder that this user can write with --data DIR".to_owned()),
-            Self::NoStore(_) => Some("name the folder of the registry's data with --data DIR".to_owned()),
+            Self::NoStore(_) => {
+                Some("name the folder with --data DIR, or the configuration that does with --config FILE".to_owned())
+            }
             Self::Claimed(_) => Some(
                 "stop the other server or wait for the other command, or name another folder with --data DIR"
                     .to_owned(),

@@ -71,7 +71,9 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
 fn claim(config: &storage::Config) -> Result<Claim, Failure> {
     let storage::Config::Filesystem { root } = config;
     let hint = "stop the server first: a repair needs the data to itself; without --repair fsck works beside a server";
-    app::try_claim(config)?.ok_or_else(|| Failure::new(StartError::Claimed(root.clone()), Some(hint)))
+    app::try_claim(config)
+        .map_err(StartError::from)?
+        .ok_or_else(|| Failure::new(StartError::Claimed(root.clone()), Some(hint)))
 }
 
 /// On a terminal only: nobody wants a bar in a log.

@@ -15,6 +15,7 @@ mod conformance;
 mod faults;
 mod first_start;
 mod golden;
+mod maintenance;
 mod policy;
 mod readme;
 mod real;

@@ -265,12 +265,12 @@ async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn without_a_server_a_command_collects_by_itself_and_leaves_no_request() {
+async fn where_nobody_else_is_nobody_collects_and_no_request_is_left() {
     tokio::time::pause();
     let house = House::new(Untagged::Keep);
     house.image("a", Some("1"), "kept", None).await;
     let before = house.objects().await;
-    assert_eq!(house.registry.request_collection().await.unwrap().garbage, []);
+    assert_eq!(house.registry.request_collection(|| Ok(true)).await.unwrap(), None);
     assert_eq!(house.objects().await, before);
 }
 
@@ -281,7 +281,7 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     house.image("a", Some("1"), "kept", None).await;
     let server = tokio::spawn(house.registry.clone().tend());
     let command = Registry::new(house.store.clone(), Config::default());
-    let report = command.request_collection().await.unwrap();
+    let report = command.request_collection(|| Ok(false)).await.unwrap().unwrap();
     assert_eq!(report.kept, 3);
     assert_eq!(house.open::<Pull>("a").tags(&Page::default()).await.unwrap().entries, ["1"]);
     server.abort();
