@@ -55,9 +55,6 @@ struct Catalog {
     found: Arc<Vec<String>>,
 }
 
-/// How many folders are looked at in parallel.
-const PARALLEL: usize = 16;
-
 /// Repositories whose tags are kept; beyond, all are forgotten and those that are asked for come back.
 const REPOSITORIES: usize = 10_000;
 
@@ -105,7 +102,7 @@ impl Engine {
             let is_there = links::exists(&*self.store, Key::TagCurrent(name, &tag)).await?;
             Ok::<_, Error>((is_there, tag))
         });
-        let looked: Vec<(bool, Tag)> = looked.buffered(PARALLEL).try_collect().await?;
+        let looked: Vec<(bool, Tag)> = looked.buffered(links::PARALLEL).try_collect().await?;
         let (found, doubtful): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(is_there, _)| *is_there);
         let tags = |pairs: Vec<(bool, Tag)>| pairs.into_iter().map(|(_, tag)| tag).collect();
         Ok((tags(found), tags(doubtful)))

@@ -143,3 +143,21 @@ fn push_for_nothing(server: &Portcullis, content: &[u8]) -> PathBuf {
     }
     path
 }
+
+#[test]
+fn a_manifest_whose_bytes_are_gone_is_deleted_by_its_digest_and_its_tag_is_not_listed_any_more() {
+    let server = Portcullis::start();
+    let client = Client::new(&server).user(&ALICE).basic();
+    let index = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let digest = digest(index);
+    for reference in ["1", digest.as_str()] {
+        let put = client.put(&format!("/v2/a/manifests/{reference}"));
+        put.header("content-type", "application/vnd.oci.image.index.v1+json").body(index).send().expect(201);
+    }
+    fs::remove_file(blob(&server.data(), &digest)).unwrap();
+    let tags = || client.get("/v2/a/tags/list").send();
+    assert_eq!(tags().expect(200).json()["tags"], serde_json::json!(["1"]));
+    client.delete(&format!("/v2/a/manifests/{digest}")).send().expect(202);
+    client.delete(&format!("/v2/a/manifests/{digest}")).send().expect(404);
+    tags().expect_error(404, "NAME_UNKNOWN");
+}

@@ -5,11 +5,12 @@
 
 use super::{Collection, Why, mark::Marked};
 use crate::{
-    oci::{Digest, Manifest, RepositoryName},
+    oci::{Digest, RepositoryName},
     registry::{
         Error,
         layout::{Folder, Key, UploadId},
         links,
+        locks::RepositoryLock,
     },
     storage::{Stat, found},
 };
@@ -18,13 +19,18 @@ impl Collection<'_> {
     pub(super) async fn sweep_repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
         let marked = self.mark(name).await?;
         let engine = self.registry.engine.clone();
-        let _alone = engine.repositories.lock(name).await;
-        self.sweep_manifests(name, &marked).await?;
+        let alone = engine.repositories.lock(name).await;
+        self.sweep_manifests(&alone, name, &marked).await?;
         self.sweep_layers(name, &marked).await?;
         self.sweep_uploads(name).await
     }
 
-    async fn sweep_manifests(&mut self, name: &RepositoryName, marked: &Marked) -> Result<(), Error> {
+    async fn sweep_manifests(
+        &mut self,
+        alone: &RepositoryLock<'_>,
+        name: &RepositoryName,
+        marked: &Marked,
+    ) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
         let store = &*engine.store;
         for digest in &marked.unkept {
@@ -34,26 +40,13 @@ impl Collection<'_> {
             }
             self.note(Some(name), digest, 0, Why::Untagged);
             if !self.is_dry {
-                self.unlink_referrer(name, digest).await?;
-                links::remove(store, link).await?;
+                engine.remove_revision(alone, name, digest).await?;
             }
         }
         let left = links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
         let goes = |digest: &Digest| self.is_dry && marked.unkept.contains(digest);
         let stays: Vec<_> = left.into_iter().map(|(digest, _)| digest).filter(|digest| !goes(digest)).collect();
         self.linked.extend(stays);
-        Ok(())
-    }
-
-    async fn unlink_referrer(&self, name: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        let engine = &self.registry.engine;
-        let Some(document) = engine.open_blob(digest).await? else { return Ok(()) };
-        let document = document.read(Manifest::MAX as u64).await?;
-        let Some(subject) = Manifest::parse(None, &document).ok().and_then(|manifest| manifest.subject) else {
-            return Ok(());
-        };
-        let link = Key::ReferrerLink { repository: name, subject: &subject.digest, referrer: digest };
-        links::remove(&*engine.store, link).await?;
         Ok(())
     }
 
