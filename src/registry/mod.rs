@@ -45,7 +45,7 @@ pub use gc::{Garbage, Report, Why};
 pub use ingest::BodyError;
 pub use layout::{InvalidUploadId, UploadId};
 pub use manifests::{PutManifest, StoredManifest};
-pub use referrers::Referrer;
+pub use referrers::{Referrer, Referring};
 pub use removal::Contents;
 pub use uploads::{Upload, VerifiedBlob};
 

@@ -11,7 +11,7 @@ use crate::{
     access::{Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Subject},
     oci::{Algorithm, Page, Reference},
     registry::{
-        Config, GcConfig, Repository, Untagged,
+        Config, GcConfig, Referring, Repository, Untagged,
         layout::{Folder, Key, quarantine},
     },
     storage::{MemoryStore, Store, StorePath},
@@ -138,9 +138,9 @@ async fn what_a_tag_reaches_stays_for_ever() {
     }
     assert!(house.has_blob("a", "child").await && house.has_blob("a", "signature").await);
     assert!(!house.has_manifest("a", &loose).await && !house.has_blob("a", "loose").await);
-    let referrers =
-        house.open::<Pull>("a").referrers(&child["digest"].as_str().unwrap().parse().unwrap()).await.unwrap();
-    assert_eq!(referrers.len(), 1);
+    let child = child["digest"].as_str().unwrap().parse().unwrap();
+    let referrers = house.open::<Pull>("a").referrers(&child, &Referring::default()).await.unwrap();
+    assert_eq!(referrers.entries.len(), 1);
 }
 
 #[tokio::test]
