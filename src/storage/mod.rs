@@ -8,6 +8,7 @@
 mod config;
 #[cfg(test)]
 mod contract;
+mod draft;
 mod error;
 #[cfg(test)]
 mod faulty;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 
 pub use config::Config;
+pub use draft::Draft;
 pub(crate) use error::found;
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(test)]
