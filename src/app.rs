@@ -35,7 +35,7 @@ use crate::{
     registry::Registry,
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
-    storage::{self, Claim, FilesystemStore, Store, StoreError},
+    storage::{self, Claim, FilesystemStore, Store, StoreError, found},
     tls::{self, CertResolver, Fingerprint, Hostname},
 };
 
@@ -204,20 +204,32 @@ fn service(
     })
 }
 
-/// Keeps other servers off the store for as long as this one runs.
+/// Keeps other servers, and commands that change the data, off the store for as long as this one runs.
 fn claim_store(config: &storage::Config) -> Result<Claim, StartError> {
     let storage::Config::Filesystem { root } = config;
-    match storage::claim(root) {
-        Ok(Some(claim)) => Ok(claim),
-        Ok(None) => Err(StartError::Claimed(root.clone())),
-        Err(error) => Err(StoreError::from_io(error, format!("claim {}", root.display())).into()),
+    try_claim(config)?.ok_or_else(|| StartError::Claimed(root.clone()))
+}
+
+/// Likewise, for whoever can do something else if another one has the store.
+pub(crate) fn try_claim(config: &storage::Config) -> Result<Option<Claim>, StoreError> {
+    let storage::Config::Filesystem { root } = config;
+    storage::claim(root).map_err(|error| StoreError::from_io(error, format!("claim {}", root.display())))
+}
+
+/// The store that the configuration names; made, if it is not there.
+fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
+    match config {
+        storage::Config::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
     }
 }
 
-/// The store that the configuration names.
-pub(crate) fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
+/// Likewise, for commands that work on what is there: a folder that a typing error names must not be made.
+pub(crate) fn existing_store(config: &storage::Config) -> Result<Arc<dyn Store>, StartError> {
     match config {
-        storage::Config::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
+        storage::Config::Filesystem { root } => {
+            let opened = found(FilesystemStore::existing(root))?;
+            Ok(Arc::new(opened.ok_or_else(|| StartError::NoStore(root.clone()))?))
+        }
     }
 }
 
@@ -274,8 +286,11 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error("data folder: {0}")]
     Store(#[from] StoreError),
-    /// Another server has the data folder.
-    #[error("data folder {}: another portcullis serves it", .0.display())]
+    /// There is no data folder to work on.
+    #[error("there is no data folder {}", .0.display())]
+    NoStore(PathBuf),
+    /// Another server, or a command that works on the data, has the data folder.
+    #[error("data folder {}: another portcullis is using it", .0.display())]
     Claimed(PathBuf),
     /// There is no certificate to serve with.
     #[error(transparent)]
@@ -307,7 +322,13 @@ impl StartError {
         match self {
             Self::Runtime(_) | Self::Protocol(_) | Self::Randomness(_) => None,
             Self::Store(_) => Some("name a folder that this user can write with --data DIR".to_owned()),
-            Self::Claimed(_) => Some("stop the other server first, or name another folder with --data DIR".to_owned()),
+            Self::NoStore(_) => {
+                Some("name the folder with --data DIR, or the configuration that does with --config FILE".to_owned())
+            }
+            Self::Claimed(_) => Some(
+                "stop the other server or wait for the other command, or name another folder with --data DIR"
+                    .to_owned(),
+            ),
             Self::Certificate(error) => Some(error.hint()),
             Self::Bind(error) => Some(error.hint()),
             Self::Key(error) => Some(error.hint().to_owned()),

@@ -189,8 +189,8 @@ impl Visitor<'_> {
             }
             Endpoint::CancelUpload(name, id) => uploads::cancel(&self.open::<Push>(name)?, id).await,
             Endpoint::RemoveRepository(name) => repositories::remove(&self.open::<Admin>(name)?).await,
-            Endpoint::Referrers(name, digest, artifact_type) => {
-                referrers::list(&self.open::<Pull>(name)?, &digest, artifact_type.as_deref()).await
+            Endpoint::Referrers(name, digest, wanted) => {
+                referrers::list(&self.open::<Pull>(name)?, &digest, &wanted).await
             }
         }
     }

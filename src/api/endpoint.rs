@@ -11,7 +11,7 @@ use http::Method;
 use super::error::{ApiError, Code};
 use crate::{
     oci::{Algorithm, Digest, Page, Reference, RepositoryName, Tag},
-    registry::UploadId,
+    registry::{Referring, UploadId},
 };
 
 /// Everything that can be asked of Portcullis over HTTP.
@@ -43,8 +43,8 @@ pub enum Endpoint {
     FinishUpload(RepositoryName, UploadId, Digest),
     /// `DELETE /v2/<name>/blobs/uploads/<id>`
     CancelUpload(RepositoryName, UploadId),
-    /// `GET /v2/<name>/referrers/<digest>[?artifactType=…]`
-    Referrers(RepositoryName, Digest, Option<String>),
+    /// `GET /v2/<name>/referrers/<digest>[?artifactType=…][&last=<digest>]`
+    Referrers(RepositoryName, Digest, Referring),
     /// `DELETE /v1/repositories/<name>`: the repository with everything in it. Outside of `/v2/`, so that an empty variable in
     /// somebody's script never makes a deletion of something small one of everything.
     RemoveRepository(RepositoryName),
@@ -141,7 +141,7 @@ fn registry(method: &Method, rest: &str, query: Query<'_>) -> Result<Endpoint, A
         ("tags", "list") => only(method, &[Method::GET], Endpoint::Tags(name(before)?, query.page()?)),
         ("manifests", reference) => manifest(method, name(before)?, reference, query),
         ("referrers", subject) => {
-            let endpoint = Endpoint::Referrers(name(before)?, digest(subject)?, query.first("artifactType"));
+            let endpoint = Endpoint::Referrers(name(before)?, digest(subject)?, query.referring()?);
             only(method, &[Method::GET], endpoint)
         }
         ("blobs", "uploads") => start_upload(method, name(before)?, query),
@@ -260,6 +260,11 @@ impl Query<'_> {
         Search { text: self.first("q").unwrap_or_default(), limit }
     }
 
+    fn referring(&self) -> Result<Referring, ApiError> {
+        let last = self.first("last").map(|last| digest(&last)).transpose()?;
+        Ok(Referring { artifact_type: self.first("artifactType"), last })
+    }
+
     fn tags(&self) -> Result<Vec<Tag>, ApiError> {
         let tags: Vec<_> = self.pairs().filter(|(name, _)| name == "tag").map(|(_, value)| value).collect();
         if tags.len() > Endpoint::MAX_TAGS {
@@ -352,6 +357,7 @@ mod tests {
             (Method::GET, "/v2/a/manifests/sha256:beef", Code::DigestInvalid),
             (Method::GET, "/v2/a/manifests/.x", Code::TagInvalid),
             (Method::GET, "/v2/a/referrers/latest", Code::DigestInvalid),
+            (Method::GET, &format!("/v2/a/referrers/sha256:{HEX}?last=b"), Code::DigestInvalid),
             (Method::GET, "/v2/a/tags/list?n=-1", Code::PaginationNumberInvalid),
             (Method::GET, "/v2/_catalog?n=x", Code::PaginationNumberInvalid),
             (Method::PATCH, "/v2/a/blobs/uploads/7", Code::BlobUploadUnknown),

@@ -1,7 +1,7 @@
 //! `GET /v2/<name>/referrers/<digest>`
 
 use axum::response::Response;
-use http::HeaderName;
+use http::{HeaderName, header};
 use serde_json::json;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     access::Pull,
     oci::{Digest, ManifestKind},
-    registry::Repository,
+    registry::{Referring, Repository},
 };
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -19,14 +19,27 @@ const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-app
 pub(super) async fn list(
     repository: &Repository<Pull>,
     subject: &Digest,
-    artifact_type: Option<&str>,
+    wanted: &Referring,
 ) -> Result<Response, ApiError> {
-    let mut referrers = repository.referrers(subject).await?;
-    if let Some(wanted) = artifact_type {
-        referrers.retain(|referrer| referrer.artifact_type.as_deref() == Some(wanted));
-    }
+    let shown = repository.referrers(subject, wanted).await?;
     let media_type = ManifestKind::OciIndex.as_str();
-    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": referrers});
-    let response = reply::json(media_type, &index);
-    Ok(if artifact_type.is_some() { response.with(OCI_FILTERS_APPLIED, "artifactType") } else { response })
+    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": shown.entries});
+    let mut response = reply::json(media_type, &index);
+    if wanted.artifact_type.is_some() {
+        response = response.with(OCI_FILTERS_APPLIED, "artifactType");
+    }
+    match shown.entries.last() {
+        Some(last) if shown.more => Ok(response.with(header::LINK, &next(repository, subject, wanted, &last.digest))),
+        Some(_) | None => Ok(response),
+    }
+}
+
+/// The link to what follows, for the same filter.
+fn next(repository: &Repository<Pull>, subject: &Digest, wanted: &Referring, last: &Digest) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(artifact_type) = &wanted.artifact_type {
+        query.append_pair("artifactType", artifact_type);
+    }
+    query.append_pair("last", &last.to_string());
+    format!("</v2/{}/referrers/{subject}?{}>; rel=\"next\"", repository.name(), query.finish())
 }

@@ -4,9 +4,7 @@
 //! of its public point are full 32 bytes.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -15,9 +13,11 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::oci::{Algorithm, Digest};
+use crate::{
+    oci::{Algorithm, Digest},
+    storage::Draft,
+};
 
 /// An ECDSA P-256 key: it signs tokens, says how to verify them, and binds them to the passwords they were issued for.
 pub struct SigningKey {
@@ -115,17 +115,7 @@ fn thumbprint(x: &str, y: &str) -> String {
 fn write_new(path: &Path, pem: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let mut temporary = path.as_os_str().to_owned();
-    // A name of its own: two replicas that start at once must not write into one file.
-    temporary.push(format!(".{}", Uuid::new_v4().simple()));
-    let temporary = PathBuf::from(temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let written = file.write_all(pem.as_bytes()).and_then(|()| file.sync_all());
-    // A hard link fails where the name exists; a rename would replace it.
-    let linked = written.and_then(|()| fs::hard_link(&temporary, path));
-    fs::remove_file(&temporary)?;
-    linked?;
-    File::open(folder)?.sync_all()
+    Draft::of(path)?.create(pem.as_bytes())
 }
 
 /// Why there is no signing key.

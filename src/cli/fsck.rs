@@ -1,27 +1,43 @@
 //! `portcullis fsck`
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    time::SystemTime,
+};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::{Failure, load};
 use crate::{
-    app,
+    app::{self, StartError},
     config::Flags,
-    registry::{Examination, Progress, Registry},
+    registry::{Examination, Finding, Progress, Registry, Repair},
+    storage::{self, Claim},
 };
 
 /// Check the stored data against itself: every link, and every byte against its digest
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Put right what can be put right, and move what cannot to the quarantine; nothing is deleted
+    /// Put right what can be put right, and move what cannot to the quarantine; no server may run meanwhile
     #[arg(long)]
     repair: bool,
+    /// The folder of the registry's data, as registry:2 lays it out [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Args {
+    pub(super) fn flags(&self, config: Option<PathBuf>) -> Flags {
+        Flags { config, data: self.data.clone(), ..Flags::default() }
+    }
 }
 
 pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     let config = load(flags)?.config;
-    let store = app::open_store(&config.storage).map_err(|error| Failure::new(error, None))?;
+    let store = app::existing_store(&config.storage)?;
+    let claim = if args.repair { Some(claim(&config.storage)?) } else { None };
     let registry = Registry::new(store, config.registry);
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(error, None))?;
     let bar = progress_bar();
@@ -30,19 +46,34 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
         bar.set_position(progress.blobs as u64);
         bar.set_message(HumanBytes(progress.bytes).to_string());
     };
-    let found = runtime.block_on(registry.examine(args.repair, &mut show));
+    let now = SystemTime::now();
+    let found = match &claim {
+        Some(claim) => runtime.block_on(registry.repair(claim, now, &mut show)),
+        None => runtime.block_on(registry.examine(now, Registry::IN_FLIGHT, &mut show)),
+    };
     bar.finish_and_clear();
     let found = found.map_err(|error| Failure::new(error, None))?;
     report(&found).map_err(|error| Failure::new(error, None))?;
-    match found.damages().count() {
-        0 => Ok(()),
-        count => Err(Failure::new(
+    match (found.damages().count(), args.repair) {
+        (0, _) => Ok(()),
+        (count, true) => Err(Failure::new(
+            format!("{count} things cannot be served"),
+            Some("push them again; what was taken out of the way lies in portcullis/quarantine in the data folder"),
+        )),
+        (count, false) => Err(Failure::new(
             format!("{count} things are damaged"),
-            Some(
-                "push what is missing again; --repair moves damaged bytes to portcullis/quarantine in the data folder",
-            ),
+            Some("stop the server and run it with --repair, then push again what is missing"),
         )),
     }
+}
+
+/// A server's changes that are half-way done look like damage, and must not be repaired.
+fn claim(config: &storage::Config) -> Result<Claim, Failure> {
+    let storage::Config::Filesystem { root } = config;
+    let hint = "stop the server first: a repair needs the data to itself; without --repair fsck works beside a server";
+    app::try_claim(config)
+        .map_err(StartError::from)?
+        .ok_or_else(|| Failure::new(StartError::Claimed(root.clone()), Some(hint)))
 }
 
 /// On a terminal only: nobody wants a bar in a log.
@@ -55,14 +86,51 @@ fn progress_bar() -> ProgressBar {
 /// A line for each finding to people, a JSON document to everything else.
 fn report(found: &Examination) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if !out.is_terminal() {
-        serde_json::to_writer(&mut out, found)?;
-        return writeln!(out);
+    if out.is_terminal() {
+        return out.write_all(lines(found).as_bytes());
     }
-    for finding in &found.findings {
-        let place = finding.repository.as_ref().map_or("-", |name| name.as_str());
-        let repaired = if finding.is_repaired { " (repaired)" } else { "" };
-        writeln!(out, "{place}: {}{repaired}", finding.damage)?;
+    serde_json::to_writer(&mut out, found)?;
+    writeln!(out)
+}
+
+fn lines(found: &Examination) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    for Finding { repository, damage, repair } in &found.findings {
+        let place = repository.as_ref().map_or("-", |name| name.as_str());
+        let _ = match repair {
+            Repair::None => writeln!(text, "{place}: {damage}"),
+            Repair::Mended | Repair::Quarantined | Repair::Trashed | Repair::Removed => {
+                writeln!(text, "{place}: {damage} ({repair})")
+            }
+        };
     }
-    writeln!(out, "{} blobs, {}, {} findings", found.blobs, HumanBytes(found.bytes), found.findings.len())
+    let (blobs, bytes, findings) = (found.blobs, HumanBytes(found.bytes), found.findings.len());
+    let _ = writeln!(text, "{blobs} blobs, {bytes}, {findings} findings");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        oci::{Algorithm, Digest},
+        registry::Damage,
+    };
+
+    use super::*;
+
+    #[test]
+    fn people_read_a_line_for_each_finding_and_what_became_of_it() {
+        let blob = Digest::of(Algorithm::Sha256, b"blob");
+        let unlinked = Finding { repository: None, damage: Damage::Unlinked { blob }, repair: Repair::None };
+        let nowhere = Damage::LinkToNowhere { blob };
+        let nowhere = Finding { repository: "a/b".parse().ok(), damage: nowhere, repair: Repair::Quarantined };
+        let found = Examination { findings: vec![unlinked, nowhere], blobs: 2, bytes: 2048 };
+        let expected = format!(
+            "-: no repository has blob {blob}\n\
+             a/b: blob {blob} has a link and no sound bytes (moved to the quarantine)\n\
+             2 blobs, 2.00 KiB, 2 findings\n"
+        );
+        assert_eq!(lines(&found), expected);
+    }
 }

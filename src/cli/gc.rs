@@ -3,15 +3,16 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    sync::Arc,
+    path::PathBuf,
     time::SystemTime,
 };
 
-use super::{Failure, load};
+use super::{Failure, folder::Folder, load};
 use crate::{
     app,
     config::Flags,
-    registry::{Registry, Report},
+    registry::{Error, Registry, Report},
+    storage,
 };
 
 /// Collect garbage: blobs that no manifest refers to, abandoned uploads, and what has been in the trash for long enough
@@ -20,23 +21,43 @@ pub(super) struct Args {
     /// Say what would be taken away, and why, and take nothing
     #[arg(long)]
     dry_run: bool,
+    /// The folder of the registry's data, as registry:2 lays it out [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Args {
+    pub(super) fn flags(&self, config: Option<PathBuf>) -> Flags {
+        Flags { config, data: self.data.clone(), ..Flags::default() }
+    }
 }
 
 pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     let config = load(flags)?.config;
-    let store = app::open_store(&config.storage).map_err(|error| Failure::new(error, None))?;
-    let registry = Registry::new(Arc::clone(&store), config.registry);
+    let store = app::existing_store(&config.storage)?;
+    let registry = Registry::new(store, config.registry);
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(error, None))?;
     let report = runtime.block_on(async {
         if args.dry_run {
             registry.collect_garbage(true, SystemTime::now()).await
         } else {
-            registry.request_collection().await
+            collect(&registry, &config.storage).await
         }
     });
     let report = report.map_err(|error| Failure::new(error, None))?;
     let mut out = io::stdout().lock();
     out.write_all(table(&report, args.dry_run).as_bytes()).map_err(|error| Failure::new(error, None))
+}
+
+/// Without a server the command collects by itself and keeps servers off meanwhile; beside one, the server does it.
+async fn collect(registry: &Registry, config: &storage::Config) -> Result<Report, Error> {
+    let mut folder = Folder::new(config);
+    if !folder.is_ours()?
+        && let Some(report) = registry.request_collection(|| folder.is_ours()).await?
+    {
+        return Ok(report);
+    }
+    registry.collect_garbage(false, SystemTime::now()).await
 }
 
 /// What, how much, why: a line each, and the sums.

@@ -6,6 +6,7 @@
 mod access;
 mod check;
 mod failure;
+mod folder;
 mod fsck;
 mod gc;
 mod generate;
@@ -72,8 +73,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Access(args) => access::run(&args, &Flags { config, ..Flags::default() }),
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
         Command::Repository(args) => repository::run(args, config),
-        Command::Gc(args) => gc::run(&args, &Flags { config, ..Flags::default() }),
-        Command::Fsck(args) => fsck::run(&args, &Flags { config, ..Flags::default() }),
+        Command::Gc(args) => gc::run(&args, &args.flags(config)),
+        Command::Fsck(args) => fsck::run(&args, &args.flags(config)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man => generate::manual(),
     }

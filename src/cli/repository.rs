@@ -6,17 +6,16 @@
 use std::{
     io::{self, BufRead, IsTerminal as _, Write},
     path::PathBuf,
-    sync::Arc,
 };
 
-use super::{Failure, load};
+use super::{Failure, folder::Folder, load};
 use crate::{
     access::{Action, Admin, Gate, Policy, Principal, Reach, Rule, Subject, Who},
     app,
     config::Flags,
     oci::{Page, RepositoryName},
     registry::{Contents, Error, Registry, Repository},
-    storage::{self, Claim, StoreError},
+    storage,
 };
 
 /// List repositories, and remove one with everything in it
@@ -77,7 +76,7 @@ const SPACE: &str = "What no other repository has is garbage now: `portcullis gc
 
 /// Who can write to the data folder, and so is its administrator, whatever the access rules say of users.
 struct Keeper {
-    root: PathBuf,
+    storage: storage::Config,
     registry: Registry,
     gate: Gate,
     subject: Subject,
@@ -86,30 +85,17 @@ struct Keeper {
 impl Keeper {
     fn of(config: Option<PathBuf>, DataArgs { data }: DataArgs) -> Result<Self, Failure> {
         let config = load(&Flags { config, data, ..Flags::default() })?.config;
-        let storage::Config::Filesystem { root } = config.storage.clone();
-        // Opening a store would make the folder, and a mistyped name an empty registry.
-        if !root.is_dir() {
-            let hint = "name the folder with --data DIR, or the configuration that does with --config FILE";
-            return Err(Failure::new(format!("there is no data folder {}", root.display()), Some(hint)));
-        }
-        let store = app::open_store(&config.storage).map_err(|error| Failure::new(error, None))?;
-        let registry = Registry::new(Arc::clone(&store), config.registry);
+        let registry = Registry::new(app::existing_store(&config.storage)?, config.registry);
         let repositories = vec!["**".parse().expect("two stars are a pattern")];
         let rule = Rule { users: vec![Who::SignedIn], repositories, actions: Action::ALL.into_iter().collect() };
         let operator = "operator".parse().expect("a word is a name");
         let subject = Subject { principal: Principal::User(operator), reach: Reach::full() };
-        Ok(Self { root, registry, gate: Gate::new(Policy::new(vec![rule])), subject })
+        Ok(Self { storage: config.storage, registry, gate: Gate::new(Policy::new(vec![rule])), subject })
     }
 
     fn open(&self, name: RepositoryName) -> Result<Repository<Admin>, Failure> {
         let proof = self.gate.authorize(&self.subject, name).map_err(|denied| Failure::new(denied, None))?;
         Ok(self.registry.open(&proof))
-    }
-
-    /// The data folder for ourselves, if nobody else has it.
-    fn claim(&self) -> Result<Option<Claim>, StoreError> {
-        let failed = |error| StoreError::from_io(error, format!("claim {}", self.root.display()));
-        storage::claim(&self.root).map_err(failed)
     }
 }
 
@@ -122,31 +108,14 @@ async fn list(keeper: &Keeper) -> Result<(), Failure> {
 
 /// By the server, for as long as there is one; else here.
 async fn remove(keeper: &Keeper, repository: &Repository<Admin>) -> Result<Contents, Failure> {
-    let mut claim = keeper.claim().map_err(|error| Failure::new(error, None))?;
-    if claim.is_none() {
-        let mut looks = 0;
-        let is_alone = || {
-            looks += 1;
-            if looks == PATIENCE {
-                // It can be interrupted: a request that nobody waits for is not answered.
-                let _ = writeln!(io::stderr(), "waiting for the server or command that uses {}", keeper.root.display());
-            }
-            if claim.is_none() {
-                claim = keeper.claim()?;
-            }
-            Ok(claim.is_some())
-        };
-        if let Some(removed) = repository.request_deletion(is_alone).await.map_err(|error| fail(&error))? {
-            return Ok(removed);
-        }
+    let mut folder = Folder::new(&keeper.storage);
+    if !folder.is_ours().map_err(|error| Failure::new(error, None))?
+        && let Some(removed) = repository.request_deletion(|| folder.is_ours()).await.map_err(|error| fail(&error))?
+    {
+        return Ok(removed);
     }
-    let removed = repository.delete().await.map_err(|error| fail(&error));
-    drop(claim);
-    removed
+    repository.delete().await.map_err(|error| fail(&error))
 }
-
-/// After how many seconds of waiting that is said.
-const PATIENCE: usize = 5;
 
 /// Where people answer.
 struct Terminal<'a> {

@@ -61,6 +61,17 @@ impl Registry {
         }
         Ok(digests)
     }
+
+    /// Every blob in the trash.
+    pub(super) async fn all_trash(&self) -> Result<Vec<Digest>, Error> {
+        let mut digests = Vec::new();
+        for algorithm in Algorithm::ALL {
+            for entry in self.engine.store.list(&Folder::Trash(algorithm).path()).await? {
+                digests.extend(format!("{algorithm}:{}", entry.name).parse::<Digest>());
+            }
+        }
+        Ok(digests)
+    }
 }
 
 impl Repository<Pull> {

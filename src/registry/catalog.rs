@@ -1,14 +1,10 @@
 //! The catalog: which repositories there are.
 
-use super::{
-    Error, Registry, Repository,
-    layout::{Folder, Key},
-    links,
-};
+use super::{Error, Registry, Repository, layout::Key, links};
 use crate::{
     access::{Authorized, CatalogView, Pull},
     oci::{Digest, Page, Paged, RepositoryName},
-    storage::{StoreError, StoreErrorKind, StorePath},
+    storage::{StoreError, StoreErrorKind},
 };
 
 /// Whether a folder of this name makes the folder around it a repository. An upload alone does not.
@@ -61,21 +57,8 @@ impl Registry {
     /// Every folder that holds something of a repository, if only an upload. A folder that is no repository name is an
     /// error: whoever collects garbage must not pass over what it links to.
     pub(super) async fn repository_folders(&self) -> Result<Vec<RepositoryName>, Error> {
-        let mut found = Vec::new();
-        let mut open: Vec<(StorePath, String)> = vec![(Folder::Repositories.path(), String::new())];
-        while let Some((path, name)) = open.pop() {
-            let entries = self.engine.store.list(&path).await?;
-            if entries.iter().any(|entry| entry.name.starts_with('_')) {
-                found.push(name.parse().map_err(|_| strange_folder(&name))?);
-            }
-            for entry in entries.into_iter().filter(|entry| entry.is_folder && !entry.name.starts_with('_')) {
-                let Ok(below) = path.join(&entry.name) else { continue };
-                let name = if name.is_empty() { entry.name } else { format!("{name}/{}", entry.name) };
-                open.push((below, name));
-            }
-        }
-        found.sort();
-        Ok(found)
+        let folders = self.engine.folders_with_content().await?;
+        folders.iter().map(|name| name.parse().map_err(|_| strange_folder(name).into())).collect()
     }
 }
 

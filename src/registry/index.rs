@@ -55,9 +55,6 @@ struct Catalog {
     found: Arc<Vec<String>>,
 }
 
-/// How many folders are looked at in parallel.
-const PARALLEL: usize = 16;
-
 /// Repositories whose tags are kept; beyond, all are forgotten and those that are asked for come back.
 const REPOSITORIES: usize = 10_000;
 
@@ -66,9 +63,17 @@ impl Engine {
     pub(super) async fn repository_names(&self) -> Result<Arc<Vec<String>>, Error> {
         let mut catalog = self.index.catalog.lock().await;
         if catalog.refresh(&*self.store).await? {
-            catalog.collect();
+            catalog.found = Arc::new(catalog.names(marks_repository));
         }
         Ok(catalog.found.clone())
+    }
+
+    /// The names of all folders that hold something of a repository, if only an upload, in byte order. Read from the store,
+    /// not from memory: who collects garbage must miss none of them.
+    pub(super) async fn folders_with_content(&self) -> Result<Vec<String>, Error> {
+        let mut catalog = Catalog::default();
+        catalog.refresh(&*self.store).await?;
+        Ok(catalog.names(|folder| folder.starts_with('_')))
     }
 
     /// The tags of a repository, in byte order.
@@ -97,7 +102,7 @@ impl Engine {
             let is_there = links::exists(&*self.store, Key::TagCurrent(name, &tag)).await?;
             Ok::<_, Error>((is_there, tag))
         });
-        let looked: Vec<(bool, Tag)> = looked.buffered(PARALLEL).try_collect().await?;
+        let looked: Vec<(bool, Tag)> = looked.buffered(links::PARALLEL).try_collect().await?;
         let (found, doubtful): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(is_there, _)| *is_there);
         let tags = |pairs: Vec<(bool, Tag)>| pairs.into_iter().map(|(_, tag)| tag).collect();
         Ok((tags(found), tags(doubtful)))
@@ -152,16 +157,15 @@ impl Catalog {
         Ok(changed)
     }
 
-    fn collect(&mut self) {
+    /// The names of the folders that hold a folder as `marks` says.
+    fn names(&self, marks: impl Fn(&str) -> bool) -> Vec<String> {
         let root = Folder::Repositories.path();
-        let is_repository = |listing: &Listing| listing.folders.iter().any(|name| marks_repository(name));
-        let repositories = self.folders.iter().filter(|(_, listing)| is_repository(listing));
-        let mut names: Vec<String> = repositories
-            .map(|(path, _)| path.as_str()[root.as_str().len()..].trim_start_matches('/').to_owned())
-            .collect();
+        let marked = self.folders.iter().filter(|(_, listing)| listing.folders.iter().any(|name| marks(name)));
+        let mut names: Vec<String> =
+            marked.map(|(path, _)| path.as_str()[root.as_str().len()..].trim_start_matches('/').to_owned()).collect();
         // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.
         names.sort();
-        self.found = Arc::new(names);
+        names
     }
 }
 

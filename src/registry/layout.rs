@@ -21,8 +21,7 @@
 //! ```text
 //! portcullis/
 //!   trash/<algorithm>/<hex>                                 a blob that nothing needs, until the trash is emptied
-//!   quarantine/blobs/<algorithm>/<hex>                      bytes that are not what their name says, kept by a repair
-//!   quarantine/repositories/<name>/_tags/<tag>              a tag that meant nothing, kept by a repair
+//!   quarantine/<path>                                       what a repair took away, at the path that it had
 //!   requests/<uuid>/{request,claim,report}                  a command asks the running server to do something
 //!   lock                                                    held by the server that serves the folder
 //!   tmp/                                                    the store's temporary files
@@ -36,7 +35,7 @@ use uuid::Uuid;
 
 use crate::{
     oci::{Algorithm, Digest, RepositoryName, Tag},
-    storage::StorePath,
+    storage::{self, StorePath},
 };
 
 const ROOT: &str = "docker/registry/v2";
@@ -60,8 +59,6 @@ pub(super) enum Key<'a> {
     Request(RequestId),
     RequestClaim(RequestId),
     RequestReport(RequestId),
-    Quarantine(&'a Digest),
-    QuarantinedTag(&'a RepositoryName, &'a Tag),
 }
 
 impl Key<'_> {
@@ -86,8 +83,6 @@ impl Key<'_> {
                 path(&format!("{}/{}/link", referrers_folder(repository, subject), slashed(referrer)))
             }
             Self::Trash(digest) => path(&format!("{TRASH}/{}", slashed(digest))),
-            Self::Quarantine(digest) => path(&format!("{QUARANTINE}/blobs/{}", slashed(digest))),
-            Self::QuarantinedTag(name, tag) => path(&format!("{QUARANTINE}/repositories/{name}/_tags/{tag}")),
             Self::Request(id) => path(&format!("{REQUESTS}/{id}/request")),
             Self::RequestClaim(id) => path(&format!("{REQUESTS}/{id}/claim")),
             Self::RequestReport(id) => path(&format!("{REQUESTS}/{id}/report")),
@@ -103,12 +98,15 @@ pub(super) enum Folder<'a> {
     Tags(&'a RepositoryName),
     Tag(&'a RepositoryName, &'a Tag),
     Upload(&'a RepositoryName, UploadId),
+    Subjects(&'a RepositoryName, Algorithm),
     Referrers(&'a RepositoryName, &'a Digest),
     Blobs(Algorithm),
     Layers(&'a RepositoryName, Algorithm),
     Revisions(&'a RepositoryName, Algorithm),
     Uploads(&'a RepositoryName),
+    AllTrash,
     Trash(Algorithm),
+    Temporaries,
     Requests,
     Request(RequestId),
 }
@@ -121,16 +119,24 @@ impl Folder<'_> {
             Self::Tags(name) => path(&format!("{}/_manifests/tags", repository(name))),
             Self::Tag(name, tag) => path(&tag_folder(name, tag)),
             Self::Upload(name, id) => path(&upload_folder(name, id)),
+            Self::Subjects(name, algorithm) => path(&format!("{}/_referrers/{algorithm}", repository(name))),
             Self::Referrers(name, subject) => path(&referrers_folder(name, subject)),
             Self::Blobs(algorithm) => path(&format!("{ROOT}/blobs/{algorithm}")),
             Self::Layers(name, algorithm) => path(&format!("{}/_layers/{algorithm}", repository(name))),
             Self::Revisions(name, algorithm) => path(&format!("{}/_manifests/revisions/{algorithm}", repository(name))),
             Self::Uploads(name) => path(&format!("{}/_uploads", repository(name))),
+            Self::AllTrash => path(TRASH),
             Self::Trash(algorithm) => path(&format!("{TRASH}/{algorithm}")),
+            Self::Temporaries => path(storage::TEMPORARY),
             Self::Requests => path(REQUESTS),
             Self::Request(id) => path(&format!("{REQUESTS}/{id}")),
         }
     }
+}
+
+/// Where a repair puts what it takes away from `path`: to bring it back is to copy one tree over the other.
+pub(super) fn quarantine(path: &StorePath) -> StorePath {
+    self::path(&format!("{QUARANTINE}/{path}"))
 }
 
 fn repository(name: &RepositoryName) -> String {

@@ -72,6 +72,14 @@ impl Engine {
         found(self.store.open(&path).await)
     }
 
+    /// Likewise, and leaves them where they are, for whoever only looks.
+    pub(super) async fn peek_blob(&self, digest: &Digest) -> Result<Option<Object>, StoreError> {
+        match found(self.store.open(&Key::Blob(digest).path()).await)? {
+            Some(object) => Ok(Some(object)),
+            None => found(self.store.open(&Key::Trash(digest).path()).await),
+        }
+    }
+
     /// Size and age of a blob, wherever it is.
     pub(super) async fn stat_blob(&self, digest: &Digest) -> Result<Option<Stat>, StoreError> {
         let path = Key::Blob(digest).path();
@@ -80,6 +88,15 @@ impl Engine {
         }
         self.restore(digest).await?;
         found(self.store.stat(&path).await)
+    }
+
+    /// Moves a blob to the trash, where its time begins. Somebody links to it at this very moment? Then it comes back when it
+    /// is looked for.
+    pub(super) async fn discard(&self, digest: &Digest) -> Result<(), StoreError> {
+        let trash = Key::Trash(digest).path();
+        found(self.store.publish(&Key::Blob(digest).path(), &trash).await)?;
+        found(self.store.touch(&trash).await)?;
+        Ok(())
     }
 
     /// Brings a blob back from the trash, if it is there.

@@ -11,6 +11,9 @@ use crate::{
 /// The longest link: `sha512:` and 128 digits, and a newline that somebody's editor added.
 const MAX: u64 = 256;
 
+/// How many links or small objects are looked at in parallel.
+pub(super) const PARALLEL: usize = 16;
+
 /// What a link says; `None` if there is none.
 pub(super) async fn read(store: &dyn Store, key: Key<'_>) -> Result<Option<Digest>, StoreError> {
     let path = key.path();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{
-    Error, Repository,
+    Engine, Error, Repository,
     layout::{Folder, Key},
     links,
     locks::RepositoryLock,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     access::{Delete, Pull, Push, Right},
     audit::{self, Event},
-    oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, Tag},
+    oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, RepositoryName, Tag},
 };
 
 /// A manifest as it is served.
@@ -151,10 +151,10 @@ impl Repository<Delete> {
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<(), Error> {
         let (this, reference) = (self.clone(), reference.clone());
         self.to_the_end(async move {
-            let _alone = this.engine.repositories.lock(&this.name).await;
+            let alone = this.engine.repositories.lock(&this.name).await;
             let was_there = match &reference {
                 Reference::Tag(tag) => this.delete_tag(tag).await?,
-                Reference::Digest(digest) => this.delete_revision(digest).await?,
+                Reference::Digest(digest) => this.delete_revision(&alone, digest).await?,
             };
             if !was_there {
                 return Err(Error::ManifestUnknown(reference));
@@ -180,21 +180,43 @@ impl Repository<Delete> {
         Ok(was_there)
     }
 
-    /// Tags go first: a tag that means nothing would be worse than a manifest without one.
-    async fn delete_revision(&self, digest: &Digest) -> Result<bool, Error> {
-        let Some(document) = self.document(digest).await? else { return Ok(false) };
-        for (tag, meaning) in self.all_tags().await? {
-            if meaning == *digest {
-                self.delete_tag(&tag).await?;
-            }
+    /// Tags go first: a tag that means nothing would be worse than a manifest without one. The link alone makes a manifest
+    /// one of ours; its bytes may be what a damaged disk lost.
+    async fn delete_revision(&self, alone: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
+        if !links::exists(self.store(), Key::RevisionLink(&self.name, digest)).await? {
+            return Ok(false);
         }
-        links::remove(self.store(), Key::RevisionLink(&self.name, digest)).await?;
-        let subject = Manifest::parse(None, &document).ok().and_then(|manifest| manifest.subject);
-        if let Some(subject) = subject.map(|subject| subject.digest) {
-            let link = Key::ReferrerLink { repository: &self.name, subject: &subject, referrer: digest };
-            links::remove(self.store(), link).await?;
+        for tag in self.tags_of(digest).await? {
+            self.delete_tag(&tag).await?;
         }
-        Ok(true)
+        self.engine.remove_revision(alone, &self.name, digest).await
+    }
+}
+
+impl Engine {
+    /// Takes a manifest out of its repository, and then out of the list of its subject's referrers: an entry that leads
+    /// nowhere is passed over, a manifest that is not listed would be missed. `false` if it was not there.
+    pub(super) async fn remove_revision(
+        &self,
+        _alone: &RepositoryLock<'_>,
+        name: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let subject = self.subject_of(digest).await?;
+        let was_there = links::remove(&*self.store, Key::RevisionLink(name, digest)).await?;
+        if let Some(subject) = &subject {
+            links::remove(&*self.store, Key::ReferrerLink { repository: name, subject, referrer: digest }).await?;
+        }
+        Ok(was_there)
+    }
+
+    /// What a manifest refers to, if its bytes are there and say so.
+    async fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
+        let Some(object) = self.peek_blob(digest).await? else { return Ok(None) };
+        // Too long for a manifest, or a bad sector: no reason to keep what is to be deleted.
+        let Ok(document) = object.read(Manifest::MAX as u64).await else { return Ok(None) };
+        let manifest = Manifest::parse(None, &document).ok();
+        Ok(manifest.and_then(|manifest| manifest.subject).map(|subject| subject.digest))
     }
 }
 

@@ -38,14 +38,14 @@ use crate::{
 };
 
 pub use blobs::Blob;
-pub use check::{Damage, Examination, Finding, Progress};
+pub use check::{Damage, Examination, Finding, Progress, Repair};
 pub use config::{Config, GcConfig, Untagged};
 pub use error::Error;
 pub use gc::{Garbage, Report, Why};
 pub use ingest::BodyError;
 pub use layout::{InvalidUploadId, UploadId};
 pub use manifests::{PutManifest, StoredManifest};
-pub use referrers::Referrer;
+pub use referrers::{Referrer, Referring};
 pub use removal::Contents;
 pub use uploads::{Upload, VerifiedBlob};
 

@@ -1,15 +1,22 @@
 //! Referrers: which manifests name a given one as their subject.
 //!
-//! Invariant: what is listed is in the repository at that moment; an entry whose manifest is gone is passed over.
+//! Invariant: what is listed is in the repository at that moment; an entry whose manifest is gone is passed over. However many
+//! there are, a list holds a page and a few documents in memory.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, pin::pin};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use super::{Error, Repository, layout::Folder, links, manifests::stored_media_type};
+use super::{
+    Engine, Error, Repository,
+    layout::{Folder, Key},
+    links,
+    manifests::stored_media_type,
+};
 use crate::{
     access::Pull,
-    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Tag},
+    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Paged, RepositoryName, Tag},
 };
 
 /// An entry of the list of referrers (distribution specification, "Listing Referrers").
@@ -30,6 +37,17 @@ pub struct Referrer {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Referrer {
+    fn is(&self, artifact_type: Option<&str>) -> bool {
+        artifact_type.is_none_or(|wanted| self.artifact_type.as_deref() == Some(wanted))
+    }
+
+    /// How many bytes it adds to a list, with the comma.
+    fn length(&self) -> usize {
+        serde_json::to_vec(self).map_or(0, |text| text.len() + 1)
+    }
+}
+
 impl From<Descriptor> for Referrer {
     fn from(entry: Descriptor) -> Self {
         let Descriptor { media_type, digest, size, artifact_type, annotations, .. } = entry;
@@ -37,37 +55,69 @@ impl From<Descriptor> for Referrer {
     }
 }
 
-impl Repository<Pull> {
-    /// Every manifest of this repository that refers to `subject`, which need not be here, in the order of their digests.
-    /// Those that a client listed under the fallback tag, for a registry without this list, are among them.
-    pub async fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, Error> {
-        let mut found = self.referrers_by_tag(subject).await?;
-        for digest in self.linked_referrers(subject).await? {
-            if let Some(document) = self.document(&digest).await? {
-                found.insert(digest, referrer(digest, &document));
-            }
-        }
-        Ok(found.into_values().collect())
-    }
-
-    async fn linked_referrers(&self, subject: &Digest) -> Result<Vec<Digest>, Error> {
-        let folder = Folder::Referrers(&self.name, subject).path();
+impl Engine {
+    /// Every manifest that the list of `subject`'s referrers names, whether it is here or not.
+    pub(super) async fn linked_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>, Error> {
+        let folder = Folder::Referrers(name, subject).path();
         let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
-        Ok(links::list(self.store(), of).await?.into_iter().map(|(digest, _)| digest).collect())
+        Ok(links::list(&*self.store, of).await?.into_iter().map(|(digest, _)| digest).collect())
+    }
+}
+
+/// Which part of a list of referrers is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Referring {
+    /// Only those of this artifact type.
+    pub artifact_type: Option<String>,
+    /// Only those whose digest comes strictly after this one.
+    pub last: Option<Digest>,
+}
+
+/// How many bytes of JSON a page of referrers has at most, if it has more than one: what clients read of a manifest.
+const PAGE: usize = Manifest::MAX - 4096;
+
+/// How many documents are held in memory at a time for one list.
+const DOCUMENTS: usize = 4;
+
+impl Repository<Pull> {
+    /// A page of the manifests of this repository that refer to `subject`, which need not be here, in the order of their
+    /// digests. Those that a client listed under the fallback tag, for a registry without this list, are among them.
+    pub async fn referrers(&self, subject: &Digest, wanted: &Referring) -> Result<Paged<Referrer>, Error> {
+        let mut candidates = self.referrers_by_tag(subject).await?;
+        // What the manifest itself says comes before what somebody else says of it.
+        candidates
+            .extend(self.engine.linked_referrers(&self.name, subject).await?.into_iter().map(|found| (found, None)));
+        candidates.retain(|digest, _| wanted.last.is_none_or(|last| *digest > last));
+        let looked = stream::iter(candidates).map(|(digest, listed)| self.entry(digest, listed));
+        let mut looked = pin!(looked.buffered(DOCUMENTS));
+        let (mut entries, mut length) = (Vec::new(), 0);
+        while let Some(found) = looked.try_next().await? {
+            let Some(found) = found.filter(|found| found.is(wanted.artifact_type.as_deref())) else { continue };
+            length += found.length();
+            if length > PAGE && !entries.is_empty() {
+                return Ok(Paged { entries, more: true });
+            }
+            entries.push(found);
+        }
+        Ok(Paged { entries, more: false })
     }
 
-    async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Referrer>, Error> {
+    /// The entry of a manifest, if it is here: as it was listed under the fallback tag, else as it says itself.
+    async fn entry(&self, digest: Digest, listed: Option<Referrer>) -> Result<Option<Referrer>, Error> {
+        let Some(listed) = listed else {
+            return Ok(self.document(&digest).await?.map(|document| referrer(digest, &document)));
+        };
+        let is_here = links::exists(self.store(), Key::RevisionLink(&self.name, &digest)).await?
+            && self.engine.stat_blob(&digest).await?.is_some();
+        Ok(is_here.then_some(listed))
+    }
+
+    async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Option<Referrer>>, Error> {
         let tag = Tag::referrers_fallback(subject);
         let Some(digest) = self.resolve(&tag).await? else { return Ok(BTreeMap::new()) };
         let Some(document) = self.document(&digest).await? else { return Ok(BTreeMap::new()) };
         let Ok(index) = Manifest::parse(None, &document) else { return Ok(BTreeMap::new()) };
-        let mut found = BTreeMap::new();
-        for entry in index.manifests {
-            if self.document(&entry.digest).await?.is_some() {
-                found.insert(entry.digest, entry.into());
-            }
-        }
-        Ok(found)
+        Ok(index.manifests.into_iter().map(|entry| (entry.digest, Some(entry.into()))).collect())
     }
 }
 

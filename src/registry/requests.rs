@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     Contents, Engine, Error, Registry, Report, Repository,
@@ -32,9 +32,6 @@ use crate::{
 
 /// How often a server looks for requests, and a command for the report.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How long a request to collect waits for a server to claim it.
-const CLAIM: Duration = Duration::from_secs(4);
 
 /// How long a request lives that nobody keeps young.
 const ABANDONED: Duration = Duration::from_secs(30);
@@ -62,14 +59,13 @@ pub(super) enum Request {
 type Answer<T> = Result<T, String>;
 
 impl Registry {
-    /// Has garbage collected: by the server that uses this store, if there is one, else here. For commands.
-    pub async fn request_collection(&self) -> Result<Report, Error> {
-        let asked = Instant::now();
-        let nobody_came = |is_claimed: bool| Ok(!is_claimed && asked.elapsed() >= CLAIM);
-        match self.engine.ask(&Request::Collect, nobody_came).await? {
-            Some(report) => Ok(report),
-            None => self.collect_garbage(false, SystemTime::now()).await,
-        }
+    /// Has garbage collected by the server that uses this store, and waits until that is done. `is_alone` is asked again and
+    /// again, as for [`Repository::request_deletion`].
+    pub async fn request_collection(
+        &self,
+        is_alone: impl FnMut() -> Result<bool, StoreError>,
+    ) -> Result<Option<Report>, Error> {
+        self.engine.ask(&Request::Collect, is_alone).await
     }
 
     /// Answers requests, for ever. Collections wait for each other; a removal waits for none of them.
@@ -125,10 +121,10 @@ impl Repository<Admin> {
     /// it, and the caller may.
     pub async fn request_deletion(
         &self,
-        mut is_alone: impl FnMut() -> Result<bool, StoreError>,
+        is_alone: impl FnMut() -> Result<bool, StoreError>,
     ) -> Result<Option<Contents>, Error> {
         let request = Request::Remove { repository: self.name.clone() };
-        let answer: Option<Option<Contents>> = self.engine.ask(&request, |_| is_alone()).await?;
+        let answer: Option<Option<Contents>> = self.engine.ask(&request, is_alone).await?;
         match answer {
             Some(removed) => Ok(Some(removed.ok_or_else(|| Error::NameUnknown(self.name.clone()))?)),
             None => Ok(None),
@@ -137,12 +133,11 @@ impl Repository<Admin> {
 }
 
 impl Engine {
-    /// The answer to a request, or `None` if it was withdrawn because there is nobody who could answer it: `is_alone` says so,
-    /// and is told whether the request was claimed.
+    /// The answer to a request, or `None` if it was withdrawn because there is nobody who could answer it: `is_alone` says so.
     async fn ask<T: DeserializeOwned>(
         &self,
         request: &Request,
-        mut is_alone: impl FnMut(bool) -> Result<bool, StoreError>,
+        mut is_alone: impl FnMut() -> Result<bool, StoreError>,
     ) -> Result<Option<T>, Error> {
         let (id, store) = (RequestId::random(), &*self.store);
         let path = Key::Request(id).path();
@@ -150,7 +145,7 @@ impl Engine {
         store.write(&path, Bytes::from(text)).await?;
         let answer = loop {
             let is_claimed = found(store.touch(&path).await)?.is_none();
-            let is_alone = is_alone(is_claimed)?;
+            let is_alone = is_alone()?;
             if let Some(answer) = self.read_report(id).await? {
                 break Some(answer);
             }

@@ -12,9 +12,6 @@ use crate::{
     oci::{Digest, Page, Paged, Reference, Tag},
 };
 
-/// How many tags are looked at in parallel.
-const PARALLEL: usize = 16;
-
 impl<A: Right> Repository<A> {
     /// What a tag means; `None` if there is no such tag.
     pub(super) async fn resolve(&self, tag: &Tag) -> Result<Option<Digest>, Error> {
@@ -29,13 +26,17 @@ impl<A: Right> Repository<A> {
         }
     }
 
-    /// Every tag and what it means, in byte order of the tags.
-    pub(super) async fn all_tags(&self) -> Result<Vec<(Tag, Digest)>, Error> {
+    /// Every tag that means `digest`, in byte order. A tag whose link is damaged means nothing.
+    pub(super) async fn tags_of(&self, digest: &Digest) -> Result<Vec<Tag>, Error> {
         let tags = self.engine.tags(&self.name).await?;
-        let resolved = stream::iter(tags.iter().cloned())
-            .map(|tag| async move { Ok::<_, Error>(self.resolve(&tag).await?.map(|digest| (tag, digest))) })
-            .buffered(PARALLEL);
-        resolved.try_filter_map(|found| async move { Ok(found) }).try_collect().await
+        let meant = stream::iter(tags.iter().cloned()).map(|tag| async move {
+            match self.resolve(&tag).await {
+                Ok(meaning) => Ok((meaning == Some(*digest)).then_some(tag)),
+                Err(Error::StoreDamaged(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        meant.buffered(links::PARALLEL).try_filter_map(|found| async move { Ok(found) }).try_collect().await
     }
 }
 

@@ -72,12 +72,6 @@ impl Server {
         &self.addresses
     }
 
-    /// The address that redirects, if there is one.
-    #[must_use]
-    pub fn redirect_address(&self) -> Option<SocketAddr> {
-        self.redirect.as_ref().and_then(|listener| listener.local_addr().ok())
-    }
-
     /// Serves until the shutdown begins and running requests are done, or the drain timeout is over.
     ///
     /// Each request carries a [`Peer`] as an extension. Reading a request's body has no deadline here: only the service

@@ -81,7 +81,8 @@ impl Harness {
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let config = Config { listen: vec![anywhere], redirect: Some(anywhere), limits };
         let server = Server::bind(&config, &names(), tls).unwrap();
-        let (address, redirect) = (server.addresses()[0], server.redirect_address());
+        let address = server.addresses()[0];
+        let redirect = server.redirect.as_ref().map(|listener| listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
         let running = tokio::spawn(server.run(service(), shutdown.clone()));
         Self { address, redirect, shutdown, running, resolver, folder }

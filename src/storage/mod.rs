@@ -8,6 +8,7 @@
 mod config;
 #[cfg(test)]
 mod contract;
+mod draft;
 mod error;
 #[cfg(test)]
 mod faulty;
@@ -27,11 +28,12 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 
 pub use config::Config;
+pub use draft::Draft;
 pub(crate) use error::found;
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(test)]
 pub(crate) use faulty::FaultyStore;
-pub use filesystem::{Claim, FilesystemStore, claim};
+pub use filesystem::{Claim, FilesystemStore, TEMPORARY, claim};
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
 

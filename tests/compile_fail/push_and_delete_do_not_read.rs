@@ -3,7 +3,7 @@
 use portcullis::{
     access::{Delete, Push},
     oci::{Digest, Page, Reference},
-    registry::Repository,
+    registry::{Referring, Repository},
 };
 
 pub fn read(
@@ -16,7 +16,7 @@ pub fn read(
     write.manifest(reference); //~ E0599
     write.blob(digest); //~ E0599
     write.blob_size(digest); //~ E0599
-    write.referrers(digest); //~ E0599
+    write.referrers(digest, &Referring::default()); //~ E0599
     write.tags(page); //~ E0599
     delete.manifest(reference); //~ E0599
     delete.blob(digest); //~ E0599

@@ -218,7 +218,7 @@ fn a_folder_that_another_server_serves_is_told_with_a_hint() {
     let refused = other.tool().args(["serve", "--listen"]).arg(other.address().to_string());
     let refused = refused.arg("--data").arg(stage.path("data")).fails();
     assert!(
-        refused.stderr.contains("another portcullis serves it\nhint: stop the other server first"),
+        refused.stderr.contains("another portcullis is using it\nhint: stop the other server"),
         "{}",
         refused.stderr
     );

@@ -4,9 +4,8 @@
 //! the other; and the file is never readable by others.
 
 use std::{
-    ffi::OsString,
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
@@ -14,7 +13,7 @@ use std::{
 };
 
 use super::file::{Content, LoadError};
-use crate::auth::htpasswd::Htpasswd;
+use crate::{auth::htpasswd::Htpasswd, storage::Draft};
 
 /// How long to wait for somebody else's change, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,7 +61,6 @@ pub fn create(path: &Path, content: impl FnOnce() -> Result<Htpasswd, EditError>
 /// The file itself, behind all symbolic links: those stay, and what they point to is replaced.
 struct Target {
     file: PathBuf,
-    folder: PathBuf,
 }
 
 impl Target {
@@ -80,14 +78,18 @@ impl Target {
             }
             Err(source) => return Err(error(source)),
         };
-        let folder = file.parent().ok_or_else(|| error(io::ErrorKind::IsADirectory.into()))?.to_owned();
-        Ok(Self { file, folder })
+        if file.parent().is_none() {
+            return Err(error(io::ErrorKind::IsADirectory.into()));
+        }
+        Ok(Self { file })
     }
 
     /// The lock is a file beside the file: the file itself is replaced, and a lock on what was replaced excludes nobody.
     /// It is never removed, for the same reason.
     fn lock(&self) -> Result<File, EditError> {
-        let path = self.beside("", ".lock");
+        let mut path = self.file.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
         let failed = |source| EditError::Write { path: path.clone(), source };
         let lock = OpenOptions::new()
             .read(true)
@@ -109,28 +111,14 @@ impl Target {
         }
     }
 
-    /// Writes another file in the same folder and moves it into place.
     fn write(&self, bytes: &[u8], replaced: Option<&Metadata>) -> Result<(), EditError> {
-        let draft = self.beside(".", &format!(".{}", uuid::Uuid::new_v4().simple()));
-        let written = self
-            .write_draft(&draft, bytes, replaced)
-            .and_then(|()| fs::rename(&draft, &self.file).map_err(|source| self.error(source)));
-        if written.is_err() {
-            // What counts is the error that led here; a leftover is readable by nobody else.
-            let _ = fs::remove_file(&draft);
-        }
-        written?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(|source| self.error(source))
-    }
-
-    fn write_draft(&self, draft: &Path, bytes: &[u8], replaced: Option<&Metadata>) -> Result<(), EditError> {
-        let error = |source| self.error(source);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft).map_err(error)?;
+        let draft = Draft::of(&self.file).map_err(|source| self.error(source))?;
         if let Some(replaced) = replaced {
-            self.keep_owner(&file, replaced)?;
-            file.set_permissions(Permissions::from_mode(private_mode(replaced.mode()))).map_err(error)?;
+            self.keep_owner(draft.file(), replaced)?;
+            let permissions = Permissions::from_mode(private_mode(replaced.mode()));
+            draft.file().set_permissions(permissions).map_err(|source| self.error(source))?;
         }
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(error)
+        draft.replace(bytes).map_err(|source| self.error(source))
     }
 
     /// A file that changed hands while somebody changed a password would lock its owner out.
@@ -141,13 +129,6 @@ impl Target {
         }
         std::os::unix::fs::fchown(draft, Some(replaced.uid()), Some(replaced.gid()))
             .map_err(|_| EditError::Owner { path: self.file.clone(), uid: replaced.uid() })
-    }
-
-    fn beside(&self, before: &str, after: &str) -> PathBuf {
-        let mut name = OsString::from(before);
-        name.push(self.file.file_name().unwrap_or_default());
-        name.push(after);
-        self.folder.join(name)
     }
 
     fn error(&self, source: io::Error) -> EditError {

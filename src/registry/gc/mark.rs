@@ -10,7 +10,7 @@ use crate::{
     oci::{Digest, Manifest, RepositoryName},
     registry::{
         Engine, Error, Untagged,
-        layout::{Folder, Key},
+        layout::{Folder, Key, quarantine},
         links,
     },
     storage::Stat,
@@ -42,10 +42,12 @@ impl Collection<'_> {
         let engine = &*self.registry.engine;
         let tagged = tagged(engine, name).await?;
         let mut references = HashMap::new();
-        let (mut roots, mut is_partial) = (Vec::new(), false);
-        for (digest, link) in links::list(&*engine.store, |algorithm| Folder::Revisions(name, algorithm).path()).await?
-        {
-            let Some(document) = engine.open_blob(&digest).await? else {
+        let mut roots = Vec::new();
+        let revisions = links::list(&*engine.store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
+        let mut is_partial = misses_a_manifest(engine, name, &revisions).await?;
+        for (digest, link) in revisions {
+            let found = if self.is_dry { engine.peek_blob(&digest).await? } else { engine.open_blob(&digest).await? };
+            let Some(document) = found else {
                 is_partial = true;
                 continue;
             };
@@ -67,6 +69,18 @@ impl Collection<'_> {
             }
         }
     }
+}
+
+/// Whether a repair put a manifest away that has not come back since: nobody knows what it referred to, and whoever puts it
+/// back must find its layers.
+async fn misses_a_manifest(
+    engine: &Engine,
+    name: &RepositoryName,
+    revisions: &[(Digest, Stat)],
+) -> Result<bool, Error> {
+    let folder = |algorithm| quarantine(&Folder::Revisions(name, algorithm).path());
+    let away = links::list(&*engine.store, folder).await?;
+    Ok(away.iter().any(|(away, _)| !revisions.iter().any(|(digest, _)| digest == away)))
 }
 
 async fn tagged(engine: &Engine, name: &RepositoryName) -> Result<HashSet<Digest>, Error> {

@@ -6,11 +6,12 @@
 
 use super::{Collection, Why, mark::Marked};
 use crate::{
-    oci::{Digest, Manifest, RepositoryName},
+    oci::{Digest, RepositoryName},
     registry::{
         Error,
         layout::{Folder, Key, UploadId},
         links,
+        locks::RepositoryLock,
     },
     storage::{Stat, found},
 };
@@ -20,8 +21,8 @@ impl Collection<'_> {
         let mut marked = self.mark(name).await?;
         let engine = self.registry.engine.clone();
         {
-            let _alone = engine.repositories.lock(name).await;
-            while self.sweep_manifests(name, &marked).await? {
+            let alone = engine.repositories.lock(name).await;
+            while self.sweep_manifests(&alone, name, &marked).await? {
                 // What came back to use meanwhile keeps what it refers to, and nobody has marked that yet. Under the lock
                 // nothing more comes back, so the next round is the last.
                 marked = self.mark(name).await?;
@@ -32,7 +33,12 @@ impl Collection<'_> {
     }
 
     /// Says whether somebody looked, since the marking, for a manifest that was to go.
-    async fn sweep_manifests(&mut self, name: &RepositoryName, marked: &Marked) -> Result<bool, Error> {
+    async fn sweep_manifests(
+        &mut self,
+        alone: &RepositoryLock<'_>,
+        name: &RepositoryName,
+        marked: &Marked,
+    ) -> Result<bool, Error> {
         let engine = self.registry.engine.clone();
         let store = &*engine.store;
         let mut is_outdated = false;
@@ -45,13 +51,7 @@ impl Collection<'_> {
             }
             self.note(Some(name), digest, 0, Why::Untagged);
             if !self.is_dry {
-                let subject = self.subject(digest).await?;
-                links::remove(store, link).await?;
-                // After it: a manifest that is there and that its subject does not list would be half a manifest.
-                if let Some(subject) = subject {
-                    let link = Key::ReferrerLink { repository: name, subject: &subject, referrer: digest };
-                    links::remove(store, link).await?;
-                }
+                engine.remove_revision(alone, name, digest).await?;
             }
         }
         let left = links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
@@ -59,13 +59,6 @@ impl Collection<'_> {
         let stays: Vec<_> = left.into_iter().map(|(digest, _)| digest).filter(|digest| !goes(digest)).collect();
         self.linked.extend(stays);
         Ok(is_outdated)
-    }
-
-    /// What a manifest names as its subject.
-    async fn subject(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
-        let Some(document) = self.registry.engine.open_blob(digest).await? else { return Ok(None) };
-        let document = document.read(Manifest::MAX as u64).await?;
-        Ok(Manifest::parse(None, &document).ok().and_then(|manifest| manifest.subject).map(|subject| subject.digest))
     }
 
     async fn sweep_layers(&mut self, name: &RepositoryName, marked: &Marked) -> Result<(), Error> {

@@ -11,8 +11,8 @@ use crate::{
     access::{Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Subject},
     oci::{Algorithm, Page, Reference},
     registry::{
-        Config, GcConfig, Repository, Untagged,
-        layout::{Folder, Key},
+        Config, GcConfig, Referring, Repository, Untagged,
+        layout::{Folder, Key, quarantine},
     },
     storage::{MemoryStore, Store, StorePath},
 };
@@ -138,9 +138,9 @@ async fn what_a_tag_reaches_stays_for_ever() {
     }
     assert!(house.has_blob("a", "child").await && house.has_blob("a", "signature").await);
     assert!(!house.has_manifest("a", &loose).await && !house.has_blob("a", "loose").await);
-    let referrers =
-        house.open::<Pull>("a").referrers(&child["digest"].as_str().unwrap().parse().unwrap()).await.unwrap();
-    assert_eq!(referrers.len(), 1);
+    let child = child["digest"].as_str().unwrap().parse().unwrap();
+    let referrers = house.open::<Pull>("a").referrers(&child, &Referring::default()).await.unwrap();
+    assert_eq!(referrers.entries.len(), 1);
 }
 
 #[tokio::test]
@@ -184,6 +184,31 @@ async fn a_dry_run_says_what_a_run_does_and_does_nothing() {
     assert_eq!(house.objects().await, before);
     assert_eq!(dry.garbage.len(), 6, "{dry:?}");
     assert_eq!(house.collect(false, 2 * DAY).await, dry);
+}
+
+#[tokio::test]
+async fn a_dry_run_leaves_in_the_trash_what_a_run_would_bring_back() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", Some("1"), "layer", None).await;
+    let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
+    house.store.publish(&Key::Blob(&digest).path(), &Key::Trash(&digest).path()).await.unwrap();
+    let before = house.objects().await;
+    assert_eq!(house.collect(true, 2 * DAY).await.garbage, []);
+    assert_eq!(house.objects().await, before);
+}
+
+#[tokio::test]
+async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_garbage() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", None, "layer", None).await;
+    let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
+    let link = Key::RevisionLink(&"a".parse().unwrap(), &digest).path();
+    house.store.publish(&link, &quarantine(&link)).await.unwrap();
+    let report = house.collect(false, 2 * DAY).await;
+    assert_eq!(whys(&report), [Why::Unreferenced], "the manifest's own bytes are the quarantine's affair");
+    assert!(house.has_blob("a", "layer").await);
+    house.store.publish(&quarantine(&link), &link).await.unwrap();
+    assert!(house.has_manifest("a", &image).await, "and it can come back");
 }
 
 #[tokio::test]
@@ -240,12 +265,12 @@ async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn without_a_server_a_command_collects_by_itself_and_leaves_no_request() {
+async fn where_nobody_else_is_nobody_collects_and_no_request_is_left() {
     tokio::time::pause();
     let house = House::new(Untagged::Keep);
     house.image("a", Some("1"), "kept", None).await;
     let before = house.objects().await;
-    assert_eq!(house.registry.request_collection().await.unwrap().garbage, []);
+    assert_eq!(house.registry.request_collection(|| Ok(true)).await.unwrap(), None);
     assert_eq!(house.objects().await, before);
 }
 
@@ -256,7 +281,7 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     house.image("a", Some("1"), "kept", None).await;
     let server = tokio::spawn(house.registry.clone().tend());
     let command = Registry::new(house.store.clone(), Config::default());
-    let report = command.request_collection().await.unwrap();
+    let report = command.request_collection(|| Ok(false)).await.unwrap().unwrap();
     assert_eq!(report.kept, 3);
     assert_eq!(house.open::<Pull>("a").tags(&Page::default()).await.unwrap().entries, ["1"]);
     server.abort();

@@ -5,11 +5,7 @@
 
 use super::{Collection, Why};
 use crate::{
-    oci::{Algorithm, Digest},
-    registry::{
-        Error,
-        layout::{Folder, Key},
-    },
+    registry::{Error, layout::Key},
     storage::found,
 };
 
@@ -26,10 +22,7 @@ impl Collection<'_> {
             let Some(stat) = stat.filter(|stat| self.is_old(*stat)) else { continue };
             self.note(None, digest, stat.size, Why::Unreferenced);
             if !self.is_dry {
-                let trash = Key::Trash(&digest).path();
-                // Somebody links to it at this very moment? Then it comes back when it is looked for.
-                found(engine.store.publish(&path, &trash).await)?;
-                found(engine.store.touch(&trash).await)?;
+                engine.discard(&digest).await?;
             }
         }
         Ok(())
@@ -38,29 +31,22 @@ impl Collection<'_> {
     /// Deletes what has been in the trash for long enough, and brings back what a repository links to after all.
     pub(super) async fn empty_trash(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
-        for algorithm in Algorithm::ALL {
-            for entry in engine.store.list(&Folder::Trash(algorithm).path()).await? {
-                let Some(digest) = digest(algorithm, &entry.name) else { continue };
-                if self.linked.contains(&digest) {
-                    if !self.is_dry && engine.restore(&digest).await? {
-                        self.report.restored += 1;
-                    }
-                    continue;
+        for digest in self.registry.all_trash().await? {
+            if self.linked.contains(&digest) {
+                if !self.is_dry && engine.restore(&digest).await? {
+                    self.report.restored += 1;
                 }
-                let path = Key::Trash(&digest).path();
-                let Some(stat) = found(engine.store.stat(&path).await)? else { continue };
-                if stat.age(self.now) > engine.config.gc.trash {
-                    self.note(None, digest, stat.size, Why::TrashExpired);
-                    if !self.is_dry {
-                        found(engine.store.remove(&path).await)?;
-                    }
+                continue;
+            }
+            let path = Key::Trash(&digest).path();
+            let Some(stat) = found(engine.store.stat(&path).await)? else { continue };
+            if stat.age(self.now) > engine.config.gc.trash {
+                self.note(None, digest, stat.size, Why::TrashExpired);
+                if !self.is_dry {
+                    found(engine.store.remove(&path).await)?;
                 }
             }
         }
         Ok(())
     }
-}
-
-fn digest(algorithm: Algorithm, hex: &str) -> Option<Digest> {
-    format!("{algorithm}:{hex}").parse().ok()
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::*;
 use crate::{
     access::Delete,
-    registry::{Damage, GcConfig, Untagged},
+    registry::{Damage, GcConfig, Referring, Untagged},
     storage::{FaultyStore, MemoryStore, StoreErrorKind},
 };
 
 async fn serious_damage(store: &MemoryStore) -> Vec<Damage> {
-    let found = registry(Arc::new(store.clone())).examine(false, &mut |_| {}).await.unwrap();
+    let registry = registry(Arc::new(store.clone()));
+    let found = registry.examine(SystemTime::now(), std::time::Duration::ZERO, &mut |_| {}).await.unwrap();
     found.damages().map(|finding| finding.damage.clone()).collect()
 }
 
@@ -99,7 +100,10 @@ async fn a_referrer_is_listed_or_not_there_whatever_step_of_its_push_or_deletion
                 put(&failing).await
             };
             let pull = open::<Pull>(&healthy, "alice", "a");
-            let (is_there, listed) = (pull.manifest(&reference).await.is_ok(), pull.referrers(&subject).await.unwrap());
+            let (is_there, listed) = (
+                pull.manifest(&reference).await.is_ok(),
+                pull.referrers(&subject, &Referring::default()).await.unwrap().entries,
+            );
             assert_eq!(usize::from(is_there), listed.len(), "after {allowed} changes");
             assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
             if changed.is_ok() {

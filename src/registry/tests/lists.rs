@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     access::Delete,
-    oci::Page,
+    oci::{Manifest, Page},
+    registry::Referring,
     storage::{FilesystemStore, MemoryStore},
 };
 
@@ -87,4 +88,65 @@ async fn a_catalog_is_in_byte_order_and_an_upload_alone_is_no_repository() {
     }
     open::<Push>(&registry, "alice", "begun").begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     assert_eq!(catalog(&registry).await, ["a", "a-b", "a/b"]);
+}
+
+/// An index that refers to `subject`, with so many bytes of annotations.
+fn referrer(subject: Digest, number: usize, length: usize) -> String {
+    let subject = json!({"mediaType": MEDIA_TYPE, "digest": subject, "size": 1});
+    let annotations = json!({"number": number.to_string(), "filler": "x".repeat(length)});
+    let artifact_type = if number.is_multiple_of(2) { "test/even" } else { "test/odd" };
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [], "artifactType": artifact_type,
+        "subject": subject, "annotations": annotations})
+    .to_string()
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_comes_in_pages_that_a_client_can_hold() {
+    let registry = registry(Arc::new(MemoryStore::default()));
+    let (push, pull) = (open::<Push>(&registry, "alice", "a"), open::<Pull>(&registry, "alice", "a"));
+    let subject = digest(b"subject");
+    let mut expected = Vec::new();
+    for number in 0..200 {
+        let document = referrer(subject, number, 60_000);
+        expected.push((digest(document.as_bytes()), number));
+        let reference = Reference::Digest(digest(document.as_bytes()));
+        push.put_manifest(&reference, Vec::new(), None, document.into()).await.unwrap();
+    }
+    expected.sort();
+    for (artifact_type, remainders) in [(None, &[0, 1][..]), (Some("test/odd"), &[1])] {
+        let mut wanted = Referring { artifact_type: artifact_type.map(ToOwned::to_owned), last: None };
+        let (mut seen, mut pages) = (Vec::new(), 0);
+        loop {
+            let page = pull.referrers(&subject, &wanted).await.unwrap();
+            assert!(serde_json::to_vec(&page.entries).unwrap().len() <= Manifest::MAX);
+            seen.extend(page.entries.iter().map(|entry| entry.digest));
+            pages += 1;
+            wanted.last = seen.last().copied();
+            if !page.more {
+                break;
+            }
+        }
+        let of_type = expected.iter().filter(|(_, number)| remainders.contains(&(number % 2)));
+        assert_eq!(seen, of_type.map(|(digest, _)| *digest).collect::<Vec<_>>());
+        assert_eq!(pages, if artifact_type.is_some() { 2 } else { 3 }, "12 MB, and half of that");
+    }
+}
+
+#[tokio::test]
+async fn a_referrer_as_large_as_a_page_is_a_page() {
+    let registry = registry(Arc::new(MemoryStore::default()));
+    let (push, pull) = (open::<Push>(&registry, "alice", "a"), open::<Pull>(&registry, "alice", "a"));
+    let subject = digest(b"subject");
+    for number in 0..2 {
+        let document = referrer(subject, number, Manifest::MAX - 1000);
+        let reference = Reference::Digest(digest(document.as_bytes()));
+        push.put_manifest(&reference, Vec::new(), None, document.into()).await.unwrap();
+    }
+    let first = pull.referrers(&subject, &Referring::default()).await.unwrap();
+    assert_eq!((first.entries.len(), first.more), (1, true));
+    let wanted = Referring { last: Some(first.entries[0].digest), ..Referring::default() };
+    let second = pull.referrers(&subject, &wanted).await.unwrap();
+    assert_eq!((second.entries.len(), second.more), (1, false));
+    assert!(second.entries[0].digest > first.entries[0].digest);
 }

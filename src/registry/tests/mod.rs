@@ -1,6 +1,7 @@
 //! The engine over stores in memory: faults at every step, races, and what must hold between two processes.
 
 mod abandoned;
+mod deletion;
 mod faults;
 mod lists;
 mod races;

@@ -64,7 +64,7 @@ async fn tagging_and_deleting_at_once_never_leaves_a_tag_to_nowhere() {
         let gone = tokio::spawn(async move { deleter.delete_manifest(&Reference::Digest(put.digest)).await });
         tagged.await.unwrap().unwrap();
         let _ = gone.await.unwrap();
-        let found = registry.examine(false, &mut |_| {}).await.unwrap();
+        let found = registry.examine(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
         assert_eq!(found.damages().count(), 0, "{:?}", found.findings);
     }
 }
@@ -190,7 +190,7 @@ async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
     }
     collecting.abort();
     assert!(round > 10);
-    let found = registry.examine(false, &mut |_| {}).await.unwrap();
+    let found = registry.examine(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
     assert_eq!(found.damages().count(), 0, "{:?}", found.findings);
 }
 

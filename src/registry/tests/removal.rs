@@ -28,7 +28,7 @@ async fn of_repositories(store: &dyn Store) -> Vec<String> {
 }
 
 async fn damages(registry: &Registry) -> Vec<String> {
-    let found = registry.examine(false, &mut |_| {}).await.unwrap();
+    let found = registry.examine(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
     found.damages().map(|finding| format!("{finding:?}")).collect()
 }
 

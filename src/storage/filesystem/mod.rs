@@ -29,11 +29,11 @@ pub use claim::{Claim, claim};
 use folders::Folders;
 
 /// Where temporary files lie below the root.
-const TEMPORARY: &str = "portcullis/tmp";
+pub const TEMPORARY: &str = "portcullis/tmp";
 
 /// How old a temporary file is before it must be a leftover. Writing one takes moments; other processes (a command beside
 /// a running server) may be in the middle of it when a store is opened.
-const LEFTOVER: Duration = Duration::from_secs(600);
+const LEFTOVER: Duration = Duration::from_secs(60 * 60);
 
 /// A store in a folder.
 #[derive(Clone, Debug)]
@@ -63,6 +63,15 @@ impl FilesystemStore {
         };
         clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
         Ok(Self { disk: Arc::new(Disk { root, folders }) })
+    }
+
+    /// Opens the store in `root`, which must be there, as it is: nothing is made and nothing is cleared.
+    pub fn existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let is_folder = fs::metadata(&root)
+            .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
+        is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;
+        Ok(Self { disk: Arc::new(Disk { root, folders: Folders::default() }) })
     }
 
     /// Runs `work` on a blocking thread; `verb` and `path` name it if it fails.
@@ -97,8 +106,16 @@ impl Disk {
 
     /// A new file that nobody sees, and its name.
     fn temporary(&self) -> io::Result<(PathBuf, File)> {
-        let place = self.root.join(TEMPORARY).join(Uuid::new_v4().to_string());
-        let file = File::create_new(&place)?;
+        let folder = self.root.join(TEMPORARY);
+        let place = folder.join(Uuid::new_v4().to_string());
+        let file = match File::create_new(&place) {
+            // A store that was opened as it is, or that somebody tidied up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folders.ensure(&folder)?;
+                File::create_new(&place)?
+            }
+            made => made?,
+        };
         Ok((place, file))
     }
 

@@ -203,3 +203,33 @@ fn a_referrer_in_two_algorithms_is_listed_in_both() {
     let expected = [refer(alice, &plain, &subject, sha256), refer(alice, &plain, &subject, sha512)];
     assert_eq!(entries(alice, &sha256(b"not here")), expected);
 }
+
+#[test]
+fn a_long_list_comes_in_pages_with_a_link_to_the_next_for_the_same_filter() {
+    let registry = Registry::start();
+    let alice = &registry.alice;
+    let subject = descriptor(MANIFEST, b"not here", sha256);
+    let digest = subject["digest"].as_str().unwrap();
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "artifactType": SBOM});
+    for number in 0..6 {
+        let annotations = json!({"number": number.to_string(), "filler": "x".repeat(1_500_000)});
+        refer(alice, &with(&index, "annotations", annotations), &subject, sha256);
+    }
+    let query: String = form_urlencoded::byte_serialize(SBOM.as_bytes()).collect();
+    let (mut target, mut seen) = (format!("/v2/{NAME}/referrers/{digest}?artifactType={query}"), Vec::new());
+    loop {
+        let answer = alice.get(&target).send().expect(200);
+        assert_eq!(answer.header("oci-filters-applied"), "artifactType");
+        let entries = answer.json()["manifests"].as_array().unwrap().clone();
+        assert_eq!(entries.len(), 2, "as many as fit into 4 MiB");
+        seen.extend(entries.iter().map(|entry| entry["digest"].to_string()));
+        let Some(link) = answer.find("link") else { break };
+        let next = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap();
+        assert!(next.contains(&format!("artifactType={query}")), "{link}");
+        target = next.to_owned();
+    }
+    let mut all = seen.clone();
+    all.sort();
+    all.dedup();
+    assert_eq!((seen.len(), seen), (6, all), "each once, in order");
+}

@@ -5,6 +5,7 @@
 
 mod authorisation;
 mod errors;
+mod fsck;
 mod help;
 mod layout;
 

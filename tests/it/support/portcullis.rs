@@ -190,10 +190,16 @@ impl Portcullis {
     }
 
     /// Stops the server, which must end well, and starts it again with the same folders, port and users.
-    pub(crate) fn restart(mut self) -> Self {
+    pub(crate) fn restart(self) -> Self {
+        self.restart_after(|| {})
+    }
+
+    /// Likewise, with something done while no server runs.
+    pub(crate) fn restart_after(mut self, meanwhile: impl FnOnce()) -> Self {
         let status = self.daemon.stop();
         assert!(status.success(), "SIGTERM should end the server well, not with {status}; it said:\n{}", self.log());
         let Self { setup, folder, .. } = self;
+        meanwhile();
         setup.start_in(folder)
     }
 }

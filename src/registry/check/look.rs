@@ -1,0 +1,253 @@
+//! The links: layers, manifests, tags and referrers of each repository, and the blobs that none of them has.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Check, Damage, Finding, finding};
+use crate::{
+    oci::{Algorithm, Digest, Manifest, ManifestError, RepositoryName, Tag},
+    registry::{
+        Error,
+        layout::{Folder, Key},
+        links,
+    },
+    storage::{StoreErrorKind, StorePath},
+};
+
+/// One look at all links.
+struct Look<'a> {
+    check: &'a Check<'a>,
+    /// Where bytes lie that are not what their name says.
+    unsound: &'a HashSet<StorePath>,
+    findings: Vec<Finding>,
+    /// The blobs that some repository has.
+    linked: HashSet<Digest>,
+}
+
+/// What a repository has, as far as it leads somewhere.
+#[derive(Default)]
+struct Content {
+    layers: HashSet<Digest>,
+    manifests: HashMap<Digest, Subject>,
+}
+
+/// What a manifest refers to.
+#[derive(Clone, Copy)]
+enum Subject {
+    Named(Digest),
+    None,
+    /// We cannot read it.
+    Unknown,
+}
+
+impl Subject {
+    fn of(manifest: &Manifest) -> Self {
+        manifest.subject.as_ref().map_or(Self::None, |subject| Self::Named(subject.digest))
+    }
+
+    fn may_be(self, subject: Digest) -> bool {
+        match self {
+            Self::Named(named) => named == subject,
+            Self::None => false,
+            Self::Unknown => true,
+        }
+    }
+}
+
+impl Check<'_> {
+    pub(super) async fn look_at_links(&self, unsound: &HashSet<StorePath>) -> Result<Vec<Finding>, Error> {
+        let mut look = Look { check: self, unsound, findings: Vec::new(), linked: HashSet::new() };
+        // Before the links: bytes that come after this are none of ours to judge, and those before it have their links.
+        let blobs = self.registry.all_blobs().await?;
+        for folder in self.registry.engine.folders_with_content().await? {
+            match folder.parse() {
+                Ok(name) => look.repository(&name).await?,
+                Err(_) => look.findings.push(finding(None, Damage::StrangeFolder { folder })),
+            }
+        }
+        for blob in blobs.into_iter().filter(|blob| !look.linked.contains(blob)) {
+            // An empty folder is no blob.
+            if look.sound_bytes(&blob).await.is_some() {
+                look.findings.push(finding(None, Damage::Unlinked { blob }));
+            }
+        }
+        Ok(look.findings)
+    }
+}
+
+impl Look<'_> {
+    async fn repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
+        let _alone = self.check.registry.engine.repositories.lock(name).await;
+        let mut content = Content::default();
+        self.layers(name, &mut content).await?;
+        let documents = self.manifests(name, &mut content).await?;
+        self.references(name, &documents, &content);
+        self.listed_referrers(name, &documents).await?;
+        self.tags(name, &content).await?;
+        self.entries_of_referrers(name, &content).await?;
+        self.findings.extend(self.check.half_uploads(name).await?);
+        Ok(())
+    }
+
+    fn note(&mut self, name: &RepositoryName, damage: Damage) {
+        self.findings.push(finding(Some(name), damage));
+    }
+
+    async fn layers(&mut self, name: &RepositoryName, content: &mut Content) -> Result<(), Error> {
+        let store = &*self.check.registry.engine.store;
+        for (blob, _) in links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await? {
+            self.linked.insert(blob);
+            if self.sound_bytes(&blob).await.is_none() {
+                self.note(name, Damage::LinkToNowhere { blob });
+                continue;
+            }
+            content.layers.insert(blob);
+            self.link(name, Key::LayerLink(name, &blob), blob).await?;
+        }
+        Ok(())
+    }
+
+    async fn manifests(
+        &mut self,
+        name: &RepositoryName,
+        content: &mut Content,
+    ) -> Result<Vec<(Digest, Manifest)>, Error> {
+        let store = &*self.check.registry.engine.store;
+        let mut documents = Vec::new();
+        for (manifest, _) in links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await? {
+            self.linked.insert(manifest);
+            let Some(path) = self.sound_bytes(&manifest).await else {
+                self.note(name, Damage::ManifestToNowhere { manifest });
+                continue;
+            };
+            self.link(name, Key::RevisionLink(name, &manifest), manifest).await?;
+            let read = self.document(&path).await;
+            let subject = read.as_ref().map_or(Subject::Unknown, Subject::of);
+            content.manifests.insert(manifest, subject);
+            match read {
+                Ok(document) => documents.push((manifest, document)),
+                // Another registry took it in, and it is served as it is.
+                Err(Unread::Old) => {}
+                Err(Unread::Strange(error)) => self.note(name, Damage::UnreadableManifest { manifest, error }),
+            }
+        }
+        Ok(documents)
+    }
+
+    async fn document(&self, path: &StorePath) -> Result<Manifest, Unread> {
+        let object = self.check.registry.engine.store.open(path).await.map_err(Unread::strange)?;
+        let document = object.read(Manifest::MAX as u64).await.map_err(Unread::strange)?;
+        Manifest::parse(None, &document)
+            .map_err(|error| if matches!(error, ManifestError::Schema1) { Unread::Old } else { Unread::strange(error) })
+    }
+
+    fn references(&mut self, name: &RepositoryName, documents: &[(Digest, Manifest)], content: &Content) {
+        if self.check.registry.engine.config.sparse_manifests {
+            return;
+        }
+        for (manifest, document) in documents {
+            let blobs = document.blobs().map(|blob| blob.digest).filter(|blob| !content.layers.contains(blob));
+            let children = document.manifests.iter().map(|child| child.digest);
+            let children = children.filter(|child| !content.manifests.contains_key(child));
+            for content in blobs.chain(children).collect::<Vec<_>>() {
+                self.note(name, Damage::MissingReference { manifest: *manifest, content });
+            }
+        }
+    }
+
+    /// Whether each manifest that refers to another is in its list.
+    async fn listed_referrers(&mut self, name: &RepositoryName, documents: &[(Digest, Manifest)]) -> Result<(), Error> {
+        for (referrer, document) in documents {
+            let Some(subject) = document.subject.as_ref().map(|subject| subject.digest) else { continue };
+            let link = Key::ReferrerLink { repository: name, subject: &subject, referrer };
+            if !links::exists(&*self.check.registry.engine.store, link).await? {
+                self.note(name, Damage::MissingReferrer { subject, referrer: *referrer });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each entry of a list of referrers is of a manifest that refers to it.
+    async fn entries_of_referrers(&mut self, name: &RepositoryName, content: &Content) -> Result<(), Error> {
+        let engine = &self.check.registry.engine;
+        for algorithm in Algorithm::ALL {
+            for entry in engine.store.list(&Folder::Subjects(name, algorithm).path()).await? {
+                let Ok(subject) = format!("{algorithm}:{}", entry.name).parse::<Digest>() else { continue };
+                for referrer in engine.linked_referrers(name, &subject).await? {
+                    let refers = content.manifests.get(&referrer).is_some_and(|named| named.may_be(subject));
+                    if !refers {
+                        self.note(name, Damage::ReferrerToNowhere { subject, referrer });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tags(&mut self, name: &RepositoryName, content: &Content) -> Result<(), Error> {
+        let store = &*self.check.registry.engine.store;
+        for entry in store.list(&Folder::Tags(name).path()).await? {
+            let Ok(tag) = entry.name.parse::<Tag>() else { continue };
+            match links::read(store, Key::TagCurrent(name, &tag)).await {
+                Ok(Some(manifest)) if !content.manifests.contains_key(&manifest) => {
+                    self.note(name, Damage::TagToNowhere { tag, manifest });
+                }
+                Ok(_) => {}
+                Err(error) if is_damage(error.kind()) => self.note(name, Damage::WrongTag { tag }),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the link at `key` holds what it must.
+    async fn link(&mut self, name: &RepositoryName, key: Key<'_>, digest: Digest) -> Result<(), Error> {
+        let is_right = match links::read(&*self.check.registry.engine.store, key).await {
+            // Gone a moment ago.
+            Ok(None) => true,
+            Ok(Some(held)) => held == digest,
+            Err(error) if is_damage(error.kind()) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !is_right {
+            self.note(name, Damage::WrongLink { link: key.path().to_string(), digest });
+        }
+        Ok(())
+    }
+
+    /// Where the bytes of a blob lie, if they are what its name says; nothing is brought back from the trash.
+    async fn sound_bytes(&self, digest: &Digest) -> Option<StorePath> {
+        for path in [Key::Blob(digest).path(), Key::Trash(digest).path()] {
+            // What cannot be looked at is there; that it cannot be read was noted.
+            if self.check.registry.engine.store.stat(&path).await.is_err_and(|error| error.is_not_found()) {
+                continue;
+            }
+            return (!self.unsound.contains(&path)).then_some(path);
+        }
+        None
+    }
+}
+
+/// Why a document says nothing to us.
+enum Unread {
+    /// Schema 1, which registry:2 took in and we do not.
+    Old,
+    /// Something else.
+    Strange(String),
+}
+
+impl Unread {
+    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+    fn strange(error: impl ToString) -> Self {
+        Self::Strange(error.to_string())
+    }
+}
+
+/// Whether a link that cannot be read is one that holds something else.
+fn is_damage(kind: StoreErrorKind) -> bool {
+    match kind {
+        StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => true,
+        StoreErrorKind::NotFound | StoreErrorKind::Full | StoreErrorKind::NotWritable | StoreErrorKind::Unavailable => {
+            false
+        }
+    }
+}

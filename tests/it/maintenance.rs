@@ -1,0 +1,163 @@
+//! `gc` and `fsck`: which data they work on, and what they do beside a server and beside each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::support::client::Client;
+use crate::support::image::digest;
+use crate::support::portcullis::{ALICE, cli};
+use crate::support::{Portcullis, Stage, Tool, eventually};
+
+fn tool(server: &Portcullis, command: &str) -> Tool {
+    cli().folder(server.users().parent().unwrap()).arg(command).arg("--data").arg(server.data())
+}
+
+fn push(server: &Portcullis, name: &str, content: &[u8]) -> String {
+    let digest = digest(content);
+    let client = Client::new(server).user(&ALICE).basic();
+    client.post(&format!("/v2/{name}/blobs/uploads/?digest={digest}")).body(content).send().expect(201);
+    digest
+}
+
+fn blob(root: &Path, digest: &str) -> PathBuf {
+    root.join("docker/registry/v2/blobs/sha256").join(&digest[7..9]).join(&digest[7..]).join("data")
+}
+
+#[test]
+fn a_repair_beside_a_server_is_refused_and_touches_nothing() {
+    let server = Portcullis::start();
+    let path = blob(&server.data(), &push(&server, "a", b"content"));
+    fs::write(&path, "c0ntent").unwrap();
+    let refused = tool(&server, "fsck").arg("--repair").fails();
+    assert_eq!(refused.stdout, "");
+    assert!(
+        refused.stderr.contains("another portcullis is using it\nhint: stop the server first"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"c0ntent");
+    tool(&server, "fsck").fails().says_one_of(&["wrong-bytes"]);
+}
+
+#[test]
+fn a_check_beside_a_server_that_is_being_pushed_to_reports_nothing() {
+    let server = Portcullis::start();
+    std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| {
+            for number in 0..40 {
+                push(&server, &format!("r{}", number % 3), format!("content {number}").as_bytes());
+            }
+        });
+        while !pushing.is_finished() {
+            tool(&server, "fsck").succeeds().says_one_of(&["\"findings\":[]"]);
+        }
+    });
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = ["flag", "variable", "file", "data"];
+    for (number, root) in expected.iter().enumerate() {
+        // Each can be told by how many blobs it holds.
+        for content in 0..=number {
+            let content = content.to_string();
+            let path = blob(&folder.path().join(root), &digest(content.as_bytes()));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+    let configuration = folder.path().join("portcullis.toml");
+    fs::write(&configuration, "[storage.filesystem]\nroot = \"file\"\n").unwrap();
+    let examined = |number: usize, tool: Tool| {
+        tool.succeeds().says_one_of(&[&format!("\"blobs\":{},", number + 1)]);
+    };
+    let variable = |command: &str| {
+        cli().folder(folder.path()).arg(command).env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", "variable")
+    };
+    examined(0, variable("fsck").args(["--data", "flag"]));
+    examined(1, variable("fsck"));
+    examined(2, cli().folder(folder.path()).arg("fsck"));
+    let lock = |root: &str| folder.path().join(root).join("portcullis/lock").exists();
+    variable("gc").args(["--data", "flag"]).succeeds();
+    assert!(lock("flag") && !lock("variable") && !lock("file"));
+    fs::remove_file(configuration).unwrap();
+    examined(3, cli().folder(folder.path()).arg("fsck"));
+}
+
+#[test]
+fn a_data_folder_that_is_not_there_is_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["fsck"][..], &["fsck", "--repair"], &["gc"], &["gc", "--dry-run"]] {
+        let refused = cli().folder(folder.path()).args(arguments).args(["--data", "typo"]).fails();
+        assert!(refused.stderr.contains("typo") && refused.stderr.contains("--data DIR"), "{}", refused.stderr);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn while_a_command_changes_the_data_no_server_begins_and_other_commands_wait_or_refuse() {
+    let stage = Stage::new();
+    fs::create_dir_all(stage.path("data")).unwrap();
+    // What `gc` and `fsck --repair` hold as long as they run.
+    let claim = portcullis::storage::claim(&stage.path("data")).unwrap().unwrap();
+    for arguments in [&["serve"][..], &["fsck", "--repair"]] {
+        let refused = stage.tool().args(arguments).fails();
+        assert!(refused.stderr.contains("another portcullis is using it\nhint: "), "{}", refused.stderr);
+    }
+    stage.tool().args(["gc", "--dry-run"]).succeeds();
+    let collecting = stage.tool().arg("gc");
+    let collecting = std::thread::spawn(move || collecting.succeeds().stderr);
+    let requests = || fs::read_dir(stage.path("data/portcullis/requests")).map_or(0, Iterator::count);
+    assert!(eventually(Duration::from_secs(20), || requests() == 1), "a server would be asked");
+    drop(claim);
+    collecting.join().unwrap();
+    assert_eq!(requests(), 0);
+    stage.tool().args(["fsck", "--repair"]).succeeds();
+}
+
+#[test]
+fn garbage_is_collected_by_the_server_or_without_one_by_the_command() {
+    let server = Portcullis::start();
+    let path = push_for_nothing(&server, b"unused");
+    tool(&server, "gc").succeeds().says_one_of(&["2 things were taken away"]);
+    assert!(server.log().contains("garbage collected"), "{}", server.log());
+    assert!(!path.exists());
+
+    let (path, alone) = (push_for_nothing(&server, b"unused as well"), tool(&server, "gc"));
+    server.restart_after(|| {
+        alone.succeeds().says_one_of(&["2 things were taken away"]);
+        assert!(!path.exists());
+    });
+}
+
+/// A blob that nobody has wanted for days.
+fn push_for_nothing(server: &Portcullis, content: &[u8]) -> PathBuf {
+    let digest = push(server, "a", content);
+    let link = server.data().join("docker/registry/v2/repositories/a/_layers/sha256").join(&digest[7..]).join("link");
+    let path = blob(&server.data(), &digest);
+    for file in [&link, &path] {
+        let days_ago = SystemTime::now() - Duration::from_secs(3 * 86_400);
+        fs::File::open(file).unwrap().set_modified(days_ago).unwrap();
+    }
+    path
+}
+
+#[test]
+fn a_manifest_whose_bytes_are_gone_is_deleted_by_its_digest_and_its_tag_is_not_listed_any_more() {
+    let server = Portcullis::start();
+    let client = Client::new(&server).user(&ALICE).basic();
+    let index = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+    let digest = digest(index);
+    for reference in ["1", digest.as_str()] {
+        let put = client.put(&format!("/v2/a/manifests/{reference}"));
+        put.header("content-type", "application/vnd.oci.image.index.v1+json").body(index).send().expect(201);
+    }
+    fs::remove_file(blob(&server.data(), &digest)).unwrap();
+    let tags = || client.get("/v2/a/tags/list").send();
+    assert_eq!(tags().expect(200).json()["tags"], serde_json::json!(["1"]));
+    client.delete(&format!("/v2/a/manifests/{digest}")).send().expect(202);
+    client.delete(&format!("/v2/a/manifests/{digest}")).send().expect(404);
+    tags().expect_error(404, "NAME_UNKNOWN");
+}
