@@ -6,7 +6,6 @@
 use std::{
     io,
     net::SocketAddr,
-    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -117,7 +116,7 @@ impl App {
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
         let realm = Arc::new(ArcSwap::from_pointee(Realm::new(&config.tls.hostnames)));
         let passwords = PasswordChecker::new(users.clone(), config.auth.legacy_hashes, password::Limits::default())?;
-        let lockout = Lockout::new(ATTEMPTS);
+        let lockout = Lockout::new(config.auth.lockout_attempts);
         let tokens = Tokens::new(key, config.auth.token.clone());
         let api = Api::new(api::Parts {
             registry: registry.clone(),
@@ -175,9 +174,6 @@ impl App {
         audit::record(&Event::Stopped);
     }
 }
-
-/// Wrong passwords a minute for one user from one network before answers become 429.
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 
 /// How long a commit may take after its client was cut off.
 const SETTLE: Duration = Duration::from_secs(10);

@@ -131,7 +131,7 @@ impl Authenticator {
             audit::record(&Event::SignInRefused { user, reason: "too many wrong passwords" });
             return Err(locked.into());
         }
-        match self.passwords.verify(user, password, Instant::now()).await {
+        match self.passwords.verify(user, password, from.into(), Instant::now()).await {
             Ok(verified) => {
                 self.lockout.succeeded(user, from);
                 audit::record(&Event::SignedIn { user: verified.user(), method: Method::Password });

@@ -2,7 +2,7 @@
 //!
 //! Engines' floor. Invariant: plain data that is already valid; nothing here reads a file.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// What happens to users whose hash is older than bcrypt (key `auth.legacy_hashes`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Config {
     pub legacy_hashes: LegacyHashes,
     /// The scheme that a 401 asks for.
     pub challenge: ChallengeScheme,
+    /// After how many wrong passwords a minute answers wait.
+    pub lockout_attempts: NonZeroU32,
     /// The tokens that the token endpoint gives out.
     pub token: TokenConfig,
 }

@@ -8,12 +8,13 @@
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
-    hash::BuildHasher,
-    net::IpAddr,
+    hash::{BuildHasher, Hash},
     num::NonZeroU32,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use super::network::Network;
 
 /// The window in which failures are counted.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -21,10 +22,14 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// The longest lock, and also how long without a failure it takes to be forgotten.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// How many times as many wrong passwords one network may send for all users together. Behind one address there may be an
+/// office; but whoever tries one password on every name must not have ten tries for each.
+const USERS: f64 = 10.0;
+
 /// How many callers are remembered, at some fifty bytes each.
 const CAPACITY: usize = 65_536;
 
-/// Counts failures per user and network.
+/// Counts failures per user and network, and per network.
 pub struct Lockout {
     attempts: f64,
     capacity: usize,
@@ -62,32 +67,37 @@ impl Lockout {
     }
 
     /// Whether this user may try from there. To be asked before any hashing.
-    pub fn check(&self, user: &str, from: IpAddr, now: Instant) -> Result<(), Locked> {
+    pub fn check(&self, user: &str, from: impl Into<Network>, now: Instant) -> Result<(), Locked> {
+        let from = from.into();
         let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        match callers.get(&self.key(user, from)) {
-            Some(caller) => caller.check(now),
-            None => Ok(()),
-        }
+        let known = [self.key((user, from)), self.key(from)].into_iter().filter_map(|key| callers.get(&key));
+        known.map(|caller| caller.check(now)).find(Result::is_err).unwrap_or(Ok(()))
     }
 
     /// A password was wrong.
-    pub fn failed(&self, user: &str, from: IpAddr, now: Instant) {
-        let key = self.key(user, from);
+    pub fn failed(&self, user: &str, from: impl Into<Network>, now: Instant) {
+        let from = from.into();
+        self.count(self.key((user, from)), self.attempts, now);
+        self.count(self.key(from), self.attempts * USERS, now);
+    }
+
+    fn count(&self, key: u64, attempts: f64, now: Instant) {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if !callers.contains_key(&key) && callers.len() >= self.capacity {
             make_room(&mut callers, now);
         }
-        let caller = callers.entry(key).or_insert(Caller { left: self.attempts, at: now, locks: 0 });
-        caller.failed(self.attempts, now);
+        callers.entry(key).or_insert(Caller { left: attempts, at: now, locks: 0 }).failed(attempts, now);
     }
 
-    /// A password was right: whoever knows it is not guessing.
-    pub fn succeeded(&self, user: &str, from: IpAddr) {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key(user, from));
+    /// A password was right: whoever knows it is not guessing. What the network has sent for other users stays counted, or
+    /// one account of one's own would be enough to guess those of others.
+    pub fn succeeded(&self, user: &str, from: impl Into<Network>) {
+        let key = self.key((user, from.into()));
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
-    fn key(&self, user: &str, from: IpAddr) -> u64 {
-        self.keys.hash_one((user, network(from)))
+    fn key(&self, caller: impl Hash) -> u64 {
+        self.keys.hash_one(caller)
     }
 }
 
@@ -136,16 +146,10 @@ fn make_room(callers: &mut HashMap<u64, Caller>, now: Instant) {
     least.map(|least| callers.remove(&least));
 }
 
-/// What one subscriber has: an IPv4 address, or an IPv6 /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const HERE: &str = "192.0.2.1";
@@ -224,8 +228,19 @@ mod tests {
         assert!(lockout.check("alice", from("::ffff:192.0.2.1"), now).is_err());
         assert_eq!(lockout.check("bob", from(HERE), now), Ok(()));
         assert_eq!(lockout.check("alice", from("192.0.2.2"), now), Ok(()));
-        assert_eq!(network(from("2001:db8::1")), network(from("2001:db8::ffff:ffff:ffff:ffff")));
-        assert_ne!(network(from("2001:db8::1")), network(from("2001:db8:0:1::1")));
+    }
+
+    #[test]
+    fn one_password_on_every_name_locks_the_network_and_no_other() {
+        let (lockout, now) = (lockout(), Instant::now());
+        for number in 0..100 {
+            assert_eq!(lockout.check(&format!("user{number}"), from(HERE), now), Ok(()), "{number}");
+            lockout.failed(&format!("user{number}"), from(HERE), now);
+        }
+        assert!(lockout.check("carol", from(HERE), now).is_err());
+        lockout.succeeded("user1", from(HERE));
+        assert!(lockout.check("carol", from(HERE), now).is_err(), "an account of one's own does not help");
+        assert_eq!(lockout.check("carol", from("192.0.2.2"), now), Ok(()));
     }
 
     #[test]

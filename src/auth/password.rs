@@ -21,6 +21,8 @@ use super::{
     config::LegacyHashes,
     effort::Effort,
     hash::{NoRandomness, StoredHash},
+    network::Network,
+    queue::Queue,
     secret::{NewPassword, Password},
     users::{CredentialVersion, EditError, Users, edit},
 };
@@ -31,8 +33,12 @@ use crate::access::UserName;
 pub struct Limits {
     /// Threads that hash.
     pub workers: NonZeroUsize,
-    /// Callers that wait for one of them. Whoever comes then is told to come again.
+    /// Guesses that wait for one of them. Whoever comes then is told to come again, unless from a network of which fewer
+    /// wait: then the last of the most is.
     pub waiting: usize,
+    /// Callers altogether: those that hash, those that wait for it, and those that wait for the same password to be hashed
+    /// for somebody else, which costs nothing but the memory of waiting.
+    pub callers: usize,
 }
 
 impl Default for Limits {
@@ -41,7 +47,7 @@ impl Default for Limits {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = NonZeroUsize::new(processors.saturating_sub(1)).unwrap_or(NonZeroUsize::MIN);
-        Self { workers, waiting: 64 * workers.get() }
+        Self { workers, waiting: 64 * workers.get(), callers: 4096 }
     }
 }
 
@@ -86,7 +92,7 @@ const BUSY: Rejected = Rejected::Busy { retry_after: Duration::from_secs(2) };
 pub struct PasswordChecker {
     users: Arc<Users>,
     legacy: LegacyHashes,
-    workers: Arc<Semaphore>,
+    queue: Arc<Queue>,
     places: Semaphore,
     fingerprints: Fingerprints,
     cache: Mutex<Cache>,
@@ -100,8 +106,8 @@ impl PasswordChecker {
         Ok(Self {
             users,
             legacy,
-            workers: Arc::new(Semaphore::new(limits.workers.get())),
-            places: Semaphore::new(limits.workers.get().saturating_add(limits.waiting).min(Semaphore::MAX_PERMITS)),
+            queue: Queue::new(limits.workers.get(), limits.waiting),
+            places: Semaphore::new(limits.callers.min(Semaphore::MAX_PERMITS)),
             fingerprints: Fingerprints::new(&SystemRandom::new()).map_err(|_| NoRandomness)?,
             cache: Mutex::new(Cache::new()),
             turns: Turns::default(),
@@ -110,7 +116,13 @@ impl PasswordChecker {
     }
 
     /// Verifies one password. Dropping the future gives up the place in the queue.
-    pub async fn verify(&self, user: &str, password: &Password, now: Instant) -> Result<Verified, Rejected> {
+    pub async fn verify(
+        &self,
+        user: &str,
+        password: &Password,
+        from: Network,
+        now: Instant,
+    ) -> Result<Verified, Rejected> {
         let attempt = self.fingerprints.of_attempt(user, password);
         let user = user.parse::<UserName>().ok();
         if let Some(verified) = self.candidate(user.as_ref(), password).and_then(|who| self.remembered(&who, now)) {
@@ -127,7 +139,7 @@ impl PasswordChecker {
         if let Some(verified) = candidate.as_ref().and_then(|who| self.remembered(who, now)) {
             return Ok(verified);
         }
-        let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| BUSY)?;
+        let permit = self.queue.wait(from).await.map_err(|_| BUSY)?;
         let job = self.job(candidate, password);
         let hashing = tokio::task::spawn_blocking(move || {
             // Held here, because the thread goes on hashing when nobody waits for it any more.

@@ -92,6 +92,10 @@ keys! {
     LEGACY_HASHES: Choice<LegacyHashes> = "auth.legacy_hashes",
         Choice(&[("rehash", LegacyHashes::Rehash), ("refuse", LegacyHashes::Refuse)]), Fallback::Value("rehash"),
         "Password hashes older than bcrypt: replaced at the next successful login, or refused.";
+    LOCKOUT_ATTEMPTS: Count = "auth.lockout.attempts",
+        Count { least: 10, most: 10_000, example: 10 }, Fallback::Value("10"),
+        "After how many wrong passwords a minute for one user from one network answers become 429 with a growing Retry-After; \
+         for all users from one network together, ten times as many.";
     TOKEN_LIFETIME: Span = "auth.token.lifetime", Span { least: 60, most: 3600 }, Fallback::Value("5m"),
         "How long a bearer token lives; clients fetch a new one by themselves.";
     TOKEN_ISSUER: Word<String> = "auth.token.issuer", CLAIM, Fallback::Computed("the first of `hostnames`"),

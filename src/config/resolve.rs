@@ -131,12 +131,19 @@ impl Resolver<'_> {
         let htpasswd = self.value(&keys::HTPASSWD);
         let legacy_hashes = self.value(&keys::LEGACY_HASHES);
         let challenge = self.value(&keys::CHALLENGE);
+        let lockout = self.value(&keys::LOCKOUT_ATTEMPTS).and_then(|count| u32::try_from(count).ok()?.try_into().ok());
         let lifetime = self.value(&keys::TOKEN_LIFETIME);
         let issuer = self.value(&keys::TOKEN_ISSUER).or_else(|| first_hostname.clone());
         let service = self.value(&keys::TOKEN_SERVICE).or(first_hostname);
         let key = self.value(&keys::TOKEN_KEY).or_else(|| self.default_token_key());
         let token = auth::TokenConfig { lifetime: lifetime?, issuer: issuer?, service: service?, key: key? };
-        Some(auth::Config { htpasswd: htpasswd?, legacy_hashes: legacy_hashes?, challenge: challenge?, token })
+        Some(auth::Config {
+            htpasswd: htpasswd?,
+            legacy_hashes: legacy_hashes?,
+            challenge: challenge?,
+            lockout_attempts: lockout?,
+            token,
+        })
     }
 
     fn default_token_key(&mut self) -> Option<PathBuf> {

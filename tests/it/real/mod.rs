@@ -6,6 +6,7 @@ mod containerd;
 mod distribution;
 mod docker;
 mod engine;
+mod fail2ban;
 mod garbage;
 mod htpasswd;
 mod load;

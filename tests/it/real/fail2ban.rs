@@ -1,0 +1,43 @@
+//! fail2ban: the filter in the documentation finds every guess in a real log, and nothing but guesses.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::portcullis::ALICE;
+use crate::support::stage::{authorization, basic};
+use crate::support::{Stage, Tool};
+
+/// The filter as the documentation prints it.
+fn documented_filter() -> String {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let begin = page.find("# /etc/fail2ban/filter.d/portcullis.conf").unwrap();
+    let end = page[begin..].find("```").unwrap();
+    page[begin..begin + end].to_owned()
+}
+
+fn matches(stage: &Stage, log: &str) -> String {
+    let filter = stage.write("portcullis.conf", &documented_filter());
+    let log = stage.write("server.log", log);
+    let regex =
+        Tool::new("fail2ban-regex").args(["--print-all-matched", "--datepattern", "{^LN-BEG}%%Y-%%m-%%dT%%H:%%M:%%S"]);
+    regex.arg(log).arg(filter).succeeds().stdout
+}
+
+#[test]
+fn the_documented_filter_finds_guesses_and_only_guesses() {
+    let stage = Stage::new();
+    let server = stage.start();
+    for _ in 0..3 {
+        server.ask("GET", "/v2/", &[&basic("alice:a guess")], b"").expect(401);
+    }
+    // Somebody who would rather have another address banned.
+    let disguised = "x\" portcullis::auth::authenticator: sign-in refused peer=198.51.100.9 user=\"y:z";
+    server.ask("GET", "/v2/", &[&basic(disguised)], b"").expect(401);
+    server.ask("GET", "/v2/", &[&authorization(&ALICE)], b"").expect(200);
+    server.ask("GET", "/v2/", &[], b"").expect(401);
+    server.says("sign-in refused");
+
+    let found = matches(&stage, &server.log());
+    assert!(found.contains("4 matched"), "{found}");
+    assert!(!found.lines().any(|line| line.trim_start().starts_with("198.51.100.9")), "{found}");
+}
