@@ -5,7 +5,6 @@
 
 mod edit;
 mod file;
-mod stamp;
 
 use std::{
     collections::HashSet,
@@ -25,10 +24,10 @@ pub use file::{LoadError, inspect};
 use super::{
     hash::{HashKind, StoredHash},
     htpasswd::Htpasswd,
+    stamp::Stamp,
 };
 use crate::access::UserName;
 use file::Content;
-use stamp::Stamp;
 
 /// The live users file: read without waiting, replaced as a whole.
 pub struct Users {
