@@ -22,7 +22,7 @@ use tokio::{signal::unix::Signal, time::MissedTickBehavior};
 use crate::{
     access::Gate,
     api::Realm,
-    auth::Users,
+    auth::{SigningKeys, Users},
     config::{Config, Source},
     tls::{self, CertResolver},
 };
@@ -39,6 +39,7 @@ pub(crate) struct Reloader {
     pub(crate) file: Option<PathBuf>,
     pub(crate) config: Config,
     pub(crate) users: Arc<Users>,
+    pub(crate) keys: Arc<SigningKeys>,
     pub(crate) gate: Arc<ArcSwap<Gate>>,
     pub(crate) realm: Arc<ArcSwap<Realm>>,
     pub(crate) resolver: Arc<CertResolver>,

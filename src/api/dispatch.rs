@@ -3,7 +3,10 @@
 //! Invariant: the match over [`Endpoint`] has no wildcard, and every arm that needs a repository gets it from
 //! [`Visitor::open`], which asks the gate.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::SystemTime,
+};
 
 use axum::{
     body::Body,
@@ -56,7 +59,9 @@ impl Visit<'_> {
         match endpoint {
             Endpoint::Alive => Ok(health::alive()),
             Endpoint::Ready => health::ready(self.api).await,
-            Endpoint::TokenKeys => Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set())),
+            Endpoint::TokenKeys => {
+                Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set(SystemTime::now())))
+            }
             Endpoint::Token => token::answer(self, body).await,
             Endpoint::Base
             | Endpoint::Catalog(..)
