@@ -10,6 +10,7 @@ mod gc;
 mod generate;
 mod prompt;
 mod serve;
+mod token;
 mod user;
 mod welcome;
 
@@ -39,6 +40,8 @@ enum Command {
     Serve(serve::Args),
     /// Add, change, remove, list and check users
     User(user::Args),
+    /// Rotate the keys of tokens, print their certificates, and take tokens apart
+    Token(token::Args),
     /// Check the configuration and what it names, and say what to change
     Check(check::Args),
     /// Collect garbage, beside a running server or without one
@@ -63,6 +66,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             };
             Ok(user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?)
         }
+        Command::Token(args) => token::run(args, config),
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
         Command::Gc(args) => gc::run(&args, &Flags { config, ..Flags::default() }),
         Command::Fsck(args) => fsck::run(&args, &Flags { config, ..Flags::default() }),
