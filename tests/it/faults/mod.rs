@@ -8,6 +8,7 @@ mod credentials;
 mod disk;
 mod headers;
 mod logs;
+mod pair;
 mod paths;
 mod shutdown;
 mod tokens;
