@@ -9,3 +9,4 @@ mod garbage;
 mod htpasswd;
 mod podman;
 mod skopeo;
+mod trust;
