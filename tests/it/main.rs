@@ -14,6 +14,7 @@ mod conformance;
 mod faults;
 mod first_start;
 mod golden;
+mod keys;
 mod readme;
 mod real;
 mod reload;
