@@ -24,7 +24,7 @@ use crate::{
     api::{self, Api, Connection, Realm},
     audit::{self, Event},
     auth::{
-        Authenticator, KeyError, Lockout, Password, PasswordChecker, SigningKey, Tokens, Users,
+        Authenticator, KeyError, Lockout, Password, PasswordChecker, SigningKeys, TokenAlgorithm, Tokens, Users,
         bootstrap::first_administrator,
         hash::{Cost, NoRandomness},
         password,
@@ -102,7 +102,8 @@ impl App {
             tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
         let claim = claim_store(&config.storage)?;
-        let key = SigningKey::load_or_create(&config.auth.token.key)?;
+        let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
+        warn_of_other_algorithm(&keys, config.auth.token.algorithm);
         let administrator = make_administrator(config.auth.htpasswd.clone()).await?;
         let users = Arc::new(Users::load(config.auth.htpasswd.clone(), SystemTime::now())?);
 
@@ -117,7 +118,7 @@ impl App {
         let realm = Arc::new(ArcSwap::from_pointee(Realm::new(&config.tls.hostnames)));
         let passwords = PasswordChecker::new(users.clone(), config.auth.legacy_hashes, password::Limits::default())?;
         let lockout = Lockout::new(config.auth.lockout_attempts);
-        let tokens = Tokens::new(key, config.auth.token.clone());
+        let tokens = Tokens::new(keys.clone(), config.auth.token.clone());
         let api = Api::new(api::Parts {
             registry: registry.clone(),
             gate: gate.clone(),
@@ -126,7 +127,7 @@ impl App {
             challenge: config.auth.challenge,
             idle_timeout: config.server.limits.idle_timeout,
         });
-        let reloader = Reloader { source, file, config, users, gate, realm, resolver };
+        let reloader = Reloader { source, file, config, users, keys, gate, realm, resolver };
         Ok(Self { server, api, registry, reloader, signals, first_start, claim })
     }
 
@@ -146,7 +147,8 @@ impl App {
         let shutdown = Shutdown::new();
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::INTERVAL);
-            tokio::join!(users, reloader.watch(hangup))
+            let keys = reloader.keys.clone().watch(SigningKeys::INTERVAL);
+            tokio::join!(users, keys, reloader.watch(hangup))
         });
         let tending = tokio::spawn(registry.clone().tend());
         let stopping = shutdown.clone();
@@ -245,6 +247,19 @@ fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority
 fn warn_of_uncovered_names(hostnames: &[Hostname], identity: &tls::Identity) {
     for name in hostnames.iter().filter(|name| !identity.covers(name)) {
         tracing::warn!(%name, "the certificate is not for this host name; clients that use it will refuse to connect");
+    }
+}
+
+/// What a key file holds decides; the setting is for the next key.
+fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
+    let found = keys.current().signer().algorithm();
+    if found != wanted {
+        tracing::warn!(
+            key = found.as_str(),
+            setting = wanted.as_str(),
+            hint = "portcullis token rotate",
+            "the token key is of another algorithm than auth.token.algorithm, and signs with its own"
+        );
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     access::Gate,
     api::Realm,
     audit::{self, Event},
-    auth::Users,
+    auth::{SigningKeys, Users},
     config::{Config, Loaded, Source},
     tls::{self, CertResolver},
 };
@@ -47,6 +47,7 @@ pub(crate) struct Reloader {
     pub(crate) file: Option<PathBuf>,
     pub(crate) config: Config,
     pub(crate) users: Arc<Users>,
+    pub(crate) keys: Arc<SigningKeys>,
     pub(crate) gate: Arc<ArcSwap<Gate>>,
     pub(crate) realm: Arc<ArcSwap<Realm>>,
     pub(crate) resolver: Arc<CertResolver>,

@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr},
+    time::SystemTime,
 };
 
 use axum::{
@@ -61,7 +62,9 @@ impl Visit<'_> {
             Endpoint::Alive => Ok(health::alive()),
             Endpoint::Ready => health::ready(self.api).await,
             Endpoint::Ping => Ok(search::ping()),
-            Endpoint::TokenKeys => Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set())),
+            Endpoint::TokenKeys => {
+                Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set(SystemTime::now())))
+            }
             Endpoint::Token => token::answer(self, body).await,
             Endpoint::Base
             | Endpoint::Search(..)

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     credentials::{Credentials, InvalidCredentials},
+    keys::SigningKey,
     lockout::{Locked, Lockout},
     password::{PasswordChecker, Rejected, Verified},
     secret::Password,
@@ -29,16 +30,18 @@ pub struct Authenticator {
 }
 
 /// Whoever a token is made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Holder {
     subject: Subject,
     /// `None` for nobody signed in.
     origin: Option<Origin>,
+    /// The key that the origin is bound to, and that signs.
+    signer: Arc<SigningKey>,
 }
 
 impl Holder {
-    fn anonymous() -> Self {
-        Self { subject: Subject::anonymous(), origin: None }
+    fn anonymous(signer: Arc<SigningKey>) -> Self {
+        Self { subject: Subject::anonymous(), origin: None, signer }
     }
 
     /// Who it is, and how far what they showed reaches.
@@ -63,8 +66,8 @@ impl Authenticator {
 
     /// The public keys that verify our tokens.
     #[must_use]
-    pub fn key_set(&self) -> serde_json::Value {
-        self.tokens.key_set()
+    pub fn key_set(&self, now: SystemTime) -> serde_json::Value {
+        self.tokens.key_set(now)
     }
 
     /// Who shows these credentials. Nothing shown is the anonymous subject.
@@ -81,7 +84,7 @@ impl Authenticator {
                 let token = self.tokens.verify(&token, now)?;
                 let limits = match (&token.principal, &token.origin) {
                     (Principal::Anonymous, None) => None,
-                    (Principal::User(name), Some(origin)) => self.standing(name, origin)?,
+                    (Principal::User(name), Some(origin)) => self.standing(name, origin, &token.signer)?,
                     (Principal::Anonymous, Some(_)) | (Principal::User(_), None) => return Err(BadToken::Forged.into()),
                 };
                 Ok(Subject { principal: token.principal, reach: Reach::scopes(token.scopes).within(limits) })
@@ -92,7 +95,7 @@ impl Authenticator {
     /// Who may be given a token: only somebody who shows a password. A token that begets tokens would never end.
     pub async fn holder(&self, credentials: Option<Credentials>, from: IpAddr) -> Result<Holder, AuthenticationError> {
         match credentials {
-            None => Ok(Holder::anonymous()),
+            None => Ok(Holder::anonymous(self.tokens.signer())),
             Some(Credentials::Basic { user, password }) => self.sign_in(&user, &password, from).await,
             Some(Credentials::Bearer(_)) => Err(AuthenticationError::WrongPassword),
         }
@@ -100,22 +103,23 @@ impl Authenticator {
 
     /// Makes a token for somebody.
     pub fn issue(&self, holder: &Holder, scopes: &[Scope], now: SystemTime) -> Result<IssuedToken, CannotSign> {
-        self.tokens.issue(&holder.subject.principal, holder.origin.as_ref(), scopes, now)
+        self.tokens.issue(&holder.signer, &holder.subject.principal, holder.origin.as_ref(), scopes, now)
     }
 
     /// Believes or refuses a name and what was shown as its password.
     async fn sign_in(&self, user: &str, password: &Password, from: IpAddr) -> Result<Holder, AuthenticationError> {
         let verified = self.check_password(user, password, from).await?;
-        let origin = Origin::Password(verified.credential(self.tokens.binding()));
+        let signer = self.tokens.signer();
+        let origin = Origin::Password(verified.credential(signer.binding()));
         let subject = Subject { principal: Principal::User(verified.user().clone()), reach: Reach::full() };
-        Ok(Holder { subject, origin: Some(origin) })
+        Ok(Holder { subject, origin: Some(origin), signer })
     }
 
     /// Whether what a token was made from still stands, and how far it reaches.
-    fn standing(&self, user: &UserName, origin: &Origin) -> Result<Option<Limits>, BadToken> {
+    fn standing(&self, user: &UserName, origin: &Origin, signer: &SigningKey) -> Result<Option<Limits>, BadToken> {
         match origin {
             Origin::Password(version) => {
-                let current = self.users.credential(user, self.tokens.binding());
+                let current = self.users.credential(user, signer.binding());
                 if current.as_ref() == Some(version) { Ok(None) } else { Err(BadToken::Superseded) }
             }
         }

@@ -39,6 +39,43 @@ pub struct Config {
     pub token: TokenConfig,
 }
 
+/// The kinds of keys that sign tokens (key `auth.token.algorithm`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// ECDSA over P-256: small and fast.
+    #[default]
+    Es256,
+    /// RSA with PKCS#1 v1.5 padding: every registry knows it.
+    Rs256,
+    /// Ed25519: small and fast; Distribution 2 does not know it.
+    EdDsa,
+}
+
+impl TokenAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Es256, Self::Rs256, Self::EdDsa];
+
+    /// Its name in JSON Web Tokens (RFC 7518, RFC 8037).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+/// The name of a key in the header of its tokens (key `auth.token.key_id`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyIdForm {
+    /// The thumbprint of RFC 7638.
+    #[default]
+    Thumbprint,
+    /// Docker's libtrust, which Distribution 2 looks keys up by.
+    Libtrust,
+}
+
 /// How tokens are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
@@ -48,8 +85,14 @@ pub struct TokenConfig {
     pub issuer: String,
     /// The `service` of the challenge and the `aud` claim.
     pub service: String,
-    /// The signing key, PKCS#8 PEM; made on first start.
+    /// The signing keys, PKCS#8 PEM; made on first start.
     pub key: PathBuf,
+    /// What kind of key is made, where one is made.
+    pub algorithm: TokenAlgorithm,
+    /// By which name a token says which key signed it.
+    pub key_id: KeyIdForm,
+    /// Whether tokens bring a certificate of their key, for registries that find it in no other way.
+    pub certificate_chain: bool,
 }
 
 impl TokenConfig {

@@ -1,30 +1,69 @@
 //! Bearer tokens: made here, verified here.
 //!
-//! Invariant: a token is believed only if our own key signed it, in the one algorithm that the key is for, for our
-//! service, and it has not expired. Whatever key its header brings along (`jwk`, `x5c`, `jku`) is not looked at. It says
-//! who was asked for and when; what they may do is decided again each time it is used.
+//! Invariant: a token is believed only if a key of ours signed it, in the one algorithm that the key is for, for our
+//! service, and it has not expired. Its header has one say, which of our keys that is; the algorithm it names must be that
+//! key's, and whatever key it brings along (`jwk`, `x5c`, `jku`) is not looked at. It says who was asked for and when; what
+//! they may do is decided again each time it is used.
 
 use std::{
     fmt,
     str::FromStr,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use jsonwebtoken::{Algorithm, Header, Validation};
+use jsonwebtoken::Validation;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{CredentialVersion, config::TokenConfig, credentials::BearerToken, keys::SigningKey};
+use super::{
+    CredentialVersion,
+    config::{TokenAlgorithm, TokenConfig},
+    credentials::BearerToken,
+    keys::{SigningKey, SigningKeys, library_algorithm},
+};
 use crate::access::{Action, Actions, Principal, Scope, UserName};
 
 /// Clocks differ: a token is good so long before it was made and after it has expired.
-const LEEWAY: Duration = Duration::from_secs(60);
+pub(super) const LEEWAY: Duration = Duration::from_secs(60);
 
 /// Makes and verifies tokens.
 pub struct Tokens {
-    key: SigningKey,
+    keys: Arc<SigningKeys>,
     config: TokenConfig,
-    validation: Validation,
+    checks: Checks,
+}
+
+/// What is checked of a token, for keys of each algorithm.
+struct Checks {
+    es256: Validation,
+    rs256: Validation,
+    eddsa: Validation,
+}
+
+impl Checks {
+    fn new(config: &TokenConfig) -> Self {
+        let checks = |algorithm| {
+            let mut validation = Validation::new(library_algorithm(algorithm));
+            validation.set_audience(&[&config.service]);
+            validation.set_issuer(&[&config.issuer]);
+            validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
+            // Time is an argument here, and the library reads the clock itself.
+            validation.validate_exp = false;
+            validation.validate_nbf = false;
+            validation
+        };
+        let [es256, rs256, eddsa] = TokenAlgorithm::ALL.map(checks);
+        Self { es256, rs256, eddsa }
+    }
+
+    fn of(&self, key: &SigningKey) -> &Validation {
+        match key.algorithm() {
+            TokenAlgorithm::Es256 => &self.es256,
+            TokenAlgorithm::Rs256 => &self.rs256,
+            TokenAlgorithm::EdDsa => &self.eddsa,
+        }
+    }
 }
 
 /// A token that was just made.
@@ -38,7 +77,6 @@ pub struct IssuedToken {
 }
 
 /// What a good token says.
-#[derive(Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
     /// Whose it is.
     pub principal: Principal,
@@ -46,6 +84,8 @@ pub struct VerifiedToken {
     pub scopes: Vec<Scope>,
     /// For a user's token, what it was made from.
     pub origin: Option<Origin>,
+    /// Which key signed it.
+    pub signer: Arc<SigningKey>,
 }
 
 /// What a user showed to be given a token: when that ends, the token ends.
@@ -100,17 +140,10 @@ struct Access {
 }
 
 impl Tokens {
-    /// Tokens signed with `key`.
+    /// Tokens signed with the first of these keys.
     #[must_use]
-    pub fn new(key: SigningKey, config: TokenConfig) -> Self {
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_audience(&[&config.service]);
-        validation.set_issuer(&[&config.issuer]);
-        validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
-        // Time is an argument here, and the library reads the clock itself.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        Self { key, config, validation }
+    pub fn new(keys: Arc<SigningKeys>, config: TokenConfig) -> Self {
+        Self { keys, checks: Checks::new(&config), config }
     }
 
     /// The name of the service that tokens are for.
@@ -121,18 +154,20 @@ impl Tokens {
 
     /// The public keys that verify our tokens (RFC 7517 section 5).
     #[must_use]
-    pub fn key_set(&self) -> serde_json::Value {
-        serde_json::json!({"keys": [self.key.to_jwk()]})
+    pub fn key_set(&self, now: SystemTime) -> serde_json::Value {
+        self.keys.current().to_jwks(now)
     }
 
-    /// What binds tokens to stored passwords.
-    pub(super) fn binding(&self) -> &aws_lc_rs::hmac::Key {
-        &self.key.binding
+    /// The key that signs at this moment. Whoever binds a token to a password must have it signed with the same key.
+    #[must_use]
+    pub fn signer(&self) -> Arc<SigningKey> {
+        Arc::clone(self.keys.current().signer())
     }
 
     /// Makes a token for `principal`, good for `scopes`.
     pub fn issue(
         &self,
+        signer: &SigningKey,
         principal: &Principal,
         origin: Option<&Origin>,
         scopes: &[Scope],
@@ -153,14 +188,19 @@ impl Tokens {
             access: scopes.iter().map(Access::from).collect(),
             via: origin.map(ToString::to_string),
         };
-        let header = Header { kid: Some(self.key.id().to_owned()), ..Header::new(Algorithm::ES256) };
-        let token = jsonwebtoken::encode(&header, &claims, &self.key.encoding).map_err(|_| CannotSign)?;
-        Ok(IssuedToken { token, issued_at: now, lifetime: self.config.lifetime })
+        Ok(IssuedToken { token: signer.sign(&claims)?, issued_at: now, lifetime: self.config.lifetime })
     }
 
     /// Reads a token, if it is one of ours and good at `now`.
     pub fn verify(&self, token: &BearerToken, now: SystemTime) -> Result<VerifiedToken, BadToken> {
-        let claims = jsonwebtoken::decode::<Claims>(token.expose(), &self.key.decoding, &self.validation)
+        let header = jsonwebtoken::decode_header(token.expose()).map_err(|_| BadToken::Forged)?;
+        if header.crit.is_some() {
+            // It wants something understood that we do not know (RFC 7515 section 4.1.11); ours never do.
+            return Err(BadToken::Forged);
+        }
+        let keys = self.keys.current();
+        let signer = header.kid.and_then(|id| keys.find(&id, now)).ok_or(BadToken::Forged)?;
+        let claims = jsonwebtoken::decode::<Claims>(token.expose(), signer.decoding(), self.checks.of(signer))
             .map_err(|_| BadToken::Forged)?
             .claims;
         let (now, leeway) = (seconds(now), LEEWAY.as_secs());
@@ -177,7 +217,7 @@ impl Tokens {
         };
         let scopes = claims.access.iter().filter_map(Access::to_scope).collect();
         let origin = claims.via.map(|via| via.parse()).transpose()?;
-        Ok(VerifiedToken { principal, scopes, origin })
+        Ok(VerifiedToken { principal, scopes, origin, signer: Arc::clone(signer) })
     }
 }
 

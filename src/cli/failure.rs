@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::user::UserError;
-use crate::{app::StartError, config::Problems};
+use crate::{
+    app::StartError,
+    auth::keys::{KeyError, RotateError},
+    config::Problems,
+};
 
 /// Why a command failed, and what to do about it.
 #[derive(Debug)]
@@ -51,6 +55,18 @@ impl From<UserError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         Self::new(chain(&error), error.hint().as_deref())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::new(chain(&error), Some(error.hint()))
+    }
+}
+
+impl From<RotateError> for Failure {
+    fn from(error: RotateError) -> Self {
+        Self::new(chain(&error), Some(error.hint()))
     }
 }
 

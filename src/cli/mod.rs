@@ -13,6 +13,7 @@ mod generate;
 mod prompt;
 mod repository;
 mod serve;
+mod token;
 mod user;
 mod welcome;
 
@@ -42,6 +43,8 @@ enum Command {
     Serve(serve::Args),
     /// Add, change, remove, list and check users
     User(user::Args),
+    /// Rotate the keys of tokens, print their certificates, and take tokens apart
+    Token(token::Args),
     /// Ask the access rules who may do what, and why
     Access(access::Args),
     /// Check the configuration and what it names, and say what to change
@@ -70,6 +73,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             };
             Ok(user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?)
         }
+        Command::Token(args) => token::run(args, config),
         Command::Access(args) => access::run(&args, &Flags { config, ..Flags::default() }),
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
         Command::Repository(args) => repository::run(args, config),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     access::{Action, Glob, UnknownAction, UserName},
-    auth::{ChallengeScheme, LegacyHashes},
+    auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm},
     telemetry::{self, Format, Target},
     tls::{Hostname, MinimumVersion},
 };
@@ -104,7 +104,21 @@ keys! {
         "The name of this registry in tokens and challenges (the claim `aud`).";
     TOKEN_KEY: Path = "auth.token.key", Path { example: "certs/token.key" },
         Fallback::Computed("`token.key` in the folder `tls.self_signed.directory`"),
-        "The private key that signs tokens, in PEM (PKCS#8); made on first start, shared by replicas.";
+        "The private keys of tokens, in PEM (PKCS#8), of which the first signs; made on first start, shared by replicas.";
+    TOKEN_ALGORITHM: Choice<TokenAlgorithm> = "auth.token.algorithm",
+        Choice(&[
+            (TokenAlgorithm::Es256.as_str(), TokenAlgorithm::Es256),
+            (TokenAlgorithm::Rs256.as_str(), TokenAlgorithm::Rs256),
+            (TokenAlgorithm::EdDsa.as_str(), TokenAlgorithm::EdDsa),
+        ]),
+        Fallback::Value("ES256"),
+        "What kind of key is made at the first start and by `portcullis token rotate`; a key that is there signs with its own \
+         algorithm.";
+    TOKEN_KEY_ID: Choice<KeyIdForm> = "auth.token.key_id",
+        Choice(&[("thumbprint", KeyIdForm::Thumbprint), ("libtrust", KeyIdForm::Libtrust)]), Fallback::Value("thumbprint"),
+        "How tokens name their key (the header `kid`): by RFC 7638, or as registries before Distribution 3 look it up.";
+    TOKEN_CERTIFICATE_CHAIN: Switch = "auth.token.certificate_chain", Switch, Fallback::Value("false"),
+        "Whether tokens bring a certificate of their key (the header `x5c`), for another registry that asks for one.";
 
     ACCESS_USERS: List<Word<String>> = "access.users",
         List { of: WHO, noun: "users", may_be_empty: false }, Fallback::Required,

@@ -33,6 +33,7 @@ pub use environment::variables;
 pub use flags::Flags;
 pub use problem::{Place, Problem, Problems};
 pub use reference::reference;
+pub use span::{NotADuration, duration};
 
 use crate::{access, auth, registry, server, storage, telemetry, tls};
 use layers::Layers;

@@ -136,7 +136,18 @@ impl Resolver<'_> {
         let issuer = self.value(&keys::TOKEN_ISSUER).or_else(|| first_hostname.clone());
         let service = self.value(&keys::TOKEN_SERVICE).or(first_hostname);
         let key = self.value(&keys::TOKEN_KEY).or_else(|| self.default_token_key());
-        let token = auth::TokenConfig { lifetime: lifetime?, issuer: issuer?, service: service?, key: key? };
+        let algorithm = self.value(&keys::TOKEN_ALGORITHM);
+        let key_id = self.value(&keys::TOKEN_KEY_ID);
+        let certificate_chain = self.value(&keys::TOKEN_CERTIFICATE_CHAIN);
+        let token = auth::TokenConfig {
+            lifetime: lifetime?,
+            issuer: issuer?,
+            service: service?,
+            key: key?,
+            algorithm: algorithm?,
+            key_id: key_id?,
+            certificate_chain: certificate_chain?,
+        };
         Some(auth::Config {
             htpasswd: htpasswd?,
             legacy_hashes: legacy_hashes?,

@@ -20,6 +20,16 @@ pub(super) struct Span {
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
+/// A duration as people write it on a command line.
+pub fn duration(text: &str) -> Result<Duration, NotADuration> {
+    Span::seconds(text).map(Duration::from_secs).ok_or(NotADuration)
+}
+
+/// No number, no unit, or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a duration is a whole number and its unit: 90s, 5m, 24h or 7d")]
+pub struct NotADuration;
+
 impl Span {
     fn seconds(text: &str) -> Option<u64> {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

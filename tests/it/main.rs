@@ -16,6 +16,7 @@ mod crash;
 mod faults;
 mod first_start;
 mod golden;
+mod keys;
 mod maintenance;
 mod policy;
 mod readme;

@@ -4,51 +4,26 @@
 //! [`Htpasswd::MAX_BYTES`].
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use aws_lc_rs::digest;
 
-use super::stamp::Stamp;
-use crate::auth::htpasswd::{Htpasswd, Problem};
+use crate::auth::{
+    content::{self, ReadError},
+    htpasswd::{Htpasswd, Problem},
+    stamp::Stamp,
+};
 
-/// A file's bytes and what the file system said about them.
-pub(super) struct Content {
-    bytes: Vec<u8>,
-    stamp: Stamp,
-}
+/// One state of the users file.
+pub(super) struct Content(content::Content);
 
 impl Content {
     /// Reads a file.
     pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
-        // Apache's htpasswd truncates the file and writes it again: read until nothing moves, a few times.
-        let mut content = Self::read_once(path)?;
-        for _ in 0..5 {
-            if !content.bytes.is_empty() && Stamp::of_path(path) == Some(content.stamp) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-            content = Self::read_once(path)?;
-        }
-        Ok(content)
-    }
-
-    fn read_once(path: &Path) -> Result<Self, LoadError> {
-        let unreadable = |source| LoadError::unreadable(path, source);
-        let file = File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(LoadError::NotAFile { path: path.to_owned() });
-        }
-        let mut bytes = Vec::new();
-        file.take(Htpasswd::MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > Htpasswd::MAX_BYTES {
-            return Err(LoadError::TooLarge { path: path.to_owned() });
-        }
-        Ok(Self { bytes, stamp: Stamp::of(&metadata) })
+        content::Content::read(path, Htpasswd::MAX_BYTES).map(Self).map_err(|error| LoadError::reading(path, error))
     }
 
     /// Understands the bytes, all of them.
@@ -62,16 +37,16 @@ impl Content {
 
     /// Understands what can be understood, for changing a line and keeping the others.
     pub(super) fn parse_leniently(&self) -> Htpasswd {
-        Htpasswd::parse(&self.bytes)
+        Htpasswd::parse(self.0.bytes())
     }
 
     pub(super) fn digest(&self) -> digest::Digest {
-        digest::digest(&digest::SHA256, &self.bytes)
+        self.0.digest()
     }
 
     /// The stamp, if it can be trusted to change with the next write.
     pub(super) fn stamp_at(&self, now: SystemTime) -> Option<Stamp> {
-        Some(self.stamp).filter(|stamp| !stamp.is_fresh(now))
+        self.0.stamp_at(now)
     }
 }
 
@@ -120,12 +95,13 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    fn unreadable(path: &Path, source: io::Error) -> Self {
+    fn reading(path: &Path, error: ReadError) -> Self {
         let path = path.to_owned();
-        if source.kind() == io::ErrorKind::NotFound {
-            Self::Missing { path }
-        } else {
-            Self::Unreadable { path, source }
+        match error {
+            ReadError::NotAFile => Self::NotAFile { path },
+            ReadError::TooLarge => Self::TooLarge { path },
+            ReadError::System(source) if source.kind() == io::ErrorKind::NotFound => Self::Missing { path },
+            ReadError::System(source) => Self::Unreadable { path, source },
         }
     }
 

@@ -5,7 +5,6 @@
 
 mod edit;
 mod file;
-mod stamp;
 
 use std::{
     collections::HashSet,
@@ -25,13 +24,13 @@ pub use file::{LoadError, inspect};
 use super::{
     hash::{HashKind, StoredHash},
     htpasswd::Htpasswd,
+    stamp::Stamp,
 };
 use crate::{
     access::UserName,
     audit::{self, Event},
 };
 use file::Content;
-use stamp::Stamp;
 
 /// The live users file: read without waiting, replaced as a whole.
 pub struct Users {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::*;
+use crate::auth::replace::ReplaceError;
 
 const ONE: &str = "$2y$04$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu";
 const TWO: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
@@ -157,9 +158,9 @@ fn a_change_that_fails_writes_nothing_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
     fs::write(&path, "# kept\n").unwrap();
-    let refused = edit(&path, |file| {
+    let refused = edit::<EditError>(&path, |file| {
         file.set(&name("alice"), &ONE.parse().unwrap());
-        Err(EditError::Locked { path: "x".into() })
+        Err(ReplaceError::Locked { path: "x".into() }.into())
     });
     assert!(refused.is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), "# kept\n");
@@ -187,7 +188,7 @@ fn a_link_to_nothing_and_a_missing_folder_are_errors_that_say_so() {
     let link = folder.path().join("link");
     symlink("nowhere", &link).unwrap();
     let dangling = edit::<EditError>(&link, |_| Ok(())).err().unwrap();
-    assert!(matches!(dangling, EditError::DanglingLink { .. }), "{dangling}");
+    assert!(matches!(dangling, EditError::Replace(ReplaceError::DanglingLink { .. })), "{dangling}");
     let missing = edit::<EditError>(&folder.path().join("no/htpasswd"), |_| Ok(())).err().unwrap();
     assert!(missing.hint().contains("make the folder first"), "{missing}");
 }

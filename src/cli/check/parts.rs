@@ -3,7 +3,11 @@
 use std::{fmt, fs, io, path::Path, time::SystemTime};
 
 use crate::{
-    auth::users::{LoadError, Users},
+    auth::{
+        TokenConfig,
+        keys::KeySet,
+        users::{LoadError, Users},
+    },
     config::{Config, Problem},
     storage, tls,
 };
@@ -33,6 +37,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(certificate(&config.tls));
     findings.extend(users(&config.auth.htpasswd));
+    findings.extend(token_key(&config.auth.token));
     findings.extend(data(&config.storage));
     findings
 }
@@ -58,6 +63,15 @@ fn users(path: &Path) -> Option<Finding> {
     match Users::load(path.to_owned(), SystemTime::now()) {
         // A file that is missing is made at the first start.
         Ok(_) | Err(LoadError::Missing { .. }) => None,
+        Err(error) => Some(Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
+    }
+}
+
+fn token_key(config: &TokenConfig) -> Option<Finding> {
+    match KeySet::read(config, SystemTime::now()) {
+        Ok(_) => None,
+        // It is made at the first start.
+        Err(error) if error.is_missing() => None,
         Err(error) => Some(Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
     }
 }

@@ -7,6 +7,7 @@ mod credentials;
 mod disk;
 mod headers;
 mod logs;
+mod pair;
 mod paths;
 mod races;
 mod shutdown;

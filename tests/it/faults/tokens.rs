@@ -1,25 +1,24 @@
 //! Tokens that somebody made who may not make any.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use super::pair::{ALGORITHMS, Pair};
 use crate::support::portcullis::ALICE;
 use crate::support::stage::authorization;
-use crate::support::{Running, Stage};
+use crate::support::{Running, Stage, eventually};
 
 /// A token for pushing and pulling `a`, as the server made it, and what it is made of.
 struct Genuine {
     text: String,
     header: Value,
     claims: Value,
-    key: EcdsaKeyPair,
+    key: Pair,
 }
 
 impl Genuine {
@@ -33,7 +32,7 @@ impl Genuine {
         };
         let (header, claims) = (part(0), part(1));
         let pem = PrivatePkcs8KeyDer::from_pem_file(server.stage.path("certs/token.key")).unwrap();
-        Self { text, header, claims, key: pair(pem.secret_pkcs8_der()) }
+        Self { text, header, claims, key: Pair::read(pem.secret_pkcs8_der()) }
     }
 
     fn with_claims(&self, change: impl FnOnce(&mut Value)) -> String {
@@ -41,15 +40,20 @@ impl Genuine {
         change(&mut claims);
         sign(&self.header, &claims, &self.key)
     }
+
+    /// Signed with the server's own key, whatever the header then says.
+    fn with_header(&self, change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> String {
+        let mut header = self.header.clone();
+        change(header.as_object_mut().unwrap());
+        sign(&header, &self.claims, &self.key)
+    }
 }
 
-fn pair(pkcs8: &[u8]) -> EcdsaKeyPair {
-    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap()
-}
-
-fn stranger() -> EcdsaKeyPair {
-    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
-    pair(document.as_ref())
+/// A server that makes keys for this algorithm.
+fn stage(algorithm: &str) -> Stage {
+    let stage = Stage::new();
+    stage.configure(&format!("[auth.token]\nalgorithm = \"{algorithm}\""));
+    stage
 }
 
 fn unsigned(header: &Value, claims: &Value) -> String {
@@ -57,9 +61,9 @@ fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}", part(header), part(claims))
 }
 
-fn sign(header: &Value, claims: &Value, key: &EcdsaKeyPair) -> String {
+fn sign(header: &Value, claims: &Value, key: &Pair) -> String {
     let text = unsigned(header, claims);
-    let signature = key.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
+    let signature = key.signature(text.as_bytes());
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
@@ -81,58 +85,99 @@ fn now() -> u64 {
 
 #[test]
 fn a_token_is_believed_only_with_our_key_and_our_algorithm() {
-    let stage = Stage::new();
-    let server = stage.start();
-    let genuine = Genuine::of(&server);
-    use_token(&server, &genuine.text).expect(202);
-    use_token(&server, &genuine.with_claims(|_| {})).expect(202);
-    let claims = &genuine.claims;
+    for algorithm in ALGORITHMS {
+        let stage = stage(algorithm);
+        let server = stage.start();
+        let genuine = Genuine::of(&server);
+        assert_eq!(genuine.header["alg"], algorithm);
+        use_token(&server, &genuine.text).expect(202);
+        use_token(&server, &genuine.with_claims(|_| {})).expect(202);
+        let claims = &genuine.claims;
 
-    let other = stranger();
-    is_not_believed(&server, &sign(&genuine.header, claims, &other));
-
-    for algorithm in ["none", "None", "NONE", ""] {
-        let header = json!({"typ": "JWT", "alg": algorithm, "kid": genuine.header["kid"]});
-        is_not_believed(&server, &format!("{}.", unsigned(&header, claims)));
-        is_not_believed(&server, &sign(&header, claims, &genuine.key));
-    }
-
-    let public = genuine.key.public_key().as_ref().to_vec();
-    let keys = server.ask("GET", "/token/jwks", &[], b"").expect(200);
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(&public));
-    let coordinates = keys.json()["keys"][0]["x"].as_str().unwrap().as_bytes().to_vec();
-    for secret in [public, keys.body, pem.into_bytes(), coordinates, Vec::new()] {
-        for (name, algorithm) in [("HS256", hmac::HMAC_SHA256), ("HS512", hmac::HMAC_SHA512)] {
-            let text = unsigned(&json!({"typ": "JWT", "alg": name, "kid": genuine.header["kid"]}), claims);
-            let tag = hmac::sign(&hmac::Key::new(algorithm, &secret), text.as_bytes());
-            is_not_believed(&server, &format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(tag)));
+        is_not_believed(&server, &sign(&genuine.header, claims, &Pair::stranger(algorithm)));
+        for other in ALGORITHMS.iter().filter(|other| **other != algorithm) {
+            // A key of another kind under the name of ours, in both ways of lying about it.
+            let stranger = Pair::stranger(other);
+            is_not_believed(&server, &sign(&genuine.header, claims, &stranger));
+            let header = json!({"typ": "JWT", "alg": other, "kid": genuine.header["kid"]});
+            is_not_believed(&server, &sign(&header, claims, &stranger));
         }
+
+        let names = ["none", "None", "NONE", "", "ES384", "RS384", "RS512", "PS256", "HS256", "Ed25519"];
+        for name in names.into_iter().chain(ALGORITHMS).filter(|name| *name != algorithm) {
+            let header = json!({"typ": "JWT", "alg": name, "kid": genuine.header["kid"]});
+            is_not_believed(&server, &format!("{}.", unsigned(&header, claims)));
+            is_not_believed(&server, &sign(&header, claims, &genuine.key));
+        }
+
+        let public = genuine.key.public();
+        let keys = server.ask("GET", "/token/jwks", &[], b"").expect(200);
+        let pem =
+            format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(&public));
+        let jwk = keys.json()["keys"][0].clone();
+        let member = ["x", "n"].iter().find_map(|name| jwk[name].as_str()).unwrap();
+        let member = [member.as_bytes().to_vec(), BASE64_URL_SAFE_NO_PAD.decode(member).unwrap()];
+        for secret in [public, keys.body, pem.into_bytes(), Vec::new()].into_iter().chain(member) {
+            for (name, algorithm) in [("HS256", hmac::HMAC_SHA256), ("HS512", hmac::HMAC_SHA512)] {
+                let text = unsigned(&json!({"typ": "JWT", "alg": name, "kid": genuine.header["kid"]}), claims);
+                let tag = hmac::sign(&hmac::Key::new(algorithm, &secret), text.as_bytes());
+                is_not_believed(&server, &format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(tag)));
+            }
+        }
+        server.lives();
     }
-    server.lives();
+}
+
+#[test]
+fn a_token_that_does_not_name_the_key_that_signed_it_is_not_believed() {
+    for algorithm in ALGORITHMS {
+        let stage = stage(algorithm);
+        let server = stage.start();
+        let genuine = Genuine::of(&server);
+        is_not_believed(&server, &genuine.with_header(|header| drop(header.remove("kid"))));
+        for name in [json!("unknown"), json!(""), json!(null), json!(1), json!("../token.key")] {
+            is_not_believed(&server, &genuine.with_header(|header| drop(header.insert("kid".to_owned(), name))));
+        }
+        is_not_believed(&server, &genuine.with_header(|header| drop(header.insert("crit".to_owned(), json!(["x"])))));
+
+        // With a second key in the file, and the name of the one on what the other signed.
+        stage.tool().args(["token", "rotate"]).succeeds();
+        let of_new = || Genuine::of(&server);
+        assert!(eventually(Duration::from_secs(10), || of_new().header["kid"] != genuine.header["kid"]));
+        let new = of_new();
+        use_token(&server, &genuine.text).expect(202);
+        use_token(&server, &new.with_claims(|_| {})).expect(202);
+        is_not_believed(&server, &sign(&genuine.header, &genuine.claims, &new.key));
+        is_not_believed(&server, &sign(&new.header, &new.claims, &genuine.key));
+        // Nor does a token that is bound to its password by the one key become another's by a signature.
+        is_not_believed(&server, &sign(&new.header, &genuine.claims, &new.key));
+        server.lives();
+    }
 }
 
 #[test]
 fn a_key_that_a_token_brings_along_is_not_looked_at() {
-    let stage = Stage::new();
-    let server = stage.start();
-    let genuine = Genuine::of(&server);
-    let other = stranger();
-    let (x, y) = other.public_key().as_ref()[1..].split_at(32);
-    let (x, y) = (BASE64_URL_SAFE_NO_PAD.encode(x), BASE64_URL_SAFE_NO_PAD.encode(y));
-    for extra in [
-        json!({"jwk": {"kty": "EC", "crv": "P-256", "x": x, "y": y}}),
-        json!({"jku": "https://localhost:1/keys"}),
-        json!({"x5u": "https://localhost:1/chain"}),
-        json!({"x5c": [BASE64_STANDARD.encode("certificate")]}),
-        json!({"kid": "../../../../etc/passwd"}),
-        json!({"kid": null}),
-        json!({"crit": ["portcullis"], "portcullis": true}),
-    ] {
-        let mut header = genuine.header.clone();
-        header.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        is_not_believed(&server, &sign(&header, &genuine.claims, &other));
+    for algorithm in ALGORITHMS {
+        let stage = stage(algorithm);
+        let server = stage.start();
+        let genuine = Genuine::of(&server);
+        let other = Pair::stranger(algorithm);
+        for extra in [
+            json!({"jwk": other.jwk()}),
+            json!({"jwk": other.jwk(), "kid": null}),
+            json!({"jku": "https://localhost:1/keys"}),
+            json!({"x5u": "https://localhost:1/chain"}),
+            json!({"x5c": [BASE64_STANDARD.encode("certificate")]}),
+            json!({"kid": "../../../../etc/passwd"}),
+            json!({"kid": null}),
+            json!({"crit": ["portcullis"], "portcullis": true}),
+        ] {
+            let mut header = genuine.header.clone();
+            header.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            is_not_believed(&server, &sign(&header, &genuine.claims, &other));
+        }
+        server.lives();
     }
-    server.lives();
 }
 
 #[test]
@@ -194,7 +239,13 @@ fn a_token_that_claims_more_than_its_user_may_gets_no_more() {
 
 #[test]
 fn a_token_that_was_cut_or_changed_is_not_believed() {
-    let stage = Stage::new();
+    for algorithm in ALGORITHMS {
+        cut_and_change(algorithm);
+    }
+}
+
+fn cut_and_change(algorithm: &str) {
+    let stage = stage(algorithm);
     let server = stage.start();
     let genuine = Genuine::of(&server);
     let parts: Vec<&str> = genuine.text.split('.').collect();

@@ -12,3 +12,4 @@ mod htpasswd;
 mod load;
 mod podman;
 mod skopeo;
+mod trust;

@@ -163,7 +163,12 @@ impl Portcullis {
 
     /// The CA that clients must trust.
     pub(crate) fn ca(&self) -> PathBuf {
-        self.folder.path().join("certs/ca.crt")
+        self.certs().join("ca.crt")
+    }
+
+    /// The folder of certificates and keys.
+    pub(crate) fn certs(&self) -> PathBuf {
+        self.folder.path().join("certs")
     }
 
     /// A folder that holds the CA and nothing else, for `--cert-dir`: podman and skopeo refuse one with stray keys.

@@ -1,0 +1,104 @@
+//! How keys fail: in words, with what to do.
+//!
+//! Engines' floor. Invariant: no error holds any of the file's content.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    file::{Fault, Problem},
+    rotate::LEAST_OVERLAP,
+};
+use crate::auth::{content::ReadError, replace::ReplaceError};
+
+/// Why there is no signing key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read or written.
+    #[error("token key {}: {}", .0.display(), .1)]
+    Io(PathBuf, #[source] io::Error),
+    /// The file holds something else.
+    #[error("token key {}:{}: {}", path.display(), problem.line, problem.fault)]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that is wrong with it.
+        problem: Problem,
+    },
+    /// Something that is no key file.
+    #[error("token key {}: this is not a small regular file", .0.display())]
+    NotAKeyFile(PathBuf),
+    /// The system has no randomness to give.
+    #[error("a token key could not be generated")]
+    Generation,
+}
+
+impl KeyError {
+    pub(super) fn broken(path: &Path, problem: Problem) -> Self {
+        Self::Broken { path: path.to_owned(), problem }
+    }
+
+    pub(super) fn reading(path: &Path, error: ReadError) -> Self {
+        match error {
+            ReadError::System(error) => Self::Io(path.to_owned(), error),
+            ReadError::NotAFile | ReadError::TooLarge => Self::NotAKeyFile(path.to_owned()),
+        }
+    }
+
+    /// Whether there is no file at all.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io(_, error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Io(..) | Self::NotAKeyFile(_) => {
+                "set auth.token.key to a file that this user can read, in a folder that it can write"
+            }
+            Self::Broken { problem, .. } => Fault::hint(problem.fault),
+            Self::Generation => "check that the system's random number generator works",
+        }
+    }
+}
+
+/// Why the keys were not rotated.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    /// Tokens that are out there would end early.
+    #[error("{} seconds are too short an overlap: tokens of the old key live up to {} seconds", .0.as_secs(), LEAST_OVERLAP.as_secs())]
+    ShortOverlap(Duration),
+    /// Longer than a time can be written.
+    #[error("{} seconds are too long an overlap", .0.as_secs())]
+    LongOverlap(Duration),
+    /// Too many keys for one file.
+    #[error("token key {}: there are too many keys already", .0.display())]
+    Full(PathBuf),
+    /// What is there cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
+}
+
+impl RotateError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::ShortOverlap(_) => {
+                "give 61m or more: an hour, the longest life of a token, and a minute for clocks that differ"
+            }
+            Self::LongOverlap(_) => "give 365d or less",
+            Self::Full(_) => "wait until some have retired, or remove the last ones from the file",
+            Self::Key(error) => error.hint(),
+            Self::Replace(error) => error.hint(),
+        }
+    }
+}

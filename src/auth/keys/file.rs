@@ -1,0 +1,216 @@
+//! The text of the key file: private keys in PEM, the first of which signs.
+//!
+//! Before an older key stands a line that says until when its tokens are believed. PEM calls what stands between its blocks
+//! explanatory text (RFC 7468 section 2), so every other program reads over it:
+//!
+//! ```text
+//! -----BEGIN PRIVATE KEY-----
+//! …
+//! -----END PRIVATE KEY-----
+//! Retires: 2026-11-22T06:37:43Z
+//! -----BEGIN PRIVATE KEY-----
+//! …
+//! -----END PRIVATE KEY-----
+//! ```
+//!
+//! Engines' floor. Invariant: every block is understood or the file is refused: a key that is quietly passed over would end
+//! tokens, and a date that is would keep them alive.
+
+use std::{fmt::Write as _, time::SystemTime};
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use zeroize::Zeroizing;
+
+const RETIRES: &str = "Retires:";
+const LABEL: &str = "PRIVATE KEY";
+
+/// A private key as it stands in the file.
+pub(super) struct Block {
+    pub(super) pkcs8: Zeroizing<Vec<u8>>,
+    pub(super) retires: Option<SystemTime>,
+    /// Where it begins, counted from 1.
+    pub(super) line: usize,
+}
+
+/// What is wrong, and in which line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1.
+    pub line: usize,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// Understands the whole file: at least one key.
+pub(super) fn parse(text: &str) -> Result<Vec<Block>, Problem> {
+    let mut lines = text.lines().map(str::trim).enumerate().map(|(index, line)| (index + 1, line));
+    let mut blocks = Vec::new();
+    let mut retires = None;
+    while let Some((line, words)) = lines.next() {
+        let problem = |fault| Problem { line, fault };
+        if let Some(label) = boundary(words, "-----BEGIN ") {
+            let content = (&mut lines).map(|(_, words)| words);
+            let pkcs8 = decode(label, content).map_err(problem)?;
+            let retires = retires.take().map(|(_, time)| time);
+            if blocks.is_empty() && retires.is_some() {
+                return Err(problem(Fault::SignerRetires));
+            }
+            blocks.push(Block { pkcs8, retires, line });
+        } else if let Some(time) = date(words) {
+            let time = OffsetDateTime::parse(time.trim(), &Rfc3339).map_err(|_| problem(Fault::BadDate))?;
+            if retires.replace((line, time.into())).is_some() {
+                return Err(problem(Fault::StrayDate));
+            }
+        }
+    }
+    if let Some((line, _)) = retires {
+        return Err(Problem { line, fault: Fault::StrayDate });
+    }
+    if blocks.is_empty() { Err(Problem { line: 1, fault: Fault::NoKey }) } else { Ok(blocks) }
+}
+
+/// The file as it is written.
+pub(super) fn text(blocks: &[Block]) -> Zeroizing<String> {
+    let length: usize = blocks.iter().map(|block| 200 + block.pkcs8.len() * 2).sum();
+    let mut text = Zeroizing::new(String::with_capacity(length));
+    for Block { pkcs8, retires, .. } in blocks {
+        // Writing to a String cannot fail.
+        if let Some(retires) = retires {
+            let _ = writeln!(text, "{RETIRES} {}", spell(*retires));
+        }
+        let encoded = Zeroizing::new(BASE64_STANDARD.encode(pkcs8));
+        let _ = writeln!(text, "-----BEGIN {LABEL}-----");
+        for line in encoded.as_bytes().chunks(64) {
+            let _ = writeln!(text, "{}", str::from_utf8(line).unwrap_or_default());
+        }
+        let _ = writeln!(text, "-----END {LABEL}-----");
+    }
+    text
+}
+
+/// A time as people and [`parse`] read it, to the second.
+#[must_use]
+pub fn spell(time: SystemTime) -> String {
+    let whole = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
+fn boundary<'a>(line: &'a str, beginning: &str) -> Option<&'a str> {
+    line.strip_prefix(beginning)?.strip_suffix("-----")
+}
+
+/// What follows `Retires:`, in whatever case somebody wrote it.
+fn date(line: &str) -> Option<&str> {
+    let (word, time) = line.split_at_checked(RETIRES.len())?;
+    word.eq_ignore_ascii_case(RETIRES).then_some(time)
+}
+
+fn decode<'a>(label: &str, lines: impl Iterator<Item = &'a str>) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    if label != LABEL {
+        return Err(Fault::NotPkcs8);
+    }
+    let mut encoded = Zeroizing::new(String::with_capacity(8 << 10));
+    for line in lines {
+        if boundary(line, "-----END ") == Some(label) {
+            return BASE64_STANDARD.decode(encoded.as_bytes()).map(Zeroizing::new).map_err(|_| Fault::NotPem);
+        }
+        encoded.push_str(line);
+    }
+    Err(Fault::NotPem)
+}
+
+/// Why a file is no key file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nothing begins.
+    #[error("there is no private key in PEM here")]
+    NoKey,
+    /// Some other kind of block.
+    #[error("this is not an unencrypted private key in PKCS#8, which begins with `-----BEGIN PRIVATE KEY-----`")]
+    NotPkcs8,
+    /// No end, or something else than base64 before it.
+    #[error("this block is damaged")]
+    NotPem,
+    /// PKCS#8 of something else.
+    #[error("this is not a private key for ECDSA with P-256, RSA or Ed25519")]
+    Unusable,
+    /// RSA that can be broken.
+    #[error("this RSA key has less than 2048 bits")]
+    SmallRsa,
+    /// A date that nobody can read.
+    #[error("this is not a date and time as in `Retires: 2026-11-22T06:37:43Z`")]
+    BadDate,
+    /// A date that belongs to no key, or two for one.
+    #[error("this date belongs to no key")]
+    StrayDate,
+    /// The first key would end.
+    #[error("the first key signs, and must not have a `Retires:` line")]
+    SignerRetires,
+}
+
+impl Fault {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::NotPkcs8 => "convert it: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW",
+            Self::NoKey | Self::NotPem | Self::Unusable | Self::SmallRsa => {
+                "put a good key there, or move the file away to have a new one made at the next start"
+            }
+            Self::BadDate | Self::StrayDate => "a `Retires:` line stands before the key that it is about, once",
+            Self::SignerRetires => "remove the line, or let `portcullis token rotate` make the new first key",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn fault(text: &str) -> (usize, Fault) {
+        let problem = parse(text).err().expect("a problem");
+        (problem.line, problem.fault)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let block = |byte, retires| Block { pkcs8: Zeroizing::new(vec![byte; 100]), retires, line: 0 };
+        let text = text(&[block(1, None), block(2, Some(time)), block(3, None)]);
+        let read = parse(&text).unwrap_or_else(|problem| panic!("{problem:?}"));
+        let summary: Vec<_> = read.iter().map(|block| (block.pkcs8[99], block.retires, block.line)).collect();
+        assert_eq!(summary, [(1, None, 1), (2, Some(time), 7), (3, None, 12)]);
+        assert!(text.lines().all(|line| line.len() <= 64), "{}", *text);
+    }
+
+    #[test]
+    fn other_explanations_are_read_over_and_dates_in_any_case_are_not() {
+        let text = "Bag Attributes\n    localKeyID: 01\n-----BEGIN PRIVATE KEY-----\r\nAAEC\r\n-----END PRIVATE KEY-----\r\n\n\
+                    old\nRETIRES:   2026-11-22T07:37:43+01:00  \n\n-----BEGIN PRIVATE KEY-----\nAA\nEC\n-----END PRIVATE KEY-----";
+        let read = parse(text).unwrap_or_else(|problem| panic!("{problem:?}"));
+        assert_eq!(read.len(), 2);
+        assert_eq!(*read[0].pkcs8, *read[1].pkcs8);
+        assert_eq!(spell(read[1].retires.unwrap()), "2026-11-22T06:37:43Z");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_its_line() {
+        let key = "-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----\n";
+        let date = "Retires: 2026-11-22T06:37:43Z\n";
+        assert_eq!(fault(""), (1, Fault::NoKey));
+        assert_eq!(fault("no key\n"), (1, Fault::NoKey));
+        assert_eq!(fault(&format!("{date}{key}")), (2, Fault::SignerRetires));
+        assert_eq!(fault(&format!("{key}{date}")), (4, Fault::StrayDate));
+        assert_eq!(fault(&format!("{key}{date}{date}{key}")), (5, Fault::StrayDate));
+        assert_eq!(fault(&format!("{key}Retires: tomorrow\n{key}")), (4, Fault::BadDate));
+        assert_eq!(fault(&format!("{key}Retires:\n{key}")), (4, Fault::BadDate));
+        assert_eq!(fault(&format!("{key}-----BEGIN PRIVATE KEY-----\nAAEC\n")), (4, Fault::NotPem));
+        assert_eq!(fault(&format!("{key}-----BEGIN PRIVATE KEY-----\n{key}")), (4, Fault::NotPem));
+        for label in ["RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "PUBLIC KEY", "CERTIFICATE"] {
+            assert_eq!(fault(&key.replace("PRIVATE KEY", label)), (1, Fault::NotPkcs8), "{label}");
+        }
+    }
+}

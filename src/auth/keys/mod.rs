@@ -1,0 +1,234 @@
+//! The keys that sign and verify tokens, as they are now.
+//!
+//! Engines' floor. Invariant: private keys are read from and written to one file with mode 0600 and are never printed; the keys
+//! in force are always those of one file that was understood as a whole, the first of which signs.
+
+mod certificate;
+mod error;
+mod file;
+mod key;
+mod pair;
+mod rotate;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs, io, iter,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+pub use error::{KeyError, RotateError};
+pub use file::{Fault, Problem, spell};
+pub use key::SigningKey;
+pub(super) use key::library_algorithm;
+pub use rotate::{LEAST_OVERLAP, Rotation, rotate};
+
+use super::{
+    config::{TokenAlgorithm, TokenConfig},
+    content::Content,
+    stamp::Stamp,
+};
+use crate::storage::Draft;
+use file::Block;
+use pair::Pair;
+
+/// The largest key file, in bytes: a hundred RSA keys.
+const MAX_BYTES: u64 = 256 << 10;
+
+/// The keys of one state of the file.
+pub struct KeySet {
+    signer: Arc<SigningKey>,
+    older: Vec<Arc<SigningKey>>,
+}
+
+impl KeySet {
+    /// Reads the file. Blocks.
+    pub fn read(config: &TokenConfig, now: SystemTime) -> Result<Self, KeyError> {
+        Self::of(&read(&config.key)?, config, now)
+    }
+
+    fn of(content: &Content, config: &TokenConfig, now: SystemTime) -> Result<Self, KeyError> {
+        let blocks = blocks(content).map_err(|problem| KeyError::broken(&config.key, problem))?;
+        let key = |block: &Block| {
+            let problem = |fault| KeyError::broken(&config.key, Problem { line: block.line, fault });
+            SigningKey::new(block, config, now).map(Arc::new).map_err(problem)
+        };
+        let mut keys = blocks.iter().map(key).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let none = || KeyError::broken(&config.key, Problem { line: 1, fault: Fault::NoKey });
+        Ok(Self { signer: keys.next().ok_or_else(none)?, older: keys.collect() })
+    }
+
+    /// The key that signs.
+    #[must_use]
+    pub fn signer(&self) -> &Arc<SigningKey> {
+        &self.signer
+    }
+
+    /// All keys of the file, the one that signs first, those that have retired too.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        iter::once(&self.signer).chain(&self.older)
+    }
+
+    /// The key of this name, if its tokens are believed at `now`.
+    #[must_use]
+    pub fn find(&self, id: &str, now: SystemTime) -> Option<&Arc<SigningKey>> {
+        self.all().find(|key| key.verifies_at(now) && key.is_called(id))
+    }
+
+    /// The public keys that verify tokens at `now` (RFC 7517 section 5).
+    #[must_use]
+    pub fn to_jwks(&self, now: SystemTime) -> Value {
+        let keys = self.all().filter(|key| key.verifies_at(now));
+        json!({"keys": keys.map(|key| key.to_jwk()).collect::<Vec<_>>()})
+    }
+
+    /// Of which keys, by name and date, in the file's order; for noticing a change.
+    fn summary(&self) -> Vec<String> {
+        let line = |key: &Arc<SigningKey>| match key.retires() {
+            None => key.id().to_owned(),
+            Some(retires) => format!("{} until {}", key.id(), spell(retires)),
+        };
+        self.all().map(line).collect()
+    }
+}
+
+/// A self-signed certificate of each key that verifies at `now`, in PEM, one after the other. Blocks.
+pub fn certificates(config: &TokenConfig, now: SystemTime) -> Result<Vec<(TokenAlgorithm, String)>, KeyError> {
+    let blocks = blocks(&read(&config.key)?).map_err(|problem| KeyError::broken(&config.key, problem))?;
+    let mut certificates = Vec::new();
+    for block in blocks.iter().filter(|block| block.retires.is_none_or(|retires| now < retires)) {
+        let problem = |fault| KeyError::broken(&config.key, Problem { line: block.line, fault });
+        let pair = Pair::read(&block.pkcs8).map_err(problem)?;
+        let made = certificate::root(&block.pkcs8, &pair, &config.issuer, now);
+        certificates.push((pair.algorithm(), made.map_err(|_| problem(Fault::Unusable))?.pem()));
+    }
+    Ok(certificates)
+}
+
+fn read(path: &Path) -> Result<Content, KeyError> {
+    Content::read(path, MAX_BYTES).map_err(|error| KeyError::reading(path, error))
+}
+
+fn blocks(content: &Content) -> Result<Vec<Block>, Problem> {
+    let text = str::from_utf8(content.bytes()).map_err(|_| Problem { line: 1, fault: Fault::NoKey })?;
+    file::parse(text)
+}
+
+/// The live key file: read without waiting, replaced as a whole.
+pub struct SigningKeys {
+    config: TokenConfig,
+    current: ArcSwap<KeySet>,
+    seen: Mutex<Seen>,
+}
+
+/// What was read last, good or bad; held while reading, so that two readings never overtake each other.
+struct Seen {
+    /// `None` means: look again, whatever the file system says.
+    stamp: Option<Stamp>,
+    digest: digest::Digest,
+}
+
+impl SigningKeys {
+    /// How often [`SigningKeys::watch`] looks: a new key signs within two seconds.
+    pub const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// The keys in the configured file; one is made, if the file is not there. Blocks.
+    pub fn load_or_create(config: TokenConfig, now: SystemTime) -> Result<Self, KeyError> {
+        make_if_missing(&config)?;
+        let content = read(&config.key)?;
+        let current = ArcSwap::from_pointee(KeySet::of(&content, &config, now)?);
+        let seen = Mutex::new(Seen { stamp: content.stamp_at(now), digest: content.digest() });
+        Ok(Self { config, current, seen })
+    }
+
+    /// The keys as of now.
+    #[must_use]
+    pub fn current(&self) -> Arc<KeySet> {
+        self.current.load_full()
+    }
+
+    /// Reads the file if it seems to have changed since it was read last; on error the last good keys stay. Says whether there
+    /// are others now. Blocks.
+    pub fn poll(&self, now: SystemTime) -> Result<bool, KeyError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.stamp.is_some() && seen.stamp == Stamp::of_path(&self.config.key) {
+            return Ok(false);
+        }
+        // Until this reading ended well, the next one tries again.
+        seen.stamp = None;
+        let content = read(&self.config.key)?;
+        let (stamp, digest) = (content.stamp_at(now), content.digest());
+        if digest.as_ref() != seen.digest.as_ref() {
+            let keys = KeySet::of(&content, &self.config, now)?;
+            seen.digest = digest;
+            seen.stamp = stamp;
+            let has_changed = keys.summary() != self.current.load().summary();
+            self.current.store(Arc::new(keys));
+            return Ok(has_changed);
+        }
+        seen.stamp = stamp;
+        Ok(false)
+    }
+
+    /// Looks at the file again and again, forever. Asking works everywhere; notifications do not (see
+    /// [`Users::watch`](super::Users::watch)).
+    pub async fn watch(self: Arc<Self>, interval: Duration) {
+        let mut complaint = None;
+        loop {
+            tokio::time::sleep(interval).await;
+            let keys = Arc::clone(&self);
+            let polled = tokio::task::spawn_blocking(move || keys.poll(SystemTime::now())).await;
+            match polled {
+                Ok(Ok(has_changed)) => {
+                    complaint = None;
+                    if has_changed {
+                        let keys = self.current();
+                        tracing::info!(signer = keys.signer().id(), keys = keys.all().count(), "token keys reloaded");
+                    }
+                }
+                // The runtime is ending.
+                Err(_) => {}
+                // Once per reason, not once per second.
+                Ok(Err(error)) if complaint.as_ref() == Some(&error.to_string()) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, hint = error.hint(), "token keys not reloaded; the last good ones stay in force");
+                    complaint = Some(error.to_string());
+                }
+            }
+        }
+    }
+}
+
+/// Makes the file with one key, unless there is one: says whether it was made. Blocks.
+fn make_if_missing(config: &TokenConfig) -> Result<bool, KeyError> {
+    let path = &config.key;
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(false);
+    }
+    let text = file::text(&[draw(config.algorithm)?]);
+    match write_new(path, &text) {
+        Ok(()) => Ok(true),
+        // Another replica was faster: its key is the one.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(KeyError::Io(path.clone(), error)),
+    }
+}
+
+fn draw(algorithm: TokenAlgorithm) -> Result<Block, KeyError> {
+    let pkcs8 = Pair::draw(algorithm).map_err(|_| KeyError::Generation)?;
+    Ok(Block { pkcs8, retires: None, line: 1 })
+}
+
+/// Written whole or not at all, and never over a key that is there: tokens out there were signed with it.
+fn write_new(path: &Path, text: &Zeroizing<String>) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    Draft::of(path)?.create(text.as_bytes())
+}

@@ -1,0 +1,160 @@
+//! `portcullis token inspect`
+
+use std::{
+    fmt::Write as _,
+    io::{self, Read as _, Write as _},
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Map, Value};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use zeroize::Zeroizing;
+
+use super::{super::Failure, KeyArgs};
+use crate::auth::{
+    TokenConfig,
+    inspect::{self, Dissection},
+    keys::{KeySet, spell},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The token; without it, or with `-`, it is read from standard input, where other users of this machine do not see it
+    token: Option<String>,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
+    let token = match args.token.filter(|token| token != "-") {
+        Some(token) => Zeroizing::new(token),
+        None => from_input()?,
+    };
+    let token = token.trim();
+    let token = token.strip_prefix("Bearer ").unwrap_or(token).trim_start();
+    let dissection = inspect::dissect(token).map_err(|error| {
+        Failure::new(error, Some("give the token alone, as it stands after `Authorization: Bearer`"))
+    })?;
+    let config = args.key.configured(config)?;
+    let now = SystemTime::now();
+    // A machine without the keys can still read the token.
+    let keys = KeySet::read(&config, now);
+    let signature = match &keys {
+        Ok(keys) => signature(token, &dissection, keys, &config, now),
+        Err(error) => format!("not checked: {error}"),
+    };
+    let text = report(&dissection, &signature, now);
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::new(error, None))
+}
+
+fn from_input() -> Result<Zeroizing<String>, Failure> {
+    let most = inspect::MAX_BYTES + 1024;
+    let mut token = Zeroizing::new(String::with_capacity(most));
+    let read = io::stdin().lock().take(most as u64).read_to_string(&mut token);
+    read.map_err(|error| Failure::new(format!("the token cannot be read: {error}"), None))?;
+    Ok(token)
+}
+
+fn signature(token: &str, dissection: &Dissection, keys: &KeySet, config: &TokenConfig, now: SystemTime) -> String {
+    let file = config.key.display();
+    let Some(key) = inspect::signer(token, keys) else {
+        return format!("not by a key of {file}");
+    };
+    let named = dissection.header.get("kid").and_then(Value::as_str);
+    let algorithm = dissection.header.get("alg").and_then(Value::as_str);
+    let mut text = format!("by the key {} of {file}", key.id());
+    // Writing to a String cannot fail.
+    let _ = match key.retires() {
+        None => write!(text, ", which signs"),
+        Some(retires) if retires <= now => {
+            write!(text, ", which retired {}: it is not believed any more", spell(retires))
+        }
+        Some(retires) => write!(text, ", which verifies until {}", spell(retires)),
+    };
+    if !named.is_some_and(|id| key.is_called(id)) || algorithm != Some(key.algorithm().as_str()) {
+        text.push_str("; but its header says otherwise, so it is not believed");
+    }
+    text
+}
+
+fn report(dissection: &Dissection, signature: &str, now: SystemTime) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "header:\n{}", pretty(&dissection.header));
+    let _ = writeln!(text, "claims:\n{}", pretty(&dissection.claims));
+    let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
+    for (claim, past, future) in
+        [("iat", "made", "to be made"), ("nbf", "good since", "good from"), ("exp", "expired", "good until")]
+    {
+        if let Some(time) = dissection.time(claim) {
+            let words = if time <= now { past } else { future };
+            let _ = writeln!(text, "{words}: {}", moment(time, now));
+        }
+    }
+    let _ = writeln!(text, "signed: {signature}");
+    text
+}
+
+fn pretty(object: &Map<String, Value>) -> String {
+    let text = serde_json::to_string_pretty(object).unwrap_or_default();
+    // JSON leaves some control characters as they are, and a terminal obeys them.
+    text.chars().fold(String::new(), |mut safe, letter| {
+        if letter.is_control() && letter != '\n' {
+            let _ = write!(safe, "\\u{:04x}", u32::from(letter));
+        } else {
+            safe.push(letter);
+        }
+        safe
+    })
+}
+
+/// A time, and how far it is from now.
+fn moment(time: i64, now: i64) -> String {
+    let date = OffsetDateTime::from_unix_timestamp(time).ok().and_then(|date| date.format(&Rfc3339).ok());
+    // Beyond what has a date: the number itself.
+    let date = date.unwrap_or_else(|| time.to_string());
+    let distance = words(time.abs_diff(now));
+    if time <= now { format!("{date}, {distance} ago") } else { format!("{date}, in {distance}") }
+}
+
+/// In the largest unit that gives two or more, or one exactly.
+fn words(seconds: u64) -> String {
+    let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
+    let (name, factor) =
+        units.into_iter().find(|(_, factor)| seconds >= 2 * factor || seconds == *factor).unwrap_or(("second", 1));
+    let count = seconds / factor;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_words() {
+        for (seconds, told) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "1 minute"),
+            (61, "61 seconds"),
+            (300, "5 minutes"),
+            (3_600, "1 hour"),
+            (5_000, "83 minutes"),
+            (86_400 * 3, "3 days"),
+        ] {
+            assert_eq!(words(seconds), told);
+        }
+        assert_eq!(moment(1_800_000_000, 1_800_000_060), "2027-01-15T08:00:00Z, 1 minute ago");
+        assert_eq!(moment(1_800_000_060, 1_800_000_000), "2027-01-15T08:01:00Z, in 1 minute");
+        for time in [i64::MIN, i64::MAX] {
+            assert!(moment(time, 0).starts_with(&time.to_string()), "{time}");
+        }
+    }
+
+    #[test]
+    fn what_a_token_says_does_not_reach_the_terminal_as_commands() {
+        let object = serde_json::from_str(r#"{"sub": "a\u001b[2J\u009b2J\u007f\nb"}"#).unwrap();
+        assert_eq!(pretty(&object), "{\n  \"sub\": \"a\\u001b[2J\\u009b2J\\u007f\\nb\"\n}");
+    }
+}

@@ -1,0 +1,60 @@
+//! `portcullis token rotate` and `portcullis token certificate`
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use super::{super::Failure, KeyArgs};
+use crate::{
+    auth::{TokenAlgorithm, TokenConfig, keys},
+    config::duration,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RotateArgs {
+    /// How long the old keys go on verifying; at least 61m
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
+    keep: Duration,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CertificateArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>) -> Result<(), Failure> {
+    let token = args.key.configured(config)?;
+    let rotation = keys::rotate(&token, args.keep, SystemTime::now())?;
+    let mut talk = io::stderr().lock();
+    let file = token.key.display();
+    // What counts is done; nobody reads it: nobody misses it.
+    let _ = writeln!(talk, "{file}: key {} signs from now on", rotation.signer);
+    for (id, retires) in &rotation.kept {
+        let _ = writeln!(talk, "{file}: key {id} verifies until {}", keys::spell(*retires));
+    }
+    if rotation.dropped > 0 {
+        let _ = writeln!(talk, "{file}: {} that had retired removed", rotation.dropped);
+    }
+    Ok(())
+}
+
+pub(super) fn certificate(args: CertificateArgs, config: Option<PathBuf>) -> Result<(), Failure> {
+    let token: TokenConfig = args.key.configured(config)?;
+    let certificates = keys::certificates(&token, SystemTime::now())?;
+    let mut out = io::stdout().lock();
+    for (_, pem) in &certificates {
+        out.write_all(pem.as_bytes()).map_err(|error| Failure::new(error, None))?;
+    }
+    if certificates.iter().any(|(algorithm, _)| *algorithm == TokenAlgorithm::EdDsa) {
+        let _ = writeln!(
+            io::stderr(),
+            "note: registries before Distribution 3 do not start with a certificate for Ed25519"
+        );
+    }
+    Ok(())
+}

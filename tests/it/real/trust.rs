@@ -1,0 +1,180 @@
+//! Debian's docker-registry, which believes our tokens by our certificates and by nothing else.
+//!
+//! Here Portcullis is the token server of another registry, as the token specification has it: the other registry knows the
+//! certificates that `portcullis token certificate` printed, sends its clients to our `/token`, and decides by what we signed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::skopeo::Skopeo;
+use crate::support::client::Client;
+use crate::support::daemon::Daemon;
+use crate::support::image::Layout;
+use crate::support::portcullis::{ALICE, cli};
+use crate::support::tool::require;
+use crate::support::{Portcullis, Setup, Tool, eventually, port};
+
+/// docker-registry with a server of ours for its token server, over TLS with that server's certificate.
+struct Trusting<'a> {
+    _daemon: Daemon,
+    server: &'a Portcullis,
+    port: u16,
+    home: TempDir,
+}
+
+impl<'a> Trusting<'a> {
+    /// It believes whoever has the key of a certificate in `bundle`.
+    fn start(server: &'a Portcullis, root: &Path, bundle: &str) -> Self {
+        let (port, home) = (port::free(), tempfile::tempdir().unwrap());
+        fs::write(home.path().join("bundle.pem"), bundle).unwrap();
+        let (bundle, certs, root) = (home.path().join("bundle.pem"), server.certs(), root.display());
+        let text = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             http:\n  addr: '127.0.0.1:{port}'\n  secret: test\n  tls: {{certificate: '{certs}/server.crt', key: '{certs}/server.key'}}\n\
+             storage: {{filesystem: {{rootdirectory: '{root}'}}}}\n\
+             auth:\n  token: {{realm: 'https://{ours}/token', service: localhost, issuer: localhost, rootcertbundle: '{bundle}'}}\n",
+            certs = certs.display(),
+            ours = server.local(),
+            bundle = bundle.display(),
+        );
+        let config = home.path().join("config.yml");
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new(require("docker-registry"));
+        command.arg("serve").arg(&config);
+        let mut daemon = Daemon::start(command, home.path().join("log"));
+        daemon.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { _daemon: daemon, server, port, home }
+    }
+
+    fn image(&self) -> String {
+        format!("docker://localhost:{}/x:1", self.port)
+    }
+
+    /// skopeo, which follows the challenge to our token endpoint with Alice's password.
+    fn copy(&self, from: &str, to: &str) -> Tool {
+        let (trust, user) = (self.server.trust(), format!("{}:{}", ALICE.name, ALICE.password));
+        let side = if to.starts_with("docker:") { "dest" } else { "src" };
+        let copy = Tool::new("skopeo").env("HOME", self.home.path()).args(["copy", "--preserve-digests"]);
+        let copy = copy.arg(format!("--{side}-creds")).arg(user).arg(format!("--{side}-cert-dir")).arg(trust);
+        copy.args([from, to])
+    }
+
+    /// The status that docker-registry answers with.
+    fn answers(&self, method: &str, path: &str, token: &str) -> u16 {
+        let curl = Tool::new("curl").args(["--silent", "--show-error", "--output", "/dev/null", "--request", method]);
+        let curl = curl.args(["--write-out", "%{http_code}", "--cacert"]).arg(self.server.ca());
+        let curl = curl.arg("--header").arg(format!("Authorization: Bearer {token}"));
+        let curl = curl.arg(format!("https://localhost:{}{path}", self.port));
+        curl.succeeds().stdout.parse().unwrap()
+    }
+
+    fn pulls(&self, token: &str) -> u16 {
+        self.answers("GET", "/v2/x/tags/list", token)
+    }
+
+    fn pushes(&self, token: &str) -> u16 {
+        self.answers("POST", "/v2/x/blobs/uploads/", token)
+    }
+}
+
+const FULL: &str = "repository:x:pull,push";
+
+/// A server that makes keys for this algorithm, and names or shows them to others in this way.
+fn server(algorithm: &str, naming: (&str, &str)) -> Portcullis {
+    Setup::new().env("PORTCULLIS_AUTH__TOKEN__ALGORITHM", algorithm).env(naming.0, naming.1).start()
+}
+
+const LIBTRUST: (&str, &str) = ("PORTCULLIS_AUTH__TOKEN__KEY_ID", "libtrust");
+const CHAIN: (&str, &str) = ("PORTCULLIS_AUTH__TOKEN__CERTIFICATE_CHAIN", "true");
+
+/// What an operator hands over; the issuer is what the server calls itself.
+fn certificates(server: &Portcullis) -> String {
+    let print = cli().folder(server.data().parent().unwrap()).env("PORTCULLIS_HOSTNAMES", "localhost");
+    print.args(["token", "certificate"]).succeeds().stdout
+}
+
+fn token(server: &Portcullis, scope: &str) -> String {
+    Client::new(server).user(&ALICE).token(&[scope])
+}
+
+fn key_of(token: &str) -> Option<String> {
+    jsonwebtoken::decode_header(token).unwrap().kid
+}
+
+fn rotate(server: &Portcullis, algorithm: &str) {
+    let before = key_of(&token(server, FULL));
+    let rotate = cli().folder(server.data().parent().unwrap()).env("PORTCULLIS_AUTH__TOKEN__ALGORITHM", algorithm);
+    rotate.args(["token", "rotate"]).succeeds();
+    let is_new = || key_of(&token(server, FULL)) != before;
+    assert!(eventually(Duration::from_secs(10), is_new), "the server should sign with the new key:\n{}", server.log());
+}
+
+fn is_believed_for_what_it_is_for(algorithm: &str, naming: (&str, &str)) {
+    let (server, root) = (server(algorithm, naming), tempfile::tempdir().unwrap());
+    let registry = Trusting::start(&server, root.path(), &certificates(&server));
+    let image = Layout::image(&root.path().join("image"), &[1_000, 50_000]);
+    registry.copy(&image.reference(), &registry.image()).succeeds();
+    registry.copy(&registry.image(), &format!("dir:{}", root.path().join("back").display())).succeeds();
+
+    let full = token(&server, FULL);
+    assert_eq!((registry.pulls(&full), registry.pushes(&full)), (200, 202), "{algorithm}");
+    let narrow = token(&server, "repository:x:pull");
+    assert_eq!((registry.pulls(&narrow), registry.pushes(&narrow)), (200, 401), "{algorithm}");
+    let elsewhere = token(&server, "repository:y:pull,push");
+    assert_eq!((registry.pulls(&elsewhere), registry.pushes(&elsewhere)), (401, 401), "{algorithm}");
+
+    let other = self::server(algorithm, naming);
+    let forged = token(&other, FULL);
+    assert_eq!((registry.pulls(&forged), registry.pushes(&forged)), (401, 401), "{algorithm}");
+    let (signed, signature) = full.rsplit_once('.').unwrap();
+    let claims = signed.rsplit_once('.').unwrap().0;
+    let stolen = narrow.rsplit_once('.').unwrap().0;
+    for forged in [format!("{stolen}x.{signature}"), format!("{claims}.e30.{signature}"), format!("{signed}.")] {
+        assert_eq!(registry.pulls(&forged), 401, "{forged}");
+    }
+}
+
+#[test]
+fn docker_registry_believes_an_es256_token_for_what_it_is_for_and_nothing_else() {
+    is_believed_for_what_it_is_for("ES256", LIBTRUST);
+}
+
+#[test]
+fn docker_registry_believes_an_rs256_token_for_what_it_is_for_and_nothing_else() {
+    is_believed_for_what_it_is_for("RS256", LIBTRUST);
+}
+
+#[test]
+fn docker_registry_believes_a_token_that_brings_its_certificate() {
+    is_believed_for_what_it_is_for("ES256", CHAIN);
+    is_believed_for_what_it_is_for("RS256", CHAIN);
+}
+
+#[test]
+fn docker_registry_believes_both_keys_once_the_bundle_has_both() {
+    let (server, root) = (server("ES256", LIBTRUST), tempfile::tempdir().unwrap());
+    let (before, old) = (certificates(&server), token(&server, FULL));
+    rotate(&server, "RS256");
+    let (after, new) = (certificates(&server), token(&server, FULL));
+    assert_eq!((before.matches("BEGIN").count(), after.matches("BEGIN").count()), (1, 2));
+
+    let registry = Trusting::start(&server, root.path(), &before);
+    assert_eq!((registry.pushes(&old), registry.pushes(&new)), (202, 401), "it has not heard of the new key");
+    drop(registry);
+    let registry = Trusting::start(&server, root.path(), &after);
+    assert_eq!((registry.pushes(&old), registry.pushes(&new)), (202, 202));
+    let image = Layout::image(&root.path().join("image"), &[1_000]);
+    registry.copy(&image.reference(), &registry.image()).succeeds();
+
+    // And here both are as good as before.
+    let skopeo = Skopeo::signed_in(&server);
+    skopeo.copy(&image.reference(), &skopeo.remote("x:1")).succeeds();
+    for token in [old, new] {
+        let client = Client::new(&server).authorized(&format!("Bearer {token}"));
+        client.get("/v2/x/tags/list").send().expect(200);
+    }
+}
