@@ -25,7 +25,7 @@ use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{caller::Connection, error::ApiError};
+use super::{caller::Connection, error::ApiError, unread::Reading};
 use crate::access::Principal;
 
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -81,12 +81,14 @@ pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
     let is_registry = request.uri().path().starts_with("/v2");
     // Whatever is logged on the way, or told the auditors, carries these; an error span, so that no log level takes it away.
     let span = tracing::error_span!("request", request = %id, peer = peer.map(tracing::field::display));
+    let (request, reading) = Reading::watch(request);
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = handled.unwrap_or_else(|_| {
         // The panic's message went to standard error by the panic hook; this ties it to the request.
         span.in_scope(|| ApiError::internal(&HandlerPanicked)).into_response()
     });
     common_headers(&mut response, id, is_registry);
+    reading.announce(&mut response);
     line.follow(response)
 }
 

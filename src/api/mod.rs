@@ -26,6 +26,7 @@ mod sized;
 mod state;
 mod tags;
 mod token;
+mod unread;
 mod uploads;
 
 pub use caller::Connection;

@@ -4,7 +4,8 @@ use http::{Method, Version};
 use serde_json::json;
 
 use super::{
-    ALGORITHMS, NAME, Registry, SCOPES, UPLOADS, absent, begin, blob, counting, manifest, push_blob, put, tagged,
+    ALGORITHMS, NAME, Registry, SCOPES, UPLOADS, absent, begin, blob, counting, manifest, push_blob, put, sha256,
+    tagged,
 };
 use crate::support::client::Client;
 use crate::support::portcullis::ALICE;
@@ -175,6 +176,19 @@ fn http_2_gives_the_same_answers() {
     }
     let document = tagged(&alice, "latest");
     assert_eq!(alice.get(&manifest("latest")).send().expect(200).body, document);
+}
+
+#[test]
+fn an_answer_to_a_body_that_nobody_read_says_that_the_connection_closes() {
+    let registry = Registry::start();
+    let upload = |client: &Client| client.post(UPLOADS).body(&vec![0; 100_000]).send();
+    let refused = upload(&registry.nobody()).expect(401);
+    assert_eq!(refused.header("connection"), "close");
+    // What was read leaves the connection for the next request.
+    let whole = format!("{UPLOADS}?digest={}", sha256(b"read"));
+    let taken = registry.alice.post(&whole).body(b"read").send().expect(201);
+    assert!(taken.find("connection").is_none());
+    assert!(registry.nobody().get("/v2/").send().expect(401).find("connection").is_none(), "no body, nothing unread");
 }
 
 #[test]
