@@ -20,7 +20,7 @@ use reqwest::{Certificate, Client, ClientBuilder, StatusCode};
 use serde_json::Value;
 
 const GUESSERS: u8 = 64;
-const REQUESTS: usize = 3000;
+const REQUESTS: usize = 20_000;
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
 #[tokio::main(flavor = "current_thread")]

@@ -181,6 +181,23 @@ fn a_broken_users_file_is_told_with_its_line_and_nothing_is_served() {
 }
 
 #[test]
+fn a_hash_that_would_take_a_day_to_check_is_refused_with_its_line_and_never_reaches_a_running_server() {
+    let stage = Stage::new();
+    let cheap = fs::read_to_string(stage.path("htpasswd")).unwrap();
+    let dear = format!("{cheap}bob:$2y$31${}\n", "a".repeat(53));
+    stage.write("htpasswd", &dear);
+    for command in ["check", "serve"] {
+        let refused = stage.tool().arg(command).fails();
+        assert!(refused.stderr.contains("htpasswd:2") && refused.stderr.contains("cost 31"), "{refused}");
+    }
+    stage.write("htpasswd", &cheap);
+    let server = stage.start();
+    stage.write("htpasswd", &dear);
+    server.says("users not reloaded");
+    server.lives();
+}
+
+#[test]
 fn every_problem_of_a_configuration_is_told_at_once_by_check_and_by_serve() {
     let stage = Stage::new();
     stage.write(
