@@ -123,7 +123,11 @@ fn a_registry_refuses_afterwards_what_it_refused_before() {
         let toml = migrated(Origin::Registry, &format!("version: 0.1\n{htpasswd}{text}")).toml;
         assert_eq!((may(&toml, "a", "x"), may(&toml, "", "x")), (actions.to_owned(), String::new()), "{text}");
         let open = migrated(Origin::Registry, &format!("version: 0.1\n{text}")).toml;
-        assert_eq!(may(&open, "", "x"), actions, "without auth, {text}");
+        assert_eq!(
+            (may(&open, "a", "x"), may(&open, "", "x")),
+            (actions.to_owned(), String::new()),
+            "without auth, {text}"
+        );
     }
 }
 
@@ -133,7 +137,8 @@ fn nginx_lets_in_whom_it_let_in() {
     for (inside, user, nobody) in [
         (format!("location / {{ {pass} }}"), "pull,push", ""),
         (format!("location /v2/ {{ {pass} }} location / {{ return 404; }}"), "pull,push", ""),
-        (format!("location / {{ auth_basic off; {pass} }}"), "pull,push", "pull,push"),
+        (format!("location / {{ {pass} }} location /v2/some/ {{ auth_basic off; {pass} }}"), "pull,push", "pull,push"),
+        (format!("location / {{ {pass} }} location ~* ^/V2/Some/ {{ deny all; {pass} }}"), "", ""),
         (format!("location / {{ limit_except GET HEAD {{ deny all; }} {pass} }}"), "pull", ""),
         (format!("location / {{ auth_basic off; limit_except GET {{ auth_basic r; }} {pass} }}"), "pull,push", "pull"),
         (
@@ -157,6 +162,32 @@ fn nginx_lets_in_whom_it_let_in() {
             "{inside}\n{toml}"
         );
     }
+}
+
+#[test]
+fn where_nothing_here_asks_for_passwords_something_that_is_not_here_may() {
+    let open = [
+        (Origin::Nginx, "server { listen 443 ssl; location / { proxy_pass http://r; } }"),
+        (
+            Origin::Nginx,
+            "server { listen 443 ssl; location / { limit_except GET { deny all; } proxy_pass http://r; } }",
+        ),
+        (Origin::Registry, "version: 0.1\n"),
+        (Origin::Registry, "auth:\n"),
+    ];
+    for (origin, text) in open {
+        let migrated = migrated(origin, text);
+        assert_eq!(may(&migrated.toml, "", "x"), "", "{text}:\n{}", migrated.toml);
+        assert!(migrated.toml.contains("\n#actions      = [\"pull\""), "{text}:\n{}", migrated.toml);
+    }
+}
+
+#[test]
+fn a_hash_that_docker_auth_did_not_take_lets_nobody_in() {
+    let text = "users:\n  old: {password: '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ='}\nacl: []\n";
+    let migrated = migrated(Origin::DockerAuth { htpasswd: Some(Path::new("u")) }, text);
+    assert_eq!(migrated.users.users().count(), 0);
+    assert!(remarks(&migrated)[0].starts_with("warning: old:2: users: old: docker_auth takes bcrypt alone"));
 }
 
 #[test]

@@ -56,7 +56,13 @@ impl Users {
             return migration.warn(at.line, &format!("users: {advice}"));
         };
         match password.parse::<StoredHash>() {
-            Ok(hash) => self.hashes.push((name, hash)),
+            Ok(hash @ StoredHash::Bcrypt(_)) => self.hashes.push((name, hash)),
+            // Nobody got in with these.
+            Ok(StoredHash::Apr1(_) | StoredHash::Sha1(_) | StoredHash::ShaCrypt(_)) => {
+                let advice =
+                    format!("{name}: docker_auth takes bcrypt alone; not made, add it with `portcullis user add`");
+                migration.warn(at.line, &format!("users: {advice}"));
+            }
             Err(error) => {
                 let advice = format!("{name}: {error}; not made, add it with `portcullis user add`");
                 migration.warn(at.line, &format!("users: {advice}"));

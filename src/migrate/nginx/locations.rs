@@ -50,8 +50,10 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
     let admissions: Vec<(Location<'_>, Admission<'_>)> = order
         .locations
         .into_iter()
-        .map(|location| (Admission::of(location.scope, server), location))
-        .map(|(a, l)| (l, a))
+        .map(|location| {
+            let admission = Admission::of(location.scope, server);
+            (location, admission)
+        })
         .collect();
     // The file of the location that is about everything, which comes last.
     let file = admissions.iter().rev().flat_map(|(_, admission)| &admission.files).next().copied();
@@ -72,6 +74,14 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
         }
         entries.extend(rules(&location, admission, anybody, migration));
     }
+    if file.is_none() && anybody {
+        migration.warn(
+            server.line,
+            "nginx asks for no password: the registry behind it may, so its configuration decides: take the rules that \
+             `portcullis migrate registry` makes of it; those that would hold otherwise stand in the file as comments",
+        );
+        entries.iter_mut().for_each(leave_to_registry);
+    }
     if entries.is_empty() {
         migration
             .warn(server.line, "no location is about /v2/ as a whole, so nobody may do anything; write [[access]]");
@@ -84,6 +94,13 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
     );
 }
 
+/// Closes what nginx left open, for the registry behind it may not have.
+fn leave_to_registry(entry: &mut Entry) {
+    if entry.carry == Carry::Exactly && !entry.actions.is_empty() {
+        entry.carry = Carry::Withheld("the registry behind nginx may have asked for passwords".to_owned());
+    }
+}
+
 /// All locations, those within others too.
 fn collect<'a>(scope: Scope<'a>, found: &mut Vec<Location<'a>>) {
     for directive in scope.own().iter().filter(|directive| directive.name == "location") {
@@ -93,6 +110,8 @@ fn collect<'a>(scope: Scope<'a>, found: &mut Vec<Location<'a>>) {
             _ => continue,
         };
         let inner = scope.within(directive);
+        // ~* does not care for capitals, and names have none.
+        let path = &if directive.first().starts_with("~*") { path.to_lowercase() } else { path.to_owned() };
         if !path.starts_with('@') {
             found.push(Location { scope: inner, kind, path: path.to_owned(), reach: reach(kind, path) });
         }

@@ -26,9 +26,21 @@ pub(super) fn read(root: At<'_>, migration: &mut Migration) {
     let (actions, words, line) = actions(root, migration);
     let (users, what, line, mut carry) = match proof(root) {
         Proof::Nothing => {
-            let text = "auth: there is none: anybody may do everything that the rule says, as before; think about it";
-            migration.warn(None, text);
-            (vec![Who::SignedIn, Who::Anonymous], format!("no auth; {words}"), line, Carry::Exactly)
+            migration.warn(
+                None,
+                "auth: there is none in the file, but variables REGISTRY_AUTH_… may have asked for passwords, so nobody gets in \
+                 without signing in; if there were none either, the rule for `anonymous` stands in the file as a comment",
+            );
+            let why = "a variable REGISTRY_AUTH_… may have asked for passwords".to_owned();
+            migration.rules(vec![Entry {
+                line,
+                what: format!("no auth; {words}"),
+                users: vec![Who::Anonymous],
+                repositories: "**".parse().into_iter().collect(),
+                actions,
+                carry: Carry::Withheld(why),
+            }]);
+            (vec![Who::SignedIn], format!("no auth; {words}"), line, Carry::Exactly)
         }
         Proof::Htpasswd(at) => {
             htpasswd(root, migration);

@@ -36,7 +36,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     // Every module's own `Config`, and what those are made of.
     ("config", &["access", "storage", "tls", "registry", "auth", "telemetry", "server"]),
     // Reads the configurations of others; writes text that `config` reads.
-    ("migrate", &["oci", "access", "tls", "auth", "config"]),
+    ("migrate", &["access", "tls", "auth", "config"]),
     ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
     ("app", &["access", "audit", "storage", "tls", "registry", "auth", "api", "server", "config", "reload"]),
     ("cli", &["oci", "access", "storage", "tls", "registry", "auth", "telemetry", "config", "migrate", "app"]),
