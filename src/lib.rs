@@ -9,7 +9,7 @@
 //!
 //! | floor | modules | what lives there |
 //! |---|---|---|
-//! | process | [`cli`] [`app`] `reload` [`config`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
+//! | process | [`cli`] [`app`] `reload` [`config`] [`migrate`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
 //! | surface | [`api`] | HTTP in, HTTP out: the only user of axum's types |
 //! | engines | [`registry`] [`auth`] | what a registry does; who is asking |
 //! | mechanisms | [`storage`] [`access`] [`audit`] [`tls`] | bytes that survive; who may; who did; certificates |
@@ -43,6 +43,7 @@ pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod migrate;
 pub mod oci;
 pub mod registry;
 mod reload;

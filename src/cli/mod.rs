@@ -10,6 +10,7 @@ mod folder;
 mod fsck;
 mod gc;
 mod generate;
+mod migrate;
 mod prompt;
 mod repository;
 mod serve;
@@ -55,6 +56,8 @@ enum Command {
     Gc(gc::Args),
     /// Check the stored data against itself, byte for byte
     Fsck(fsck::Args),
+    /// Print the configuration that does what nginx, registry:2 or `docker_auth` did
+    Migrate(migrate::Args),
     /// Print a completion script for a shell
     Completions(generate::Completions),
     /// Print the manual page
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Repository(args) => repository::run(args, config),
         Command::Gc(args) => gc::run(&args, &args.flags(config)),
         Command::Fsck(args) => fsck::run(&args, &args.flags(config)),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man => generate::manual(),
     }

@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "docs/configuration.md",
+    "docs/migration.md",
     "docs/operations.md",
     "certs/README.md",
 ];

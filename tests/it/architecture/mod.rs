@@ -35,9 +35,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server", &["tls"]),
     // Every module's own `Config`, and what those are made of.
     ("config", &["access", "storage", "tls", "registry", "auth", "telemetry", "server"]),
+    // Reads the configurations of others; writes text that `config` reads.
+    ("migrate", &["access", "tls", "auth", "config"]),
     ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
     ("app", &["access", "audit", "storage", "tls", "registry", "auth", "api", "server", "config", "reload"]),
-    ("cli", &["oci", "access", "storage", "tls", "registry", "auth", "telemetry", "config", "app"]),
+    ("cli", &["oci", "access", "storage", "tls", "registry", "auth", "telemetry", "config", "migrate", "app"]),
     // `main.rs`
     ("main", &["cli"]),
 ];
@@ -57,6 +59,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("x509_parser", &["tls"]),
     ("tokio_rustls", &["server"]),
     ("toml", &["config"]),
+    ("saphyr_parser", &["migrate"]),
     ("clap", &["cli", "main"]),
     // Vocabulary and decisions do no I/O.
     ("tokio", &["storage", "registry", "auth", "api", "server", "reload", "app", "cli"]),

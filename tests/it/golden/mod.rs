@@ -8,6 +8,7 @@ mod errors;
 mod fsck;
 mod help;
 mod layout;
+mod migrate;
 
 use std::fs;
 use std::path::Path;

@@ -10,6 +10,7 @@ mod fail2ban;
 mod garbage;
 mod htpasswd;
 mod load;
+mod migrate;
 mod podman;
 mod skopeo;
 mod trust;

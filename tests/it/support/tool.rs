@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dockerd", "docker.io"),
     ("htpasswd", "apache2-utils"),
     ("make", "make"),
+    ("nginx", "nginx-light"),
     ("podman", "podman"),
     ("skopeo", "skopeo"),
     ("umount", "mount"),

@@ -1,0 +1,201 @@
+//! The file that is written: settings with a comment each that says where they come from.
+//!
+//! Invariant: whatever the origin holds, the text is TOML, and there is at least one access rule in it: a file without
+//! rules would let every signed-in user do everything.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+use super::rules::{self, Block, Entry, Verdict};
+use crate::access::{Group, Who};
+
+/// The tables, in the order in which they are written; groups and rules stand where "access" does.
+const TABLES: [&str; 9] =
+    ["", "limits", "tls", "tls.files", "auth", "auth.token", "access", "registry", "storage.filesystem"];
+const LAST_TABLE: &str = "log";
+
+/// A value of TOML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(String),
+    List(Vec<String>),
+    Boolean(bool),
+}
+
+impl Value {
+    pub(super) fn text(value: impl fmt::Display) -> Self {
+        Self::Text(value.to_string())
+    }
+
+    pub(super) fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> Self {
+        Self::List(values.into_iter().map(|value| value.to_string()).collect())
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => quoted(f, text),
+            Self::Boolean(value) => value.fmt(f),
+            Self::List(texts) => {
+                f.write_str("[")?;
+                for (index, text) in texts.iter().enumerate() {
+                    f.write_str(if index == 0 { "" } else { ", " })?;
+                    quoted(f, text)?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
+}
+
+/// A basic string (TOML 1.0, "String").
+fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => write!(f, "\\{letter}")?,
+            _ if letter.is_control() => write!(f, "\\u{:04X}", u32::from(letter))?,
+            _ => f.write_char(letter)?,
+        }
+    }
+    f.write_str("\"")
+}
+
+/// Whether a text can be an issuer or a service of tokens.
+pub(super) fn is_claim(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 255 && !text.contains(['"', '\\']) && !text.contains(char::is_control)
+}
+
+struct Setting {
+    table: &'static str,
+    key: &'static str,
+    value: Value,
+    from: String,
+}
+
+/// The file as far as it is known.
+pub(super) struct Draft {
+    file: String,
+    settings: Vec<Setting>,
+    entries: Vec<Entry>,
+}
+
+impl Draft {
+    pub(super) fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), settings: Vec::new(), entries: Vec::new() }
+    }
+
+    /// The first value of a key stays.
+    pub(super) fn set(&mut self, table: &'static str, key: &'static str, value: Value, from: String) {
+        debug_assert!(TABLES.contains(&table) || table == LAST_TABLE, "{table} has no place");
+        if self.settings.iter().all(|setting| (setting.table, setting.key) != (table, key)) {
+            self.settings.push(Setting { table, key, value, from });
+        }
+    }
+
+    pub(super) fn rules(&mut self, entries: Vec<Entry>) {
+        self.entries.extend(entries);
+    }
+
+    pub(super) fn render(self) -> String {
+        let Self { file, settings, entries } = self;
+        let mut out = format!("# Written by `portcullis migrate` from {file}. Read it before you use it, and let\n");
+        out.push_str("# `portcullis check` read it too.\n");
+        let mut blocks = Some(rules::in_order(entries));
+        for table in TABLES.into_iter().chain([LAST_TABLE]) {
+            if table == "access" {
+                let blocks = blocks.take().unwrap_or_default();
+                out.push_str(&groups(&blocks));
+                out.push_str(&access(&file, &blocks));
+            }
+            let inside: Vec<&Setting> = settings.iter().filter(|setting| setting.table == table).collect();
+            if !inside.is_empty() && !table.is_empty() {
+                let _ = write!(out, "\n[{table}]");
+            }
+            for Setting { key, value, from, .. } in inside {
+                let _ = write!(out, "\n# {from}\n{key} = {value}\n");
+            }
+        }
+        out
+    }
+}
+
+/// The groups that the rules name.
+fn groups(blocks: &[Block]) -> String {
+    let users = blocks.iter().filter_map(|block| match block {
+        Block::Rule { entry, .. } => Some(&entry.users),
+        Block::LeftOut { .. } => None,
+    });
+    let groups: BTreeMap<&str, &Arc<Group>> = users
+        .flatten()
+        .filter_map(|who| match who {
+            Who::Group(group) => Some((group.name.as_str(), group)),
+            Who::Anonymous | Who::SignedIn | Who::User(_) => None,
+        })
+        .collect();
+    let mut out = String::new();
+    for (index, (name, group)) in groups.into_iter().enumerate() {
+        let header = if index == 0 { "\n[groups]\n" } else { "" };
+        let _ = writeln!(out, "{header}{} = {}", Value::text(name), Value::list(&group.members));
+    }
+    out
+}
+
+fn access(file: &str, blocks: &[Block]) -> String {
+    let mut out: String = blocks.iter().map(|block| one_block(file, block)).collect();
+    if !blocks.iter().any(|block| matches!(block, Block::Rule { verdict, .. } if verdict.is_written())) {
+        out.push_str(
+            "\n# Nobody may do anything until a rule says so. (Without any rule, every signed-in user may.)\n",
+        );
+        out.push_str("[[access]]\nusers        = [\"*\", \"anonymous\"]\nrepositories = [\"**\"]\nactions      = []\n");
+    }
+    out
+}
+
+fn one_block(file: &str, block: &Block) -> String {
+    match block {
+        Block::LeftOut { line, what, why } => {
+            format!("\n# {file}:{line}: {what}\n# Left out: {why}.\n")
+        }
+        Block::Rule { entry, verdict } => {
+            let Entry { line, what, users, repositories, actions, .. } = entry;
+            let actions = Value::list(actions.iter());
+            let mut out = format!("\n# {file}:{line}: {what}\n");
+            let (mark, written) = match verdict {
+                Verdict::AsItWas => ("", actions),
+                Verdict::Withheld(why) => {
+                    let _ = write!(out, "# Closed: {why}.\n# Where that is no matter any longer, it is:\n");
+                    let _ = writeln!(out, "#actions      = {actions}");
+                    ("", Value::list([""; 0]))
+                }
+                Verdict::Closed(why) => {
+                    let _ = writeln!(out, "# Closed for everybody whom it might be about: {why}.");
+                    ("", actions)
+                }
+                Verdict::Narrowed { to, because } => {
+                    let lines: Vec<String> = because.iter().map(|line| format!("{file}:{line}")).collect();
+                    let _ = writeln!(
+                        out,
+                        "# Narrowed to what was left out above ({}) would give; it was:",
+                        lines.join(", ")
+                    );
+                    let _ = writeln!(out, "#actions      = {actions}");
+                    ("", Value::list(to.iter()))
+                }
+                Verdict::NeverReached(by) => {
+                    let _ = writeln!(out, "# Never reached: {file}:{by} is about everything that it is about.");
+                    ("#", actions)
+                }
+            };
+            let _ = writeln!(out, "{mark}[[access]]");
+            let _ = writeln!(out, "{mark}users        = {}", Value::list(users));
+            let _ = writeln!(out, "{mark}repositories = {}", Value::list(repositories));
+            let _ = writeln!(out, "{mark}actions      = {written}");
+            out
+        }
+    }
+}

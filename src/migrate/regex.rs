@@ -1,0 +1,171 @@
+//! Reads the small part of regular expressions that access lists use: words, `.*`, `[^/]+`, groups of alternatives, `?`.
+//!
+//! Invariant: what is not understood is [`Unsupported`], never guessed; depth and the number of alternatives are bounded.
+
+use super::pattern::{Atom, MOST, Subject, Unsupported};
+
+const DEEPEST: usize = 8;
+
+type Alternatives = Vec<Vec<Atom>>;
+
+/// The alternatives of an expression, each for the whole text.
+pub(super) fn read(text: &str, subject: Subject) -> Result<Alternatives, Unsupported> {
+    let mut reader = Reader { rest: text, subject, depth: 0 };
+    let alternatives = reader.alternatives()?;
+    if reader.rest.is_empty() { Ok(alternatives) } else { Err(Unsupported) }
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    subject: Subject,
+    depth: usize,
+}
+
+/// What a quantifier may follow.
+enum Base {
+    Letter(Atom),
+    /// `.`, or a class without the slash.
+    Class {
+        slash: bool,
+    },
+    Group(Alternatives),
+}
+
+const ANYTHING: Atom = Atom::Anything { nonempty: false };
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let letter = self.peek()?;
+        self.rest = &self.rest[letter.len_utf8()..];
+        Some(letter)
+    }
+
+    fn take(&mut self, text: &str) -> bool {
+        let rest = self.rest.strip_prefix(text);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn alternatives(&mut self) -> Result<Alternatives, Unsupported> {
+        let mut all = self.sequence()?;
+        while self.take("|") {
+            all.extend(self.sequence()?);
+        }
+        if all.len() > MOST { Err(Unsupported) } else { Ok(all) }
+    }
+
+    /// Up to `|`, `)` or the end. Only outside groups do `^` and `$` have a place.
+    fn sequence(&mut self) -> Result<Alternatives, Unsupported> {
+        let is_outside = self.depth == 0;
+        let mut branches: Alternatives = vec![if is_outside && !self.take("^") { vec![ANYTHING] } else { Vec::new() }];
+        loop {
+            match self.peek() {
+                None | Some('|') => break,
+                Some(')') if !is_outside => break,
+                Some('$') if is_outside && !self.rest.starts_with("${") => {
+                    self.next();
+                    return if matches!(self.peek(), None | Some('|')) { Ok(branches) } else { Err(Unsupported) };
+                }
+                Some(_) => {
+                    let piece = self.piece()?;
+                    let longer = |branch: &Vec<Atom>| -> Alternatives {
+                        piece.iter().map(|more| [branch.as_slice(), more].concat()).collect()
+                    };
+                    branches = branches.iter().flat_map(longer).collect();
+                    if branches.len() > MOST {
+                        return Err(Unsupported);
+                    }
+                }
+            }
+        }
+        if is_outside {
+            for branch in &mut branches {
+                branch.push(ANYTHING);
+            }
+        }
+        Ok(branches)
+    }
+
+    fn piece(&mut self) -> Result<Alternatives, Unsupported> {
+        let base = self.base()?;
+        let quantifier = self.peek().filter(|letter| matches!(letter, '*' | '+' | '?' | '{'));
+        if quantifier.is_some() {
+            self.next();
+            // `.*?` matches the same texts.
+            self.take("?");
+        }
+        let class =
+            |slash, nonempty| vec![vec![if slash { Atom::Anything { nonempty } } else { Atom::Within { nonempty } }]];
+        match (base, quantifier) {
+            (Base::Letter(atom), None) => Ok(vec![vec![atom]]),
+            (Base::Letter(atom), Some('?')) => Ok(vec![vec![atom], Vec::new()]),
+            (Base::Class { slash }, Some('*')) => Ok(class(slash, false)),
+            (Base::Class { slash }, Some('+')) => Ok(class(slash, true)),
+            (Base::Group(alternatives), None) => Ok(alternatives),
+            (Base::Group(mut alternatives), Some('?')) => {
+                alternatives.push(Vec::new());
+                Ok(alternatives)
+            }
+            (Base::Letter(_) | Base::Class { .. } | Base::Group(_), _) => Err(Unsupported),
+        }
+    }
+
+    fn base(&mut self) -> Result<Base, Unsupported> {
+        if self.take("${account}") {
+            return Ok(Base::Letter(Atom::Account));
+        }
+        match self.next().ok_or(Unsupported)? {
+            '.' => Ok(Base::Class { slash: true }),
+            '[' => self.class(),
+            '(' => self.group(),
+            '\\' => match self.next() {
+                Some(letter) if letter.is_ascii_punctuation() => Ok(Base::Letter(Atom::Literal(letter))),
+                Some(_) | None => Err(Unsupported),
+            },
+            '^' | '$' | '*' | '+' | '?' | '{' | ')' | '|' => Err(Unsupported),
+            letter => Ok(Base::Letter(Atom::Literal(letter))),
+        }
+    }
+
+    fn group(&mut self) -> Result<Base, Unsupported> {
+        if self.depth == DEEPEST || (!self.take("?:") && self.peek() == Some('?')) {
+            return Err(Unsupported);
+        }
+        self.depth += 1;
+        let alternatives = self.alternatives()?;
+        self.depth -= 1;
+        if self.take(")") { Ok(Base::Group(alternatives)) } else { Err(Unsupported) }
+    }
+
+    /// A class is of use if it holds all letters of repository names, with or without the slash; for other texts, only
+    /// `[^/]` is.
+    fn class(&mut self) -> Result<Base, Unsupported> {
+        if self.take("^/]") || self.take("^\\/]") {
+            return Ok(Base::Class { slash: false });
+        }
+        let (inside, rest) = self.rest.split_once(']').ok_or(Unsupported)?;
+        self.rest = rest;
+        if self.subject == Subject::Text
+            || inside.starts_with('^')
+            || inside.contains(['[', '\\'])
+            || !inside.is_ascii()
+        {
+            return Err(Unsupported);
+        }
+        let bytes = inside.as_bytes();
+        let (mut known, mut index) = ([false; 128], 0);
+        while index < bytes.len() {
+            let first = bytes[index];
+            let last = if bytes.get(index + 1) == Some(&b'-') { bytes.get(index + 2).copied() } else { None };
+            index += if last.is_some() { 3 } else { 1 };
+            known[usize::from(first)..=usize::from(last.unwrap_or(first).max(first))].fill(true);
+        }
+        let holds = |byte: u8| known[usize::from(byte)];
+        let holds_names = (b'a'..=b'z').chain(b'0'..=b'9').chain(*b"._-").all(holds);
+        if holds_names { Ok(Base::Class { slash: holds(b'/') }) } else { Err(Unsupported) }
+    }
+}

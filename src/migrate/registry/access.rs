@@ -1,0 +1,150 @@
+//! Who could sign in, and what the registry let them do.
+//!
+//! Invariant: only what the file itself says opens anything; a token server's rules are not known, so nothing is.
+
+use super::{
+    super::{
+        draft::{Value, is_claim},
+        rules::{Carry, Entry},
+        talk::Migration,
+        yaml::At,
+    },
+    path,
+};
+use crate::access::{Action, Actions, Who};
+
+/// How clients proved who they are.
+enum Proof<'a> {
+    Nothing,
+    Htpasswd(At<'a>),
+    Token(At<'a>),
+    /// Something that lets nobody in here.
+    Other(At<'a>),
+}
+
+pub(super) fn read(root: At<'_>, migration: &mut Migration) {
+    let (actions, words, line) = actions(root, migration);
+    let (users, what, line, mut carry) = match proof(root) {
+        Proof::Nothing => {
+            migration.warn(
+                None,
+                "auth: there is none in the file, but variables REGISTRY_AUTH_… may have asked for passwords, so nobody gets in \
+                 without signing in; if there were none either, the rule for `anonymous` stands in the file as a comment",
+            );
+            let why = "a variable REGISTRY_AUTH_… may have asked for passwords".to_owned();
+            migration.rules(vec![Entry {
+                line,
+                what: format!("no auth; {words}"),
+                users: vec![Who::Anonymous],
+                repositories: "**".parse().into_iter().collect(),
+                actions,
+                carry: Carry::Withheld(why),
+            }]);
+            (vec![Who::SignedIn], format!("no auth; {words}"), line, Carry::Exactly)
+        }
+        Proof::Htpasswd(at) => {
+            htpasswd(root, migration);
+            (vec![Who::SignedIn], format!("auth.htpasswd; {words}"), at.line, Carry::Exactly)
+        }
+        Proof::Token(at) => {
+            token(at, migration);
+            let why = "who may do what was up to the token server".to_owned();
+            (vec![Who::SignedIn], format!("auth.token; {words}"), at.line, Carry::Withheld(why))
+        }
+        Proof::Other(at) => {
+            let text = "auth: this kind checks nothing that could be checked here; users must sign in now, make them with \
+                        `portcullis user add`";
+            migration.warn(at.line, text);
+            (vec![Who::SignedIn], format!("auth; {words}"), at.line, Carry::Exactly)
+        }
+    };
+    if let Some(at) = client_certificates(root) {
+        migration.warn(
+            at.line,
+            "http.tls.clientcas: clients had to show a certificate, which is not asked for here; the rules are closed until \
+             you decide that passwords are enough",
+        );
+        carry = Carry::Withheld("clients had to show a certificate as well".to_owned());
+    }
+    let repositories = "**".parse().into_iter().collect();
+    migration.rules(vec![Entry { line, what, users, repositories, actions, carry }]);
+}
+
+fn proof(root: At<'_>) -> Proof<'_> {
+    let Some(auth) = root.at("auth") else { return Proof::Nothing };
+    let mut kinds = auth.entries().filter(|(kind, _)| *kind != "none");
+    match kinds.next() {
+        None => Proof::Nothing,
+        Some(("htpasswd", at)) => Proof::Htpasswd(at),
+        Some(("token", at)) => Proof::Token(at),
+        Some((_, at)) => Proof::Other(at),
+    }
+}
+
+fn client_certificates(root: At<'_>) -> Option<At<'_>> {
+    let authorities = root.at("http.tls.clientcas").filter(|at| !at.elements().is_empty())?;
+    let mode = root.at("http.tls.clientauth").and_then(At::text).unwrap_or_default();
+    let is_optional = ["request-client-cert", "verify-client-cert-if-given"].contains(&mode);
+    (!is_optional).then_some(authorities)
+}
+
+/// What the registry does at all, in words, and the line that says so.
+fn actions(root: At<'_>, migration: &mut Migration) -> (Actions, String, usize) {
+    let storage = root.at("storage").map_or(1, |at| at.line);
+    let is_on = |key| root.at(key).filter(|at| at.is_true());
+    if let Some(at) = is_on("storage.maintenance.readonly.enabled").or(is_on("storage.maintenance.readonly")) {
+        return (
+            [Action::Pull].into_iter().collect(),
+            "storage.maintenance.readonly: nobody pushes".to_owned(),
+            at.line,
+        );
+    }
+    if let Some(at) = root.at("proxy.remoteurl") {
+        migration.warn(
+            at.line,
+            "proxy: nothing is fetched from another registry; what is in the cache can be pulled, and the rest must be pushed",
+        );
+        return ([Action::Pull].into_iter().collect(), "proxy: nobody pushes to a cache".to_owned(), at.line);
+    }
+    if let Some(at) = is_on("storage.delete.enabled") {
+        return (Actions::PULL_PUSH_DELETE, "storage.delete.enabled".to_owned(), at.line);
+    }
+    let actions = [Action::Pull, Action::Push].into_iter().collect();
+    (actions, "without storage.delete.enabled nobody deletes".to_owned(), storage)
+}
+
+fn htpasswd(root: At<'_>, migration: &mut Migration) {
+    if let Some(at) = root.at("auth.htpasswd.realm") {
+        migration.note(at.line, "auth.htpasswd.realm: not needed: clients are sent to /token of this registry");
+    }
+    if let Some((value, line)) = path(root, "auth.htpasswd.path") {
+        migration.set("auth", "htpasswd", value, line, "auth.htpasswd.path");
+        let refuse = Value::text("refuse");
+        migration.set("auth", "legacy_hashes", refuse, line, "auth.htpasswd takes bcrypt alone");
+    } else {
+        let line = root.at("auth.htpasswd").map(|at| at.line);
+        migration.warn(line, "auth.htpasswd: there is no path; set auth.htpasswd to the users file");
+    }
+}
+
+fn token(auth: At<'_>, migration: &mut Migration) {
+    migration.warn(
+        auth.line,
+        "auth.token: tokens are issued here now, so users and rules must be here too; where the server is docker_auth, \
+         `portcullis migrate docker_auth` reads its file",
+    );
+    for key in ["issuer", "service"] {
+        let Some(at) = auth.at(key) else { continue };
+        let from = format!("auth.token.{key}");
+        match at.text().filter(|text| is_claim(text)) {
+            Some(text) => migration.set("auth.token", key, Value::text(text), at.line, &from),
+            None => migration.warn(at.line, &format!("{from}: no name; the first of `hostnames` is taken")),
+        }
+    }
+    for key in ["realm", "rootcertbundle", "jwks", "signingalgorithms", "autoredirect", "autoredirectpath"] {
+        if let Some(at) = auth.at(key) {
+            migration
+                .note(at.line, &format!("auth.token.{key}: not needed: clients are sent to /token of this registry"));
+        }
+    }
+}

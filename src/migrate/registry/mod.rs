@@ -1,0 +1,112 @@
+//! `config.yml` of CNCF Distribution (registry:2 and 3), with its own TLS and its own authentication.
+//!
+//! Invariant: what the registry refused by its configuration (deleting, pushing while read-only) no rule allows.
+
+mod access;
+mod network;
+mod told;
+
+use super::{
+    draft::Value,
+    span,
+    talk::Migration,
+    yaml::{At, Node},
+};
+
+pub(super) fn read(document: &Node, migration: &mut Migration) {
+    let root = document.root();
+    told::tell(root, "", migration);
+    network::read(root, migration);
+    access::read(root, migration);
+    storage(root, migration);
+    validation(root, migration);
+    log(root, migration);
+    migration.note(None, "variables REGISTRY_… win over this file and are not read; look whether any is set");
+}
+
+/// The path in a key, if there is one.
+fn path(root: At<'_>, key: &str) -> Option<(Value, usize)> {
+    let at = root.at(key)?;
+    let text = at.text().filter(|text| !text.is_empty() && !text.contains('\0'))?;
+    Some((Value::text(text), at.line))
+}
+
+fn storage(root: At<'_>, migration: &mut Migration) {
+    if let Some((value, line)) = path(root, "storage.filesystem.rootdirectory") {
+        migration.set("storage.filesystem", "root", value, line, "storage.filesystem.rootdirectory");
+    } else if root.at("storage.filesystem").is_some() {
+        let value = Value::text("/var/lib/registry");
+        migration.set_default("storage.filesystem", "root", value, "the registry's own default");
+    }
+    let purging = root.at("storage.maintenance.uploadpurging");
+    let Some(purging) = purging else { return };
+    if purging.at("enabled").is_some_and(|at| !at.is_true() && !at.is_null()) {
+        migration.warn(
+            purging.line,
+            "storage.maintenance.uploadpurging: abandoned uploads always expire; the longest time was taken",
+        );
+        let value = Value::text("365d");
+        return migration.set(
+            "registry",
+            "upload_expiry",
+            value,
+            purging.line,
+            "storage.maintenance.uploadpurging.enabled",
+        );
+    }
+    let Some(age) = purging.at("age") else { return };
+    let from = "storage.maintenance.uploadpurging.age";
+    if let Some(value) = duration(age, from, 60, 365 * 86_400, migration) {
+        migration.set("registry", "upload_expiry", value, age.line, from);
+    }
+}
+
+/// Distribution 3 lets an index name images that are not there.
+fn validation(root: At<'_>, migration: &mut Migration) {
+    let key = "validation.manifests.indexes.platforms";
+    let Some(at) = root.at(key) else { return };
+    let is_sparse = at.text().is_some_and(|platforms| ["none", "list"].contains(&platforms));
+    migration.set("registry", "sparse_manifests", Value::Boolean(is_sparse), at.line, key);
+}
+
+/// A duration within bounds of ours.
+fn duration(at: At<'_>, key: &str, least: u64, most: u64, migration: &mut Migration) -> Option<Value> {
+    let Some(seconds) = at.text().and_then(span::seconds) else {
+        migration.warn(at.line, &format!("{key}: no duration; left as it is by default"));
+        return None;
+    };
+    let bounded = seconds.clamp(least, most);
+    if bounded != seconds {
+        let (least, most) = (span::spell(least), span::spell(most));
+        migration.warn(at.line, &format!("{key}: {least} to {most} are possible; the nearest of these was taken"));
+    }
+    Some(Value::text(span::spell(bounded)))
+}
+
+fn log(root: At<'_>, migration: &mut Migration) {
+    let level = root.at("log.level").map(|at| (at, "log.level")).or(root.at("loglevel").map(|at| (at, "loglevel")));
+    if let Some((at, key)) = level {
+        match at.text() {
+            Some(level @ ("error" | "warn" | "info" | "debug")) => {
+                migration.set("log", "level", Value::text(level), at.line, key);
+            }
+            Some(_) | None => {
+                migration.warn(at.line, &format!("{key}: a level is error, warn, info or debug; it is info"));
+            }
+        }
+    }
+    let Some(formatter) = root.at("log.formatter") else { return };
+    match formatter.text() {
+        Some(format @ ("text" | "json")) => {
+            migration.set("log", "format", Value::text(format), formatter.line, "log.formatter");
+        }
+        Some("logstash") => {
+            migration.set("log", "format", Value::text("json"), formatter.line, "log.formatter");
+            migration.warn(
+                formatter.line,
+                "log.formatter: logstash is not written; JSON was taken, with other names of fields",
+            );
+        }
+        Some(_) | None => migration.warn(formatter.line, "log.formatter: log lines are text or json; they are text"),
+    }
+}

@@ -1,0 +1,213 @@
+//! nginx and docker-registry, and what takes their place: the same people may do the same things.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::daemon::Daemon;
+use crate::support::portcullis::{ALICE, BOB, User};
+use crate::support::stage::authorization;
+use crate::support::tool::require;
+use crate::support::wire::{Answer, Wire, request};
+use crate::support::{Stage, Tool, port};
+
+/// A stage with certificates, and users whose hashes nginx, docker-registry and we understand.
+fn furnished() -> Stage {
+    let stage = Stage::bare();
+    drop(stage.start());
+    stage.users(&[ALICE, BOB]);
+    stage
+}
+
+fn ask(stage: &Stage, method: &str, path: &str, header: &[&str]) -> Answer {
+    let mut wire = Wire::open(stage.address(), &stage.path("certs/ca.crt")).unwrap();
+    wire.send(&request(method, path, header, b""));
+    wire.answer_to(method)
+}
+
+/// Those who ask: with the right password, with a wrong one, without any.
+const WRONG: User = User { name: "alice", password: "looking glass" };
+const PEOPLE: [(&str, Option<&User>); 4] =
+    [("alice", Some(&ALICE)), ("bob", Some(&BOB)), ("a guesser", Some(&WRONG)), ("nobody", None)];
+
+/// Who may do what, as the server on the stage has it: a line for each.
+fn matrix(stage: &Stage, repositories: &[&str], header: &dyn Fn(Option<&User>, &str) -> Vec<String>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, user) in PEOPLE {
+        // After ten wrong passwords, answers would wait.
+        let some = if name == "a guesser" { &repositories[..2] } else { repositories };
+        for repository in some {
+            let header = header(user, repository);
+            let header: Vec<&str> = header.iter().map(String::as_str).collect();
+            let missing = format!("sha256:{}", "0".repeat(64));
+            for (action, method, path) in [
+                ("pull", "GET", format!("/v2/{repository}/blobs/{missing}")),
+                ("push", "POST", format!("/v2/{repository}/blobs/uploads/")),
+                ("delete", "DELETE", format!("/v2/{repository}/manifests/{missing}")),
+            ] {
+                let answer = ask(stage, method, &path, &header);
+                let verdict = match answer.status {
+                    202 | 404 => "may",
+                    401 | 403 | 405 => "may not",
+                    _ => panic!("{name} {action} {repository}: {answer}"),
+                };
+                lines.push(format!("{name} {verdict} {action} {repository}"));
+            }
+        }
+    }
+    lines
+}
+
+fn password(user: Option<&User>) -> Vec<String> {
+    user.map(authorization).into_iter().collect()
+}
+
+/// Starts what `migrate` made of a file, in the place of the other, and asks it the same. Anonymous rights come with a token
+/// here, as clients fetch it.
+fn migrated(stage: &Stage, origin: &str, file: &str, repositories: &[&str]) -> Vec<String> {
+    let said = stage.tool().args(["migrate", origin, file]).succeeds();
+    stage.write("portcullis.toml", &said.stdout);
+    let _server = stage.start();
+    let header = |user: Option<&User>, repository: &str| {
+        if user.is_some() {
+            return password(user);
+        }
+        let path = format!("/token?service=localhost&scope=repository:{repository}:pull,push,delete");
+        let token = ask(stage, "GET", &path, &[]).expect(200).json();
+        vec![format!("Authorization: Bearer {}", token["token"].as_str().unwrap())]
+    };
+    matrix(stage, repositories, &header)
+}
+
+fn registry(stage: &Stage, port: u16, more: &str) -> Daemon {
+    let text = format!(
+        "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\n\
+         storage:\n  filesystem: {{rootdirectory: '{}'}}\n{more}",
+        stage.path("data").display()
+    );
+    let config = stage.write("config.yml", &text);
+    let mut command = Command::new(require("docker-registry"));
+    command.arg("serve").arg(&config);
+    let mut daemon = Daemon::start(command, stage.path("registry.log"));
+    daemon.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    daemon
+}
+
+#[test]
+fn a_registry_with_its_own_users_is_replaced_without_anybody_noticing() {
+    for (deleting, delete) in [("may not", ""), ("may", "  delete: {enabled: true}\n")] {
+        let stage = furnished();
+        let path = |name: &str| stage.path(name).display().to_string();
+        let more = format!(
+            "{delete}auth: {{htpasswd: {{realm: test, path: '{}'}}}}\n\
+             http: {{addr: '{}', tls: {{certificate: '{}', key: '{}'}}}}\n",
+            path("htpasswd"),
+            stage.address(),
+            path("certs/server.crt"),
+            path("certs/server.key"),
+        );
+        let old = registry(&stage, stage.port(), &more);
+        let repositories = ["app", "team/app"];
+        let before = matrix(&stage, &repositories, &|user, _| password(user));
+        drop(old);
+        assert!(before.contains(&format!("alice {deleting} delete app")), "{before:#?}");
+        assert!(before.contains(&"alice may push app".to_owned()), "{before:#?}");
+        assert!(before.contains(&"nobody may not pull app".to_owned()), "{before:#?}");
+        assert_eq!(migrated(&stage, "registry", "config.yml", &repositories), before);
+    }
+}
+
+/// nginx in the foreground, with nothing outside the stage.
+fn nginx(stage: &Stage) -> Command {
+    let mut command = Command::new(require("nginx"));
+    let folder = stage.folder();
+    command.arg("-p").arg(folder).arg("-c").arg(stage.path("nginx.conf")).arg("-e").arg("stderr");
+    command.arg("-g").arg(format!("daemon off; pid {}/nginx.pid;", folder.display()));
+    command
+}
+
+#[test]
+fn a_site_of_nginx_is_replaced_without_anybody_noticing() {
+    let stage = furnished();
+    let behind = port::free();
+    let behind_it = registry(&stage, behind, &format!("http: {{addr: '127.0.0.1:{behind}'}}\n"));
+    let folder = stage.folder().display().to_string();
+    let pass = format!("proxy_pass http://127.0.0.1:{behind}; proxy_set_header Host $http_host;");
+    let mut temporary = String::new();
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        writeln!(temporary, "{kind}_temp_path {folder}/tmp-{kind};").unwrap();
+    }
+    let own = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let text = format!(
+        "{own} events {{}}\nhttp {{\n{temporary}access_log off;\nserver {{\n listen {address} ssl;\n server_name localhost;\n\
+         ssl_certificate {folder}/certs/server.crt;\n ssl_certificate_key {folder}/certs/server.key;\n\
+         auth_basic r;\n auth_basic_user_file {folder}/htpasswd;\n\
+         location /v2/ {{ {pass} }}\n\
+         location /v2/public/ {{ auth_basic off; limit_except GET HEAD {{ auth_basic r; }} {pass} }}\n\
+         location /v2/frozen/ {{ limit_except GET {{ deny all; }} {pass} }}\n\
+         location /v2/closed/ {{ deny all; {pass} }}\n\
+         location ~ ^/v2/old/ {{ if ($request_method !~ ^(GET|HEAD)$) {{ return 403; }} {pass} }}\n}}\n}}\n",
+        address = stage.address(),
+    );
+    stage.write("nginx.conf", &text);
+    let mut site = Daemon::start(nginx(&stage), stage.path("nginx.log"));
+    let address = stage.address();
+    site.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(address).is_ok());
+    let repositories = ["app", "public/app", "frozen/app", "closed/app", "old/app"];
+    let before = matrix(&stage, &repositories, &|user, _| password(user));
+    drop(site);
+    for line in
+        ["bob may push app", "nobody may pull public/app", "alice may not push frozen/app", "alice may pull old/app"]
+    {
+        assert!(before.contains(&line.to_owned()), "{line}: {before:#?}");
+    }
+    // nginx does not look at passwords that nobody asks for; we refuse wrong ones wherever they are.
+    let before: Vec<String> = before
+        .into_iter()
+        .map(|line| if line == "a guesser may pull public/app" { line.replace("may", "may not") } else { line })
+        .collect();
+    drop(behind_it);
+    assert_eq!(migrated(&stage, "nginx", "nginx.conf", &repositories), before);
+}
+
+#[test]
+fn nginx_itself_reads_the_sites_that_we_read() {
+    for file in ["nginx.conf", "nginx-public.conf"] {
+        let stage = furnished();
+        let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/migrate").join(file);
+        let mut text = fs::read_to_string(input).unwrap();
+        let certs = stage.path("certs").display().to_string();
+        // Its files lie on other machines, and its ports are those of root.
+        for name in ["/etc/nginx/tls/wiki", "/etc/ssl/hub"] {
+            text = text.replace(&format!("{name}.crt"), &format!("{certs}/server.crt"));
+        }
+        for (old, new) in [
+            ("/etc/nginx/tls/wiki.key", "server.key"),
+            ("/etc/ssl/private/hub.key", "server.key"),
+            ("/etc/letsencrypt/live/registry.example.com/fullchain.pem", "server.crt"),
+            ("/etc/letsencrypt/live/registry.example.com/privkey.pem", "server.key"),
+            ("/etc/ssl/clients.crt", "ca.crt"),
+        ] {
+            text = text.replace(old, &format!("{certs}/{new}"));
+        }
+        let (secure, plain) = (port::free(), port::free());
+        text = text
+            .replace("listen 443", &format!("listen 127.0.0.1:{secure}"))
+            .replace("listen [::]:443", &format!("listen [::1]:{secure}"));
+        text = text
+            .replace("listen 80", &format!("listen 127.0.0.1:{plain}"))
+            .replace("listen [::]:80", &format!("listen [::1]:{plain}"));
+        if !text.contains("http {") {
+            text = format!("events {{}}\nhttp {{\n{text}}}\n");
+        }
+        stage.write("nginx.conf", &text);
+        stage.write("mime.types", "types {}\n");
+        fs::create_dir_all(stage.path("snippets")).unwrap();
+        stage.write("snippets/headers.conf", "add_header X-Frame-Options DENY;\n");
+        let tested = Tool::new("nginx").arg("-t").arg("-p").arg(stage.folder()).arg("-c").arg(stage.path("nginx.conf"));
+        let tested = tested.args(["-e", "stderr", "-g"]).arg(format!("pid {}/nginx.pid;", stage.folder().display()));
+        tested.succeeds().says_one_of(&["test is successful"]);
+    }
+}
