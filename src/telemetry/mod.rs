@@ -1,6 +1,6 @@
 //! Logging: who gets to say what, in which format. Logs are talk and go to stderr.
 //!
-//! Process floor: imports [`audit`](crate::audit) only. The one invariant: a filter that would silence everything by a slip of the
+//! Process floor: imports [`audit`] only. The one invariant: a filter that would silence everything by a slip of the
 //! finger is refused, not obeyed. What is logged, and that no secret is, is the business of whoever logs it.
 
 mod trail;

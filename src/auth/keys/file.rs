@@ -89,7 +89,7 @@ pub(super) fn text(blocks: &[Block]) -> Zeroizing<String> {
     text
 }
 
-/// A time as people and [`parse`] read it, to the second.
+/// A time as people and the parser read it, to the second.
 #[must_use]
 pub fn spell(time: SystemTime) -> String {
     let whole = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
