@@ -186,6 +186,10 @@ pub enum Event<'a> {
 pub enum Method {
     /// A password of the users file.
     Password,
+    /// An access token, in the place of a password.
+    AccessToken,
+    /// A refresh token, which a device keeps instead of a password.
+    RefreshToken,
 }
 
 /// Tells the trail.

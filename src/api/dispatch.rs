@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -110,13 +110,15 @@ impl Visit<'_> {
     pub(super) fn unidentified(self, error: AuthenticationError, scope: Option<&Scope>) -> ApiError {
         let challenge = |reason| challenge(self.api, self.target(), reason, scope, error);
         match &error {
-            AuthenticationError::WrongPassword => challenge(Reason::WrongPassword),
+            AuthenticationError::WrongPassword | AuthenticationError::BadGrant(_) => challenge(Reason::WrongPassword),
             AuthenticationError::BadToken(reason) => {
                 audit::record(&Event::TokenRefused { reason: &reason.to_string() });
                 challenge(Reason::InvalidToken)
             }
             AuthenticationError::BadHeader(_) => challenge(Reason::Missing),
-            AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } => later(&error),
+            AuthenticationError::Locked { .. }
+            | AuthenticationError::Busy { .. }
+            | AuthenticationError::Unavailable => later(&error),
         }
     }
 
@@ -125,12 +127,19 @@ impl Visit<'_> {
     }
 }
 
+/// When to come back to a store that failed: clients give up after a few tries, so not at once.
+const UNAVAILABLE: Duration = Duration::from_secs(5);
+
 /// 429 or 503, and when to come back.
 pub(super) fn later(error: &AuthenticationError) -> ApiError {
     let (code, wait) = match error {
         AuthenticationError::Locked { retry_after } => (Code::TooManyRequests, *retry_after),
         AuthenticationError::Busy { retry_after } => (Code::Unavailable, *retry_after),
-        AuthenticationError::WrongPassword | AuthenticationError::BadToken(_) | AuthenticationError::BadHeader(_) => {
+        AuthenticationError::Unavailable => (Code::Unavailable, UNAVAILABLE),
+        AuthenticationError::WrongPassword
+        | AuthenticationError::BadToken(_)
+        | AuthenticationError::BadGrant(_)
+        | AuthenticationError::BadHeader(_) => {
             return ApiError::internal(error);
         }
     };
