@@ -24,7 +24,7 @@ use super::{
     challenge::{self, Reason, Target, challenge},
     endpoint::{Endpoint, MountSource, NewUpload},
     error::{ApiError, Code},
-    health, manifests,
+    health, late, manifests,
     middleware::{LoggedUser, RequestId},
     referrers, reply, repositories, search,
     state::Api,
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     access::{Admin, Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     audit::{self, Event},
-    auth::AuthenticationError,
+    auth::{AuthenticationError, BadToken},
     oci::{Digest, RepositoryName},
     registry::Repository,
 };
@@ -101,8 +101,14 @@ impl Visit<'_> {
     }
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
+        let (headers, now) = (&self.head.headers, SystemTime::now());
         let takes_blank = matches!(endpoint, Endpoint::Search(_));
-        let identified = caller::identify(self.api, &self.head.headers, takes_blank, self.peer()).await;
+        let identified = match caller::identify(self.api, headers, takes_blank, self.peer(), now).await {
+            Err(expired @ AuthenticationError::BadToken(BadToken::Expired)) => {
+                late::identify(self.api, headers, endpoint, now).await.ok_or(expired)
+            }
+            identified => identified,
+        };
         identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))
     }
 
