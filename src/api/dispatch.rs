@@ -273,7 +273,11 @@ impl Visitor<'_> {
                 let reason = if nothing_shown { Reason::Missing } else { Reason::InsufficientScope };
                 challenge(api, self.visit.target(), reason, Some(&denied.wanted.scope()), denied)
             }
-            Remedy::None => ApiError::new(Code::Denied, denied).with_detail(self.detail(denied)),
+            Remedy::None => {
+                // Whoever may push, but not with this token, would look for the fault in the rules.
+                let with = if self.subject.reach.is_limited() { " with this access token" } else { "" };
+                ApiError::new(Code::Denied, format_args!("{denied}{with}")).with_detail(self.detail(denied))
+            }
         }
     }
 

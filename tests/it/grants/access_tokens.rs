@@ -37,7 +37,7 @@ fn without_more_words_an_access_token_pulls_everywhere_and_nothing_else() {
     machine.get("/v2/other/deep/app/tags/list").send().expect(404);
     let refused = machine.post(UPLOADS).send().expect(403);
     assert_eq!(refused.json()["errors"][0]["code"], "DENIED");
-    assert!(message(&refused).contains("alice may not push team/app"), "{refused}");
+    assert!(message(&refused).contains("alice may not push team/app with this access token"), "{refused}");
     machine.delete("/v2/team/app/manifests/v1").send().expect(403);
 }
 
