@@ -15,10 +15,10 @@ pub enum GrantId {
     Access(u64),
     /// A device: 24 hexadecimal digits.
     Device {
-        /// Stands for its user, so that one user's devices can be found and counted without looking at all of them. Users who
-        /// share one share a folder and nothing else.
+        /// Stands for its user and the access token that it was signed in with, if it was, so that those devices can be found
+        /// and counted without looking at all of them. Who shares one by chance shares a folder and nothing else.
         owner: u32,
-        /// Which of the user's devices.
+        /// Which of them.
         number: u64,
     },
 }
@@ -29,15 +29,17 @@ impl GrantId {
         Ok(Self::Access(number(random)?))
     }
 
-    /// A new device's.
-    pub fn device(user: &UserName, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
-        Ok(Self::Device { owner: owner(user), number: number(random)? })
+    /// A new device's; `parent` is the access token that it was signed in with.
+    pub fn device(user: &UserName, parent: Option<Self>, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
+        Ok(Self::Device { owner: owner(user, parent), number: number(random)? })
     }
 }
 
-/// What stands for a user in the ids of devices.
-pub(super) fn owner(user: &UserName) -> u32 {
-    let digest = digest::digest(&digest::SHA256, user.as_str().as_bytes());
+/// What stands in the ids of devices for a user, and for each of the user's access tokens.
+pub(super) fn owner(user: &UserName, parent: Option<GrantId>) -> u32 {
+    // A name holds no colon.
+    let text = parent.map_or_else(|| user.to_string(), |parent| format!("{user}:{parent}"));
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
     u32::from_be_bytes(*digest.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
 }
 

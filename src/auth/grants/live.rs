@@ -15,7 +15,7 @@ use super::{
     id::{GrantId, owner},
     record::{ClientName, Grant, GrantKind},
     secret::GrantToken,
-    store::{GrantStore, is_damage},
+    store::{GrantStore, Listed, is_damage},
 };
 use crate::{
     access::{Limits, UserName},
@@ -32,7 +32,8 @@ const CAPACITY: usize = 4096;
 /// How exactly it is known when a grant was used last.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many devices a user may have; beyond that, the one that was not used for longest is signed out.
+/// How many devices may be signed in with one user's password, or with one access token; beyond that, the one that was not used
+/// for longest is signed out. Counted apart, because builds that sign in a hundred times a day would else sign people out.
 pub(super) const DEVICES: usize = 100;
 
 /// The grants of a running server.
@@ -111,8 +112,8 @@ impl Grants {
         let hash = hash.ok_or(Refused::Superseded)?;
         let limits = self.standing(grant.id, &grant.user, now).await?;
         self.note_use(grant.id, now);
-        if let GrantKind::Device { parent: Some(parent), .. } = &grant.kind {
-            self.note_use(*parent, now);
+        if let Some(parent) = grant.parent() {
+            self.note_use(parent, now);
         }
         Ok(Believed { grant, hash, limits })
     }
@@ -162,33 +163,38 @@ impl Grants {
         now: SystemTime,
     ) -> Result<GrantToken, StoreError> {
         let none = |_| StoreError::new(StoreErrorKind::Unavailable, "no randomness for a token");
-        let id = GrantId::device(user, &SystemRandom::new()).map_err(none)?;
+        let id = GrantId::device(user, parent, &SystemRandom::new()).map_err(none)?;
         let token = GrantToken::draw(id, &SystemRandom::new()).map_err(none)?;
         let grant = Grant::new(&token, user.clone(), hash, GrantKind::Device { client, parent }, now);
         let _alone = self.adding.lock().await;
-        self.make_room(user).await?;
+        self.make_room(user, parent).await?;
         self.store.write(&grant).await?;
         Ok(token)
     }
 
     /// Signs out the devices that were not used for longest, if there are too many.
-    async fn make_room(&self, user: &UserName) -> Result<(), StoreError> {
-        let ids = self.store.device_ids(owner(user)).await?;
+    async fn make_room(&self, user: &UserName, parent: Option<GrantId>) -> Result<(), StoreError> {
+        let ids = self.store.device_ids(owner(user, parent)).await?;
         if ids.len() < DEVICES {
             return Ok(());
         }
-        let listed = self.store.look_at(ids).await?;
-        // A damaged record is the first to go: nobody can use it.
-        let of_user = listed.into_iter().filter(|listed| listed.grant.as_ref().is_none_or(|grant| grant.user == *user));
-        let last_use = |grant: &Grant, used: Option<SystemTime>| used.unwrap_or(grant.created);
-        let mut devices: Vec<_> = of_user
-            .map(|listed| (listed.grant.as_ref().map(|grant| last_use(grant, listed.used)), listed.id))
-            .collect();
+        let mut devices = Vec::new();
+        for Listed { id, grant, used } in self.store.look_at(ids).await? {
+            match grant {
+                Some(grant) if grant.user == *user && grant.parent() == parent => {
+                    devices.push((Some(used.unwrap_or(grant.created)), id));
+                }
+                // Somebody else's.
+                Some(_) => {}
+                // The first to go: nobody can use it.
+                None => devices.push((None, id)),
+            }
+        }
         devices.sort_unstable_by_key(|(used, _)| *used);
         let surplus = (devices.len() + 1).saturating_sub(DEVICES);
         for (_, id) in devices.into_iter().take(surplus) {
             self.store.remove(id).await?;
-            tracing::info!(%user, device = %id, "signed out the device that was not used for longest: the user has too many");
+            tracing::info!(%user, device = %id, "signed out the device that was not used for longest: there are too many");
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! ```text
 //! portcullis/credentials/
 //!   tokens/<id>/{record,used}                               an access token, and when it was used last
-//!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> stands for its user
+//!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> stands for its user, and more
 //! ```
 //!
 //! Commands work on the store beside a running server, which looks at a record again after [`live::AGE`]. A record is written

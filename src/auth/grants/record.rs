@@ -60,6 +60,15 @@ impl Grant {
         Self { id: token.id(), user, created: whole_seconds(now), kind, proof: token.proof(hash) }
     }
 
+    /// The access token that a device was signed in with.
+    #[must_use]
+    pub fn parent(&self) -> Option<GrantId> {
+        match &self.kind {
+            GrantKind::Access { .. } => None,
+            GrantKind::Device { parent, .. } => *parent,
+        }
+    }
+
     pub(super) fn to_json(&self) -> Vec<u8> {
         let stored = Stored {
             version: VERSION,

@@ -98,10 +98,7 @@ impl GrantStore {
         let was_there = self.remove(id).await?;
         // They have ended with it already; nobody wants to see them in the list.
         for listed in self.devices().await? {
-            let parent = listed.grant.as_ref().and_then(|grant| match &grant.kind {
-                GrantKind::Device { parent, .. } => *parent,
-                GrantKind::Access { .. } => None,
-            });
+            let parent = listed.grant.as_ref().and_then(Grant::parent);
             if parent == Some(id) {
                 self.remove(listed.id).await?;
             }

@@ -238,6 +238,18 @@ async fn logins_do_not_fill_the_disk_and_sign_out_what_was_not_used_for_longest(
 }
 
 #[tokio::test]
+async fn a_machine_that_signs_in_all_day_signs_no_person_out() {
+    let place = Place::new();
+    let machine = place.create("ci", None).await.unwrap();
+    let person = place.sign_in(None, start()).await;
+    for second in 1..=DEVICES + 10 {
+        place.sign_in(Some(machine.id()), start() + Duration::from_secs(second as u64)).await;
+    }
+    assert_eq!(place.store.devices().await.unwrap().len(), DEVICES + 1);
+    assert!(ask(&place.grants, &person, start() + DAY).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_damaged_record_is_refused_listed_and_revoked() {
     let place = Place::new();
     let token = place.create("ci", None).await.unwrap();

@@ -3,6 +3,7 @@
 //! Process floor. Invariant: no private key is ever written out, and a secret once, when it is made; of other tokens
 //! everything is shown but what makes them tokens.
 
+mod error;
 mod grants;
 mod inspect;
 mod keys;
