@@ -38,6 +38,9 @@ pub enum Event<'a> {
         user: &'a UserName,
         /// By what.
         method: Method,
+        /// What that is called in `portcullis token list`, if it is a token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        credential: Option<&'a str>,
     },
     /// Somebody did not.
     SignInRefused {

@@ -232,7 +232,7 @@ impl Authenticator {
             GrantId::Access(_) => Method::AccessToken,
             GrantId::Device { .. } => Method::RefreshToken,
         };
-        audit::record(&Event::SignedIn { user: &grant.user, method });
+        audit::record(&Event::SignedIn { user: &grant.user, method, credential: Some(&grant.listed_as()) });
         let signer = self.tokens.signer();
         let credential = CredentialVersion::new(hash, signer.binding());
         let reach = Reach::full().within(limits.clone());
@@ -271,7 +271,8 @@ impl Authenticator {
         match self.passwords.verify(user, password, from.into(), Instant::now()).await {
             Ok(verified) => {
                 self.lockout.succeeded(user, from);
-                audit::record(&Event::SignedIn { user: verified.user(), method: Method::Password });
+                let (user, method) = (verified.user(), Method::Password);
+                audit::record(&Event::SignedIn { user, method, credential: None });
                 Ok(verified)
             }
             Err(Rejected::Credentials) => Err(self.wrong_password(user, from)),

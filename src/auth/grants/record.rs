@@ -60,6 +60,15 @@ impl Grant {
         Self { id: token.id(), user, created: whole_seconds(now), kind, proof: token.proof(hash) }
     }
 
+    /// How it begins its line in the list: an access token with its name, a device with its id.
+    #[must_use]
+    pub fn listed_as(&self) -> String {
+        match &self.kind {
+            GrantKind::Access { name, .. } => name.to_string(),
+            GrantKind::Device { .. } => self.id.to_string(),
+        }
+    }
+
     /// The access token that a device was signed in with.
     #[must_use]
     pub fn parent(&self) -> Option<GrantId> {

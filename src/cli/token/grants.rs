@@ -132,24 +132,16 @@ pub(super) fn list(config: &Config) -> Result<(), Failure> {
         wait(async { Ok::<_, StoreError>((store.access_tokens().await?, store.devices().await?)) })??;
     // Without users every token is good for nothing, which is worth a word; but the list is one of tokens.
     let users = inspect(&config.auth.htpasswd).ok();
-    tokens.sort_by_cached_key(|listed| listed.grant.as_ref().map_or_else(|| listed.id.to_string(), called));
+    tokens.sort_by_cached_key(|listed| listed.grant.as_ref().map_or_else(|| listed.id.to_string(), Grant::listed_as));
     devices.sort_by_cached_key(|listed| {
         let user = listed.grant.as_ref().map(|grant| grant.user.clone());
         (user, listed.grant.as_ref().map(|grant| grant.created), listed.id.to_string())
     });
-    let names = tokens.iter().filter_map(|listed| Some((listed.id, called(listed.grant.as_ref()?)))).collect();
+    let names = tokens.iter().filter_map(|listed| Some((listed.id, listed.grant.as_ref()?.listed_as()))).collect();
     let around = Around { users, names, now: SystemTime::now() };
     let lines: Vec<_> = tokens.iter().chain(&devices).map(|listed| around.line(listed)).collect();
     let text = table(&lines);
     io::stdout().write_all(text.as_bytes()).map_err(|error| TokenError::Output(error).into())
-}
-
-/// What a grant is called in the list.
-fn called(grant: &Grant) -> String {
-    match &grant.kind {
-        GrantKind::Access { name, .. } => name.to_string(),
-        GrantKind::Device { .. } => grant.id.to_string(),
-    }
 }
 
 /// What a line of the list says of a grant's surroundings.
@@ -171,7 +163,7 @@ impl Around {
         let last_use =
             listed.used.map_or_else(|| "never used".to_owned(), |used| format!("last used {}", moment(used)));
         let [what, how, until] = self.purpose(&grant.kind);
-        vec![called(grant), user, what, how, format!("created {}", moment(grant.created)), until, last_use]
+        vec![grant.listed_as(), user, what, how, format!("created {}", moment(grant.created)), until, last_use]
     }
 
     fn purpose(&self, kind: &GrantKind) -> [String; 3] {

@@ -70,6 +70,15 @@ fn what_cannot_be_made_is_an_error_that_says_why() {
 }
 
 #[test]
+fn a_folder_that_a_typing_error_names_is_not_made() {
+    let stage = Stage::new();
+    for arguments in [&["create", "ci", "--user", "alice"][..], &["list"], &["revoke", "ci"]] {
+        stage.tool().arg("token").args(arguments).args(["--data", "dta"]).fails().says_one_of(&["dta"]);
+    }
+    assert!(!stage.path("dta").exists());
+}
+
+#[test]
 fn a_secret_that_nobody_could_read_is_not_kept() {
     let server = start();
     let full = format!(
@@ -97,6 +106,7 @@ fn a_user_with_a_weak_hash_is_warned_about() {
 #[test]
 fn the_commands_need_no_server() {
     let stage = Stage::new();
+    std::fs::create_dir(stage.path("data")).unwrap();
     let said = |arguments: &[&str]| stage.tool().arg("token").args(arguments).succeeds().stdout;
     let secret = said(&["create", "ci", "--user", ALICE.name]);
     said(&["create", "kept", "--user", ALICE.name]);

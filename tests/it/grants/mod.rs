@@ -11,15 +11,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::client::{Answer, Client, basic};
-use crate::support::portcullis::{ALICE, User, cli};
+use crate::support::portcullis::{ALICE, BOB, cli};
 use crate::support::tool::Tool;
 use crate::support::{Portcullis, Setup, eventually};
 
 /// How soon something that was revoked has ended on a running server, and then some.
 const SOON: Duration = Duration::from_secs(2);
-
-/// A second user.
-const BOB: User = User { name: "bob", password: "the builder and so on" };
 
 fn start() -> Portcullis {
     Setup::new().users(&[ALICE, BOB]).start()
