@@ -24,7 +24,8 @@ use crate::{
     api::{self, Api, Connection, Realm},
     audit::{self, Event},
     auth::{
-        Authenticator, KeyError, Lockout, Password, PasswordChecker, SigningKeys, TokenAlgorithm, Tokens, Users,
+        Authenticator, GrantStore, Grants, KeyError, Lockout, Password, PasswordChecker, SigningKeys, TokenAlgorithm,
+        Tokens, Users,
         bootstrap::first_administrator,
         hash::{Cost, NoRandomness},
         password,
@@ -113,6 +114,7 @@ impl App {
             is_first: authority_is_new || administrator.is_some(),
             administrator,
         };
+        let grants = Grants::new(GrantStore::new(store.clone()), config.auth.token.refresh_lifetime);
         let registry = Registry::new(store, config.registry.clone());
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
         let realm = Arc::new(ArcSwap::from_pointee(Realm::new(&config.tls.hostnames)));
@@ -122,7 +124,7 @@ impl App {
         let api = Api::new(api::Parts {
             registry: registry.clone(),
             gate: gate.clone(),
-            authenticator: Arc::new(Authenticator::new(users.clone(), passwords, lockout, tokens)),
+            authenticator: Arc::new(Authenticator::new(users.clone(), passwords, lockout, tokens, grants)),
             realm: realm.clone(),
             challenge: config.auth.challenge,
             idle_timeout: config.server.limits.idle_timeout,

@@ -38,6 +38,9 @@ pub enum Event<'a> {
         user: &'a UserName,
         /// By what.
         method: Method,
+        /// What that is called in `portcullis token list`, if it is a token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        credential: Option<&'a str>,
     },
     /// Somebody did not.
     SignInRefused {
@@ -186,6 +189,10 @@ pub enum Event<'a> {
 pub enum Method {
     /// A password of the users file.
     Password,
+    /// An access token, in the place of a password.
+    AccessToken,
+    /// A refresh token, which a device keeps instead of a password.
+    RefreshToken,
 }
 
 /// Tells the trail.

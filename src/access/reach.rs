@@ -93,6 +93,12 @@ impl Reach {
         self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&Scope::Catalog))
     }
 
+    /// Whether the credential itself has limits, so that its user may be able to do more than it can.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limits.is_some()
+    }
+
     /// Whether there is a token, and it is good for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

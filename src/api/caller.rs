@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use super::state::Api;
 use crate::{
     access::Subject,
-    auth::{AuthenticationError, Credentials},
+    auth::{AuthenticationError, Credentials, credentials::InvalidCredentials},
 };
 
 /// What the listener knows of a connection; it puts one into the extensions of every request.
@@ -30,9 +30,13 @@ pub(super) async fn identify(
     headers: &HeaderMap,
     takes_blank: bool,
     peer: IpAddr,
+    now: SystemTime,
 ) -> Result<Subject, AuthenticationError> {
-    let header = headers.get(header::AUTHORIZATION);
-    let credentials = header.map(|value| Credentials::parse(value.as_bytes())).transpose()?;
-    let credentials = credentials.filter(|credentials| !(takes_blank && credentials.is_blank()));
-    api.authenticator().subject(credentials, peer, SystemTime::now()).await
+    let credentials = credentials(headers)?.filter(|credentials| !(takes_blank && credentials.is_blank()));
+    api.authenticator().subject(credentials, peer, now).await
+}
+
+/// What a request shows, believed by nobody yet.
+pub(super) fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>, InvalidCredentials> {
+    headers.get(header::AUTHORIZATION).map(|value| Credentials::parse(value.as_bytes())).transpose()
 }

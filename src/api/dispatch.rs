@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -24,7 +24,7 @@ use super::{
     challenge::{self, Reason, Target, challenge},
     endpoint::{Endpoint, MountSource, NewUpload},
     error::{ApiError, Code},
-    health, manifests,
+    health, late, manifests,
     middleware::{LoggedUser, RequestId},
     referrers, reply, repositories, search,
     state::Api,
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     access::{Admin, Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     audit::{self, Event},
-    auth::AuthenticationError,
+    auth::{AuthenticationError, BadToken},
     oci::{Digest, RepositoryName},
     registry::Repository,
 };
@@ -101,8 +101,14 @@ impl Visit<'_> {
     }
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
+        let (headers, now) = (&self.head.headers, SystemTime::now());
         let takes_blank = matches!(endpoint, Endpoint::Search(_));
-        let identified = caller::identify(self.api, &self.head.headers, takes_blank, self.peer()).await;
+        let identified = match caller::identify(self.api, headers, takes_blank, self.peer(), now).await {
+            Err(expired @ AuthenticationError::BadToken(BadToken::Expired)) => {
+                late::identify(self.api, headers, endpoint, now).await.ok_or(expired)
+            }
+            identified => identified,
+        };
         identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))
     }
 
@@ -110,13 +116,15 @@ impl Visit<'_> {
     pub(super) fn unidentified(self, error: AuthenticationError, scope: Option<&Scope>) -> ApiError {
         let challenge = |reason| challenge(self.api, self.target(), reason, scope, error);
         match &error {
-            AuthenticationError::WrongPassword => challenge(Reason::WrongPassword),
+            AuthenticationError::WrongPassword | AuthenticationError::BadGrant(_) => challenge(Reason::WrongPassword),
             AuthenticationError::BadToken(reason) => {
                 audit::record(&Event::TokenRefused { reason: &reason.to_string() });
                 challenge(Reason::InvalidToken)
             }
             AuthenticationError::BadHeader(_) => challenge(Reason::Missing),
-            AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } => later(&error),
+            AuthenticationError::Locked { .. }
+            | AuthenticationError::Busy { .. }
+            | AuthenticationError::Unavailable => later(&error),
         }
     }
 
@@ -125,12 +133,19 @@ impl Visit<'_> {
     }
 }
 
+/// When to come back to a store that failed: clients give up after a few tries, so not at once.
+const UNAVAILABLE: Duration = Duration::from_secs(5);
+
 /// 429 or 503, and when to come back.
 pub(super) fn later(error: &AuthenticationError) -> ApiError {
     let (code, wait) = match error {
         AuthenticationError::Locked { retry_after } => (Code::TooManyRequests, *retry_after),
         AuthenticationError::Busy { retry_after } => (Code::Unavailable, *retry_after),
-        AuthenticationError::WrongPassword | AuthenticationError::BadToken(_) | AuthenticationError::BadHeader(_) => {
+        AuthenticationError::Unavailable => (Code::Unavailable, UNAVAILABLE),
+        AuthenticationError::WrongPassword
+        | AuthenticationError::BadToken(_)
+        | AuthenticationError::BadGrant(_)
+        | AuthenticationError::BadHeader(_) => {
             return ApiError::internal(error);
         }
     };
@@ -258,7 +273,11 @@ impl Visitor<'_> {
                 let reason = if nothing_shown { Reason::Missing } else { Reason::InsufficientScope };
                 challenge(api, self.visit.target(), reason, Some(&denied.wanted.scope()), denied)
             }
-            Remedy::None => ApiError::new(Code::Denied, denied).with_detail(self.detail(denied)),
+            Remedy::None => {
+                // Whoever may push, but not with this token, would look for the fault in the rules.
+                let with = if self.subject.reach.is_limited() { " with this access token" } else { "" };
+                ApiError::new(Code::Denied, format_args!("{denied}{with}")).with_detail(self.detail(denied))
+            }
         }
     }
 

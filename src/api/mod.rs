@@ -15,6 +15,7 @@ mod dispatch;
 mod endpoint;
 mod error;
 mod health;
+mod late;
 mod manifests;
 mod middleware;
 mod page;

@@ -1,7 +1,9 @@
-//! `/token`: passwords in, bearer tokens out (Docker token specification; `POST` is its OAuth 2 variant).
+//! `/token`: passwords, access tokens and refresh tokens in, bearer tokens out (Docker token specification; `POST` is its
+//! OAuth 2 variant).
 //!
 //! Invariant: a token carries what was asked for and is allowed, and no more; nothing at all is still a token, which is how
-//! clients learn that a password is right.
+//! clients learn that a password is right. A refresh token is given to who asks for one, never by the way: go-containerregistry
+//! adopts any that it sees.
 
 use std::time::SystemTime;
 
@@ -30,8 +32,8 @@ pub(super) async fn answer(visit: Visit<'_>, request: Body) -> Result<Response, 
     if visit.head.method == Method::POST {
         let form = body::collect(request, visit.api.parts().idle_timeout, MAX_FORM).await?;
         let parameters = Parameters::read(&form)?;
-        let credentials = parameters.password_grant()?;
-        issue(visit, &parameters, credentials, true).await
+        let shown = parameters.grant()?;
+        issue(visit, &parameters, shown, true).await
     } else {
         let query = visit.head.uri.query().unwrap_or_default();
         let parameters = Parameters::read(query.as_bytes())?;
@@ -39,23 +41,44 @@ pub(super) async fn answer(visit: Visit<'_>, request: Body) -> Result<Response, 
         let credentials = header.map(|value| Credentials::parse(value.as_bytes())).transpose();
         let credentials = credentials.map_err(|error| dispatch::wrong_password(&error.into()))?;
         parameters.check_account(credentials.as_ref())?;
-        issue(visit, &parameters, credentials, false).await
+        issue(visit, &parameters, Shown::of(credentials), false).await
+    }
+}
+
+/// What a client shows to be given a token.
+enum Shown {
+    Credentials(Option<Credentials>),
+    RefreshToken(Password),
+}
+
+impl Shown {
+    /// Docker's credential helpers keep a refresh token under the name `<token>`, and some clients send it so.
+    fn of(credentials: Option<Credentials>) -> Self {
+        match credentials {
+            Some(Credentials::Basic { user, password }) if user == "<token>" => Self::RefreshToken(password),
+            credentials => Self::Credentials(credentials),
+        }
     }
 }
 
 /// What a client asks for.
+#[derive(Default)]
 struct Parameters {
     scopes: Vec<Scope>,
     account: Option<String>,
     grant_type: Option<String>,
     username: Option<String>,
     password: Option<Password>,
+    refresh_token: Option<Password>,
+    client: Option<String>,
+    /// Whether a refresh token is asked for.
+    is_offline: bool,
 }
 
 impl Parameters {
     fn read(form: &[u8]) -> Result<Self, ApiError> {
         let mut texts = Vec::new();
-        let mut read = Self { scopes: Vec::new(), account: None, grant_type: None, username: None, password: None };
+        let mut read = Self::default();
         for (key, value) in form_urlencoded::parse(form) {
             match key.as_ref() {
                 "scope" => texts.push(value),
@@ -63,7 +86,11 @@ impl Parameters {
                 "grant_type" => read.grant_type = Some(value.into_owned()),
                 "username" => read.username = Some(value.into_owned()),
                 "password" => read.password = Some(Password::new(value.into_owned())),
-                // `service` and `client_id` change nothing: there is one service here, and clients are not told apart.
+                "refresh_token" => read.refresh_token = Some(Password::new(value.into_owned())),
+                "client_id" => read.client = Some(value.into_owned()),
+                "offline_token" => read.is_offline |= value == "true",
+                "access_type" => read.is_offline |= value == "offline",
+                // `service` changes nothing: there is one service here.
                 _ => {}
             }
         }
@@ -72,15 +99,16 @@ impl Parameters {
         Ok(read)
     }
 
-    fn password_grant(&self) -> Result<Option<Credentials>, ApiError> {
-        match (self.grant_type.as_deref(), &self.username, &self.password) {
-            (Some("password"), Some(user), Some(password)) => {
-                Ok(Some(Credentials::Basic { user: user.clone(), password: password.clone() }))
+    fn grant(&self) -> Result<Shown, ApiError> {
+        let incomplete = |message| Err(ApiError::new(Code::BadRequest, message));
+        match (self.grant_type.as_deref(), &self.username, &self.password, &self.refresh_token) {
+            (Some("password"), Some(user), Some(password), _) => {
+                Ok(Shown::of(Some(Credentials::Basic { user: user.clone(), password: password.clone() })))
             }
-            (Some("password"), _, _) => {
-                Err(ApiError::new(Code::BadRequest, "grant_type=password needs username and password"))
-            }
-            (_, _, _) => Err(ApiError::new(Code::BadRequest, "grant_type must be password")),
+            (Some("password"), ..) => incomplete("grant_type=password needs username and password"),
+            (Some("refresh_token"), _, _, Some(token)) => Ok(Shown::RefreshToken(token.clone())),
+            (Some("refresh_token"), ..) => incomplete("grant_type=refresh_token needs refresh_token"),
+            (..) => incomplete("grant_type must be password or refresh_token"),
         }
     }
 
@@ -104,30 +132,39 @@ struct Answer<'a> {
     expires_in: u64,
     issued_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
 }
 
-async fn issue(
-    visit: Visit<'_>,
-    asked: &Parameters,
-    credentials: Option<Credentials>,
-    says_scope: bool,
-) -> Result<Response, ApiError> {
-    let authenticator = visit.api.authenticator();
-    let holder = authenticator.holder(credentials, visit.peer()).await.map_err(|error| refuse(&error))?;
+async fn issue(visit: Visit<'_>, asked: &Parameters, shown: Shown, says_scope: bool) -> Result<Response, ApiError> {
+    let (authenticator, now) = (visit.api.authenticator(), SystemTime::now());
+    let (holder, known) = match shown {
+        Shown::Credentials(credentials) => (authenticator.holder(credentials, visit.peer(), now).await, None),
+        Shown::RefreshToken(token) => (authenticator.refresh(&token, visit.peer(), now).await, Some(token)),
+    };
+    let holder = holder.map_err(|error| refuse(&error))?;
     let principal = &holder.subject().principal;
     LoggedUser::note(&visit.head.extensions, principal);
     let granted = visit.api.gate().grant(holder.subject(), &asked.scopes);
-    let issued =
-        authenticator.issue(&holder, &granted, SystemTime::now()).map_err(|error| ApiError::internal(&error))?;
+    let issued = authenticator.issue(&holder, &granted, now).map_err(|error| ApiError::internal(&error))?;
     if matches!(principal, Principal::User(_)) {
         audit::record(&Event::TokenIssued { user: principal, scopes: &granted });
     }
+    let refresh_token = match known {
+        // The same again: Docker compares it with what it has, and keeps that.
+        Some(known) => Some(known),
+        None if asked.is_offline => {
+            authenticator.refresh_token(&holder, asked.client.as_deref().unwrap_or_default(), now).await
+        }
+        None => None,
+    };
     let answer = Answer {
         token: &issued.token,
         access_token: &issued.token,
         expires_in: issued.lifetime.as_secs(),
         issued_at: rfc3339(issued.issued_at),
+        refresh_token: refresh_token.as_ref().map(Password::expose),
         scope: says_scope.then(|| granted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
     };
     Ok(reply::json("application/json", &answer).with(header::CACHE_CONTROL, "no-store"))
@@ -135,10 +172,13 @@ async fn issue(
 
 fn refuse(error: &AuthenticationError) -> ApiError {
     match error {
-        AuthenticationError::WrongPassword | AuthenticationError::BadToken(_) | AuthenticationError::BadHeader(_) => {
-            dispatch::wrong_password(error)
+        AuthenticationError::WrongPassword
+        | AuthenticationError::BadToken(_)
+        | AuthenticationError::BadGrant(_)
+        | AuthenticationError::BadHeader(_) => dispatch::wrong_password(error),
+        AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } | AuthenticationError::Unavailable => {
+            dispatch::later(error)
         }
-        AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } => dispatch::later(error),
     }
 }
 

@@ -1,22 +1,25 @@
 //! Credentials → subject: the one place where a caller's claim to be somebody is believed or not.
 //!
 //! Invariant: a [`Subject`] other than the anonymous one comes from a password that was checked or a token that was
-//! verified, at this moment: a user who was removed, or whose password changed, is not believed a token of before.
+//! verified, at this moment: a user who was removed, or whose password changed, is not believed a token of before, and a token
+//! that was made from an access token or a refresh token ends with it.
 
 use std::{
     net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use super::{
-    credentials::{Credentials, InvalidCredentials},
+    credentials::{BearerToken, Credentials},
+    grants::{Believed, ClientName, GrantId, GrantToken, Grants, Refused},
     keys::SigningKey,
-    lockout::{Locked, Lockout},
+    lockout::Lockout,
     password::{PasswordChecker, Rejected, Verified},
+    refusal::{AuthenticationError, BadGrant},
     secret::Password,
-    token::{BadToken, CannotSign, IssuedToken, Origin, Tokens},
-    users::Users,
+    token::{BadToken, CannotSign, IssuedToken, Origin, Tokens, VerifiedToken},
+    users::{CredentialVersion, Users},
 };
 use crate::access::{Limits, Principal, Reach, Scope, Subject, UserName};
 use crate::audit::{self, Event, Method};
@@ -27,6 +30,7 @@ pub struct Authenticator {
     passwords: PasswordChecker,
     lockout: Lockout,
     tokens: Tokens,
+    grants: Grants,
 }
 
 /// Whoever a token is made for.
@@ -54,8 +58,14 @@ impl Holder {
 impl Authenticator {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(users: Arc<Users>, passwords: PasswordChecker, lockout: Lockout, tokens: Tokens) -> Self {
-        Self { users, passwords, lockout, tokens }
+    pub fn new(
+        users: Arc<Users>,
+        passwords: PasswordChecker,
+        lockout: Lockout,
+        tokens: Tokens,
+        grants: Grants,
+    ) -> Self {
+        Self { users, passwords, lockout, tokens, grants }
     }
 
     /// The name of the service that tokens are for.
@@ -79,25 +89,94 @@ impl Authenticator {
     ) -> Result<Subject, AuthenticationError> {
         match credentials {
             None => Ok(Subject::anonymous()),
-            Some(Credentials::Basic { user, password }) => Ok(self.sign_in(&user, &password, from).await?.subject),
-            Some(Credentials::Bearer(token)) => {
-                let token = self.tokens.verify(&token, now)?;
-                let limits = match (&token.principal, &token.origin) {
-                    (Principal::Anonymous, None) => None,
-                    (Principal::User(name), Some(origin)) => self.standing(name, origin, &token.signer)?,
-                    (Principal::Anonymous, Some(_)) | (Principal::User(_), None) => return Err(BadToken::Forged.into()),
-                };
-                Ok(Subject { principal: token.principal, reach: Reach::scopes(token.scopes).within(limits) })
-            }
+            Some(Credentials::Basic { user, password }) => Ok(self.sign_in(&user, &password, from, now).await?.subject),
+            Some(Credentials::Bearer(token)) => self.bearer(self.tokens.verify(&token, now)?, now).await,
         }
     }
 
-    /// Who may be given a token: only somebody who shows a password. A token that begets tokens would never end.
-    pub async fn holder(&self, credentials: Option<Credentials>, from: IpAddr) -> Result<Holder, AuthenticationError> {
+    /// Who shows a token that has expired, and until when it was good: within the grace for uploads, and only while what it was
+    /// made from stands. Whoever calls this makes sure that it is for such an upload and nothing else.
+    pub async fn late_subject(
+        &self,
+        token: &BearerToken,
+        now: SystemTime,
+    ) -> Result<(Subject, SystemTime), AuthenticationError> {
+        let grace = self.tokens.upload_grace().ok_or(BadToken::Expired)?;
+        let token = self.tokens.verify_late(token, now, grace)?;
+        let expired = token.expires;
+        Ok((self.bearer(token, now).await?, expired))
+    }
+
+    async fn bearer(&self, token: VerifiedToken, now: SystemTime) -> Result<Subject, AuthenticationError> {
+        let limits = match (&token.principal, &token.origin) {
+            (Principal::Anonymous, None) => None,
+            (Principal::User(name), Some(origin)) => self.standing(name, origin, &token.signer, now).await?,
+            (Principal::Anonymous, Some(_)) | (Principal::User(_), None) => return Err(BadToken::Forged.into()),
+        };
+        Ok(Subject { principal: token.principal, reach: Reach::scopes(token.scopes).within(limits) })
+    }
+
+    /// Who may be given a token: only somebody who shows a password, an access token or a refresh token. A bearer token that
+    /// begets bearer tokens would never end.
+    pub async fn holder(
+        &self,
+        credentials: Option<Credentials>,
+        from: IpAddr,
+        now: SystemTime,
+    ) -> Result<Holder, AuthenticationError> {
         match credentials {
             None => Ok(Holder::anonymous(self.tokens.signer())),
-            Some(Credentials::Basic { user, password }) => self.sign_in(&user, &password, from).await,
+            Some(Credentials::Basic { user, password }) => self.sign_in(&user, &password, from, now).await,
             Some(Credentials::Bearer(_)) => Err(AuthenticationError::WrongPassword),
+        }
+    }
+
+    /// Who shows a refresh token.
+    pub async fn refresh(
+        &self,
+        shown: &Password,
+        from: IpAddr,
+        now: SystemTime,
+    ) -> Result<Holder, AuthenticationError> {
+        let token = GrantToken::parse(shown.expose()).ok_or(BadGrant::Unknown)?;
+        let GrantId::Device { .. } = token.id() else { return Err(BadGrant::Unknown.into()) };
+        // Nobody says whose it is, so guesses are counted by the device.
+        let place = format!("{REFRESHING}:{}", token.id());
+        self.check_lockout(&place, from)?;
+        match self.believe(&token, now).await {
+            Ok(believed) => Ok(self.stands_in(&believed)),
+            Err(Refused::Unknown) => {
+                self.lockout.failed(&place, from, Instant::now());
+                tracing::warn!(peer = %from, user = ?REFRESHING, device = %token.id(), "sign-in refused");
+                audit::record(&Event::SignInRefused { user: &place, reason: "no such refresh token" });
+                Err(BadGrant::Unknown.into())
+            }
+            Err(refused) => Err(refuse(&place, refused)),
+        }
+    }
+
+    /// A refresh token for the device that somebody signed in on with a password or an access token; `None` for everybody else,
+    /// and where it cannot be stored: then the client keeps the password, as it does with registries that have no refresh tokens.
+    pub async fn refresh_token(&self, holder: &Holder, client: &str, now: SystemTime) -> Option<Password> {
+        let (Principal::User(user), Some(origin)) = (&holder.subject.principal, &holder.origin) else { return None };
+        let (parent, credential) = match origin {
+            Origin::Password(credential) => (None, credential),
+            Origin::Grant { id: id @ GrantId::Access(_), credential } => (Some(*id), credential),
+            Origin::Grant { id: GrantId::Device { .. }, .. } => return None,
+        };
+        let hash = self.passwords.hash_of(user)?;
+        if CredentialVersion::new(&hash, holder.signer.binding()) != *credential {
+            return None;
+        }
+        match self.grants.add_device(user, &hash, ClientName::new(client), parent, now).await {
+            Ok(token) => {
+                tracing::info!(%user, device = %token.id(), client, "a device signed in");
+                Some(token.expose())
+            }
+            Err(error) => {
+                tracing::warn!(%error, %user, "no refresh token: it cannot be stored");
+                None
+            }
         }
     }
 
@@ -107,7 +186,16 @@ impl Authenticator {
     }
 
     /// Believes or refuses a name and what was shown as its password.
-    async fn sign_in(&self, user: &str, password: &Password, from: IpAddr) -> Result<Holder, AuthenticationError> {
+    async fn sign_in(
+        &self,
+        user: &str,
+        password: &Password,
+        from: IpAddr,
+        now: SystemTime,
+    ) -> Result<Holder, AuthenticationError> {
+        if let Some(token) = GrantToken::parse(password.expose()) {
+            return self.sign_in_with_token(user, &token, from, now).await;
+        }
         let verified = self.check_password(user, password, from).await?;
         let signer = self.tokens.signer();
         let origin = Origin::Password(verified.credential(signer.binding()));
@@ -115,13 +203,61 @@ impl Authenticator {
         Ok(Holder { subject, origin: Some(origin), signer })
     }
 
+    /// An access token in the place of its user's password. It is looked up by its own id, whatever name stands beside it, so
+    /// that the time of the answer says nothing about users.
+    async fn sign_in_with_token(
+        &self,
+        user: &str,
+        token: &GrantToken,
+        from: IpAddr,
+        now: SystemTime,
+    ) -> Result<Holder, AuthenticationError> {
+        self.check_lockout(user, from)?;
+        let GrantId::Access(_) = token.id() else { return Err(self.wrong_password(user, from)) };
+        match self.believe(token, now).await {
+            // This does not clear the user's count: who has an access token may still be guessing the password.
+            Ok(believed) if believed.grant.user.as_str() == user => Ok(self.stands_in(&believed)),
+            Ok(_) | Err(Refused::Unknown) => Err(self.wrong_password(user, from)),
+            Err(refused) => Err(refuse(user, refused)),
+        }
+    }
+
+    async fn believe(&self, token: &GrantToken, now: SystemTime) -> Result<Believed, Refused> {
+        self.grants.believe(token, now, |user| self.passwords.hash_of(user)).await
+    }
+
+    fn stands_in(&self, believed: &Believed) -> Holder {
+        let Believed { grant, hash, limits } = believed;
+        let method = match grant.id {
+            GrantId::Access(_) => Method::AccessToken,
+            GrantId::Device { .. } => Method::RefreshToken,
+        };
+        audit::record(&Event::SignedIn { user: &grant.user, method, credential: Some(&grant.listed_as()) });
+        let signer = self.tokens.signer();
+        let credential = CredentialVersion::new(hash, signer.binding());
+        let reach = Reach::full().within(limits.clone());
+        let subject = Subject { principal: Principal::User(grant.user.clone()), reach };
+        Holder { subject, origin: Some(Origin::Grant { id: grant.id, credential }), signer }
+    }
+
     /// Whether what a token was made from still stands, and how far it reaches.
-    fn standing(&self, user: &UserName, origin: &Origin, signer: &SigningKey) -> Result<Option<Limits>, BadToken> {
+    async fn standing(
+        &self,
+        user: &UserName,
+        origin: &Origin,
+        signer: &SigningKey,
+        now: SystemTime,
+    ) -> Result<Option<Limits>, AuthenticationError> {
+        let (Origin::Password(version) | Origin::Grant { credential: version, .. }) = origin;
+        if self.users.credential(user, signer.binding()).as_ref() != Some(version) {
+            return Err(BadToken::Superseded.into());
+        }
         match origin {
-            Origin::Password(version) => {
-                let current = self.users.credential(user, signer.binding());
-                if current.as_ref() == Some(version) { Ok(None) } else { Err(BadToken::Superseded) }
-            }
+            Origin::Password(_) => Ok(None),
+            Origin::Grant { id, .. } => self.grants.standing(*id, user, now).await.map_err(|refused| match refused {
+                Refused::Unknown | Refused::Expired | Refused::Superseded => BadToken::Revoked.into(),
+                Refused::Store(_) => refused.into(),
+            }),
         }
     }
 
@@ -131,59 +267,44 @@ impl Authenticator {
         password: &Password,
         from: IpAddr,
     ) -> Result<Verified, AuthenticationError> {
-        if let Err(locked) = self.lockout.check(user, from, Instant::now()) {
-            audit::record(&Event::SignInRefused { user, reason: "too many wrong passwords" });
-            return Err(locked.into());
-        }
+        self.check_lockout(user, from)?;
         match self.passwords.verify(user, password, from.into(), Instant::now()).await {
             Ok(verified) => {
                 self.lockout.succeeded(user, from);
-                audit::record(&Event::SignedIn { user: verified.user(), method: Method::Password });
+                let (user, method) = (verified.user(), Method::Password);
+                audit::record(&Event::SignedIn { user, method, credential: None });
                 Ok(verified)
             }
-            Err(Rejected::Credentials) => {
-                self.lockout.failed(user, from, Instant::now());
-                // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
-                tracing::warn!(peer = %from, user = ?user, "sign-in refused");
-                audit::record(&Event::SignInRefused { user, reason: "wrong user name or password" });
-                Err(AuthenticationError::WrongPassword)
-            }
+            Err(Rejected::Credentials) => Err(self.wrong_password(user, from)),
             Err(Rejected::Busy { retry_after }) => {
                 audit::record(&Event::SignInRefused { user, reason: "too many sign-ins at once" });
                 Err(AuthenticationError::Busy { retry_after })
             }
         }
     }
-}
 
-/// Why a caller is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuthenticationError {
-    /// The header cannot be read.
-    #[error(transparent)]
-    BadHeader(#[from] InvalidCredentials),
-    /// No such user or another password.
-    #[error("the user name or the password is wrong")]
-    WrongPassword,
-    /// The token is not believed.
-    #[error(transparent)]
-    BadToken(#[from] BadToken),
-    /// Too many wrong passwords from there.
-    #[error("too many wrong passwords; wait before the next try")]
-    Locked {
-        /// How long.
-        retry_after: Duration,
-    },
-    /// More sign-ins at once than can be checked.
-    #[error("too many sign-ins at this moment; try again")]
-    Busy {
-        /// How long.
-        retry_after: Duration,
-    },
-}
+    fn check_lockout(&self, user: &str, from: IpAddr) -> Result<(), AuthenticationError> {
+        self.lockout.check(user, from, Instant::now()).map_err(|locked| {
+            audit::record(&Event::SignInRefused { user, reason: "too many wrong passwords" });
+            locked.into()
+        })
+    }
 
-impl From<Locked> for AuthenticationError {
-    fn from(Locked { retry_after }: Locked) -> Self {
-        Self::Locked { retry_after }
+    fn wrong_password(&self, user: &str, from: IpAddr) -> AuthenticationError {
+        self.lockout.failed(user, from, Instant::now());
+        // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
+        tracing::warn!(peer = %from, user = ?user, "sign-in refused");
+        audit::record(&Event::SignInRefused { user, reason: "wrong user name or password" });
+        AuthenticationError::WrongPassword
     }
 }
+
+/// A token that was good once, or of which nobody can tell; it is nobody's guess.
+fn refuse(user: &str, refused: Refused) -> AuthenticationError {
+    audit::record(&Event::SignInRefused { user, reason: &refused.to_string() });
+    refused.into()
+}
+
+/// What stands in the log for whoever shows a refresh token, and, before a colon that no user's name holds, among those who have
+/// to wait.
+const REFRESHING: &str = "<token>";

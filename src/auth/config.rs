@@ -93,6 +93,11 @@ pub struct TokenConfig {
     pub key_id: KeyIdForm,
     /// Whether tokens bring a certificate of their key, for registries that find it in no other way.
     pub certificate_chain: bool,
+    /// After how long without use a refresh token ends (key `auth.token.refresh_lifetime`).
+    pub refresh_lifetime: Duration,
+    /// How long after it has expired a token may still finish an upload that was begun before; `None`: not at all (key
+    /// `auth.token.upload_grace`).
+    pub upload_grace: Option<Duration>,
 }
 
 impl TokenConfig {

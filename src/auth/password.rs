@@ -161,13 +161,20 @@ impl PasswordChecker {
     /// The user whose password this may be: one who exists, has a hash that may be used, and a password that is one.
     fn candidate(&self, user: Option<&UserName>, password: &Password) -> Option<Candidate> {
         let user = user?;
-        let hash = Arc::clone(self.users.snapshot().hash(user)?);
-        let refused = self.legacy == LegacyHashes::Refuse && hash.kind().is_legacy();
-        if refused || password.usable().is_err() {
+        let hash = self.hash_of(user)?;
+        if password.usable().is_err() {
             return None;
         }
         let fingerprint = self.fingerprints.of(user, &hash, password);
         Some(Candidate { verified: Verified { user: user.clone(), hash }, fingerprint })
+    }
+
+    /// The stored hash of a user who may sign in.
+    pub(super) fn hash_of(&self, user: &UserName) -> Option<Arc<StoredHash>> {
+        let users = self.users.snapshot();
+        let hash = users.hash(user)?;
+        let refused = self.legacy == LegacyHashes::Refuse && hash.kind().is_legacy();
+        (!refused).then(|| Arc::clone(hash))
     }
 
     fn remembered(&self, candidate: &Candidate, now: Instant) -> Option<Verified> {

@@ -20,6 +20,7 @@ use super::{
     CredentialVersion,
     config::{TokenAlgorithm, TokenConfig},
     credentials::BearerToken,
+    grants::GrantId,
     keys::{SigningKey, SigningKeys, library_algorithm},
 };
 use crate::access::{Action, Actions, Principal, Scope, UserName};
@@ -86,6 +87,8 @@ pub struct VerifiedToken {
     pub origin: Option<Origin>,
     /// Which key signed it.
     pub signer: Arc<SigningKey>,
+    /// Until when it is believed, leeway included.
+    pub expires: SystemTime,
 }
 
 /// What a user showed to be given a token: when that ends, the token ends.
@@ -95,12 +98,20 @@ pub struct VerifiedToken {
 pub enum Origin {
     /// A password; this is the fingerprint of its stored hash.
     Password(CredentialVersion),
+    /// An access token or a refresh token.
+    Grant {
+        /// Which.
+        id: GrantId,
+        /// The fingerprint of the user's stored hash: a grant ends with it.
+        credential: CredentialVersion,
+    },
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Password(version) => write!(f, "p:{version}"),
+            Self::Grant { id, credential } => write!(f, "g:{id}:{credential}"),
         }
     }
 }
@@ -111,6 +122,11 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, BadToken> {
         match text.split_once(':') {
             Some(("p", version)) => Ok(Self::Password(CredentialVersion::from_claim(version))),
+            Some(("g", grant)) => {
+                let (id, version) = grant.split_once(':').ok_or(BadToken::Forged)?;
+                let id = id.parse().map_err(|_| BadToken::Forged)?;
+                Ok(Self::Grant { id, credential: CredentialVersion::from_claim(version) })
+            }
             Some(_) | None => Err(BadToken::Forged),
         }
     }
@@ -150,6 +166,11 @@ impl Tokens {
     #[must_use]
     pub fn service(&self) -> &str {
         &self.config.service
+    }
+
+    /// How long after it has expired a token may still finish an upload.
+    pub(super) fn upload_grace(&self) -> Option<Duration> {
+        self.config.upload_grace
     }
 
     /// The public keys that verify our tokens (RFC 7517 section 5).
@@ -193,6 +214,17 @@ impl Tokens {
 
     /// Reads a token, if it is one of ours and good at `now`.
     pub fn verify(&self, token: &BearerToken, now: SystemTime) -> Result<VerifiedToken, BadToken> {
+        self.verify_late(token, now, Duration::ZERO)
+    }
+
+    /// Reads a token, if it is one of ours and was good at `now` or at most `grace` before. Who accepts one that has expired
+    /// looks at [`VerifiedToken::expires`], and knows what it may still be used for.
+    pub(super) fn verify_late(
+        &self,
+        token: &BearerToken,
+        now: SystemTime,
+        grace: Duration,
+    ) -> Result<VerifiedToken, BadToken> {
         let header = jsonwebtoken::decode_header(token.expose()).map_err(|_| BadToken::Forged)?;
         if header.crit.is_some() {
             // It wants something understood that we do not know (RFC 7515 section 4.1.11); ours never do.
@@ -204,7 +236,7 @@ impl Tokens {
             .map_err(|_| BadToken::Forged)?
             .claims;
         let (now, leeway) = (seconds(now), LEEWAY.as_secs());
-        if claims.exp.saturating_add(leeway) < now {
+        if claims.exp.saturating_add(leeway).saturating_add(grace.as_secs()) < now {
             return Err(BadToken::Expired);
         }
         if claims.nbf > now.saturating_add(leeway) {
@@ -217,7 +249,9 @@ impl Tokens {
         };
         let scopes = claims.access.iter().filter_map(Access::to_scope).collect();
         let origin = claims.via.map(|via| via.parse()).transpose()?;
-        Ok(VerifiedToken { principal, scopes, origin, signer: Arc::clone(signer) })
+        let end = Duration::from_secs(claims.exp.saturating_add(leeway));
+        let expires = UNIX_EPOCH.checked_add(end).ok_or(BadToken::Forged)?;
+        Ok(VerifiedToken { principal, scopes, origin, signer: Arc::clone(signer), expires })
     }
 }
 
@@ -274,4 +308,7 @@ pub enum BadToken {
     /// Its user is gone, or has another password now.
     #[error("the token was issued for an earlier password, or its user was removed")]
     Superseded,
+    /// The access token or refresh token that it was made from has ended.
+    #[error("what the token was made from was revoked or has expired")]
+    Revoked,
 }

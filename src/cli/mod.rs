@@ -44,7 +44,7 @@ enum Command {
     Serve(serve::Args),
     /// Add, change, remove, list and check users
     User(user::Args),
-    /// Rotate the keys of tokens, print their certificates, and take tokens apart
+    /// Make, list and revoke access tokens for machines and devices; rotate the keys of tokens, and take tokens apart
     Token(token::Args),
     /// Ask the access rules who may do what, and why
     Access(access::Args),

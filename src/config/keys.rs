@@ -119,6 +119,13 @@ keys! {
         "How tokens name their key (the header `kid`): by RFC 7638, or as registries before Distribution 3 look it up.";
     TOKEN_CERTIFICATE_CHAIN: Switch = "auth.token.certificate_chain", Switch, Fallback::Value("false"),
         "Whether tokens bring a certificate of their key (the header `x5c`), for another registry that asks for one.";
+    TOKEN_REFRESH_LIFETIME: Span = "auth.token.refresh_lifetime",
+        Span { least: 60, most: 3650 * 86_400 }, Fallback::Value("90d"),
+        "After how long without use a refresh token ends: `docker login` stores one instead of the password.";
+    TOKEN_UPLOAD_GRACE: SpanOr = "auth.token.upload_grace",
+        SpanOr { word: "off", span: Span { least: 60, most: 7 * 86_400 } }, Fallback::Value("12h"),
+        "How long after it has expired a bearer token may still finish an upload that was begun before, and nothing else; \
+         `off` for not at all.";
 
     ACCESS_USERS: List<Word<String>> = "access.users",
         List { of: WHO, noun: "users", may_be_empty: false }, Fallback::Required,

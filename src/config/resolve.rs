@@ -139,6 +139,8 @@ impl Resolver<'_> {
         let algorithm = self.value(&keys::TOKEN_ALGORITHM);
         let key_id = self.value(&keys::TOKEN_KEY_ID);
         let certificate_chain = self.value(&keys::TOKEN_CERTIFICATE_CHAIN);
+        let refresh_lifetime = self.value(&keys::TOKEN_REFRESH_LIFETIME);
+        let upload_grace = self.value(&keys::TOKEN_UPLOAD_GRACE);
         let token = auth::TokenConfig {
             lifetime: lifetime?,
             issuer: issuer?,
@@ -147,6 +149,8 @@ impl Resolver<'_> {
             algorithm: algorithm?,
             key_id: key_id?,
             certificate_chain: certificate_chain?,
+            refresh_lifetime: refresh_lifetime?,
+            upload_grace: upload_grace?,
         };
         Some(auth::Config {
             htpasswd: htpasswd?,

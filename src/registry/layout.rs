@@ -23,6 +23,7 @@
 //!   trash/<algorithm>/<hex>                                 a blob that nothing needs, until the trash is emptied
 //!   quarantine/<path>                                       what a repair took away, at the path that it had
 //!   requests/<uuid>/{request,claim,report}                  a command asks the running server to do something
+//!   credentials/                                            access tokens and devices: see `auth::grants`
 //!   lock                                                    held by the server that serves the folder
 //!   tmp/                                                    the store's temporary files
 //! ```

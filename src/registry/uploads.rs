@@ -44,6 +44,9 @@ struct Session {
 /// A session is a few hundred bytes.
 const SESSION_MAX: u64 = 4096;
 
+/// A time is a few dozen letters.
+const STARTED_MAX: u64 = 256;
+
 impl Session {
     fn new(owner: String, offset: u64, digester: &Digester) -> Self {
         let algorithm = digester.algorithm().to_string();
@@ -110,6 +113,15 @@ impl Repository<Push> {
     /// How many bytes of an upload are safe.
     pub async fn upload_offset(&self, id: UploadId) -> Result<u64, Error> {
         Ok(self.session(id).await?.offset)
+    }
+
+    /// When an upload was begun, in whole seconds.
+    pub async fn upload_began(&self, id: UploadId) -> Result<SystemTime, Error> {
+        self.session(id).await?;
+        let object = found(self.store().open(&Key::UploadStarted(&self.name, id).path()).await)?;
+        let text = object.ok_or(Error::UploadUnknown)?.read(STARTED_MAX).await?;
+        let text = str::from_utf8(&text).map_err(|_| Error::UploadUnknown)?;
+        OffsetDateTime::parse(text, &Rfc3339).map(SystemTime::from).map_err(|_| Error::UploadUnknown)
     }
 
     /// Gives an upload up.

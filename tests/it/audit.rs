@@ -131,6 +131,34 @@ fn sign_ins_refusals_and_tokens_are_told() {
 }
 
 #[test]
+fn a_sign_in_with_a_token_says_with_which() {
+    let stage = Stage::new();
+    stage.configure(RULES);
+    let server = stage.start();
+    let secret = stage.tool().args(["token", "create", "ci", "--user", "alice"]).succeeds().stdout;
+    let shown = basic(&format!("alice:{}", secret.trim_end()));
+    let signed_in = |method: &str, credential: &str| json!({"event": "signed_in", "user": "alice", "method": method, "credential": credential});
+    let login = server.ask("GET", "/token?offline_token=true", &[&shown], b"").expect(200);
+    assert_eq!(events_of(&stage, &login)[0], signed_in("access_token", "ci"));
+    let refresh = login.json()["refresh_token"].as_str().unwrap().to_owned();
+    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+    let renewed = server.ask("POST", "/token", &[], form.as_bytes()).expect(200);
+    let device = refresh.split('_').nth(1).unwrap();
+    assert_eq!(events_of(&stage, &renewed)[0], signed_in("refresh_token", device));
+
+    let guess = format!("pcrt_{device}_{}", "A".repeat(43));
+    let form = format!("grant_type=refresh_token&refresh_token={guess}");
+    let refused = server.ask("POST", "/token", &[], form.as_bytes()).expect(401);
+    let expected =
+        json!({"event": "sign_in_refused", "user": format!("<token>:{device}"), "reason": "no such refresh token"});
+    assert_eq!(events_of(&stage, &refused), [expected]);
+    let text = fs::read_to_string(stage.path("audit.jsonl")).unwrap();
+    for secret in [secret.trim_end(), &refresh, &guess] {
+        assert!(!text.contains(&secret[secret.len() - 43..]), "{text}");
+    }
+}
+
+#[test]
 fn changes_of_users_and_rules_and_the_life_of_the_server_are_told() {
     let stage = Stage::new();
     stage.configure(RULES);

@@ -2,9 +2,9 @@
 //!
 //! `support` starts and stops processes and builds test images. `conformance` holds the server to the protocol, sentence by
 //! sentence; `real` lets the programs that people use log in, push and pull; the others hold it to its word when requests
-//! are bad, disks are full, files change and processes are killed. `golden` holds what others see of us against files that are read as a diff;
-//! `architecture` and `compile_fail` hold what only we see. A program that is missing fails its test with the line that
-//! installs it; no test passes by skipping.
+//! are bad, disks are full, files change and processes are killed. `grants` is about what stands in for passwords. `golden`
+//! holds what others see of us against files that are read as a diff; `architecture` and `compile_fail` hold what only we
+//! see. A program that is missing fails its test with the line that installs it; no test passes by skipping.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 
@@ -16,6 +16,7 @@ mod crash;
 mod faults;
 mod first_start;
 mod golden;
+mod grants;
 mod keys;
 mod maintenance;
 mod policy;

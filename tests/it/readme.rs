@@ -62,9 +62,10 @@ fn spans(text: &str) -> Vec<String> {
     flat.iter().flat_map(|text| text.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// The call of our program in a shell command, if it is one.
+/// The call of our program in a shell command, if it is one, without quotes and without where its output goes.
 fn our_call(command: &str) -> Option<Vec<&str>> {
-    let mut words: Vec<&str> = command.split_whitespace().collect();
+    let words = command.split_whitespace().map(|word| word.trim_matches('\''));
+    let mut words: Vec<&str> = words.take_while(|word| *word != ">").collect();
     if words.first() == Some(&"sudo") {
         words.remove(0);
         if words.first() == Some(&"-u") {
@@ -120,6 +121,7 @@ fn a_call_that_does_not_exist_would_be_noticed() {
     assert!(understand(&["portcullis", "user", "add"], false).is_err());
     assert_eq!(our_call("docker-compose logs portcullis"), None);
     assert_eq!(our_call("sudo -u portcullis portcullis check").unwrap(), ["portcullis", "check"]);
+    assert_eq!(our_call("portcullis token 'create' > secret").unwrap(), ["portcullis", "token", "create"]);
 }
 
 #[test]

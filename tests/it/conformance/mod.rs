@@ -21,7 +21,7 @@ mod search;
 mod sessions;
 mod tags;
 mod token;
-mod token_contents;
+pub(crate) mod token_contents;
 mod uploads;
 
 use std::fmt::Write as _;

@@ -16,7 +16,7 @@ use crate::support::client::Answer;
 use crate::support::portcullis::ALICE;
 
 /// What the token says, without asking whether it is true.
-pub(super) fn claims(answer: &Answer) -> Value {
+pub(crate) fn claims(answer: &Answer) -> Value {
     part(answer, 1)
 }
 

@@ -11,7 +11,7 @@ mod pair;
 mod paths;
 mod races;
 mod shutdown;
-mod tokens;
+pub(crate) mod tokens;
 
 use crate::support::Running;
 use crate::support::image::digest;

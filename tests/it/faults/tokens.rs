@@ -14,8 +14,8 @@ use crate::support::stage::authorization;
 use crate::support::{Running, Stage, eventually};
 
 /// A token for pushing and pulling `a`, as the server made it, and what it is made of.
-struct Genuine {
-    text: String,
+pub(crate) struct Genuine {
+    pub(crate) text: String,
     header: Value,
     claims: Value,
     key: Pair,
@@ -23,8 +23,13 @@ struct Genuine {
 
 impl Genuine {
     fn of(server: &Running<'_>) -> Self {
+        Self::shown_for(server, &authorization(&ALICE))
+    }
+
+    /// Likewise, for whoever shows this line of header.
+    pub(crate) fn shown_for(server: &Running<'_>, authorization: &str) -> Self {
         let path = "/token?service=localhost&scope=repository:a:pull,push";
-        let answer = server.ask("GET", path, &[&authorization(&ALICE)], b"").expect(200);
+        let answer = server.ask("GET", path, &[authorization], b"").expect(200);
         let text = answer.json()["token"].as_str().unwrap().to_owned();
         let part = |index| {
             let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.split('.').nth(index).unwrap()).unwrap();
@@ -35,10 +40,17 @@ impl Genuine {
         Self { text, header, claims, key: Pair::read(pem.secret_pkcs8_der()) }
     }
 
-    fn with_claims(&self, change: impl FnOnce(&mut Value)) -> String {
+    pub(crate) fn with_claims(&self, change: impl FnOnce(&mut Value)) -> String {
         let mut claims = self.claims.clone();
         change(&mut claims);
         sign(&self.header, &claims, &self.key)
+    }
+
+    /// Signed with a key that the server has never seen.
+    pub(crate) fn by_a_stranger(&self, change: impl FnOnce(&mut Value)) -> String {
+        let mut claims = self.claims.clone();
+        change(&mut claims);
+        sign(&self.header, &claims, &Pair::stranger("ES256"))
     }
 
     /// Signed with the server's own key, whatever the header then says.
@@ -79,7 +91,7 @@ fn is_not_believed(server: &Running<'_>, token: &str) {
     assert!(challenge.contains("scope=\"repository:a:pull,push\""), "{answer}");
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 

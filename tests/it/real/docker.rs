@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
 use super::engine::Engine;
+use crate::grants;
 use crate::readme::shell_lines;
 use crate::support::image::random;
 use crate::support::name::Name;
 use crate::support::portcullis::{ALICE, User};
 use crate::support::tool::require;
-use crate::support::{Portcullis, Setup};
+use crate::support::{Portcullis, Setup, eventually};
 
 /// A build context from scratch: a shell, and two layers that nobody has seen before.
 fn write_context(folder: &Path) {
@@ -73,6 +77,75 @@ fn an_image_that_was_pushed_and_removed_is_the_same_after_a_pull_and_runs() {
     engine.docker(&["logout", &server.named()]).succeeds();
     let refused = engine.docker(&["pull", &image]).fails();
     refused.says_one_of(&["unauthorized", "no basic auth credentials", "denied"]);
+}
+
+/// An image of a few bytes that nobody has seen before.
+fn build_small(engine: &Engine, image: &str) {
+    let context = tempfile::tempdir().unwrap();
+    fs::write(context.path().join("small"), random(10_000)).unwrap();
+    fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY small /small\n").unwrap();
+    engine.docker(&["build", "--tag", image, context.path().to_str().unwrap()]).succeeds();
+}
+
+/// The login file, and the identity token in it for a registry.
+fn identity_token(engine: &Engine, registry: &str) -> (String, String) {
+    let text = fs::read_to_string(engine.login_file()).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let token =
+        file["auths"][registry]["identitytoken"].as_str().unwrap_or_else(|| panic!("no identity token: {text}"));
+    (text.clone(), token.to_owned())
+}
+
+#[test]
+fn a_login_keeps_a_refresh_token_and_no_password_until_the_device_is_signed_out() {
+    let (mut name, server, engine) = start();
+    name.trust(server.port(), &server.ca());
+    let (registry, image) = (server.named(), format!("{}/team/tool:1.0", server.named()));
+    engine.login(&registry, ALICE.name, ALICE.password).succeeds();
+    let (text, token) = identity_token(&engine, &registry);
+    let password = BASE64.encode(format!("{}:{}", ALICE.name, ALICE.password));
+    assert!(!text.contains(ALICE.password) && !text.contains(&password), "{text}");
+
+    build_small(&engine, &image);
+    engine.docker(&["push", &image]).succeeds();
+    engine.docker(&["rmi", &image]).succeeds();
+    engine.docker(&["pull", &image]).succeeds();
+
+    let (device, _) = token.strip_prefix("pcrt_").unwrap().split_once('_').unwrap();
+    let listed = grants::token(&server, &["list"]).succeeds().stdout;
+    assert!(listed.starts_with(device) && listed.contains("docker"), "{listed}");
+    grants::token(&server, &["revoke", device]).succeeds();
+    let refused = || engine.docker(&["pull", &image]).run();
+    assert!(eventually(Duration::from_secs(5), || !refused().is_success()));
+    refused().says_one_of(&["sign in again", "unauthorized"]);
+    engine.login(&registry, ALICE.name, ALICE.password).succeeds();
+    engine.docker(&["pull", &image]).succeeds();
+}
+
+#[test]
+fn a_machine_logs_in_with_an_access_token_and_pushes_only_if_it_may() {
+    let (mut name, server, engine) = start();
+    name.trust(server.port(), &server.ca());
+    let (registry, image) = (server.named(), format!("{}/team/tool:1.0", server.named()));
+    let pushes = grants::create(&server, "builder", &["--repository", "team/**", "--action", "push"]);
+    engine.login(&registry, ALICE.name, &pushes).succeeds().says_one_of(&["Login Succeeded"]);
+    let (text, _) = identity_token(&engine, &registry);
+    assert!(!text.contains(&pushes), "{text}");
+    build_small(&engine, &image);
+    engine.docker(&["push", &image]).succeeds();
+
+    let pulls = grants::create(&server, "runner", &[]);
+    engine.login(&registry, ALICE.name, &pulls).succeeds();
+    engine.docker(&["rmi", &image]).succeeds();
+    engine.docker(&["pull", &image]).succeeds();
+    build_small(&engine, &image);
+    let refused = engine.docker(&["push", &image]).fails();
+    refused.says_one_of(&["denied: alice may not push team/tool with this access token"]);
+
+    // The device that it was logged in as ends with the token.
+    grants::token(&server, &["revoke", "runner"]).succeeds();
+    assert!(eventually(Duration::from_secs(5), || !engine.docker(&["pull", &image]).run().is_success()));
+    engine.login(&registry, ALICE.name, &pulls).fails().says_one_of(&["unauthorized"]);
 }
 
 #[test]

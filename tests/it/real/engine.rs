@@ -61,6 +61,11 @@ impl Engine {
         self.docker(&["login", "--username", user, "--password-stdin", registry]).input(password)
     }
 
+    /// Where the client keeps what it logged in with.
+    pub(crate) fn login_file(&self) -> PathBuf {
+        self.folder.path().join("client/config.json")
+    }
+
     /// One value of `docker inspect`.
     pub(crate) fn inspect(&self, format: &str, what: &str) -> String {
         self.docker(&["inspect", "--format", format, what]).succeeds().stdout.trim().to_owned()

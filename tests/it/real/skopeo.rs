@@ -1,14 +1,16 @@
 //! skopeo: no daemon and no privileges, and it compares digests to the byte.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use tempfile::TempDir;
 
+use crate::grants;
 use crate::support::image::{Layout, digest};
 use crate::support::portcullis::{ALICE, first_password};
-use crate::support::{Portcullis, Setup, Tool};
+use crate::support::{Portcullis, Setup, Tool, eventually};
 
 /// skopeo with a login file of its own and the server's CA.
 pub(super) struct Skopeo<'a> {
@@ -86,6 +88,27 @@ fn nobody_pushes_or_pulls_without_signing_in() {
     Skopeo::signed_in(&server).copy(&image.reference(), &remote).succeeds();
     let away = format!("dir:{}", stranger.folder("away").display());
     stranger.copy(&remote, &away).fails().says_one_of(&refused);
+}
+
+#[test]
+fn an_access_token_is_as_good_as_a_password_within_its_limits() {
+    let server = Portcullis::start();
+    let skopeo = Skopeo::new(&server);
+    let image = Layout::image(&skopeo.folder("image"), &[1_000]);
+    let remote = skopeo.remote("team/app:1");
+    let pushes = grants::create(&server, "builder", &["--repository", "team/**", "--action", "push"]);
+    let pulls = grants::create(&server, "runner", &[]);
+    let credentials = |token: &str| format!("{}:{token}", ALICE.name);
+    let push = |token: &str| skopeo.copy(&image.reference(), &remote).args(["--dest-creds", &credentials(token)]);
+    push(&pulls).fails().says_one_of(&["alice may not push team/app with this access token"]);
+    push(&pushes).succeeds();
+    let away = format!("dir:{}", skopeo.folder("away").display());
+    skopeo.copy(&remote, &away).args(["--src-creds", &credentials(&pulls)]).succeeds();
+    let elsewhere = skopeo.copy(&image.reference(), &skopeo.remote("other/app:1"));
+    elsewhere.args(["--dest-creds", &credentials(&pushes)]).fails().says_one_of(&["403 (Forbidden)"]);
+    grants::token(&server, &["revoke", "runner"]).succeeds();
+    let pull = || skopeo.copy(&remote, &away).args(["--src-creds", &credentials(&pulls)]).run();
+    assert!(eventually(Duration::from_secs(5), || !pull().is_success()));
 }
 
 #[test]

@@ -36,6 +36,8 @@ impl House {
             algorithm,
             key_id: KeyIdForm::Thumbprint,
             certificate_chain: false,
+            refresh_lifetime: 90 * DAY,
+            upload_grace: None,
         };
         Self { folder, config, now: SystemTime::now() }
     }

@@ -2,13 +2,16 @@
 //!
 //! One invariant: each request finds the same images; what it deletes or mounts is put back before the next.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde_json::json;
 
 use super::{ROWS, kind_of};
+use crate::grants;
 use crate::support::client::{Answer, Client, basic};
 use crate::support::image::digest;
-use crate::support::{Portcullis, Setup};
+use crate::support::{Portcullis, Setup, eventually};
 
 const PASSWORD: &str = "the same for everybody";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -32,6 +35,31 @@ pub(super) struct Harbour {
     anonymous: String,
     tokens: [String; 4],
     keys: String,
+    grants: Grants,
+}
+
+/// What stands in for owner's password.
+struct Grants {
+    machine: String,
+    made: String,
+    outside: String,
+    revoked: String,
+}
+
+impl Grants {
+    fn make(server: &Portcullis, owner: &Client, bearer: impl Fn(&Client) -> String) -> Self {
+        let create = |name: &str, arguments: &[&str]| {
+            let made = grants::token(server, &[&["create", name, "--user", "owner"], arguments].concat()).succeeds();
+            basic("owner", made.stdout.trim_end())
+        };
+        let machine = create("machine", &["--repository", "team/app"]);
+        let outside = create("outside", &["--repository", "elsewhere/app", "--action", "pull,push,delete"]);
+        let revoked = bearer(&owner.authorized(&create("revoked", &["--action", "pull,push,delete"])));
+        grants::token(server, &["revoke", "revoked"]).succeeds();
+        let gone = owner.authorized(&revoked);
+        assert!(eventually(Duration::from_secs(2), || gone.get("/v2/").send().status == StatusCode::UNAUTHORIZED));
+        Self { made: bearer(&owner.authorized(&machine)), machine, outside, revoked }
+    }
 }
 
 impl Harbour {
@@ -58,7 +86,8 @@ impl Harbour {
         let keys = "repository:team/app:admin repository:nobody/knows:admin";
         let keys = token(&nobody.authorized(&basic("admin", PASSWORD)), keys);
         let anonymous = token(&nobody, &everything);
-        let harbour = Self { _server: server, nobody, owner, anonymous, tokens, keys };
+        let grants = Grants::make(&server, &owner, |client| token(client, &everything));
+        let harbour = Self { _server: server, nobody, owner, anonymous, tokens, keys, grants };
         harbour.fill_repositories();
         harbour
     }
@@ -82,6 +111,10 @@ impl Harbour {
             with("narrow", narrow, Some("owner")),
             with("elsewhere", elsewhere, Some("owner")),
             password("stranger"),
+            with("machine", &self.grants.machine, Some("owner")),
+            with("made", &self.grants.made, Some("owner")),
+            with("outside", &self.grants.outside, Some("owner")),
+            with("revoked", &self.grants.revoked, Some("owner")),
             with("wrong", &basic(&format!("wrong{number}"), "another"), None),
             with("forged", &forged(token, narrow), None),
         ]

@@ -58,6 +58,10 @@ single      a token of owner's to pull and push team/app
 narrow      a token of owner's to pull team/app
 elsewhere   a token of owner's for elsewhere/app
 stranger    a password, and no rule
+machine     an access token of owner's to pull team/app
+made        a token that was given for it, for everything
+outside     an access token of owner's for everything in elsewhere/app
+revoked     a token that was given for an access token, which has been revoked since
 wrong       a wrong password
 forged      a token that nobody signed
 

@@ -1,0 +1,106 @@
+//! The names of grants.
+//!
+//! Invariant: an id is public. It stands in lists, logs and bearer tokens, says where the record lies, and proves nothing.
+
+use std::{fmt, str::FromStr};
+
+use aws_lc_rs::{digest, rand::SecureRandom};
+
+use crate::{access::UserName, auth::hash::NoRandomness};
+
+/// The name of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GrantId {
+    /// An access token: 16 hexadecimal digits.
+    Access(u64),
+    /// A device: 24 hexadecimal digits.
+    Device {
+        /// Stands for its user and the access token that it was signed in with, if it was, so that those devices can be found
+        /// and counted without looking at all of them. Who shares one by chance shares a folder and nothing else.
+        owner: u32,
+        /// Which of them.
+        number: u64,
+    },
+}
+
+impl GrantId {
+    /// A new access token's.
+    pub fn access(random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
+        Ok(Self::Access(number(random)?))
+    }
+
+    /// A new device's; `parent` is the access token that it was signed in with.
+    pub fn device(user: &UserName, parent: Option<Self>, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
+        Ok(Self::Device { owner: owner(user, parent), number: number(random)? })
+    }
+}
+
+/// What stands in the ids of devices for a user, and for each of the user's access tokens.
+pub(super) fn owner(user: &UserName, parent: Option<GrantId>) -> u32 {
+    // A name holds no colon.
+    let text = parent.map_or_else(|| user.to_string(), |parent| format!("{user}:{parent}"));
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    u32::from_be_bytes(*digest.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
+}
+
+fn number(random: &dyn SecureRandom) -> Result<u64, NoRandomness> {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Access(number) => write!(f, "{number:016x}"),
+            Self::Device { owner, number } => write!(f, "{owner:08x}{number:016x}"),
+        }
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = InvalidGrantId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidGrantId> {
+        match text.len() {
+            16 => Ok(Self::Access(hexadecimal(text)?)),
+            24 => {
+                let (owner, number) = text.split_at_checked(8).ok_or(InvalidGrantId)?;
+                let owner = u32::try_from(hexadecimal(owner)?).map_err(|_| InvalidGrantId)?;
+                Ok(Self::Device { owner, number: hexadecimal(number)? })
+            }
+            _ => Err(InvalidGrantId),
+        }
+    }
+}
+
+/// One spelling for each number: no sign, no capital letters.
+pub(super) fn hexadecimal(text: &str) -> Result<u64, InvalidGrantId> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !digits {
+        return Err(InvalidGrantId);
+    }
+    u64::from_str_radix(text, 16).map_err(|_| InvalidGrantId)
+}
+
+/// A text is not the name of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 16 or 24 hexadecimal digits")]
+pub struct InvalidGrantId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        for text in ["00000000000000ff", "0123456789abcdef01234567"] {
+            assert_eq!(text.parse::<GrantId>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "ff", "00000000000000FF", "+000000000000000", "0000000000000000000", "0123456789abcdefé1234567"]
+        {
+            assert_eq!(text.parse::<GrantId>(), Err(InvalidGrantId), "{text:?}");
+        }
+    }
+}
