@@ -171,6 +171,40 @@ pub enum Event<'a> {
         #[serde(serialize_with = "list")]
         changed: &'a [UserName],
     },
+    /// A command on this machine changed a user; the server tells of the changed file when it takes it over.
+    UserEdited {
+        /// Whom.
+        #[serde(serialize_with = "display")]
+        user: &'a UserName,
+        /// `added`, `password changed` or `removed`.
+        change: &'a str,
+        /// The account on this machine.
+        by: &'a str,
+    },
+    /// A command on this machine made an access token.
+    AccessTokenCreated {
+        /// What it is called.
+        name: &'a str,
+        /// Whose it is.
+        #[serde(serialize_with = "display")]
+        user: &'a UserName,
+        /// The account on this machine.
+        by: &'a str,
+    },
+    /// A command on this machine ended an access token, or signed a device out.
+    TokenRevoked {
+        /// What it is called in the list.
+        name: &'a str,
+        /// The account on this machine.
+        by: &'a str,
+    },
+    /// A command on this machine made a new key for tokens.
+    TokenKeyRotated {
+        /// Its name.
+        key: &'a str,
+        /// The account on this machine.
+        by: &'a str,
+    },
     /// The access rules became others.
     PolicyChanged {
         /// The rules now, in order.

@@ -15,6 +15,7 @@ mod prompt;
 mod repository;
 mod serve;
 mod token;
+mod trail;
 mod user;
 mod welcome;
 
@@ -24,7 +25,11 @@ use clap::Parser;
 
 pub use failure::Failure;
 
-use crate::config::{self, Flags};
+use crate::{
+    audit::Event,
+    config::{self, Flags},
+    telemetry,
+};
 
 /// A TLS- and auth-terminating security gateway with a container registry behind it
 #[derive(Debug, Parser)]
@@ -70,11 +75,19 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(args.into_flags(config)),
         Command::User(args) => {
-            let htpasswd = match args.htpasswd() {
-                Some(path) => path.to_owned(),
-                None => load(&Flags { config, ..Flags::default() })?.config.auth.htpasswd,
+            let (htpasswd, audit) = if let Some(path) = args.htpasswd() {
+                // Whose server reads that file, if any, nobody says.
+                (path.to_owned(), telemetry::Target::Off)
+            } else {
+                let config = load(&Flags { config, ..Flags::default() })?.config;
+                (config.auth.htpasswd, config.telemetry.audit)
             };
-            Ok(user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?)
+            let change = args.change();
+            user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?;
+            if let Some((user, change)) = change {
+                trail::tell(&audit, &trail::operator(), |by| Event::UserEdited { user: &user, change, by });
+            }
+            Ok(())
         }
         Command::Token(args) => token::run(args, config),
         Command::Access(args) => access::run(&args, &Flags { config, ..Flags::default() }),

@@ -85,6 +85,16 @@ struct SetArgs {
 }
 
 impl Args {
+    /// Whom the command changes, and how.
+    pub(super) fn change(&self) -> Option<(UserName, &'static str)> {
+        match &self.command {
+            Command::Add(args) => Some((args.name.clone(), "added")),
+            Command::Passwd(args) => Some((args.name.clone(), "password changed")),
+            Command::Remove(args) => Some((args.name.clone(), "removed")),
+            Command::List(_) | Command::Verify(_) => None,
+        }
+    }
+
     /// The users file that the command names itself.
     pub(super) fn htpasswd(&self) -> Option<&Path> {
         let file = match &self.command {

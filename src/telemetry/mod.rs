@@ -74,6 +74,17 @@ pub fn install(config: &Config) -> Result<(), Error> {
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadyInstalled)
 }
 
+/// Tells the auditors of something that a command did beside the server, if the trail is a file; a command's standard output
+/// is for its own data.
+pub fn tell(target: &Target, event: &audit::Event<'_>) -> io::Result<()> {
+    if let Target::Off | Target::Stdout = target {
+        return Ok(());
+    }
+    let trail = Trail::open(target)?;
+    tracing::subscriber::with_default(Registry::default().with(trail), || audit::record(event));
+    Ok(())
+}
+
 /// Whether the text is a filter that means what it says.
 pub fn check_filter(text: &str) -> Result<(), InvalidFilter> {
     filter(text).map(|_| ())

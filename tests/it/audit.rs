@@ -183,6 +183,56 @@ fn changes_of_users_and_rules_and_the_life_of_the_server_are_told() {
 }
 
 #[test]
+fn access_tokens_and_what_commands_change_are_told() {
+    let stage = Stage::new();
+    stage.configure(RULES);
+    let server = stage.start();
+    let events = |event: &str| -> Vec<Value> {
+        trail(&stage).into_iter().filter(|line| line["event"] == json!(event)).collect()
+    };
+    let made = stage.tool().args(["token", "create", "ci", "--user", "alice", "--action", "pull"]).succeeds();
+    let secret = made.stdout.trim();
+    let created = &events("access_token_created")[0];
+    assert_eq!((&created["name"], &created["user"]), (&json!("ci"), &json!("alice")));
+    assert!(created["by"].as_str().unwrap().starts_with("uid "), "{created}");
+
+    let signed_in = server.ask("GET", "/v2/", &[&basic(&format!("alice:{secret}"))], b"").expect(200);
+    let expected = json!({"event": "signed_in", "user": "alice", "method": "access_token", "credential": "ci"});
+    assert_eq!(events_of(&stage, &signed_in), [expected]);
+    stage.tool().args(["token", "revoke", "ci"]).succeeds();
+    assert_eq!(events("token_revoked")[0]["name"], json!("ci"));
+    stage.tool().args(["token", "rotate"]).succeeds();
+    assert_eq!(events("token_key_rotated").len(), 1);
+
+    stage
+        .tool()
+        .args(["user", "add", "carol", "--cost", "4", "--password-stdin"])
+        .input("a password of carol")
+        .succeeds();
+    stage.tool().args(["user", "remove", "carol"]).succeeds();
+    let edited = events("user_edited");
+    let changes: Vec<_> = edited.iter().map(|line| line["change"].as_str().unwrap()).collect();
+    assert_eq!(changes, ["added", "removed"]);
+    let text = fs::read_to_string(stage.path("audit.jsonl")).unwrap();
+    assert!(!text.contains(secret) && !text.contains("a password of carol"));
+}
+
+#[test]
+fn the_deletion_of_a_repository_is_told() {
+    let stage = Stage::new();
+    stage.configure(&RULES.replace("\"delete\"]", "\"delete\", \"admin\"]"));
+    let server = stage.start();
+    push_image(&server, "team/app");
+    let deleted = server.alice("DELETE", "/v1/repositories/team/app", &[], b"").expect(202);
+    let expected = json!({"event": "repository_deleted", "user": "alice", "repository": "team/app"});
+    assert_eq!(events_of(&stage, &deleted), [SIGNED_IN(), expected]);
+    push_image(&server, "team/app");
+    stage.tool().args(["repository", "remove", "team/app", "--yes"]).succeeds();
+    let last = trail(&stage).into_iter().rfind(|line| line["event"] == json!("repository_deleted")).unwrap();
+    assert_eq!(last["user"], json!("a command on this machine"));
+}
+
+#[test]
 fn a_trail_that_cannot_be_written_keeps_the_server_from_starting() {
     let stage = Stage::new();
     stage.configure("[log]\naudit = \"missing/audit.jsonl\"");

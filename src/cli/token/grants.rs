@@ -15,6 +15,7 @@ use super::{PlaceArgs, error::TokenError};
 use crate::{
     access::{Action, Actions, Glob, Limits, UserName},
     app,
+    audit::Event,
     auth::{
         GrantId, GrantStore, LegacyHashes,
         grants::{Grant, GrantKind, GrantToken, Listed, NewAccessToken, TokenName},
@@ -22,7 +23,7 @@ use crate::{
         htpasswd::Htpasswd,
         users::inspect,
     },
-    cli::Failure,
+    cli::{Failure, trail},
     config::{self, Config, NotADuration},
     storage::StoreError,
 };
@@ -85,6 +86,11 @@ pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), Failure> 
         wait(store.revoke(token.id()))??;
         return Err(TokenError::Output(error).into());
     }
+    trail::tell(&config.telemetry.audit, &trail::operator(), |by| Event::AccessTokenCreated {
+        name: args.name.as_str(),
+        user: &args.user,
+        by,
+    });
     let places: Vec<_> = limits.repositories.iter().map(ToString::to_string).collect();
     say(&format!(
         "access token {} of user {} made: {} on {}",
@@ -218,6 +224,8 @@ pub(super) fn revoke(args: &RevokeArgs, config: &Config) -> Result<(), Failure> 
     if !wait(store.revoke(id))?? {
         return Err(unknown().into());
     }
+    let event = |by| Event::TokenRevoked { name: &args.which, by };
+    trail::tell(&config.telemetry.audit, &trail::operator(), event);
     say(&format!("{} revoked", args.which))
 }
 

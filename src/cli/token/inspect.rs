@@ -36,7 +36,7 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
     let dissection = inspect::dissect(token).map_err(|error| {
         Failure::new(error, Some("give the token alone, as it stands after `Authorization: Bearer`"))
     })?;
-    let config = args.key.configured(config)?;
+    let (config, _) = args.key.configured(config)?;
     let now = SystemTime::now();
     // A machine without the keys can still read the token.
     let keys = KeySet::read(&config, now);

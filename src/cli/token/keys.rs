@@ -6,9 +6,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{super::Failure, KeyArgs};
+use super::{
+    super::{Failure, trail},
+    KeyArgs,
+};
 use crate::{
-    auth::{TokenAlgorithm, TokenConfig, keys},
+    audit::Event,
+    auth::{TokenAlgorithm, keys},
     config::duration,
 };
 
@@ -28,8 +32,9 @@ pub(super) struct CertificateArgs {
 }
 
 pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>) -> Result<(), Failure> {
-    let token = args.key.configured(config)?;
+    let (token, audit) = args.key.configured(config)?;
     let rotation = keys::rotate(&token, args.keep, SystemTime::now())?;
+    trail::tell(&audit, &trail::operator(), |by| Event::TokenKeyRotated { key: &rotation.signer, by });
     let mut talk = io::stderr().lock();
     let file = token.key.display();
     // What counts is done; nobody reads it: nobody misses it.
@@ -44,7 +49,7 @@ pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>) -> Result<(), Fa
 }
 
 pub(super) fn certificate(args: CertificateArgs, config: Option<PathBuf>) -> Result<(), Failure> {
-    let token: TokenConfig = args.key.configured(config)?;
+    let (token, _) = args.key.configured(config)?;
     let certificates = keys::certificates(&token, SystemTime::now())?;
     let mut out = io::stdout().lock();
     for (_, pem) in &certificates {

@@ -11,7 +11,7 @@ mod keys;
 use std::path::PathBuf;
 
 use super::{Failure, load};
-use crate::{auth::TokenConfig, config::Flags};
+use crate::{auth::TokenConfig, config::Flags, telemetry::Target};
 
 /// Make, list and revoke access tokens for machines and devices; rotate the keys of tokens, and take tokens apart
 #[derive(Debug, clap::Args)]
@@ -49,10 +49,11 @@ struct KeyArgs {
 }
 
 impl KeyArgs {
-    /// What the configuration says of tokens, with this file.
-    fn configured(self, config: Option<PathBuf>) -> Result<TokenConfig, Failure> {
-        let token = load(&Flags { config, ..Flags::default() })?.config.auth.token;
-        Ok(TokenConfig { key: self.key.unwrap_or(token.key), ..token })
+    /// What the configuration says of tokens, with this file, and of the audit trail.
+    fn configured(self, config: Option<PathBuf>) -> Result<(TokenConfig, Target), Failure> {
+        let config = load(&Flags { config, ..Flags::default() })?.config;
+        let token = config.auth.token;
+        Ok((TokenConfig { key: self.key.unwrap_or(token.key), ..token }, config.telemetry.audit))
     }
 }
 

@@ -39,7 +39,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("migrate", &["access", "tls", "auth", "config"]),
     ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
     ("app", &["access", "audit", "storage", "tls", "registry", "auth", "api", "server", "config", "reload"]),
-    ("cli", &["oci", "access", "storage", "tls", "registry", "auth", "telemetry", "config", "migrate", "app"]),
+    ("cli", &["oci", "access", "audit", "storage", "tls", "registry", "auth", "telemetry", "config", "migrate", "app"]),
     // `main.rs`
     ("main", &["cli"]),
 ];
