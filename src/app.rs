@@ -25,13 +25,14 @@ use crate::{
     audit::{self, Event},
     auth::{
         Authenticator, GrantStore, Grants, KeyError, Lockout, Password, PasswordChecker, SigningKeys, TokenAlgorithm,
-        Tokens, Users,
+        Tokens, Users, Workloads,
         bootstrap::first_administrator,
         hash::{Cost, NoRandomness},
         password,
         users::{EditError, LoadError},
     },
     config::{Loaded, Source},
+    fetch::TrustError,
     registry::Registry,
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
@@ -107,6 +108,7 @@ impl App {
         warn_of_other_algorithm(&keys, config.auth.token.algorithm);
         let administrator = make_administrator(config.auth.htpasswd.clone()).await?;
         let users = Arc::new(Users::load(config.auth.htpasswd.clone(), SystemTime::now())?);
+        let workloads = Arc::new(Workloads::new(&config.workloads)?);
 
         let first_start = FirstStart {
             host: host(&config.tls.hostnames, server.addresses()),
@@ -124,12 +126,19 @@ impl App {
         let api = Api::new(api::Parts {
             registry: registry.clone(),
             gate: gate.clone(),
-            authenticator: Arc::new(Authenticator::new(users.clone(), passwords, lockout, tokens, grants)),
+            authenticator: Arc::new(Authenticator::new(
+                users.clone(),
+                passwords,
+                lockout,
+                tokens,
+                grants,
+                workloads.clone(),
+            )),
             realm: realm.clone(),
             challenge: config.auth.challenge,
             idle_timeout: config.server.limits.idle_timeout,
         });
-        let reloader = Reloader { source, file, config, users, keys, gate, realm, resolver };
+        let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver };
         Ok(Self { server, api, registry, reloader, signals, first_start, claim })
     }
 
@@ -317,6 +326,9 @@ pub enum StartError {
     /// There is no key to sign tokens with.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What vouches for the issuer of a workload's tokens cannot be used.
+    #[error("auth.workload: {0}")]
+    Workload(#[from] TrustError),
     /// The users file cannot be made.
     #[error(transparent)]
     Administrator(#[from] EditError),
@@ -345,6 +357,7 @@ impl StartError {
             Self::Certificate(error) => Some(error.hint()),
             Self::Bind(error) => Some(error.hint()),
             Self::Key(error) => Some(error.hint().to_owned()),
+            Self::Workload(error) => Some(error.hint().to_owned()),
             Self::Administrator(error) => Some(error.hint().to_owned()),
             Self::Users(error) => Some(error.hint().to_owned()),
         }

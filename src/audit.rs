@@ -38,7 +38,7 @@ pub enum Event<'a> {
         user: &'a UserName,
         /// By what.
         method: Method,
-        /// What that is called in `portcullis token list`, if it is a token.
+        /// What that is called in `portcullis token list`, if it is a token; of a CI job its issuer, and what that calls it.
         #[serde(skip_serializing_if = "Option::is_none")]
         credential: Option<&'a str>,
     },
@@ -210,6 +210,11 @@ pub enum Event<'a> {
         /// The rules now, in order.
         rules: Vec<String>,
     },
+    /// The rules about the tokens of CI jobs became others.
+    WorkloadRulesChanged {
+        /// The rules now, in order.
+        rules: Vec<String>,
+    },
     /// Another certificate is shown to clients.
     CertificateChanged {
         /// Its fingerprint.
@@ -227,6 +232,8 @@ pub enum Method {
     AccessToken,
     /// A refresh token, which a device keeps instead of a password.
     RefreshToken,
+    /// The token of a CI job.
+    Workload,
 }
 
 /// Tells the trail.

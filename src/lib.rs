@@ -12,7 +12,7 @@
 //! | process | [`cli`] [`app`] `reload` [`config`] [`migrate`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
 //! | surface | [`api`] | HTTP in, HTTP out: the only user of axum's types |
 //! | engines | [`registry`] [`auth`] | what a registry does; who is asking |
-//! | mechanisms | [`storage`] [`access`] [`audit`] [`tls`] | bytes that survive; who may; who did; certificates |
+//! | mechanisms | [`storage`] [`access`] [`audit`] [`tls`] [`fetch`] | bytes that survive; who may; who did; certificates; asking other servers |
 //! | vocabulary | [`oci`] | the specification's nouns, parsed once; no I/O |
 //!
 //! # The path of a request
@@ -43,6 +43,7 @@ pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod fetch;
 pub mod migrate;
 pub mod oci;
 pub mod registry;

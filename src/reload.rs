@@ -1,7 +1,7 @@
 //! Changes while running: SIGHUP, and files that became others.
 //!
-//! Process floor. Invariant: what is broken changes nothing. Each of users, policy and certificates is exchanged only for
-//! one that was read and checked whole, and what keeps the old one is logged with its reason. A configuration file that is
+//! Process floor. Invariant: what is broken changes nothing. Each of users, workload rules, policy and certificates is
+//! exchanged only for one that was read and checked whole, and what keeps the old one is logged with its reason. A configuration file that is
 //! gone is broken too: without one every signed-in user may do everything, and nobody says that by moving a file.
 //!
 //! Files are looked at once a second rather than watched: that also sees a certificate that Kubernetes exchanges behind a
@@ -23,7 +23,7 @@ use crate::{
     access::Gate,
     api::Realm,
     audit::{self, Event},
-    auth::{SigningKeys, Users},
+    auth::{SigningKeys, Users, Workloads, workload::Rule},
     config::{Config, Loaded, Source},
     tls::{self, CertResolver},
 };
@@ -48,6 +48,7 @@ pub(crate) struct Reloader {
     pub(crate) config: Config,
     pub(crate) users: Arc<Users>,
     pub(crate) keys: Arc<SigningKeys>,
+    pub(crate) workloads: Arc<Workloads>,
     pub(crate) gate: Arc<ArcSwap<Gate>>,
     pub(crate) realm: Arc<ArcSwap<Realm>>,
     pub(crate) resolver: Arc<CertResolver>,
@@ -135,6 +136,7 @@ impl Reloader {
             self.gate.store(Arc::new(Gate::new(new.policy)));
             tracing::info!("access rules reloaded");
         }
+        self.reload_workloads(&old.workloads);
         if old.tls != new.tls {
             self.realm.store(Arc::new(Realm::new(&new.tls.hostnames)));
             self.reload_certificate();
@@ -147,8 +149,25 @@ impl Reloader {
             || old.tls.minimum_version != new.tls.minimum_version;
         if waits_for_restart {
             tracing::warn!(
-                "the configuration changed beyond access rules, host names and certificates; the rest takes effect at the next start"
+                "the configuration changed beyond access rules, workload rules, host names and certificates; the rest takes effect at the next start"
             );
+        }
+    }
+
+    /// The rules of the new configuration; the authorities that they name are read again in any case.
+    fn reload_workloads(&mut self, old: &[Rule]) {
+        match self.workloads.replace(&self.config.workloads) {
+            Ok(()) if *old == self.config.workloads => {}
+            Ok(()) => {
+                let rules = self.config.workloads.iter().map(ToString::to_string).collect();
+                audit::record(&Event::WorkloadRulesChanged { rules });
+                tracing::info!("workload rules reloaded");
+            }
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "workload rules not reloaded, the old ones stay");
+                // Else the next change would compare itself with rules that never held.
+                self.config.workloads = old.to_vec();
+            }
         }
     }
 

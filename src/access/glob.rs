@@ -41,7 +41,8 @@ impl Glob {
     }
 
     /// `**`: every repository.
-    pub(super) fn everything() -> Self {
+    #[must_use]
+    pub fn everything() -> Self {
         Self(vec![Part::Rest])
     }
 

@@ -80,7 +80,7 @@ pub enum InvalidUserName {
 pub enum Principal {
     /// Nobody signed in.
     Anonymous,
-    /// A user of the users file.
+    /// A user of the users file, or one whom a workload signs in as.
     User(UserName),
 }
 

@@ -124,7 +124,8 @@ impl Visit<'_> {
             AuthenticationError::BadHeader(_) => challenge(Reason::Missing),
             AuthenticationError::Locked { .. }
             | AuthenticationError::Busy { .. }
-            | AuthenticationError::Unavailable => later(&error),
+            | AuthenticationError::Unavailable
+            | AuthenticationError::IssuerUnreachable { .. } => later(&error),
         }
     }
 
@@ -140,7 +141,9 @@ const UNAVAILABLE: Duration = Duration::from_secs(5);
 pub(super) fn later(error: &AuthenticationError) -> ApiError {
     let (code, wait) = match error {
         AuthenticationError::Locked { retry_after } => (Code::TooManyRequests, *retry_after),
-        AuthenticationError::Busy { retry_after } => (Code::Unavailable, *retry_after),
+        AuthenticationError::Busy { retry_after } | AuthenticationError::IssuerUnreachable { retry_after } => {
+            (Code::Unavailable, *retry_after)
+        }
         AuthenticationError::Unavailable => (Code::Unavailable, UNAVAILABLE),
         AuthenticationError::WrongPassword
         | AuthenticationError::BadToken(_)

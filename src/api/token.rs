@@ -176,9 +176,10 @@ fn refuse(error: &AuthenticationError) -> ApiError {
         | AuthenticationError::BadToken(_)
         | AuthenticationError::BadGrant(_)
         | AuthenticationError::BadHeader(_) => dispatch::wrong_password(error),
-        AuthenticationError::Locked { .. } | AuthenticationError::Busy { .. } | AuthenticationError::Unavailable => {
-            dispatch::later(error)
-        }
+        AuthenticationError::Locked { .. }
+        | AuthenticationError::Busy { .. }
+        | AuthenticationError::Unavailable
+        | AuthenticationError::IssuerUnreachable { .. } => dispatch::later(error),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a [`Subject`] other than the anonymous one comes from a password that was checked or a token that was
 //! verified, at this moment: a user who was removed, or whose password changed, is not believed a token of before, and a token
-//! that was made from an access token or a refresh token ends with it.
+//! that was made from an access token or a refresh token ends with it, as one that was made from the token of a CI job ends
+//! with the rule that admitted it.
 
 use std::{
     net::IpAddr,
@@ -20,6 +21,7 @@ use super::{
     secret::Password,
     token::{BadToken, CannotSign, IssuedToken, Origin, Tokens, VerifiedToken},
     users::{CredentialVersion, Users},
+    workload::{self, Admitted, BadWorkload, Workloads},
 };
 use crate::access::{Limits, Principal, Reach, Scope, Subject, UserName};
 use crate::audit::{self, Event, Method};
@@ -31,6 +33,7 @@ pub struct Authenticator {
     lockout: Lockout,
     tokens: Tokens,
     grants: Grants,
+    workloads: Arc<Workloads>,
 }
 
 /// Whoever a token is made for.
@@ -64,8 +67,9 @@ impl Authenticator {
         lockout: Lockout,
         tokens: Tokens,
         grants: Grants,
+        workloads: Arc<Workloads>,
     ) -> Self {
-        Self { users, passwords, lockout, tokens, grants }
+        Self { users, passwords, lockout, tokens, grants, workloads }
     }
 
     /// The name of the service that tokens are for.
@@ -162,7 +166,8 @@ impl Authenticator {
         let (parent, credential) = match origin {
             Origin::Password(credential) => (None, credential),
             Origin::Grant { id: id @ GrantId::Access(_), credential } => (Some(*id), credential),
-            Origin::Grant { id: GrantId::Device { .. }, .. } => return None,
+            // A job gets another token for its next run.
+            Origin::Grant { id: GrantId::Device { .. }, .. } | Origin::Workload(_) => return None,
         };
         let hash = self.passwords.hash_of(user)?;
         if CredentialVersion::new(&hash, holder.signer.binding()) != *credential {
@@ -196,6 +201,12 @@ impl Authenticator {
         if let Some(token) = GrantToken::parse(password.expose()) {
             return self.sign_in_with_token(user, &token, from, now).await;
         }
+        if let Some(shown) = self.workloads.admit(user, password, now).await {
+            return match shown {
+                Ok(admitted) => Ok(self.job(admitted)),
+                Err(refused) => Err(self.refuse_job(user, from, refused)),
+            };
+        }
         let verified = self.check_password(user, password, from).await?;
         let signer = self.tokens.signer();
         let origin = Origin::Password(verified.credential(signer.binding()));
@@ -220,6 +231,33 @@ impl Authenticator {
             Ok(_) | Err(Refused::Unknown) => Err(self.wrong_password(user, from)),
             Err(refused) => Err(refuse(user, refused)),
         }
+    }
+
+    /// The token of a CI job in the place of a password. Nobody guesses a signature: a good token is believed while others from
+    /// the same network, which CI systems share, are kept waiting, and it does not clear the user's count.
+    fn job(&self, admitted: Admitted) -> Holder {
+        let Admitted { user, job, rule, limits } = admitted;
+        audit::record(&Event::SignedIn { user: &user, method: Method::Workload, credential: Some(&job) });
+        let subject = Subject { principal: Principal::User(user), reach: Reach::full().within(limits) };
+        Holder { subject, origin: Some(Origin::Workload(rule)), signer: self.tokens.signer() }
+    }
+
+    fn refuse_job(&self, user: &str, from: IpAddr, refused: workload::Refused) -> AuthenticationError {
+        match refused {
+            workload::Refused::Bad(reason) => self.bad_job(user, from, &reason),
+            workload::Refused::Unreachable { retry_after, .. } => {
+                audit::record(&Event::SignInRefused { user, reason: "the keys of the token's issuer are not known" });
+                AuthenticationError::IssuerUnreachable { retry_after }
+            }
+        }
+    }
+
+    fn bad_job(&self, user: &str, from: IpAddr, reason: &BadWorkload) -> AuthenticationError {
+        if let Err(locked) = self.check_lockout(user, from) {
+            return locked;
+        }
+        tracing::info!(peer = %from, user = ?user, %reason, "the token of a CI job is not believed");
+        self.count_failure(user, from, &format!("the token of a CI job: {reason}"))
     }
 
     async fn believe(&self, token: &GrantToken, now: SystemTime) -> Result<Believed, Refused> {
@@ -248,17 +286,27 @@ impl Authenticator {
         signer: &SigningKey,
         now: SystemTime,
     ) -> Result<Option<Limits>, AuthenticationError> {
-        let (Origin::Password(version) | Origin::Grant { credential: version, .. }) = origin;
-        if self.users.credential(user, signer.binding()).as_ref() != Some(version) {
-            return Err(BadToken::Superseded.into());
-        }
         match origin {
-            Origin::Password(_) => Ok(None),
-            Origin::Grant { id, .. } => self.grants.standing(*id, user, now).await.map_err(|refused| match refused {
-                Refused::Unknown | Refused::Expired | Refused::Superseded => BadToken::Revoked.into(),
-                Refused::Store(_) => refused.into(),
-            }),
+            Origin::Password(version) => self.is_current(user, version, signer).map(|()| None),
+            Origin::Workload(rule) => Ok(self.workloads.standing(user, rule)?),
+            Origin::Grant { id, credential } => {
+                self.is_current(user, credential, signer)?;
+                self.grants.standing(*id, user, now).await.map_err(|refused| match refused {
+                    Refused::Unknown | Refused::Expired | Refused::Superseded => BadToken::Revoked.into(),
+                    Refused::Store(_) => refused.into(),
+                })
+            }
         }
+    }
+
+    fn is_current(
+        &self,
+        user: &UserName,
+        version: &CredentialVersion,
+        signer: &SigningKey,
+    ) -> Result<(), AuthenticationError> {
+        let current = self.users.credential(user, signer.binding());
+        if current.as_ref() == Some(version) { Ok(()) } else { Err(BadToken::Superseded.into()) }
     }
 
     async fn check_password(
@@ -291,10 +339,14 @@ impl Authenticator {
     }
 
     fn wrong_password(&self, user: &str, from: IpAddr) -> AuthenticationError {
+        self.count_failure(user, from, "wrong user name or password")
+    }
+
+    fn count_failure(&self, user: &str, from: IpAddr, reason: &str) -> AuthenticationError {
         self.lockout.failed(user, from, Instant::now());
         // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
         tracing::warn!(peer = %from, user = ?user, "sign-in refused");
-        audit::record(&Event::SignInRefused { user, reason: "wrong user name or password" });
+        audit::record(&Event::SignInRefused { user, reason });
         AuthenticationError::WrongPassword
     }
 }

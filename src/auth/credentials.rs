@@ -40,8 +40,8 @@ impl Credentials {
         }
     }
 
-    /// The longest value with a name and a password, in bytes.
-    pub const MAX_BASIC: usize = 8 * 1024;
+    /// The longest value with a name and a password, in bytes: the password may be the token of a CI job.
+    pub const MAX_BASIC: usize = 16 * 1024;
 
     /// The longest value with a token, in bytes: one with many scopes has some kilobytes.
     pub const MAX_BEARER: usize = 16 * 1024;
@@ -159,8 +159,9 @@ mod tests {
     #[test]
     fn headers_that_are_too_large_are_not_decoded() {
         let large = "a".repeat(Credentials::MAX_BASIC);
-        assert_eq!(basic(&format!("Basic {large}")), Err(InvalidCredentials::TooLarge { limit: 8192 }));
-        assert!(Credentials::parse(format!("Bearer {large}").as_bytes()).is_ok());
+        assert_eq!(basic(&format!("Basic {large}")), Err(InvalidCredentials::TooLarge { limit: 16384 }));
+        let fitting = "a".repeat(Credentials::MAX_BEARER / 2);
+        assert!(Credentials::parse(format!("Bearer {fitting}").as_bytes()).is_ok());
         let larger = Credentials::parse(format!("Bearer {large}{large}").as_bytes()).err();
         assert_eq!(larger, Some(InvalidCredentials::TooLarge { limit: 16384 }));
     }

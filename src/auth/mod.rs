@@ -1,8 +1,8 @@
 //! Who is asking: users and their passwords, credentials as they arrive, and what slows down guessing.
 //!
-//! An engine's floor: imports [`oci`](crate::oci), [`access`](crate::access) and [`storage`](crate::storage) only. The one
-//! invariant: a [`Verified`] exists only where somebody proved to be a user of the users file, and nothing that proves it (a
-//! password, a token, a stored hash) can be printed.
+//! An engine's floor: imports [`oci`](crate::oci), [`access`](crate::access), [`storage`](crate::storage) and
+//! [`fetch`](crate::fetch) only. The one invariant: a [`Verified`] exists only where somebody proved to be a user of the users
+//! file, and nothing that proves it (a password, a token, a stored hash) can be printed.
 
 mod authenticator;
 pub mod bootstrap;
@@ -26,6 +26,7 @@ pub mod secret;
 mod stamp;
 mod token;
 pub mod users;
+pub mod workload;
 
 pub use authenticator::{Authenticator, Holder};
 pub use config::{ChallengeScheme, Config, KeyIdForm, LegacyHashes, TokenAlgorithm, TokenConfig};
@@ -39,3 +40,4 @@ pub use replace::ReplaceError;
 pub use secret::{NewPassword, Password};
 pub use token::{BadToken, CannotSign, IssuedToken, Origin, Tokens, VerifiedToken};
 pub use users::{CredentialVersion, Users};
+pub use workload::Workloads;

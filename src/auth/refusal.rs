@@ -30,6 +30,12 @@ pub enum AuthenticationError {
         /// How long.
         retry_after: Duration,
     },
+    /// The token of a CI job cannot be verified at the moment (503).
+    #[error("the issuer of the token cannot be asked for its keys; try again")]
+    IssuerUnreachable {
+        /// How long.
+        retry_after: Duration,
+    },
     /// More sign-ins at once than can be checked.
     #[error("too many sign-ins at this moment; try again")]
     Busy {

@@ -22,6 +22,7 @@ use super::{
     credentials::BearerToken,
     grants::GrantId,
     keys::{SigningKey, SigningKeys, library_algorithm},
+    workload::RuleId,
 };
 use crate::access::{Action, Actions, Principal, Scope, UserName};
 
@@ -105,6 +106,8 @@ pub enum Origin {
         /// The fingerprint of the user's stored hash: a grant ends with it.
         credential: CredentialVersion,
     },
+    /// The token of a CI job; this is the fingerprint of the rule that admitted it.
+    Workload(RuleId),
 }
 
 impl fmt::Display for Origin {
@@ -112,6 +115,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Password(version) => write!(f, "p:{version}"),
             Self::Grant { id, credential } => write!(f, "g:{id}:{credential}"),
+            Self::Workload(rule) => write!(f, "w:{rule}"),
         }
     }
 }
@@ -127,6 +131,7 @@ impl FromStr for Origin {
                 let id = id.parse().map_err(|_| BadToken::Forged)?;
                 Ok(Self::Grant { id, credential: CredentialVersion::from_claim(version) })
             }
+            Some(("w", rule)) => Ok(Self::Workload(RuleId::from_claim(rule))),
             Some(_) | None => Err(BadToken::Forged),
         }
     }
@@ -305,8 +310,8 @@ pub enum BadToken {
     /// Its time has not come, by more than clocks differ.
     #[error("the token is not valid yet; compare the clocks of the two machines")]
     NotYetValid,
-    /// Its user is gone, or has another password now.
-    #[error("the token was issued for an earlier password, or its user was removed")]
+    /// Its user is gone, or has another password now; or the rule for CI jobs that it came from is another one.
+    #[error("the token was issued for an earlier password or rule, or its user was removed")]
     Superseded,
     /// The access token or refresh token that it was made from has ended.
     #[error("what the token was made from was revoked or has expired")]

@@ -63,6 +63,9 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
 /// A rule may well be written before its user is made, so the question is answered all the same.
 fn warn_of_unknown_user(loaded: &Loaded, name: &UserName) {
     let path = &loaded.config.auth.htpasswd;
+    if loaded.config.workloads.iter().any(|rule| rule.user == *name) {
+        return;
+    }
     if inspect(path).is_ok_and(|users| users.hash(name).is_none()) {
         let _ = writeln!(io::stderr(), "warning: there is no user {name} in {}", path.display());
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every key of the document is either handed on or among the problems; none is passed over in silence.
 
-use std::{ops::Range, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use toml::{
     Spanned,
@@ -76,7 +76,12 @@ impl Reader<'_> {
             if name.contains('.') {
                 self.unknown(path, name, &key.span(), value);
             } else if full == "access" {
-                self.rules(value);
+                let rules = self.rules("access", "[[access]], with users, repositories and actions", value);
+                self.layers.rules.extend(rules);
+            } else if full == "auth.workload" {
+                let what = "[[auth.workload]], with issuer, audience, claims and user";
+                let rules = self.rules("auth.workload", what, value);
+                self.layers.workloads.extend(rules);
             } else if full == "groups" {
                 self.groups(value);
             } else if let Some(known) = keys::find(&full) {
@@ -100,41 +105,45 @@ impl Reader<'_> {
         self.table(path, table);
     }
 
-    fn rules(&mut self, value: &Spanned<DeValue<'_>>) {
-        const HINT: &str = "write each rule below a line [[access]], with users, repositories and actions";
+    /// The tables of a list of them, `path`.
+    fn rules(&mut self, path: &str, what: &str, value: &Spanned<DeValue<'_>>) -> Vec<RawRule> {
+        let hint = format!("write each rule below a line {what}");
         let DeValue::Array(rules) = value.get_ref() else {
-            return self.problem(&value.span(), "access: expected a list of rules", HINT);
+            self.problem(&value.span(), format!("{path}: expected a list of rules"), hint);
+            return Vec::new();
         };
         if rules.is_empty() {
             // Without rules every signed-in user may do everything, which is hardly what an empty list is meant to say.
-            return self.problem(&value.span(), "access: an empty list of rules", HINT);
+            self.problem(&value.span(), format!("{path}: an empty list of rules"), hint.as_str());
         }
+        let mut read = Vec::new();
         for rule in rules {
             match rule.get_ref() {
-                DeValue::Table(table) => self.rule(&rule.span(), table),
+                DeValue::Table(table) => read.push(self.rule(path, &rule.span(), table)),
                 DeValue::String(_)
                 | DeValue::Integer(_)
                 | DeValue::Float(_)
                 | DeValue::Boolean(_)
                 | DeValue::Datetime(_)
-                | DeValue::Array(_) => self.problem(&rule.span(), "access: expected a rule", HINT),
+                | DeValue::Array(_) => self.problem(&rule.span(), format!("{path}: expected a rule"), hint.as_str()),
             }
         }
+        read
     }
 
-    fn rule(&mut self, span: &Range<usize>, table: &DeTable<'_>) {
+    fn rule(&mut self, path: &str, span: &Range<usize>, table: &DeTable<'_>) -> RawRule {
         let mut rule = RawRule { place: self.place(span), values: [].into() };
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            match keys::find(&format!("access.{name}")) {
+            match keys::find(&format!("{path}.{name}")) {
                 Some(known) => {
                     let located = Located::new(self.raw(value), self.place(&value.span()));
                     rule.values.insert(known.path(), located);
                 }
-                None => self.unknown("access", name, &key.span(), value),
+                None => self.unknown(path, name, &key.span(), value),
             }
         }
-        self.layers.rules.push(rule);
+        rule
     }
 
     fn groups(&mut self, value: &Spanned<DeValue<'_>>) {
@@ -162,8 +171,16 @@ impl Reader<'_> {
             DeValue::Array(elements) => Raw::List(self.elements(elements)),
             DeValue::Float(number) => Raw::Other(format!("the number {}", number.as_str())),
             DeValue::Datetime(_) => Raw::Other("a date or time".to_owned()),
-            DeValue::Table(_) => Raw::Other("a table".to_owned()),
+            DeValue::Table(table) => Raw::Table(self.entries(table)),
         }
+    }
+
+    fn entries(&self, table: &DeTable<'_>) -> Vec<(Located<String>, Located<Raw>)> {
+        let entry = |(name, value): (&Spanned<Cow<'_, str>>, &Spanned<DeValue<'_>>)| {
+            let name = Located::new(name.get_ref().clone().into_owned(), self.place(&name.span()));
+            (name, Located::new(self.raw(value), self.place(&value.span())))
+        };
+        table.iter().map(entry).collect()
     }
 
     fn elements(&self, elements: &DeArray<'_>) -> Vec<Located<Raw>> {
@@ -179,11 +196,7 @@ impl Reader<'_> {
 
     fn unknown(&mut self, table: &str, name: &str, span: &Range<usize>, value: &Spanned<DeValue<'_>>) {
         let what = if matches!(value.get_ref(), DeValue::Table(_)) { "table" } else { "key" };
-        let place = match table {
-            "" => String::new(),
-            "access" => " in [[access]]".to_owned(),
-            _ => format!(" in [{table}]"),
-        };
+        let place = if table.is_empty() { String::new() } else { format!(" in {}", keys::header(table)) };
         let message = format!("unknown {what} '{}'{place}", name.escape_debug());
         self.problem(&self.beginning(span, value), message, hint_for(table, name));
     }
@@ -207,7 +220,7 @@ fn hint_for(table: &str, name: &str) -> String {
         Some(key) if key.table().is_empty() => {
             format!("'{}' stands at the top of the file, before the first [table]", key.name())
         }
-        Some(key) => format!("did you mean '{}' in [{}]?", key.name(), key.table()),
+        Some(key) => format!("did you mean '{}' in {}?", key.name(), keys::header(key.table())),
         None => format!("known here: {}", siblings.join(", ")),
     }
 }

@@ -44,14 +44,14 @@ pub(super) fn layer(variables: &[(String, String)], problems: &mut Vec<Problem>)
 }
 
 fn unknown(name: &str, place: Place) -> Problem {
-    let in_file_only = ["ACCESS", "GROUPS"].into_iter().any(|table| {
+    let in_file_only = ["ACCESS", "GROUPS", "AUTH__WORKLOAD"].into_iter().any(|table| {
         name.strip_prefix(PREFIX)
             .and_then(|name| name.strip_prefix(table))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
     });
     if in_file_only {
-        return Problem::new(place, "access rules and groups cannot be set by a variable")
-            .hint("write [[access]] and [groups] in the configuration file");
+        return Problem::new(place, "access rules, workload rules and groups cannot be set by a variable")
+            .hint("write [[access]], [[auth.workload]] and [groups] in the configuration file");
     }
     let known: Vec<String> = KEYS.iter().filter_map(|key| key.variable()).chain([FILE.to_owned()]).collect();
     // The prefix is common to all and must not count as likeness.
@@ -104,12 +104,17 @@ mod tests {
 
     #[test]
     fn rules_and_groups_are_for_the_file() {
-        for name in ["PORTCULLIS_ACCESS", "PORTCULLIS_ACCESS__USERS", "PORTCULLIS_GROUPS__TEAM"] {
+        for name in [
+            "PORTCULLIS_ACCESS",
+            "PORTCULLIS_ACCESS__USERS",
+            "PORTCULLIS_GROUPS__TEAM",
+            "PORTCULLIS_AUTH__WORKLOAD__USER",
+        ] {
             assert_eq!(
                 problems(&[(name, "x")]),
                 [format!(
-                    "error: {name}: access rules and groups cannot be set by a variable\n\
-                     hint: write [[access]] and [groups] in the configuration file"
+                    "error: {name}: access rules, workload rules and groups cannot be set by a variable\n\
+                     hint: write [[access]], [[auth.workload]] and [groups] in the configuration file"
                 )]
             );
         }

@@ -9,10 +9,12 @@ use super::{
     raw::Shape,
     span::{Span, SpanOr},
     suggest,
+    workload::ClaimTable,
 };
 use crate::{
     access::{Action, Glob, UnknownAction, UserName},
-    auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm},
+    auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl},
+    fetch::HttpsUrl,
     telemetry::{self, Format, Target},
     tls::{Hostname, MinimumVersion},
 };
@@ -127,6 +129,26 @@ keys! {
         "How long after it has expired a bearer token may still finish an upload that was begun before, and nothing else; \
          `off` for not at all.";
 
+    WORKLOAD_ISSUER: Word<IssuerUrl> = "auth.workload.issuer", ISSUER, Fallback::Required,
+        "Who signs the tokens of CI jobs that are taken for a password: their claim `iss`, letter by letter. It is asked for its \
+         keys by OpenID Connect Discovery.";
+    WORKLOAD_AUDIENCE: Word<String> = "auth.workload.audience", AUDIENCE, Fallback::Required,
+        "Whom the tokens are for: their claim `aud`, or one of them. Choose a name that is this registry's alone.";
+    WORKLOAD_CLAIMS: ClaimTable = "auth.workload.claims", ClaimTable, Fallback::Required,
+        "What else the tokens must say, all of it; at least one claim must tell your project from everybody else's.";
+    WORKLOAD_USER: Word<UserName> = "auth.workload.user", USER, Fallback::Required,
+        "The user who is signed in, as access rules name them; such a user need not be in the users file.";
+    WORKLOAD_REPOSITORIES: List<Word<Glob>> = "auth.workload.repositories",
+        List { of: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Off,
+        "Which of the repositories that the access rules allow; without it all of them.";
+    WORKLOAD_ACTIONS: List<Word<Action>> = "auth.workload.actions",
+        List { of: ACTION, noun: "actions", may_be_empty: false }, Fallback::Off,
+        "Which of the actions that the access rules allow; without it all of them.";
+    WORKLOAD_CA: Path = "auth.workload.ca", Path { example: "issuer-ca.crt" }, Fallback::Off,
+        "The authority that vouches for the issuer's certificate, in PEM, if it is none of the public ones.";
+    WORKLOAD_JWKS_URI: Word<HttpsUrl> = "auth.workload.jwks_uri", JWKS_URI, Fallback::Off,
+        "Where the issuer's keys are, if they are on another host than the issuer; its discovery document is not asked then.";
+
     ACCESS_USERS: List<Word<String>> = "access.users",
         List { of: WHO, noun: "users", may_be_empty: false }, Fallback::Required,
         "Whom the rule is about: users, `@group`, `*` for anyone signed in, `anonymous` for nobody signed in.";
@@ -177,6 +199,11 @@ const ACTION: Word<Action> = Word { noun: "an action", example: "pull", parse: a
 const AUDIT: Word<Target> =
     Word { noun: "a place for the audit trail", example: "/var/log/portcullis/audit.jsonl", parse: audit };
 const USER: Word<UserName> = Word { noun: "a user name", example: "alice", parse: |text| Ok(text.parse()?) };
+const ISSUER: Word<IssuerUrl> =
+    Word { noun: "an issuer", example: "https://token.actions.githubusercontent.com", parse: |text| Ok(text.parse()?) };
+const AUDIENCE: Word<String> = Word { noun: "an audience", example: "registry.example.com", parse: claim };
+const JWKS_URI: Word<HttpsUrl> =
+    Word { noun: "a URL", example: "https://issuer.example.com/jwks", parse: |text| Ok(text.parse()?) };
 const LEVEL: Word<String> = Word { noun: "a log level", example: "info", parse: level };
 
 fn address(text: &str) -> Result<SocketAddr, Fault> {
@@ -279,7 +306,7 @@ impl dyn Entry + '_ {
 
     /// The variable that sets it. Rules and groups have an order and names of their own, and live in the file only.
     pub(super) fn variable(&self) -> Option<String> {
-        let in_file_only = matches!(self.table(), "access" | "groups");
+        let in_file_only = matches!(self.table(), "access" | "groups" | "auth.workload");
         (!in_file_only).then(|| format!("{PREFIX}{}", self.path().to_uppercase().replace('.', "__")))
     }
 
@@ -300,6 +327,12 @@ pub(super) const PREFIX: &str = "PORTCULLIS_";
 /// The setting with this path.
 pub(super) fn find(path: &str) -> Option<&'static dyn Entry> {
     KEYS.iter().copied().find(|key| key.path() == path)
+}
+
+/// The line that a table begins with.
+pub(super) fn header(table: &str) -> String {
+    let is_list = matches!(table, "access" | "auth.workload");
+    if is_list { format!("[[{table}]]") } else { format!("[{table}]") }
 }
 
 /// Whether settings lie below this path.
@@ -325,5 +358,6 @@ mod tests {
         assert_eq!(variable("listen").unwrap(), "PORTCULLIS_LISTEN");
         assert_eq!(variable("tls.minimum_version").unwrap(), "PORTCULLIS_TLS__MINIMUM_VERSION");
         assert_eq!(variable("access.users"), None);
+        assert_eq!(variable("auth.workload.user"), None);
     }
 }

@@ -97,7 +97,9 @@ impl Kind for Path {
         let path = match &raw.value {
             Raw::Text(text) => PathBuf::from(text),
             Raw::Path(path) => path.clone(),
-            Raw::Integer(_) | Raw::Boolean(_) | Raw::List(_) | Raw::Other(_) => return Err(self.mismatch(raw)),
+            Raw::Integer(_) | Raw::Boolean(_) | Raw::List(_) | Raw::Table(_) | Raw::Other(_) => {
+                return Err(self.mismatch(raw));
+            }
         };
         let unusable = path.as_os_str().is_empty() || path.as_os_str().as_encoded_bytes().contains(&0);
         if unusable { Err(self.mismatch(raw)) } else { Ok(path) }
@@ -215,7 +217,9 @@ impl<K: Kind> Kind for List<K> {
                 let problem = raw.problem(format!("expected {}, found {}", self.noun(), quote(text)));
                 return Err(vec![problem.hint(format!("put it in brackets: [{}]", quote(text)))]);
             }
-            Raw::Path(_) | Raw::Integer(_) | Raw::Boolean(_) | Raw::Other(_) => return Err(self.mismatch(raw)),
+            Raw::Path(_) | Raw::Integer(_) | Raw::Boolean(_) | Raw::Table(_) | Raw::Other(_) => {
+                return Err(self.mismatch(raw));
+            }
         };
         if elements.is_empty() && !self.may_be_empty {
             let problem = raw.problem(format!("expected {}, found an empty list", self.noun()));

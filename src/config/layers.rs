@@ -33,7 +33,7 @@ impl Layer {
     }
 }
 
-/// One `[[access]]` table, as it was written.
+/// One `[[access]]` or `[[auth.workload]]` table, as it was written.
 #[derive(Debug)]
 pub(super) struct RawRule {
     pub(super) place: Place,
@@ -47,6 +47,7 @@ pub(super) struct Layers {
     pub(super) environment: Layer,
     pub(super) file: Layer,
     pub(super) rules: Vec<RawRule>,
+    pub(super) workloads: Vec<RawRule>,
     /// Names and members.
     pub(super) groups: Vec<(Located<String>, Located<Raw>)>,
 }

@@ -26,6 +26,7 @@ mod span;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod workload;
 
 use std::path::PathBuf;
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub tls: tls::Config,
     /// Users and tokens.
     pub auth: auth::Config,
+    /// Which CI jobs sign in as whom.
+    pub workloads: Vec<auth::workload::Rule>,
     /// Who may do what.
     pub policy: access::Policy,
     /// The registry engine.

@@ -32,7 +32,9 @@ pub(super) enum Raw {
     Integer(i128),
     Boolean(bool),
     List(Vec<Located<Raw>>),
-    /// What no setting is made of, as a phrase: a date, a table.
+    /// By name, in the order of the file.
+    Table(Vec<(Located<String>, Located<Raw>)>),
+    /// What no setting is made of, as a phrase: a date, a fraction.
     Other(String),
 }
 
@@ -73,6 +75,7 @@ impl Raw {
             Self::Integer(number) => format!("the number {number}"),
             Self::Boolean(value) => value.to_string(),
             Self::List(_) => "a list".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
             Self::Other(phrase) => phrase.clone(),
         }
     }

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{Entry, Fallback, KEYS};
+use super::keys::{self, Entry, Fallback, KEYS};
 
 const HEAD: &str = "\
 # Configuration
@@ -26,6 +26,10 @@ file, else from the defaults below. `portcullis check` tells everything that is 
   certificate that is named anywhere wins over one that would be made.
 - **Access:** without any `[[access]]` rule, every signed-in user may pull, push and delete everything. With rules, the first
   one that names the user and the repository decides, and what no rule names is denied.
+- **Claims** of `[[auth.workload]]` are a table: `claims = { repository = \"acme/app\", ref = \"refs/heads/*\" }`. All of them must
+  hold. `*` stands for any letters but `/`, `**` for any letters. A claim within a claim is written `outer.inner = \"…\"`; a
+  name with dots of its own is written in quotes: `\"kubernetes.io\".namespace = \"build\"`. A claim that is a list must contain
+  the value.
 ";
 
 /// The reference as Markdown.
@@ -37,8 +41,7 @@ pub fn reference() -> String {
         if table.replace(key.table()) != Some(key.table()) {
             let heading = match key.table() {
                 "" => "At the top".to_owned(),
-                "access" => "`[[access]]`".to_owned(),
-                name => format!("`[{name}]`"),
+                name => format!("`{}`", keys::header(name)),
             };
             let _ = write!(text, "\n## {heading}\n");
         }

@@ -33,6 +33,7 @@ pub(super) fn resolve(layers: &Layers, machine_name: Option<&str>, problems: &mu
     let server = resolver.server();
     let auth = resolver.auth(hostnames.first());
     let tls = resolver.tls(hostnames);
+    let workloads = resolver.workloads();
     let policy = resolver.policy();
     let registry = resolver.registry();
     let storage = resolver.storage();
@@ -41,6 +42,7 @@ pub(super) fn resolve(layers: &Layers, machine_name: Option<&str>, problems: &mu
         server: server?,
         tls: tls?,
         auth: auth?,
+        workloads: workloads?,
         policy: policy?,
         registry: registry?,
         storage: storage?,
@@ -48,9 +50,9 @@ pub(super) fn resolve(layers: &Layers, machine_name: Option<&str>, problems: &mu
     })
 }
 
-struct Resolver<'a> {
-    layers: &'a Layers,
-    problems: &'a mut Vec<Problem>,
+pub(super) struct Resolver<'a> {
+    pub(super) layers: &'a Layers,
+    pub(super) problems: &'a mut Vec<Problem>,
 }
 
 impl Resolver<'_> {
@@ -202,7 +204,7 @@ impl Resolver<'_> {
         Some(Rule { users: users?, repositories: repositories?, actions: actions?.into_iter().collect() })
     }
 
-    fn of_rule<K: Kind>(&mut self, rule: &RawRule, key: &Key<K>) -> Option<K::Value> {
+    pub(super) fn of_rule<K: Kind>(&mut self, rule: &RawRule, key: &Key<K>) -> Option<K::Value> {
         if let Some(raw) = rule.values.get(key.path) {
             return layers::read(key, raw, self.problems);
         }

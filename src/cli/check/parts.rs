@@ -4,9 +4,10 @@ use std::{fmt, fs, io, path::Path, time::SystemTime};
 
 use crate::{
     auth::{
-        TokenConfig,
+        TokenConfig, Workloads,
         keys::KeySet,
         users::{LoadError, Users},
+        workload::Rule,
     },
     config::{Config, Problem},
     storage, tls,
@@ -38,6 +39,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(certificate(&config.tls));
     findings.extend(users(&config.auth.htpasswd));
     findings.extend(token_key(&config.auth.token));
+    findings.extend(workloads(&config.workloads));
     findings.extend(data(&config.storage));
     findings
 }
@@ -74,6 +76,11 @@ fn token_key(config: &TokenConfig) -> Option<Finding> {
         Err(error) if error.is_missing() => None,
         Err(error) => Some(Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
     }
+}
+
+fn workloads(rules: &[Rule]) -> Option<Finding> {
+    let error = Workloads::new(rules).err()?;
+    Some(Finding { error: format!("auth.workload: {error}"), hint: Some(error.hint().to_owned()) })
 }
 
 fn data(config: &storage::Config) -> Option<Finding> {

@@ -64,8 +64,7 @@ fn the_example_names_every_key_with_its_default_and_a_remark_above() {
     for key in KEYS {
         let header = match key.table() {
             "" => String::new(),
-            "access" => "#[[access]]\n".to_owned(),
-            table => format!("#[{table}]\n"),
+            table => format!("#{}\n", super::super::keys::header(table)),
         };
         let (_, section) = text.split_once(&header).unwrap_or_else(|| panic!("no {header}"));
         let section = section.split("\n#[").next().unwrap_or_default();

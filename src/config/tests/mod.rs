@@ -3,6 +3,7 @@
 mod documents;
 mod precedence;
 mod problems;
+mod workload;
 
 use super::{Config, Flags, Loaded, Problems, load};
 

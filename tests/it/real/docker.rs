@@ -11,6 +11,7 @@ use crate::grants;
 use crate::readme::shell_lines;
 use crate::support::image::random;
 use crate::support::name::Name;
+use crate::support::openid::Provider;
 use crate::support::portcullis::{ALICE, User};
 use crate::support::tool::require;
 use crate::support::{Portcullis, Setup, eventually};
@@ -146,6 +147,32 @@ fn a_machine_logs_in_with_an_access_token_and_pushes_only_if_it_may() {
     grants::token(&server, &["revoke", "runner"]).succeeds();
     assert!(eventually(Duration::from_secs(5), || !engine.docker(&["pull", &image]).run().is_success()));
     engine.login(&registry, ALICE.name, &pulls).fails().says_one_of(&["unauthorized"]);
+}
+
+#[test]
+fn a_job_logs_in_and_pushes_with_the_token_of_its_openid_provider() {
+    let provider = Provider::start(&serde_json::json!({
+        "acme": {"repository": "acme/app"},
+        "evil": {"repository": "evil/app"},
+    }));
+    let rules = format!(
+        "[[auth.workload]]\nissuer = \"{}\"\nca = {:?}\naudience = \"urn:registry.test\"\n\
+         claims.repository = \"acme/app\"\nuser = \"ci-acme\"\n",
+        provider.issuer(),
+        provider.certificate().display().to_string(),
+    );
+    let mut name = Name::take();
+    let server = Setup::new().configuration(&rules).on_registry_name(&name).start();
+    let engine = Engine::start(&name);
+    name.trust(server.port(), &server.ca());
+    let token = |client| provider.token(client, "urn:registry.test");
+    engine.login(&server.named(), "ci-acme", &token("evil")).fails().says_one_of(&["unauthorized"]);
+    engine.login(&server.named(), "ci-acme", &token("acme")).succeeds().says_one_of(&["Login Succeeded"]);
+    let image = format!("{}/acme/app:1.0", server.named());
+    let context = tempfile::tempdir().unwrap();
+    write_context(context.path());
+    engine.docker(&["build", "--tag", &image, context.path().to_str().unwrap()]).succeeds();
+    engine.docker(&["push", &image]).succeeds();
 }
 
 #[test]

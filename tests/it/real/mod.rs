@@ -14,3 +14,4 @@ mod migrate;
 mod podman;
 mod skopeo;
 mod trust;
+mod workload;

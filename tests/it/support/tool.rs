@@ -21,6 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("htpasswd", "apache2-utils"),
     ("make", "make"),
     ("nginx", "nginx-light"),
+    ("node", "nodejs"),
     ("podman", "podman"),
     ("skopeo", "skopeo"),
     ("umount", "mount"),

@@ -1,0 +1,122 @@
+//! What a rule wants a token to say.
+//!
+//! Invariant: there is at least one claim, and one at least that means something: on an issuer that many share, a rule without
+//! would let in all of them.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::pattern::Pattern;
+
+/// One claim and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The names that lead to it, from outside to inside.
+    pub path: Vec<String>,
+    /// Its value.
+    pub pattern: Pattern,
+}
+
+/// The claims that a rule demands, all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims(Vec<Claim>);
+
+impl Claims {
+    /// Demands all of these.
+    pub fn new(claims: Vec<Claim>) -> Result<Self, VagueClaims> {
+        if claims.iter().all(|claim| claim.pattern.is_vague()) { Err(VagueClaims) } else { Ok(Self(claims)) }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Claim> {
+        self.0.iter()
+    }
+
+    /// The first claim that `token` does not have as it should.
+    pub(super) fn missed(&self, token: &Map<String, Value>) -> Option<&Claim> {
+        self.0.iter().find(|claim| !claim.holds(token))
+    }
+}
+
+impl Claim {
+    fn holds(&self, token: &Map<String, Value>) -> bool {
+        let Some((first, inner)) = self.path.split_first() else { return false };
+        let found = inner.iter().try_fold(token.get(first), |value, name| Some(value?.as_object()?.get(name)));
+        found.flatten().is_some_and(|value| self.accepts(value))
+    }
+
+    /// A list is as good as the best of its elements.
+    fn accepts(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(elements) => elements.iter().any(|element| self.accepts_one(element)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                self.accepts_one(value)
+            }
+        }
+    }
+
+    fn accepts_one(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.pattern.matches(text),
+            Value::Bool(_) | Value::Number(_) => self.pattern.matches(&value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {:?}", self.path.join("."), self.pattern.to_string())
+    }
+}
+
+/// Claims that everybody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no claim that tells one project from another: whoever gets a token from this issuer could sign in")]
+pub struct VagueClaims;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn claim(path: &[&str], pattern: &str) -> Claim {
+        Claim { path: path.iter().map(|name| (*name).to_owned()).collect(), pattern: pattern.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_rule_without_a_claim_that_says_something_does_not_exist() {
+        assert_eq!(Claims::new(vec![]), Err(VagueClaims));
+        assert_eq!(Claims::new(vec![claim(&["repository"], "*"), claim(&["ref"], "**")]), Err(VagueClaims));
+        assert!(Claims::new(vec![claim(&["repository"], "acme/*"), claim(&["ref"], "**")]).is_ok());
+    }
+
+    #[test]
+    fn claims_are_texts_flags_numbers_lists_and_nested() {
+        let Value::Object(token) = json!({
+            "repository": "acme/app", "run": 7, "protected": true, "groups": ["a", "acme", 9], "none": null,
+            "kubernetes.io": {"namespace": "build", "pod": {"name": "p"}}, "lists": [["acme"]], "object": {"a": 1},
+        }) else {
+            panic!("an object")
+        };
+        let holds = |path: &[&str], pattern: &str| claim(path, pattern).holds(&token);
+        assert!(holds(&["repository"], "acme/*") && !holds(&["repository"], "acme"));
+        assert!(holds(&["run"], "7") && holds(&["protected"], "true") && !holds(&["protected"], "false"));
+        assert!(holds(&["groups"], "acme") && holds(&["groups"], "9") && !holds(&["groups"], "acm"));
+        assert!(holds(&["kubernetes.io", "namespace"], "build") && holds(&["kubernetes.io", "pod", "name"], "p"));
+        for (path, pattern) in [
+            (&["missing"][..], "**"),
+            (&["none"], "**"),
+            (&["object"], "**"),
+            (&["lists"], "acme"),
+            (&["repository", "x"], "**"),
+            (&["kubernetes", "io"], "**"),
+            (&["groups", "0"], "a"),
+            (&[], "**"),
+        ] {
+            assert!(!holds(path, pattern), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The public keys of an issuer (RFC 7517).
+//!
+//! Invariant: a key verifies only the algorithms that belong to its own type, so that a token cannot choose: nothing verifies
+//! `none`, and no public key is ever taken for the secret of an HMAC.
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// More keys than any issuer has at a time.
+const MAX_KEYS: usize = 64;
+
+/// The keys that an issuer signs with at the moment.
+pub(super) struct KeySet(Vec<PublicKey>);
+
+struct PublicKey {
+    id: String,
+    key: DecodingKey,
+    algorithms: Vec<Algorithm>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Value>,
+}
+
+impl KeySet {
+    /// Reads a JSON Web Key Set. Keys of kinds that we do not know, for other purposes or without an id are passed over.
+    pub(super) fn read(json: &[u8]) -> Result<Self, BadKeys> {
+        let document: Document = serde_json::from_slice(json).map_err(|_| BadKeys::NoSet)?;
+        if document.keys.len() > MAX_KEYS {
+            return Err(BadKeys::TooMany);
+        }
+        let keys: Vec<_> = document.keys.into_iter().filter_map(PublicKey::read).collect();
+        if keys.is_empty() { Err(BadKeys::None) } else { Ok(Self(keys)) }
+    }
+
+    /// Whether there is a key of this name.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.0.iter().any(|key| key.id == id)
+    }
+
+    /// Whether a key of this name may be used with this algorithm.
+    pub(super) fn allows(&self, id: &str, algorithm: Algorithm) -> bool {
+        self.of(id, algorithm).next().is_some()
+    }
+
+    /// Whether a key of this name signed `message`.
+    pub(super) fn verifies(&self, id: &str, algorithm: Algorithm, message: &str, signature: &str) -> bool {
+        self.of(id, algorithm).any(|key| {
+            jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm).unwrap_or(false)
+        })
+    }
+
+    /// Keys of different types may share a name (RFC 7517 section 4.5).
+    fn of(&self, id: &str, algorithm: Algorithm) -> impl Iterator<Item = &PublicKey> {
+        self.0.iter().filter(move |key| key.id == id && key.algorithms.contains(&algorithm))
+    }
+}
+
+impl PublicKey {
+    fn read(value: Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        let is_for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature);
+        let verifies = jwk.common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
+        if !is_for_signatures || !verifies {
+            return None;
+        }
+        let mut algorithms = algorithms(&jwk.algorithm).to_vec();
+        if let Some(only) = jwk.common.key_algorithm {
+            let only = only.to_string().parse::<Algorithm>().ok()?;
+            algorithms.retain(|algorithm| *algorithm == only);
+        }
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        let id = jwk.common.key_id?;
+        (!algorithms.is_empty()).then_some(Self { id, key, algorithms })
+    }
+}
+
+/// The algorithms that a key can be for by its type. An `if` for each: the library may learn further types, and those are for none.
+fn algorithms(key: &AlgorithmParameters) -> &'static [Algorithm] {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    if let AlgorithmParameters::RSA(_) = key {
+        return &[RS256, RS384, RS512, PS256, PS384, PS512];
+    }
+    if let AlgorithmParameters::EllipticCurve(point) = key {
+        let is_256 = point.curve == EllipticCurve::P256;
+        let is_384 = point.curve == EllipticCurve::P384;
+        return if is_256 {
+            &[ES256]
+        } else if is_384 {
+            &[ES384]
+        } else {
+            &[]
+        };
+    }
+    if let AlgorithmParameters::OctetKeyPair(point) = key {
+        return if point.curve == EllipticCurve::Ed25519 { &[EdDSA] } else { &[] };
+    }
+    &[]
+}
+
+/// Why a document holds no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadKeys {
+    #[error("its keys are not a JSON Web Key Set")]
+    NoSet,
+    #[error("it has more than {MAX_KEYS} keys")]
+    TooMany,
+    #[error("none of its keys is one for signatures that is supported here")]
+    None,
+}

@@ -1,0 +1,187 @@
+//! Patterns over the values of claims.
+//!
+//! Invariant: matching takes time in proportion to pattern and value, both of which are bounded, whatever they are.
+
+use std::{fmt, str::FromStr};
+
+/// A text, in which `*` stands for any letters but `/`, and `**` for any letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    Byte(u8),
+    /// `*`
+    Star,
+    /// `**`
+    Rest,
+}
+
+impl Pattern {
+    /// The longest pattern in bytes.
+    pub const MAX: usize = 255;
+
+    /// The longest value that wildcards are tried on, in bytes.
+    const LONGEST: usize = 1024;
+
+    /// Whether a value is one of those that the pattern means, as a whole and letter by letter.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        if self.is_literal() {
+            return self.text == value;
+        }
+        if value.len() > Self::LONGEST {
+            return false;
+        }
+        let end = self.pieces.len();
+        let mut places = vec![false; end + 1];
+        places[0] = true;
+        self.skip(&mut places);
+        for byte in value.bytes() {
+            let mut next = vec![false; end + 1];
+            for (place, piece) in self.pieces.iter().enumerate().filter(|(place, _)| places[*place]) {
+                match piece {
+                    Piece::Byte(letter) => next[place + 1] |= *letter == byte,
+                    Piece::Star => next[place] |= byte != b'/',
+                    Piece::Rest => next[place] = true,
+                }
+            }
+            self.skip(&mut next);
+            places = next;
+        }
+        places[end]
+    }
+
+    /// A wildcard may stand for nothing at all.
+    fn skip(&self, places: &mut [bool]) {
+        for (place, piece) in self.pieces.iter().enumerate() {
+            if places[place] && !matches!(piece, Piece::Byte(_)) {
+                places[place + 1] = true;
+            }
+        }
+    }
+
+    fn is_literal(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Byte(_)))
+    }
+
+    /// Whether it has nothing but wildcards, and so says hardly anything.
+    #[must_use]
+    pub fn is_vague(&self) -> bool {
+        self.pieces
+            .iter()
+            .all(|piece| !matches!(piece, Piece::Byte(byte) if byte.is_ascii_alphanumeric() || *byte >= 128))
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = InvalidPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        if text.is_empty() || text.len() > Self::MAX {
+            return Err(InvalidPattern::Length);
+        }
+        if text.contains(char::is_control) {
+            return Err(InvalidPattern::Control);
+        }
+        let mut pieces: Vec<Piece> = Vec::with_capacity(text.len());
+        for byte in text.bytes() {
+            match (byte, pieces.last()) {
+                (b'*', Some(Piece::Star)) => {
+                    pieces.pop();
+                    pieces.push(Piece::Rest);
+                }
+                (b'*', Some(Piece::Rest)) => return Err(InvalidPattern::Stars),
+                (b'*', Some(Piece::Byte(_)) | None) => pieces.push(Piece::Star),
+                (_, _) => pieces.push(Piece::Byte(byte)),
+            }
+        }
+        Ok(Self { text: text.to_owned(), pieces })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a text is not a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPattern {
+    /// Nothing there, or over [`Pattern::MAX`] bytes.
+    #[error("a claim's value has 1 to {} bytes", Pattern::MAX)]
+    Length,
+    /// Line feeds and the like.
+    #[error("a claim's value has no control characters")]
+    Control,
+    /// Three stars or more in a row.
+    #[error("there are '*' (any letters but '/') and '**' (any letters), and no more stars than that")]
+    Stars,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(pattern: &str, value: &str) -> bool {
+        pattern.parse::<Pattern>().unwrap().matches(value)
+    }
+
+    #[test]
+    fn a_text_without_stars_is_that_text() {
+        assert!(matches("acme/app", "acme/app"));
+        for other in ["acme/app2", "Acme/app", "xacme/app", "acme", "", "acme/app\n"] {
+            assert!(!matches("acme/app", other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn one_star_stops_at_a_slash_and_two_do_not() {
+        assert!(matches("refs/heads/*", "refs/heads/main"));
+        assert!(!matches("refs/heads/*", "refs/heads/feature/x"));
+        assert!(matches("refs/heads/**", "refs/heads/feature/x"));
+        assert!(!matches("refs/heads/**", "refs/tags/v1"));
+        assert!(matches("repo:acme/*:ref:refs/**", "repo:acme/app:ref:refs/tags/v1"));
+        assert!(!matches("repo:acme/*:ref:refs/**", "repo:acme/app/evil:ref:refs/tags/v1"));
+        assert!(matches("v*.*", "v1.2") && matches("v*", "v"));
+        assert!(!matches("acme/*", "evil/acme/app") && !matches("*/app", "acme/app2"));
+    }
+
+    #[test]
+    fn a_pattern_that_is_hard_to_match_is_matched_in_time() {
+        let pattern = "*a".repeat(127);
+        assert!(!matches(&pattern, &"a".repeat(1023).replace("aaa", "aab")));
+        assert!(!matches("a*", &"a".repeat(1025)));
+        assert!(!matches("**", &"a".repeat(100_000)));
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_told() {
+        let error = |text: &str| text.parse::<Pattern>().err();
+        assert_eq!(error(""), Some(InvalidPattern::Length));
+        assert_eq!(error(&"a".repeat(256)), Some(InvalidPattern::Length));
+        assert_eq!(error("a\nb"), Some(InvalidPattern::Control));
+        assert_eq!(error("a***"), Some(InvalidPattern::Stars));
+    }
+
+    #[test]
+    fn a_pattern_of_wildcards_and_punctuation_is_vague() {
+        let vague = |text: &str| text.parse::<Pattern>().unwrap().is_vague();
+        assert!(vague("*") && vague("**") && vague("*/*") && vague("**/**"));
+        assert!(!vague("acme/*") && !vague("*1") && !vague("ä"));
+    }
+
+    proptest! {
+        #[test]
+        fn two_stars_mean_any_beginning_and_any_end(before in "[a-z/]{0,9}", middle in "[a-z]{1,5}", after in "[a-z/]{0,9}") {
+            let pattern = format!("**{middle}**");
+            prop_assert!(matches(&pattern, &[before, middle, after].concat()));
+        }
+    }
+}

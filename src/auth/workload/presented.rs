@@ -1,0 +1,125 @@
+//! A password that is the token of some issuer: recognised by its shape, believed by nobody yet.
+//!
+//! Invariant: recognising takes one pass over a bounded text; nothing is decided by what was read here but whose keys the
+//! signature is held against.
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The longest token in bytes; those of CI systems have one or two kilobytes.
+pub const MAX_TOKEN: usize = 16 << 10;
+
+/// A text in the form of a signed JSON Web Token (RFC 7515 section 7.1).
+pub(super) struct Presented<'a> {
+    /// Who it says has signed it.
+    pub(super) issuer: String,
+    /// How it says it was signed.
+    pub(super) algorithm: String,
+    /// The key that it says it was signed with.
+    pub(super) key: Option<String>,
+    /// Whether it says that it is not to be understood without some extension.
+    pub(super) is_critical: bool,
+    /// What was signed: header and payload.
+    pub(super) message: &'a str,
+    /// The payload alone, in base64url.
+    pub(super) payload: &'a str,
+    /// In base64url.
+    pub(super) signature: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    iss: String,
+}
+
+impl<'a> Presented<'a> {
+    /// Reads a password. `None` if it is none of these tokens: then it is a password.
+    pub(super) fn read(text: &'a str) -> Option<Self> {
+        if text.len() > MAX_TOKEN {
+            return None;
+        }
+        let (message, signature) = text.rsplit_once('.')?;
+        let (header, payload) = message.split_once('.')?;
+        let header: Header = json(header)?;
+        let Payload { iss: issuer } = json(payload)?;
+        let Header { alg: algorithm, kid: key, crit } = header;
+        Some(Self { issuer, algorithm, key, is_critical: crit.is_some(), message, payload, signature })
+    }
+}
+
+/// Whether a text that is too long to be looked at more closely looks like a token all the same. No password is so long.
+pub(super) fn is_oversized(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.len() > MAX_TOKEN && text.starts_with("eyJ") && text.bytes().all(letter)
+}
+
+fn json<T: for<'de> Deserialize<'de>>(encoded: &str) -> Option<T> {
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token(header: &str, payload: &str, signature: &str) -> String {
+        let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.{signature}", encode(header), encode(payload))
+    }
+
+    #[test]
+    fn a_token_is_recognised_by_its_three_parts_an_algorithm_and_an_issuer() {
+        let text = token(r#"{"alg":"RS256","kid":"1"}"#, r#"{"iss":"https://i"}"#, "c2ln");
+        let read = Presented::read(&text).unwrap();
+        assert_eq!(
+            (read.issuer.as_str(), read.algorithm.as_str(), read.key.as_deref()),
+            ("https://i", "RS256", Some("1"))
+        );
+        assert_eq!((format!("{}.{}", read.message, read.signature), read.is_critical), (text.clone(), false));
+        // Without a signature it is a token still, so that it is refused as one.
+        assert!(Presented::read(&token(r#"{"alg":"none"}"#, r#"{"iss":"https://i"}"#, "")).is_some());
+        assert!(Presented::read(&token(r#"{"alg":"RS256","crit":[]}"#, r#"{"iss":"i"}"#, "")).unwrap().is_critical);
+    }
+
+    #[test]
+    fn everything_else_is_a_password() {
+        for text in [
+            "correct horse battery staple",
+            "a.b.c",
+            "..",
+            "",
+            &token("{}", r#"{"iss":"i"}"#, "x"),
+            &token(r#"{"alg":"RS256"}"#, "{}", "x"),
+            &token(r#"{"alg":"RS256"}"#, r#"{"iss":["i"]}"#, "x"),
+            &token(r#"{"alg":"RS256"}"#, "[]", "x"),
+            &format!("{}.x", token(r#"{"alg":"RS256"}"#, r#"{"iss":"i"}"#, "x")),
+            &format!(" {}", token(r#"{"alg":"RS256"}"#, r#"{"iss":"i"}"#, "x")),
+        ] {
+            assert!(Presented::read(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_too_large_is_not_even_decoded() {
+        let large = token(r#"{"alg":"RS256"}"#, &format!(r#"{{"iss":"i","x":"{}"}}"#, "x".repeat(MAX_TOKEN)), "x");
+        assert!(Presented::read(&large).is_none() && is_oversized(&large));
+        assert!(!is_oversized(&"x".repeat(MAX_TOKEN + 1)) && !is_oversized("eyJ.x.y"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in ".{0,80}", header in ".{0,40}", payload in ".{0,40}") {
+            let _ = Presented::read(&text);
+            let _ = Presented::read(&token(&header, &payload, &text));
+        }
+    }
+}

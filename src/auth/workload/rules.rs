@@ -1,0 +1,144 @@
+//! All rules and their issuers, as they are at the moment.
+//!
+//! Invariant: rules are exchanged as a whole or not at all, and issuers that stay keep their keys.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+
+use super::{
+    issuer::{Issuer, RETRY, Source},
+    presented::{self, Presented},
+    rule::{Rule, RuleId},
+    verify::{BadWorkload, Signed, Verified},
+};
+use crate::{
+    access::{Limits, UserName},
+    auth::{secret::Password, token::BadToken},
+    fetch::TrustError,
+};
+
+/// Signs in whoever shows the right token.
+pub struct Workloads(ArcSwap<State>);
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Known>,
+    issuers: Vec<Arc<Issuer>>,
+}
+
+struct Known {
+    id: RuleId,
+    rule: Rule,
+}
+
+/// Somebody who showed a token that a rule admits.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Who it is.
+    pub user: UserName,
+    /// Which job: what its issuer calls it, after the issuer. For an auditor to read.
+    pub job: String,
+    /// The rule.
+    pub rule: RuleId,
+    /// How far the rule reaches.
+    pub limits: Option<Limits>,
+}
+
+/// Why somebody who showed a token is not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The token is not good, or not for this.
+    #[error(transparent)]
+    Bad(#[from] BadWorkload),
+    /// Nobody knows whether it is good.
+    #[error("the keys of {issuer} are not known")]
+    Unreachable {
+        /// Whose keys are missing.
+        issuer: String,
+        /// When to come again.
+        retry_after: Duration,
+    },
+}
+
+impl Workloads {
+    /// Reads what the rules name.
+    pub fn new(rules: &[Rule]) -> Result<Self, TrustError> {
+        Ok(Self(ArcSwap::from_pointee(State::default().next(rules)?)))
+    }
+
+    /// Exchanges the rules. An error changes nothing.
+    pub fn replace(&self, rules: &[Rule]) -> Result<(), TrustError> {
+        self.0.store(Arc::new(self.0.load().next(rules)?));
+        Ok(())
+    }
+
+    /// Who signs in as `user` with `password`, if that is a token of an issuer whom we know; `None` if it is a password like any
+    /// other.
+    pub async fn admit(&self, user: &str, password: &Password, now: SystemTime) -> Option<Result<Admitted, Refused>> {
+        let state = self.0.load_full();
+        if state.rules.is_empty() {
+            return None;
+        }
+        if presented::is_oversized(password.expose()) {
+            return Some(Err(BadWorkload::TooLarge.into()));
+        }
+        let token = Presented::read(password.expose())?;
+        let issuer = state.issuers.iter().find(|issuer| issuer.name() == token.issuer)?;
+        Some(state.admit(issuer, user, &token, now).await)
+    }
+
+    /// Whether the rule that a token of ours came from still stands, and how far it reaches.
+    pub fn standing(&self, user: &UserName, id: &RuleId) -> Result<Option<Limits>, BadToken> {
+        let state = self.0.load();
+        let known = state.rules.iter().find(|known| known.id == *id && known.rule.user == *user);
+        known.map(|known| known.rule.limits.clone()).ok_or(BadToken::Superseded)
+    }
+}
+
+impl State {
+    fn next(&self, rules: &[Rule]) -> Result<Self, TrustError> {
+        let mut next = Self::default();
+        for rule in rules {
+            let source = Source::of(rule)?;
+            if !next.issuers.iter().any(|issuer| issuer.is(&source)) {
+                let known = self.issuers.iter().find(|issuer| issuer.is(&source)).cloned();
+                next.issuers.push(known.map_or_else(|| Issuer::new(source).map(Arc::new), Ok)?);
+            }
+            next.rules.push(Known { id: rule.id(), rule: rule.clone() });
+        }
+        Ok(next)
+    }
+
+    async fn admit(
+        &self,
+        issuer: &Arc<Issuer>,
+        user: &str,
+        token: &Presented<'_>,
+        now: SystemTime,
+    ) -> Result<Admitted, Refused> {
+        let signed = Signed::read(token)?;
+        let Some(keys) = issuer.keys(signed.key, Instant::now()).await else {
+            return Err(Refused::Unreachable { issuer: issuer.name().to_owned(), retry_after: RETRY });
+        };
+        let verified = Verified::new(token, &signed, &keys)?;
+        verified.is_current(now)?;
+        let is_asked_for =
+            |known: &&Known| known.rule.issuer.as_str() == issuer.name() && known.rule.user.as_str() == user;
+        let mut missed = BadWorkload::User;
+        for Known { id, rule } in self.rules.iter().filter(is_asked_for) {
+            match verified.satisfies(rule) {
+                Ok(()) => {
+                    let job = format!("{} {}", issuer.name(), verified.subject());
+                    let (user, rule, limits) = (rule.user.clone(), id.clone(), rule.limits.clone());
+                    return Ok(Admitted { user, job, rule, limits });
+                }
+                Err(reason) => missed = reason,
+            }
+        }
+        Err(missed.into())
+    }
+}

@@ -1,0 +1,218 @@
+//! GET over HTTPS: one connection, one answer.
+//!
+//! Invariant: what an answer costs is bounded before it is asked for, and only a 200 is one.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{HttpsUrl, Trust, TrustError};
+
+/// The head of an answer, in bytes.
+const MAX_HEAD: usize = 32 << 10;
+
+/// What an answer may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the name of the host to the last byte.
+    pub time: Duration,
+    /// Of the body, in bytes.
+    pub size: usize,
+}
+
+/// A document that was fetched.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its bytes.
+    pub body: Bytes,
+    /// How long it is good, if its server says so.
+    pub max_age: Option<Duration>,
+}
+
+/// Fetches documents from servers that some authorities vouch for.
+#[derive(Clone)]
+pub struct Fetcher {
+    tls: Arc<ClientConfig>,
+}
+
+impl Fetcher {
+    /// One that believes these authorities.
+    pub fn new(trust: &Trust) -> Result<Self, TrustError> {
+        Ok(Self { tls: trust.client()? })
+    }
+
+    /// The document at `url`. Whatever is not a 200 is an error, redirects included.
+    pub async fn get(&self, url: &HttpsUrl, limits: Limits) -> Result<Document, FetchError> {
+        match tokio::time::timeout(limits.time, self.exchange(url, limits.size)).await {
+            Ok(fetched) => fetched,
+            Err(_elapsed) => Err(FetchError::TimedOut(limits.time)),
+        }
+    }
+
+    async fn exchange(&self, url: &HttpsUrl, size: usize) -> Result<Document, FetchError> {
+        let stream = self.connect(url).await?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_HEAD);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let request = Request::get(url.target())
+            .header(header::HOST, url.authority())
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| FetchError::Unaskable)?;
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(FetchError::Status(head.status.as_u16()));
+        }
+        let body = Limited::new(body, size).collect().await.map_err(|error| unreadable(error, size))?.to_bytes();
+        Ok(Document { body, max_age: max_age(&head.headers) })
+    }
+
+    async fn connect(&self, url: &HttpsUrl) -> Result<TlsStream<TcpStream>, FetchError> {
+        let name = ServerName::try_from(url.host().to_owned()).map_err(|_| FetchError::Unaskable)?;
+        let stream = TcpStream::connect((url.host(), url.port())).await.map_err(FetchError::Unreachable)?;
+        TlsConnector::from(self.tls.clone()).connect(name, stream).await.map_err(FetchError::Handshake)
+    }
+}
+
+fn unreadable(error: Box<dyn std::error::Error + Send + Sync>, size: usize) -> FetchError {
+    match error.downcast::<hyper::Error>() {
+        Ok(error) => FetchError::Http(*error),
+        Err(error) if error.is::<LengthLimitError>() => FetchError::TooLarge(size),
+        Err(error) => FetchError::Unreachable(io::Error::other(error)),
+    }
+}
+
+/// `Cache-Control: max-age`; zero where the server wants nothing to be kept.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let directives: Vec<String> =
+        values.flat_map(|value| value.split(',')).map(|directive| directive.trim().to_ascii_lowercase()).collect();
+    if directives.iter().any(|directive| directive == "no-store" || directive == "no-cache") {
+        return Some(Duration::ZERO);
+    }
+    let seconds = directives.iter().find_map(|directive| directive.strip_prefix("max-age="))?;
+    seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
+}
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No such host, or nobody answers there.
+    #[error("cannot be reached: {0}")]
+    Unreachable(#[source] io::Error),
+    /// Its certificate is not believed, or it speaks no TLS.
+    #[error("its TLS is not trusted: {0}")]
+    Handshake(#[source] io::Error),
+    /// It speaks no HTTP.
+    #[error("does not answer as HTTP: {0}")]
+    Http(#[from] hyper::Error),
+    /// Another status than 200.
+    #[error("answered {0} instead of 200; redirects are not followed")]
+    Status(u16),
+    /// More bytes than were allowed.
+    #[error("answered with more than {0} bytes")]
+    TooLarge(usize),
+    /// It took longer than was allowed.
+    #[error("did not answer within {} seconds", .0.as_secs())]
+    TimedOut(Duration),
+    /// The URL cannot stand in a request.
+    #[error("the URL cannot be asked for")]
+    Unaskable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{Reply, Site},
+        *,
+    };
+
+    const LIMITS: Limits = Limits { time: Duration::from_secs(10), size: 1000 };
+
+    async fn fetched(reply: Reply) -> Result<Document, FetchError> {
+        let site = Site::start().await;
+        site.put("/document", reply);
+        Fetcher::new(&site.trust()).unwrap().get(&site.url("/document"), LIMITS).await
+    }
+
+    #[tokio::test]
+    async fn a_document_arrives_with_its_age() {
+        let document = fetched(Reply::ok("{}").header("Cache-Control: public, Max-Age=600")).await.unwrap();
+        assert_eq!((document.body.as_ref(), document.max_age), (b"{}".as_slice(), Some(Duration::from_secs(600))));
+    }
+
+    #[tokio::test]
+    async fn redirects_are_not_followed_and_errors_are_no_documents() {
+        let site = Site::start().await;
+        site.put("/secret", Reply::ok("inside"));
+        site.put("/document", Reply::status(302).header(&format!("Location: {}", site.url("/secret"))));
+        let fetcher = Fetcher::new(&site.trust()).unwrap();
+        let refused = fetcher.get(&site.url("/document"), LIMITS).await;
+        assert!(matches!(refused, Err(FetchError::Status(302))), "{refused:?}");
+        assert_eq!(site.hits("/secret"), 0);
+        let missing = fetcher.get(&site.url("/nothing"), LIMITS).await;
+        assert!(matches!(missing, Err(FetchError::Status(404))), "{missing:?}");
+    }
+
+    #[tokio::test]
+    async fn a_document_over_the_limit_is_refused_with_a_length_and_without() {
+        assert!(fetched(Reply::ok(&"x".repeat(1000))).await.is_ok());
+        for reply in [Reply::ok(&"x".repeat(1001)), Reply::ok(&"x".repeat(100_000)).without_length()] {
+            let refused = fetched(reply).await;
+            assert!(matches!(refused, Err(FetchError::TooLarge(1000))), "{refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_another_authority_vouches_for_is_not_believed() {
+        let (site, other) = (Site::start().await, Site::start().await);
+        site.put("/document", Reply::ok("{}"));
+        for trust in [other.trust(), Trust::Public] {
+            let refused = Fetcher::new(&trust).unwrap().get(&site.url("/document"), LIMITS).await;
+            assert!(matches!(refused, Err(FetchError::Handshake(_))), "{refused:?}");
+        }
+        assert_eq!(site.hits("/document"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_given_up() {
+        let site = Site::start().await;
+        site.put("/document", Reply::silence());
+        let limits = Limits { time: Duration::from_millis(300), ..LIMITS };
+        let refused = Fetcher::new(&site.trust()).unwrap().get(&site.url("/document"), limits).await;
+        assert!(matches!(refused, Err(FetchError::TimedOut(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_port_where_nobody_listens_is_unreachable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        drop(listener);
+        let refused = Fetcher::new(&Trust::Public).unwrap().get(&url, LIMITS).await;
+        assert!(matches!(refused, Err(FetchError::Unreachable(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn what_must_not_be_kept_is_good_for_no_time() {
+        let age = |value: &str| {
+            let headers = [(header::CACHE_CONTROL, value.parse().unwrap())].into_iter().collect();
+            max_age(&headers).map(|age| age.as_secs())
+        };
+        assert_eq!(age("max-age=86400, public"), Some(86_400));
+        assert_eq!(age("no-store, max-age=600"), Some(0));
+        assert_eq!(age("private"), None);
+        assert_eq!(age("max-age=-1"), None);
+        assert_eq!(max_age(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! A web site for tests: HTTPS on loopback, with an authority of its own.
+//!
+//! Invariant: it ends with its value; nothing listens after a test.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{HttpsUrl, Trust};
+
+/// What the site answers.
+#[derive(Clone)]
+pub(crate) struct Reply {
+    status: u16,
+    header: String,
+    body: String,
+    has_length: bool,
+    is_silent: bool,
+}
+
+impl Reply {
+    pub(crate) fn ok(body: &str) -> Self {
+        Self { status: 200, header: String::new(), body: body.to_owned(), has_length: true, is_silent: false }
+    }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Self { status, ..Self::ok("") }
+    }
+
+    pub(crate) fn silence() -> Self {
+        Self { is_silent: true, ..Self::ok("") }
+    }
+
+    pub(crate) fn header(mut self, line: &str) -> Self {
+        self.header += line;
+        self.header += "\r\n";
+        self
+    }
+
+    pub(crate) fn without_length(self) -> Self {
+        Self { has_length: false, ..self }
+    }
+
+    fn bytes(&self) -> String {
+        let length = if self.has_length { format!("Content-Length: {}\r\n", self.body.len()) } else { String::new() };
+        format!("HTTP/1.1 {} X\r\n{}{length}Connection: close\r\n\r\n{}", self.status, self.header, self.body)
+    }
+}
+
+#[derive(Default)]
+struct Pages {
+    replies: HashMap<String, Reply>,
+    hits: HashMap<String, usize>,
+}
+
+/// The site.
+pub(crate) struct Site {
+    address: SocketAddr,
+    authority: String,
+    pages: Arc<Mutex<Pages>>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        let (authority, config) = identity();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pages = Arc::<Mutex<Pages>>::default();
+        let serving = AbortOnDropHandle::new(tokio::spawn(serve(listener, TlsAcceptor::from(config), pages.clone())));
+        Self { address, authority, pages, _serving: serving }
+    }
+
+    /// Believes this site and no other.
+    pub(crate) fn trust(&self) -> Trust {
+        Trust::Only(self.authority.clone().into_bytes())
+    }
+
+    /// The certificate of its authority.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    pub(crate) fn url(&self, path: &str) -> HttpsUrl {
+        format!("https://{}{path}", self.address).parse().unwrap()
+    }
+
+    /// What is answered from now on.
+    pub(crate) fn put(&self, path: &str, reply: Reply) {
+        self.pages.lock().unwrap().replies.insert(path.to_owned(), reply);
+    }
+
+    /// How often somebody asked.
+    pub(crate) fn hits(&self, path: &str) -> usize {
+        self.pages.lock().unwrap().hits.get(path).copied().unwrap_or_default()
+    }
+}
+
+fn identity() -> (String, Arc<ServerConfig>) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::from_params(&params, &authority_key);
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], private)
+        .unwrap();
+    (authority.pem(), Arc::new(config))
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, pages: Arc<Mutex<Pages>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, pages) = (acceptor.clone(), pages.clone());
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let mut lines = BufReader::new(stream).lines();
+            let Ok(Some(first)) = lines.next_line().await else { return };
+            while lines.next_line().await.is_ok_and(|line| line.is_some_and(|line| !line.is_empty())) {}
+            let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+            let reply = {
+                let mut pages = pages.lock().unwrap();
+                *pages.hits.entry(path.clone()).or_default() += 1;
+                pages.replies.get(&path).cloned().unwrap_or_else(|| Reply::status(404))
+            };
+            if reply.is_silent {
+                std::future::pending::<()>().await;
+            }
+            let mut stream = lines.into_inner().into_inner();
+            let _ = stream.write_all(reply.bytes().as_bytes()).await;
+            let _ = stream.shutdown().await;
+        });
+    }
+}
