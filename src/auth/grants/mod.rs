@@ -11,7 +11,7 @@
 //!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> stands for its user, and more
 //! ```
 //!
-//! Commands work on the store beside a running server, which looks at a record again after [`live::AGE`]. A record is written
+//! Commands work on the store beside a running server, which looks at a record again after a second. A record is written
 //! once and never changed, so that a server that notes a use cannot bring back what a command takes away.
 
 mod id;

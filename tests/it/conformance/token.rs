@@ -1,5 +1,7 @@
 //! The token endpoint: who is given what kind of token.
 
+use std::net::Ipv4Addr;
+
 use serde_json::{Value, json};
 
 use super::token_contents::claims;
@@ -251,6 +253,21 @@ fn a_token_works_over_http_2_as_well() {
     let registry = Registry::start();
     let alice = Client::negotiating(&registry.server).user(&ALICE).scoped(SCOPES);
     assert_eq!(alice.get("/v2/").send().expect(200).version, http::Version::HTTP_2);
+}
+
+#[test]
+fn a_guesser_locks_out_neither_who_calls_from_elsewhere_nor_who_holds_a_token() {
+    let registry = Registry::start();
+    let (here, elsewhere) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    let holder = registry.alice.scoped(&["repository:team/app:pull"]);
+    let guess = || registry.nobody().get("/v2/").header("authorization", &basic("alice", "wrong")).send();
+    assert!((0..20).any(|_| guess().status.as_u16() == 429));
+
+    let alice = |address| Client::calling_from(&registry.server, address).user(&ALICE).basic().get("/v2/").send();
+    alice(here).expect_error(429, "TOOMANYREQUESTS");
+    alice(elsewhere).expect(200);
+    holder.get("/v2/").send().expect(200);
+    ask(&registry, Some(&BOB), "").expect(200);
 }
 
 #[test]

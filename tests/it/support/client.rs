@@ -7,7 +7,7 @@
 //! One invariant: whatever an answer below `/v2/` must always be, [`Request::send`] has checked before anybody sees it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,11 @@ impl Client {
     /// Speaks what the server likes best, which is HTTP/2, as containerd does.
     pub(crate) fn negotiating(server: &Portcullis) -> Self {
         Self::built(server, reqwest::Client::builder())
+    }
+
+    /// Calls from this address of the loopback network; the server sees another network for each.
+    pub(crate) fn calling_from(server: &Portcullis, address: Ipv4Addr) -> Self {
+        Self::built(server, reqwest::Client::builder().http1_only().local_address(IpAddr::from(address)))
     }
 
     fn built(server: &Portcullis, builder: reqwest::ClientBuilder) -> Self {
