@@ -146,6 +146,9 @@ fn a_machine_logs_in_with_an_access_token_and_pushes_only_if_it_may() {
     // The device that it was logged in as ends with the token.
     grants::token(&server, &["revoke", "runner"]).succeeds();
     assert!(eventually(Duration::from_secs(5), || !engine.docker(&["pull", &image]).run().is_success()));
+    // The device and the token are two records, which the server looks at again within a second each.
+    let is_refused = || !engine.login(&registry, ALICE.name, &pulls).run().is_success();
+    assert!(eventually(Duration::from_secs(5), is_refused));
     engine.login(&registry, ALICE.name, &pulls).fails().says_one_of(&["unauthorized"]);
 }
 
