@@ -95,11 +95,11 @@ impl App {
         let Loaded { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
         let store = open_store(&config.storage)?;
-        let certificate = tls::load(&config.tls, SystemTime::now(), &SystemRandom::new())?;
+        let certificate = load_certificates(config.tls.clone()).await?;
         let authority = own_authority(&config.tls, &certificate);
         let authority_is_new = certificate.authority_is_new;
-        warn_of_uncovered_names(&config.tls.hostnames, &certificate.identity);
-        let resolver = Arc::new(CertResolver::new(certificate.identity));
+        let resolver = Arc::new(CertResolver::new(certificate.identities()));
+        reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
         let server_config =
             tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
@@ -255,12 +255,6 @@ fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority
     }
 }
 
-fn warn_of_uncovered_names(hostnames: &[Hostname], identity: &tls::Identity) {
-    for name in hostnames.iter().filter(|name| !identity.covers(name)) {
-        tracing::warn!(%name, "the certificate is not for this host name; clients that use it will refuse to connect");
-    }
-}
-
 /// What a key file holds decides; the setting is for the next key.
 fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
     let found = keys.current().signer().algorithm();
@@ -272,6 +266,12 @@ fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
             "the token key is of another algorithm than auth.token.algorithm, and signs with its own"
         );
     }
+}
+
+/// Reading files, and making keys where there are none, has no business on the executor.
+async fn load_certificates(config: tls::Config) -> Result<tls::Loaded, StartError> {
+    let loading = tokio::task::spawn_blocking(move || tls::load(&config, SystemTime::now(), &SystemRandom::new()));
+    Ok(loading.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))??)
 }
 
 /// Hashing a password takes a while and has no business on the executor.
