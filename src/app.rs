@@ -137,6 +137,10 @@ impl App {
             realm: realm.clone(),
             challenge: config.auth.challenge,
             idle_timeout: config.server.limits.idle_timeout,
+            authority: {
+                let resolver = resolver.clone();
+                Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
+            },
         });
         let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver };
         Ok(Self { server, api, registry, reloader, signals, first_start, claim })
@@ -283,7 +287,7 @@ async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)
 
 /// How the names of our images begin. Docker takes a first component that has neither a dot nor a port for an account on
 /// Docker Hub, so a machine that is called `harbour` is `harbour:443`, although `https` implies the port.
-fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
+pub(crate) fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
     let port = addresses.first().map_or(443, SocketAddr::port);
     let host = hostnames.first().map_or_else(|| "localhost".to_owned(), |name| name.authority(port));
     if host == "localhost" || host.contains(['.', ':']) { host } else { format!("{host}:{port}") }
