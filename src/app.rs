@@ -95,11 +95,11 @@ impl App {
         let Loaded { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
         let store = open_store(&config.storage)?;
-        let certificate = tls::load(&config.tls, SystemTime::now(), &SystemRandom::new())?;
+        let certificate = load_certificates(config.tls.clone()).await?;
         let authority = own_authority(&config.tls, &certificate);
         let authority_is_new = certificate.authority_is_new;
-        warn_of_uncovered_names(&config.tls.hostnames, &certificate.identity);
-        let resolver = Arc::new(CertResolver::new(certificate.identity));
+        let resolver = Arc::new(CertResolver::new(certificate.identities()));
+        reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
         let server_config =
             tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
@@ -137,6 +137,10 @@ impl App {
             realm: realm.clone(),
             challenge: config.auth.challenge,
             idle_timeout: config.server.limits.idle_timeout,
+            authority: {
+                let resolver = resolver.clone();
+                Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
+            },
         });
         let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver };
         Ok(Self { server, api, registry, reloader, signals, first_start, claim })
@@ -255,12 +259,6 @@ fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority
     }
 }
 
-fn warn_of_uncovered_names(hostnames: &[Hostname], identity: &tls::Identity) {
-    for name in hostnames.iter().filter(|name| !identity.covers(name)) {
-        tracing::warn!(%name, "the certificate is not for this host name; clients that use it will refuse to connect");
-    }
-}
-
 /// What a key file holds decides; the setting is for the next key.
 fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
     let found = keys.current().signer().algorithm();
@@ -274,6 +272,12 @@ fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
     }
 }
 
+/// Reading files, and making keys where there are none, has no business on the executor.
+async fn load_certificates(config: tls::Config) -> Result<tls::Loaded, StartError> {
+    let loading = tokio::task::spawn_blocking(move || tls::load(&config, SystemTime::now(), &SystemRandom::new()));
+    Ok(loading.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))??)
+}
+
 /// Hashing a password takes a while and has no business on the executor.
 async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)>, StartError> {
     let made = tokio::task::spawn_blocking(move || first_administrator(&path, Cost::DEFAULT, &SystemRandom::new()));
@@ -283,7 +287,7 @@ async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)
 
 /// How the names of our images begin. Docker takes a first component that has neither a dot nor a port for an account on
 /// Docker Hub, so a machine that is called `harbour` is `harbour:443`, although `https` implies the port.
-fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
+pub(crate) fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
     let port = addresses.first().map_or(443, SocketAddr::port);
     let host = hostnames.first().map_or_else(|| "localhost".to_owned(), |name| name.authority(port));
     if host == "localhost" || host.contains(['.', ':']) { host } else { format!("{host}:{port}") }

@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ use crate::{
     audit::{self, Event},
     auth::{SigningKeys, Users, Workloads, workload::Rule},
     config::{Config, Loaded, Source},
-    tls::{self, CertResolver},
+    tls::{self, CertResolver, Hostname, Identities, Nearness},
 };
 
 /// How often files are looked at: changes take effect within five seconds, as documented.
@@ -33,6 +33,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a certificate that nobody touched is looked at: our own ones are renewed when two thirds of their life are over.
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
+
+/// How often somebody is reminded of a certificate that ends soon.
+const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What holds and is hardly what was meant: it keeps no server from running, but somebody should hear of it.
 pub(crate) fn warn_of_doubts(loaded: &Loaded) {
@@ -62,38 +65,73 @@ fn stamp(path: &Path) -> Stamp {
     Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }
 
+/// What was there at the last look.
+struct Seen {
+    file: Stamp,
+    file_before: Stamp,
+    certificates: Vec<Stamp>,
+    certificates_before: Vec<Stamp>,
+    renewed: Instant,
+    warned: Option<Instant>,
+}
+
 impl Reloader {
     /// Watches until it is dropped.
     pub(crate) async fn watch(mut self, mut hangup: Signal) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut file, mut certificate) = (self.file_stamp(), self.certificate_stamps());
-        let mut file_before = file;
-        let mut renewed = tokio::time::Instant::now();
+        let mut seen = self.first_look();
         loop {
             let is_asked = tokio::select! {
                 received = hangup.recv() => received.is_some(),
                 _ = ticks.tick() => false,
             };
-            if is_asked {
-                tracing::info!("reloading");
+            // A disk that is slow must not hold up what the executor does for others.
+            let looked = tokio::task::spawn_blocking(move || {
+                self.look(&mut seen, is_asked);
+                (self, seen)
+            });
+            match looked.await {
+                Ok(back) => (self, seen) = back,
+                Err(panic) => return tracing::error!(%panic, "changes are not noticed any more"),
             }
-            let file_now = self.file_stamp();
-            // A file that is still being written reads like one with fewer rules: it must look the same twice.
-            let is_settled = std::mem::replace(&mut file_before, file_now) == file_now;
-            if is_asked || (is_settled && file_now != file) {
-                file = file_now;
-                self.reload_configuration();
+        }
+    }
+
+    fn first_look(&self) -> Seen {
+        let (file, certificates) = (self.file_stamp(), self.certificate_stamps());
+        let (file_before, certificates_before) = (file, certificates.clone());
+        Seen { file, file_before, certificates, certificates_before, renewed: Instant::now(), warned: None }
+    }
+
+    fn look(&mut self, seen: &mut Seen, is_asked: bool) {
+        if is_asked {
+            tracing::info!("reloading");
+        }
+        let file = self.file_stamp();
+        // A file that is still being written reads like one with fewer rules: it must look the same twice.
+        let is_settled = std::mem::replace(&mut seen.file_before, file) == file;
+        if is_asked || (is_settled && file != seen.file) {
+            seen.file = file;
+            self.reload_configuration();
+        }
+        // Likewise a certificate whose key comes a moment later. What changes while it is read is seen at the next look.
+        let certificates = self.certificate_stamps();
+        let is_settled = std::mem::replace(&mut seen.certificates_before, certificates.clone()) == certificates;
+        let has_changed = is_settled && certificates != seen.certificates;
+        if is_asked || has_changed || seen.renewed.elapsed() >= RENEWAL {
+            seen.certificates = certificates;
+            seen.renewed = Instant::now();
+            if self.reload_certificates() {
+                seen.warned = None;
             }
-            let certificate_now = self.certificate_stamps();
-            if is_asked || certificate_now != certificate || renewed.elapsed() >= RENEWAL {
-                self.reload_certificate();
-                certificate = self.certificate_stamps();
-                renewed = tokio::time::Instant::now();
-            }
-            if is_asked {
-                self.reload_users().await;
-            }
+        }
+        if seen.warned.is_none_or(|warned| warned.elapsed() >= REMINDER) {
+            seen.warned = Some(Instant::now());
+            warn_of_expiry(&self.resolver.identities(), SystemTime::now());
+        }
+        if is_asked {
+            self.reload_users();
         }
     }
 
@@ -102,13 +140,11 @@ impl Reloader {
     }
 
     fn certificate_stamps(&self) -> Vec<Stamp> {
-        let paths = match &self.config.tls.source {
-            tls::Source::Files { certificate, key } => vec![certificate.clone(), key.clone()],
-            tls::Source::SelfSigned { directory } => {
-                ["ca.crt", "server.crt", "server.key"].iter().map(|name| directory.join(name)).collect()
-            }
-        };
-        paths.iter().map(|path| stamp(path)).collect()
+        let source = &self.config.tls.source;
+        let own = source.directory().into_iter();
+        let own = own.flat_map(|folder| ["ca.crt", "server.crt", "server.key"].map(|name| folder.join(name)));
+        let brought = source.pairs().into_iter().flat_map(|pair| [pair.certificate, pair.key]);
+        own.chain(brought).map(|path| stamp(&path)).collect()
     }
 
     fn reload_configuration(&mut self) {
@@ -139,7 +175,7 @@ impl Reloader {
         self.reload_workloads(&old.workloads);
         if old.tls != new.tls {
             self.realm.store(Arc::new(Realm::new(&new.tls.hostnames)));
-            self.reload_certificate();
+            self.reload_certificates();
         }
         let waits_for_restart = old.server != new.server
             || old.auth != new.auth
@@ -171,27 +207,55 @@ impl Reloader {
         }
     }
 
-    fn reload_certificate(&self) {
-        match tls::load(&self.config.tls, SystemTime::now(), &SystemRandom::new()) {
-            Ok(loaded) => {
-                let fingerprint = loaded.identity.fingerprint();
-                if fingerprint != self.resolver.current().fingerprint() {
-                    tracing::info!(%fingerprint, "certificate exchanged");
-                    audit::record(&Event::CertificateChanged { fingerprint: &fingerprint.to_string() });
-                    self.resolver.replace(loaded.identity);
-                }
-            }
-            Err(error) => tracing::error!(%error, hint = error.hint(), "certificate not exchanged, the old one stays"),
+    /// Whether anything was exchanged.
+    fn reload_certificates(&self) -> bool {
+        let old = self.resolver.identities();
+        let reloaded = tls::reload(&self.config.tls, &old, SystemTime::now(), &SystemRandom::new());
+        for error in &reloaded.errors {
+            tracing::error!(%error, hint = error.hint(), "certificate not exchanged, the old one stays");
         }
+        let Some(new) = reloaded.identities.filter(|new| !new.are(&old)) else { return false };
+        let known: Vec<_> = old.iter().map(|identity| identity.fingerprint()).collect();
+        for fingerprint in new.iter().map(|identity| identity.fingerprint()).filter(|found| !known.contains(found)) {
+            tracing::info!(%fingerprint, "certificate exchanged");
+            audit::record(&Event::CertificateChanged { fingerprint: &fingerprint.to_string() });
+        }
+        warn_of_uncovered_names(&self.config.tls.hostnames, &new);
+        self.resolver.replace(new);
+        true
     }
 
     /// The users file is watched by [`Users::watch`]; this is for those who do not want to wait.
-    async fn reload_users(&self) {
-        let users = self.users.clone();
-        match tokio::task::spawn_blocking(move || users.reload(SystemTime::now())).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, hint = error.hint(), "users not reloaded, the old ones stay"),
-            Err(panic) => tracing::error!(%panic, "users not reloaded, the old ones stay"),
+    fn reload_users(&self) {
+        if let Err(error) = self.users.reload(SystemTime::now()) {
+            tracing::error!(%error, hint = error.hint(), "users not reloaded, the old ones stay");
+        }
+    }
+}
+
+/// Says which host names no certificate is for.
+pub(crate) fn warn_of_uncovered_names(hostnames: &[Hostname], identities: &Identities) {
+    let is_covered = |name: &Hostname| identities.iter().any(|identity| identity.covers(name));
+    for name in hostnames.iter().filter(|name| !is_covered(name)) {
+        tracing::warn!(%name, "the certificate is not for this host name; clients that use it will refuse to connect");
+    }
+}
+
+/// Says which certificates have ended or soon will. Certificates of our own are renewed long before, so whoever reads this of
+/// one finds in the log why that failed.
+fn warn_of_expiry(identities: &Identities, now: SystemTime) {
+    for expiry in identities.expiries() {
+        let (date, days) = (tls::date(expiry.not_after), expiry.days_left(now));
+        let file = expiry.file.as_deref().map(Path::display).map(tracing::field::display);
+        let (certificate, seconds_left) = (&expiry.name, expiry.seconds_left(now));
+        match expiry.nearness(now) {
+            Nearness::Far => {}
+            Nearness::Near => {
+                tracing::warn!(%certificate, file, seconds_left, "the certificate expires on {date}, in {days} days");
+            }
+            Nearness::Over => {
+                tracing::error!(%certificate, file, seconds_left, "the certificate expired on {date}; clients refuse it");
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use http::request;
 use serde_json::json;
 
 use super::{
-    blobs,
+    authority, blobs,
     caller::{self, Connection},
     catalog,
     challenge::{self, Reason, Target, challenge},
@@ -61,6 +61,7 @@ impl Visit<'_> {
         match endpoint {
             Endpoint::Alive => Ok(health::alive()),
             Endpoint::Ready => health::ready(self.api).await,
+            Endpoint::Authority => authority::certificate(self.api),
             Endpoint::Ping => Ok(search::ping()),
             Endpoint::TokenKeys => {
                 Ok(reply::json("application/jwk-set+json", &self.api.authenticator().key_set(SystemTime::now())))
@@ -167,7 +168,12 @@ impl Visitor<'_> {
         let Visit { api, head } = self.visit;
         let (method, headers, idle) = (&head.method, &head.headers, api.parts().idle_timeout);
         match endpoint {
-            Endpoint::Alive | Endpoint::Ready | Endpoint::Ping | Endpoint::TokenKeys | Endpoint::Token => {
+            Endpoint::Alive
+            | Endpoint::Authority
+            | Endpoint::Ready
+            | Endpoint::Ping
+            | Endpoint::TokenKeys
+            | Endpoint::Token => {
                 unreachable!("answered before anybody is identified")
             }
             Endpoint::Base => self.base(),
@@ -306,7 +312,9 @@ impl Endpoint {
         use crate::access::Action;
         let scope = |name: &RepositoryName, action| Some(Scope::for_action(name.clone(), action));
         match self {
-            Self::Base | Self::Ping | Self::Token | Self::TokenKeys | Self::Alive | Self::Ready => None,
+            Self::Base | Self::Authority | Self::Ping | Self::Token | Self::TokenKeys | Self::Alive | Self::Ready => {
+                None
+            }
             Self::Catalog(_) | Self::Search(_) => Some(Scope::Catalog),
             Self::Tags(name, _) | Self::Manifest(name, _) | Self::Blob(name, _) | Self::Referrers(name, _, _) => {
                 scope(name, Action::Pull)

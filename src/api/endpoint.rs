@@ -56,6 +56,9 @@ pub enum Endpoint {
     Ping,
     /// `GET /v1/search?q=…&n=…`
     Search(Search),
+    /// `GET /ca.crt`: the authority that signed the server's certificate, for clients to trust once a person has compared its
+    /// fingerprint.
+    Authority,
     /// `GET /healthz`: the process lives.
     Alive,
     /// `GET /readyz`: it can serve.
@@ -118,6 +121,7 @@ impl Endpoint {
             "/token/jwks" => only(method, &[Method::GET, Method::HEAD], Self::TokenKeys),
             "/v1/_ping" => only(method, &[Method::GET, Method::HEAD], Self::Ping),
             "/v1/search" => only(method, &[Method::GET], Self::Search(query.search())),
+            "/ca.crt" => only(method, &[Method::GET, Method::HEAD], Self::Authority),
             "/healthz" => only(method, &[Method::GET, Method::HEAD], Self::Alive),
             "/readyz" => only(method, &[Method::GET, Method::HEAD], Self::Ready),
             _ => match path.strip_prefix("/v1/repositories/") {

@@ -40,6 +40,7 @@ fn session(endpoint: &Endpoint) -> Option<(&RepositoryName, UploadId)> {
         | Endpoint::FinishUpload(name, id, _)
         | Endpoint::CancelUpload(name, id) => Some((name, *id)),
         Endpoint::Alive
+        | Endpoint::Authority
         | Endpoint::Ready
         | Endpoint::Ping
         | Endpoint::TokenKeys

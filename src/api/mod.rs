@@ -6,6 +6,7 @@
 //! Invariant: `dispatch` matches [`Endpoint`] without a wildcard, and each arm that touches a repository hands the
 //! gate's proof to the engine; a new endpoint does not compile until somebody decided who may use it.
 
+mod authority;
 mod blobs;
 mod body;
 mod caller;
@@ -34,7 +35,7 @@ pub use caller::Connection;
 pub use challenge::Realm;
 pub use endpoint::{Endpoint, MountSource, NewUpload, Search};
 pub use error::{ApiError, Code};
-pub use state::{Api, Parts};
+pub use state::{Api, AuthorityCertificate, Parts};
 
 /// The whole HTTP surface as one service.
 pub fn router(api: Api) -> axum::Router {

@@ -26,7 +26,12 @@ pub struct Parts {
     pub challenge: ChallengeScheme,
     /// How long a request body may rest before it is given up.
     pub idle_timeout: Duration,
+    /// The certificate authority that the server made for itself, in PEM, if it did.
+    pub authority: AuthorityCertificate,
 }
+
+/// The certificate of the server's own authority, as it is at the moment of the call. Clients trust it; it has no secrets.
+pub type AuthorityCertificate = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The state of the HTTP surface, shared by all requests.
 #[derive(Clone)]

@@ -4,6 +4,7 @@
 //! where we know it, a `hint:` that says what to do. Exit codes: 0 done, 1 failed, 2 the arguments were not understood.
 
 mod access;
+mod cert;
 mod check;
 mod failure;
 mod folder;
@@ -51,6 +52,8 @@ enum Command {
     User(user::Args),
     /// Make, list and revoke access tokens for machines and devices; rotate the keys of tokens, and take tokens apart
     Token(token::Args),
+    /// Show and renew certificates, and make clients trust the authority that signed them
+    Cert(cert::Args),
     /// Ask the access rules who may do what, and why
     Access(access::Args),
     /// Check the configuration and what it names, and say what to change
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Token(args) => token::run(args, config),
+        Command::Cert(args) => cert::run(args, config),
         Command::Access(args) => access::run(&args, &Flags { config, ..Flags::default() }),
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
         Command::Repository(args) => repository::run(args, config),

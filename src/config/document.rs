@@ -76,12 +76,16 @@ impl Reader<'_> {
             if name.contains('.') {
                 self.unknown(path, name, &key.span(), value);
             } else if full == "access" {
-                let rules = self.rules("access", "[[access]], with users, repositories and actions", value);
+                let rules = self.rules("access", "rule", "[[access]], with users, repositories and actions", value);
                 self.layers.rules.extend(rules);
             } else if full == "auth.workload" {
                 let what = "[[auth.workload]], with issuer, audience, claims and user";
-                let rules = self.rules("auth.workload", what, value);
+                let rules = self.rules("auth.workload", "rule", what, value);
                 self.layers.workloads.extend(rules);
+            } else if full == keys::MORE_CERTIFICATES {
+                let what = "[[tls.files.more]], with certificate and key";
+                let pairs = self.rules(keys::MORE_CERTIFICATES, "certificate", what, value);
+                self.layers.certificates.extend(pairs);
             } else if full == "groups" {
                 self.groups(value);
             } else if let Some(known) = keys::find(&full) {
@@ -106,15 +110,15 @@ impl Reader<'_> {
     }
 
     /// The tables of a list of them, `path`.
-    fn rules(&mut self, path: &str, what: &str, value: &Spanned<DeValue<'_>>) -> Vec<RawRule> {
-        let hint = format!("write each rule below a line {what}");
+    fn rules(&mut self, path: &str, noun: &str, what: &str, value: &Spanned<DeValue<'_>>) -> Vec<RawRule> {
+        let hint = format!("write each {noun} below a line {what}");
         let DeValue::Array(rules) = value.get_ref() else {
-            self.problem(&value.span(), format!("{path}: expected a list of rules"), hint);
+            self.problem(&value.span(), format!("{path}: expected a list of {noun}s"), hint);
             return Vec::new();
         };
         if rules.is_empty() {
             // Without rules every signed-in user may do everything, which is hardly what an empty list is meant to say.
-            self.problem(&value.span(), format!("{path}: an empty list of rules"), hint.as_str());
+            self.problem(&value.span(), format!("{path}: an empty list of {noun}s"), hint.as_str());
         }
         let mut read = Vec::new();
         for rule in rules {
@@ -125,7 +129,7 @@ impl Reader<'_> {
                 | DeValue::Float(_)
                 | DeValue::Boolean(_)
                 | DeValue::Datetime(_)
-                | DeValue::Array(_) => self.problem(&rule.span(), format!("{path}: expected a rule"), hint.as_str()),
+                | DeValue::Array(_) => self.problem(&rule.span(), format!("{path}: expected a {noun}"), hint.as_str()),
             }
         }
         read

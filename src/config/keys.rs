@@ -85,6 +85,11 @@ keys! {
         "Your certificate and its chain, in PEM. Naming it anywhere (file, variable or flag) means that none is made.";
     FILES_KEY: Path = "tls.files.key", Path { example: "server.key" }, Fallback::Required,
         "The private key of that certificate, in PEM: PKCS#8, SEC1 or RSA, not encrypted.";
+    MORE_CERTIFICATE: Path = "tls.files.more.certificate", Path { example: "other.crt" }, Fallback::Required,
+        "A further certificate with its chain, for clients that ask for a name of its own (SNI); who asks for none, or for one \
+         that no certificate has, gets the one of `[tls.files]`.";
+    MORE_KEY: Path = "tls.files.more.key", Path { example: "other.key" }, Fallback::Required,
+        "The private key of that further certificate.";
 
     HTPASSWD: Path = "auth.htpasswd", Path { example: "htpasswd" }, Fallback::Value("htpasswd"),
         "The users file, as Apache's htpasswd writes it; made with one administrator if it is not there.";
@@ -306,7 +311,7 @@ impl dyn Entry + '_ {
 
     /// The variable that sets it. Rules and groups have an order and names of their own, and live in the file only.
     pub(super) fn variable(&self) -> Option<String> {
-        let in_file_only = matches!(self.table(), "access" | "groups" | "auth.workload");
+        let in_file_only = matches!(self.table(), "access" | "groups" | "auth.workload" | MORE_CERTIFICATES);
         (!in_file_only).then(|| format!("{PREFIX}{}", self.path().to_uppercase().replace('.', "__")))
     }
 
@@ -321,6 +326,9 @@ impl dyn Entry + '_ {
     }
 }
 
+/// The list of tables of further certificates.
+pub(super) const MORE_CERTIFICATES: &str = "tls.files.more";
+
 /// How the names of our variables begin.
 pub(super) const PREFIX: &str = "PORTCULLIS_";
 
@@ -331,7 +339,7 @@ pub(super) fn find(path: &str) -> Option<&'static dyn Entry> {
 
 /// The line that a table begins with.
 pub(super) fn header(table: &str) -> String {
-    let is_list = matches!(table, "access" | "auth.workload");
+    let is_list = matches!(table, "access" | "auth.workload" | MORE_CERTIFICATES);
     if is_list { format!("[[{table}]]") } else { format!("[{table}]") }
 }
 

@@ -33,7 +33,7 @@ impl Layer {
     }
 }
 
-/// One `[[access]]` or `[[auth.workload]]` table, as it was written.
+/// One `[[access]]`, `[[auth.workload]]` or `[[tls.files.more]]` table, as it was written.
 #[derive(Debug)]
 pub(super) struct RawRule {
     pub(super) place: Place,
@@ -48,6 +48,8 @@ pub(super) struct Layers {
     pub(super) file: Layer,
     pub(super) rules: Vec<RawRule>,
     pub(super) workloads: Vec<RawRule>,
+    /// Certificates beside the first one.
+    pub(super) certificates: Vec<RawRule>,
     /// Names and members.
     pub(super) groups: Vec<(Located<String>, Located<Raw>)>,
 }

@@ -113,10 +113,24 @@ impl Resolver<'_> {
             Some(place) => {
                 let certificate = self.required(&keys::FILES_CERTIFICATE, place);
                 let key = self.required(&keys::FILES_KEY, place);
-                tls::Source::Files { certificate: certificate?, key: key? }
+                let more = self.further_certificates();
+                tls::Source::Files { certificate: certificate?, key: key?, more: more? }
             }
         };
         Some(tls::Config { minimum_version: minimum_version?, source, hostnames })
+    }
+
+    fn further_certificates(&mut self) -> Option<Vec<tls::Pair>> {
+        let layers = self.layers;
+        // All of them first: a bad one must not hide the problems of the next one.
+        let pairs: Vec<_> = layers.certificates.iter().map(|table| self.pair(table)).collect();
+        pairs.into_iter().collect()
+    }
+
+    fn pair(&mut self, table: &RawRule) -> Option<tls::Pair> {
+        let certificate = self.of_table(table, &keys::MORE_CERTIFICATE, "pair");
+        let key = self.of_table(table, &keys::MORE_KEY, "pair");
+        Some(tls::Pair { certificate: certificate?, key: key? })
     }
 
     fn required<K: Kind>(&mut self, key: &Key<K>, table: &Place) -> Option<K::Value> {
@@ -205,11 +219,15 @@ impl Resolver<'_> {
     }
 
     pub(super) fn of_rule<K: Kind>(&mut self, rule: &RawRule, key: &Key<K>) -> Option<K::Value> {
-        if let Some(raw) = rule.values.get(key.path) {
+        self.of_table(rule, key, "rule")
+    }
+
+    fn of_table<K: Kind>(&mut self, table: &RawRule, key: &Key<K>, noun: &str) -> Option<K::Value> {
+        if let Some(raw) = table.values.get(key.path) {
             return layers::read(key, raw, self.problems);
         }
         let name = key.path.rsplit('.').next().unwrap_or_default();
-        let problem = Problem::new(rule.place.clone(), format!("this rule has no {name}"));
+        let problem = Problem::new(table.place.clone(), format!("this {noun} has no {name}"));
         self.problems.push(problem.hint(format!("for example {}", example(key))));
         None
     }

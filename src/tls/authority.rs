@@ -19,11 +19,10 @@ use std::{
 use aws_lc_rs::rand::SecureRandom;
 
 use super::{
-    AuthorityError, Hostname, Identity, Loaded, SourceError,
-    certificate::Facts,
+    AuthorityError, Certificate, Hostname, Identity, Loaded, SourceError,
     identity::{Material, Unfit},
     issue::{create_authority, issue},
-    source::{self, read_facts},
+    source::{self, read_first},
 };
 
 /// Makes what is missing below `directory`, renews the server's certificate when two thirds of its life are over or the
@@ -37,19 +36,49 @@ pub fn ensure(
     if hostnames.is_empty() {
         return Err(AuthorityError::NoHostnames);
     }
+    if !is_there(directory) {
+        std::fs::create_dir_all(directory).map_err(|source| AuthorityError::write(directory, source))?;
+    }
+    let _alone = alone(directory);
+    let files = Files::below(directory);
+    files.check_halves()?;
+    let authority_is_new = !is_there(&files.authority);
+    if authority_is_new {
+        create_authority(&files, hostnames, now, random)?;
+    } else if let Some(identity) = current(&files, hostnames, now)? {
+        return Ok(Loaded { identity, others: Vec::new(), authority_is_new, certificate_is_new: false });
+    }
+    let identity = issue(&files, hostnames, now, random)?;
+    Ok(Loaded { identity, others: Vec::new(), authority_is_new, certificate_is_new: true })
+}
+
+/// Makes a new certificate for the server now, by the authority that is there, however good the old one still is.
+pub fn renew(
+    directory: &Path,
+    hostnames: &[Hostname],
+    now: SystemTime,
+    random: &dyn SecureRandom,
+) -> Result<Identity, AuthorityError> {
+    let _alone = alone(directory);
     let files = Files::below(directory);
     files.check_halves()?;
     if !is_there(&files.authority) {
-        std::fs::create_dir_all(directory).map_err(|source| AuthorityError::write(directory, source))?;
-        create_authority(&files, hostnames, now, random)?;
-        let identity = issue(&files, hostnames, now, random)?;
-        return Ok(Loaded { identity, authority_is_new: true, certificate_is_new: true });
+        return Err(AuthorityError::None { path: files.authority });
     }
-    if let Some(identity) = current(&files, hostnames, now)? {
-        return Ok(Loaded { identity, authority_is_new: false, certificate_is_new: false });
+    // What cannot be read is no reason to keep it; what somebody else signed is.
+    if let Ok(leaf) = read_first(&files.leaf) {
+        files.refuse_foreign(&leaf, &read_first(&files.authority)?)?;
     }
-    let identity = issue(&files, hostnames, now, random)?;
-    Ok(Loaded { identity, authority_is_new: false, certificate_is_new: true })
+    issue(&files, hostnames, now, random)
+}
+
+/// Keeps `portcullis cert renew`, a running server and another one on the same folder out of each other's way, until it is
+/// dropped. Where a file system knows no locks, the worst is a key of one and a certificate of the other, which the next
+/// look makes anew.
+fn alone(directory: &Path) -> Option<std::fs::File> {
+    let folder = std::fs::File::open(directory).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 /// The four files.
@@ -91,6 +120,14 @@ impl Files {
             (true, true) | (false, false) => Ok(()),
         }
     }
+
+    /// A certificate that somebody else signed was put there by somebody, and is not ours to write over.
+    fn refuse_foreign(&self, leaf: &Certificate, authority: &Certificate) -> Result<(), AuthorityError> {
+        if leaf.facts().names_as_issuer(authority.facts()) {
+            return Ok(());
+        }
+        Err(AuthorityError::Foreign { leaf: self.leaf.clone(), authority: self.authority.clone() })
+    }
 }
 
 /// Whether there is anything by this name. A symbolic link into nowhere counts: what it pointed to was somebody's, and is to
@@ -104,14 +141,9 @@ fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Opt
     if !is_there(&files.leaf) {
         return Ok(None);
     }
-    let authority = read_facts(&files.authority)?;
-    let chain = source::read_chain(&files.leaf)?;
-    let leaf = chain.first().ok_or_else(|| SourceError::NoCertificate { path: files.leaf.clone() })?;
-    let leaf = Facts::read(leaf).map_err(|reason| SourceError::Certificate { path: files.leaf.clone(), reason })?;
-    if !leaf.names_as_issuer(&authority) {
-        return Err(AuthorityError::Foreign { leaf: files.leaf.clone(), authority: files.authority.clone() });
-    }
-    let material = Material { chain, key: source::read_key(&files.leaf_key)? };
+    let authority = read_first(&files.authority)?;
+    files.refuse_foreign(&read_first(&files.leaf)?, &authority)?;
+    let material = Material { chain: source::read_chain(&files.leaf)?, key: source::read_key(&files.leaf_key)? };
     let identity = match material.identity(now) {
         Ok(identity) => identity,
         // Time has passed, or a renewal was interrupted between its two files.
@@ -127,7 +159,7 @@ fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Opt
     let wanted = hostnames.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let named = identity.names().iter().cloned().collect::<BTreeSet<_>>();
     let keep = wanted == named && !identity.is_due(now);
-    Ok(keep.then(|| identity.issued_by(&authority)))
+    Ok(keep.then(|| identity.read_from(&files.leaf).issued_by(authority)))
 }
 
 #[cfg(test)]
@@ -216,6 +248,88 @@ mod tests {
         }
         assert_eq!(authority, bytes(folder.path(), "ca.crt"));
         assert_ne!(leaf, bytes(folder.path(), "server.crt"));
+    }
+
+    #[test]
+    fn a_client_that_trusts_the_authority_once_trusts_every_certificate_of_its_ten_years() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = SystemTime::now();
+        ensure_at(folder.path(), start).unwrap();
+        std::fs::copy(folder.path().join("ca.crt"), folder.path().join("trusted.crt")).unwrap();
+        let (mut now, mut names, mut made) = (start, hostnames(), 1);
+        while now + 100 * DAY < start + AUTHORITY_LIFE {
+            now += 59 * DAY;
+            let loaded = ensure(folder.path(), &names, now, &SystemRandom::new()).unwrap();
+            made += u32::from(loaded.certificate_is_new);
+            let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            openssl(
+                folder.path(),
+                &format!(
+                    "verify -x509_strict -attime {seconds} -verify_hostname registry.test -CAfile trusted.crt server.crt"
+                ),
+            );
+            // The names change now and then; that is no reason to visit a client.
+            names.push(format!("name-{made}.test").parse().unwrap());
+        }
+        assert!(made > 50, "{made}");
+    }
+
+    #[test]
+    fn a_renewal_that_is_asked_for_makes_a_new_certificate_by_the_same_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let first = ensure_at(folder.path(), now).unwrap().identity;
+        let second = renew(folder.path(), &hostnames(), now, &SystemRandom::new()).unwrap();
+        assert_ne!(first.fingerprint(), second.fingerprint());
+        assert_eq!(first.authority_fingerprint(), second.authority_fingerprint());
+        let kept = ensure_at(folder.path(), now).unwrap();
+        assert!(!kept.certificate_is_new && kept.identity.fingerprint() == second.fingerprint());
+    }
+
+    #[test]
+    fn a_renewal_makes_no_authority_and_writes_over_nobody_elses_certificate() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let renewed = |folder: &Path| renew(folder, &hostnames(), SystemTime::now(), &SystemRandom::new());
+        assert!(matches!(renewed(ours.path()), Err(AuthorityError::None { .. })));
+        assert_eq!(ours.path().read_dir().unwrap().count(), 0);
+        ensure_at(ours.path(), SystemTime::now()).unwrap();
+        ensure_at(theirs.path(), SystemTime::now()).unwrap();
+        std::fs::copy(theirs.path().join("server.crt"), ours.path().join("server.crt")).unwrap();
+        assert!(matches!(renewed(ours.path()), Err(AuthorityError::Foreign { .. })));
+        assert_eq!(bytes(ours.path(), "server.crt"), bytes(theirs.path(), "server.crt"));
+    }
+
+    #[test]
+    fn starts_and_renewals_at_the_same_time_leave_a_certificate_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        ensure_at(folder.path(), SystemTime::now()).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    let names = [format!("name-{number}.test").parse().unwrap()];
+                    let made = if number % 2 == 0 {
+                        renew(folder, &names, SystemTime::now(), &SystemRandom::new()).unwrap()
+                    } else {
+                        ensure(folder, &names, SystemTime::now(), &SystemRandom::new()).unwrap().identity
+                    };
+                    assert_eq!(made.names(), [format!("name-{number}.test")]);
+                });
+            }
+        });
+        source::load_files(&folder.path().join("server.crt"), &folder.path().join("server.key"), SystemTime::now())
+            .unwrap();
+    }
+
+    #[test]
+    fn what_is_published_of_an_authority_is_its_certificate_even_if_its_file_holds_the_key_too() {
+        let folder = tempfile::tempdir().unwrap();
+        ensure_at(folder.path(), SystemTime::now()).unwrap();
+        let certificate = std::fs::read_to_string(folder.path().join("ca.crt")).unwrap();
+        let key = std::fs::read_to_string(folder.path().join("ca.key")).unwrap();
+        std::fs::write(folder.path().join("ca.crt"), format!("{key}{certificate}")).unwrap();
+        let identity = ensure_at(folder.path(), SystemTime::now()).unwrap().identity;
+        assert_eq!(identity.authority().unwrap().pem(), certificate.replace("\r\n", "\n"));
     }
 
     #[test]

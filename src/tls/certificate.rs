@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
@@ -40,6 +41,94 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// A certificate as it lies in a file, and what it says.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    der: CertificateDer<'static>,
+    facts: Facts,
+}
+
+impl Certificate {
+    /// Reads a certificate; the error is a reason for people.
+    pub(super) fn read(der: CertificateDer<'static>) -> Result<Self, String> {
+        let facts = Facts::read(&der)?;
+        Ok(Self { der, facts })
+    }
+
+    pub(super) fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Whom it is about, as X.509 writes it: `CN=registry.example.com`. Whoever made it chose the text.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.facts.subject_text
+    }
+
+    /// Who signed it, or so it says.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.facts.issuer_text
+    }
+
+    /// The DNS names (wildcards included) and IP addresses that it is for.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.facts.names
+    }
+
+    /// Whether a client that connects to `hostname` will accept its names.
+    #[must_use]
+    pub fn covers(&self, hostname: &Hostname) -> bool {
+        self.facts.covers(hostname)
+    }
+
+    /// Whether it may sign other certificates.
+    #[must_use]
+    pub fn is_authority(&self) -> bool {
+        self.facts.is_authority
+    }
+
+    /// It is valid from this time on.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.facts.not_before
+    }
+
+    /// It is valid up to this time.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.facts.not_after
+    }
+
+    /// By which a person recognises it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.facts.fingerprint
+    }
+
+    /// The certificate, and nothing else that may have been in its file, in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        let text = STANDARD.encode(&self.der);
+        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            // RFC 7468, section 2: lines of 64 characters. Base64 is ASCII.
+            let (line, after) = rest.split_at(rest.len().min(64));
+            pem.push_str(line);
+            pem.push('\n');
+            rest = after;
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+        pem
+    }
+}
+
 /// What a certificate says.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -51,6 +140,8 @@ pub(super) struct Facts {
     pub(super) for_servers: bool,
     pub(super) is_authority: bool,
     pub(super) fingerprint: Fingerprint,
+    subject_text: String,
+    issuer_text: String,
     subject: Vec<u8>,
     issuer: Vec<u8>,
     subject_key: Option<Vec<u8>>,
@@ -71,6 +162,8 @@ impl Facts {
             for_servers: usage.is_none_or(|usage| usage.value.server_auth || usage.value.any),
             is_authority: parsed.is_ca(),
             fingerprint: Fingerprint::of(der),
+            subject_text: parsed.subject().to_string(),
+            issuer_text: parsed.issuer().to_string(),
             subject: parsed.subject().as_raw().to_vec(),
             issuer: parsed.issuer().as_raw().to_vec(),
             subject_key,
@@ -82,6 +175,11 @@ impl Facts {
     /// proves nothing, for the signature is not checked.
     pub(super) fn names_as_issuer(&self, authority: &Self) -> bool {
         self.issuer == authority.subject && self.authority_key.is_some() && self.authority_key == authority.subject_key
+    }
+
+    /// Whether `hostname` itself is among the names, not only a wildcard for it.
+    pub(super) fn names_exactly(&self, hostname: &Hostname) -> bool {
+        self.names.contains(&hostname.to_string())
     }
 
     /// Whether a client that was told `hostname` finds it in this certificate (RFC 6125: a wildcard is one whole label).
@@ -96,7 +194,8 @@ impl Facts {
 }
 
 /// The date and time in UTC, for people.
-pub(super) fn date(time: SystemTime) -> String {
+#[must_use]
+pub fn date(time: SystemTime) -> String {
     let utc = time::OffsetDateTime::from(time);
     let (year, month, day) = (utc.year(), u8::from(utc.month()), utc.day());
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", utc.hour(), utc.minute())

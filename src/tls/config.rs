@@ -3,7 +3,7 @@
 //! Invariant: plain, already valid data; reading files and flags happens in `crate::config`, using the files here happens
 //! in the rest of this folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Hostname;
 
@@ -31,7 +31,41 @@ pub enum Source {
         certificate: PathBuf,
         /// PEM: PKCS#8, SEC1 or PKCS#1, not encrypted.
         key: PathBuf,
+        /// Further ones, for clients that ask for a name of theirs.
+        more: Vec<Pair>,
     },
+}
+
+impl Source {
+    /// The operator's pairs, the default one first; none if we make our own.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<Pair> {
+        match self {
+            Self::SelfSigned { .. } => Vec::new(),
+            Self::Files { certificate, key, more } => {
+                let first = Pair { certificate: certificate.clone(), key: key.clone() };
+                [first].into_iter().chain(more.iter().cloned()).collect()
+            }
+        }
+    }
+
+    /// The folder of what we make ourselves.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::SelfSigned { directory } => Some(directory),
+            Self::Files { .. } => None,
+        }
+    }
+}
+
+/// A certificate and its key, by their files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// PEM: the server's own certificate first, then its chain.
+    pub certificate: PathBuf,
+    /// PEM: PKCS#8, SEC1 or PKCS#1, not encrypted.
+    pub key: PathBuf,
 }
 
 /// Everything that TLS needs to know.

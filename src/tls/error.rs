@@ -185,6 +185,12 @@ pub enum AuthorityError {
         /// The file that belongs to it.
         missing: PathBuf,
     },
+    /// There is nothing that could sign a certificate.
+    #[error("{path}: there is no certificate authority yet")]
+    None {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// The server's certificate was not issued by the authority beside it.
     #[error("{leaf}: this certificate was not issued by {authority}")]
     Foreign {
@@ -243,6 +249,9 @@ impl AuthorityError {
                 missing.display(),
                 present.display()
             ),
+            Self::None { .. } => {
+                "the first start of 'portcullis serve' makes it; is this the folder (--certs) that the server uses?".to_owned()
+            }
             Self::Foreign { .. } => {
                 "a certificate of your own belongs in [tls.files] (--tls-cert, --tls-key); to have one made here, remove \
                  server.crt and server.key"

@@ -5,7 +5,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::Path,
 };
 
@@ -37,7 +37,9 @@ pub(super) fn write(path: &Path, contents: &str, readers: Readers, random: &dyn 
     random.fill(&mut nonce).map_err(|_| io::Error::other("the system gives no random bytes"))?;
     let temporary = folder.join(format!(".{}.{:016x}.tmp", name.to_string_lossy(), u64::from_be_bytes(nonce)));
 
-    let written = write_new(&temporary, contents, readers).and_then(|()| std::fs::rename(&temporary, path));
+    let owner =
+        std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)).map(|found| (found.uid(), found.gid())).ok();
+    let written = write_new(&temporary, contents, readers, owner).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // The first error is the one to report; a leftover temporary file does no harm.
         let _ = std::fs::remove_file(&temporary);
@@ -46,10 +48,15 @@ pub(super) fn write(path: &Path, contents: &str, readers: Readers, random: &dyn 
     File::open(folder)?.sync_all()
 }
 
-fn write_new(path: &Path, contents: &str, readers: Readers) -> io::Result<()> {
+fn write_new(path: &Path, contents: &str, readers: Readers, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(path)?;
     // The umask may have taken bits from a file that everybody is meant to read.
     file.set_permissions(std::fs::Permissions::from_mode(readers.mode()))?;
+    if let Some((user, group)) = owner {
+        // What root makes for a server that runs as somebody else, that somebody must be able to read. Nobody but root may do
+        // this, and nobody else needs to.
+        let _ = fchown(&file, Some(user), Some(group));
+    }
     file.write_all(contents.as_bytes())?;
     file.sync_all()
 }
@@ -59,6 +66,21 @@ mod tests {
     use aws_lc_rs::rand::SystemRandom;
 
     use super::*;
+
+    #[test]
+    fn what_root_writes_belongs_to_whom_the_old_file_or_the_folder_belongs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        std::fs::write(&old, "old").unwrap();
+        std::os::unix::fs::chown(&old, Some(12), Some(34))
+            .expect("only root may give files away: run the tests as root");
+        std::os::unix::fs::chown(folder.path(), Some(56), Some(78)).unwrap();
+        for (path, owner) in [(&old, (12, 34)), (&new, (56, 78))] {
+            write(path, "new", Readers::Owner, &SystemRandom::new()).unwrap();
+            let found = path.metadata().unwrap();
+            assert_eq!((found.uid(), found.gid(), found.permissions().mode() & 0o777), (owner.0, owner.1, 0o600));
+        }
+    }
 
     #[test]
     fn a_private_file_is_its_owners_alone_and_no_temporary_file_stays() {

@@ -2,7 +2,12 @@
 //!
 //! Invariant: an [`Identity`] comes from [`Material::identity`], after its checks, and its private key cannot be printed.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -10,7 +15,7 @@ use rustls::{
 };
 
 use super::{
-    Fingerprint, Hostname,
+    Certificate, Fingerprint, Hostname, Identities,
     certificate::{Facts, date},
     policy,
 };
@@ -20,7 +25,9 @@ use super::{
 pub struct Identity {
     key: Arc<CertifiedKey>,
     facts: Facts,
-    authority: Option<Fingerprint>,
+    /// Where the certificate was read.
+    file: Option<PathBuf>,
+    authority: Option<Arc<Certificate>>,
 }
 
 impl Identity {
@@ -57,7 +64,23 @@ impl Identity {
     /// The fingerprint of the self-made authority, if that is where the certificate comes from.
     #[must_use]
     pub fn authority_fingerprint(&self) -> Option<Fingerprint> {
-        self.authority
+        self.authority.as_deref().map(Certificate::fingerprint)
+    }
+
+    /// The self-made authority, if that is where the certificate comes from.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Certificate> {
+        self.authority.as_deref()
+    }
+
+    /// The file that the certificate was read from.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// What rustls signs handshakes with.
@@ -65,8 +88,12 @@ impl Identity {
         Arc::clone(&self.key)
     }
 
-    pub(super) fn issued_by(self, authority: &Facts) -> Self {
-        Self { authority: Some(authority.fingerprint), ..self }
+    pub(super) fn issued_by(self, authority: Certificate) -> Self {
+        Self { authority: Some(Arc::new(authority)), ..self }
+    }
+
+    pub(super) fn read_from(self, file: &Path) -> Self {
+        Self { file: Some(file.to_owned()), ..self }
     }
 
     /// Whether two thirds of the life are over (or it has not begun: the clock was wrong when it was made).
@@ -91,10 +118,20 @@ impl fmt::Debug for Identity {
 pub struct Loaded {
     /// What handshakes are to be answered with.
     pub identity: Identity,
+    /// What else, where a client asks for a name of theirs.
+    pub others: Vec<Identity>,
     /// A certificate authority was made just now: clients have yet to be told to trust it.
     pub authority_is_new: bool,
     /// The server's certificate was made or renewed just now.
     pub certificate_is_new: bool,
+}
+
+impl Loaded {
+    /// Everything that handshakes are to be answered with.
+    #[must_use]
+    pub fn identities(self) -> Identities {
+        Identities::new(self.identity, self.others)
+    }
 }
 
 /// A chain and a key as they were read, before anybody asked whether they are of use.
@@ -130,7 +167,7 @@ impl Material {
         if now > facts.not_after {
             return Err(Unfit::Expired(facts.not_after));
         }
-        Ok(Identity { key: Arc::new(key), facts, authority: None })
+        Ok(Identity { key: Arc::new(key), facts, file: None, authority: None })
     }
 }
 

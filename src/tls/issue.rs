@@ -16,9 +16,8 @@ use rcgen::{
 use rustls::sign::CertifiedKey;
 
 use super::{
-    AuthorityError, Hostname, Identity, SourceError,
+    AuthorityError, Certificate, Hostname, Identity, SourceError,
     authority::{Files, is_there},
-    certificate::Facts,
     files::{self, Readers},
     policy, source,
 };
@@ -50,6 +49,9 @@ pub(super) fn create_authority(
     let first = hostnames.first().map(|first| format!("{name} for {first}"));
     params.distinguished_name = common_name(&first.filter(|long| long.len() <= MAX_COMMON_NAME).unwrap_or(name));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // No name constraints, though they would make a stolen key less useful: they cannot be widened later, and the first new
+    // name in `hostnames` would then need a new authority and a visit to every client, which is what this one is there to
+    // spare. A path of length 0 keeps it from making other authorities, and most clients trust it for one registry only.
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
 
     let key = KeyPair::generate()?;
@@ -67,8 +69,8 @@ pub(super) fn issue(
 ) -> Result<Identity, AuthorityError> {
     let (issuer, authority) = open_authority(files, now)?;
     let mut params = CertificateParams::default();
-    params.not_before = (now - BACKDATED).max(authority.not_before).into();
-    params.not_after = (now + LEAF_LIFE).min(authority.not_after).into();
+    params.not_before = (now - BACKDATED).max(authority.not_before()).into();
+    params.not_after = (now + LEAF_LIFE).min(authority.not_after()).into();
     params.serial_number = Some(serial(random)?);
     params.subject_alt_names = hostnames.iter().map(subject_alternative_name).collect::<Result<_, _>>()?;
     let first = hostnames.first().ok_or(AuthorityError::NoHostnames)?.to_string();
@@ -84,33 +86,30 @@ pub(super) fn issue(
     // Key first: interrupted here, the next start finds a pair that does not match and makes both anew.
     write(&files.leaf_key, &key.serialize_pem(), Readers::Owner, random)?;
     write(&files.leaf, &certificate.pem(), Readers::Everybody, random)?;
-    Ok(source::load_files(&files.leaf, &files.leaf_key, now)?.issued_by(&authority))
+    Ok(source::load_files(&files.leaf, &files.leaf_key, now)?.issued_by(authority))
 }
 
 /// The authority with its key, checked to be one that can sign now.
-fn open_authority(files: &Files, now: SystemTime) -> Result<(Issuer<'static, KeyPair>, Facts), AuthorityError> {
+fn open_authority(files: &Files, now: SystemTime) -> Result<(Issuer<'static, KeyPair>, Certificate), AuthorityError> {
     if !is_there(&files.authority_key) {
         let (present, missing) = (files.authority.clone(), files.authority_key.clone());
         return Err(AuthorityError::Half { present, missing });
     }
-    let chain = source::read_chain(&files.authority)?;
-    let certificate =
-        chain.into_iter().next().ok_or_else(|| SourceError::NoCertificate { path: files.authority.clone() })?;
-    let facts = source::read_facts(&files.authority)?;
-    if !facts.is_authority {
+    let authority = source::read_first(&files.authority)?;
+    if !authority.is_authority() {
         return Err(AuthorityError::NoAuthority { path: files.authority.clone() });
     }
-    if now + DAY > facts.not_after {
-        return Err(AuthorityError::Expired { path: files.authority.clone(), not_after: facts.not_after });
+    if now + DAY > authority.not_after() {
+        return Err(AuthorityError::Expired { path: files.authority.clone(), not_after: authority.not_after() });
     }
     let key = source::read_key(&files.authority_key)?;
     let pair = KeyPair::try_from(&key)?;
-    let matches = CertifiedKey::from_der(vec![certificate.clone()], key, &policy::provider());
+    let matches = CertifiedKey::from_der(vec![authority.der().clone()], key, &policy::provider());
     if matches.is_err() {
         let (certificate, key) = (files.authority.clone(), files.authority_key.clone());
         return Err(SourceError::KeyMismatch { certificate, key }.into());
     }
-    Ok((Issuer::from_ca_cert_der(&certificate, pair)?, facts))
+    Ok((Issuer::from_ca_cert_der(authority.der(), pair)?, authority))
 }
 
 fn subject_alternative_name(hostname: &Hostname) -> Result<SanType, rcgen::Error> {

@@ -12,38 +12,147 @@ mod authority;
 mod certificate;
 mod config;
 mod error;
+mod expiry;
 mod files;
 mod hostname;
+mod identities;
 mod identity;
 mod issue;
 mod policy;
 mod resolver;
 mod source;
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use aws_lc_rs::rand::SecureRandom;
 
-pub use authority::ensure;
-pub use certificate::Fingerprint;
-pub use config::{Config, MinimumVersion, Source};
+pub use authority::{ensure, renew};
+pub use certificate::{Certificate, Fingerprint, date};
+pub use config::{Config, MinimumVersion, Pair, Source};
 pub use error::{AuthorityError, LoadError, SourceError};
+pub use expiry::{Expiry, Nearness};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
+pub use identities::Identities;
 pub use identity::{Identity, Loaded};
 pub use policy::server_config;
 pub use resolver::CertResolver;
-pub use source::load_files;
+pub use source::{load_files, read_certificates};
 
-/// The identity that the configuration asks for: read from the operator's files, or made where it is missing.
+/// The identities that the configuration asks for: read from the operator's files, or made where they are missing.
 ///
 /// Calling it again is cheap and harmless, and is how a self-made certificate is renewed while the server runs.
 pub fn load(config: &Config, now: SystemTime, random: &dyn SecureRandom) -> Result<Loaded, LoadError> {
     match &config.source {
         Source::SelfSigned { directory } => Ok(ensure(directory, &config.hostnames, now, random)?),
-        Source::Files { certificate, key } => Ok(Loaded {
+        Source::Files { certificate, key, more } => Ok(Loaded {
             identity: load_files(certificate, key, now)?,
+            others: more.iter().map(|pair| load_files(&pair.certificate, &pair.key, now)).collect::<Result<_, _>>()?,
             authority_is_new: false,
             certificate_is_new: false,
         }),
+    }
+}
+
+/// What a running server serves from now on, with what went wrong on the way.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// `None`: what was.
+    pub identities: Option<Identities>,
+    /// Why something stays as it was.
+    pub errors: Vec<LoadError>,
+}
+
+/// Likewise, beside certificates that are being served: a broken pair keeps what was read from its file before, and keeps
+/// none of the other pairs from being renewed.
+#[must_use]
+pub fn reload(config: &Config, old: &Identities, now: SystemTime, random: &dyn SecureRandom) -> Reloaded {
+    if config.source.directory().is_some() {
+        return match load(config, now, random) {
+            Ok(loaded) => Reloaded { identities: Some(loaded.identities()), errors: Vec::new() },
+            Err(error) => Reloaded { identities: None, errors: vec![error] },
+        };
+    }
+    let mut errors = Vec::new();
+    let mut read = |pair: &Pair| match load_files(&pair.certificate, &pair.key, now) {
+        Ok(identity) => Some(identity),
+        Err(error) => {
+            errors.push(error.into());
+            let was = old.iter().find(|identity| identity.file() == Some(&pair.certificate));
+            was.map(|identity| Identity::clone(identity))
+        }
+    };
+    let mut found: Vec<_> = config.source.pairs().iter().map(&mut read).collect();
+    // Without the first one there is nothing to answer with to clients that ask for no name.
+    let first = if found.is_empty() { None } else { found.remove(0) };
+    let identities = first.map(|first| Identities::new(first, found.into_iter().flatten().collect()));
+    Reloaded { identities, errors }
+}
+
+/// Puts a certificate, or what says where one is, at `path` for everybody to read: whole or not at all.
+pub fn publish(path: &Path, contents: &str, random: &dyn SecureRandom) -> std::io::Result<()> {
+    files::write(path, contents, files::Readers::Everybody, random)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// Puts a certificate for `name` and its key into the folder.
+    fn bring(folder: &Path, file: &str, name: &str) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        let pair = Pair { certificate: folder.join(format!("{file}.crt")), key: folder.join(format!("{file}.key")) };
+        std::fs::write(&pair.certificate, certificate.pem()).unwrap();
+        std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+        pair
+    }
+
+    fn config(first: Pair, more: Vec<Pair>) -> Config {
+        let source = Source::Files { certificate: first.certificate, key: first.key, more };
+        Config { minimum_version: MinimumVersion::Tls12, source, hostnames: Vec::new() }
+    }
+
+    fn names(identities: &Identities) -> Vec<&str> {
+        identities.iter().flat_map(|identity| identity.names()).map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_broken_pair_stays_as_it_was_and_keeps_no_other_one_from_being_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pairs = ["a", "b", "c"].map(|file| bring(folder.path(), file, &format!("{file}.test")));
+        let [first, more @ ..] = pairs;
+        let config = config(first, more.to_vec());
+        let now = SystemTime::now();
+        let old = load(&config, now, &SystemRandom::new()).unwrap().identities();
+        for (broken, left) in [("b", ["new.test", "b.test", "new.test"]), ("a", ["a.test", "b.test", "new.test"])] {
+            for file in ["a", "b", "c"] {
+                bring(folder.path(), file, "new.test");
+            }
+            std::fs::write(folder.path().join(format!("{broken}.crt")), "-----BEGIN CERT").unwrap();
+            std::fs::write(folder.path().join("b.key"), "").unwrap();
+            let reloaded = reload(&config, &old, now, &SystemRandom::new());
+            assert_eq!(names(reloaded.identities.as_ref().unwrap()), left);
+            assert!(reloaded.errors.iter().any(|error| error.to_string().contains(&format!("{broken}.crt: "))));
+        }
+    }
+
+    #[test]
+    fn a_pair_that_is_new_and_broken_is_left_out_and_told_and_the_first_one_keeps_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = bring(folder.path(), "good", "good.test");
+        let missing = Pair { certificate: "missing.crt".into(), key: "missing.key".into() };
+        let now = SystemTime::now();
+        let alone = config(good.clone(), Vec::new());
+        let old = load(&alone, now, &SystemRandom::new()).unwrap().identities();
+
+        let reloaded = reload(&config(good.clone(), vec![missing.clone()]), &old, now, &SystemRandom::new());
+        assert_eq!(names(reloaded.identities.as_ref().unwrap()), ["good.test"]);
+        assert_eq!(reloaded.errors.len(), 1);
+
+        let reloaded = reload(&config(missing, vec![good]), &old, now, &SystemRandom::new());
+        assert!(reloaded.identities.is_none() && reloaded.errors.len() == 1);
     }
 }

@@ -1,7 +1,7 @@
-//! The certificate that handshakes get: one at a time, exchanged while the server runs.
+//! The certificates that handshakes get, exchanged while the server runs.
 //!
-//! Invariant: there is always exactly one [`Identity`], and it was checked before it came here; a handshake sees the old
-//! one or the new one, never a mixture.
+//! Invariant: there is always at least one [`Identity`], and each was checked before it came here; a handshake sees the old
+//! ones or the new ones, never a mixture.
 
 use std::{fmt, sync::Arc};
 
@@ -11,37 +11,41 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::Identity;
+use super::{Identities, Identity};
 
-/// Answers every handshake with the current identity, whatever name the client asks for.
-///
-/// Clients that connect by IP address send no name, and one certificate carries all names: there is nothing to choose.
+/// Answers every handshake: with the certificate for the name that the client asks for, else with the first one.
 pub struct CertResolver {
-    current: ArcSwap<Identity>,
+    current: ArcSwap<Identities>,
 }
 
 impl CertResolver {
-    /// Starts with this identity.
+    /// Starts with these identities.
     #[must_use]
-    pub fn new(identity: Identity) -> Self {
-        Self { current: ArcSwap::from_pointee(identity) }
+    pub fn new(identities: impl Into<Identities>) -> Self {
+        Self { current: ArcSwap::from_pointee(identities.into()) }
     }
 
-    /// From the next handshake on, this identity. Running connections keep what they have.
-    pub fn replace(&self, identity: Identity) {
-        self.current.store(Arc::new(identity));
+    /// From the next handshake on, these identities. Running connections keep what they have.
+    pub fn replace(&self, identities: impl Into<Identities>) {
+        self.current.store(Arc::new(identities.into()));
     }
 
-    /// The identity of the next handshake.
+    /// The default identity of the next handshake.
     #[must_use]
     pub fn current(&self) -> Arc<Identity> {
+        Arc::clone(self.current.load().first())
+    }
+
+    /// All identities of the next handshake.
+    #[must_use]
+    pub fn identities(&self) -> Arc<Identities> {
         self.current.load_full()
     }
 }
 
 impl ResolvesServerCert for CertResolver {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load().certified_key())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load().of(hello.server_name(), hello.signature_schemes()).certified_key())
     }
 }
 

@@ -7,12 +7,20 @@ use std::{path::Path, time::SystemTime};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::{Identity, SourceError, certificate::Facts, identity::Material};
+use super::{Certificate, Identity, SourceError, identity::Material};
 
 /// Loads a certificate chain and its key, and checks that together they can serve.
 pub fn load_files(certificate: &Path, key: &Path, now: SystemTime) -> Result<Identity, SourceError> {
     let material = Material { chain: read_chain(certificate)?, key: read_key(key)? };
-    material.identity(now).map_err(|unfit| SourceError::of(unfit, certificate, key))
+    let identity = material.identity(now).map_err(|unfit| SourceError::of(unfit, certificate, key))?;
+    Ok(identity.read_from(certificate))
+}
+
+/// The certificates of a PEM file, in order, whether or not they are of use to a server. There is one at least.
+pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, SourceError> {
+    let read =
+        |der| Certificate::read(der).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason });
+    read_chain(path)?.into_iter().map(read).collect()
 }
 
 /// All certificates of a PEM file, in order.
@@ -27,11 +35,11 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, So
     Ok(chain)
 }
 
-/// What the first certificate of a PEM file says.
-pub(super) fn read_facts(path: &Path) -> Result<Facts, SourceError> {
-    let chain = read_chain(path)?;
-    let first = chain.first().ok_or_else(|| SourceError::NoCertificate { path: path.to_owned() })?;
-    Facts::read(first).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason })
+/// The first certificate of a PEM file.
+pub(super) fn read_first(path: &Path) -> Result<Certificate, SourceError> {
+    let first = read_chain(path)?.into_iter().next();
+    let first = first.ok_or_else(|| SourceError::NoCertificate { path: path.to_owned() })?;
+    Certificate::read(first).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason })
 }
 
 /// The first private key of a PEM file.

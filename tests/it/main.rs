@@ -10,6 +10,7 @@
 
 mod architecture;
 mod audit;
+mod certs;
 mod compile_fail;
 mod conformance;
 mod crash;

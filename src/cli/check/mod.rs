@@ -2,6 +2,7 @@
 //!
 //! Invariant: a check changes nothing; it makes no certificate, no user and no folder.
 
+mod certificate;
 mod live;
 mod parts;
 

@@ -10,7 +10,7 @@ use crate::{
         workload::Rule,
     },
     config::{Config, Problem},
-    storage, tls,
+    storage,
 };
 
 /// Something to change.
@@ -36,29 +36,12 @@ impl From<&Problem> for Finding {
 /// Everything that would keep a server with this configuration from starting, or from working.
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(certificate(&config.tls));
+    findings.extend(super::certificate::examine(&config.tls, SystemTime::now()));
     findings.extend(users(&config.auth.htpasswd));
     findings.extend(token_key(&config.auth.token));
     findings.extend(workloads(&config.workloads));
     findings.extend(data(&config.storage));
     findings
-}
-
-fn certificate(config: &tls::Config) -> Option<Finding> {
-    let now = SystemTime::now();
-    let loaded = match &config.source {
-        tls::Source::Files { certificate, key } => tls::load_files(certificate, key, now),
-        tls::Source::SelfSigned { directory } => {
-            let (certificate, key) = (directory.join("server.crt"), directory.join("server.key"));
-            if !certificate.exists() && !key.exists() {
-                // They are made at the first start.
-                return None;
-            }
-            tls::load_files(&certificate, &key, now)
-        }
-    };
-    let error = loaded.err()?;
-    Some(Finding { error: error.to_string(), hint: Some(error.hint()) })
 }
 
 fn users(path: &Path) -> Option<Finding> {

@@ -51,8 +51,8 @@ fn the_example_as_shipped_changes_nothing() {
 #[test]
 fn the_example_with_everything_switched_on_is_valid() {
     let all = uncommented(&example());
-    for choice in ["[tls.self_signed]", "[tls.files]"] {
-        config(&without_table(&all, choice));
+    for choice in [&["[tls.self_signed]"][..], &["[tls.files]", "[[tls.files.more]]"]] {
+        config(&choice.iter().fold(all.clone(), |text, header| without_table(&text, header)));
     }
     let both = problems(&all);
     assert!(both.contains("contradicts") && both.matches("error: ").count() == 1, "{both}");

@@ -79,7 +79,7 @@ fn issuer_and_service_follow_the_first_host_name_and_the_token_key_the_certifica
 
 #[test]
 fn a_certificate_named_anywhere_wins_over_one_that_would_be_made() {
-    let files = Source::Files { certificate: "c".into(), key: "k".into() };
+    let files = Source::Files { certificate: "c".into(), key: "k".into(), more: Vec::new() };
     let flags = Flags { certs: Some("/certs".into()), ..Flags::default() };
     let config = load_with(&flags, &[], b"[tls.files]\ncertificate = \"c\"\nkey = \"k\"").unwrap().config;
     assert_eq!(config.tls.source, files);

@@ -277,3 +277,29 @@ fn line() -> impl Strategy<Value = String> {
         1 => proptest::sample::select(headers.to_vec()).prop_map(str::to_owned),
     ]
 }
+
+#[test]
+fn further_certificates_are_read_in_their_order_and_each_needs_its_two_files() {
+    let first = "[tls.files]\ncertificate = \"a.crt\"\nkey = \"a.key\"\n";
+    let more = "[[tls.files.more]]\ncertificate = \"b.crt\"\nkey = \"b.key\"\n[[tls.files.more]]\ncertificate = \"c.crt\"\nkey = \"c.key\"";
+    let pairs = config(&format!("{first}{more}")).tls.source.pairs();
+    let names: Vec<_> =
+        pairs.iter().map(|pair| (pair.certificate.to_str().unwrap(), pair.key.to_str().unwrap())).collect();
+    assert_eq!(names, [("a.crt", "a.key"), ("b.crt", "b.key"), ("c.crt", "c.key")]);
+    let found = problems(&format!(
+        "{first}[[tls.files.more]]\ncertificate = \"b.crt\"\ncrt = \"b\"\n[[tls.files.more]]\nkey = 1"
+    ));
+    for words in [
+        "portcullis.toml:4:1: this pair has no key\n",
+        "portcullis.toml:6:1: unknown key 'crt' in [[tls.files.more]]\n",
+        "portcullis.toml:7:1: this pair has no certificate\n",
+        "portcullis.toml:8:7: tls.files.more.key: expected a path, found the number 1\n",
+    ] {
+        assert!(found.contains(words), "{words}\n{found}");
+    }
+    let found = problems(&format!("{first}more = []"));
+    assert!(
+        found.contains("tls.files.more: an empty list of certificates\nhint: write each certificate below"),
+        "{found}"
+    );
+}

@@ -118,6 +118,7 @@ const ROWS: &[(Method, &str)] = &[
     (Method::DELETE, "/v1/repositories/nobody/knows"),
     (Method::GET, "/token?scope=repository:team/app:pull"),
     (Method::GET, "/token/jwks"),
+    (Method::GET, "/ca.crt"),
     (Method::GET, "/healthz"),
     (Method::GET, "/readyz"),
 ];
@@ -159,6 +160,7 @@ kinds! {
     RemoveRepository = Endpoint::RemoveRepository(..),
     Token = Endpoint::Token,
     TokenKeys = Endpoint::TokenKeys,
+    Authority = Endpoint::Authority,
     Alive = Endpoint::Alive,
     Ready = Endpoint::Ready,
 }

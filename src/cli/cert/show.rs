@@ -1,0 +1,82 @@
+//! `portcullis cert show`
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::super::Failure;
+use crate::tls::{self, Certificate, Expiry, Nearness, Source};
+
+/// Shows what is there, then says what is not.
+pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> {
+    let (mut text, mut failure) = (String::new(), None);
+    for (file, key) in files(&config.source) {
+        match tls::read_certificates(&file) {
+            Ok(chain) => describe(&mut text, &file, &chain, now),
+            Err(error) => {
+                let hint = match &config.source {
+                    Source::SelfSigned { .. } if !file.exists() => {
+                        "the first start of 'portcullis serve' makes it; or name the folder with --certs".to_owned()
+                    }
+                    Source::SelfSigned { .. } | Source::Files { .. } => error.hint(),
+                };
+                failure = failure.or(Some(Failure::new(error, Some(&hint))));
+                continue;
+            }
+        }
+        if let Some(key) = key {
+            // Writing to a String cannot fail.
+            let _ = match tls::load_files(&file, &key, now) {
+                Ok(_) => writeln!(text, "  key       {}", key.display()),
+                Err(error) => writeln!(text, "  problem   {error}"),
+            };
+        }
+    }
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::new(error, None))?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// The files of certificates, with their keys' where a server needs them.
+fn files(source: &Source) -> Vec<(PathBuf, Option<PathBuf>)> {
+    match source {
+        Source::SelfSigned { directory } => vec![
+            (directory.join("server.crt"), Some(directory.join("server.key"))),
+            // Its key may lie elsewhere.
+            (directory.join("ca.crt"), None),
+        ],
+        Source::Files { .. } => source.pairs().into_iter().map(|pair| (pair.certificate, Some(pair.key))).collect(),
+    }
+}
+
+fn describe(text: &mut String, file: &Path, chain: &[Certificate], now: SystemTime) {
+    for (index, certificate) in chain.iter().enumerate() {
+        let number = if chain.len() > 1 { format!(" ({} of {})", index + 1, chain.len()) } else { String::new() };
+        let _ = writeln!(text, "{}{number}", file.display());
+        if !certificate.names().is_empty() {
+            let _ = writeln!(text, "  names     {}", printable(&certificate.names().join(", ")));
+        }
+        let role = if certificate.is_authority() { " (certificate authority)" } else { "" };
+        let _ = writeln!(text, "  subject   {}{role}", printable(certificate.subject()));
+        let _ = writeln!(text, "  issuer    {}", printable(certificate.issuer()));
+        let _ = writeln!(text, "  from      {}", tls::date(certificate.not_before()));
+        let _ = writeln!(text, "  until     {} ({})", tls::date(certificate.not_after()), left(certificate, now));
+        let _ = writeln!(text, "  SHA-256   {}", certificate.fingerprint());
+    }
+}
+
+fn left(certificate: &Certificate, now: SystemTime) -> String {
+    let expiry = Expiry::of(certificate, None);
+    let days = expiry.days_left(now);
+    match expiry.nearness(now) {
+        Nearness::Far | Nearness::Near => format!("{days} days left"),
+        Nearness::Over => "expired".to_owned(),
+    }
+}
+
+/// Whoever made a certificate chose its words, and a terminal obeys control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
+}

@@ -1,0 +1,303 @@
+//! `portcullis cert trust`: what a client needs to trust our certificate authority, where it looks for it.
+//!
+//! Invariant: what is printed and what `--apply` does come from the same [`Plan`].
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use clap::ValueEnum;
+
+use super::{
+    super::{Failure, load},
+    PlaceArgs, apply,
+};
+use crate::{
+    app,
+    config::Flags,
+    tls::{self, Certificate, Hostname},
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Who is to trust it
+    client: Client,
+    /// The registry as the names of images begin, HOST or HOST:PORT [default: the first of `hostnames`, and the port of
+    /// `listen`]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    host: Option<Registry>,
+    /// The certificate of the authority, for a machine where it has been copied to [default: ca.crt of the server]
+    #[arg(long, value_name = "FILE", conflicts_with = "certs")]
+    ca: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Do it on this machine, and say what was written
+    #[arg(long)]
+    apply: bool,
+    /// With --apply: write below this folder instead of `/`, into an image that is being built for example
+    #[arg(long, value_name = "DIR", requires = "apply")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Client {
+    /// The Docker Engine
+    Docker,
+    /// containerd, and with it Kubernetes, nerdctl and ctr
+    Containerd,
+    /// podman, skopeo and buildah
+    Podman,
+    /// The operating system, and with it curl and most other programs
+    Os,
+}
+
+/// A registry as the names of its images begin: safe as the name of a folder, in a URL and in a comment of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Registry(String);
+
+impl FromStr for Registry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, port) = match text.rsplit_once(':') {
+            // Without brackets, all of it is an IPv6 address.
+            Some((host, port)) if host.starts_with('[') && host.ends_with(']') || !host.contains(':') => {
+                let port: u16 = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+                (host, Some(port))
+            }
+            Some(_) | None => (text, None),
+        };
+        let host: Hostname = host.parse().map_err(|error: tls::InvalidHostname| error.to_string())?;
+        // As people write it, with the port that `https` implies too: Docker looks for what the image's name says.
+        let host = match (&host, port) {
+            (host @ Hostname::Address(std::net::IpAddr::V6(_)), _) => format!("[{host}]"),
+            (host, _) => host.to_string(),
+        };
+        Ok(Self::of(&port.map_or(host.clone(), |port| format!("{host}:{port}"))))
+    }
+}
+
+impl Registry {
+    /// Docker takes a first component that has neither a dot nor a port for an account on Docker Hub.
+    fn of(host: &str) -> Self {
+        let is_clear = host == "localhost" || host.contains(['.', ':']);
+        Self(if is_clear { host.to_owned() } else { format!("{host}:443") })
+    }
+
+    /// For the name of a file.
+    fn slug(&self) -> String {
+        self.0.replace(['[', ']'], "").replace(':', "_")
+    }
+}
+
+impl fmt::Display for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What there is to do.
+pub(super) struct Plan {
+    /// Where the client's files are: from the root on.
+    pub(super) folder: PathBuf,
+    /// Their names and contents.
+    pub(super) files: Vec<(String, String)>,
+    /// What reads them, if anything has to be told.
+    pub(super) command: Option<&'static str>,
+    /// What else is to be known.
+    pub(super) notes: &'static [&'static str],
+}
+
+/// Where an operating system looks for authorities that its administrator adds, and the command that takes them up.
+pub(super) const STORES: [(&str, &str); 4] = [
+    ("/etc/pki/ca-trust/source/anchors", "update-ca-trust"),
+    ("/etc/pki/trust/anchors", "update-ca-certificates"),
+    ("/etc/ca-certificates/trust-source/anchors", "update-ca-trust"),
+    ("/usr/local/share/ca-certificates", "update-ca-certificates"),
+];
+
+const CONTAINERD: &[&str] = &[
+    "Kubernetes looks there if /etc/containerd/config.toml says so (then: systemctl restart containerd):",
+    "  containerd 2: [plugins.'io.containerd.cri.v1.images'.registry]",
+    "                config_path = '/etc/containerd/certs.d'",
+    "  containerd 1: [plugins.\"io.containerd.grpc.v1.cri\".registry]",
+    "                config_path = \"/etc/containerd/certs.d\"",
+    "nerdctl looks there by itself, ctr with --hosts-dir /etc/containerd/certs.d.",
+];
+const PODMAN: &[&str] =
+    &["For one user alone, and without root: ~/.config/containers/certs.d in place of /etc/containers/certs.d."];
+const DOCKER: &[&str] = &["Docker looks there at each request; nothing has to be restarted."];
+const OS: &[&str] = &["Programs that run already (dockerd, containerd) see it after their next start."];
+
+impl Plan {
+    fn of(client: Client, registry: &Registry, pem: &str) -> Self {
+        let below = |folder: &str| Path::new(folder).join(&registry.0);
+        let ca = ("ca.crt".to_owned(), pem.to_owned());
+        match client {
+            Client::Docker => {
+                Self { folder: below("/etc/docker/certs.d"), files: vec![ca], command: None, notes: DOCKER }
+            }
+            Client::Podman => {
+                Self { folder: below("/etc/containers/certs.d"), files: vec![ca], command: None, notes: PODMAN }
+            }
+            Client::Containerd => {
+                // The path is relative to this file.
+                let url = format!("https://{registry}");
+                let hosts = format!("server = \"{url}\"\n\n[host.\"{url}\"]\n  ca = \"ca.crt\"\n");
+                let files = vec![ca, ("hosts.toml".to_owned(), hosts)];
+                Self { folder: below("/etc/containerd/certs.d"), files, command: None, notes: CONTAINERD }
+            }
+            Client::Os => {
+                let (folder, command) = STORES[STORES.len() - 1];
+                let file = format!("portcullis-{}.crt", registry.slug());
+                let files = vec![(file, pem.to_owned())];
+                Self { folder: folder.into(), files, command: Some(command), notes: OS }
+            }
+        }
+    }
+
+    /// A script for a shell.
+    fn script(&self) -> String {
+        let (mut text, folder) = match self.command {
+            Some(_) => (which_store(), "\"$FOLDER\"".to_owned()),
+            None => (String::new(), quoted(&self.folder.to_string_lossy())),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "sudo install -d -m 755 {folder}");
+        for (name, contents) in &self.files {
+            let _ = write!(text, "sudo tee {folder}/{name} > /dev/null <<'EOF'\n{contents}EOF\n");
+            let _ = writeln!(text, "sudo chmod 644 {folder}/{name}");
+        }
+        if self.command.is_some() {
+            text.push_str("sudo \"$UPDATE\"\n");
+        }
+        for note in self.notes {
+            let _ = writeln!(text, "# {note}");
+        }
+        text
+    }
+}
+
+/// Lines of a shell that find out which system this is; the last store is for those that have none yet.
+fn which_store() -> String {
+    let [others @ .., (folder, command)] = STORES;
+    let choice = |(folder, command)| format!("if [ -d {folder} ]; then FOLDER={folder} UPDATE={command}\nel");
+    let choices: String = others.into_iter().map(choice).collect();
+    format!("{choices}se FOLDER={folder} UPDATE={command}; fi\n")
+}
+
+/// An IPv6 address has brackets, which are patterns to a shell.
+fn quoted(path: &str) -> String {
+    if path.contains(['[', ']']) { format!("'{path}'") } else { path.to_owned() }
+}
+
+pub(super) fn run(args: &Args, config: Option<PathBuf>) -> Result<(), Failure> {
+    let Args { client, host, ca, place, apply, root } = args;
+    let flags = Flags { config, certs: place.certs.clone(), ..Flags::default() };
+    // With both given there is nothing to look up, and a client's machine has no configuration of ours.
+    let config = if ca.is_some() && host.is_some() { None } else { Some(load(&flags)?.config) };
+    let registry = match (host, &config) {
+        (Some(host), _) => host.clone(),
+        (None, Some(config)) => Registry::of(&app::host(&config.tls.hostnames, &config.server.listen)),
+        (None, None) => return Err(Failure::new("no registry is named", Some("name it with --host HOST:PORT"))),
+    };
+    let authority = authority(ca.as_deref(), config.map(|config| config.tls.source).as_ref())?;
+    let plan = Plan::of(*client, &registry, &authority.pem());
+    if *apply {
+        return apply::run(plan, *client, root.as_deref());
+    }
+    let head = format!(
+        "# {registry}: trust the certificate authority with the SHA-256 fingerprint\n# {}\n",
+        authority.fingerprint()
+    );
+    let text = head + &plan.script();
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::new(error, None))
+}
+
+fn authority(named: Option<&Path>, source: Option<&tls::Source>) -> Result<Certificate, Failure> {
+    let path = match (named, source.and_then(tls::Source::directory)) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(directory)) => directory.join("ca.crt"),
+        (None, None) => {
+            let error = "the certificate is one that you bring ([tls.files]), not of an authority of our own";
+            let hint = "clients know most authorities; if yours is private, name its certificate with --ca FILE";
+            return Err(Failure::new(error, Some(hint)));
+        }
+    };
+    let chain = tls::read_certificates(&path).map_err(|error| {
+        let hint = if path.exists() {
+            error.hint()
+        } else {
+            "the first start of 'portcullis serve' makes it; elsewhere, copy it there and name it with --ca FILE"
+                .to_owned()
+        };
+        Failure::new(error, Some(&hint))
+    })?;
+    let first = chain.into_iter().next().ok_or_else(|| Failure::new("no certificate", None))?;
+    // One that signed itself can be trusted for itself.
+    if first.is_authority() || first.subject() == first.issuer() {
+        return Ok(first);
+    }
+    let error = format!("{}: this certificate is not a certificate authority", path.display());
+    Err(Failure::new(error, Some(&format!("name the certificate of its issuer, {}", first.issuer().escape_debug()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(text: &str) -> String {
+        text.parse::<Registry>().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_registry_is_written_as_the_names_of_its_images_begin() {
+        for (given, taken) in [
+            ("registry.example.com", "registry.example.com"),
+            ("Registry.Example.com:443", "registry.example.com:443"),
+            ("10.0.0.5:8443", "10.0.0.5:8443"),
+            ("localhost", "localhost"),
+            ("harbour", "harbour:443"),
+            ("::1", "[::1]"),
+            ("[::1]:5000", "[::1]:5000"),
+        ] {
+            assert_eq!(registry(given), taken);
+        }
+    }
+
+    #[test]
+    fn what_climbs_out_of_a_folder_or_into_a_shell_is_no_registry() {
+        for text in [
+            "",
+            "..",
+            "../../etc",
+            "a/b",
+            "a b",
+            "a;b",
+            "$(a)",
+            "a\nb",
+            "a:b",
+            "a:99999",
+            "https://a.test",
+            "a'b",
+            ":1",
+        ] {
+            assert!(text.parse::<Registry>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_script_for_containerd_has_both_files_where_containerd_looks() {
+        let script = Plan::of(Client::Containerd, &Registry("a.test:8443".to_owned()), "PEM\n").script();
+        let expected = "sudo install -d -m 755 /etc/containerd/certs.d/a.test:8443\n\
+            sudo tee /etc/containerd/certs.d/a.test:8443/ca.crt > /dev/null <<'EOF'\nPEM\nEOF\n\
+            sudo chmod 644 /etc/containerd/certs.d/a.test:8443/ca.crt\n\
+            sudo tee /etc/containerd/certs.d/a.test:8443/hosts.toml > /dev/null <<'EOF'\n\
+            server = \"https://a.test:8443\"\n\n[host.\"https://a.test:8443\"]\n  ca = \"ca.crt\"\nEOF\n\
+            sudo chmod 644 /etc/containerd/certs.d/a.test:8443/hosts.toml\n# ";
+        assert!(script.starts_with(expected), "{script}");
+    }
+}

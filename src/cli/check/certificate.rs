@@ -1,0 +1,80 @@
+//! Certificates, as `portcullis check` sees them.
+//!
+//! Invariant: what `serve` mends by itself is no finding. A self-made certificate that has expired is made anew at the next
+//! start; the authority that must sign it is what can be missing.
+
+use std::{path::Path, time::SystemTime};
+
+use super::parts::Finding;
+use crate::tls::{self, Expiry, Identity, Nearness, SourceError};
+
+/// What is wrong with the certificates, and what soon will be.
+pub(super) fn examine(config: &tls::Config, now: SystemTime) -> Vec<Finding> {
+    match &config.source {
+        tls::Source::SelfSigned { directory } => self_made(directory, now),
+        tls::Source::Files { .. } => {
+            let pairs = config.source.pairs();
+            pairs.iter().filter_map(|pair| brought(tls::load_files(&pair.certificate, &pair.key, now), now)).collect()
+        }
+    }
+}
+
+fn brought(loaded: Result<Identity, SourceError>, now: SystemTime) -> Option<Finding> {
+    match loaded {
+        Ok(identity) => {
+            ending(&identity.expiry(), now, "renew it; a running server takes the new files within seconds")
+        }
+        Err(error) => Some(broken(&error)),
+    }
+}
+
+fn self_made(directory: &Path, now: SystemTime) -> Vec<Finding> {
+    let [authority, authority_key] = ["ca.crt", "ca.key"].map(|name| directory.join(name));
+    let (leaf, key) = (directory.join("server.crt"), directory.join("server.key"));
+    let mut findings = Vec::new();
+    if authority.exists() {
+        findings.extend(match tls::read_certificates(&authority) {
+            Ok(chain) => {
+                chain.first().and_then(|first| ending(&Expiry::of(first, Some(&authority)), now, NEW_AUTHORITY))
+            }
+            Err(error) => Some(broken(&error)),
+        });
+    }
+    if leaf.exists() || key.exists() {
+        // All of them are made at the first start.
+        findings.extend(match tls::load_files(&leaf, &key, now) {
+            // In time or late, or interrupted between its two files: `serve` renews it, if it can.
+            Ok(_)
+            | Err(SourceError::Expired { .. } | SourceError::NotYetValid { .. } | SourceError::KeyMismatch { .. })
+                if authority_key.exists() =>
+            {
+                None
+            }
+            Ok(identity) => ending(&identity.expiry(), now, &missing_key(&authority_key)),
+            Err(error) => Some(broken(&error)),
+        });
+    }
+    findings
+}
+
+const NEW_AUTHORITY: &str = "remove ca.crt, ca.key, server.crt and server.key to have all made anew, then give the new ca.crt to \
+                             every client: portcullis cert trust";
+
+fn missing_key(path: &Path) -> String {
+    format!("put {} back, which signs the next one", path.display())
+}
+
+fn ending(expiry: &Expiry, now: SystemTime, hint: &str) -> Option<Finding> {
+    let what = expiry.file.as_ref().map_or_else(|| expiry.name.clone(), |file| file.display().to_string());
+    let (date, days) = (tls::date(expiry.not_after), expiry.days_left(now));
+    let error = match expiry.nearness(now) {
+        Nearness::Far => return None,
+        Nearness::Near => format!("{what}: the certificate expires on {date}, in {days} days"),
+        Nearness::Over => format!("{what}: the certificate expired on {date}"),
+    };
+    Some(Finding { error, hint: Some(hint.to_owned()) })
+}
+
+fn broken(error: &SourceError) -> Finding {
+    Finding { error: error.to_string(), hint: Some(error.hint()) }
+}

@@ -1,0 +1,149 @@
+//! When certificates end, and from when on somebody should hear of it.
+//!
+//! Invariant: the log, `portcullis check` and `portcullis cert show` judge a certificate by the same rule, which is here.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use super::{Certificate, Identities, Identity};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long before its end a server's certificate is spoken of.
+const NOTICE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// How long before its end our own authority is spoken of: a new one is a visit to every client.
+const NOTICE_OF_AUTHORITY: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+
+/// When one certificate ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The first name that it is for, or whom it is about.
+    pub name: String,
+    /// Where it was read.
+    pub file: Option<PathBuf>,
+    /// Whether it is an authority's, so that nothing renews it.
+    pub is_authority: bool,
+    /// It is valid from this time on.
+    pub not_before: SystemTime,
+    /// It is valid up to this time.
+    pub not_after: SystemTime,
+}
+
+/// How near the end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nearness {
+    /// Far away.
+    Far,
+    /// Near enough to do something about it.
+    Near,
+    /// It is over.
+    Over,
+}
+
+impl Expiry {
+    /// When this certificate of `file` ends.
+    #[must_use]
+    pub fn of(certificate: &Certificate, file: Option<&Path>) -> Self {
+        let name = certificate.names().first().map_or_else(|| certificate.subject(), String::as_str);
+        Self {
+            name: name.to_owned(),
+            file: file.map(Path::to_owned),
+            is_authority: certificate.is_authority(),
+            not_before: certificate.not_before(),
+            not_after: certificate.not_after(),
+        }
+    }
+
+    /// Whole days that are left, rounded down; negative when it is over.
+    #[must_use]
+    pub fn days_left(&self, now: SystemTime) -> i64 {
+        self.seconds_left(now).div_euclid(DAY.as_secs().cast_signed())
+    }
+
+    /// Seconds that are left, negative when it is over: a gauge for those who watch over servers.
+    #[must_use]
+    pub fn seconds_left(&self, now: SystemTime) -> i64 {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        self.not_after.duration_since(now).map_or_else(|over| -seconds(over.duration()), seconds)
+    }
+
+    /// How near the end is. Certificates that live for days only are renewed in their last third, as long-lived ones are in
+    /// their last two weeks, and nobody needs to hear of those before.
+    #[must_use]
+    pub fn nearness(&self, now: SystemTime) -> Nearness {
+        let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
+        let notice = if self.is_authority { NOTICE_OF_AUTHORITY } else { NOTICE }.min(life / 3);
+        if now > self.not_after {
+            Nearness::Over
+        } else if now + notice >= self.not_after {
+            Nearness::Near
+        } else {
+            Nearness::Far
+        }
+    }
+}
+
+impl Identity {
+    /// When it ends.
+    #[must_use]
+    pub fn expiry(&self) -> Expiry {
+        Expiry {
+            name: self.names().first().cloned().unwrap_or_default(),
+            file: self.file().map(Path::to_owned),
+            is_authority: false,
+            not_before: self.not_before(),
+            not_after: self.not_after(),
+        }
+    }
+}
+
+impl Identities {
+    /// When each of them ends, and the authority that we made.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<Expiry> {
+        let authority = self.first().authority().map(|authority| {
+            let beside = |file: &Path| file.with_file_name("ca.crt");
+            Expiry::of(authority, self.first().file().map(beside).as_deref())
+        });
+        self.iter().map(|identity| identity.expiry()).chain(authority).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lasting(days: u32) -> Expiry {
+        let not_before = SystemTime::UNIX_EPOCH;
+        let not_after = not_before + DAY * days;
+        Expiry { name: "a.test".to_owned(), file: None, is_authority: false, not_before, not_after }
+    }
+
+    #[test]
+    fn the_last_fourteen_days_are_near_and_what_comes_after_is_over() {
+        let (expiry, begin) = (lasting(90), SystemTime::UNIX_EPOCH);
+        for (days, left, nearness) in [(0, 90, Nearness::Far), (75, 15, Nearness::Far), (76, 14, Nearness::Near)] {
+            assert_eq!((expiry.days_left(begin + DAY * days), expiry.nearness(begin + DAY * days)), (left, nearness));
+        }
+        assert_eq!(expiry.nearness(begin + DAY * 90), Nearness::Near);
+        let over = begin + DAY * 90 + Duration::from_secs(1);
+        assert_eq!((expiry.days_left(over), expiry.seconds_left(over)), (-1, -1));
+        assert_eq!(expiry.nearness(over), Nearness::Over);
+    }
+
+    #[test]
+    fn a_certificate_of_six_days_is_near_its_end_in_its_last_two() {
+        let (expiry, begin) = (lasting(6), SystemTime::UNIX_EPOCH);
+        assert_eq!(expiry.nearness(begin + DAY * 3), Nearness::Far);
+        assert_eq!(expiry.nearness(begin + DAY * 4), Nearness::Near);
+    }
+
+    #[test]
+    fn an_authority_is_spoken_of_half_a_year_before_its_end() {
+        let expiry = Expiry { is_authority: true, ..lasting(3650) };
+        let begin = SystemTime::UNIX_EPOCH;
+        assert_eq!(expiry.nearness(begin + DAY * (3650 - 181)), Nearness::Far);
+        assert_eq!(expiry.nearness(begin + DAY * (3650 - 180)), Nearness::Near);
+    }
+}

@@ -1,0 +1,113 @@
+//! All certificates of one server, and which of them a client gets.
+//!
+//! Invariant: there is always a first one, and it is the answer to every client that no other one is for.
+
+use std::sync::Arc;
+
+use rustls::SignatureScheme;
+
+use super::{Hostname, Identity};
+
+/// One or more identities, the default one first.
+#[derive(Clone, Debug)]
+pub struct Identities {
+    first: Arc<Identity>,
+    others: Vec<Arc<Identity>>,
+}
+
+impl Identities {
+    /// The default one, and further ones in the order of preference.
+    #[must_use]
+    pub fn new(first: Identity, others: Vec<Identity>) -> Self {
+        Self { first: Arc::new(first), others: others.into_iter().map(Arc::new).collect() }
+    }
+
+    /// The default one.
+    #[must_use]
+    pub fn first(&self) -> &Arc<Identity> {
+        &self.first
+    }
+
+    /// All of them, the default one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        [&self.first].into_iter().chain(&self.others)
+    }
+
+    /// Whether both are the same certificates in the same order.
+    #[must_use]
+    pub fn are(&self, others: &Self) -> bool {
+        self.iter().map(|identity| identity.fingerprint()).eq(others.iter().map(|identity| identity.fingerprint()))
+    }
+
+    /// The one for a client that asks for `name` and verifies these signatures: one that says the name itself before one
+    /// with a wildcard for it, and of several (an RSA and an ECDSA one) the first whose signature the client verifies.
+    ///
+    /// Clients that connect by IP address ask for no name; they, and those who ask for a name that nobody has, get the
+    /// first one.
+    pub(super) fn of(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> &Arc<Identity> {
+        let Some(name) = name.and_then(|name| name.parse::<Hostname>().ok()) else { return &self.first };
+        let exact = self.iter().filter(|identity| identity.facts().names_exactly(&name));
+        let all: Vec<_> = exact.chain(self.iter().filter(|identity| identity.covers(&name))).collect();
+        let speaks = |identity: &&&Arc<Identity>| identity.certified_key().key.choose_scheme(schemes).is_some();
+        all.iter().find(speaks).or(all.first()).copied().unwrap_or(&self.first)
+    }
+}
+
+impl From<Identity> for Identities {
+    fn from(identity: Identity) -> Self {
+        Self::new(identity, Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SignatureAlgorithm};
+    use rustls::pki_types::PrivateKeyDer;
+
+    use super::{super::identity::Material, *};
+
+    const ALL: [SignatureScheme; 2] = [SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519];
+
+    fn identity(names: &[&str], algorithm: &'static SignatureAlgorithm) -> Identity {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        Material { chain: vec![certificate.der().clone()], key }.identity(SystemTime::now()).unwrap()
+    }
+
+    fn chosen<'a>(identities: &'a Identities, name: Option<&str>, schemes: &[SignatureScheme]) -> &'a [String] {
+        identities.of(name, schemes).names()
+    }
+
+    #[test]
+    fn a_client_gets_the_certificate_for_the_name_that_it_asks_for_and_else_the_first() {
+        let make = |names: &[&str]| identity(names, &PKCS_ECDSA_P256_SHA256);
+        let identities = Identities::new(make(&["a.test"]), vec![make(&["*.b.test"]), make(&["x.b.test"])]);
+        for (asked, given) in [
+            (Some("a.test"), "a.test"),
+            (Some("A.Test"), "a.test"),
+            (Some("y.b.test"), "*.b.test"),
+            (Some("x.b.test"), "x.b.test"),
+            (Some("z.y.b.test"), "a.test"),
+            (Some("unknown.test"), "a.test"),
+            (None, "a.test"),
+        ] {
+            assert_eq!(chosen(&identities, asked, &ALL), [given], "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_certificates_for_a_name_a_client_gets_the_one_that_it_can_verify() {
+        let (modern, common) = (&["a.test", "modern.test"], &["a.test", "common.test"]);
+        let (modern, common) = (identity(modern, &PKCS_ED25519), identity(common, &PKCS_ECDSA_P256_SHA256));
+        let identities = Identities::new(modern, vec![common]);
+        let names = |schemes: &[SignatureScheme]| chosen(&identities, Some("a.test"), schemes)[1].clone();
+        assert_eq!(names(&ALL), "modern.test");
+        assert_eq!(names(&[SignatureScheme::ECDSA_NISTP256_SHA256]), "common.test");
+        // The handshake fails then, but with words of the protocol.
+        assert_eq!(names(&[SignatureScheme::RSA_PSS_SHA256]), "modern.test");
+    }
+}
