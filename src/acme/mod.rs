@@ -14,6 +14,8 @@ mod client;
 mod error;
 mod order;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::Arc,

@@ -82,9 +82,8 @@ async fn once(
         result => result?,
     };
     let proofs = prove(&mut order, challenge, challenges).await?;
-    let status = order.state().status;
-    if status != OrderStatus::Ready && order.poll_ready(&POLLING).await? != OrderStatus::Ready {
-        return Err(refused(&mut order).await);
+    if order.state().status != OrderStatus::Ready {
+        validated(&mut order).await?;
     }
     drop(proofs);
     let request = Request::new(names)?;
@@ -138,8 +137,24 @@ async fn prove(
     Ok(proofs)
 }
 
-/// Why the directory is not content: it says so in each authorization, not in the order.
-async fn refused(order: &mut Order) -> OrderError {
+/// Waits until the directory has looked at every proof.
+async fn validated(order: &mut Order) -> Result<(), OrderError> {
+    let said = match order.poll_ready(&POLLING).await {
+        Ok(OrderStatus::Ready) => return Ok(()),
+        Ok(_) => None,
+        // Some directories say in the order what they say in the authorization.
+        Err(error) if order.state().status == OrderStatus::Invalid => Some(error),
+        Err(error) => return Err(error.into()),
+    };
+    let reasons = refusals(order).await;
+    Err(match said {
+        Some(error) if reasons.is_empty() => error.into(),
+        Some(_) | None => OrderError::Refused(reasons.join("; ")),
+    })
+}
+
+/// Why the directory is not content, name by name.
+async fn refusals(order: &mut Order) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
@@ -148,5 +163,5 @@ async fn refused(order: &mut Order) -> OrderError {
         let errors = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
         reasons.extend(errors.map(|error| format!("{name}: {}", told(&error.to_string()))));
     }
-    OrderError::Refused(if reasons.is_empty() { "it gives no reason".to_owned() } else { reasons.join("; ") })
+    reasons
 }
