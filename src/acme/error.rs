@@ -69,6 +69,11 @@ impl OrderError {
         self.problem() == Some("rateLimited")
     }
 
+    /// Whether this way to prove the names does not work, so that another one may.
+    pub(super) fn is_of_this_way(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::NotOffered(_))
+    }
+
     /// Whether a nonce was refused, which directories may do at any time.
     pub(super) fn is_bad_nonce(&self) -> bool {
         self.problem() == Some("badNonce")

@@ -105,7 +105,12 @@ impl Keeper {
                     tokio::time::sleep(back_off.succeeded(is_due)).await;
                 }
                 Err(error) => {
-                    let pause = back_off.failed(error.is_rate_limit(), jitter());
+                    let has_other = self.challenge(config.challenge, 1) != challenge;
+                    let pause = if has_other && back_off.failures() == 0 && error.is_of_this_way() {
+                        back_off.other_way()
+                    } else {
+                        back_off.failed(error.is_rate_limit(), jitter())
+                    };
                     tracing::error!(
                         %error, hint = %error.hint(), challenge = challenge.as_str(), retry_in_seconds = pause.as_secs(),
                         "no certificate from the ACME directory; what is there goes on serving (SIGHUP tries at once)"

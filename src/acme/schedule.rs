@@ -51,6 +51,12 @@ impl BackOff {
         BETWEEN_ORDERS
     }
 
+    /// A failure after which there is another way to try, which need not wait as long.
+    pub(super) fn other_way(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        BETWEEN_ORDERS
+    }
+
     /// Another failure: how long to wait. `jitter` between 0 and 1 adds up to a quarter.
     pub(super) fn failed(&mut self, is_rate_limit: bool, jitter: f64) -> Duration {
         let doubled = FIRST * 2_u32.saturating_pow(self.failures.min(10));

@@ -89,6 +89,20 @@ fn a_certificate_is_ordered_by_http_01_where_the_redirecting_port_is_what_is_rea
 }
 
 #[test]
+fn where_tls_alpn_01_finds_somebody_else_http_01_is_tried() {
+    let (stage, redirect) = stage();
+    // Another server has the port that is looked at.
+    let pebble = Pebble::start(Plan::new(port::free(), redirect));
+    configure(&stage, redirect, &pebble.table());
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    let log = server.log();
+    assert!(log.contains("could not validate the names: registry.test: "), "{log}");
+    let ways: Vec<&str> = log.lines().filter(|line| line.contains("ordering a certificate")).collect();
+    assert!(ways.len() == 2 && ways[0].contains("tls-alpn-01") && ways[1].contains("http-01"), "{log}");
+}
+
+#[test]
 fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() {
     let (stage, redirect) = stage();
     let pebble = Pebble::start(Plan { life: 24, ..Plan::new(stage.port(), redirect) });
@@ -111,7 +125,7 @@ fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again
     let (stage, redirect) = stage();
     // Nobody of ours lives there.
     let pebble = Pebble::start(Plan { leads_to: "127.0.0.2", ..Plan::new(stage.port(), redirect) });
-    configure(&stage, redirect, &pebble.table());
+    configure(&stage, redirect, &format!("{}challenge = \"tls-alpn-01\"\n", pebble.table()));
     let server = stage.start();
     says(&server, "could not validate the names: registry.test: ");
     let log = server.log();
