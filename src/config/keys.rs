@@ -64,7 +64,7 @@ keys! {
         "The names and addresses under which clients reach this server, the preferred one first; a self-signed \
          certificate is made out for them.";
     REDIRECT: Word<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
-        "Where to listen for plain HTTP and answer with nothing but a redirect to HTTPS, for example `0.0.0.0:80`.";
+        "Where to listen for plain HTTP and answer with a redirect to HTTPS, and with what ACME's `http-01` asks for; for example `0.0.0.0:80`.";
 
     CONNECTIONS: Count = "limits.connections",
         Count { least: 1, most: 1_000_000, example: 4096 }, Fallback::Value("4096"),
