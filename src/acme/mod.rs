@@ -18,6 +18,7 @@ mod schedule;
 mod tests;
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -29,7 +30,7 @@ use crate::{
     audit::{self, Event},
     tls::{
         self, CertResolver, DnsName, Hostname, Identity,
-        acme::{Challenge, Challenges, Config, Folder, Preference, orderable},
+        acme::{Challenge, Challenges, Config, Folder, Issued, Preference, orderable},
     },
 };
 use error::OrderError;
@@ -73,9 +74,9 @@ impl Keeper {
         let folder = Folder::new(&config.folder);
         let mut back_off = BackOff::new();
         // What was issued and could not be kept; it serves nevertheless.
-        let mut unkept = None;
+        let mut unkept: Option<Identity> = None;
         loop {
-            let held = load(&folder).or_else(|| unkept.clone());
+            let held = unkept.clone().or_else(|| load(&folder));
             if let Some(identity) = &held {
                 self.serve(identity);
             }
@@ -92,25 +93,14 @@ impl Keeper {
                         names = %list(&names), fingerprint = %issued.identity.fingerprint(), seconds = begun.elapsed().as_secs(),
                         "certificate issued"
                     );
+                    // Kept before it is shown to anybody.
+                    unkept = keep(&folder, &issued).is_err().then(|| issued.identity.clone());
                     self.serve(&issued.identity);
                     let is_due = until_due(&issued.identity, &names).is_none();
-                    unkept = match folder.save(&issued, &SystemRandom::new()) {
-                        Ok(()) => None,
-                        Err(error) => {
-                            let file = folder.certificate();
-                            tracing::error!(%error, file = %file.display(), hint = "let the user who runs this write there", "the new certificate serves, but is lost at the next start");
-                            Some(issued.identity)
-                        }
-                    };
                     tokio::time::sleep(back_off.succeeded(is_due)).await;
                 }
                 Err(error) => {
-                    let has_other = self.challenge(config.challenge, 1) != challenge;
-                    let pause = if has_other && back_off.failures() == 0 && error.is_of_this_way() {
-                        back_off.other_way()
-                    } else {
-                        back_off.failed(error.is_rate_limit(), jitter())
-                    };
+                    let pause = self.pause_after(&error, config.challenge, &mut back_off);
                     tracing::error!(
                         %error, hint = %error.hint(), challenge = challenge.as_str(), retry_in_seconds = pause.as_secs(),
                         "no certificate from the ACME directory; what is there goes on serving (SIGHUP tries at once)"
@@ -118,6 +108,15 @@ impl Keeper {
                     tokio::time::sleep(pause).await;
                 }
             }
+        }
+    }
+
+    fn pause_after(&self, error: &OrderError, preference: Preference, back_off: &mut BackOff) -> Duration {
+        let has_other_way = self.challenge(preference, 0) != self.challenge(preference, 1);
+        if has_other_way && back_off.failures() == 0 && error.is_of_this_way() {
+            back_off.other_way()
+        } else {
+            back_off.failed(error.is_rate_limit(), jitter())
         }
     }
 
@@ -144,6 +143,15 @@ fn load(folder: &Folder) -> Option<Identity> {
     folder.load(SystemTime::now()).unwrap_or_else(|error| {
         tracing::warn!(%error, "the certificate that was kept cannot serve; another one is ordered");
         None
+    })
+}
+
+fn keep(folder: &Folder, issued: &Issued) -> io::Result<()> {
+    folder.save(issued, &SystemRandom::new()).inspect_err(|error| {
+        tracing::error!(
+            %error, file = %folder.certificate().display(), hint = "let the user who runs this write there",
+            "the new certificate serves, but is lost at the next start"
+        );
     })
 }
 
