@@ -228,3 +228,32 @@ fn a_running_server_goes_over_to_ordered_certificates_and_back() {
     assert!(eventually(ISSUING, || is_trusted(&stage, &own)), "{}", server.log());
     assert!(!server.log().contains("ERROR"), "{}", server.log());
 }
+
+#[test]
+fn what_was_kept_and_is_damaged_is_ordered_again_and_an_account_that_is_damaged_is_told() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(Plan::new(stage.port(), redirect));
+    configure(&stage, redirect, &pebble.table());
+    fs::create_dir(stage.path("certs")).unwrap();
+    stage.write("certs/acme.pem", "-----BEGIN CERTIFICATE-----\nAAAA");
+    let account = stage.write("certs/acme-account.json", "{\"directory\":7}");
+    let server = stage.start();
+    says(&server, "acme-account.json: this is no ACME account");
+    assert!(server.log().contains("put the file back, or remove it"), "{}", server.log());
+    assert!(server.log().contains("the certificate that was kept cannot serve"), "{}", server.log());
+    assert_eq!(fs::read_to_string(&account).unwrap(), "{\"directory\":7}", "it may be mended, so it stays");
+
+    fs::remove_file(&account).unwrap();
+    server.daemon.signal(Signal::HUP);
+    gets_a_certificate(&server, &pebble);
+}
+
+#[test]
+fn an_authority_that_cannot_be_read_is_found_by_check() {
+    let (stage, redirect) = stage();
+    configure(&stage, redirect, "[tls.acme]\nca = \"nowhere.crt\"");
+    let found = stage.tool().arg("check").fails();
+    assert!(found.stderr.contains("nowhere.crt: No such file") && found.stderr.contains("hint: "), "{found}");
+    stage.write("nowhere.crt", "hello");
+    stage.tool().arg("check").fails().says_one_of(&["no certificate in this file"]);
+}
