@@ -17,7 +17,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
-use tokio::{signal::unix::Signal, time::MissedTickBehavior};
+use tokio::{signal::unix::Signal, sync::watch, time::MissedTickBehavior};
 
 use crate::{
     access::Gate,
@@ -55,6 +55,8 @@ pub(crate) struct Reloader {
     pub(crate) gate: Arc<ArcSwap<Gate>>,
     pub(crate) realm: Arc<ArcSwap<Realm>>,
     pub(crate) resolver: Arc<CertResolver>,
+    /// Tells whoever orders certificates what holds now, and that it was asked for.
+    pub(crate) changes: watch::Sender<tls::Config>,
 }
 
 /// What tells one state of a file from another; `None` if it is not there.
@@ -131,6 +133,7 @@ impl Reloader {
             warn_of_expiry(&self.resolver.identities(), SystemTime::now());
         }
         if is_asked {
+            self.changes.send_replace(self.config.tls.clone());
             self.reload_users();
         }
     }
@@ -175,6 +178,7 @@ impl Reloader {
         self.reload_workloads(&old.workloads);
         if old.tls != new.tls {
             self.realm.store(Arc::new(Realm::new(&new.tls.hostnames)));
+            self.changes.send_replace(new.tls.clone());
             self.reload_certificates();
         }
         let waits_for_restart = old.server != new.server

@@ -2,11 +2,11 @@
 //!
 //! Invariant: whatever the client does, this ends within the handshake timeout.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rustls::{AlertDescription, Error, PeerIncompatible};
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use rustls::{AlertDescription, Error, PeerIncompatible, ServerConfig, server::Acceptor};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     plain::{self, Port},
     stall::StallGuard,
 };
-use crate::tls::Hostname;
+use crate::tls::{Hostname, acme::Challenges};
 
 /// A connection after its handshake.
 pub(super) type Secured = TlsStream<StallGuard<Farewell<TcpStream>>>;
@@ -26,6 +26,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// How to receive a connection.
 pub(super) struct Reception<'a> {
     pub(super) acceptor: &'a TlsAcceptor,
+    pub(super) challenges: Option<&'a Challenges>,
     pub(super) hostnames: &'a [Hostname],
     pub(super) handshake_timeout: Duration,
     pub(super) idle_timeout: Duration,
@@ -59,7 +60,28 @@ async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Optio
         return Ok(None);
     }
     let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
-    reception.acceptor.accept(guarded).await.map(Some)
+    match reception.challenges.and_then(Challenges::tls) {
+        None => reception.acceptor.accept(guarded).await.map(Some),
+        Some(validation) => open_or_prove(guarded, reception.acceptor, validation, peer).await,
+    }
+}
+
+/// While an ACME directory validates our names, one of the clients may be its validation server. That one wants to see a
+/// certificate and nothing else (RFC 8737, 3).
+async fn open_or_prove(
+    stream: StallGuard<Farewell<TcpStream>>,
+    acceptor: &TlsAcceptor,
+    validation: Arc<ServerConfig>,
+    peer: SocketAddr,
+) -> io::Result<Option<Secured>> {
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if !Challenges::is_validation(&begun.client_hello()) {
+        return begun.into_stream(Arc::clone(acceptor.config())).await.map(Some);
+    }
+    let mut proven = begun.into_stream(validation).await?;
+    debug!(%peer, "showed an ACME validation server what it wanted to see");
+    proven.shutdown().await?;
+    Ok(None)
 }
 
 async fn answer_in_words(

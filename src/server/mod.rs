@@ -40,7 +40,7 @@ pub use config::{Config, Limits};
 pub use peer::{Agreed, Peer};
 pub use shutdown::{Drained, Shutdown};
 
-use crate::tls::Hostname;
+use crate::tls::{Hostname, acme::Challenges};
 use connection::Shared;
 use listener::accept_loop;
 
@@ -51,6 +51,7 @@ pub struct Server {
     redirect: Option<TcpListener>,
     hostnames: Arc<[Hostname]>,
     tls: Arc<ServerConfig>,
+    challenges: Option<Arc<Challenges>>,
     limits: Limits,
 }
 
@@ -63,7 +64,21 @@ impl Server {
         let redirect = config.redirect.map(|address| bind::bind(address, &[address])).transpose()?;
         let addresses =
             listeners.iter().zip(&config.listen).map(|(listener, wanted)| actual(listener, *wanted)).collect();
-        Ok(Self { listeners, addresses, redirect, hostnames: hostnames.into(), tls, limits: config.limits })
+        Ok(Self {
+            listeners,
+            addresses,
+            redirect,
+            hostnames: hostnames.into(),
+            tls,
+            challenges: None,
+            limits: config.limits,
+        })
+    }
+
+    /// Also answers validations of an ACME directory, while there are any.
+    #[must_use]
+    pub fn answering(self, challenges: Arc<Challenges>) -> Self {
+        Self { challenges: Some(challenges), ..self }
     }
 
     /// The addresses that speak HTTPS, with the ports that the system chose where the configuration said 0.
@@ -84,18 +99,19 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { listeners, addresses, redirect, hostnames, tls, limits } = self;
+        let Self { listeners, addresses, redirect, hostnames, tls, challenges, limits } = self;
         let (connections, loops) = (TaskTracker::new(), TaskTracker::new());
         if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
-            let (hostnames, port) = (Arc::clone(&hostnames), tls_address.port());
+            let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
             let permits = Arc::new(Semaphore::new(redirect::CONNECTIONS));
             // Nobody waits for these: they carry nothing that could be lost.
             loops.spawn(accept_loop(listener, permits, shutdown.clone(), TaskTracker::new(), move |accepted| {
-                redirect::serve(accepted, Arc::clone(&hostnames), port, limits)
+                redirect::serve(accepted, Arc::clone(&hostnames), port, challenges.clone(), limits)
             }));
         }
         let (cut, acceptor) = (CancellationToken::new(), tls.into());
-        let shared = Shared { acceptor, hostnames, limits, service, shutdown: shutdown.clone(), cut: cut.clone() };
+        let shared =
+            Shared { acceptor, challenges, hostnames, limits, service, shutdown: shutdown.clone(), cut: cut.clone() };
         let (shared, permits) = (Arc::new(shared), Arc::new(Semaphore::new(limits.connections)));
         for listener in listeners {
             let shared = Arc::clone(&shared);

@@ -1,6 +1,7 @@
 //! The plain HTTP listener that only sends clients to HTTPS.
 //!
-//! Invariant: it never looks at credentials, never reads a body and never serves anything.
+//! Invariant: it never looks at credentials, never reads a body and never serves anything but, while an ACME directory
+//! validates our names, the answer to its question.
 
 use std::sync::Arc;
 
@@ -12,17 +13,26 @@ use super::{
     listener::Accepted,
     plain::{self, Port},
 };
-use crate::tls::Hostname;
+use crate::tls::{Hostname, acme::Challenges};
 
 /// Connections at a time. They last milliseconds, and they have permits of their own, so that a flood of them takes
 /// nothing from the clients that speak TLS.
 pub(super) const CONNECTIONS: usize = 64;
 
 /// Answers one connection.
-pub(super) async fn serve(accepted: Accepted, hostnames: Arc<[Hostname]>, tls_port: u16, limits: Limits) {
+pub(super) async fn serve(
+    accepted: Accepted,
+    hostnames: Arc<[Hostname]>,
+    tls_port: u16,
+    challenges: Option<Arc<Challenges>>,
+    limits: Limits,
+) {
     let Accepted { mut stream, peer, .. } = accepted;
     let answered = timeout(limits.handshake_timeout, async move {
         let head = plain::read_head(&mut stream).await?;
+        if let Some(answer) = challenges.zip(head.challenge()).and_then(|(answers, token)| answers.http(token)) {
+            return plain::answer(stream, &plain::proven(&answer)).await.ok();
+        }
         let url = plain::https_url(&head, &hostnames, Port::Fixed(tls_port));
         plain::answer(stream, &plain::redirected(&url)).await.ok()
     });
