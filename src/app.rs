@@ -37,7 +37,7 @@ use crate::{
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
     storage::{self, Claim, FilesystemStore, Store, StoreError, found},
-    tls::{self, CertResolver, Fingerprint, Hostname},
+    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname},
 };
 
 /// A server that is bound and ready to serve.
@@ -100,8 +100,10 @@ impl App {
         let authority_is_new = certificate.authority_is_new;
         let resolver = Arc::new(CertResolver::new(certificate.identities()));
         reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
-        let server_config =
-            tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
+        let clients = ClientTrust::load(config.tls.client.as_ref(), SystemTime::now()).map_err(tls::LoadError::from)?;
+        let clients = Arc::new(clients);
+        let server_config = tls::server_config(config.tls.minimum_version, resolver.clone(), clients.clone());
+        let server_config = server_config.map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
         let claim = claim_store(&config.storage)?;
         let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
@@ -133,6 +135,7 @@ impl App {
                 tokens,
                 grants,
                 workloads.clone(),
+                clients.clone(),
             )),
             realm: realm.clone(),
             challenge: config.auth.challenge,
@@ -142,7 +145,7 @@ impl App {
                 Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
             },
         });
-        let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver };
+        let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients };
         Ok(Self { server, api, registry, reloader, signals, first_start, claim })
     }
 
@@ -210,7 +213,9 @@ fn service(
     MapRequest::new(api::router(api), |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         let peer = request.extensions().get::<Peer>();
-        if let Some(connection) = peer.map(|peer| Connection { peer: peer.address, local: peer.local }) {
+        if let Some(peer) = peer {
+            let certificate = peer.tls.certificate.clone();
+            let connection = Connection { peer: peer.address, local: peer.local, certificate };
             request.extensions_mut().insert(connection);
         }
         request

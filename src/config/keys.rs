@@ -16,7 +16,7 @@ use crate::{
     auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl},
     fetch::HttpsUrl,
     telemetry::{self, Format, Target},
-    tls::{Hostname, MinimumVersion},
+    tls::{ClientMode, ClientUser, Hostname, MinimumVersion},
 };
 
 /// A setting.
@@ -90,6 +90,25 @@ keys! {
          that no certificate has, gets the one of `[tls.files]`.";
     MORE_KEY: Path = "tls.files.more.key", Path { example: "other.key" }, Fallback::Required,
         "The private key of that further certificate.";
+
+    CLIENT_CA: Path = "tls.client.ca", Path { example: "clients.crt" }, Fallback::Required,
+        "The authorities that issue certificates to clients, in PEM. Clients are asked for a certificate only where this table is \
+         there.";
+    CLIENT_MODE: Choice<ClientMode> = "tls.client.mode",
+        Choice(&[("required", ClientMode::Required), ("optional", ClientMode::Optional)]), Fallback::Value("required"),
+        "Whether a client without a certificate is turned away in the handshake, or may sign in otherwise.";
+    CLIENT_USER: Choice<ClientUser> = "tls.client.user",
+        Choice(&[
+            ("cn", ClientUser::CommonName),
+            ("dns", ClientUser::DnsName),
+            ("email", ClientUser::Email),
+            ("off", ClientUser::Nobody),
+        ]),
+        Fallback::Value("cn"),
+        "Which part of a certificate is the user that it signs in without a password: the common name, the one DNS name, the \
+         one mail address; `off` for none, so that certificates only open connections.";
+    CLIENT_CRL: Path = "tls.client.crl", Path { example: "clients.crl" }, Fallback::Off,
+        "What those authorities have revoked, in PEM: one list for each authority, intermediate ones included.";
 
     HTPASSWD: Path = "auth.htpasswd", Path { example: "htpasswd" }, Fallback::Value("htpasswd"),
         "The users file, as Apache's htpasswd writes it; made with one administrator if it is not there.";

@@ -117,7 +117,18 @@ impl Resolver<'_> {
                 tls::Source::Files { certificate: certificate?, key: key?, more: more? }
             }
         };
-        Some(tls::Config { minimum_version: minimum_version?, source, hostnames })
+        let client = match self.layers.mention("tls.client") {
+            None => None,
+            Some(place) => Some(self.client(place)?),
+        };
+        Some(tls::Config { minimum_version: minimum_version?, source, hostnames, client })
+    }
+
+    fn client(&mut self, place: &Place) -> Option<tls::ClientConfig> {
+        let ca = self.required(&keys::CLIENT_CA, place);
+        let (mode, user) = (self.value(&keys::CLIENT_MODE), self.value(&keys::CLIENT_USER));
+        let crl = self.layers.place(keys::CLIENT_CRL.path).is_some().then(|| self.value(&keys::CLIENT_CRL));
+        Some(tls::ClientConfig { ca: ca?, crl: crl.map_or(Some(None), |crl| crl.map(Some))?, mode: mode?, user: user? })
     }
 
     fn further_certificates(&mut self) -> Option<Vec<tls::Pair>> {

@@ -4,7 +4,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use rustls::{AlertDescription, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
@@ -89,6 +89,11 @@ pub(super) fn reason(error: &io::Error) -> String {
         Some(Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)) => {
             "the client offers only outdated cipher suites".to_owned()
         }
+        Some(Error::NoCertificatesPresented) => "the client shows no certificate, and tls.client wants one".to_owned(),
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "the client's certificate is not from an authority in tls.client.ca".to_owned()
+        }
+        Some(Error::InvalidCertificate(reason)) => format!("the client's certificate is not accepted: {reason}"),
         _ if error.kind() == io::ErrorKind::UnexpectedEof => "the client hung up".to_owned(),
         _ => error.to_string(),
     }

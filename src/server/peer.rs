@@ -6,6 +6,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 
+use crate::tls::ClientChain;
+
 /// The other end of a connection; every request carries it as an extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -26,6 +28,8 @@ pub struct Agreed {
     pub cipher: Option<CipherSuite>,
     /// The host name that the client asked for; clients that connect by IP address ask for none.
     pub server_name: Option<Arc<str>>,
+    /// The certificate that the client showed, if it was asked for one: good at the time of the handshake.
+    pub certificate: Option<ClientChain>,
 }
 
 impl Agreed {
@@ -34,6 +38,7 @@ impl Agreed {
             version: connection.protocol_version(),
             cipher: connection.negotiated_cipher_suite().map(|suite| suite.suite()),
             server_name: connection.server_name().map(Arc::from),
+            certificate: connection.peer_certificates().and_then(ClientChain::new),
         }
     }
 }

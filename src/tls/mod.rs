@@ -6,10 +6,12 @@
 //!
 //! ```text
 //! Config ──load──▶ Identity ──CertResolver::new / replace──▶ CertResolver ──server_config──▶ rustls::ServerConfig
+//! ClientConfig ──ClientTrust::load / reload──▶ ClientTrust ───────────────────────┘
 //! ```
 
 mod authority;
 mod certificate;
+mod clients;
 mod config;
 mod error;
 mod expiry;
@@ -20,6 +22,7 @@ mod identity;
 mod issue;
 mod policy;
 mod resolver;
+mod shown;
 mod source;
 
 use std::{path::Path, time::SystemTime};
@@ -28,7 +31,8 @@ use aws_lc_rs::rand::SecureRandom;
 
 pub use authority::{ensure, renew};
 pub use certificate::{Certificate, Fingerprint, date};
-pub use config::{Config, MinimumVersion, Pair, Source};
+pub use clients::ClientTrust;
+pub use config::{ClientConfig, ClientMode, ClientUser, Config, MinimumVersion, Pair, Source};
 pub use error::{AuthorityError, LoadError, SourceError};
 pub use expiry::{Expiry, Nearness};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
@@ -36,6 +40,7 @@ pub use identities::Identities;
 pub use identity::{Identity, Loaded};
 pub use policy::server_config;
 pub use resolver::CertResolver;
+pub use shown::{CertificateProof, Certified, ClientChain, InvalidProof};
 pub use source::{load_files, read_certificates};
 
 /// The identities that the configuration asks for: read from the operator's files, or made where they are missing.

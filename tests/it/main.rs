@@ -20,6 +20,7 @@ mod golden;
 mod grants;
 mod keys;
 mod maintenance;
+mod mutual;
 mod policy;
 mod readme;
 mod real;

@@ -31,7 +31,7 @@ fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
          error: portcullis.toml:3:1: unknown key 'listen' in [tls]\n\
          hint: 'listen' stands at the top of the file, before the first [table]\n\
          error: portcullis.toml:4:1: unknown table 'acme' in [tls]\n\
-         hint: known here: minimum_version, self_signed, files\n\
+         hint: known here: minimum_version, self_signed, files, client\n\
          error: portcullis.toml:5:1: unknown table 's3' in [storage]\n\
          hint: known here: filesystem\n\
          error: portcullis.toml:7:1: this rule has no users\n\
