@@ -215,7 +215,8 @@ fn service(
         let peer = request.extensions().get::<Peer>();
         if let Some(peer) = peer {
             let certificate = peer.tls.certificate.clone();
-            let connection = Connection { peer: peer.address, local: peer.local, certificate };
+            let forwarded_host = peer.forwarded_host.clone();
+            let connection = Connection { peer: peer.address, local: peer.local, forwarded_host, certificate };
             request.extensions_mut().insert(connection);
         }
         request

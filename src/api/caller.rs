@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -20,6 +21,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Our end.
     pub local: SocketAddr,
+    /// The host, perhaps with a port, that a trusted proxy was asked for.
+    pub forwarded_host: Option<Arc<str>>,
     /// The certificate that the other end showed.
     pub certificate: Option<ClientChain>,
 }

@@ -101,8 +101,10 @@ impl Visit<'_> {
     }
 
     fn target(&self) -> Target<'_> {
-        let local_port = self.head.extensions.get::<Connection>().map_or(443, |connection| connection.local.port());
-        Target { uri: &self.head.uri, headers: &self.head.headers, local_port }
+        let connection = self.head.extensions.get::<Connection>();
+        let local_port = connection.map_or(443, |connection| connection.local.port());
+        let forwarded_host = connection.and_then(|connection| connection.forwarded_host.as_deref());
+        Target { uri: &self.head.uri, headers: &self.head.headers, forwarded_host, local_port }
     }
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {

@@ -15,6 +15,7 @@ use crate::{
     access::{Action, Glob, UnknownAction, UserName},
     auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl},
     fetch::HttpsUrl,
+    server::{InvalidNetwork, Network},
     telemetry::{self, Format, Target},
     tls::{ClientMode, ClientUser, Hostname, MinimumVersion},
 };
@@ -62,6 +63,13 @@ keys! {
          certificate is made out for them.";
     REDIRECT: Word<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
         "Where to listen for plain HTTP and answer with nothing but a redirect to HTTPS, for example `0.0.0.0:80`.";
+
+    TRUSTED_PROXIES: List<Word<Network>> = "trusted_proxies",
+        List { of: NETWORK, noun: "networks", may_be_empty: true }, Fallback::Off,
+        "The load balancers in front: only they may say in headers (`X-Forwarded-For`, `X-Forwarded-Host`, `Forwarded`) or in \
+         the PROXY protocol whose request it is.";
+    PROXY_PROTOCOL: Switch = "proxy_protocol", Switch, Fallback::Value("false"),
+        "Whether connections from `trusted_proxies` begin with a header of the PROXY protocol, version 1 or 2; then they must.";
 
     CONNECTIONS: Count = "limits.connections",
         Count { least: 1, most: 1_000_000, example: 4096 }, Fallback::Value("4096"),
@@ -214,6 +222,7 @@ keys! {
 }
 
 const ADDRESS: Word<SocketAddr> = Word { noun: "a socket address", example: "0.0.0.0:443", parse: address };
+const NETWORK: Word<Network> = Word { noun: "a network", example: "10.0.0.0/8", parse: network };
 const HOSTNAME: Word<Hostname> =
     Word { noun: "a host name", example: "registry.example.com", parse: |text| Ok(text.parse()?) };
 const CLAIM: Word<String> = Word { noun: "a name", example: "registry.example.com", parse: claim };
@@ -243,6 +252,16 @@ fn address(text: &str) -> Result<SocketAddr, Fault> {
             None | Some(_) => None,
         };
         Fault { reason: "a socket address is an IP address, a colon and a port".to_owned(), hint }
+    })
+}
+
+fn network(text: &str) -> Result<Network, Fault> {
+    text.parse().map_err(|error: InvalidNetwork| {
+        let hint = match error {
+            InvalidNetwork::Inside { first, bits } => Some(format!("did you mean \"{first}/{bits}\"?")),
+            InvalidNetwork::Shape | InvalidNetwork::Bits { .. } => None,
+        };
+        Fault { reason: error.to_string(), hint }
     })
 }
 

@@ -69,6 +69,7 @@ impl Resolver<'_> {
     fn server(&mut self) -> Option<server::Config> {
         let (listen, redirect) = (self.value(&keys::LISTEN), self.value(&keys::REDIRECT));
         self.refuse_doubles(listen.as_deref().unwrap_or_default(), redirect);
+        let proxies = self.proxies();
         let connections = self.value(&keys::CONNECTIONS);
         let handshake_timeout = self.value(&keys::HANDSHAKE_TIMEOUT);
         let header_timeout = self.value(&keys::HEADER_TIMEOUT);
@@ -81,7 +82,19 @@ impl Resolver<'_> {
             idle_timeout: idle_timeout?,
             drain_timeout: drain_timeout?,
         };
-        Some(server::Config { listen: listen?, redirect, limits })
+        Some(server::Config { listen: listen?, redirect, proxies: proxies?, limits })
+    }
+
+    fn proxies(&mut self) -> Option<server::Proxies> {
+        let trusted = self.value(&keys::TRUSTED_PROXIES).unwrap_or_default();
+        let protocol = self.value(&keys::PROXY_PROTOCOL);
+        if protocol == Some(true) && self.layers.place(keys::TRUSTED_PROXIES.path).is_none() {
+            let place = self.layers.place(keys::PROXY_PROTOCOL.path).cloned().unwrap_or(Place::Default);
+            let problem = Problem::new(place, "proxy_protocol is for trusted_proxies, and there are none");
+            let hint = format!("for example {}", example(&keys::TRUSTED_PROXIES));
+            self.problems.push(problem.about(keys::PROXY_PROTOCOL.path).hint(hint));
+        }
+        Some(server::Proxies { trusted, protocol: protocol? })
     }
 
     /// Port 0 is any free port, so two of them are two.

@@ -5,20 +5,28 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
+    Proxies,
     farewell::Farewell,
     listener::Accepted,
     plain::{self, Port},
+    proxy,
     stall::StallGuard,
 };
 use crate::tls::Hostname;
 
 /// A connection after its handshake.
-pub(super) type Secured = TlsStream<StallGuard<Farewell<TcpStream>>>;
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<StallGuard<Farewell<TcpStream>>>,
+    /// The client, by its own address or as a trusted proxy says.
+    pub(super) peer: SocketAddr,
+    /// Our address that the client connected to, likewise.
+    pub(super) local: SocketAddr,
+}
 
 /// The first byte of a TLS record that opens a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -27,6 +35,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 pub(super) struct Reception<'a> {
     pub(super) acceptor: &'a TlsAcceptor,
     pub(super) hostnames: &'a [Hostname],
+    pub(super) proxies: &'a Proxies,
     pub(super) handshake_timeout: Duration,
     pub(super) idle_timeout: Duration,
 }
@@ -48,18 +57,33 @@ pub(super) async fn receive(accepted: Accepted, reception: &Reception<'_>) -> Op
 }
 
 async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Option<Secured>> {
-    let Accepted { stream, peer, local } = accepted;
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 0 {
+    let Some(Accepted { stream, peer, local, .. }) = proxy::receive(accepted, reception.proxies).await else {
+        return Ok(None);
+    };
+    let mut beginning = [0; proxy::TELLING];
+    let length = stream.peek(&mut beginning).await?;
+    if length == 0 {
         // Port scanners and health checks connect and leave.
         return Ok(None);
     }
-    if first[0] != HANDSHAKE_RECORD {
+    if proxy::is_header(&beginning[..length]) {
+        warn!(%peer, "connection closed: a PROXY header from whom we do not expect one; see trusted_proxies and proxy_protocol");
+        return Ok(None);
+    }
+    if beginning[0] != HANDSHAKE_RECORD {
         answer_in_words(stream, peer, local, reception.hostnames).await?;
         return Ok(None);
     }
     let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
-    reception.acceptor.accept(guarded).await.map(Some)
+    match reception.acceptor.accept(guarded).into_fallible().await {
+        Ok(stream) => Ok(Some(Secured { stream, peer, local })),
+        Err((error, mut stream)) => {
+            // A client of TLS 1.3 may have begun to speak before it hears that its certificate is refused: without this it
+            // would hear of a broken connection instead.
+            let _ = stream.shutdown().await;
+            Err(error)
+        }
+    }
 }
 
 async fn answer_in_words(

@@ -8,9 +8,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{
-    Limits,
+    Limits, Proxies,
     listener::Accepted,
     plain::{self, Port},
+    proxy,
 };
 use crate::tls::Hostname;
 
@@ -19,9 +20,16 @@ use crate::tls::Hostname;
 pub(super) const CONNECTIONS: usize = 64;
 
 /// Answers one connection.
-pub(super) async fn serve(accepted: Accepted, hostnames: Arc<[Hostname]>, tls_port: u16, limits: Limits) {
-    let Accepted { mut stream, peer, .. } = accepted;
+pub(super) async fn serve(
+    accepted: Accepted,
+    hostnames: Arc<[Hostname]>,
+    proxies: Arc<Proxies>,
+    tls_port: u16,
+    limits: Limits,
+) {
+    let peer = accepted.peer;
     let answered = timeout(limits.handshake_timeout, async move {
+        let Accepted { mut stream, .. } = proxy::receive(accepted, &proxies).await?;
         let head = plain::read_head(&mut stream).await?;
         let url = plain::https_url(&head, &hostnames, Port::Fixed(tls_port));
         plain::answer(stream, &plain::redirected(&url)).await.ok()

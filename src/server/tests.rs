@@ -80,7 +80,7 @@ impl Harness {
         let clients = Arc::new(tls::ClientTrust::load(None, SystemTime::now()).unwrap());
         let tls = tls::server_config(minimum, Arc::clone(&resolver), clients).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen: vec![anywhere], redirect: Some(anywhere), limits };
+        let config = Config { listen: vec![anywhere], redirect: Some(anywhere), proxies: Proxies::default(), limits };
         let server = Server::bind(&config, &names(), tls).unwrap();
         let address = server.addresses()[0];
         let redirect = server.redirect.as_ref().map(|listener| listener.local_addr().unwrap());

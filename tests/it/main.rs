@@ -22,6 +22,7 @@ mod keys;
 mod maintenance;
 mod mutual;
 mod policy;
+mod proxies;
 mod readme;
 mod real;
 mod reload;

@@ -1,6 +1,7 @@
 //! The programs that people use, as Debian ships them, against a server of ours.
 
 mod anonymous;
+mod balancer;
 mod cert_trust;
 mod compose;
 mod containerd;
