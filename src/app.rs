@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use axum::body::Body;
-use http::Request;
+use http::{Request, header, uri};
 use hyper::body::Incoming;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tower::util::MapRequest;
@@ -37,13 +37,14 @@ use crate::{
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
     storage::{self, Claim, FilesystemStore, Store, StoreError, found},
-    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname},
+    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, NameWatch},
 };
 
 /// A server that is bound and ready to serve.
 pub struct App {
     server: Server,
     api: Api,
+    names: Arc<NameWatch>,
     registry: Registry,
     reloader: Reloader,
     signals: Signals,
@@ -102,7 +103,8 @@ impl App {
         reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
         let clients = ClientTrust::load(config.tls.client.as_ref(), SystemTime::now()).map_err(tls::LoadError::from)?;
         let clients = Arc::new(clients);
-        let server_config = tls::server_config(config.tls.minimum_version, resolver.clone(), clients.clone());
+        let names = Arc::new(NameWatch::new(resolver.clone()));
+        let server_config = tls::server_config(config.tls.minimum_version, names.clone(), clients.clone());
         let server_config = server_config.map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
         let claim = claim_store(&config.storage)?;
@@ -146,7 +148,7 @@ impl App {
             },
         });
         let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients };
-        Ok(Self { server, api, registry, reloader, signals, first_start, claim })
+        Ok(Self { server, api, names, registry, reloader, signals, first_start, claim })
     }
 
     /// What to tell whoever started the server.
@@ -157,7 +159,7 @@ impl App {
 
     /// Serves until the process is asked to stop, then lets running transfers end.
     pub async fn serve(self) {
-        let Self { server, api, registry, reloader, signals, first_start, claim } = self;
+        let Self { server, api, names, registry, reloader, signals, first_start, claim } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
@@ -178,7 +180,7 @@ impl App {
             tracing::info!("stopping: no new requests, running transfers may end");
             stopping.begin();
         });
-        let drained = server.run(service(api), shutdown).await;
+        let drained = server.run(service(api, names), shutdown).await;
         watching.abort();
         // A collection can stop anywhere: each step leaves a registry that is whole.
         tending.abort();
@@ -201,6 +203,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// The API as a service of hyper's bodies: what the server knows of a connection becomes what the API may know.
 fn service(
     api: Api,
+    names: Arc<NameWatch>,
 ) -> impl tower::Service<
     Request<Incoming>,
     Response = axum::response::Response,
@@ -210,10 +213,15 @@ fn service(
 + Send
 + Sync
 + 'static {
-    MapRequest::new(api::router(api), |request: Request<Incoming>| {
+    MapRequest::new(api::router(api), move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         let peer = request.extensions().get::<Peer>();
         if let Some(peer) = peer {
+            let asked =
+                peer.forwarded_host.as_deref().and_then(|host| host.parse().ok()).or_else(|| authority(&request));
+            if let Some(asked) = asked {
+                names.look_at(asked.host());
+            }
             let certificate = peer.tls.certificate.clone();
             let forwarded_host = peer.forwarded_host.clone();
             let connection = Connection { peer: peer.address, local: peer.local, forwarded_host, certificate };
@@ -221,6 +229,12 @@ fn service(
         }
         request
     })
+}
+
+/// The host that a request asks for, as HTTP/2 or HTTP/1.1 says it.
+fn authority<B>(request: &Request<B>) -> Option<uri::Authority> {
+    let named = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
+    request.uri().authority().cloned().or_else(named)
 }
 
 /// Keeps other servers, and commands that change the data, off the store for as long as this one runs.

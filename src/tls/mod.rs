@@ -24,6 +24,7 @@ mod policy;
 mod resolver;
 mod shown;
 mod source;
+mod watch;
 
 use std::{path::Path, time::SystemTime};
 
@@ -42,6 +43,7 @@ pub use policy::server_config;
 pub use resolver::CertResolver;
 pub use shown::{CertificateProof, Certified, ClientChain, InvalidProof};
 pub use source::{load_files, read_certificates};
+pub use watch::NameWatch;
 
 /// The identities that the configuration asks for: read from the operator's files, or made where they are missing.
 ///

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{NoServerSessionStorage, ProducesTickets},
+    server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
     version::{TLS12, TLS13},
 };
 
-use super::{CertResolver, ClientTrust, MinimumVersion};
+use super::{ClientTrust, MinimumVersion};
 
 /// The application protocols that we offer, the preferred one first (RFC 7301 names).
 const APPLICATION_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -25,13 +25,13 @@ pub(super) fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }
 
-/// How we speak TLS, with the certificate that `resolver` holds, and with clients' certificates as `clients` wants them, at the
+/// How we speak TLS, with the certificate that `resolver` gives, and with clients' certificates as `clients` wants them, at the
 /// time of each handshake.
 ///
 /// Fails only if the system gives no random bytes for the session ticket keys.
 pub fn server_config(
     minimum: MinimumVersion,
-    resolver: Arc<CertResolver>,
+    resolver: Arc<dyn ResolvesServerCert>,
     clients: Arc<ClientTrust>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let versions = match minimum {
