@@ -40,7 +40,7 @@ impl NameWatch {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < MOST && told.insert(name.clone()) {
             let hint = format!(
-                "if clients should use it, add \"{name}\" to hostnames, and to the certificate if you bring your own"
+                "if clients should use it, add {name} to hostnames, and to the certificate if you bring your own"
             );
             tracing::warn!(%name, hint, "a client asked for a name that no certificate of ours has");
             if told.len() == MOST {

@@ -190,3 +190,12 @@ fn sessions_are_not_resumed_where_certificates_are_asked_for() {
     }
     server.lives();
 }
+
+#[test]
+fn a_health_check_needs_no_certificate() {
+    let stage = stage(&Authority::new(), "");
+    let mut server = stage.start();
+    stage.tool().args(["check", "--live"]).succeeds();
+    server.daemon.stop();
+    stage.tool().args(["check", "--live"]).fails().says_one_of(&["does not answer"]);
+}

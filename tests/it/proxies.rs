@@ -166,3 +166,14 @@ fn a_proxy_protocol_without_proxies_and_networks_that_are_none_are_refused() {
         assert!(refused.to_string().contains(words), "{words}: {refused}");
     }
 }
+
+#[test]
+fn a_health_check_of_our_own_is_as_well_behaved_as_a_proxy_s() {
+    for settings in [SPEAKING, "trusted_proxies = [\"192.0.2.0/24\"]\nproxy_protocol = true\n"] {
+        let stage = Stage::new();
+        stage.configure(settings);
+        let server = stage.start();
+        stage.tool().args(["check", "--live"]).succeeds();
+        assert!(!server.log().contains("connection closed"), "{}", server.log());
+    }
+}

@@ -152,7 +152,7 @@ fn a_name_that_the_certificate_lacks_is_told_once_with_what_to_do() {
     }
     server.lives();
     for name in ["by-handshake.test", "by-header.test"] {
-        server.says(&format!("add \"{name}\" to hostnames"));
+        server.says(&format!("add {name} to hostnames"));
         assert_eq!(server.log().matches(&format!("name={name}")).count(), 1, "{}", server.log());
     }
     assert!(!server.log().contains("name=localhost"), "{}", server.log());

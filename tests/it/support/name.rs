@@ -43,8 +43,9 @@ impl Name {
     }
 
     /// Puts a certificate and its key beside the CA, where the Docker Engine takes them for its own.
-    pub(crate) fn identify(&self, port: u16, issued: &Issued) {
+    pub(crate) fn identify(&mut self, port: u16, issued: &Issued) {
         let folder = PathBuf::from(format!("{CERTIFICATES}/{REGISTRY}:{port}"));
+        self.trusted.push(folder.clone());
         fs::write(folder.join("client.cert"), &issued.certificate).unwrap();
         fs::write(folder.join("client.key"), &issued.key).unwrap();
     }
