@@ -23,6 +23,8 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) struct Said {
     /// The nearest address that is not a trusted proxy's.
     pub(super) client: IpAddr,
+    /// The request was passed on for somebody.
+    pub(super) is_passed_on: bool,
     /// The host that the client asked for, perhaps with a port; anybody may have chosen it.
     pub(super) host: Option<Arc<str>>,
     /// The client spoke plain HTTP to the proxy.
@@ -55,7 +57,8 @@ pub(super) fn read(headers: &HeaderMap, peer: IpAddr, proxies: &Proxies) -> Opti
     let plain = list(headers, &PROTO).last().cloned().or_else(|| standard.last()?.proto.clone());
     let is_plain = plain.is_some_and(|proto| proto.eq_ignore_ascii_case("http"));
     let host = host(headers).or_else(|| standard.first()?.host.clone());
-    Some(Said { client, host: host.map(Arc::from), is_plain })
+    let is_passed_on = !(chain.is_empty() && by_standard.is_empty());
+    Some(Said { client, is_passed_on, host: host.map(Arc::from), is_plain })
 }
 
 /// From the right: past trusted proxies to the first that is none. What cannot be read ends the way.

@@ -44,6 +44,10 @@ impl Peer {
             // The port was the proxy's.
             self.address = SocketAddr::new(said.client, 0);
         }
+        if said.is_passed_on {
+            // The certificate is the proxy's, and would sign everybody in who comes through it.
+            self.tls.certificate = None;
+        }
         self.forwarded_host = said.host;
         self
     }
@@ -61,7 +65,8 @@ pub struct Agreed {
     pub cipher: Option<CipherSuite>,
     /// The host name that the client asked for; clients that connect by IP address ask for none.
     pub server_name: Option<Arc<str>>,
-    /// The certificate that the client showed, if it was asked for one: good at the time of the handshake.
+    /// The certificate that the client showed, if it was asked for one: good at the time of the handshake. A proxy that passes
+    /// on requests shows its own, which is none of their senders'.
     pub certificate: Option<ClientChain>,
 }
 

@@ -199,3 +199,19 @@ fn a_health_check_needs_no_certificate() {
     server.daemon.stop();
     stage.tool().args(["check", "--live"]).fails().says_one_of(&["does not answer"]);
 }
+
+#[test]
+fn the_certificate_of_a_proxy_signs_nobody_in_who_comes_through_it() {
+    let authority = Authority::new();
+    let stage = stage(&authority, "");
+    keep(&stage, "proxy", &authority.issue("robot"));
+    let text = std::fs::read_to_string(stage.path("portcullis.toml")).unwrap();
+    stage.write("portcullis.toml", &format!("trusted_proxies = [\"127.0.0.1\"]\n{text}"));
+    let server = stage.start();
+    for header in ["X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 127.0.0.1", "Forwarded: for=_hidden"] {
+        assert_eq!(status(&with(&server, "proxy", &["-H", header], "/v2/")), 401, "{header}");
+        let alice = with(&server, "proxy", &["-H", header, "-u", "alice:wonderland and back"], "/v2/");
+        assert_eq!(status(&alice), 200, "{header}");
+    }
+    assert_eq!(status(&with(&server, "proxy", &[], "/v2/")), 200, "it may come for itself");
+}
