@@ -119,7 +119,7 @@ mod tests {
 
     fn config(first: Pair, more: Vec<Pair>) -> Config {
         let source = Source::Files { certificate: first.certificate, key: first.key, more };
-        Config { minimum_version: MinimumVersion::Tls12, source, hostnames: Vec::new() }
+        Config { minimum_version: MinimumVersion::Tls12, source, hostnames: Vec::new(), client: None }
     }
 
     fn names(identities: &Identities) -> Vec<&str> {

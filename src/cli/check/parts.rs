@@ -10,7 +10,7 @@ use crate::{
         workload::Rule,
     },
     config::{Config, Problem},
-    storage,
+    storage, tls,
 };
 
 /// Something to change.
