@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use axum::body::Body;
-use http::Request;
+use http::{Request, header, uri};
 use hyper::body::Incoming;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -41,13 +41,14 @@ use crate::{
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
     storage::{self, Claim, FilesystemStore, Store, StoreError, found},
-    tls::{self, CertResolver, Fingerprint, Hostname, acme::Challenges},
+    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, NameWatch, acme::Challenges},
 };
 
 /// A server that is bound and ready to serve.
 pub struct App {
     server: Server,
     api: Api,
+    names: Arc<NameWatch>,
     registry: Registry,
     reloader: Reloader,
     keeper: Keeper,
@@ -105,8 +106,11 @@ impl App {
         let authority_is_new = certificate.authority_is_new;
         let resolver = Arc::new(CertResolver::new(certificate.identities()));
         reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
-        let server_config =
-            tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
+        let clients = ClientTrust::load(config.tls.client.as_ref(), SystemTime::now()).map_err(tls::LoadError::from)?;
+        let clients = Arc::new(clients);
+        let names = Arc::new(NameWatch::new(resolver.clone()));
+        let server_config = tls::server_config(config.tls.minimum_version, names.clone(), clients.clone());
+        let server_config = server_config.map_err(StartError::Protocol)?;
         let challenges = Challenges::new().map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?.answering(challenges.clone());
         let claim = claim_store(&config.storage)?;
@@ -139,6 +143,7 @@ impl App {
                 tokens,
                 grants,
                 workloads.clone(),
+                clients.clone(),
             )),
             realm: realm.clone(),
             challenge: config.auth.challenge,
@@ -151,8 +156,9 @@ impl App {
         let (changes, current) = watch::channel(config.tls.clone());
         let answers_http = config.server.redirect.is_some();
         let keeper = Keeper { resolver: resolver.clone(), challenges, answers_http, config: current };
-        let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, changes };
-        Ok(Self { server, api, registry, reloader, keeper, signals, first_start, claim })
+        let reloader =
+            Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, changes, clients };
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, claim })
     }
 
     /// What to tell whoever started the server.
@@ -163,7 +169,7 @@ impl App {
 
     /// Serves until the process is asked to stop, then lets running transfers end.
     pub async fn serve(self) {
-        let Self { server, api, registry, reloader, keeper, signals, first_start, claim } = self;
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, claim } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
@@ -184,7 +190,7 @@ impl App {
             tracing::info!("stopping: no new requests, running transfers may end");
             stopping.begin();
         });
-        let drained = server.run(service(api), shutdown).await;
+        let drained = server.run(service(api, names), shutdown).await;
         watching.abort();
         // A collection can stop anywhere: each step leaves a registry that is whole.
         tending.abort();
@@ -207,6 +213,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// The API as a service of hyper's bodies: what the server knows of a connection becomes what the API may know.
 fn service(
     api: Api,
+    names: Arc<NameWatch>,
 ) -> impl tower::Service<
     Request<Incoming>,
     Response = axum::response::Response,
@@ -216,14 +223,28 @@ fn service(
 + Send
 + Sync
 + 'static {
-    MapRequest::new(api::router(api), |request: Request<Incoming>| {
+    MapRequest::new(api::router(api), move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         let peer = request.extensions().get::<Peer>();
-        if let Some(connection) = peer.map(|peer| Connection { peer: peer.address, local: peer.local }) {
+        if let Some(peer) = peer {
+            let asked =
+                peer.forwarded_host.as_deref().and_then(|host| host.parse().ok()).or_else(|| authority(&request));
+            if let Some(asked) = asked {
+                names.look_at(asked.host());
+            }
+            let certificate = peer.tls.certificate.clone();
+            let forwarded_host = peer.forwarded_host.clone();
+            let connection = Connection { peer: peer.address, local: peer.local, forwarded_host, certificate };
             request.extensions_mut().insert(connection);
         }
         request
     })
+}
+
+/// The host that a request asks for, as HTTP/2 or HTTP/1.1 says it.
+fn authority<B>(request: &Request<B>) -> Option<uri::Authority> {
+    let named = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
+    request.uri().authority().cloned().or_else(named)
 }
 
 /// Keeps other servers, and commands that change the data, off the store for as long as this one runs.

@@ -38,7 +38,8 @@ pub enum Event<'a> {
         user: &'a UserName,
         /// By what.
         method: Method,
-        /// What that is called in `portcullis token list`, if it is a token; of a CI job its issuer, and what that calls it.
+        /// What that is called in `portcullis token list`, if it is a token; of a CI job its issuer, and what that calls it; of a
+        /// certificate its fingerprint.
         #[serde(skip_serializing_if = "Option::is_none")]
         credential: Option<&'a str>,
     },
@@ -220,6 +221,11 @@ pub enum Event<'a> {
         /// Its fingerprint.
         fingerprint: &'a str,
     },
+    /// Other certificates of clients are believed.
+    ClientAuthoritiesChanged {
+        /// Whether clients are asked for certificates now.
+        asks: bool,
+    },
 }
 
 /// By what somebody proved who they are.
@@ -234,6 +240,8 @@ pub enum Method {
     RefreshToken,
     /// The token of a CI job.
     Workload,
+    /// A certificate, shown in the handshake.
+    ClientCertificate,
 }
 
 /// Tells the trail.

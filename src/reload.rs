@@ -25,7 +25,7 @@ use crate::{
     audit::{self, Event},
     auth::{SigningKeys, Users, Workloads, workload::Rule},
     config::{Config, Loaded, Source},
-    tls::{self, CertResolver, Hostname, Identities, Nearness},
+    tls::{self, CertResolver, ClientTrust, Hostname, Identities, Nearness},
 };
 
 /// How often files are looked at: changes take effect within five seconds, as documented.
@@ -57,6 +57,7 @@ pub(crate) struct Reloader {
     pub(crate) resolver: Arc<CertResolver>,
     /// Tells whoever orders certificates what holds now, and that it was asked for.
     pub(crate) changes: watch::Sender<tls::Config>,
+    pub(crate) clients: Arc<ClientTrust>,
 }
 
 /// What tells one state of a file from another; `None` if it is not there.
@@ -147,7 +148,9 @@ impl Reloader {
         let own = source.directory().into_iter();
         let own = own.flat_map(|folder| ["ca.crt", "server.crt", "server.key"].map(|name| folder.join(name)));
         let brought = source.pairs().into_iter().flat_map(|pair| [pair.certificate, pair.key]);
-        own.chain(brought).map(|path| stamp(&path)).collect()
+        let clients = self.config.tls.client.clone().into_iter();
+        let clients = clients.flat_map(|client| [Some(client.ca), client.crl]).flatten();
+        own.chain(brought).chain(clients).map(|path| stamp(&path)).collect()
     }
 
     fn reload_configuration(&mut self) {
@@ -213,6 +216,7 @@ impl Reloader {
 
     /// Whether anything was exchanged.
     fn reload_certificates(&self) -> bool {
+        self.reload_clients();
         let old = self.resolver.identities();
         let reloaded = tls::reload(&self.config.tls, &old, SystemTime::now(), &SystemRandom::new());
         for error in &reloaded.errors {
@@ -227,6 +231,20 @@ impl Reloader {
         warn_of_uncovered_names(&self.config.tls.hostnames, &new);
         self.resolver.replace(new);
         true
+    }
+
+    fn reload_clients(&self) {
+        match self.clients.reload(self.config.tls.client.as_ref(), SystemTime::now()) {
+            Ok(false) => {}
+            Ok(true) => {
+                let asks = self.clients.asks();
+                tracing::info!(asks, "authorities of clients' certificates exchanged");
+                audit::record(&Event::ClientAuthoritiesChanged { asks });
+            }
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "authorities of clients' certificates not exchanged, the old ones stay");
+            }
+        }
     }
 
     /// The users file is watched by [`Users::watch`]; this is for those who do not want to wait.

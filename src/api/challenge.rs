@@ -26,12 +26,13 @@ impl Realm {
         Self { hostnames: hostnames.into_iter().map(|name| name.to_string().to_ascii_lowercase()).collect() }
     }
 
-    /// The URL of the token endpoint for a caller that sent these headers to `local_port`: on the host that the caller
-    /// used, if it is one of ours (clients trust a CA for each `host:port`, and go-containerregistry refuses a realm on
+    /// The URL of the token endpoint for a caller: on the host that the caller used, with us or with the proxy before us, if it is one of ours (clients trust a CA for each `host:port`, and go-containerregistry refuses a realm on
     /// another private address), else on the first of our names.
-    fn url(&self, uri: &Uri, headers: &HeaderMap, local_port: u16) -> String {
-        let named = uri.authority().cloned().or_else(|| headers.get(header::HOST)?.to_str().ok()?.parse().ok());
-        if let Some(authority) = named.filter(|authority| self.is_ours(authority)) {
+    fn url(&self, target: Target<'_>) -> String {
+        let Target { uri, headers, forwarded_host, local_port } = target;
+        let forwarded = || forwarded_host?.parse().ok().filter(|authority| self.is_ours(authority));
+        let named = || uri.authority().cloned().or_else(|| headers.get(header::HOST)?.to_str().ok()?.parse().ok());
+        if let Some(authority) = forwarded().or_else(|| named().filter(|authority| self.is_ours(authority))) {
             return format!("https://{authority}/token");
         }
         let first = self.hostnames.first().map_or("localhost", String::as_str);
@@ -52,6 +53,8 @@ impl Realm {
 pub(super) struct Target<'a> {
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
+    /// The host that a trusted proxy was asked for.
+    pub(super) forwarded_host: Option<&'a str>,
     pub(super) local_port: u16,
 }
 
@@ -90,7 +93,7 @@ pub(super) fn challenge(
     let value = match parts.challenge {
         ChallengeScheme::Basic => basic(),
         ChallengeScheme::Bearer => {
-            let realm = parts.realm.load().url(target.uri, target.headers, target.local_port);
+            let realm = parts.realm.load().url(target);
             bearer(&realm, api.authenticator().service(), scope, reason.error())
         }
     };
@@ -124,10 +127,24 @@ mod tests {
     use super::*;
 
     fn url(host: &str, port: u16) -> String {
+        forwarded(None, host, port)
+    }
+
+    fn forwarded(forwarded_host: Option<&str>, host: &str, local_port: u16) -> String {
         let realm = Realm::new(["Registry.example", "::1", "10.0.0.7"]);
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
-        realm.url(&Uri::from_static("/v2/"), &headers, port)
+        realm.url(Target { uri: &Uri::from_static("/v2/"), headers: &headers, forwarded_host, local_port })
+    }
+
+    #[test]
+    fn the_realm_is_on_the_host_that_a_proxy_was_asked_for_if_that_is_ours() {
+        let behind = |host| forwarded(Some(host), "10.0.0.7:8443", 8443);
+        assert_eq!(behind("registry.example"), "https://registry.example/token");
+        assert_eq!(behind("registry.example:5000"), "https://registry.example:5000/token");
+        for host in ["evil.example", "x@registry.example", "", "\"", "registry.example/a"] {
+            assert_eq!(behind(host), "https://10.0.0.7:8443/token", "{host}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     access::{Admin, Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     audit::{self, Event},
-    auth::{AuthenticationError, BadToken},
+    auth::{AuthenticationError, BadToken, ClientChain},
     oci::{Digest, RepositoryName},
     registry::Repository,
 };
@@ -96,20 +96,27 @@ impl Visit<'_> {
         connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |connection| connection.peer.ip())
     }
 
+    pub(super) fn certificate(&self) -> Option<&ClientChain> {
+        self.head.extensions.get::<Connection>()?.certificate.as_ref()
+    }
+
     fn target(&self) -> Target<'_> {
-        let local_port = self.head.extensions.get::<Connection>().map_or(443, |connection| connection.local.port());
-        Target { uri: &self.head.uri, headers: &self.head.headers, local_port }
+        let connection = self.head.extensions.get::<Connection>();
+        let local_port = connection.map_or(443, |connection| connection.local.port());
+        let forwarded_host = connection.and_then(|connection| connection.forwarded_host.as_deref());
+        Target { uri: &self.head.uri, headers: &self.head.headers, forwarded_host, local_port }
     }
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
         let (headers, now) = (&self.head.headers, SystemTime::now());
         let takes_blank = matches!(endpoint, Endpoint::Search(_));
-        let identified = match caller::identify(self.api, headers, takes_blank, self.peer(), now).await {
-            Err(expired @ AuthenticationError::BadToken(BadToken::Expired)) => {
-                late::identify(self.api, headers, endpoint, now).await.ok_or(expired)
-            }
-            identified => identified,
-        };
+        let identified =
+            match caller::identify(self.api, headers, takes_blank, self.certificate(), self.peer(), now).await {
+                Err(expired @ AuthenticationError::BadToken(BadToken::Expired)) => {
+                    late::identify(self.api, headers, endpoint, now).await.ok_or(expired)
+                }
+                identified => identified,
+            };
         identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))
     }
 
@@ -272,7 +279,7 @@ impl Visitor<'_> {
     fn refuse(&self, denied: &Denied) -> ApiError {
         let Visit { api, .. } = self.visit;
         // Whoever shows nothing is asked to show something, which is how every client begins.
-        if self.has_credentials() {
+        if self.has_credentials() || matches!(denied.principal, Principal::User(_)) {
             let (user, action, object) = (&denied.principal, denied.wanted.verb(), denied.wanted.object());
             audit::record(&Event::Refused { user, action, object });
         }

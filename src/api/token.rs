@@ -1,4 +1,4 @@
-//! `/token`: passwords, access tokens and refresh tokens in, bearer tokens out (Docker token specification; `POST` is its
+//! `/token`: passwords, access tokens, refresh tokens and clients' certificates in, bearer tokens out (Docker token specification; `POST` is its
 //! OAuth 2 variant).
 //!
 //! Invariant: a token carries what was asked for and is allowed, and no more; nothing at all is still a token, which is how
@@ -140,7 +140,9 @@ struct Answer<'a> {
 async fn issue(visit: Visit<'_>, asked: &Parameters, shown: Shown, says_scope: bool) -> Result<Response, ApiError> {
     let (authenticator, now) = (visit.api.authenticator(), SystemTime::now());
     let (holder, known) = match shown {
-        Shown::Credentials(credentials) => (authenticator.holder(credentials, visit.peer(), now).await, None),
+        Shown::Credentials(credentials) => {
+            (authenticator.holder(credentials, visit.certificate(), visit.peer(), now).await, None)
+        }
         Shown::RefreshToken(token) => (authenticator.refresh(&token, visit.peer(), now).await, Some(token)),
     };
     let holder = holder.map_err(|error| refuse(&error))?;

@@ -1,9 +1,9 @@
 //! Credentials → subject: the one place where a caller's claim to be somebody is believed or not.
 //!
-//! Invariant: a [`Subject`] other than the anonymous one comes from a password that was checked or a token that was
-//! verified, at this moment: a user who was removed, or whose password changed, is not believed a token of before, and a token
+//! Invariant: a [`Subject`] other than the anonymous one comes from a password that was checked, or a token or certificate that
+//! was verified, at this moment: a user who was removed, or whose password changed, is not believed a token of before, and a token
 //! that was made from an access token or a refresh token ends with it, as one that was made from the token of a CI job ends
-//! with the rule that admitted it.
+//! with the rule that admitted it, and one that was made from a certificate with its authority.
 
 use std::{
     net::IpAddr,
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::access::{Limits, Principal, Reach, Scope, Subject, UserName};
 use crate::audit::{self, Event, Method};
+use crate::tls::{Certified, ClientChain, ClientTrust};
 
 /// Decides who is asking.
 pub struct Authenticator {
@@ -34,6 +35,7 @@ pub struct Authenticator {
     tokens: Tokens,
     grants: Grants,
     workloads: Arc<Workloads>,
+    clients: Arc<ClientTrust>,
 }
 
 /// Whoever a token is made for.
@@ -68,8 +70,9 @@ impl Authenticator {
         tokens: Tokens,
         grants: Grants,
         workloads: Arc<Workloads>,
+        clients: Arc<ClientTrust>,
     ) -> Self {
-        Self { users, passwords, lockout, tokens, grants, workloads }
+        Self { users, passwords, lockout, tokens, grants, workloads, clients }
     }
 
     /// The name of the service that tokens are for.
@@ -84,15 +87,17 @@ impl Authenticator {
         self.tokens.key_set(now)
     }
 
-    /// Who shows these credentials. Nothing shown is the anonymous subject.
+    /// Who shows these credentials. Without any, it is whom the certificate of the connection signs in, or nobody: what a request
+    /// says about itself wins over what its connection says.
     pub async fn subject(
         &self,
         credentials: Option<Credentials>,
+        certificate: Option<&ClientChain>,
         from: IpAddr,
         now: SystemTime,
     ) -> Result<Subject, AuthenticationError> {
         match credentials {
-            None => Ok(Subject::anonymous()),
+            None => Ok(self.certified(certificate, now).map_or_else(Subject::anonymous, |holder| holder.subject)),
             Some(Credentials::Basic { user, password }) => Ok(self.sign_in(&user, &password, from, now).await?.subject),
             Some(Credentials::Bearer(token)) => self.bearer(self.tokens.verify(&token, now)?, now).await,
         }
@@ -120,16 +125,20 @@ impl Authenticator {
         Ok(Subject { principal: token.principal, reach: Reach::scopes(token.scopes).within(limits) })
     }
 
-    /// Who may be given a token: only somebody who shows a password, an access token or a refresh token. A bearer token that
-    /// begets bearer tokens would never end.
+    /// Who may be given a token: only somebody who shows a password, an access token, a refresh token or a certificate. A bearer
+    /// token that begets bearer tokens would never end.
     pub async fn holder(
         &self,
         credentials: Option<Credentials>,
+        certificate: Option<&ClientChain>,
         from: IpAddr,
         now: SystemTime,
     ) -> Result<Holder, AuthenticationError> {
         match credentials {
-            None => Ok(Holder::anonymous(self.tokens.signer())),
+            None => {
+                let holder = self.certified(certificate, now);
+                Ok(holder.unwrap_or_else(|| Holder::anonymous(self.tokens.signer())))
+            }
             Some(Credentials::Basic { user, password }) => self.sign_in(&user, &password, from, now).await,
             Some(Credentials::Bearer(_)) => Err(AuthenticationError::WrongPassword),
         }
@@ -166,8 +175,10 @@ impl Authenticator {
         let (parent, credential) = match origin {
             Origin::Password(credential) => (None, credential),
             Origin::Grant { id: id @ GrantId::Access(_), credential } => (Some(*id), credential),
-            // A job gets another token for its next run.
-            Origin::Grant { id: GrantId::Device { .. }, .. } | Origin::Workload(_) => return None,
+            // A job gets another token for its next run, and whoever has a certificate can show it again.
+            Origin::Grant { id: GrantId::Device { .. }, .. } | Origin::Workload(_) | Origin::Certificate(_) => {
+                return None;
+            }
         };
         let hash = self.passwords.hash_of(user)?;
         if CredentialVersion::new(&hash, holder.signer.binding()) != *credential {
@@ -188,6 +199,23 @@ impl Authenticator {
     /// Makes a token for somebody.
     pub fn issue(&self, holder: &Holder, scopes: &[Scope], now: SystemTime) -> Result<IssuedToken, CannotSign> {
         self.tokens.issue(&holder.signer, &holder.subject.principal, holder.origin.as_ref(), scopes, now)
+    }
+
+    /// Whom a certificate signs in. It is nothing that could be guessed, so nobody is kept waiting or counted here; the user need
+    /// not be in the users file, as the authority vouches for the name.
+    fn certified(&self, certificate: Option<&ClientChain>, now: SystemTime) -> Option<Holder> {
+        let Certified { name, proof, fingerprint } = self.clients.certified(certificate?, now)?;
+        let user = match name.parse::<UserName>() {
+            Ok(user) => user,
+            Err(error) => {
+                tracing::debug!(?name, %error, "a client's certificate signs nobody in: its name cannot be a user's");
+                return None;
+            }
+        };
+        let (method, credential) = (Method::ClientCertificate, fingerprint.to_string());
+        audit::record(&Event::SignedIn { user: &user, method, credential: Some(&credential) });
+        let subject = Subject { principal: Principal::User(user), reach: Reach::full() };
+        Some(Holder { subject, origin: Some(Origin::Certificate(proof)), signer: self.tokens.signer() })
     }
 
     /// Believes or refuses a name and what was shown as its password.
@@ -289,6 +317,8 @@ impl Authenticator {
         match origin {
             Origin::Password(version) => self.is_current(user, version, signer).map(|()| None),
             Origin::Workload(rule) => Ok(self.workloads.standing(user, rule)?),
+            Origin::Certificate(proof) if self.clients.stands(proof, now) => Ok(None),
+            Origin::Certificate(_) => Err(BadToken::Revoked.into()),
             Origin::Grant { id, credential } => {
                 self.is_current(user, credential, signer)?;
                 self.grants.standing(*id, user, now).await.map_err(|refused| match refused {

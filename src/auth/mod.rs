@@ -1,8 +1,9 @@
 //! Who is asking: users and their passwords, credentials as they arrive, and what slows down guessing.
 //!
-//! An engine's floor: imports [`oci`](crate::oci), [`access`](crate::access), [`storage`](crate::storage) and
-//! [`fetch`](crate::fetch) only. The one invariant: a [`Verified`] exists only where somebody proved to be a user of the users
-//! file, and nothing that proves it (a password, a token, a stored hash) can be printed.
+//! An engine's floor: imports [`oci`](crate::oci), [`access`](crate::access), [`audit`](crate::audit),
+//! [`storage`](crate::storage), [`fetch`](crate::fetch) and, for clients' certificates, [`tls`](crate::tls). The one invariant:
+//! a [`Verified`] exists only where somebody proved to be a user of the users file, and nothing that proves it (a password, a
+//! token, a stored hash) can be printed.
 
 mod authenticator;
 pub mod bootstrap;
@@ -41,3 +42,5 @@ pub use secret::{NewPassword, Password};
 pub use token::{BadToken, CannotSign, IssuedToken, Origin, Tokens, VerifiedToken};
 pub use users::{CredentialVersion, Users};
 pub use workload::Workloads;
+
+pub use crate::tls::ClientChain;

@@ -25,6 +25,7 @@ use super::{
     workload::RuleId,
 };
 use crate::access::{Action, Actions, Principal, Scope, UserName};
+use crate::tls::CertificateProof;
 
 /// Clocks differ: a token is good so long before it was made and after it has expired.
 pub(super) const LEEWAY: Duration = Duration::from_secs(60);
@@ -108,6 +109,8 @@ pub enum Origin {
     },
     /// The token of a CI job; this is the fingerprint of the rule that admitted it.
     Workload(RuleId),
+    /// A certificate, shown in the handshake: which one, and who vouches for it.
+    Certificate(CertificateProof),
 }
 
 impl fmt::Display for Origin {
@@ -116,6 +119,7 @@ impl fmt::Display for Origin {
             Self::Password(version) => write!(f, "p:{version}"),
             Self::Grant { id, credential } => write!(f, "g:{id}:{credential}"),
             Self::Workload(rule) => write!(f, "w:{rule}"),
+            Self::Certificate(proof) => write!(f, "c:{proof}"),
         }
     }
 }
@@ -132,6 +136,7 @@ impl FromStr for Origin {
                 Ok(Self::Grant { id, credential: CredentialVersion::from_claim(version) })
             }
             Some(("w", rule)) => Ok(Self::Workload(RuleId::from_claim(rule))),
+            Some(("c", proof)) => Ok(Self::Certificate(proof.parse().map_err(|_| BadToken::Forged)?)),
             Some(_) | None => Err(BadToken::Forged),
         }
     }

@@ -15,9 +15,10 @@ use crate::{
     access::{Action, Glob, UnknownAction, UserName},
     auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl},
     fetch::HttpsUrl,
+    server::{InvalidNetwork, Network},
     telemetry::{self, Format, Target},
     tls::{
-        Hostname, MinimumVersion,
+        ClientMode, ClientUser, Hostname, MinimumVersion,
         acme::{Challenge, LETS_ENCRYPT, Preference},
     },
 };
@@ -65,6 +66,13 @@ keys! {
          certificate is made out for them.";
     REDIRECT: Word<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
         "Where to listen for plain HTTP and answer with a redirect to HTTPS, and with what ACME's `http-01` asks for; for example `0.0.0.0:80`.";
+
+    TRUSTED_PROXIES: List<Word<Network>> = "trusted_proxies",
+        List { of: NETWORK, noun: "networks", may_be_empty: true }, Fallback::Off,
+        "The load balancers in front: only they may say in headers (`X-Forwarded-For`, `X-Forwarded-Host`, `Forwarded`) or in \
+         the PROXY protocol whose request it is.";
+    PROXY_PROTOCOL: Switch = "proxy_protocol", Switch, Fallback::Value("false"),
+        "Whether connections from `trusted_proxies` begin with a header of the PROXY protocol, version 1 or 2; then they must.";
 
     CONNECTIONS: Count = "limits.connections",
         Count { least: 1, most: 1_000_000, example: 4096 }, Fallback::Value("4096"),
@@ -114,6 +122,25 @@ keys! {
     ACME_FOLDER: Path = "tls.acme.folder", Path { example: "certs" },
         Fallback::Computed("the folder `tls.self_signed.directory`"),
         "The folder of the account and the certificate: `acme-account.json`, `acme.pem`.";
+
+    CLIENT_CA: Path = "tls.client.ca", Path { example: "clients.crt" }, Fallback::Required,
+        "The authorities that issue certificates to clients, in PEM. Clients are asked for a certificate only where this table is \
+         there.";
+    CLIENT_MODE: Choice<ClientMode> = "tls.client.mode",
+        Choice(&[("required", ClientMode::Required), ("optional", ClientMode::Optional)]), Fallback::Value("required"),
+        "Whether a client without a certificate is turned away in the handshake, or may sign in otherwise.";
+    CLIENT_USER: Choice<ClientUser> = "tls.client.user",
+        Choice(&[
+            ("cn", ClientUser::CommonName),
+            ("dns", ClientUser::DnsName),
+            ("email", ClientUser::Email),
+            ("off", ClientUser::Nobody),
+        ]),
+        Fallback::Value("cn"),
+        "Which part of a certificate is the user that it signs in without a password: the common name, the one DNS name, the \
+         one mail address; `off` for none, so that certificates only open connections.";
+    CLIENT_CRL: Path = "tls.client.crl", Path { example: "clients.crl" }, Fallback::Off,
+        "What those authorities have revoked, in PEM: one list for each authority, intermediate ones included.";
 
     HTPASSWD: Path = "auth.htpasswd", Path { example: "htpasswd" }, Fallback::Value("htpasswd"),
         "The users file, as Apache's htpasswd writes it; made with one administrator if it is not there.";
@@ -219,6 +246,7 @@ keys! {
 }
 
 const ADDRESS: Word<SocketAddr> = Word { noun: "a socket address", example: "0.0.0.0:443", parse: address };
+const NETWORK: Word<Network> = Word { noun: "a network", example: "10.0.0.0/8", parse: network };
 const HOSTNAME: Word<Hostname> =
     Word { noun: "a host name", example: "registry.example.com", parse: |text| Ok(text.parse()?) };
 const ACME_URL: Word<String> = Word { noun: "an https URL", example: LETS_ENCRYPT, parse: acme_url };
@@ -274,6 +302,16 @@ fn mail(text: &str) -> Result<String, Fault> {
         return Err(Fault { reason: "this is no mail address".to_owned(), hint: None });
     }
     Ok(format!("mailto:{address}"))
+}
+
+fn network(text: &str) -> Result<Network, Fault> {
+    text.parse().map_err(|error: InvalidNetwork| {
+        let hint = match error {
+            InvalidNetwork::Inside { first, bits } => Some(format!("did you mean \"{first}/{bits}\"?")),
+            InvalidNetwork::Shape | InvalidNetwork::Bits { .. } => None,
+        };
+        Fault { reason: error.to_string(), hint }
+    })
 }
 
 fn claim(text: &str) -> Result<String, Fault> {

@@ -73,6 +73,7 @@ impl Resolver<'_> {
     fn server(&mut self) -> Option<server::Config> {
         let (listen, redirect) = (self.value(&keys::LISTEN), self.value(&keys::REDIRECT));
         self.refuse_doubles(listen.as_deref().unwrap_or_default(), redirect);
+        let proxies = self.proxies();
         let connections = self.value(&keys::CONNECTIONS);
         let handshake_timeout = self.value(&keys::HANDSHAKE_TIMEOUT);
         let header_timeout = self.value(&keys::HEADER_TIMEOUT);
@@ -85,7 +86,19 @@ impl Resolver<'_> {
             idle_timeout: idle_timeout?,
             drain_timeout: drain_timeout?,
         };
-        Some(server::Config { listen: listen?, redirect, limits })
+        Some(server::Config { listen: listen?, redirect, proxies: proxies?, limits })
+    }
+
+    fn proxies(&mut self) -> Option<server::Proxies> {
+        let trusted = self.value(&keys::TRUSTED_PROXIES).unwrap_or_default();
+        let protocol = self.value(&keys::PROXY_PROTOCOL);
+        if protocol == Some(true) && self.layers.place(keys::TRUSTED_PROXIES.path).is_none() {
+            let place = self.layers.place(keys::PROXY_PROTOCOL.path).cloned().unwrap_or(Place::Default);
+            let problem = Problem::new(place, "proxy_protocol is for trusted_proxies, and there are none");
+            let hint = format!("for example {}", example(&keys::TRUSTED_PROXIES));
+            self.problems.push(problem.about(keys::PROXY_PROTOCOL.path).hint(hint));
+        }
+        Some(server::Proxies { trusted, protocol: protocol? })
     }
 
     /// Port 0 is any free port, so two of them are two.
@@ -122,7 +135,18 @@ impl Resolver<'_> {
             }
             Some((_, place)) => tls::Source::Acme(self.acme(place, &hostnames)?),
         };
-        Some(tls::Config { minimum_version: minimum_version?, source, hostnames })
+        let client = match self.layers.choice(["tls.client"]) {
+            None => None,
+            Some((_, place)) => Some(self.client(place)?),
+        };
+        Some(tls::Config { minimum_version: minimum_version?, source, hostnames, client })
+    }
+
+    fn client(&mut self, place: &Place) -> Option<tls::ClientConfig> {
+        let ca = self.required(&keys::CLIENT_CA, place);
+        let (mode, user) = (self.value(&keys::CLIENT_MODE), self.value(&keys::CLIENT_USER));
+        let crl = self.layers.place(keys::CLIENT_CRL.path).is_some().then(|| self.value(&keys::CLIENT_CRL));
+        Some(tls::ClientConfig { ca: ca?, crl: crl.map_or(Some(None), |crl| crl.map(Some))?, mode: mode?, user: user? })
     }
 
     fn further_certificates(&mut self) -> Option<Vec<tls::Pair>> {

@@ -4,6 +4,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use super::Proxies;
+
 /// Where to listen, and how patient to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -11,6 +13,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// An address that speaks plain HTTP and only sends clients to the first of `listen`.
     pub redirect: Option<SocketAddr>,
+    /// Who may speak for others.
+    pub proxies: Proxies,
     /// How many, and how long.
     pub limits: Limits,
 }

@@ -18,7 +18,7 @@ use tower::{Service, ServiceExt};
 use tracing::debug;
 
 use super::{
-    Agreed, Limits, Peer, Shutdown,
+    Agreed, Limits, Peer, Proxies, Shutdown,
     activity::{Activity, Verdict, Watched},
     handshake::{self, Reception, Secured},
     listener::Accepted,
@@ -44,6 +44,7 @@ pub(super) struct Shared<S> {
     pub(super) acceptor: TlsAcceptor,
     pub(super) challenges: Option<Arc<Challenges>>,
     pub(super) hostnames: Arc<[Hostname]>,
+    pub(super) proxies: Arc<Proxies>,
     pub(super) limits: Limits,
     pub(super) service: S,
     pub(super) shutdown: Shutdown,
@@ -60,11 +61,11 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (address, local) = (accepted.peer, accepted.local);
     let reception = Reception {
         acceptor: &shared.acceptor,
         challenges: shared.challenges.as_deref(),
         hostnames: &shared.hostnames,
+        proxies: &shared.proxies,
         handshake_timeout: shared.limits.handshake_timeout,
         idle_timeout: shared.limits.idle_timeout,
     };
@@ -73,12 +74,18 @@ where
         // There is no request yet that could be lost.
         () = shared.shutdown.begun() => return,
     };
-    let Some(secured) = secured else { return };
+    let Some(Secured { stream: secured, peer: address, local }) = secured else { return };
 
-    let peer = Peer { address, local, tls: Agreed::of(secured.get_ref().1) };
+    let peer = Peer { address, local, forwarded_host: None, tls: Agreed::of(secured.get_ref().1) };
     let activity = Activity::new();
-    let service = PerConnection { service: shared.service.clone(), peer, activity: activity.clone() };
-    let builder = builder(&secured, shared.limits);
+    let service = PerConnection {
+        service: shared.service.clone(),
+        proxies: Arc::clone(&shared.proxies),
+        peer,
+        activity: activity.clone(),
+    };
+    let is_http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+    let builder = builder(is_http2, shared.limits);
     let connection = builder.serve_connection(TokioIo::new(secured), service);
     tokio::pin!(connection);
 
@@ -118,7 +125,7 @@ fn checks(patience: Duration) -> Interval {
     checks
 }
 
-fn builder(secured: &Secured, limits: Limits) -> auto::Builder<TokioExecutor> {
+fn builder(is_http2: bool, limits: Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -138,13 +145,13 @@ fn builder(secured: &Secured, limits: Limits) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(limits.idle_timeout / 3)
         .keep_alive_timeout(limits.idle_timeout / 3);
     // The handshake has decided. Guessing from the first bytes, as the builder otherwise does, has no deadline.
-    let agreed = secured.get_ref().1.alpn_protocol();
-    if agreed == Some(b"h2") { builder.http2_only() } else { builder.http1_only() }
+    if is_http2 { builder.http2_only() } else { builder.http1_only() }
 }
 
 /// The service as one connection sees it: requests learn who asks, responses are watched for progress.
 struct PerConnection<S> {
     service: S,
+    proxies: Arc<Proxies>,
     peer: Peer,
     activity: Activity,
 }
@@ -160,7 +167,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer.clone());
+        let peer = self.peer.clone().forwarding(request.headers(), &self.proxies);
+        request.extensions_mut().insert(peer);
         let exchange = self.activity.begin();
         let response = self.service.clone().oneshot(request);
         Box::pin(async move { Ok(response.await?.map(|body| Watched::new(body, exchange))) })

@@ -4,21 +4,29 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rustls::{AlertDescription, Error, PeerIncompatible, ServerConfig, server::Acceptor};
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible, ServerConfig, server::Acceptor};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
-use tracing::debug;
+use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
+use tracing::{debug, warn};
 
 use super::{
+    Proxies,
     farewell::Farewell,
     listener::Accepted,
     plain::{self, Port},
+    proxy,
     stall::StallGuard,
 };
 use crate::tls::{Hostname, acme::Challenges};
 
 /// A connection after its handshake.
-pub(super) type Secured = TlsStream<StallGuard<Farewell<TcpStream>>>;
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<StallGuard<Farewell<TcpStream>>>,
+    /// The client, by its own address or as a trusted proxy says.
+    pub(super) peer: SocketAddr,
+    /// Our address that the client connected to, likewise.
+    pub(super) local: SocketAddr,
+}
 
 /// The first byte of a TLS record that opens a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -28,6 +36,7 @@ pub(super) struct Reception<'a> {
     pub(super) acceptor: &'a TlsAcceptor,
     pub(super) challenges: Option<&'a Challenges>,
     pub(super) hostnames: &'a [Hostname],
+    pub(super) proxies: &'a Proxies,
     pub(super) handshake_timeout: Duration,
     pub(super) idle_timeout: Duration,
 }
@@ -49,20 +58,27 @@ pub(super) async fn receive(accepted: Accepted, reception: &Reception<'_>) -> Op
 }
 
 async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Option<Secured>> {
-    let Accepted { stream, peer, local } = accepted;
-    let mut first = [0];
-    if stream.peek(&mut first).await? == 0 {
+    let Some(Accepted { stream, peer, local, .. }) = proxy::receive(accepted, reception.proxies).await else {
+        return Ok(None);
+    };
+    let mut beginning = [0; proxy::TELLING];
+    let length = stream.peek(&mut beginning).await?;
+    if length == 0 {
         // Port scanners and health checks connect and leave.
         return Ok(None);
     }
-    if first[0] != HANDSHAKE_RECORD {
+    if proxy::is_header(&beginning[..length]) {
+        warn!(%peer, "connection closed: a PROXY header from whom we do not expect one; see trusted_proxies and proxy_protocol");
+        return Ok(None);
+    }
+    if beginning[0] != HANDSHAKE_RECORD {
         answer_in_words(stream, peer, local, reception.hostnames).await?;
         return Ok(None);
     }
     let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
     match reception.challenges.and_then(Challenges::tls) {
-        None => reception.acceptor.accept(guarded).await.map(Some),
-        Some(validation) => open_or_prove(guarded, reception.acceptor, validation, peer).await,
+        None => secure(reception.acceptor.accept(guarded), peer, local).await.map(Some),
+        Some(validation) => open_or_prove(guarded, reception.acceptor, validation, peer, local).await,
     }
 }
 
@@ -73,15 +89,32 @@ async fn open_or_prove(
     acceptor: &TlsAcceptor,
     validation: Arc<ServerConfig>,
     peer: SocketAddr,
+    local: SocketAddr,
 ) -> io::Result<Option<Secured>> {
     let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     if !Challenges::is_validation(&begun.client_hello()) {
-        return begun.into_stream(Arc::clone(acceptor.config())).await.map(Some);
+        return secure(begun.into_stream(Arc::clone(acceptor.config())), peer, local).await.map(Some);
     }
     let mut proven = begun.into_stream(validation).await?;
     debug!(%peer, "showed an ACME validation server what it wanted to see");
     proven.shutdown().await?;
     Ok(None)
+}
+
+async fn secure(
+    handshake: Accept<StallGuard<Farewell<TcpStream>>>,
+    peer: SocketAddr,
+    local: SocketAddr,
+) -> io::Result<Secured> {
+    match handshake.into_fallible().await {
+        Ok(stream) => Ok(Secured { stream, peer, local }),
+        Err((error, mut stream)) => {
+            // A client of TLS 1.3 may have begun to speak before it hears that its certificate is refused: without this it
+            // would hear of a broken connection instead.
+            let _ = stream.shutdown().await;
+            Err(error)
+        }
+    }
 }
 
 async fn answer_in_words(
@@ -111,6 +144,11 @@ pub(super) fn reason(error: &io::Error) -> String {
         Some(Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)) => {
             "the client offers only outdated cipher suites".to_owned()
         }
+        Some(Error::NoCertificatesPresented) => "the client shows no certificate, and tls.client wants one".to_owned(),
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "the client's certificate is not from an authority in tls.client.ca".to_owned()
+        }
+        Some(Error::InvalidCertificate(reason)) => format!("the client's certificate is not accepted: {reason}"),
         _ if error.kind() == io::ErrorKind::UnexpectedEof => "the client hung up".to_owned(),
         _ => error.to_string(),
     }

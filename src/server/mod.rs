@@ -5,8 +5,8 @@
 //! thing that moved and never from the beginning of a transfer.
 //!
 //! ```text
-//! bind ─▶ listener (permit) ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
-//!                                         └─ plain HTTP ─▶ an answer in words
+//! bind ─▶ listener (permit) ─▶ proxy (whose connection) ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
+//!                                                                    └─ plain HTTP ─▶ an answer in words
 //! redirect listener (permit of its own) ────▶ 308 to https
 //! ```
 
@@ -15,10 +15,13 @@ mod bind;
 mod config;
 mod connection;
 mod farewell;
+mod forwarded;
 mod handshake;
 mod listener;
 mod peer;
 mod plain;
+mod proxies;
+mod proxy;
 mod redirect;
 mod shutdown;
 mod stall;
@@ -38,6 +41,7 @@ use tower::Service;
 pub use bind::BindError;
 pub use config::{Config, Limits};
 pub use peer::{Agreed, Peer};
+pub use proxies::{InvalidNetwork, Network, Proxies};
 pub use shutdown::{Drained, Shutdown};
 
 use crate::tls::{Hostname, acme::Challenges};
@@ -53,6 +57,7 @@ pub struct Server {
     tls: Arc<ServerConfig>,
     challenges: Option<Arc<Challenges>>,
     limits: Limits,
+    proxies: Arc<Proxies>,
 }
 
 impl Server {
@@ -64,15 +69,8 @@ impl Server {
         let redirect = config.redirect.map(|address| bind::bind(address, &[address])).transpose()?;
         let addresses =
             listeners.iter().zip(&config.listen).map(|(listener, wanted)| actual(listener, *wanted)).collect();
-        Ok(Self {
-            listeners,
-            addresses,
-            redirect,
-            hostnames: hostnames.into(),
-            tls,
-            challenges: None,
-            limits: config.limits,
-        })
+        let (hostnames, proxies) = (hostnames.into(), Arc::new(config.proxies.clone()));
+        Ok(Self { listeners, addresses, redirect, hostnames, tls, challenges: None, limits: config.limits, proxies })
     }
 
     /// Also answers validations of an ACME directory, while there are any.
@@ -99,19 +97,29 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { listeners, addresses, redirect, hostnames, tls, challenges, limits } = self;
+        let Self { listeners, addresses, redirect, hostnames, tls, challenges, limits, proxies } = self;
         let (connections, loops) = (TaskTracker::new(), TaskTracker::new());
         if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
-            let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
+            let (hostnames, proxies) = (Arc::clone(&hostnames), Arc::clone(&proxies));
+            let (port, challenges) = (tls_address.port(), challenges.clone());
             let permits = Arc::new(Semaphore::new(redirect::CONNECTIONS));
             // Nobody waits for these: they carry nothing that could be lost.
             loops.spawn(accept_loop(listener, permits, shutdown.clone(), TaskTracker::new(), move |accepted| {
-                redirect::serve(accepted, Arc::clone(&hostnames), port, challenges.clone(), limits)
+                let (hostnames, proxies) = (Arc::clone(&hostnames), Arc::clone(&proxies));
+                redirect::serve(accepted, hostnames, proxies, port, challenges.clone(), limits)
             }));
         }
         let (cut, acceptor) = (CancellationToken::new(), tls.into());
-        let shared =
-            Shared { acceptor, challenges, hostnames, limits, service, shutdown: shutdown.clone(), cut: cut.clone() };
+        let shared = Shared {
+            acceptor,
+            challenges,
+            hostnames,
+            proxies,
+            limits,
+            service,
+            shutdown: shutdown.clone(),
+            cut: cut.clone(),
+        };
         let (shared, permits) = (Arc::new(shared), Arc::new(Semaphore::new(limits.connections)));
         for listener in listeners {
             let shared = Arc::clone(&shared);

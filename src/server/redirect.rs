@@ -9,9 +9,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{
-    Limits,
+    Limits, Proxies,
     listener::Accepted,
     plain::{self, Port},
+    proxy,
 };
 use crate::tls::{Hostname, acme::Challenges};
 
@@ -23,12 +24,14 @@ pub(super) const CONNECTIONS: usize = 64;
 pub(super) async fn serve(
     accepted: Accepted,
     hostnames: Arc<[Hostname]>,
+    proxies: Arc<Proxies>,
     tls_port: u16,
     challenges: Option<Arc<Challenges>>,
     limits: Limits,
 ) {
-    let Accepted { mut stream, peer, .. } = accepted;
+    let peer = accepted.peer;
     let answered = timeout(limits.handshake_timeout, async move {
+        let Accepted { mut stream, .. } = proxy::receive(accepted, &proxies).await?;
         let head = plain::read_head(&mut stream).await?;
         if let Some(answer) = challenges.zip(head.challenge()).and_then(|(answers, token)| answers.http(token)) {
             return plain::answer(stream, &plain::proven(&answer)).await.ok();

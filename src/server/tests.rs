@@ -80,9 +80,10 @@ impl Harness {
         let folder = tempfile::tempdir().unwrap();
         let loaded = tls::ensure(folder.path(), &names(), SystemTime::now(), &SystemRandom::new()).unwrap();
         let resolver = Arc::new(CertResolver::new(loaded.identity));
-        let tls = tls::server_config(minimum, Arc::clone(&resolver)).unwrap();
+        let clients = Arc::new(tls::ClientTrust::load(None, SystemTime::now()).unwrap());
+        let tls = tls::server_config(minimum, resolver.clone(), clients).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen: vec![anywhere], redirect: Some(anywhere), limits };
+        let config = Config { listen: vec![anywhere], redirect: Some(anywhere), proxies: Proxies::default(), limits };
         let challenges = Challenges::new().unwrap();
         let server = Server::bind(&config, &names(), tls).unwrap().answering(Arc::clone(&challenges));
         let address = server.addresses()[0];
@@ -183,6 +184,55 @@ async fn plain_http_on_the_tls_port_is_answered_in_words() {
     let browser = request.replace("\r\n\r\n", "\r\nAccept: text/html\r\n\r\n");
     let answer = server.plain(server.address, &browser).await;
     assert!(answer.contains(&format!("Location: https://localhost:{port}/v2/\r\n")), "{answer}");
+}
+
+#[tokio::test]
+async fn whatever_way_plain_http_is_spoken_clients_are_told_and_browsers_are_sent() {
+    let server = Harness::start();
+    let url = format!("https://localhost:{}/v2/", server.address.port());
+    let host = format!("Host: localhost:{}\r\n", server.address.port());
+    let html = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
+    for (request, status) in [
+        (format!("GET /v2/ HTTP/1.1\r\n{host}{html}\r\n"), "308"),
+        (format!("HEAD /v2/ HTTP/1.1\r\n{host}{html}\r\n"), "308"),
+        (format!("POST /v2/ HTTP/1.1\r\n{host}{html}Content-Length: 5\r\n\r\nhello"), "400"),
+        (format!("GET /v2/ HTTP/1.1\r\n{host}Accept: */*\r\n\r\n"), "400"),
+        (format!("HEAD /v2/ HTTP/1.1\r\n{host}\r\n"), "400"),
+        (format!("PATCH /v2/ HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"), "400"),
+        (format!("GET /v2/ HTTP/1.0\r\n{host}\r\n"), "400"),
+        (format!("GET /v2/ HTTP/1.1\n{}\n", host.replace('\r', "")), "400"),
+    ] {
+        let answer = server.plain(server.address, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        match (status, request.starts_with("HEAD")) {
+            ("308", _) => assert!(head.contains(&format!("Location: {url}\r\n")) && body.is_empty(), "{answer}"),
+            (_, true) => assert!(body.is_empty() && !head.contains("Content-Length: 0"), "{answer}"),
+            (_, false) => assert!(body.contains(&url) && body.contains("\"errors\""), "{request}{answer}"),
+        }
+    }
+    // Without a Host, as HTTP/1.0 allows, the first of our names stands there; and so in the answer to HTTP/2 without TLS,
+    // whose preface reads like a request and names no host.
+    let first = format!("https://registry.test:{}/", server.address.port());
+    for request in ["GET / HTTP/1.0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let answer = server.plain(server.address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(&first), "{request}{answer}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_not_answered_on_either_port() {
+    let server = Harness::start();
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(9000));
+    for bytes in ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "\0\0\0\0\r\n\r\n", "get / http/1.1\r\n\r\n", "GET /\r\n\r\n", &long] {
+        for address in [server.address, server.redirect.unwrap()] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(bytes.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            assert!(answer.is_empty(), "{bytes:?}: {}", String::from_utf8_lossy(&answer));
+        }
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use super::Hostname;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    fn of(der: &[u8]) -> Self {
+    pub(super) fn of(der: &[u8]) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, der).as_ref());
         Self(bytes)
@@ -201,7 +201,7 @@ pub fn date(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", utc.hour(), utc.minute())
 }
 
-fn system_time(time: ASN1Time) -> SystemTime {
+pub(super) fn system_time(time: ASN1Time) -> SystemTime {
     // Before 1970 is long expired or long valid either way.
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }

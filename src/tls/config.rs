@@ -70,6 +70,41 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientMode {
+    /// Without one there is no connection.
+    Required,
+    /// Without one, passwords and tokens remain.
+    Optional,
+}
+
+/// Which part of a client's certificate is the name of the user that it signs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientUser {
+    /// The common name of the subject.
+    CommonName,
+    /// The subject alternative name that is a DNS name.
+    DnsName,
+    /// The subject alternative name that is a mail address.
+    Email,
+    /// None: certificates only open connections.
+    Nobody,
+}
+
+/// Which clients' certificates are believed, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// PEM: the authorities that issue them.
+    pub ca: PathBuf,
+    /// PEM: what the authorities have revoked.
+    pub crl: Option<PathBuf>,
+    /// Whether a client must show one.
+    pub mode: ClientMode,
+    /// Who it is.
+    pub user: ClientUser,
+}
+
 /// Everything that TLS needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -79,4 +114,6 @@ pub struct Config {
     pub source: Source,
     /// The names under which clients reach this server, the preferred one first.
     pub hostnames: Vec<Hostname>,
+    /// Clients' certificates; without this, no client is asked for one.
+    pub client: Option<ClientConfig>,
 }

@@ -123,6 +123,20 @@ pub enum SourceError {
         /// Valid until then.
         not_after: SystemTime,
     },
+    /// A certificate that vouches for nobody stands where authorities do.
+    #[error("{path}: there is a certificate in this file that is no certificate authority")]
+    NotAnAuthority {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The list of revoked certificates cannot be used.
+    #[error("{path}: this revocation list cannot be used: {reason}")]
+    RevocationList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl SourceError {
@@ -170,6 +184,12 @@ impl SourceError {
             Self::NotForServers { .. } => "have it issued again with the extended key usage serverAuth".to_owned(),
             Self::NotYetValid { .. } => "check this machine's clock".to_owned(),
             Self::Expired { .. } => "renew the certificate (and check this machine's clock)".to_owned(),
+            Self::NotAnAuthority { .. } => {
+                "this file names the authorities that issue clients' certificates, not the certificates".to_owned()
+            }
+            Self::RevocationList { .. } => {
+                "expected '-----BEGIN X509 CRL-----' for each authority; openssl ca -gencrl makes one".to_owned()
+            }
         }
     }
 }

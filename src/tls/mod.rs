@@ -6,11 +6,13 @@
 //!
 //! ```text
 //! Config ──load──▶ Identity ──CertResolver::new / replace──▶ CertResolver ──server_config──▶ rustls::ServerConfig
+//! ClientConfig ──ClientTrust::load / reload──▶ ClientTrust ───────────────────────┘
 //! ```
 
 pub mod acme;
 mod authority;
 mod certificate;
+mod clients;
 mod config;
 mod error;
 mod expiry;
@@ -21,7 +23,9 @@ mod identity;
 mod issue;
 mod policy;
 mod resolver;
+mod shown;
 mod source;
+mod watch;
 
 use std::{path::Path, time::SystemTime};
 
@@ -29,7 +33,8 @@ use aws_lc_rs::rand::SecureRandom;
 
 pub use authority::{ensure, renew};
 pub use certificate::{Certificate, Fingerprint, date};
-pub use config::{Config, MinimumVersion, Pair, Source};
+pub use clients::ClientTrust;
+pub use config::{ClientConfig, ClientMode, ClientUser, Config, MinimumVersion, Pair, Source};
 pub use error::{AuthorityError, LoadError, SourceError};
 pub use expiry::{Expiry, Nearness};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
@@ -37,7 +42,9 @@ pub use identities::Identities;
 pub use identity::{Identity, Loaded};
 pub use policy::server_config;
 pub use resolver::CertResolver;
+pub use shown::{CertificateProof, Certified, ClientChain, InvalidProof};
 pub use source::{load_files, read_certificates};
+pub use watch::NameWatch;
 
 /// The identities that the configuration asks for: read from the operator's files, or made where they are missing.
 ///
@@ -131,7 +138,7 @@ mod tests {
 
     fn config(first: Pair, more: Vec<Pair>) -> Config {
         let source = Source::Files { certificate: first.certificate, key: first.key, more };
-        Config { minimum_version: MinimumVersion::Tls12, source, hostnames: Vec::new() }
+        Config { minimum_version: MinimumVersion::Tls12, source, hostnames: Vec::new(), client: None }
     }
 
     fn names(identities: &Identities) -> Vec<&str> {

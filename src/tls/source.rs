@@ -57,7 +57,7 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, SourceErro
     }
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),
         Err(source) => Err(SourceError::Read { path: path.to_owned(), source }),

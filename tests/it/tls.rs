@@ -140,6 +140,24 @@ fn what_is_no_handshake_is_let_go_and_harms_nobody() {
     assert!(plain.stdout.starts_with("HTTP/1.1 400 ") && plain.stdout.contains("\"errors\""), "{plain}");
 }
 
+#[test]
+fn a_name_that_the_certificate_lacks_is_told_once_with_what_to_do() {
+    let stage = Stage::new();
+    let server = stage.start();
+    for _ in 0..3 {
+        handshake(&server, "-servername by-handshake.test");
+        let mut wire = server.open();
+        wire.send(b"GET /v2/ HTTP/1.1\r\nHost: by-header.test:5000\r\n\r\n");
+        wire.answer_to("GET").expect(401);
+    }
+    server.lives();
+    for name in ["by-handshake.test", "by-header.test"] {
+        server.says(&format!("add {name} to hostnames"));
+        assert_eq!(server.log().matches(&format!("name={name}")).count(), 1, "{}", server.log());
+    }
+    assert!(!server.log().contains("name=localhost"), "{}", server.log());
+}
+
 /// A key as the options of `openssl` make it, and a certificate for `localhost` with it.
 fn bring(stage: &Stage, key: &str, extra: &str) {
     for command in key.split(" && ") {

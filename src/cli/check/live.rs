@@ -8,22 +8,33 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
+    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 use super::super::Failure;
+use crate::config::Config;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether a server answers on the first of these addresses.
-pub(super) fn check(listen: &[SocketAddr]) -> Result<(), Failure> {
-    let address = listen.first().copied().map(reachable).ok_or_else(|| Failure::new("nothing to listen on", None))?;
-    match ask(address) {
+/// How a proxy says that a connection is its own, in version 2 of the PROXY protocol.
+const LOCAL: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+/// Whether a server answers on the first of its addresses.
+pub(super) fn check(config: &Config) -> Result<(), Failure> {
+    let address = config
+        .server
+        .listen
+        .first()
+        .copied()
+        .map(reachable)
+        .ok_or_else(|| Failure::new("nothing to listen on", None))?;
+    match ask(address, config) {
         Ok(status) if status.contains(" 200 ") => Ok(()),
         Ok(status) => Err(Failure::new(format!("{address} answers {:?}", status.trim()), None)),
+        Err(error) if wants_a_certificate(&error) => Ok(()),
         Err(error) => Err(Failure::new(
             format!("{address} does not answer: {error}"),
             Some("is the server running, and with the same configuration?"),
@@ -41,11 +52,21 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// Nobody but a server that lives turns us away for having no certificate, as it does with everybody.
+fn wants_a_certificate(error: &io::Error) -> bool {
+    let told = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(told, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
+}
+
 /// The status line of the answer.
-fn ask(address: SocketAddr) -> io::Result<String> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn ask(address: SocketAddr, config: &Config) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let proxies = &config.server.proxies;
+    if proxies.protocol && proxies.trusts(stream.local_addr()?.ip()) {
+        stream.write_all(LOCAL)?;
+    }
     let session = ClientConnection::new(client_config()?, ServerName::from(address.ip())).map_err(io::Error::other)?;
     let mut tls = StreamOwned::new(session, stream);
     write!(tls, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;

@@ -22,7 +22,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     let loaded = load(flags)?;
     if args.live {
-        return live::check(&loaded.config.server.listen);
+        return live::check(&loaded.config);
     }
     let mut findings: Vec<_> = loaded.doubts().iter().map(parts::Finding::from).collect();
     findings.extend(parts::examine(&loaded.config));

@@ -10,7 +10,7 @@ use crate::{
         workload::Rule,
     },
     config::{Config, Problem},
-    storage,
+    storage, tls,
 };
 
 /// Something to change.
@@ -37,11 +37,17 @@ impl From<&Problem> for Finding {
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(super::certificate::examine(&config.tls, SystemTime::now()));
+    findings.extend(clients(&config.tls));
     findings.extend(users(&config.auth.htpasswd));
     findings.extend(token_key(&config.auth.token));
     findings.extend(workloads(&config.workloads));
     findings.extend(data(&config.storage));
     findings
+}
+
+fn clients(config: &tls::Config) -> Option<Finding> {
+    let error = tls::ClientTrust::load(config.client.as_ref(), SystemTime::now()).err()?;
+    Some(Finding { error: error.to_string(), hint: Some(error.hint()) })
 }
 
 fn users(path: &Path) -> Option<Finding> {

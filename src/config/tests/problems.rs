@@ -15,7 +15,7 @@ fn a_misspelled_key_is_told_with_the_right_one() {
          error: portcullis.toml:4:1: unknown table 'tsl'\n\
          hint: did you mean 'tls'?\n\
          error: portcullis.toml:5:1: unknown table 'tls.files'\n\
-         hint: known here: listen, hostnames, redirect, limits, tls, auth, access, groups, registry, storage, log"
+         hint: known here: listen, hostnames, redirect, trusted_proxies, proxy_protocol, limits, tls, auth, access, groups, registry, storage, log"
     );
 }
 

@@ -28,7 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("fetch", &[]),
     // engines
     ("registry", &["oci", "access", "audit", "storage"]),
-    ("auth", &["oci", "access", "audit", "storage", "fetch"]),
+    ("auth", &["oci", "access", "audit", "storage", "tls", "fetch"]),
     // surface
     ("api", &["oci", "access", "audit", "registry", "auth"]),
     // process

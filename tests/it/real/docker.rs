@@ -9,6 +9,7 @@ use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use super::engine::Engine;
 use crate::grants;
 use crate::readme::shell_lines;
+use crate::support::authority::Authority;
 use crate::support::image::random;
 use crate::support::name::Name;
 use crate::support::openid::Provider;
@@ -176,6 +177,36 @@ fn a_job_logs_in_and_pushes_with_the_token_of_its_openid_provider() {
     write_context(context.path());
     engine.docker(&["build", "--tag", &image, context.path().to_str().unwrap()]).succeeds();
     engine.docker(&["push", &image]).succeeds();
+}
+
+#[test]
+fn an_engine_with_a_certificate_pushes_and_pulls_without_a_password() {
+    let mut name = Name::take();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), authority.pem()).unwrap();
+    let rule = "[[access]]\nusers = [\"robot\"]\nrepositories = [\"team/**\"]\nactions = [\"pull\", \"push\"]\n";
+    // Optional, or nobody could see whether the server is up.
+    let client = format!("[tls.client]\nca = \"{}\"\nmode = \"optional\"\n", file.path().display());
+    let server = Setup::new().configuration(&format!("{client}{rule}")).on_registry_name(&name).start();
+    let engine = Engine::start(&name);
+    name.trust(server.port(), &server.ca());
+    let image = format!("{}/team/tool:1.0", server.named());
+    build_small(&engine, &image);
+    engine.docker(&["push", &image]).fails();
+
+    name.identify(server.port(), &authority.issue("robot"));
+    engine.docker(&["push", &image]).succeeds();
+    engine.docker(&["rmi", &image]).succeeds();
+    engine.docker(&["pull", &image]).succeeds();
+    let elsewhere = format!("{}/other/tool:1.0", server.named());
+    engine.docker(&["tag", &image, &elsewhere]).succeeds();
+    engine.docker(&["push", &elsewhere]).fails().says_one_of(&["denied: robot may not push other/tool"]);
+
+    name.identify(server.port(), &other.issue("robot"));
+    engine.docker(&["pull", &image]).fails().says_one_of(&["tls: ", "unknown certificate authority"]);
+    name.identify(server.port(), &authority.issue_expired("robot"));
+    engine.docker(&["pull", &image]).fails().says_one_of(&["tls: ", "expired certificate"]);
 }
 
 #[test]

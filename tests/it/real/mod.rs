@@ -2,6 +2,7 @@
 
 mod acme;
 mod anonymous;
+mod balancer;
 mod cert_trust;
 mod compose;
 mod containerd;

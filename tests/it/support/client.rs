@@ -19,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub(crate) use super::answer::Answer;
+use super::authority::Issued;
 use super::portcullis::{Portcullis, User};
 
 /// How long an answer may take; the server is on this machine, and the bodies are small.
@@ -49,6 +50,13 @@ impl Client {
     /// Calls from this address of the loopback network; the server sees another network for each.
     pub(crate) fn calling_from(server: &Portcullis, address: Ipv4Addr) -> Self {
         Self::built(server, reqwest::Client::builder().http1_only().local_address(IpAddr::from(address)))
+    }
+
+    /// Shows a certificate in the handshake, and no credentials.
+    pub(crate) fn certified(server: &Portcullis, issued: &Issued) -> Self {
+        let pem = format!("{}{}", issued.certificate, issued.key);
+        let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
+        Self::built(server, reqwest::Client::builder().http1_only().identity(identity))
     }
 
     fn built(server: &Portcullis, builder: reqwest::ClientBuilder) -> Self {

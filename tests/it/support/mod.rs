@@ -4,6 +4,7 @@
 //! failing test leaves the machine as it was.
 
 pub(crate) mod answer;
+pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod image;

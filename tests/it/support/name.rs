@@ -7,6 +7,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::authority::Issued;
+
 /// The name in certificates, image references and `/etc/hosts`.
 pub(crate) const REGISTRY: &str = "registry.test";
 
@@ -38,6 +40,14 @@ impl Name {
         fs::create_dir_all(&folder).unwrap();
         self.trusted.push(folder.clone());
         fs::copy(ca, folder.join("ca.crt")).unwrap();
+    }
+
+    /// Puts a certificate and its key beside the CA, where the Docker Engine takes them for its own.
+    pub(crate) fn identify(&mut self, port: u16, issued: &Issued) {
+        let folder = PathBuf::from(format!("{CERTIFICATES}/{REGISTRY}:{port}"));
+        self.trusted.push(folder.clone());
+        fs::write(folder.join("client.cert"), &issued.certificate).unwrap();
+        fs::write(folder.join("client.key"), &issued.key).unwrap();
     }
 
     /// Takes away in the end what somebody else puts there.

@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("docker", "docker.io"),
     ("docker-compose", "docker-compose"),
     ("dockerd", "docker.io"),
+    ("haproxy", "haproxy"),
     ("htpasswd", "apache2-utils"),
     ("make", "make"),
     ("nginx", "nginx-light"),

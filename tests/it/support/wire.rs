@@ -25,11 +25,17 @@ pub(crate) struct Wire {
 impl Wire {
     /// Connects, and insists that the server proves to be `localhost` with a certificate of `ca`.
     pub(crate) fn open(address: SocketAddr, ca: &Path) -> io::Result<Self> {
+        Self::open_after(b"", address, ca)
+    }
+
+    /// Likewise, with something said before the handshake, as proxies do.
+    pub(crate) fn open_after(preamble: &[u8], address: SocketAddr, ca: &Path) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
         roots.add(certificate).map_err(io::Error::other)?;
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let socket = TcpStream::connect(address)?;
+        let mut socket = TcpStream::connect(address)?;
+        socket.write_all(preamble)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_write_timeout(Some(PATIENCE))?;
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;

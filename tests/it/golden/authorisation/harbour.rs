@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{ROWS, kind_of};
 use crate::grants;
+use crate::support::authority::Authority;
 use crate::support::client::{Answer, Client, basic};
 use crate::support::image::digest;
 use crate::support::{Portcullis, Setup, eventually};
@@ -36,6 +37,7 @@ pub(super) struct Harbour {
     tokens: [String; 4],
     keys: String,
     grants: Grants,
+    certified: Client,
 }
 
 /// What stands in for owner's password.
@@ -65,7 +67,11 @@ impl Grants {
 impl Harbour {
     /// Starts it with this policy.
     pub(super) fn open(policy: &str) -> Self {
-        let server = Setup::new().users_file(users()).configuration(policy).start();
+        let (authority, file) = (Authority::new(), tempfile::NamedTempFile::new().unwrap());
+        std::fs::write(file.path(), authority.pem()).unwrap();
+        let clients = format!("{policy}\n[tls.client]\nca = \"{}\"\nmode = \"optional\"\n", file.path().display());
+        let server = Setup::new().users_file(users()).configuration(&clients).start();
+        let certified = Client::certified(&server, &authority.issue("writer"));
         let nobody = Client::new(&server);
         let owner = nobody.authorized(&basic("owner", PASSWORD));
         let everything = ["team/app", "public/app", "elsewhere/app", "nobody/knows"]
@@ -87,7 +93,7 @@ impl Harbour {
         let keys = token(&nobody.authorized(&basic("admin", PASSWORD)), keys);
         let anonymous = token(&nobody, &everything);
         let grants = Grants::make(&server, &owner, |client| token(client, &everything));
-        let harbour = Self { _server: server, nobody, owner, anonymous, tokens, keys, grants };
+        let harbour = Self { _server: server, nobody, owner, anonymous, tokens, keys, grants, certified };
         harbour.fill_repositories();
         harbour
     }
@@ -115,6 +121,7 @@ impl Harbour {
             with("made", &self.grants.made, Some("owner")),
             with("outside", &self.grants.outside, Some("owner")),
             with("revoked", &self.grants.revoked, Some("owner")),
+            Caller { name: "certified", client: self.certified.clone(), user: Some("writer") },
             with("wrong", &basic(&format!("wrong{number}"), "another"), None),
             with("forged", &forged(token, narrow), None),
         ]

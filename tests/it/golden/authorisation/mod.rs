@@ -62,6 +62,7 @@ machine     an access token of owner's to pull team/app
 made        a token that was given for it, for everything
 outside     an access token of owner's for everything in elsewhere/app
 revoked     a token that was given for an access token, which has been revoked since
+certified   a certificate of writer's, and no password
 wrong       a wrong password
 forged      a token that nobody signed
 

@@ -1,0 +1,237 @@
+//! Which clients' certificates are believed: exchanged while the server runs, asked in handshakes and at each use.
+//!
+//! Invariant: a certificate signs nobody in unless it is good at that moment. What a handshake once accepted is verified again
+//! whenever somebody acts on it, because connections live longer than authorities are trusted.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::digest::{self, SHA256};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime, pem::PemObject as _},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
+
+use super::{
+    CertificateProof, Certified, ClientChain, ClientConfig, ClientMode, ClientUser, SourceError, certificate::Facts,
+    policy, shown::Mark, source,
+};
+
+/// What is known about clients' certificates; nothing, if no client is asked for one.
+pub struct ClientTrust {
+    rules: ArcSwapOption<Rules>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+struct Rules {
+    mode: ClientMode,
+    user: ClientUser,
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// The authorities and the rule about names: what was proved under others counts no more.
+    mark: Mark,
+    revoked: HashSet<Mark>,
+    /// For telling one state of the files from another.
+    fingerprint: Mark,
+}
+
+impl ClientTrust {
+    /// Reads the authorities, and what they have revoked.
+    pub fn load(config: Option<&ClientConfig>, now: SystemTime) -> Result<Self, SourceError> {
+        let rules = config.map(|config| Rules::load(config, now)).transpose()?;
+        let algorithms = policy::provider().signature_verification_algorithms;
+        Ok(Self { rules: ArcSwapOption::new(rules.map(Arc::new)), algorithms })
+    }
+
+    /// Reads them again; whether they became others. A failure changes nothing.
+    pub fn reload(&self, config: Option<&ClientConfig>, now: SystemTime) -> Result<bool, SourceError> {
+        let rules = config.map(|config| Rules::load(config, now)).transpose()?;
+        let state = |rules: &Rules| (rules.mode, rules.fingerprint);
+        let is_news = self.rules.load().as_deref().map(state) != rules.as_ref().map(state);
+        if is_news {
+            self.rules.store(rules.map(Arc::new));
+        }
+        Ok(is_news)
+    }
+
+    /// Whether clients are asked for certificates.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.rules.load().is_some()
+    }
+
+    /// Whom a certificate signs in; `None` if it is not good at this moment, or names nobody by the rule.
+    #[must_use]
+    pub fn certified(&self, chain: &ClientChain, now: SystemTime) -> Option<Certified> {
+        let rules = self.rules.load();
+        let rules = rules.as_ref()?;
+        let (leaf, intermediates) = chain.certificates()?;
+        rules.verifier.verify_client_cert(leaf, intermediates, unix(now)).ok()?;
+        Certified::read(leaf, rules.user, rules.mark)
+    }
+
+    /// Whether what a certificate once proved still stands.
+    #[must_use]
+    pub fn stands(&self, proof: &CertificateProof, now: SystemTime) -> bool {
+        let rules = self.rules.load();
+        rules.as_ref().is_some_and(|rules| {
+            rules.user != ClientUser::Nobody
+                && proof.authorities == rules.mark
+                && !rules.revoked.contains(&proof.certificate)
+                && proof.is_in_time(now)
+        })
+    }
+}
+
+impl Rules {
+    fn load(config: &ClientConfig, now: SystemTime) -> Result<Self, SourceError> {
+        let authorities = authorities(config, now)?;
+        let mut roots = RootCertStore::empty();
+        for authority in &authorities {
+            let refused =
+                |error: Error| SourceError::Certificate { path: config.ca.clone(), reason: error.to_string() };
+            roots.add(authority.clone()).map_err(refused)?;
+        }
+        let lists = config.crl.as_deref().map(source::read).transpose()?;
+        let lists = lists.map(|text| revocation_lists(config, &text)).transpose()?.unwrap_or_default();
+        let revoked = lists.iter().map(|list| revoked(list)).collect::<Result<Vec<_>, _>>();
+        let unusable = |reason| SourceError::RevocationList { path: config.crl.clone().unwrap_or_default(), reason };
+        let revoked = revoked.map_err(unusable)?.into_iter().flatten().collect();
+        let mark = mark(authorities.iter().map(AsRef::as_ref), config.user);
+        let fingerprint =
+            self::mark(authorities.iter().map(AsRef::as_ref).chain(lists.iter().map(AsRef::as_ref)), config.user);
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(policy::provider())).with_crls(lists);
+        let verifier = verifier.build().map_err(|error| unusable(error.to_string()))?;
+        Ok(Self { mode: config.mode, user: config.user, verifier, mark, revoked, fingerprint })
+    }
+}
+
+/// The authorities of the file that are good at the moment; at least one.
+fn authorities(config: &ClientConfig, now: SystemTime) -> Result<Vec<CertificateDer<'static>>, SourceError> {
+    let (path, mut good, mut expired) = (&config.ca, Vec::new(), None);
+    for certificate in source::read_chain(path)? {
+        let unreadable = |reason| SourceError::Certificate { path: path.clone(), reason };
+        let facts = Facts::read(&certificate).map_err(unreadable)?;
+        if !facts.is_authority {
+            return Err(SourceError::NotAnAuthority { path: path.clone() });
+        }
+        // Verification does not look at the time of an authority that somebody chose to trust.
+        if facts.not_after < now {
+            tracing::warn!(path = %path.display(), fingerprint = %facts.fingerprint, "an authority of clients has expired");
+            expired = Some(facts.not_after);
+        } else {
+            good.push(certificate);
+        }
+    }
+    match expired {
+        Some(not_after) if good.is_empty() => Err(SourceError::Expired { path: path.clone(), not_after }),
+        Some(_) | None => Ok(good),
+    }
+}
+
+fn revocation_lists(
+    config: &ClientConfig,
+    text: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
+    let unusable = |reason| SourceError::RevocationList { path: config.crl.clone().unwrap_or_default(), reason };
+    let lists = CertificateRevocationListDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+    let lists = lists.map_err(|error| unusable(error.to_string()))?;
+    if lists.is_empty() { Err(unusable("there is none in this file".to_owned())) } else { Ok(lists) }
+}
+
+/// What a list revokes, as [`CertificateProof`]s name it.
+fn revoked(list: &[u8]) -> Result<Vec<Mark>, String> {
+    let (_, list) = CertificateRevocationList::from_der(list).map_err(|error| error.to_string())?;
+    let issuer = list.issuer().as_raw();
+    Ok(list.iter_revoked_certificates().map(|revoked| Mark::of_certificate(issuer, revoked.raw_serial())).collect())
+}
+
+/// In whatever order they stand in the file.
+fn mark<'a>(parts: impl Iterator<Item = &'a [u8]>, user: ClientUser) -> Mark {
+    let mut parts: Vec<_> = parts.map(|part| digest::digest(&SHA256, part).as_ref().to_vec()).collect();
+    parts.sort_unstable();
+    let rule = match user {
+        ClientUser::CommonName => "cn",
+        ClientUser::DnsName => "dns",
+        ClientUser::Email => "email",
+        ClientUser::Nobody => "off",
+    };
+    parts.push(rule.as_bytes().to_vec());
+    Mark::of(&parts.concat())
+}
+
+fn unix(now: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
+}
+
+impl ClientCertVerifier for ClientTrust {
+    fn offer_client_auth(&self) -> bool {
+        self.asks()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.rules.load().as_ref().is_some_and(|rules| rules.mode == ClientMode::Required)
+    }
+
+    /// None, which means that any certificate may be shown: the authorities can become others at any time.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.rules.load().as_ref() {
+            Some(rules) => rules.verifier.verify_client_cert(end_entity, intermediates, now),
+            // Clients were asked, and before this one answered nobody wanted to know any more.
+            None => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+// rustls demands Debug of a verifier.
+impl fmt::Debug for ClientTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTrust").field("asks", &self.asks()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

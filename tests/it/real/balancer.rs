@@ -1,0 +1,83 @@
+//! Real load balancers in front of us: haproxy with the PROXY protocol, nginx with its headers.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::daemon::Daemon;
+use crate::support::tool::{Finished, require};
+use crate::support::{Running, Stage, Tool, port};
+
+/// Everybody here is on this machine, and can be told apart by where on 127.0.0.0/8.
+const CLIENT: &str = "127.0.0.77";
+
+fn wait_for(daemon: &mut Daemon, port: u16) {
+    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+}
+
+/// A wrong password for a user, which leaves a line in the log, through a balancer on this port.
+fn guess(server: &Running<'_>, port: u16, user: &str, arguments: &[&str]) -> Finished {
+    let tool = Tool::new("curl").folder(server.stage.folder()).args(["-sS", "-i", "--interface", CLIENT]);
+    let told = tool.args(["--cacert", "certs/ca.crt", "-u", &format!("{user}:a guess")]).args(arguments);
+    let told = told.arg(format!("https://localhost:{port}/v2/")).succeeds();
+    assert!(told.stdout.contains(" 401"), "{told}");
+    told
+}
+
+#[test]
+fn haproxy_tells_in_both_versions_of_the_proxy_protocol_who_the_client_is() {
+    let stage = Stage::new();
+    stage.configure("trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\n");
+    let server = stage.start();
+    for (version, user) in
+        [("send-proxy check", "one"), ("send-proxy-v2 check", "two"), ("send-proxy-v2-ssl check", "three")]
+    {
+        let port = port::free();
+        let text = format!(
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
+             listen registry\n bind 127.0.0.1:{port}\n server one {} {version} inter 200ms\n",
+            stage.address()
+        );
+        let file = stage.write("haproxy.cfg", &text);
+        let mut command = Command::new(require("haproxy"));
+        command.arg("-db").arg("-f").arg(file);
+        let mut haproxy = Daemon::start(command, stage.path("haproxy.log"));
+        wait_for(&mut haproxy, port);
+        let told = guess(&server, port, user, &[]);
+        assert!(told.stdout.contains(&format!("realm=\"https://localhost:{port}/token\"")), "{told}");
+        server.says(&format!("sign-in refused peer={CLIENT} user=\"{user}\""));
+    }
+    let complained = server.log().contains("connection closed");
+    assert!(!complained, "health checks are well-behaved connections:\n{}", server.log());
+}
+
+#[test]
+fn nginx_tells_in_headers_who_the_client_is_and_nobody_can_add_to_them() {
+    let stage = Stage::new();
+    stage.configure("trusted_proxies = [\"127.0.0.1\"]\n");
+    let server = stage.start();
+    let (port, folder) = (port::free(), stage.folder().display());
+    let text = format!(
+        "daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{\n access_log off;\n client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n\
+         fastcgi_temp_path {folder}/f;\n uwsgi_temp_path {folder}/u;\n scgi_temp_path {folder}/s;\n\
+         server {{\n listen 127.0.0.1:{port} ssl;\n ssl_certificate {folder}/certs/server.crt;\n\
+         ssl_certificate_key {folder}/certs/server.key;\n location / {{\n proxy_pass https://{};\n\
+         proxy_set_header Host $proxy_host;\n proxy_set_header X-Forwarded-Host $http_host;\n\
+         proxy_set_header X-Forwarded-Proto $scheme;\n\
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n }}\n }}\n}}\n",
+        stage.address()
+    );
+    let file = stage.write("nginx.conf", &text);
+    let mut command = Command::new(require("nginx"));
+    command.arg("-p").arg(stage.folder()).arg("-c").arg(file);
+    let mut nginx = Daemon::start(command, stage.path("nginx.log"));
+    wait_for(&mut nginx, port);
+    let told = guess(&server, port, "guesser", &["-H", "X-Forwarded-For: 203.0.113.9"]);
+    server.says(&format!("sign-in refused peer={CLIENT} user=\"guesser\""));
+    assert!(told.stdout.contains(&format!("realm=\"https://localhost:{port}/token\"")), "{told}");
+    guess(&server, port, "another", &["-H", "Forwarded: for=203.0.113.9"]);
+    server.says("sign-in refused peer=127.0.0.1 user=\"another\"");
+    guess(&server, stage.port(), "direct", &["-H", "X-Forwarded-For: 203.0.113.9"]);
+    server.says(&format!("sign-in refused peer={CLIENT} user=\"direct\""));
+}
