@@ -16,11 +16,15 @@ use aws_lc_rs::rand::SystemRandom;
 use axum::body::Body;
 use http::{Request, header, uri};
 use hyper::body::Incoming;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 use tower::util::MapRequest;
 
 use crate::{
     access::{Gate, UserName},
+    acme::Keeper,
     api::{self, Api, Connection, Realm},
     audit::{self, Event},
     auth::{
@@ -37,7 +41,7 @@ use crate::{
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
     storage::{self, Claim, FilesystemStore, Store, StoreError, found},
-    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, NameWatch},
+    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, NameWatch, acme::Challenges},
 };
 
 /// A server that is bound and ready to serve.
@@ -47,6 +51,7 @@ pub struct App {
     names: Arc<NameWatch>,
     registry: Registry,
     reloader: Reloader,
+    keeper: Keeper,
     signals: Signals,
     first_start: FirstStart,
     claim: Claim,
@@ -106,7 +111,8 @@ impl App {
         let names = Arc::new(NameWatch::new(resolver.clone()));
         let server_config = tls::server_config(config.tls.minimum_version, names.clone(), clients.clone());
         let server_config = server_config.map_err(StartError::Protocol)?;
-        let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?;
+        let challenges = Challenges::new().map_err(StartError::Protocol)?;
+        let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?.answering(challenges.clone());
         let claim = claim_store(&config.storage)?;
         let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
         warn_of_other_algorithm(&keys, config.auth.token.algorithm);
@@ -147,8 +153,12 @@ impl App {
                 Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
             },
         });
-        let reloader = Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients };
-        Ok(Self { server, api, names, registry, reloader, signals, first_start, claim })
+        let (changes, current) = watch::channel(config.tls.clone());
+        let answers_http = config.server.redirect.is_some();
+        let keeper = Keeper { resolver: resolver.clone(), challenges, answers_http, config: current };
+        let reloader =
+            Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, claim })
     }
 
     /// What to tell whoever started the server.
@@ -159,7 +169,7 @@ impl App {
 
     /// Serves until the process is asked to stop, then lets running transfers end.
     pub async fn serve(self) {
-        let Self { server, api, names, registry, reloader, signals, first_start, claim } = self;
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, claim } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
@@ -168,7 +178,7 @@ impl App {
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::INTERVAL);
             let keys = reloader.keys.clone().watch(SigningKeys::INTERVAL);
-            tokio::join!(users, keys, reloader.watch(hangup))
+            tokio::join!(users, keys, reloader.watch(hangup), keeper.keep())
         });
         let tending = tokio::spawn(registry.clone().tend());
         let stopping = shutdown.clone();
@@ -268,7 +278,7 @@ pub(crate) fn existing_store(config: &storage::Config) -> Result<Arc<dyn Store>,
 
 fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority> {
     match &config.source {
-        tls::Source::Files { .. } => None,
+        tls::Source::Files { .. } | tls::Source::Acme(_) => None,
         tls::Source::SelfSigned { directory } => {
             let fingerprint = loaded.identity.authority_fingerprint()?;
             // From the root on, because the line that names it is pasted into another terminal than this one.

@@ -9,7 +9,7 @@
 //!
 //! | floor | modules | what lives there |
 //! |---|---|---|
-//! | process | [`cli`] [`app`] `reload` [`config`] [`migrate`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
+//! | process | [`cli`] [`app`] `reload` `acme` [`config`] [`migrate`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
 //! | surface | [`api`] | HTTP in, HTTP out: the only user of axum's types |
 //! | engines | [`registry`] [`auth`] | what a registry does; who is asking |
 //! | mechanisms | [`storage`] [`access`] [`audit`] [`tls`] [`fetch`] | bytes that survive; who may; who did; certificates; asking other servers |
@@ -37,6 +37,7 @@
 //! configuration, HTTP and the disk; the Rust items may change in any release.
 
 pub mod access;
+mod acme;
 pub mod api;
 pub mod app;
 pub mod audit;

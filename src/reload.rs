@@ -17,7 +17,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
-use tokio::{signal::unix::Signal, time::MissedTickBehavior};
+use tokio::{signal::unix::Signal, sync::watch, time::MissedTickBehavior};
 
 use crate::{
     access::Gate,
@@ -56,6 +56,8 @@ pub(crate) struct Reloader {
     pub(crate) realm: Arc<ArcSwap<Realm>>,
     pub(crate) resolver: Arc<CertResolver>,
     pub(crate) clients: Arc<ClientTrust>,
+    /// Tells whoever orders certificates what holds now, and that it was asked for.
+    pub(crate) changes: watch::Sender<tls::Config>,
 }
 
 /// What tells one state of a file from another; `None` if it is not there.
@@ -132,6 +134,7 @@ impl Reloader {
             warn_of_expiry(&self.resolver.identities(), SystemTime::now());
         }
         if is_asked {
+            self.changes.send_replace(self.config.tls.clone());
             self.reload_users();
         }
     }
@@ -178,6 +181,7 @@ impl Reloader {
         self.reload_workloads(&old.workloads);
         if old.tls != new.tls {
             self.realm.store(Arc::new(Realm::new(&new.tls.hostnames)));
+            self.changes.send_replace(new.tls.clone());
             self.reload_certificates();
         }
         let waits_for_restart = old.server != new.server

@@ -17,7 +17,10 @@ use crate::{
     fetch::HttpsUrl,
     server::{InvalidNetwork, Network},
     telemetry::{self, Format, Target},
-    tls::{ClientMode, ClientUser, Hostname, MinimumVersion},
+    tls::{
+        ClientMode, ClientUser, Hostname, MinimumVersion,
+        acme::{Challenge, LETS_ENCRYPT, Preference},
+    },
 };
 
 /// A setting.
@@ -62,7 +65,7 @@ keys! {
         "The names and addresses under which clients reach this server, the preferred one first; a self-signed \
          certificate is made out for them.";
     REDIRECT: Word<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
-        "Where to listen for plain HTTP and answer with nothing but a redirect to HTTPS, for example `0.0.0.0:80`.";
+        "Where to listen for plain HTTP and answer with a redirect to HTTPS, and with what ACME's `http-01` asks for; for example `0.0.0.0:80`.";
 
     TRUSTED_PROXIES: List<Word<Network>> = "trusted_proxies",
         List { of: NETWORK, noun: "networks", may_be_empty: true }, Fallback::Off,
@@ -98,6 +101,27 @@ keys! {
          that no certificate has, gets the one of `[tls.files]`.";
     MORE_KEY: Path = "tls.files.more.key", Path { example: "other.key" }, Fallback::Required,
         "The private key of that further certificate.";
+    ACME_DIRECTORY: Word<String> = "tls.acme.directory", ACME_URL, Fallback::Value(LETS_ENCRYPT),
+        "The ACME directory that certificates for the DNS names among `hostnames` are ordered from; `[tls.acme]` says that you \
+         agree to its terms.";
+    ACME_CONTACT: List<Word<String>> = "tls.acme.contact",
+        List { of: MAIL, noun: "mail addresses", may_be_empty: true }, Fallback::Off,
+        "Whom the authority may write to about the account.";
+    ACME_CA: Path = "tls.acme.ca", Path { example: "acme-root.crt" }, Fallback::Off,
+        "The only authorities, in PEM, that the directory's own certificate may come from, for one of your own; without it, the \
+         public ones.";
+    ACME_CHALLENGE: Choice<Preference> = "tls.acme.challenge",
+        Choice(&[
+            ("any", Preference::Any),
+            (Challenge::TlsAlpn01.as_str(), Preference::Only(Challenge::TlsAlpn01)),
+            (Challenge::Http01.as_str(), Preference::Only(Challenge::Http01)),
+        ]),
+        Fallback::Value("any"),
+        "How names are proven to be ours: `tls-alpn-01` needs port 443 to be reachable, `http-01` port 80 and `redirect`; `any` \
+         begins with the first and tries them in turns.";
+    ACME_FOLDER: Path = "tls.acme.folder", Path { example: "certs" },
+        Fallback::Computed("the folder `tls.self_signed.directory`"),
+        "The folder of the account and the certificate: `acme-account.json`, `acme.pem`.";
 
     CLIENT_CA: Path = "tls.client.ca", Path { example: "clients.crt" }, Fallback::Required,
         "The authorities that issue certificates to clients, in PEM. Clients are asked for a certificate only where this table is \
@@ -137,7 +161,7 @@ keys! {
     TOKEN_SERVICE: Word<String> = "auth.token.service", CLAIM, Fallback::Computed("the first of `hostnames`"),
         "The name of this registry in tokens and challenges (the claim `aud`).";
     TOKEN_KEY: Path = "auth.token.key", Path { example: "certs/token.key" },
-        Fallback::Computed("`token.key` in the folder `tls.self_signed.directory`"),
+        Fallback::Computed("`token.key` in the folder `tls.self_signed.directory`, or `tls.acme.folder`"),
         "The private keys of tokens, in PEM (PKCS#8), of which the first signs; made on first start, shared by replicas.";
     TOKEN_ALGORITHM: Choice<TokenAlgorithm> = "auth.token.algorithm",
         Choice(&[
@@ -225,6 +249,8 @@ const ADDRESS: Word<SocketAddr> = Word { noun: "a socket address", example: "0.0
 const NETWORK: Word<Network> = Word { noun: "a network", example: "10.0.0.0/8", parse: network };
 const HOSTNAME: Word<Hostname> =
     Word { noun: "a host name", example: "registry.example.com", parse: |text| Ok(text.parse()?) };
+const ACME_URL: Word<String> = Word { noun: "an https URL", example: LETS_ENCRYPT, parse: acme_url };
+const MAIL: Word<String> = Word { noun: "a mail address", example: "admin@example.com", parse: mail };
 const CLAIM: Word<String> = Word { noun: "a name", example: "registry.example.com", parse: claim };
 const WHO: Word<String> = Word { noun: "a user", example: "alice", parse: |text| Ok(text.to_owned()) };
 const GLOB: Word<Glob> = Word { noun: "a repository pattern", example: "team/**", parse: |text| Ok(text.parse()?) };
@@ -263,6 +289,29 @@ fn network(text: &str) -> Result<Network, Fault> {
         };
         Fault { reason: error.to_string(), hint }
     })
+}
+
+fn acme_url(text: &str) -> Result<String, Fault> {
+    let host = text.strip_prefix("https://").map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
+    let is_url = host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '#']));
+    if !is_url || text.len() > 2048 || !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte)) {
+        let reason = "the directory of an ACME server is an https URL".to_owned();
+        return Err(Fault { reason, hint: None });
+    }
+    Ok(text.to_owned())
+}
+
+/// As RFC 8555 wants it, 7.3: one address without header fields.
+fn mail(text: &str) -> Result<String, Fault> {
+    let address = text.strip_prefix("mailto:").unwrap_or(text);
+    let is_address = address.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
+    if !is_address
+        || address.len() > 254
+        || !address.bytes().all(|byte| byte.is_ascii_graphic() && !b"?,\"".contains(&byte))
+    {
+        return Err(Fault { reason: "this is no mail address".to_owned(), hint: None });
+    }
+    Ok(format!("mailto:{address}"))
 }
 
 fn claim(text: &str) -> Result<String, Fault> {

@@ -79,20 +79,24 @@ impl Layers {
         self.strongest_first().into_iter().find_map(|layer| layer.values.get(path)).map(|raw| &raw.place)
     }
 
-    /// The strongest mention of a table.
-    pub(super) fn mention(&self, table: &str) -> Option<&Place> {
-        self.strongest_first().into_iter().find_map(|layer| layer.mention(table))
+    /// Which of these tables the strongest source that mentions any of them does mention, and where.
+    pub(super) fn choice<const N: usize>(&self, tables: [&'static str; N]) -> Option<(&'static str, &Place)> {
+        let first = |layer: &Layer| tables.iter().position(|table| layer.mention(table).is_some());
+        let (layer, index) = self.strongest_first().into_iter().find_map(|layer| Some((layer, first(layer)?)))?;
+        Some((tables[index], layer.mention(tables[index])?))
     }
 
-    /// Two tables of which only one can hold must not both be written in one file, nor both in the environment.
-    pub(super) fn refuse_both(&self, tables: [&str; 2], problems: &mut Vec<Problem>) {
+    /// Tables of which only one can hold must not be written beside each other in one file, nor in the environment.
+    pub(super) fn refuse_several<const N: usize>(&self, tables: [&str; N], problems: &mut Vec<Problem>) {
         for layer in [&self.environment, &self.file] {
-            let [Some(one), Some(other)] = tables.map(|table| layer.mention(table).map(|place| (place, table))) else {
-                continue;
-            };
-            let (first, second) = if one.0 < other.0 { (one, other) } else { (other, one) };
-            let message = format!("[{}] contradicts [{}] at {}", second.1, first.1, first.0);
-            problems.push(Problem::new(second.0.clone(), message).hint("keep one of the two"));
+            let mut mentioned: Vec<_> =
+                tables.iter().filter_map(|table| layer.mention(table).map(|place| (place, table))).collect();
+            mentioned.sort();
+            let Some(((place, table), others)) = mentioned.split_first() else { continue };
+            for (other_place, other) in others {
+                let message = format!("[{other}] contradicts [{table}] at {place}");
+                problems.push(Problem::new((*other_place).clone(), message).hint("keep one of the two"));
+            }
         }
     }
 }

@@ -23,8 +23,12 @@ use crate::{
     auth,
     registry::{self, GcConfig, Untagged},
     server, storage, telemetry,
-    tls::{self, Hostname},
+    tls::{self, Hostname, acme},
 };
+
+/// The tables of which one says where the certificate comes from, beside the one for the self-made.
+const FILES: &str = "tls.files";
+const ACME: &str = "tls.acme";
 
 /// The configuration; `None` only if a problem was found.
 pub(super) fn resolve(layers: &Layers, machine_name: Option<&str>, problems: &mut Vec<Problem>) -> Option<Config> {
@@ -115,24 +119,25 @@ impl Resolver<'_> {
         self.problems.push(Problem::new(place, message).about(path).hint("remove one of the two"));
     }
 
-    /// A certificate that somebody names anywhere wins over one that we would make, wherever the folder for that is set.
+    /// A certificate that somebody names or orders anywhere wins over one that we would make, wherever the folder for that
+    /// is set.
     fn tls(&mut self, hostnames: Vec<Hostname>) -> Option<tls::Config> {
-        const FILES: &str = "tls.files";
-        self.layers.refuse_both([FILES, "tls.self_signed"], self.problems);
+        self.layers.refuse_several([FILES, ACME, "tls.self_signed"], self.problems);
         let minimum_version = self.value(&keys::MINIMUM_VERSION);
         let directory = self.value(&keys::SELF_SIGNED_DIRECTORY);
-        let source = match self.layers.mention(FILES) {
+        let source = match self.layers.choice([FILES, ACME]) {
             None => tls::Source::SelfSigned { directory: directory? },
-            Some(place) => {
+            Some((FILES, place)) => {
                 let certificate = self.required(&keys::FILES_CERTIFICATE, place);
                 let key = self.required(&keys::FILES_KEY, place);
                 let more = self.further_certificates();
                 tls::Source::Files { certificate: certificate?, key: key?, more: more? }
             }
+            Some((_, place)) => tls::Source::Acme(self.acme(place, &hostnames)?),
         };
-        let client = match self.layers.mention("tls.client") {
+        let client = match self.layers.choice(["tls.client"]) {
             None => None,
-            Some(place) => Some(self.client(place)?),
+            Some((_, place)) => Some(self.client(place)?),
         };
         Some(tls::Config { minimum_version: minimum_version?, source, hostnames, client })
     }
@@ -155,6 +160,39 @@ impl Resolver<'_> {
         let certificate = self.of_table(table, &keys::MORE_CERTIFICATE, "pair");
         let key = self.of_table(table, &keys::MORE_KEY, "pair");
         Some(tls::Pair { certificate: certificate?, key: key? })
+    }
+
+    fn acme(&mut self, place: &Place, hostnames: &[Hostname]) -> Option<acme::Config> {
+        let directory = self.value(&keys::ACME_DIRECTORY);
+        let contact = self.value(&keys::ACME_CONTACT).unwrap_or_default();
+        let ca = self.value(&keys::ACME_CA);
+        let challenge = self.value(&keys::ACME_CHALLENGE);
+        let folder = self.acme_folder();
+        // This machine's own name, found out at start, is hardly one that an authority knows.
+        let is_named = self.layers.place(keys::HOSTNAMES.path).is_some();
+        if !is_named || !hostnames.iter().any(|name| acme::orderable(name).is_some()) {
+            let message = "there is no host name to order a certificate for".to_owned();
+            let hint =
+                format!("write the DNS names of this server at the top, for example {}", example(&keys::HOSTNAMES));
+            self.problems.push(Problem::new(place.clone(), message).about(ACME).hint(hint));
+        }
+        if challenge == Some(acme::Preference::Only(acme::Challenge::Http01))
+            && self.layers.place(keys::REDIRECT.path).is_none()
+        {
+            let place = self.layers.place(keys::ACME_CHALLENGE.path).unwrap_or(place).clone();
+            let message = "http-01 is answered where redirect listens, and that is not set".to_owned();
+            let hint = "write redirect = \"0.0.0.0:80\" at the top, or leave the challenge out";
+            self.problems.push(Problem::new(place, message).about(keys::ACME_CHALLENGE.path).hint(hint));
+        }
+        Some(acme::Config { directory: directory?, contact, ca, challenge: challenge?, folder: folder? })
+    }
+
+    /// The flag `--certs` names the folder of whatever we keep, as it does for the self-made certificate.
+    fn acme_folder(&mut self) -> Option<PathBuf> {
+        let own = self.value(&keys::ACME_FOLDER);
+        let certs = self.value(&keys::SELF_SIGNED_DIRECTORY);
+        let by_flag = matches!(self.layers.place(keys::SELF_SIGNED_DIRECTORY.path), Some(Place::Flag(_)));
+        if by_flag { certs } else { own.or(certs) }
     }
 
     fn required<K: Kind>(&mut self, key: &Key<K>, table: &Place) -> Option<K::Value> {
@@ -202,7 +240,9 @@ impl Resolver<'_> {
     }
 
     fn default_token_key(&mut self) -> Option<PathBuf> {
-        Some(self.value(&keys::SELF_SIGNED_DIRECTORY)?.join("token.key"))
+        let is_acme = matches!(self.layers.choice([FILES, ACME]), Some((ACME, _)));
+        let folder = if is_acme { self.acme_folder() } else { self.value(&keys::SELF_SIGNED_DIRECTORY) };
+        Some(folder?.join("token.key"))
     }
 
     fn policy(&mut self) -> Option<Policy> {

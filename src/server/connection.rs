@@ -23,7 +23,7 @@ use super::{
     handshake::{self, Reception, Secured},
     listener::Accepted,
 };
-use crate::tls::Hostname;
+use crate::tls::{Hostname, acme::Challenges};
 
 /// A request's header as a whole: tokens with many scopes are long, and nothing else is.
 const MAX_HEADER: u32 = 32 * 1024;
@@ -42,6 +42,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// What all connections share.
 pub(super) struct Shared<S> {
     pub(super) acceptor: TlsAcceptor,
+    pub(super) challenges: Option<Arc<Challenges>>,
     pub(super) hostnames: Arc<[Hostname]>,
     pub(super) proxies: Arc<Proxies>,
     pub(super) limits: Limits,
@@ -62,6 +63,7 @@ where
 {
     let reception = Reception {
         acceptor: &shared.acceptor,
+        challenges: shared.challenges.as_deref(),
         hostnames: &shared.hostnames,
         proxies: &shared.proxies,
         handshake_timeout: shared.limits.handshake_timeout,

@@ -44,7 +44,7 @@ pub use peer::{Agreed, Peer};
 pub use proxies::{InvalidNetwork, Network, Proxies};
 pub use shutdown::{Drained, Shutdown};
 
-use crate::tls::Hostname;
+use crate::tls::{Hostname, acme::Challenges};
 use connection::Shared;
 use listener::accept_loop;
 
@@ -55,6 +55,7 @@ pub struct Server {
     redirect: Option<TcpListener>,
     hostnames: Arc<[Hostname]>,
     tls: Arc<ServerConfig>,
+    challenges: Option<Arc<Challenges>>,
     limits: Limits,
     proxies: Arc<Proxies>,
 }
@@ -68,8 +69,22 @@ impl Server {
         let redirect = config.redirect.map(|address| bind::bind(address, &[address])).transpose()?;
         let addresses =
             listeners.iter().zip(&config.listen).map(|(listener, wanted)| actual(listener, *wanted)).collect();
-        let (hostnames, proxies) = (hostnames.into(), Arc::new(config.proxies.clone()));
-        Ok(Self { listeners, addresses, redirect, hostnames, tls, limits: config.limits, proxies })
+        Ok(Self {
+            listeners,
+            addresses,
+            redirect,
+            hostnames: hostnames.into(),
+            proxies: Arc::new(config.proxies.clone()),
+            tls,
+            challenges: None,
+            limits: config.limits,
+        })
+    }
+
+    /// Also answers validations of an ACME directory, while there are any.
+    #[must_use]
+    pub fn answering(self, challenges: Arc<Challenges>) -> Self {
+        Self { challenges: Some(challenges), ..self }
     }
 
     /// The addresses that speak HTTPS, with the ports that the system chose where the configuration said 0.
@@ -90,19 +105,35 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { listeners, addresses, redirect, hostnames, tls, limits, proxies } = self;
+        let Self { listeners, addresses, redirect, hostnames, tls, challenges, limits, proxies } = self;
         let (connections, loops) = (TaskTracker::new(), TaskTracker::new());
         if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
-            let (hostnames, proxies, port) = (Arc::clone(&hostnames), Arc::clone(&proxies), tls_address.port());
+            let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
+            let proxies = Arc::clone(&proxies);
             let permits = Arc::new(Semaphore::new(redirect::CONNECTIONS));
             // Nobody waits for these: they carry nothing that could be lost.
             loops.spawn(accept_loop(listener, permits, shutdown.clone(), TaskTracker::new(), move |accepted| {
-                redirect::serve(accepted, Arc::clone(&hostnames), Arc::clone(&proxies), port, limits)
+                redirect::serve(
+                    accepted,
+                    Arc::clone(&hostnames),
+                    Arc::clone(&proxies),
+                    port,
+                    challenges.clone(),
+                    limits,
+                )
             }));
         }
         let (cut, acceptor) = (CancellationToken::new(), tls.into());
-        let shared =
-            Shared { acceptor, hostnames, proxies, limits, service, shutdown: shutdown.clone(), cut: cut.clone() };
+        let shared = Shared {
+            acceptor,
+            challenges,
+            hostnames,
+            proxies,
+            limits,
+            service,
+            shutdown: shutdown.clone(),
+            cut: cut.clone(),
+        };
         let (shared, permits) = (Arc::new(shared), Arc::new(Semaphore::new(limits.connections)));
         for listener in listeners {
             let shared = Arc::clone(&shared);

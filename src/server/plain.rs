@@ -76,6 +76,12 @@ impl Head {
         self.wants_html && matches!(self.method.as_str(), "GET" | "HEAD")
     }
 
+    /// The token that an ACME directory asks for (RFC 8555, 8.3).
+    pub(super) fn challenge(&self) -> Option<&str> {
+        let token = self.path.strip_prefix("/.well-known/acme-challenge/")?;
+        (self.method == "GET").then_some(token)
+    }
+
     fn host_and_port(&self) -> Option<(Hostname, Option<u16>)> {
         let host = self.host.as_deref()?;
         let split = host.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
@@ -146,6 +152,15 @@ pub(super) fn redirected(url: &str) -> String {
     format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {url}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
+/// The answer to an ACME directory's question.
+pub(super) fn proven(authorization: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{authorization}",
+        authorization.len()
+    )
+}
+
 /// Sends the answer and closes without cutting it off.
 pub(super) async fn answer(mut stream: TcpStream, answer: &str) -> io::Result<()> {
     stream.write_all(answer.as_bytes()).await?;
@@ -193,6 +208,19 @@ mod tests {
         assert!(told(&browser.replace("GET", "POST")).starts_with("HTTP/1.1 400 "));
         assert!(told("GET / HTTP/1.1\r\nAccept: */*\r\n\r\n").contains("\"UNSUPPORTED\""));
         assert!(told("HEAD / HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn only_the_path_of_a_validation_asks_for_a_proof() {
+        let asked = |line: &str| {
+            let head = Head::parse(format!("{line} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+            head.challenge().map(str::to_owned)
+        };
+        assert_eq!(asked("GET /.well-known/acme-challenge/to-ken").as_deref(), Some("to-ken"));
+        for other in ["POST /.well-known/acme-challenge/to-ken", "GET /.well-known/other/to-ken", "GET /"] {
+            assert_eq!(asked(other), None, "{other}");
+        }
+        assert!(proven("to-ken.thumb").ends_with("Content-Length: 12\r\nConnection: close\r\n\r\nto-ken.thumb"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The whole server with real sockets and real clients.
 
+mod proofs;
+
 use std::{
     io,
     time::{Duration, SystemTime},
@@ -22,7 +24,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
-use crate::tls::{self, CertResolver, MinimumVersion};
+use crate::tls::{self, CertResolver, MinimumVersion, acme::Challenges};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
@@ -32,6 +34,7 @@ struct Harness {
     shutdown: Shutdown,
     running: JoinHandle<Drained>,
     resolver: Arc<CertResolver>,
+    challenges: Arc<Challenges>,
     folder: tempfile::TempDir,
 }
 
@@ -81,12 +84,13 @@ impl Harness {
         let tls = tls::server_config(minimum, resolver.clone(), clients).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let config = Config { listen: vec![anywhere], redirect: Some(anywhere), proxies: Proxies::default(), limits };
-        let server = Server::bind(&config, &names(), tls).unwrap();
+        let challenges = Challenges::new().unwrap();
+        let server = Server::bind(&config, &names(), tls).unwrap().answering(Arc::clone(&challenges));
         let address = server.addresses()[0];
         let redirect = server.redirect.as_ref().map(|listener| listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
         let running = tokio::spawn(server.run(service(), shutdown.clone()));
-        Self { address, redirect, shutdown, running, resolver, folder }
+        Self { address, redirect, shutdown, running, resolver, challenges, folder }
     }
 
     async fn tls(&self, protocol: &[u8], version: &'static SupportedProtocolVersion) -> io::Result<Client> {

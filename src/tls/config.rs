@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Hostname;
+use super::{Hostname, acme};
 
 /// The oldest protocol version that a client may speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,14 +34,16 @@ pub enum Source {
         /// Further ones, for clients that ask for a name of theirs.
         more: Vec<Pair>,
     },
+    /// Ordered from an ACME directory, and renewed in time.
+    Acme(acme::Config),
 }
 
 impl Source {
-    /// The operator's pairs, the default one first; none if we make our own.
+    /// The operator's pairs, the default one first; none if we make or order our own.
     #[must_use]
     pub fn pairs(&self) -> Vec<Pair> {
         match self {
-            Self::SelfSigned { .. } => Vec::new(),
+            Self::SelfSigned { .. } | Self::Acme(_) => Vec::new(),
             Self::Files { certificate, key, more } => {
                 let first = Pair { certificate: certificate.clone(), key: key.clone() };
                 [first].into_iter().chain(more.iter().cloned()).collect()
@@ -54,7 +56,7 @@ impl Source {
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Self::SelfSigned { directory } => Some(directory),
-            Self::Files { .. } => None,
+            Self::Files { .. } | Self::Acme(_) => None,
         }
     }
 }

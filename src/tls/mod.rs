@@ -9,6 +9,7 @@
 //! ClientConfig ──ClientTrust::load / reload──▶ ClientTrust ───────────────────────┘
 //! ```
 
+pub mod acme;
 mod authority;
 mod certificate;
 mod clients;
@@ -57,6 +58,24 @@ pub fn load(config: &Config, now: SystemTime, random: &dyn SecureRandom) -> Resu
             authority_is_new: false,
             certificate_is_new: false,
         }),
+        Source::Acme(acme) => Ok(Loaded {
+            identity: kept_or_temporary(acme, &config.hostnames, now)?,
+            others: Vec::new(),
+            authority_is_new: false,
+            certificate_is_new: false,
+        }),
+    }
+}
+
+/// A certificate that cannot serve is no reason not to start: another one is about to be ordered.
+fn kept_or_temporary(
+    config: &acme::Config,
+    hostnames: &[Hostname],
+    now: SystemTime,
+) -> Result<Identity, AuthorityError> {
+    match acme::Folder::new(&config.folder).load(now) {
+        Ok(Some(identity)) => Ok(identity),
+        Ok(None) | Err(_) => acme::temporary(hostnames, now),
     }
 }
 

@@ -21,7 +21,10 @@ pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> 
                     Source::SelfSigned { .. } if !file.exists() => {
                         "the first start of 'portcullis serve' makes it; or name the folder with --certs".to_owned()
                     }
-                    Source::SelfSigned { .. } | Source::Files { .. } => error.hint(),
+                    Source::Acme(_) if !file.exists() => {
+                        "'portcullis serve' orders it; its log says how that goes".to_owned()
+                    }
+                    Source::SelfSigned { .. } | Source::Files { .. } | Source::Acme(_) => error.hint(),
                 };
                 failure = failure.or(Some(Failure::new(error, Some(&hint))));
                 continue;
@@ -47,6 +50,10 @@ fn files(source: &Source) -> Vec<(PathBuf, Option<PathBuf>)> {
             // Its key may lie elsewhere.
             (directory.join("ca.crt"), None),
         ],
+        Source::Acme(config) => {
+            let file = tls::acme::Folder::new(&config.folder).certificate();
+            vec![(file.clone(), Some(file))]
+        }
         Source::Files { .. } => source.pairs().into_iter().map(|pair| (pair.certificate, Some(pair.key))).collect(),
     }
 }

@@ -16,6 +16,11 @@ pub(super) fn examine(config: &tls::Config, now: SystemTime) -> Vec<Finding> {
             let pairs = config.source.pairs();
             pairs.iter().filter_map(|pair| brought(tls::load_files(&pair.certificate, &pair.key, now), now)).collect()
         }
+        // The certificate is ordered, and ordered again where it will not do, while the server runs.
+        tls::Source::Acme(config) => {
+            let authorities = config.ca.as_deref().map(tls::acme::authorities);
+            authorities.and_then(Result::err).iter().map(broken).collect()
+        }
     }
 }
 

@@ -51,11 +51,13 @@ fn the_example_as_shipped_changes_nothing() {
 #[test]
 fn the_example_with_everything_switched_on_is_valid() {
     let all = uncommented(&example());
-    for choice in [&["[tls.self_signed]"][..], &["[tls.files]", "[[tls.files.more]]"]] {
-        config(&choice.iter().fold(all.clone(), |text, header| without_table(&text, header)));
+    let choices = [&["[tls.self_signed]"][..], &["[tls.files]", "[[tls.files.more]]"], &["[tls.acme]"]];
+    for choice in choices {
+        let others = choices.iter().filter(|other| **other != choice).copied().flatten();
+        config(&others.fold(all.clone(), |text, header| without_table(&text, header)));
     }
-    let both = problems(&all);
-    assert!(both.contains("contradicts") && both.matches("error: ").count() == 1, "{both}");
+    let told = problems(&all);
+    assert!(told.matches("contradicts").count() == 2 && told.matches("error: ").count() == 2, "{told}");
 }
 
 #[test]

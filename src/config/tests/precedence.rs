@@ -12,7 +12,7 @@ use crate::{
     server::Limits,
     storage,
     telemetry::Format,
-    tls::{MinimumVersion, Source},
+    tls::{MinimumVersion, Source, acme::LETS_ENCRYPT},
 };
 
 fn hostnames(config: &Config) -> Vec<String> {
@@ -67,6 +67,27 @@ fn a_variable_can_be_a_number_or_a_truth_too() {
     assert!(config.registry.sparse_manifests);
     assert_eq!(config.auth.token.lifetime, Duration::from_secs(90));
     assert_eq!(config.server.redirect, None);
+}
+
+#[test]
+fn a_certificate_that_is_ordered_is_kept_where_the_strongest_source_says() {
+    let text = "hostnames = [\"registry.example.com\"]\n[tls.acme]\ncontact = [\"a@example.com\"]\n";
+    let loaded = |flags: Flags, variables: &[(&str, &str)], text: &str| {
+        let config = load_with(&flags, variables, text.as_bytes()).unwrap().config;
+        let Source::Acme(acme) = config.tls.source else { panic!("{:?}", config.tls.source) };
+        assert_eq!(config.auth.token.key, acme.folder.join("token.key"), "the keys of one server lie together");
+        acme
+    };
+    let acme = loaded(Flags::default(), &[], text);
+    assert_eq!((acme.directory.as_str(), acme.folder.as_path()), (LETS_ENCRYPT, Path::new("certs")));
+    assert_eq!((acme.contact.as_slice(), acme.ca), (&["mailto:a@example.com".to_owned()][..], None));
+    // A container's image names the folder for whatever is chosen in the file.
+    let variables = [("PORTCULLIS_TLS__SELF_SIGNED__DIRECTORY", "/c")];
+    assert_eq!(loaded(Flags::default(), &variables, text).folder, Path::new("/c"));
+    let of_its_own = format!("{text}folder = \"/f\"");
+    assert_eq!(loaded(Flags::default(), &variables, &of_its_own).folder, Path::new("/f"));
+    let flags = Flags { certs: Some("/g".into()), ..Flags::default() };
+    assert_eq!(loaded(flags, &variables, &of_its_own).folder, Path::new("/g"));
 }
 
 #[test]

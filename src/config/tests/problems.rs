@@ -23,15 +23,15 @@ fn a_misspelled_key_is_told_with_the_right_one() {
 fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
     assert_eq!(
         problems(
-            "minimum_version = \"1.3\"\n[tls]\nlisten = [\"0.0.0.0:443\"]\n[tls.acme]\n[storage.s3]\nbucket = \"b\"\n\
+            "minimum_version = \"1.3\"\n[tls]\nlisten = [\"0.0.0.0:443\"]\n[tls.acne]\n[storage.s3]\nbucket = \"b\"\n\
              [[access]]\nuser = [\"a\"]\nrepositories = [\"**\"]\nactions = [\"pull\"]"
         ),
         "error: portcullis.toml:1:1: unknown key 'minimum_version'\n\
          hint: did you mean 'minimum_version' in [tls]?\n\
          error: portcullis.toml:3:1: unknown key 'listen' in [tls]\n\
          hint: 'listen' stands at the top of the file, before the first [table]\n\
-         error: portcullis.toml:4:1: unknown table 'acme' in [tls]\n\
-         hint: known here: minimum_version, self_signed, files, client\n\
+         error: portcullis.toml:4:1: unknown table 'acne' in [tls]\n\
+         hint: did you mean 'acme'?\n\
          error: portcullis.toml:5:1: unknown table 's3' in [storage]\n\
          hint: known here: filesystem\n\
          error: portcullis.toml:7:1: this rule has no users\n\
@@ -301,5 +301,43 @@ fn further_certificates_are_read_in_their_order_and_each_needs_its_two_files() {
     assert!(
         found.contains("tls.files.more: an empty list of certificates\nhint: write each certificate below"),
         "{found}"
+    );
+}
+
+#[test]
+fn an_order_that_could_come_to_nothing_is_told_before_it_is_made() {
+    assert_eq!(
+        problems("hostnames = [\"10.0.0.1\", \"localhost\"]\n[tls.acme]\nchallenge = \"http-01\""),
+        "error: portcullis.toml:2:1: tls.acme: there is no host name to order a certificate for\n\
+         hint: write the DNS names of this server at the top, for example hostnames = [\"registry.example.com\"]\n\
+         error: portcullis.toml:3:13: tls.acme.challenge: http-01 is answered where redirect listens, and that is not set\n\
+         hint: write redirect = \"0.0.0.0:80\" at the top, or leave the challenge out"
+    );
+    assert_eq!(
+        problems(
+            "hostnames = [\"registry.example.com\"]\n[tls.acme]\ndirectory = \"http://acme.example\"\n\
+             contact = [\"admin\", \"a@example.com\"]\nchallenge = \"dns-01\"\nca = \"\""
+        ),
+        "error: portcullis.toml:3:13: tls.acme.directory: \"http://acme.example\": the directory of an ACME server is an https URL\n\
+         hint: for example \"https://acme-v02.api.letsencrypt.org/directory\"\n\
+         error: portcullis.toml:4:12: tls.acme.contact: \"admin\": this is no mail address\n\
+         hint: for example \"admin@example.com\"\n\
+         error: portcullis.toml:5:13: tls.acme.challenge: expected \"any\" or \"tls-alpn-01\" or \"http-01\", found \"dns-01\"\n\
+         hint: for example \"any\"\n\
+         error: portcullis.toml:6:6: tls.acme.ca: expected a path, found \"\"\n\
+         hint: for example \"acme-root.crt\""
+    );
+}
+
+#[test]
+fn only_one_table_says_where_the_certificate_comes_from() {
+    assert_eq!(
+        problems(
+            "hostnames = [\"registry.example.com\"]\n[tls.acme]\n[tls.self_signed]\n[tls.files]\ncertificate = \"a\"\nkey = \"b\""
+        ),
+        "error: portcullis.toml:3:1: [tls.self_signed] contradicts [tls.acme] at portcullis.toml:2:1\n\
+         hint: keep one of the two\n\
+         error: portcullis.toml:4:1: [tls.files] contradicts [tls.acme] at portcullis.toml:2:1\n\
+         hint: keep one of the two"
     );
 }

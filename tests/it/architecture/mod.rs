@@ -38,8 +38,16 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("config", &["access", "storage", "tls", "fetch", "registry", "auth", "telemetry", "server"]),
     // Reads the configurations of others; writes text that `config` reads.
     ("migrate", &["access", "tls", "auth", "config"]),
+    // The network side of `tls::acme`.
+    ("acme", &["audit", "tls"]),
     ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
-    ("app", &["access", "audit", "storage", "tls", "fetch", "registry", "auth", "api", "server", "config", "reload"]),
+    (
+        "app",
+        &[
+            "access", "audit", "storage", "tls", "fetch", "registry", "auth", "api", "server", "config", "acme",
+            "reload",
+        ],
+    ),
     ("cli", &["oci", "access", "audit", "storage", "tls", "registry", "auth", "telemetry", "config", "migrate", "app"]),
     // `main.rs`
     ("main", &["cli"]),
@@ -48,12 +56,14 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Libraries that only some modules may know, so that exchanging one is a small piece of work.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["api", "app"]),
-    ("http", &["api", "server", "fetch", "app"]),
+    ("http", &["acme", "api", "server", "fetch", "app"]),
     ("http_body", &["api", "server", "app"]),
-    ("http_body_util", &["api", "server", "fetch", "app"]),
+    ("http_body_util", &["acme", "api", "server", "fetch", "app"]),
     ("hyper", &["server", "fetch", "app"]),
-    ("hyper_util", &["server", "fetch", "app"]),
+    ("hyper_util", &["acme", "server", "fetch", "app"]),
     ("tower", &["server", "app"]),
+    ("hyper_rustls", &["acme"]),
+    ("instant_acme", &["acme"]),
     ("bcrypt", &["auth"]),
     ("jsonwebtoken", &["auth"]),
     ("rcgen", &["tls", "auth"]),
@@ -63,7 +73,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["migrate"]),
     ("clap", &["cli", "main"]),
     // Vocabulary and decisions do no I/O.
-    ("tokio", &["storage", "fetch", "registry", "auth", "api", "server", "reload", "app", "cli"]),
+    ("tokio", &["acme", "storage", "fetch", "registry", "auth", "api", "server", "reload", "app", "cli"]),
 ];
 
 #[test]

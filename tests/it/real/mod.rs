@@ -1,5 +1,6 @@
 //! The programs that people use, as Debian ships them, against a server of ours.
 
+mod acme;
 mod anonymous;
 mod balancer;
 mod cert_trust;

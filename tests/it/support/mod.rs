@@ -10,6 +10,7 @@ pub(crate) mod daemon;
 pub(crate) mod image;
 pub(crate) mod name;
 pub(crate) mod openid;
+pub(crate) mod pebble;
 pub(crate) mod port;
 pub(crate) mod portcullis;
 pub(crate) mod stage;

@@ -23,6 +23,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("make", "make"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
+    ("pebble", "pebble"),
+    ("pebble-challtestsrv", "pebble"),
     ("podman", "podman"),
     ("skopeo", "skopeo"),
     ("umount", "mount"),

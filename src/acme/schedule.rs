@@ -1,0 +1,115 @@
+//! When to ask the directory for a certificate, and when not to.
+//!
+//! Invariant: every pause is at least [`BETWEEN_ORDERS`] long, and repeated failures are asked about ever more seldom.
+
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+
+/// How often the folder is looked at, in case somebody else put a certificate there or the clock was set.
+pub(super) const LOOK: Duration = Duration::from_secs(60 * 60);
+
+/// Between an order that went well and the next one, however short a life the certificate has.
+pub(super) const BETWEEN_ORDERS: Duration = Duration::from_secs(5);
+
+/// The first pause after a failure, and the longest.
+const FIRST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// How long a directory is left alone that says it was asked too often.
+const RATE_LIMITED: Duration = Duration::from_secs(60 * 60);
+
+/// The moment at which a third of the life is left, or a little later: `spread` between 0 and 1 says how much of that
+/// little, so that servers that were set up together do not renew together.
+pub(super) fn renewal(not_before: SystemTime, not_after: SystemTime, spread: f64) -> SystemTime {
+    let life = not_after.duration_since(not_before).unwrap_or_default();
+    not_before + life * 2 / 3 + (life / 30).mul_f64(spread.clamp(0.0, 1.0))
+}
+
+/// The pauses between failures.
+pub(super) struct BackOff {
+    failures: u32,
+}
+
+impl BackOff {
+    pub(super) fn new() -> Self {
+        Self { failures: 0 }
+    }
+
+    /// How often it went wrong since it last went well.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// An order that went well: how long to wait before the next one at least. A certificate that wants to be renewed as
+    /// soon as it is issued counts like a failure, or it would be ordered without end.
+    pub(super) fn succeeded(&mut self, is_due: bool) -> Duration {
+        if is_due {
+            return self.failed(false, 0.0);
+        }
+        self.failures = 0;
+        BETWEEN_ORDERS
+    }
+
+    /// A failure after which there is another way to try, which need not wait as long.
+    pub(super) fn other_way(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        BETWEEN_ORDERS
+    }
+
+    /// Another failure: how long to wait. `jitter` between 0 and 1 adds up to a quarter.
+    pub(super) fn failed(&mut self, is_rate_limit: bool, jitter: f64) -> Duration {
+        let doubled = FIRST * 2_u32.saturating_pow(self.failures.min(10));
+        self.failures = self.failures.saturating_add(1);
+        let least = if is_rate_limit { RATE_LIMITED } else { FIRST };
+        let pause = doubled.clamp(least, LONGEST);
+        pause + (pause / 4).mul_f64(jitter.clamp(0.0, 1.0))
+    }
+}
+
+/// A number between 0 and 1; where the system gives no randomness, any will do.
+pub(super) fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    if SystemRandom::new().fill(&mut bytes).is_err() {
+        return 0.5;
+    }
+    f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_when_a_third_of_its_life_is_left_or_a_little_later() {
+        let (begin, day) = (SystemTime::UNIX_EPOCH, Duration::from_secs(24 * 60 * 60));
+        assert_eq!(renewal(begin, begin + 90 * day, 0.0), begin + 60 * day);
+        assert_eq!(renewal(begin, begin + 90 * day, 1.0), begin + 63 * day);
+        assert_eq!(renewal(begin, begin + 90 * day, f64::MAX), begin + 63 * day);
+        // A hostile certificate, which ends before it begins.
+        assert_eq!(renewal(begin + day, begin, 1.0), begin + day);
+    }
+
+    #[test]
+    fn failures_are_followed_by_ever_longer_pauses_from_a_minute_to_some_hours() {
+        let mut back_off = BackOff::new();
+        let minutes: Vec<u64> = (0..10).map(|_| back_off.failed(false, 0.0).as_secs() / 60).collect();
+        assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 64, 128, 240, 240]);
+        assert_eq!(back_off.failures(), 10);
+        for _ in 0..100 {
+            assert_eq!(back_off.failed(false, 1.0), LONGEST + LONGEST / 4);
+        }
+    }
+
+    #[test]
+    fn certificates_that_are_old_when_they_are_issued_are_not_ordered_without_end() {
+        let mut back_off = BackOff::new();
+        assert_eq!([back_off.succeeded(true), back_off.succeeded(true)], [FIRST, 2 * FIRST]);
+        assert_eq!((back_off.succeeded(false), back_off.failures()), (BETWEEN_ORDERS, 0));
+    }
+
+    #[test]
+    fn a_rate_limit_is_respected_from_the_first_time_on() {
+        assert_eq!(BackOff::new().failed(true, 0.0), RATE_LIMITED);
+    }
+}

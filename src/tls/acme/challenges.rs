@@ -1,0 +1,207 @@
+//! The answers to a directory's questions whether a name is ours.
+//!
+//! Invariant: an answer exists only while its [`Proof`] does. Outside of a validation `acme-tls/1` is a protocol that we do
+//! not speak, and no path of the redirecting port is special.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Duration, SystemTime},
+};
+
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
+use rustls::{
+    ServerConfig,
+    pki_types::PrivateKeyDer,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+
+use super::super::policy;
+
+/// The application protocol of a validation (RFC 8737, 6.2).
+const PROTOCOL: &[u8] = b"acme-tls/1";
+
+/// The longest token that we repeat; they have some 43 characters.
+const MAX_TOKEN: usize = 256;
+
+/// How long a validation's certificate lives. Nobody checks that, and the proof ends much sooner.
+const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The answers that can be given at this moment.
+pub struct Challenges {
+    answers: Arc<Answers>,
+    /// Handshakes of validations have nothing in common with those of clients: no tickets, no client certificates.
+    config: Arc<ServerConfig>,
+}
+
+#[derive(Default)]
+struct Answers {
+    /// Certificates by the name that is validated, in lower case.
+    tls: RwLock<HashMap<String, Arc<CertifiedKey>>>,
+    /// Key authorizations by token.
+    http: RwLock<HashMap<String, String>>,
+}
+
+impl Challenges {
+    /// None so far. Fails only if the TLS library refuses its own defaults.
+    pub fn new() -> Result<Arc<Self>, rustls::Error> {
+        let answers = Arc::new(Answers::default());
+        let mut config = ServerConfig::builder_with_provider(Arc::new(policy::provider()))
+            .with_protocol_versions(&[&TLS13, &TLS12])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ByName(Arc::clone(&answers))));
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(Self { answers, config: Arc::new(config) }))
+    }
+
+    /// How to shake hands with a validation server; `None` while no validation by TLS is going on.
+    #[must_use]
+    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+        (!read(&self.answers.tls).is_empty()).then(|| Arc::clone(&self.config))
+    }
+
+    /// Whether this is how a validation server begins: it offers that one protocol and no other.
+    #[must_use]
+    pub fn is_validation(hello: &ClientHello<'_>) -> bool {
+        let offered = hello.alpn().map(|mut offered| (offered.next(), offered.next()));
+        offered == Some((Some(PROTOCOL), None))
+    }
+
+    /// What to answer to whoever asks for `/.well-known/acme-challenge/TOKEN`.
+    #[must_use]
+    pub fn http(&self, token: &str) -> Option<String> {
+        read(&self.answers.http).get(token).cloned()
+    }
+
+    /// Answers handshakes for `name` with a certificate that carries `digest`, until the proof is dropped.
+    pub fn prove_by_tls(&self, name: &str, digest: &[u8]) -> Result<Proof, ProofError> {
+        // rcgen panics on another length, and the digest is made from what the directory said.
+        if digest.len() != 32 {
+            return Err(ProofError::Digest);
+        }
+        let mut params = CertificateParams::new([name.to_owned()])?;
+        params.not_before = (SystemTime::now() - LIFE).into();
+        params.not_after = (SystemTime::now() + LIFE).into();
+        params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?.der().clone();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| ProofError::Digest)?;
+        let key = policy::provider().key_provider.load_private_key(key)?;
+        let name = name.to_ascii_lowercase();
+        write(&self.answers.tls).insert(name.clone(), Arc::new(CertifiedKey::new(vec![certificate], key)));
+        Ok(Proof { answers: Arc::clone(&self.answers), of: Of::Tls(name) })
+    }
+
+    /// Answers requests for `token` with `authorization`, until the proof is dropped.
+    pub fn prove_by_http(&self, token: &str, authorization: &str) -> Result<Proof, ProofError> {
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(in_alphabet) {
+            return Err(ProofError::Token);
+        }
+        write(&self.answers.http).insert(token.to_owned(), authorization.to_owned());
+        Ok(Proof { answers: Arc::clone(&self.answers), of: Of::Http(token.to_owned()) })
+    }
+}
+
+impl fmt::Debug for Challenges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Challenges").finish_non_exhaustive()
+    }
+}
+
+/// An answer that can be given for as long as this lives.
+#[must_use = "the answer is gone when this is dropped"]
+pub struct Proof {
+    answers: Arc<Answers>,
+    of: Of,
+}
+
+enum Of {
+    Tls(String),
+    Http(String),
+}
+
+impl Drop for Proof {
+    fn drop(&mut self) {
+        match &self.of {
+            Of::Tls(name) => drop(write(&self.answers.tls).remove(name)),
+            Of::Http(token) => drop(write(&self.answers.http).remove(token)),
+        }
+    }
+}
+
+/// Why a question cannot be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// The directory's token holds other characters than base64url's (RFC 8555, 8.3).
+    #[error("the token of the directory's challenge is malformed")]
+    Token,
+    /// The digest is none of SHA-256.
+    #[error("the digest of the directory's challenge is malformed")]
+    Digest,
+    /// The certificate could not be made.
+    #[error("the challenge's certificate could not be made: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// The TLS library does not take the key that was just made.
+    #[error("the challenge's key could not be used: {0}")]
+    Key(#[from] rustls::Error),
+}
+
+struct ByName(Arc<Answers>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name()?.to_ascii_lowercase();
+        read(&self.0.tls).get(&name).cloned()
+    }
+}
+
+impl fmt::Debug for ByName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByName").finish_non_exhaustive()
+    }
+}
+
+/// Every change of the maps is one call, so a panic elsewhere leaves them whole.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_gone_with_its_proof() {
+        let challenges = Challenges::new().unwrap();
+        assert!(challenges.tls().is_none());
+        let by_tls = challenges.prove_by_tls("Registry.example", &[7; 32]).unwrap();
+        let by_http = challenges.prove_by_http("to-ken", "to-ken.thumb").unwrap();
+        assert!(challenges.tls().is_some());
+        assert!(read(&challenges.answers.tls).contains_key("registry.example"));
+        assert_eq!(challenges.http("to-ken").as_deref(), Some("to-ken.thumb"));
+        assert_eq!(challenges.http("other"), None);
+        drop((by_tls, by_http));
+        assert!(challenges.tls().is_none());
+        assert_eq!(challenges.http("to-ken"), None);
+    }
+
+    #[test]
+    fn what_a_hostile_directory_asks_to_be_repeated_is_refused() {
+        let challenges = Challenges::new().unwrap();
+        for token in ["", "a/b", "a\r\nX: y", "<script>", "ä", &"a".repeat(257)] {
+            assert!(matches!(challenges.prove_by_http(token, "x"), Err(ProofError::Token)), "{token}");
+        }
+        assert!(matches!(challenges.prove_by_tls("a.example", &[1; 31]), Err(ProofError::Digest)));
+        assert!(challenges.prove_by_tls("ä\u{0}", &[1; 32]).is_err());
+        assert!(challenges.tls().is_none());
+    }
+}

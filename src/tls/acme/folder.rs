@@ -1,0 +1,134 @@
+//! What is kept between starts: the account with the directory, and the certificate.
+//!
+//! Invariant: each is one file, written in one step and readable by its owner alone; key and chain are never of two orders.
+//!
+//! ```text
+//! acme.pem            the private key, then the certificate with its chain
+//! acme-account.json   the account and its key, for one directory
+//! ```
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use aws_lc_rs::rand::SecureRandom;
+use zeroize::Zeroizing;
+
+use super::{
+    super::{
+        Identity, SourceError,
+        files::{self, Readers},
+        source,
+    },
+    Issued,
+};
+
+/// The folder of account and certificate.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Names it; it need not be there.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Where the certificate is kept.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.path.join("acme.pem")
+    }
+
+    /// Where the account is kept.
+    #[must_use]
+    pub fn account(&self) -> PathBuf {
+        self.path.join("acme-account.json")
+    }
+
+    /// The certificate, if there is one.
+    pub fn load(&self, now: SystemTime) -> Result<Option<Identity>, SourceError> {
+        let path = self.certificate();
+        if !path.exists() {
+            return Ok(None);
+        }
+        source::load_files(&path, &path, now).map(Some)
+    }
+
+    /// Keeps a certificate.
+    pub fn save(&self, issued: &Issued, random: &dyn SecureRandom) -> io::Result<()> {
+        self.write(&self.certificate(), &issued.pem, random)
+    }
+
+    /// The account, if there is one.
+    pub fn load_account(&self) -> io::Result<Option<Zeroizing<String>>> {
+        match fs::read_to_string(self.account()) {
+            Ok(text) => Ok(Some(Zeroizing::new(text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps an account.
+    pub fn save_account(&self, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
+        self.write(&self.account(), text, random)
+    }
+
+    /// Whether something can be kept here. To be asked before an order: a certificate that is lost at once is ordered
+    /// again and again, and directories count.
+    pub fn try_out(&self, random: &dyn SecureRandom) -> io::Result<()> {
+        let probe = self.path.join(".acme-probe");
+        self.write(&probe, "", random)?;
+        fs::remove_file(&probe)
+    }
+
+    fn write(&self, path: &Path, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
+        fs::create_dir_all(&self.path)?;
+        files::write(path, text, Readers::Owner, random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use aws_lc_rs::rand::SystemRandom;
+
+    use super::{
+        super::{super::Hostname, temporary::made},
+        *,
+    };
+
+    #[test]
+    fn what_was_kept_is_found_again_and_is_its_owners_alone() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = Folder::new(&above.path().join("certs"));
+        let (now, random) = (SystemTime::now(), SystemRandom::new());
+        assert!(folder.load(now).unwrap().is_none() && folder.load_account().unwrap().is_none());
+        folder.try_out(&random).unwrap();
+
+        let names: Vec<Hostname> = vec!["a.example".parse().unwrap()];
+        let (certificate, key) = made(&names, now).unwrap();
+        let identity = super::super::temporary(&names, now).unwrap();
+        let pem = Zeroizing::new(format!("{}{}", key.as_str(), certificate));
+        folder.save(&Issued { identity, pem }, &random).unwrap();
+        folder.save_account("{}", &random).unwrap();
+        assert_eq!(folder.load(now).unwrap().unwrap().names(), ["a.example"]);
+        assert_eq!(folder.load_account().unwrap().unwrap().as_str(), "{}");
+        for path in [folder.certificate(), folder.account()] {
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(above.path().join("certs").read_dir().unwrap().count(), 2, "no probe and no temporary file stays");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_says_so_before_an_order() {
+        let above = tempfile::tempdir().unwrap();
+        std::fs::write(above.path().join("file"), "").unwrap();
+        assert!(Folder::new(&above.path().join("file")).try_out(&SystemRandom::new()).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! A certificate signing request, and what may come back for it.
+//!
+//! Invariant: the private key leaves only together with the certificate that belongs to it, and is overwritten otherwise.
+
+use std::{path::PathBuf, time::SystemTime};
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use zeroize::Zeroizing;
+
+use super::super::{DnsName, Hostname, Identity, SourceError, identity::Material};
+
+/// A request with its new private key.
+pub struct Request {
+    names: Vec<DnsName>,
+    key: Zeroizing<String>,
+    der: Vec<u8>,
+}
+
+impl Request {
+    /// A new key, and the request for a certificate for these names.
+    pub fn new(names: &[DnsName]) -> Result<Self, rcgen::Error> {
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        params.distinguished_name = DistinguishedName::new();
+        let key = KeyPair::generate()?;
+        let der = params.serialize_request(&key)?.der().to_vec();
+        Ok(Self { names: names.to_vec(), key: Zeroizing::new(key.serialize_pem()), der })
+    }
+
+    /// The request as the directory wants it.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Checks the chain that the directory sent. It has no reason to be believed: it may be for other names, for another
+    /// key, expired, or no certificate at all.
+    pub fn answered(self, chain: &str, now: SystemTime) -> Result<Issued, RequestError> {
+        let pem = Zeroizing::new(format!("{}\n{}\n", self.key.trim(), chain.trim()));
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| RequestError::Key)?;
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| RequestError::Pem(error.to_string()))?;
+        let identity = Material { chain, key }.identity(now).map_err(|unfit| {
+            let answer = PathBuf::from("the directory's answer");
+            RequestError::Unfit(SourceError::of(unfit, &answer, &answer))
+        })?;
+        if let Some(name) = self.names.into_iter().find(|name| !identity.covers(&Hostname::Name(name.clone()))) {
+            return Err(RequestError::Uncovered(name));
+        }
+        Ok(Issued { identity, pem })
+    }
+}
+
+/// A certificate that was issued to us.
+pub struct Issued {
+    /// What handshakes are to be answered with.
+    pub identity: Identity,
+    /// The key and the chain, as they are kept.
+    pub(super) pem: Zeroizing<String>,
+}
+
+/// Why what the directory sent is no certificate for us.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The key that was just made cannot be read.
+    #[error("the new private key cannot be read")]
+    Key,
+    /// What the directory sent is damaged.
+    #[error("the directory sent damaged PEM: {0}")]
+    Pem(String),
+    /// The certificate cannot serve.
+    #[error(transparent)]
+    Unfit(SourceError),
+    /// A name is missing.
+    #[error("the directory sent a certificate that is not for {0}")]
+    Uncovered(DnsName),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateSigningRequestParams, Issuer};
+
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<DnsName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    /// What a directory would send for a request.
+    fn signed(request: &Request, change: impl Fn(&mut CertificateParams)) -> String {
+        let der = request.der().to_vec().into();
+        let mut asked = CertificateSigningRequestParams::from_der(&der).unwrap();
+        asked.params.not_before = (SystemTime::now() - Duration::from_secs(60)).into();
+        asked.params.not_after = (SystemTime::now() + Duration::from_secs(60)).into();
+        change(&mut asked.params);
+        let key = KeyPair::generate().unwrap();
+        let authority = Issuer::new(CertificateParams::default(), &key);
+        asked.signed_by(&authority).unwrap().pem()
+    }
+
+    #[test]
+    fn a_certificate_for_the_names_and_the_key_is_taken() {
+        let request = Request::new(&names(&["a.example", "b.example"])).unwrap();
+        let chain = signed(&request, |_| {});
+        let issued = request.answered(&chain, SystemTime::now()).unwrap();
+        assert_eq!(issued.identity.names(), ["a.example", "b.example"]);
+    }
+
+    #[test]
+    fn whatever_else_a_directory_may_send_is_refused() {
+        let made = || Request::new(&names(&["a.example"])).unwrap();
+        let now = SystemTime::now();
+        for text in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "-----BEGIN CERT"] {
+            assert!(made().answered(text, now).is_err(), "{text}");
+        }
+        let of_another_key = signed(&made(), |_| {});
+        assert!(matches!(made().answered(&of_another_key, now), Err(RequestError::Unfit(_))));
+        let request = made();
+        let expired = signed(&request, |params| params.not_after = (now - Duration::from_secs(30)).into());
+        assert!(matches!(request.answered(&expired, now), Err(RequestError::Unfit(SourceError::Expired { .. }))));
+        let request = made();
+        let other = Request::new(&names(&["b.example"])).unwrap();
+        let for_others = signed(&request, |params| {
+            let der = other.der().to_vec().into();
+            let asked = CertificateSigningRequestParams::from_der(&der).unwrap();
+            params.subject_alt_names = asked.params.subject_alt_names;
+        });
+        assert!(matches!(request.answered(&for_others, now), Err(RequestError::Uncovered(_))));
+    }
+}

@@ -1,0 +1,41 @@
+//! A certificate to serve with until the first one has been issued.
+//!
+//! Invariant: it is never written anywhere; nobody can be tempted to trust it.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use zeroize::Zeroizing;
+
+use super::super::{AuthorityError, Hostname, Identity, SourceError, identity::Material};
+
+/// Clocks of clients may be behind ours.
+const BACKDATED: Duration = Duration::from_secs(60 * 60);
+/// A directory may be out of reach for a while, but not as long as this.
+const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// An identity for these names that no client trusts.
+pub(in super::super) fn temporary(hostnames: &[Hostname], now: SystemTime) -> Result<Identity, AuthorityError> {
+    let (certificate, key) = made(hostnames, now)?;
+    let unusable = |error: rustls::pki_types::pem::Error| SourceError::Pem {
+        path: "the temporary certificate".into(),
+        reason: error.to_string(),
+    };
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(unusable)?];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(unusable)?;
+    let place = std::path::Path::new("the temporary certificate");
+    Ok(Material { chain, key }.identity(now).map_err(|unfit| SourceError::of(unfit, place, place))?)
+}
+
+/// Certificate and key in PEM.
+pub(super) fn made(hostnames: &[Hostname], now: SystemTime) -> Result<(String, Zeroizing<String>), rcgen::Error> {
+    // Takes addresses for what they are.
+    let mut params = CertificateParams::new(hostnames.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    params.not_before = (now - BACKDATED).into();
+    params.not_after = (now + LIFE).into();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Portcullis, waiting for its certificate");
+    let key = KeyPair::generate()?;
+    Ok((params.self_signed(&key)?.pem(), Zeroizing::new(key.serialize_pem())))
+}

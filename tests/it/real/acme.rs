@@ -1,0 +1,259 @@
+//! Certificates from Pebble, ordered as from Let's Encrypt.
+//!
+//! A client here believes in nothing but the root that Pebble issues from.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::pebble::{Pebble, Plan, table};
+use crate::support::portcullis::finishes_a_handshake;
+use crate::support::{Running, Stage, eventually, port};
+
+/// An order takes a second or two, where nothing else is going on.
+const ISSUING: Duration = Duration::from_secs(60);
+
+/// A server that is known as `registry.test`, where `finishes_a_handshake` expects it.
+fn stage() -> (Stage, u16) {
+    (Stage::new(), port::free())
+}
+
+fn configure(stage: &Stage, redirect: u16, tables: &str) {
+    let address = stage.address();
+    let hostnames = r#"["registry.test", "localhost", "127.0.0.1"]"#;
+    let text =
+        format!("listen = [\"{address}\"]\nhostnames = {hostnames}\nredirect = \"127.0.0.1:{redirect}\"\n{tables}");
+    stage.write("portcullis.toml", &text);
+}
+
+fn is_trusted(stage: &Stage, root: &Path) -> bool {
+    finishes_a_handshake(stage.address(), root)
+}
+
+#[track_caller]
+fn gets_a_certificate(server: &Running<'_>, pebble: &Pebble) {
+    let root = pebble.root();
+    let got = eventually(ISSUING, || is_trusted(server.stage, &root));
+    assert!(got, "{}\n--- pebble:\n{}", server.log(), pebble.log());
+}
+
+#[track_caller]
+fn says(server: &Running<'_>, words: &str) {
+    let said = eventually(ISSUING, || server.log().contains(words));
+    assert!(said, "the log should say {words:?}:\n{}", server.log());
+}
+
+#[test]
+fn a_certificate_is_ordered_by_tls_alpn_01_kept_and_not_ordered_again() {
+    let (stage, redirect) = stage();
+    // Nobody listens for http-01.
+    let pebble = Pebble::start(Plan::new(stage.port(), port::free()));
+    configure(&stage, redirect, &format!("{}contact = [\"admin@example.com\"]\n", pebble.table()));
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    assert!(server.log().contains("tls-alpn-01") && !server.log().contains("ERROR"), "{}", server.log());
+    for left_out in ["localhost", "127.0.0.1"] {
+        let words = format!("certify no addresses and no local names name={left_out}");
+        assert!(server.log().contains(&words), "{words}: {}", server.log());
+    }
+    for kept in ["acme.pem", "acme-account.json"] {
+        let mode = fs::metadata(stage.path("certs").join(kept)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{kept}");
+    }
+    assert!(!stage.path("certs/ca.crt").exists(), "no authority of our own is made");
+    let kept = fs::read(stage.path("certs/acme.pem")).unwrap();
+    drop(server);
+
+    let server = stage.start();
+    assert!(is_trusted(&stage, &pebble.root()), "from the first handshake on");
+    server.daemon.signal(Signal::HUP);
+    says(&server, "reloading");
+    assert!(!server.log().contains("ordering a certificate"), "{}", server.log());
+    assert_eq!((pebble.issued(), fs::read(stage.path("certs/acme.pem")).unwrap()), (1, kept));
+}
+
+#[test]
+fn a_certificate_is_ordered_by_http_01_where_the_redirecting_port_is_what_is_reached() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(Plan::new(port::free(), redirect));
+    configure(&stage, redirect, &format!("{}challenge = \"http-01\"\n", pebble.table()));
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    assert!(!server.log().contains("ERROR"), "{}", server.log());
+    let url = format!("http://127.0.0.1:{redirect}/.well-known/acme-challenge/anything");
+    let after = crate::support::Tool::new("curl").args(["-s", "-i", &url]).succeeds();
+    assert!(after.stdout.starts_with("HTTP/1.1 308 "), "nothing is special outside of a validation: {after}");
+}
+
+#[test]
+fn where_tls_alpn_01_finds_somebody_else_http_01_is_tried() {
+    let (stage, redirect) = stage();
+    // Another server has the port that is looked at.
+    let pebble = Pebble::start(Plan::new(port::free(), redirect));
+    configure(&stage, redirect, &pebble.table());
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    let log = server.log();
+    assert!(log.contains("could not validate the names: registry.test: "), "{log}");
+    let ways: Vec<&str> = log.lines().filter(|line| line.contains("ordering a certificate")).collect();
+    assert!(ways.len() == 2 && ways[0].contains("tls-alpn-01") && ways[1].contains("http-01"), "{log}");
+}
+
+#[test]
+fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(Plan { life: 18, ..Plan::new(stage.port(), redirect) });
+    configure(&stage, redirect, &pebble.table());
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    let root = pebble.root();
+    let mut refused = 0;
+    let renewed = eventually(ISSUING, || {
+        refused += u32::from(!is_trusted(&stage, &root));
+        pebble.issued() >= 2 && server.log().matches("certificate exchanged").count() >= 2
+    });
+    assert!(renewed, "{}", server.log());
+    assert_eq!(refused, 0, "at no moment is there none:\n{}", server.log());
+    assert!(!server.log().contains("ERROR"), "{}", server.log());
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again_later() {
+    let (stage, redirect) = stage();
+    // Nobody of ours lives there.
+    let pebble = Pebble::start(Plan { leads_to: "127.0.0.2", ..Plan::new(stage.port(), redirect) });
+    configure(&stage, redirect, &format!("{}challenge = \"tls-alpn-01\"\n", pebble.table()));
+    let server = stage.start();
+    says(&server, "could not validate the names: registry.test: ");
+    let log = server.log();
+    for words in ["do the names lead here from the internet", "retry_in_seconds=", "challenge=\"tls-alpn-01\""] {
+        assert!(log.contains(words), "{words}: {log}");
+    }
+    // It serves all the same, with a certificate that nobody trusts.
+    assert!(!is_trusted(&stage, &pebble.root()));
+    assert_eq!(log.matches("ordering a certificate").count(), 1, "the next try is a minute away: {log}");
+
+    pebble.lead_to("127.0.0.1");
+    server.daemon.signal(Signal::HUP);
+    gets_a_certificate(&server, &pebble);
+}
+
+#[test]
+fn a_directory_that_is_down_keeps_no_server_from_serving() {
+    let (stage, redirect) = stage();
+    let plan = Plan::new(stage.port(), redirect);
+    let directory = plan.port;
+    // Its certificate has to be there before it runs.
+    let authority = Pebble::start(Plan::new(port::free(), port::free()));
+    configure(&stage, redirect, &table(directory, &authority.ca()));
+    let server = stage.start();
+    says(&server, "no certificate from the ACME directory");
+    assert!(server.log().contains("Connection refused"), "{}", server.log());
+    assert!(server.log().contains("is tls.acme.directory right and reachable"), "{}", server.log());
+    drop(authority);
+
+    let pebble = Pebble::start(plan);
+    configure(&stage, redirect, &pebble.table());
+    gets_a_certificate(&server, &pebble);
+}
+
+#[test]
+fn a_directory_of_an_unknown_authority_is_not_believed() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(Plan::new(stage.port(), redirect));
+    let public = pebble.table().lines().filter(|line| !line.starts_with("ca")).collect::<Vec<_>>().join("\n");
+    configure(&stage, redirect, &public);
+    let server = stage.start();
+    says(&server, "no certificate from the ACME directory");
+    assert!(server.log().contains("UnknownIssuer"), "{}", server.log());
+    assert_eq!(pebble.issued(), 0);
+}
+
+#[test]
+fn refused_nonces_are_nobodys_fault() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(Plan { refused_nonces: 20, ..Plan::new(stage.port(), redirect) });
+    configure(&stage, redirect, &pebble.table());
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    assert!(!server.log().contains("ERROR"), "{}", server.log());
+}
+
+#[test]
+fn another_name_means_another_certificate_and_an_account_that_is_forgotten_is_opened_again() {
+    let (stage, redirect) = stage();
+    let plan = Plan::new(stage.port(), redirect);
+    let port = plan.port;
+    let pebble = Pebble::start(plan);
+    configure(&stage, redirect, &pebble.table());
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    drop(pebble);
+
+    // Pebble forgets everything when it ends.
+    let pebble = Pebble::start(Plan { port, ..Plan::new(stage.port(), redirect) });
+    let address = stage.address();
+    let hostnames = r#"["registry.test", "second.test"]"#;
+    stage.write("portcullis.toml", &format!("listen = [\"{address}\"]\nhostnames = {hostnames}\n{}", pebble.table()));
+    gets_a_certificate(&server, &pebble);
+    assert!(server.log().contains("no longer knows our account"), "{}", server.log());
+    let text = crate::support::Tool::new("openssl")
+        .args(["x509", "-noout", "-ext", "subjectAltName", "-in"])
+        .args([stage.path("certs/acme.pem")])
+        .succeeds();
+    assert!(text.stdout.contains("DNS:registry.test, DNS:second.test"), "{text}");
+}
+
+#[test]
+fn a_running_server_goes_over_to_ordered_certificates_and_back() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(Plan::new(stage.port(), redirect));
+    configure(&stage, redirect, "");
+    let server = stage.start();
+    let own = stage.path("certs/ca.crt");
+    assert!(is_trusted(&stage, &own));
+    configure(&stage, redirect, &pebble.table());
+    let root = pebble.root();
+    let mut had_neither = 0;
+    let went_over = eventually(ISSUING, || {
+        let is_ordered = is_trusted(&stage, &root);
+        had_neither += u32::from(!is_ordered && !is_trusted(&stage, &own) && !is_trusted(&stage, &root));
+        is_ordered
+    });
+    assert!(went_over && had_neither == 0, "the old one stays until the new one is there:\n{}", server.log());
+    configure(&stage, redirect, "");
+    assert!(eventually(ISSUING, || is_trusted(&stage, &own)), "{}", server.log());
+    assert!(!server.log().contains("ERROR"), "{}", server.log());
+}
+
+#[test]
+fn what_was_kept_and_is_damaged_is_ordered_again_and_an_account_that_is_damaged_is_told() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(Plan::new(stage.port(), redirect));
+    configure(&stage, redirect, &pebble.table());
+    fs::create_dir(stage.path("certs")).unwrap();
+    stage.write("certs/acme.pem", "-----BEGIN CERTIFICATE-----\nAAAA");
+    let account = stage.write("certs/acme-account.json", "{\"directory\":7}");
+    let server = stage.start();
+    says(&server, "acme-account.json: this is no ACME account");
+    assert!(server.log().contains("put the file back, or remove it"), "{}", server.log());
+    assert!(server.log().contains("the certificate that was kept cannot serve"), "{}", server.log());
+    assert_eq!(fs::read_to_string(&account).unwrap(), "{\"directory\":7}", "it may be mended, so it stays");
+
+    fs::remove_file(&account).unwrap();
+    server.daemon.signal(Signal::HUP);
+    gets_a_certificate(&server, &pebble);
+}
+
+#[test]
+fn an_authority_that_cannot_be_read_is_found_by_check() {
+    let (stage, redirect) = stage();
+    configure(&stage, redirect, "[tls.acme]\nca = \"nowhere.crt\"");
+    let found = stage.tool().arg("check").fails();
+    assert!(found.stderr.contains("nowhere.crt: No such file") && found.stderr.contains("hint: "), "{found}");
+    stage.write("nowhere.crt", "hello");
+    stage.tool().arg("check").fails().says_one_of(&["no certificate in this file"]);
+}
