@@ -157,7 +157,7 @@ impl App {
         let answers_http = config.server.redirect.is_some();
         let keeper = Keeper { resolver: resolver.clone(), challenges, answers_http, config: current };
         let reloader =
-            Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, changes, clients };
+            Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
         Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, claim })
     }
 

@@ -55,9 +55,9 @@ pub(crate) struct Reloader {
     pub(crate) gate: Arc<ArcSwap<Gate>>,
     pub(crate) realm: Arc<ArcSwap<Realm>>,
     pub(crate) resolver: Arc<CertResolver>,
+    pub(crate) clients: Arc<ClientTrust>,
     /// Tells whoever orders certificates what holds now, and that it was asked for.
     pub(crate) changes: watch::Sender<tls::Config>,
-    pub(crate) clients: Arc<ClientTrust>,
 }
 
 /// What tells one state of a file from another; `None` if it is not there.

@@ -281,6 +281,16 @@ fn address(text: &str) -> Result<SocketAddr, Fault> {
     })
 }
 
+fn network(text: &str) -> Result<Network, Fault> {
+    text.parse().map_err(|error: InvalidNetwork| {
+        let hint = match error {
+            InvalidNetwork::Inside { first, bits } => Some(format!("did you mean \"{first}/{bits}\"?")),
+            InvalidNetwork::Shape | InvalidNetwork::Bits { .. } => None,
+        };
+        Fault { reason: error.to_string(), hint }
+    })
+}
+
 fn acme_url(text: &str) -> Result<String, Fault> {
     let host = text.strip_prefix("https://").map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
     let is_url = host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '#']));
@@ -302,16 +312,6 @@ fn mail(text: &str) -> Result<String, Fault> {
         return Err(Fault { reason: "this is no mail address".to_owned(), hint: None });
     }
     Ok(format!("mailto:{address}"))
-}
-
-fn network(text: &str) -> Result<Network, Fault> {
-    text.parse().map_err(|error: InvalidNetwork| {
-        let hint = match error {
-            InvalidNetwork::Inside { first, bits } => Some(format!("did you mean \"{first}/{bits}\"?")),
-            InvalidNetwork::Shape | InvalidNetwork::Bits { .. } => None,
-        };
-        Fault { reason: error.to_string(), hint }
-    })
 }
 
 fn claim(text: &str) -> Result<String, Fault> {

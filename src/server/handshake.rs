@@ -19,9 +19,12 @@ use super::{
 };
 use crate::tls::{Hostname, acme::Challenges};
 
+/// A socket that is watched while it is read and written, and closed with care.
+type Guarded = StallGuard<Farewell<TcpStream>>;
+
 /// A connection after its handshake.
 pub(super) struct Secured {
-    pub(super) stream: TlsStream<StallGuard<Farewell<TcpStream>>>,
+    pub(super) stream: TlsStream<Guarded>,
     /// The client, by its own address or as a trusted proxy says.
     pub(super) peer: SocketAddr,
     /// Our address that the client connected to, likewise.
@@ -76,45 +79,41 @@ async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Optio
         return Ok(None);
     }
     let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
-    match reception.challenges.and_then(Challenges::tls) {
-        None => secure(reception.acceptor.accept(guarded), peer, local).await.map(Some),
-        Some(validation) => open_or_prove(guarded, reception.acceptor, validation, peer, local).await,
+    let opened = match reception.challenges.and_then(Challenges::tls) {
+        None => finish(reception.acceptor.accept(guarded)).await.map(Some),
+        Some(validation) => open_or_prove(guarded, reception.acceptor, validation, peer).await,
+    };
+    Ok(opened?.map(|stream| Secured { stream, peer, local }))
+}
+
+/// A client of TLS 1.3 may have begun to speak before it hears that its certificate is refused: unless we wait for its end, it
+/// would hear of a broken connection instead.
+async fn finish(handshake: Accept<Guarded>) -> io::Result<TlsStream<Guarded>> {
+    match handshake.into_fallible().await {
+        Ok(stream) => Ok(stream),
+        Err((error, mut stream)) => {
+            let _ = stream.shutdown().await;
+            Err(error)
+        }
     }
 }
 
 /// While an ACME directory validates our names, one of the clients may be its validation server. That one wants to see a
 /// certificate and nothing else (RFC 8737, 3).
 async fn open_or_prove(
-    stream: StallGuard<Farewell<TcpStream>>,
+    stream: Guarded,
     acceptor: &TlsAcceptor,
     validation: Arc<ServerConfig>,
     peer: SocketAddr,
-    local: SocketAddr,
-) -> io::Result<Option<Secured>> {
+) -> io::Result<Option<TlsStream<Guarded>>> {
     let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     if !Challenges::is_validation(&begun.client_hello()) {
-        return secure(begun.into_stream(Arc::clone(acceptor.config())), peer, local).await.map(Some);
+        return finish(begun.into_stream(Arc::clone(acceptor.config()))).await.map(Some);
     }
     let mut proven = begun.into_stream(validation).await?;
     debug!(%peer, "showed an ACME validation server what it wanted to see");
     proven.shutdown().await?;
     Ok(None)
-}
-
-async fn secure(
-    handshake: Accept<StallGuard<Farewell<TcpStream>>>,
-    peer: SocketAddr,
-    local: SocketAddr,
-) -> io::Result<Secured> {
-    match handshake.into_fallible().await {
-        Ok(stream) => Ok(Secured { stream, peer, local }),
-        Err((error, mut stream)) => {
-            // A client of TLS 1.3 may have begun to speak before it hears that its certificate is refused: without this it
-            // would hear of a broken connection instead.
-            let _ = stream.shutdown().await;
-            Err(error)
-        }
-    }
 }
 
 async fn answer_in_words(

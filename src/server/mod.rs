@@ -69,8 +69,16 @@ impl Server {
         let redirect = config.redirect.map(|address| bind::bind(address, &[address])).transpose()?;
         let addresses =
             listeners.iter().zip(&config.listen).map(|(listener, wanted)| actual(listener, *wanted)).collect();
-        let (hostnames, proxies) = (hostnames.into(), Arc::new(config.proxies.clone()));
-        Ok(Self { listeners, addresses, redirect, hostnames, tls, challenges: None, limits: config.limits, proxies })
+        Ok(Self {
+            listeners,
+            addresses,
+            redirect,
+            hostnames: hostnames.into(),
+            proxies: Arc::new(config.proxies.clone()),
+            tls,
+            challenges: None,
+            limits: config.limits,
+        })
     }
 
     /// Also answers validations of an ACME directory, while there are any.
@@ -100,13 +108,19 @@ impl Server {
         let Self { listeners, addresses, redirect, hostnames, tls, challenges, limits, proxies } = self;
         let (connections, loops) = (TaskTracker::new(), TaskTracker::new());
         if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
-            let (hostnames, proxies) = (Arc::clone(&hostnames), Arc::clone(&proxies));
-            let (port, challenges) = (tls_address.port(), challenges.clone());
+            let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
+            let proxies = Arc::clone(&proxies);
             let permits = Arc::new(Semaphore::new(redirect::CONNECTIONS));
             // Nobody waits for these: they carry nothing that could be lost.
             loops.spawn(accept_loop(listener, permits, shutdown.clone(), TaskTracker::new(), move |accepted| {
-                let (hostnames, proxies) = (Arc::clone(&hostnames), Arc::clone(&proxies));
-                redirect::serve(accepted, hostnames, proxies, port, challenges.clone(), limits)
+                redirect::serve(
+                    accepted,
+                    Arc::clone(&hostnames),
+                    Arc::clone(&proxies),
+                    port,
+                    challenges.clone(),
+                    limits,
+                )
             }));
         }
         let (cut, acceptor) = (CancellationToken::new(), tls.into());
