@@ -5,7 +5,7 @@
 //! thing that moved and never from the beginning of a transfer.
 //!
 //! ```text
-//! bind ─▶ listener (permit) ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
+//! bind ─▶ listener (permit, share) ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
 //!                                         └─ plain HTTP ─▶ an answer in words
 //! redirect listener (permit of its own) ────▶ 308 to https
 //! ```
@@ -20,10 +20,12 @@ mod listener;
 mod peer;
 mod plain;
 mod redirect;
+mod shares;
 mod shutdown;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
 
@@ -31,7 +33,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
@@ -42,7 +44,8 @@ pub use shutdown::{Drained, Shutdown};
 
 use crate::tls::{Hostname, acme::Challenges};
 use connection::Shared;
-use listener::accept_loop;
+use listener::{Places, accept_loop};
+use windows::Windows;
 
 /// A server that has its addresses and waits for [`run`](Server::run).
 pub struct Server {
@@ -103,20 +106,29 @@ impl Server {
         let (connections, loops) = (TaskTracker::new(), TaskTracker::new());
         if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
             let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
-            let permits = Arc::new(Semaphore::new(redirect::CONNECTIONS));
+            let places = Places::new(redirect::CONNECTIONS);
             // Nobody waits for these: they carry nothing that could be lost.
-            loops.spawn(accept_loop(listener, permits, shutdown.clone(), TaskTracker::new(), move |accepted| {
+            loops.spawn(accept_loop(listener, places, shutdown.clone(), TaskTracker::new(), move |accepted| {
                 redirect::serve(accepted, Arc::clone(&hostnames), port, challenges.clone(), limits)
             }));
         }
         let (cut, acceptor) = (CancellationToken::new(), tls.into());
-        let shared =
-            Shared { acceptor, challenges, hostnames, limits, service, shutdown: shutdown.clone(), cut: cut.clone() };
-        let (shared, permits) = (Arc::new(shared), Arc::new(Semaphore::new(limits.connections)));
+        let windows = Windows::new();
+        let shared = Shared {
+            acceptor,
+            challenges,
+            hostnames,
+            limits,
+            windows,
+            service,
+            shutdown: shutdown.clone(),
+            cut: cut.clone(),
+        };
+        let (shared, places) = (Arc::new(shared), Places::new(limits.connections));
         for listener in listeners {
             let shared = Arc::clone(&shared);
             let serve = move |accepted| connection::serve(accepted, Arc::clone(&shared));
-            loops.spawn(accept_loop(listener, Arc::clone(&permits), shutdown.clone(), connections.clone(), serve));
+            loops.spawn(accept_loop(listener, places.clone(), shutdown.clone(), connections.clone(), serve));
         }
 
         shutdown.begun().await;
