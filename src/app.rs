@@ -147,6 +147,7 @@ impl App {
                 let resolver = resolver.clone();
                 Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
             },
+            is_https_for_good: !matches!(config.tls.source, tls::Source::SelfSigned { .. }),
         });
         let (changes, current) = watch::channel(config.tls.clone());
         let answers_http = config.server.redirect.is_some();
