@@ -105,8 +105,7 @@ impl App {
         let authority_is_new = certificate.authority_is_new;
         let resolver = Arc::new(CertResolver::new(certificate.identities()));
         reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
-        let server_config =
-            tls::server_config(config.tls.minimum_version, resolver.clone()).map_err(StartError::Protocol)?;
+        let server_config = tls::server_config(config.tls.minimum_version, &resolver).map_err(StartError::Protocol)?;
         let challenges = Challenges::new().map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?.answering(challenges.clone());
         let claim = claim_store(&config.storage)?;

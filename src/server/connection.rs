@@ -12,7 +12,6 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 use tracing::debug;
@@ -24,7 +23,7 @@ use super::{
     listener::Accepted,
     windows::{Window, Windows},
 };
-use crate::tls::{Hostname, acme::Challenges};
+use crate::tls::{Hostname, Protocols, acme::Challenges};
 
 /// A request's header as a whole: tokens with many scopes are long, and nothing else is.
 const MAX_HEADER: u32 = 32 * 1024;
@@ -45,7 +44,7 @@ const MALFORMED: usize = 1024;
 
 /// What all connections share.
 pub(super) struct Shared<S> {
-    pub(super) acceptor: TlsAcceptor,
+    pub(super) tls: Arc<Protocols>,
     pub(super) challenges: Option<Arc<Challenges>>,
     pub(super) hostnames: Arc<[Hostname]>,
     pub(super) limits: Limits,
@@ -67,7 +66,7 @@ where
 {
     let (address, local) = (accepted.peer, accepted.local);
     let reception = Reception {
-        acceptor: &shared.acceptor,
+        tls: &shared.tls,
         challenges: shared.challenges.as_deref(),
         hostnames: &shared.hostnames,
         handshake_timeout: shared.limits.handshake_timeout,

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustls::{AlertDescription, Error, PeerIncompatible, ServerConfig, server::Acceptor};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use tracing::debug;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     plain::{self, Port},
     stall::StallGuard,
 };
-use crate::tls::{Hostname, acme::Challenges};
+use crate::tls::{Hostname, Protocols, acme::Challenges};
 
 /// A connection after its handshake.
 pub(super) type Secured = TlsStream<StallGuard<Farewell<TcpStream>>>;
@@ -25,7 +25,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// How to receive a connection.
 pub(super) struct Reception<'a> {
-    pub(super) acceptor: &'a TlsAcceptor,
+    pub(super) tls: &'a Protocols,
     pub(super) challenges: Option<&'a Challenges>,
     pub(super) hostnames: &'a [Hostname],
     pub(super) handshake_timeout: Duration,
@@ -60,24 +60,23 @@ async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Optio
         return Ok(None);
     }
     let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
-    match reception.challenges.and_then(Challenges::tls) {
-        None => reception.acceptor.accept(guarded).await.map(Some),
-        Some(validation) => open_or_prove(guarded, reception.acceptor, validation, peer).await,
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), guarded).await?;
+    let hello = begun.client_hello();
+    let validation = reception.challenges.and_then(Challenges::tls).filter(|_| Challenges::is_validation(&hello));
+    if let Some(validation) = validation {
+        return prove(begun, validation, peer).await;
     }
+    let config = reception.tls.suited_to(&hello);
+    begun.into_stream(config).await.map(Some)
 }
 
 /// While an ACME directory validates our names, one of the clients may be its validation server. That one wants to see a
 /// certificate and nothing else (RFC 8737, 3).
-async fn open_or_prove(
-    stream: StallGuard<Farewell<TcpStream>>,
-    acceptor: &TlsAcceptor,
+async fn prove(
+    begun: StartHandshake<StallGuard<Farewell<TcpStream>>>,
     validation: Arc<ServerConfig>,
     peer: SocketAddr,
 ) -> io::Result<Option<Secured>> {
-    let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    if !Challenges::is_validation(&begun.client_hello()) {
-        return begun.into_stream(Arc::clone(acceptor.config())).await.map(Some);
-    }
     let mut proven = begun.into_stream(validation).await?;
     debug!(%peer, "showed an ACME validation server what it wanted to see");
     proven.shutdown().await?;

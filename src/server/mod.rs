@@ -32,7 +32,6 @@ use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use rustls::ServerConfig;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
@@ -42,7 +41,7 @@ pub use config::{Config, Limits};
 pub use peer::{Agreed, Peer};
 pub use shutdown::{Drained, Shutdown};
 
-use crate::tls::{Hostname, acme::Challenges};
+use crate::tls::{Hostname, Protocols, acme::Challenges};
 use connection::Shared;
 use listener::{Places, accept_loop};
 use windows::Windows;
@@ -53,7 +52,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     redirect: Option<TcpListener>,
     hostnames: Arc<[Hostname]>,
-    tls: Arc<ServerConfig>,
+    tls: Arc<Protocols>,
     challenges: Option<Arc<Challenges>>,
     limits: Limits,
 }
@@ -62,7 +61,7 @@ impl Server {
     /// Listens on every configured address, or on none. Must be called within a tokio runtime.
     ///
     /// `hostnames` are the names that answers may send clients to, the preferred one first.
-    pub fn bind(config: &Config, hostnames: &[Hostname], tls: Arc<ServerConfig>) -> Result<Self, BindError> {
+    pub fn bind(config: &Config, hostnames: &[Hostname], tls: Protocols) -> Result<Self, BindError> {
         let listeners = bind::bind_all(&config.listen)?;
         let redirect = config.redirect.map(|address| bind::bind(address, &[address])).transpose()?;
         let addresses =
@@ -72,7 +71,7 @@ impl Server {
             addresses,
             redirect,
             hostnames: hostnames.into(),
-            tls,
+            tls: Arc::new(tls),
             challenges: None,
             limits: config.limits,
         })
@@ -112,10 +111,9 @@ impl Server {
                 redirect::serve(accepted, Arc::clone(&hostnames), port, challenges.clone(), limits)
             }));
         }
-        let (cut, acceptor) = (CancellationToken::new(), tls.into());
-        let windows = Windows::new();
+        let (cut, windows) = (CancellationToken::new(), Windows::new());
         let shared = Shared {
-            acceptor,
+            tls,
             challenges,
             hostnames,
             limits,

@@ -80,7 +80,7 @@ impl Harness {
         let folder = tempfile::tempdir().unwrap();
         let loaded = tls::ensure(folder.path(), &names(), SystemTime::now(), &SystemRandom::new()).unwrap();
         let resolver = Arc::new(CertResolver::new(loaded.identity));
-        let tls = tls::server_config(minimum, Arc::clone(&resolver)).unwrap();
+        let tls = tls::server_config(minimum, &resolver).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let config = Config { listen: vec![anywhere], redirect: Some(anywhere), limits };
         let challenges = Challenges::new().unwrap();
