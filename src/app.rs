@@ -177,12 +177,18 @@ impl App {
         let tending = tokio::spawn(registry.clone().tend());
         let stopping = shutdown.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            let mut asked = async || {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            asked().await;
             tracing::info!("stopping: no new requests, running transfers may end");
             stopping.begin();
+            asked().await;
+            tracing::info!("asked again: running transfers are cut off");
+            stopping.insist();
         });
         let drained = server.run(service(api), shutdown).await;
         watching.abort();

@@ -32,7 +32,7 @@ use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
@@ -132,14 +132,16 @@ impl Server {
         shutdown.begun().await;
         loops.close();
         loops.wait().await;
-        drain(&connections, &cut, limits).await
+        drain(&connections, &cut, &shutdown, limits).await
     }
 }
 
-async fn drain(connections: &TaskTracker, cut: &CancellationToken, limits: Limits) -> Drained {
+async fn drain(connections: &TaskTracker, cut: &CancellationToken, shutdown: &Shutdown, limits: Limits) -> Drained {
     connections.close();
-    if timeout(limits.drain_timeout, connections.wait()).await.is_ok() {
-        return Drained { cut: 0 };
+    tokio::select! {
+        () = connections.wait() => return Drained { cut: 0 },
+        () = sleep(limits.drain_timeout) => {}
+        () = shutdown.insisted() => {}
     }
     let left = connections.len();
     cut.cancel();

@@ -8,3 +8,4 @@ mod frames;
 mod memory;
 mod scanners;
 mod session;
+mod slow;
