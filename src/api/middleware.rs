@@ -26,7 +26,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{caller::Connection, error::ApiError, state::Api, unread::Reading};
-use crate::access::Principal;
+use crate::{access::Principal, audit::excerpt};
 
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -130,7 +130,7 @@ impl Line {
             peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
             user,
             method: request.method().clone(),
-            path: cut(request.uri().path()),
+            path: excerpt(request.uri().path()).into_owned(),
             began: Instant::now(),
             status: client_left(),
             bytes: 0,
@@ -146,18 +146,6 @@ impl Line {
         self.is_complete = self.method == Method::HEAD || body.is_end_stream();
         Response::from_parts(head, Body::new(Followed { body, line: self }))
     }
-}
-
-/// The longest that the log repeats of what a client sent; no name or path of ours is that long.
-const LONGEST: usize = 1024;
-
-/// A path as it is logged: one that is too long is cut, and says how much is missing.
-fn cut(path: &str) -> String {
-    if path.len() <= LONGEST {
-        return path.to_owned();
-    }
-    let end = (0..=LONGEST).rev().find(|end| path.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}…({} bytes more)", &path[..end], path.len() - end)
 }
 
 /// What is logged where there was no answer, because the client left before: as in the logs of nginx.
@@ -220,20 +208,5 @@ impl HttpBody for Followed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_path_that_is_too_long_is_cut_and_says_so() {
-        let fits = "/".repeat(LONGEST);
-        assert_eq!(cut(&fits), fits);
-        let long = cut(&"/".repeat(30_000));
-        assert_eq!(long, format!("{fits}…(28976 bytes more)"));
-        // A character is never cut in two.
-        assert!(cut(&format!("/{}", "ä".repeat(LONGEST))).starts_with("/ä"));
     }
 }
