@@ -94,7 +94,7 @@ pub(super) async fn outermost(State(api): State<Api>, mut request: Request, next
     if api.parts().is_https_for_good {
         response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_FOR_A_YEAR);
     }
-    reading.announce(&mut response);
+    reading.settle(&mut response).await;
     line.follow(response)
 }
 
