@@ -28,7 +28,7 @@ run: ## build the release binary and serve on port 8443, without any configurati
 test: test-parts lint unit ## install the real clients that the tests need, then check and test everything
 
 .PHONY: test-parts
-test-parts: ## install the Debian packages of tests/packages.txt that are missing (as root)
+test-parts: ## install what tests/packages.txt and tests/requirements.txt list and is missing (as root)
 	scripts/install-test-parts
 
 .PHONY: lint

@@ -109,7 +109,7 @@ impl App {
         let clients = ClientTrust::load(config.tls.client.as_ref(), SystemTime::now()).map_err(tls::LoadError::from)?;
         let clients = Arc::new(clients);
         let names = Arc::new(NameWatch::new(resolver.clone()));
-        let server_config = tls::server_config(config.tls.minimum_version, names.clone(), clients.clone());
+        let server_config = tls::server_config(config.tls.minimum_version, &names, &clients);
         let server_config = server_config.map_err(StartError::Protocol)?;
         let challenges = Challenges::new().map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?.answering(challenges.clone());
@@ -152,6 +152,7 @@ impl App {
                 let resolver = resolver.clone();
                 Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
             },
+            is_https_for_good: !matches!(config.tls.source, tls::Source::SelfSigned { .. }),
         });
         let (changes, current) = watch::channel(config.tls.clone());
         let answers_http = config.server.redirect.is_some();
@@ -183,12 +184,18 @@ impl App {
         let tending = tokio::spawn(registry.clone().tend());
         let stopping = shutdown.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            let mut asked = async || {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            asked().await;
             tracing::info!("stopping: no new requests, running transfers may end");
             stopping.begin();
+            asked().await;
+            tracing::info!("asked again: running transfers are cut off");
+            stopping.insist();
         });
         let drained = server.run(service(api, names), shutdown).await;
         watching.abort();

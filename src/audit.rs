@@ -7,6 +7,8 @@
 //! the request around it says from where and under which id, also in work that goes on when the client is gone. Whoever
 //! installs the log decides where the trail is written; where it is written nowhere, an event costs nothing.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -46,6 +48,7 @@ pub enum Event<'a> {
     /// Somebody did not.
     SignInRefused {
         /// Who they say they are; anybody may have sent this.
+        #[serde(serialize_with = "short")]
         user: &'a str,
         /// Why not.
         reason: &'a str,
@@ -244,6 +247,19 @@ pub enum Method {
     ClientCertificate,
 }
 
+/// The longest, in bytes, that a log repeats of what anybody may have sent; no name or path of ours is that long.
+const LONGEST: usize = 1024;
+
+/// A text as a log repeats it: one that is too long is cut, and says how much is missing.
+#[must_use]
+pub fn excerpt(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}…({} bytes more)", &text[..end], text.len() - end))
+}
+
 /// Tells the trail.
 pub fn record(event: &Event<'_>) {
     if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
@@ -256,10 +272,31 @@ fn on_paper(event: &Event<'_>) -> String {
     serde_json::to_string(event).expect("an event is plain text and lists")
 }
 
+fn short<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&excerpt(text))
+}
+
 fn display<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 fn list<T: std::fmt::Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_too_long_is_cut_and_it_says_so() {
+        let fits = "/".repeat(LONGEST);
+        assert_eq!(excerpt(&fits), fits);
+        assert_eq!(excerpt(&"/".repeat(30_000)), format!("{fits}…(28976 bytes more)"));
+        let cut_between_characters = excerpt(&"ä".repeat(LONGEST)).into_owned();
+        assert!(cut_between_characters.starts_with(&"ä".repeat(LONGEST / 2)), "{cut_between_characters}");
+        let name = "x".repeat(2000);
+        let line = serde_json::to_string(&Event::SignInRefused { user: &name, reason: "wrong" }).unwrap();
+        assert!(line.len() < 1200 && line.contains("(976 bytes more)"), "{line}");
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use axum::{
     body::{Body, HttpBody},
-    extract::Request,
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -25,11 +25,14 @@ use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{caller::Connection, error::ApiError, unread::Reading};
-use crate::access::Principal;
+use super::{caller::Connection, error::ApiError, state::Api, unread::Reading};
+use crate::{access::Principal, audit::excerpt};
 
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// For this host alone: its subdomains are other people's machines.
+const HTTPS_FOR_A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// The name of a request in the log, in the answer's `X-Request-Id` and in refusals.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +73,7 @@ impl fmt::Display for LoggedUser {
 struct HandlerPanicked;
 
 /// The layer around everything.
-pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
+pub(super) async fn outermost(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
     let user = LoggedUser::default();
@@ -88,7 +91,10 @@ pub(super) async fn outermost(mut request: Request, next: Next) -> Response {
         span.in_scope(|| ApiError::internal(&HandlerPanicked)).into_response()
     });
     common_headers(&mut response, id, is_registry);
-    reading.announce(&mut response);
+    if api.parts().is_https_for_good {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_FOR_A_YEAR);
+    }
+    reading.settle(&mut response).await;
     line.follow(response)
 }
 
@@ -124,7 +130,7 @@ impl Line {
             peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
             user,
             method: request.method().clone(),
-            path: request.uri().path().to_owned(),
+            path: excerpt(request.uri().path()).into_owned(),
             began: Instant::now(),
             status: client_left(),
             bytes: 0,

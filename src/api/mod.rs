@@ -40,5 +40,5 @@ pub use state::{Api, AuthorityCertificate, Parts};
 /// The whole HTTP surface as one service.
 pub fn router(api: Api) -> axum::Router {
     let router = axum::Router::new().fallback(dispatch::dispatch);
-    router.layer(axum::middleware::from_fn(middleware::outermost)).with_state(api)
+    router.layer(axum::middleware::from_fn_with_state(api.clone(), middleware::outermost)).with_state(api)
 }

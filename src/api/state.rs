@@ -28,6 +28,13 @@ pub struct Parts {
     pub idle_timeout: Duration,
     /// The certificate authority that the server made for itself, in PEM, if it did.
     pub authority: AuthorityCertificate,
+    /// Whether browsers are told to speak nothing but HTTPS to this host for the next year
+    /// (`Strict-Transport-Security`, RFC 6797).
+    ///
+    /// They then do so on every port of the host and let nobody click a warning away. That is right where the operator
+    /// brought a certificate for the host, and too much where we made our own: the host often serves other things in
+    /// plain HTTP, and when the CA is made anew, its people would be locked out for a year.
+    pub is_https_for_good: bool,
 }
 
 /// The certificate of the server's own authority, as it is at the moment of the call. Clients trust it; it has no secrets.

@@ -3,14 +3,18 @@
 //! Invariant: an answer over HTTP/1 that is given before the body was read says that the connection closes. It does close,
 //! because what is left of the body cannot be told from a next request; a client that is not told sends its next request
 //! into a connection that is gone (RFC 9112 section 9.6).
+//!
+//! What is small is read and thrown away instead, before the answer goes out: clients that are refused while they are
+//! sending tend to report the broken pipe and not the reason, and the connection is spared.
 
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -21,32 +25,75 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderValue, Version, header};
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
-/// Whether the body of a request was read to its end; `None` where nobody needs to know.
-pub(super) struct Reading(Option<Arc<AtomicBool>>);
+/// The longest body, as announced, that is thrown away, and for how long; a manifest is of this size.
+const SMALL: u64 = 64 * 1024;
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Whether the body of a request was read to its end; `None` where there is none.
+pub(super) struct Reading(Option<Watching>);
+
+struct Watching {
+    fate: Arc<Fate>,
+    /// HTTP/2 ends a stream without ending the connection.
+    ends_connection: bool,
+    is_small: bool,
+}
+
+/// What became of a body.
+#[derive(Default)]
+struct Fate {
+    has_ended: AtomicBool,
+    /// What was left when the last one who could have read it let go of it.
+    left: Mutex<Option<Body>>,
+}
 
 impl Reading {
-    /// Begins to watch. HTTP/2 ends a stream without ending the connection.
+    /// Begins to watch.
     pub(super) fn watch(request: Request) -> (Request, Self) {
-        if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
+        if request.body().is_end_stream() {
             return (request, Self(None));
         }
-        let has_ended = Arc::new(AtomicBool::new(false));
-        let reading = Self(Some(Arc::clone(&has_ended)));
-        (request.map(|body| Body::new(Watched { body, has_ended })), reading)
+        let fate = Arc::new(Fate::default());
+        // A client that waits for our word before it sends is not sending, and must not be waited for.
+        let is_waiting = request.headers().contains_key(header::EXPECT);
+        let is_small = !is_waiting && request.body().size_hint().exact().is_some_and(|length| length <= SMALL);
+        let ends_connection = request.version() < Version::HTTP_2;
+        let reading = Self(Some(Watching { fate: Arc::clone(&fate), ends_connection, is_small }));
+        (request.map(|body| Body::new(Watched { body, fate })), reading)
     }
 
-    /// Says on the answer what will become of the connection.
-    pub(super) fn announce(self, response: &mut Response) {
-        if self.0.is_some_and(|has_ended| !has_ended.load(Ordering::Acquire)) {
+    /// Throws away what is left if it is small, and says on the answer what will become of the connection.
+    pub(super) async fn settle(self, response: &mut Response) {
+        let Self(Some(watching)) = self else { return };
+        if watching.is_small {
+            let left = watching.fate.left.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(left) = left {
+                let is_read = timeout(PATIENCE, throw_away(left)).await.unwrap_or(false);
+                watching.fate.has_ended.fetch_or(is_read, Ordering::AcqRel);
+            }
+        }
+        if watching.ends_connection && !watching.fate.has_ended.load(Ordering::Acquire) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
 }
 
+/// Whether a body was read to its end.
+async fn throw_away(mut body: Body) -> bool {
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 struct Watched {
     body: Body,
-    has_ended: Arc<AtomicBool>,
+    fate: Arc<Fate>,
 }
 
 impl HttpBody for Watched {
@@ -59,7 +106,7 @@ impl HttpBody for Watched {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.has_ended.store(true, Ordering::Release);
+            self.fate.has_ended.store(true, Ordering::Release);
         }
         polled
     }
@@ -70,5 +117,14 @@ impl HttpBody for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.fate.has_ended.load(Ordering::Acquire) {
+            let left = std::mem::take(&mut self.body);
+            *self.fate.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+        }
     }
 }

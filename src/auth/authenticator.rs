@@ -375,7 +375,7 @@ impl Authenticator {
     fn count_failure(&self, user: &str, from: IpAddr, reason: &str) -> AuthenticationError {
         self.lockout.failed(user, from, Instant::now());
         // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
-        tracing::warn!(peer = %from, user = ?user, "sign-in refused");
+        tracing::warn!(peer = %from, user = ?audit::excerpt(user), "sign-in refused");
         audit::record(&Event::SignInRefused { user, reason });
         AuthenticationError::WrongPassword
     }

@@ -76,7 +76,8 @@ keys! {
 
     CONNECTIONS: Count = "limits.connections",
         Count { least: 1, most: 1_000_000, example: 4096 }, Fallback::Value("4096"),
-        "How many connections are served at once; further ones wait.";
+        "How many connections are served at once; further ones wait. A network (an IPv4 address, an IPv6 /64) may have as many \
+         as are left for all others.";
     HANDSHAKE_TIMEOUT: Span = "limits.handshake_timeout", Span { least: 1, most: 300 }, Fallback::Value("10s"),
         "How long a client may take for the TLS handshake.";
     HEADER_TIMEOUT: Span = "limits.header_timeout", Span { least: 1, most: 600 }, Fallback::Value("30s"),

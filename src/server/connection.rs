@@ -12,7 +12,6 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt};
 use tracing::debug;
@@ -22,8 +21,9 @@ use super::{
     activity::{Activity, Verdict, Watched},
     handshake::{self, Reception, Secured},
     listener::Accepted,
+    windows::{Window, Windows},
 };
-use crate::tls::{Hostname, acme::Challenges};
+use crate::tls::{Hostname, Protocols, acme::Challenges};
 
 /// A request's header as a whole: tokens with many scopes are long, and nothing else is.
 const MAX_HEADER: u32 = 32 * 1024;
@@ -32,20 +32,24 @@ const MAX_HEADER_FIELDS: usize = 100;
 const HTTP1_BUFFER: usize = 64 * 1024;
 /// Docker runs three transfers at a time, containerd and skopeo six; a proxy in front of us may bundle its clients.
 const STREAMS: u32 = 128;
-/// What a client may send before we have taken it: enough to fill 1 Gbit/s at 8 ms for one upload, and four of them.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Larger than HTTP/2's 16 KiB, for fewer frames per layer.
 const FRAME: u32 = 64 * 1024;
 /// What we hold of each response that the client has not taken.
 const SEND_BUFFER: usize = 256 * 1024;
+/// Requests that a client took back before we looked at them, and requests that we ended because they were malformed:
+/// more of either, and the client gets no further chance on this connection ("rapid reset" and its mirror image).
+/// The libraries have such limits of their own; here they cannot change unnoticed.
+const TAKEN_BACK: usize = 20;
+const MALFORMED: usize = 1024;
+
 /// What all connections share.
 pub(super) struct Shared<S> {
-    pub(super) acceptor: TlsAcceptor,
+    pub(super) tls: Arc<Protocols>,
     pub(super) challenges: Option<Arc<Challenges>>,
     pub(super) hostnames: Arc<[Hostname]>,
     pub(super) proxies: Arc<Proxies>,
     pub(super) limits: Limits,
+    pub(super) windows: Windows,
     pub(super) service: S,
     pub(super) shutdown: Shutdown,
     /// Cancelled when the drain timeout is over.
@@ -62,7 +66,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let reception = Reception {
-        acceptor: &shared.acceptor,
+        tls: &shared.tls,
         challenges: shared.challenges.as_deref(),
         hostnames: &shared.hostnames,
         proxies: &shared.proxies,
@@ -85,7 +89,8 @@ where
         activity: activity.clone(),
     };
     let is_http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
-    let builder = builder(is_http2, shared.limits);
+    let window = shared.windows.open();
+    let builder = builder(is_http2, shared.limits, &window);
     let connection = builder.serve_connection(TokioIo::new(secured), service);
     tokio::pin!(connection);
 
@@ -125,7 +130,7 @@ fn checks(patience: Duration) -> Interval {
     checks
 }
 
-fn builder(is_http2: bool, limits: Limits) -> auto::Builder<TokioExecutor> {
+fn builder(is_http2: bool, limits: Limits, window: &Window) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -137,9 +142,11 @@ fn builder(is_http2: bool, limits: Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(TAKEN_BACK)
+        .max_local_error_reset_streams(MALFORMED)
         .max_header_list_size(MAX_HEADER)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(window.stream())
+        .initial_connection_window_size(window.connection())
         .max_frame_size(FRAME)
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(limits.idle_timeout / 3)

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible, ServerConfig, server::Acceptor};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
-use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
+use tokio_rustls::{Accept, LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use tracing::{debug, warn};
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     proxy,
     stall::StallGuard,
 };
-use crate::tls::{Hostname, acme::Challenges};
+use crate::tls::{Hostname, Protocols, acme::Challenges};
 
 /// A socket that is watched while it is read and written, and closed with care.
 type Guarded = StallGuard<Farewell<TcpStream>>;
@@ -36,7 +36,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// How to receive a connection.
 pub(super) struct Reception<'a> {
-    pub(super) acceptor: &'a TlsAcceptor,
+    pub(super) tls: &'a Protocols,
     pub(super) challenges: Option<&'a Challenges>,
     pub(super) hostnames: &'a [Hostname],
     pub(super) proxies: &'a Proxies,
@@ -79,11 +79,15 @@ async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Optio
         return Ok(None);
     }
     let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
-    let opened = match reception.challenges.and_then(Challenges::tls) {
-        None => finish(reception.acceptor.accept(guarded)).await.map(Some),
-        Some(validation) => open_or_prove(guarded, reception.acceptor, validation, peer).await,
-    };
-    Ok(opened?.map(|stream| Secured { stream, peer, local }))
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), guarded).await?;
+    let hello = begun.client_hello();
+    let validation = reception.challenges.and_then(Challenges::tls).filter(|_| Challenges::is_validation(&hello));
+    if let Some(validation) = validation {
+        return prove(begun, validation, peer).await;
+    }
+    let config = reception.tls.suited_to(&hello);
+    let stream = finish(begun.into_stream(config)).await?;
+    Ok(Some(Secured { stream, peer, local }))
 }
 
 /// A client of TLS 1.3 may have begun to speak before it hears that its certificate is refused: unless we wait for its end, it
@@ -100,16 +104,11 @@ async fn finish(handshake: Accept<Guarded>) -> io::Result<TlsStream<Guarded>> {
 
 /// While an ACME directory validates our names, one of the clients may be its validation server. That one wants to see a
 /// certificate and nothing else (RFC 8737, 3).
-async fn open_or_prove(
-    stream: Guarded,
-    acceptor: &TlsAcceptor,
+async fn prove(
+    begun: StartHandshake<Guarded>,
     validation: Arc<ServerConfig>,
     peer: SocketAddr,
-) -> io::Result<Option<TlsStream<Guarded>>> {
-    let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    if !Challenges::is_validation(&begun.client_hello()) {
-        return finish(begun.into_stream(Arc::clone(acceptor.config()))).await.map(Some);
-    }
+) -> io::Result<Option<Secured>> {
     let mut proven = begun.into_stream(validation).await?;
     debug!(%peer, "showed an ACME validation server what it wanted to see");
     proven.shutdown().await?;

@@ -5,8 +5,8 @@
 //! thing that moved and never from the beginning of a transfer.
 //!
 //! ```text
-//! bind ─▶ listener (permit) ─▶ proxy (whose connection) ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
-//!                                                                    └─ plain HTTP ─▶ an answer in words
+//! bind ─▶ listener (permit, share) ─▶ proxy (whose connection) ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
+//!                                                                           └─ plain HTTP ─▶ an answer in words
 //! redirect listener (permit of its own) ────▶ 308 to https
 //! ```
 
@@ -23,18 +23,19 @@ mod plain;
 mod proxies;
 mod proxy;
 mod redirect;
+mod shares;
 mod shutdown;
 mod stall;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use rustls::ServerConfig;
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
@@ -44,9 +45,10 @@ pub use peer::{Agreed, Peer};
 pub use proxies::{InvalidNetwork, Network, Proxies};
 pub use shutdown::{Drained, Shutdown};
 
-use crate::tls::{Hostname, acme::Challenges};
+use crate::tls::{Hostname, Protocols, acme::Challenges};
 use connection::Shared;
-use listener::accept_loop;
+use listener::{Places, accept_loop};
+use windows::Windows;
 
 /// A server that has its addresses and waits for [`run`](Server::run).
 pub struct Server {
@@ -54,7 +56,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     redirect: Option<TcpListener>,
     hostnames: Arc<[Hostname]>,
-    tls: Arc<ServerConfig>,
+    tls: Arc<Protocols>,
     challenges: Option<Arc<Challenges>>,
     limits: Limits,
     proxies: Arc<Proxies>,
@@ -64,7 +66,7 @@ impl Server {
     /// Listens on every configured address, or on none. Must be called within a tokio runtime.
     ///
     /// `hostnames` are the names that answers may send clients to, the preferred one first.
-    pub fn bind(config: &Config, hostnames: &[Hostname], tls: Arc<ServerConfig>) -> Result<Self, BindError> {
+    pub fn bind(config: &Config, hostnames: &[Hostname], tls: Protocols) -> Result<Self, BindError> {
         let listeners = bind::bind_all(&config.listen)?;
         let redirect = config.redirect.map(|address| bind::bind(address, &[address])).transpose()?;
         let addresses =
@@ -75,7 +77,7 @@ impl Server {
             redirect,
             hostnames: hostnames.into(),
             proxies: Arc::new(config.proxies.clone()),
-            tls,
+            tls: Arc::new(tls),
             challenges: None,
             limits: config.limits,
         })
@@ -110,9 +112,9 @@ impl Server {
         if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
             let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
             let proxies = Arc::clone(&proxies);
-            let permits = Arc::new(Semaphore::new(redirect::CONNECTIONS));
+            let places = Places::new(redirect::CONNECTIONS, Arc::clone(&proxies));
             // Nobody waits for these: they carry nothing that could be lost.
-            loops.spawn(accept_loop(listener, permits, shutdown.clone(), TaskTracker::new(), move |accepted| {
+            loops.spawn(accept_loop(listener, places, shutdown.clone(), TaskTracker::new(), move |accepted| {
                 redirect::serve(
                     accepted,
                     Arc::clone(&hostnames),
@@ -123,35 +125,38 @@ impl Server {
                 )
             }));
         }
-        let (cut, acceptor) = (CancellationToken::new(), tls.into());
+        let (cut, windows) = (CancellationToken::new(), Windows::new());
         let shared = Shared {
-            acceptor,
+            tls,
             challenges,
             hostnames,
-            proxies,
+            proxies: Arc::clone(&proxies),
             limits,
+            windows,
             service,
             shutdown: shutdown.clone(),
             cut: cut.clone(),
         };
-        let (shared, permits) = (Arc::new(shared), Arc::new(Semaphore::new(limits.connections)));
+        let (shared, places) = (Arc::new(shared), Places::new(limits.connections, proxies));
         for listener in listeners {
             let shared = Arc::clone(&shared);
             let serve = move |accepted| connection::serve(accepted, Arc::clone(&shared));
-            loops.spawn(accept_loop(listener, Arc::clone(&permits), shutdown.clone(), connections.clone(), serve));
+            loops.spawn(accept_loop(listener, places.clone(), shutdown.clone(), connections.clone(), serve));
         }
 
         shutdown.begun().await;
         loops.close();
         loops.wait().await;
-        drain(&connections, &cut, limits).await
+        drain(&connections, &cut, &shutdown, limits).await
     }
 }
 
-async fn drain(connections: &TaskTracker, cut: &CancellationToken, limits: Limits) -> Drained {
+async fn drain(connections: &TaskTracker, cut: &CancellationToken, shutdown: &Shutdown, limits: Limits) -> Drained {
     connections.close();
-    if timeout(limits.drain_timeout, connections.wait()).await.is_ok() {
-        return Drained { cut: 0 };
+    tokio::select! {
+        () = connections.wait() => return Drained { cut: 0 },
+        () = sleep(limits.drain_timeout) => {}
+        () = shutdown.insisted() => {}
     }
     let left = connections.len();
     cut.cancel();

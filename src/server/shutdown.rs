@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 /// A handle on the end of the server; all clones are the same handle.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown(CancellationToken);
+pub struct Shutdown {
+    begun: CancellationToken,
+    insisted: CancellationToken,
+}
 
 impl Shutdown {
     /// A shutdown that has not begun.
@@ -17,12 +20,23 @@ impl Shutdown {
 
     /// Begins it: no new connections, no new requests on old ones, running ones may finish.
     pub fn begin(&self) {
-        self.0.cancel();
+        self.begun.cancel();
+    }
+
+    /// Waits no longer for running ones.
+    pub fn insist(&self) {
+        self.begun.cancel();
+        self.insisted.cancel();
     }
 
     /// Waits until it begins.
     pub async fn begun(&self) {
-        self.0.cancelled().await;
+        self.begun.cancelled().await;
+    }
+
+    /// Waits until there is no more waiting.
+    pub(super) async fn insisted(&self) {
+        self.insisted.cancelled().await;
     }
 }
 

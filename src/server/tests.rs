@@ -17,9 +17,9 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -81,7 +81,7 @@ impl Harness {
         let loaded = tls::ensure(folder.path(), &names(), SystemTime::now(), &SystemRandom::new()).unwrap();
         let resolver = Arc::new(CertResolver::new(loaded.identity));
         let clients = Arc::new(tls::ClientTrust::load(None, SystemTime::now()).unwrap());
-        let tls = tls::server_config(minimum, resolver.clone(), clients).unwrap();
+        let tls = tls::server_config(minimum, &resolver, &clients).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
         let config = Config { listen: vec![anywhere], redirect: Some(anywhere), proxies: Proxies::default(), limits };
         let challenges = Challenges::new().unwrap();
@@ -93,7 +93,23 @@ impl Harness {
         Self { address, redirect, shutdown, running, resolver, challenges, folder }
     }
 
+    /// A connection from an address of this machine.
+    async fn connect(&self, from: [u8; 4]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
     async fn tls(&self, protocol: &[u8], version: &'static SupportedProtocolVersion) -> io::Result<Client> {
+        self.tls_over(TcpStream::connect(self.address).await?, protocol, version).await
+    }
+
+    async fn tls_over(
+        &self,
+        stream: TcpStream,
+        protocol: &[u8],
+        version: &'static SupportedProtocolVersion,
+    ) -> io::Result<Client> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.folder.path().join("ca.crt")).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -104,7 +120,6 @@ impl Harness {
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TcpStream::connect(self.address).await?;
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
@@ -346,6 +361,18 @@ async fn one_connection_too_many_waits_for_its_turn() {
     assert!(timeout(PATIENCE / 4, second.as_mut()).await.is_err());
     drop(first);
     assert!(timeout(PATIENCE, second).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_network_that_takes_all_it_can_leaves_room_for_the_others() {
+    let server = Harness::with(Limits { connections: 4, ..limits() }, MinimumVersion::Tls12);
+    let (_first, _second) = (server.connect([127, 0, 0, 1]).await, server.connect([127, 0, 0, 1]).await);
+    let mut third = server.connect([127, 0, 0, 1]).await;
+    // Long before the handshake's deadline, which the first two are granted.
+    let closed = timeout(PATIENCE / 2, third.read(&mut [0])).await.expect("it should be closed at once");
+    assert!(closed.map_or(true, |read| read == 0));
+    let other = server.tls_over(server.connect([127, 0, 0, 2]).await, b"http/1.1", &TLS13).await;
+    assert!(other.is_ok(), "{:?}", other.err());
 }
 
 #[tokio::test]

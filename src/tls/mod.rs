@@ -5,7 +5,7 @@
 //! names, when it was loaded; only an `Identity` reaches a handshake.
 //!
 //! ```text
-//! Config ──load──▶ Identity ──CertResolver::new / replace──▶ CertResolver ──server_config──▶ rustls::ServerConfig
+//! Config ──load──▶ Identity ──CertResolver::new / replace──▶ CertResolver ──server_config──▶ Protocols
 //! ClientConfig ──ClientTrust::load / reload──▶ ClientTrust ───────────────────────┘
 //! ```
 
@@ -40,7 +40,7 @@ pub use expiry::{Expiry, Nearness};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
 pub use identities::Identities;
 pub use identity::{Identity, Loaded};
-pub use policy::server_config;
+pub use policy::{Protocols, server_config};
 pub use resolver::CertResolver;
 pub use shown::{CertificateProof, Certified, ClientChain, InvalidProof};
 pub use source::{load_files, read_certificates};

@@ -6,9 +6,12 @@
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs},
-    server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
+    CipherSuite, ServerConfig,
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::{self, cipher_suite as suites},
+    },
+    server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert},
     version::{TLS12, TLS13},
 };
 
@@ -20,38 +23,90 @@ const APPLICATION_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// The one cryptographic provider: aws-lc.
 ///
 /// Its cipher suites are AEAD with ephemeral keys only, in TLS 1.2 too: nothing of CBC, RSA key exchange or static
-/// Diffie-Hellman exists in rustls to be switched off.
+/// Diffie-Hellman exists in rustls to be switched off. Its first key exchange is X25519MLKEM768, so that what is recorded
+/// today stays unreadable for the quantum computers of tomorrow.
 pub(super) fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
+}
+
+/// How we speak TLS: with the cipher suites in our order, of which there are two.
+///
+/// AES-128 comes first, which moves layers fastest wherever AES is done in hardware. Only the client knows whether it
+/// has that; one that has not says so by offering `ChaCha20` first, and gets it.
+pub struct Protocols {
+    usual: Arc<ServerConfig>,
+    chacha_first: Arc<ServerConfig>,
+}
+
+impl Protocols {
+    /// The configuration for a client that introduces itself like this.
+    #[must_use]
+    pub fn suited_to(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        Arc::clone(if prefers_chacha(hello.cipher_suites()) { &self.chacha_first } else { &self.usual })
+    }
+}
+
+/// Whether the first suite is one of `ChaCha20`; suites that only test our tolerance (GREASE, RFC 8701) do not count.
+fn prefers_chacha(suites: &[CipherSuite]) -> bool {
+    let is_grease = |suite: &CipherSuite| u16::from(*suite) & 0x0f0f == 0x0a0a;
+    let first = suites.iter().find(|suite| !is_grease(suite));
+    first.is_some_and(|suite| suite.as_str().is_some_and(|name| name.contains("CHACHA20")))
 }
 
 /// How we speak TLS, with the certificate that `resolver` gives, and with clients' certificates as `clients` wants them, at the
 /// time of each handshake.
 ///
 /// Fails only if the system gives no random bytes for the session ticket keys.
-pub fn server_config(
+pub fn server_config<R: ResolvesServerCert + 'static>(
+    minimum: MinimumVersion,
+    resolver: &Arc<R>,
+    clients: &Arc<ClientTrust>,
+) -> Result<Protocols, rustls::Error> {
+    // Tickets instead of the in-memory session cache: clients open many short connections, and a ticket costs us no
+    // memory. Keys rotate every six hours and never leave the process.
+    let tickets = Arc::new(Ticketer { tickets: aws_lc_rs::Ticketer::new()?, clients: Arc::clone(clients) });
+    let aes_first = [
+        suites::TLS13_AES_128_GCM_SHA256,
+        suites::TLS13_AES_256_GCM_SHA384,
+        suites::TLS13_CHACHA20_POLY1305_SHA256,
+        suites::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        suites::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        suites::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        suites::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        suites::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        suites::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ];
+    let mut chacha_first = aes_first;
+    chacha_first.sort_by_key(|suite| !prefers_chacha(&[suite.suite()]));
+    let config = |order: &[rustls::SupportedCipherSuite]| {
+        let provider = CryptoProvider { cipher_suites: order.to_vec(), ..provider() };
+        with_suites(provider, minimum, Arc::clone(resolver) as _, Arc::clone(clients), Arc::clone(&tickets) as _)
+    };
+    Ok(Protocols { usual: Arc::new(config(&aes_first)?), chacha_first: Arc::new(config(&chacha_first)?) })
+}
+
+fn with_suites(
+    provider: CryptoProvider,
     minimum: MinimumVersion,
     resolver: Arc<dyn ResolvesServerCert>,
     clients: Arc<ClientTrust>,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
     let versions = match minimum {
         MinimumVersion::Tls12 => &[&TLS13, &TLS12][..],
         MinimumVersion::Tls13 => &[&TLS13][..],
     };
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(versions)?
-        .with_client_cert_verifier(Arc::clone(&clients) as _)
+        .with_client_cert_verifier(clients)
         .with_cert_resolver(resolver);
     config.alpn_protocols = APPLICATION_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-    // Tickets instead of the in-memory session cache: clients open many short connections, and a ticket costs us no
-    // memory. Keys rotate every six hours and never leave the process.
-    config.ticketer = Arc::new(Ticketer { tickets: aws_lc_rs::Ticketer::new()?, clients });
+    config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    // The client's order of cipher suites decides: every suite we have is sound, and only the client knows whether it has
-    // AES in hardware. Go puts AES-128-GCM first where it has and ChaCha20 where it has not, which is what moves layers
-    // fastest on either; our own order would put AES-256 first for all of them.
-    config.ignore_client_order = false;
-    Ok(Arc::new(config))
+    config.ignore_client_order = true;
+    // Early data can be replayed by whoever recorded it, and a request that is repeated is not always harmless.
+    config.max_early_data_size = 0;
+    Ok(config)
 }
 
 /// Session tickets, except while clients are asked for certificates: a resumed session brings along the certificate of the
@@ -77,5 +132,24 @@ impl ProducesTickets for Ticketer {
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         if self.clients.asks() { None } else { self.tickets.decrypt(cipher) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AES: CipherSuite = CipherSuite::TLS13_AES_256_GCM_SHA384;
+    const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+    const GREASE: CipherSuite = CipherSuite::Unknown(0x3a3a);
+
+    #[test]
+    fn only_a_client_that_puts_chacha20_first_prefers_it() {
+        assert!(prefers_chacha(&[CHACHA, AES]));
+        assert!(prefers_chacha(&[GREASE, CHACHA, AES]));
+        assert!(prefers_chacha(&[CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256]));
+        assert!(!prefers_chacha(&[AES, CHACHA]));
+        assert!(!prefers_chacha(&[CipherSuite::Unknown(0x1305), CHACHA]));
+        assert!(!prefers_chacha(&[]));
     }
 }

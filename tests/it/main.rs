@@ -2,7 +2,8 @@
 //!
 //! `support` starts and stops processes and builds test images. `conformance` holds the server to the protocol, sentence by
 //! sentence; `real` lets the programs that people use log in, push and pull; the others hold it to its word when requests
-//! are bad, disks are full, files change and processes are killed. `grants` is about what stands in for passwords. `golden`
+//! are bad, disks are full, files change and processes are killed. `grants` is about what stands in for passwords, `hostile` about
+//! peers who mean harm and programs that look for weaknesses. `golden`
 //! holds what others see of us against files that are read as a diff; `architecture` and `compile_fail` hold what only we
 //! see. A program that is missing fails its test with the line that installs it; no test passes by skipping.
 
@@ -18,6 +19,7 @@ mod faults;
 mod first_start;
 mod golden;
 mod grants;
+mod hostile;
 mod keys;
 mod maintenance;
 mod mutual;

@@ -12,6 +12,7 @@ mod paths;
 mod races;
 mod shutdown;
 pub(crate) mod tokens;
+mod unread;
 
 use crate::support::Running;
 use crate::support::image::digest;

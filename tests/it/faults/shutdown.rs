@@ -97,6 +97,24 @@ fn transfers_that_do_not_end_are_cut_at_the_drain_timeout() {
 }
 
 #[test]
+fn a_second_signal_ends_the_wait_for_transfers() {
+    for again in [Signal::TERM, Signal::INT] {
+        let stage = Stage::new();
+        stage.configure("[limits]\ndrain_timeout = \"10m\"");
+        let mut server = stage.start();
+        let content = random(LARGE);
+        let (_download, _) = begin_download(&server, &content);
+        server.daemon.signal(Signal::TERM);
+        refuses_new_connections(&server);
+        assert!(server.daemon.ends_within(Duration::from_millis(500)).is_none(), "the download may end");
+        server.daemon.signal(again);
+        let status = server.daemon.ends_within(Duration::from_secs(30)).expect("it was asked twice");
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        assert!(server.log().contains("asked again"), "{}", server.log());
+    }
+}
+
+#[test]
 fn an_idle_server_stops_at_once_by_either_signal() {
     for signal in [Signal::TERM, Signal::INT] {
         let stage = Stage::new();

@@ -50,6 +50,11 @@ impl Daemon {
         assert!(answered, "{} was not ready within {patience:?}; it said:\n{}", self.name, self.log());
     }
 
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

@@ -145,6 +145,18 @@ impl Running<'_> {
         self.ask(method, path, &[&[authorization.as_str()], header].concat(), body)
     }
 
+    /// A GET of a server whose certificate is of another CA than ours.
+    pub(crate) fn ask_over(&self, ca: &Path, path: &str) -> Answer {
+        let mut wire = Wire::open(self.stage.address(), ca).unwrap();
+        wire.send(&request("GET", path, &[&authorization(&ALICE)], b""));
+        wire.answer_to("GET")
+    }
+
+    /// Like [`Self::lives`] there.
+    pub(crate) fn lives_over(&self, ca: &Path) {
+        self.ask_over(ca, "/v2/").expect(200);
+    }
+
     /// Insists that the server still answers, and still knows [`ALICE`].
     pub(crate) fn lives(&self) {
         self.alice("GET", "/v2/", &[], b"").expect(200);

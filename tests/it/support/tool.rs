@@ -27,11 +27,23 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pebble-challtestsrv", "pebble"),
     ("podman", "podman"),
     ("skopeo", "skopeo"),
+    ("slowhttptest", "slowhttptest"),
+    ("testssl", "testssl.sh"),
     ("umount", "mount"),
 ];
 
 /// Where Debian puts programs. These come before `PATH`, because some machines have another `docker` first on it.
 const FOLDERS: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+
+/// What `tests/requirements.txt` lists instead.
+const PYTHON: &[&str] = &["sslyze"];
+
+/// Where `scripts/install-test-parts` puts programs of Python.
+fn python_parts() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    cache.unwrap_or_else(home).join("portcullis-test-parts/bin")
+}
 
 /// The path of `program`; a test that needs a missing one fails with the line that installs it.
 pub(crate) fn require(program: &str) -> PathBuf {
@@ -40,8 +52,14 @@ pub(crate) fn require(program: &str) -> PathBuf {
     if let Some(folder) = folders.find(|folder| folder.join(program).is_file()) {
         return folder.join(program);
     }
-    let package = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
-    panic!("{program} is not installed, and this test needs it\nhint: apt-get install {package}");
+    let of_python = python_parts().join(program);
+    if of_python.is_file() {
+        return of_python;
+    }
+    let of_debian = PACKAGES.iter().find(|(name, _)| *name == program).map_or(program, |(_, package)| package);
+    let hint =
+        if PYTHON.contains(&program) { "scripts/install-test-parts" } else { &format!("apt-get install {of_debian}") };
+    panic!("{program} is not installed, and this test needs it\nhint: {hint}");
 }
 
 /// One call of a program.

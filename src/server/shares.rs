@@ -1,0 +1,155 @@
+//! A fair share of the connections for every network.
+//!
+//! Invariant: a network has at most as many connections as there are left for all others, so that no network takes the
+//! last one.
+//!
+//! No number has to be chosen for that. Who is alone may have half of all connections, two have a third each, ten an
+//! eleventh each, and a newcomer always finds one. A fixed limit would be too small for an office behind one address and
+//! too large against twenty attackers.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Where a connection comes from: an IPv4 address, or the /64 of an IPv6 address, which is what one customer is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Network(IpAddr);
+
+impl Network {
+    /// The network of an address that is canonical (an IPv4 client is one, also on an IPv6 socket).
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self(address),
+            IpAddr::V6(v6) => Self(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)))),
+        }
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(address) => write!(f, "{address}/64"),
+        }
+    }
+}
+
+/// Who has how many connections.
+#[derive(Clone)]
+pub(super) struct Shares(Arc<Inner>);
+
+struct Inner {
+    total: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_network: HashMap<Network, usize>,
+}
+
+impl Shares {
+    /// Shares of this many connections.
+    pub(super) fn of(total: usize) -> Self {
+        Self(Arc::new(Inner { total, taken: Mutex::default() }))
+    }
+
+    /// A connection for a network, or nothing if it has as many as are free.
+    ///
+    /// Behind a proxy, the network must be the client's: the proxy's own would be everybody's.
+    pub(super) fn admit(&self, network: Network) -> Option<Share> {
+        let mut taken = self.taken();
+        let free = self.0.total.saturating_sub(taken.all);
+        let has = taken.by_network.get(&network).copied().unwrap_or(0);
+        if has >= free {
+            return None;
+        }
+        taken.all += 1;
+        taken.by_network.insert(network, has + 1);
+        Some(Share { shares: self.clone(), network })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // Every change is complete in itself, so a panic elsewhere leaves nothing half done.
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection of a network, until dropped.
+pub(super) struct Share {
+    shares: Shares,
+    network: Network,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.shares.taken();
+        taken.all -= 1;
+        let left = taken.by_network.get(&self.network).map_or(0, |has| has - 1);
+        // What is at zero is forgotten: the map is never larger than the number of connections.
+        if left == 0 {
+            taken.by_network.remove(&self.network);
+        } else {
+            taken.by_network.insert(self.network, left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
+    }
+
+    fn take_all(shares: &Shares, address: &str) -> Vec<Share> {
+        std::iter::from_fn(|| shares.admit(network(address))).collect()
+    }
+
+    #[test]
+    fn a_greedy_network_gets_half_and_the_next_one_half_of_the_rest() {
+        let shares = Shares::of(100);
+        let first = take_all(&shares, "192.0.2.1");
+        let second = take_all(&shares, "192.0.2.2");
+        let third = take_all(&shares, "192.0.2.3");
+        assert_eq!([first.len(), second.len(), third.len()], [50, 25, 13]);
+        drop(first);
+        assert_eq!(take_all(&shares, "192.0.2.2").len(), 19, "what became free is shared anew");
+    }
+
+    #[test]
+    fn whoever_comes_last_still_gets_a_connection() {
+        let shares = Shares::of(4096);
+        let greedy: Vec<Vec<Share>> = (0..9).map(|last| take_all(&shares, &format!("192.0.2.{last}"))).collect();
+        assert!(greedy.iter().all(|taken| !taken.is_empty()));
+        assert!(shares.admit(network("198.51.100.1")).is_some());
+    }
+
+    #[test]
+    fn a_single_connection_can_be_had() {
+        let shares = Shares::of(1);
+        let only = shares.admit(network("192.0.2.1"));
+        assert!(only.is_some() && shares.admit(network("192.0.2.2")).is_none());
+        drop(only);
+        assert!(shares.admit(network("192.0.2.2")).is_some());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_and_others_do_not() {
+        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
+        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("2001:db8:0:1:ffff::2").to_string(), "2001:db8:0:1::/64");
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let shares = Shares::of(100);
+        drop(take_all(&shares, "192.0.2.1"));
+        assert!(shares.taken().by_network.is_empty() && shares.taken().all == 0);
+    }
+}

@@ -1,0 +1,189 @@
+//! HTTP/2 floods: each ends with the connection, within bounded memory, and nobody else notices.
+
+use std::time::Duration;
+
+use super::frames::{
+    CANCEL, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, Frames, GOAWAY,
+    HEADERS, NO_ERROR, PING, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, block,
+};
+use super::memory::resident;
+use crate::support::image::{digest, random};
+use crate::support::portcullis::ALICE;
+use crate::support::stage::authorization;
+use crate::support::{Running, Stage};
+
+/// What a flood may leave behind in the process, allocator and all; each of them sends, or asks for, much more.
+const BOUND: u64 = 64 << 20;
+
+const PATIENT: &str = "[limits]\nidle_timeout = \"2s\"\nheader_timeout = \"2s\"";
+
+fn stage() -> Stage {
+    let stage = Stage::new();
+    stage.configure(PATIENT);
+    stage
+}
+
+/// How the server says goodbye: the code of its last GOAWAY.
+fn farewell(frames: &mut Frames) -> Option<u32> {
+    frames.rest().iter().rev().find(|frame| frame.kind == GOAWAY).map(Frame::error)
+}
+
+/// Sends this so many times and insists that the server stops taking it, or has said why it leaves; what comes after its
+/// last word, it throws away for a while.
+fn ends(frames: &mut Frames, many: &[u8], times: usize, said: &[u32]) {
+    let is_stopped = (0..times).any(|_| frames.try_send(many).is_err());
+    let code = farewell(frames);
+    assert!(is_stopped || code.is_some_and(|code| said.contains(&code)), "the server put up with it: {code:?}");
+}
+
+/// Runs a flood and insists that the server lives on, not much larger than before.
+fn survives(server: &Running<'_>, flood: impl FnOnce(&mut Frames)) {
+    server.lives();
+    let before = resident(&server.daemon);
+    let mut frames = Frames::open(server, &[]);
+    flood(&mut frames);
+    server.lives();
+    let grown = resident(&server.daemon).saturating_sub(before);
+    assert!(grown < BOUND, "the flood left {grown} bytes behind");
+}
+
+#[test]
+fn requests_that_are_taken_back_at_once_end_the_connection() {
+    let stage = stage();
+    let server = stage.start();
+    let block = block("GET", "/v2/", &[]);
+    survives(&server, |frames| {
+        let mut flood = Vec::new();
+        for stream in (1..20_001).step_by(2) {
+            flood.extend(Frame::new(HEADERS, END_STREAM | END_HEADERS, stream, &block).bytes());
+            flood.extend(Frame::new(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()).bytes());
+        }
+        // An error says that the server has left already.
+        let _ = frames.try_send(&flood);
+        assert_eq!(farewell(frames).unwrap_or(ENHANCE_YOUR_CALM), ENHANCE_YOUR_CALM);
+    });
+}
+
+#[test]
+fn more_requests_at_a_time_than_allowed_are_refused_and_the_others_are_not() {
+    let stage = stage();
+    let server = stage.start();
+    let header = authorization(&ALICE);
+    let (_, credentials) = header.split_once(": ").unwrap();
+    let block = block("PUT", "/v2/a/manifests/1", &[("authorization", credentials)]);
+    let mut frames = Frames::open(&server, &[]);
+    for stream in (1..=2 * 150).step_by(2) {
+        // Their bodies never come.
+        frames.send(&Frame::new(HEADERS, END_HEADERS, stream, &block).bytes());
+    }
+    frames.send(&Frame::new(PING, 0, 0, &[7; 8]).bytes());
+    let mut refused = Vec::new();
+    while let Some(frame) = frames.next().filter(|frame| frame.kind != PING) {
+        if frame.kind == SETTINGS && frame.flags == 0 {
+            let limit = frame.payload.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("a limit is announced");
+            assert_eq!(limit[2..], 128_u32.to_be_bytes());
+        }
+        if frame.kind == RST_STREAM {
+            assert_eq!(frame.error(), REFUSED_STREAM);
+            refused.push(frame.stream);
+        }
+    }
+    refused.sort_unstable();
+    let expected: Vec<u32> = (1..=2 * 150).step_by(2).skip(128).collect();
+    assert_eq!(refused, expected, "those beyond the 128th");
+    server.lives();
+}
+
+#[test]
+fn settings_and_pings_without_end_are_taken_no_faster_than_their_answers() {
+    let stage = stage();
+    let server = stage.start();
+    for frame in [Frame::new(PING, 0, 0, &[7; 8]), Frame::new(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])] {
+        survives(&server, |frames| {
+            frames.patience(Duration::from_secs(20));
+            let many = frame.bytes().repeat(4096);
+            // Nobody reads the answers: once the buffers of both sides are full, the server stops taking more. And none of
+            // this is a request, so the connection is idle, and ends like every idle one.
+            ends(frames, &many, 10_000, &[NO_ERROR, ENHANCE_YOUR_CALM]);
+        });
+    }
+}
+
+#[test]
+fn a_header_without_end_is_not_waited_for() {
+    let stage = stage();
+    let server = stage.start();
+    // Literal fields, and empty frames, which cost nothing to send.
+    for payload in [[&[0, 1, b'a', 0x7e][..], &[b'x'; 126]].concat().repeat(100), Vec::new()] {
+        survives(&server, |frames| {
+            frames.send(&Frame::new(HEADERS, 0, 1, &block("GET", "/v2/", &[])).bytes());
+            let many = Frame::new(CONTINUATION, 0, 1, &payload).bytes().repeat(100);
+            ends(frames, &many, 1000, &[PROTOCOL_ERROR, COMPRESSION_ERROR, ENHANCE_YOUR_CALM]);
+        });
+    }
+}
+
+#[test]
+fn a_header_that_is_too_long_is_refused_and_the_connection_lives() {
+    let stage = stage();
+    let server = stage.start();
+    survives(&server, |frames| {
+        let field = [&[0, 1, b'a', 0x7e][..], &[b'x'; 126]].concat();
+        let piece = field.repeat(120);
+        frames.send(&Frame::new(HEADERS, END_STREAM, 1, &block("GET", "/v2/", &[])).bytes());
+        frames.send(&Frame::new(CONTINUATION, 0, 1, &piece).bytes());
+        frames.send(&Frame::new(CONTINUATION, 0, 1, &piece).bytes());
+        frames.send(&Frame::new(CONTINUATION, END_HEADERS, 1, &piece).bytes());
+        let answer = std::iter::from_fn(|| frames.next()).find(|frame| frame.stream == 1).unwrap();
+        // 431 as a literal of the status field, or the end of the stream.
+        let is_431 = answer.kind == HEADERS && answer.payload.windows(3).any(|window| window == b"431");
+        let is_huffman_431 = answer.kind == HEADERS && answer.payload.starts_with(&[0x48]);
+        assert!(is_431 || is_huffman_431 || answer.kind == RST_STREAM, "{answer:?}");
+        frames.send(&Frame::new(PING, 0, 0, &[7; 8]).bytes());
+        assert!(std::iter::from_fn(|| frames.next()).any(|frame| frame.kind == PING), "the connection lives");
+    });
+}
+
+#[test]
+fn empty_pieces_of_a_body_without_end_end_the_connection() {
+    let stage = stage();
+    let server = stage.start();
+    let header = authorization(&ALICE);
+    let (_, credentials) = header.split_once(": ").unwrap();
+    survives(&server, |frames| {
+        let block = block("PUT", "/v2/a/manifests/1", &[("authorization", credentials)]);
+        frames.send(&Frame::new(HEADERS, END_HEADERS, 1, &block).bytes());
+        let many = Frame::new(DATA, 0, 1, &[]).bytes().repeat(4096);
+        ends(frames, &many, 100, &[ENHANCE_YOUR_CALM]);
+    });
+}
+
+#[test]
+fn whoever_asks_for_layers_and_takes_no_byte_is_cut_and_costs_no_memory() {
+    let stage = stage();
+    let server = stage.start();
+    let content = random(4 << 20);
+    let blob = digest(&content);
+    let path = format!("/v2/a/blobs/uploads/?digest={blob}");
+    server.alice("POST", &path, &[], &content).expect(201);
+    server.lives();
+    let before = resident(&server.daemon);
+    let header = authorization(&ALICE);
+    let (_, credentials) = header.split_once(": ").unwrap();
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing, or a byte.
+    for window in [0, 1] {
+        let mut frames = Frames::open(&server, &[(4, window)]);
+        let block = block("GET", &format!("/v2/a/blobs/{blob}"), &[("authorization", credentials)]);
+        for stream in (1..=2 * 100).step_by(2) {
+            frames.send(&Frame::new(HEADERS, END_STREAM | END_HEADERS, stream, &block).bytes());
+        }
+        // Its settings, its answers' heads, and then it leaves; pings of ours would not count as progress.
+        let got = frames.rest();
+        assert!(got.iter().filter(|frame| frame.kind == HEADERS).count() == 100, "all were answered");
+        let bytes: usize = got.iter().filter(|frame| frame.kind == DATA).map(|frame| frame.payload.len()).sum();
+        assert!(bytes <= 100, "no more than the windows");
+        let grown = resident(&server.daemon).saturating_sub(before);
+        assert!(grown < BOUND, "{grown} bytes for somebody who takes none");
+    }
+    server.lives();
+}

@@ -1,0 +1,139 @@
+//! Peers that take their time: slow headers, slow bodies, slow readers, hundreds at once, while others pull.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::image::{digest, random};
+use crate::support::tool::Finished;
+use crate::support::{Running, Stage, Tool, eventually, port};
+
+/// At once, of each kind; what is sent of them at once is what a small machine can shake hands with.
+const PEERS: &str = "500";
+/// Connections that are certainly theirs, and those that are certainly not.
+const MANY: usize = 250;
+const FEW: usize = 60;
+
+/// Anybody may pull, so that slow readers have something to read.
+const CONFIGURATION: &str = r#"
+[limits]
+handshake_timeout = "5s"
+header_timeout = "3s"
+idle_timeout = "3s"
+
+[log]
+level = "warn"
+
+[[access]]
+users        = ["alice"]
+repositories = ["**"]
+actions      = ["pull", "push"]
+
+[[access]]
+users        = ["anonymous"]
+repositories = ["**"]
+actions      = ["pull"]
+"#;
+
+/// Runs `slowhttptest` while somebody else pulls, and insists that the pulls are right and the slow ones are let go.
+fn withstands(attack: &[&str], path: Option<&str>) {
+    let stage = Stage::new();
+    stage.configure(CONFIGURATION);
+    let server = stage.start();
+    let content = random(1 << 20);
+    let blob = digest(&content);
+    server.alice("POST", &format!("/v2/a/blobs/uploads/?digest={blob}"), &[], &content).expect(201);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let pulling = scope.spawn(|| {
+            let (mut pulls, mut has_risen, mut has_fallen) = (0, false, false);
+            while !is_over.load(Ordering::Acquire) {
+                let pulled = server.alice("GET", &format!("/v2/a/blobs/{blob}"), &[], b"").expect(200);
+                assert!(pulled.body == content, "the blob should be whole");
+                pulls += 1;
+                let open = fs::read_dir(format!("/proc/{}/fd", server.daemon.id())).unwrap().count();
+                has_risen |= open >= MANY;
+                has_fallen = has_risen && (has_fallen || open <= FEW);
+            }
+            (pulls, has_risen, has_fallen)
+        });
+        let said = attacked(&server, attack, path.unwrap_or(&format!("/v2/a/blobs/{blob}")));
+        is_over.store(true, Ordering::Release);
+        let (pulls, has_risen, has_fallen) = pulling.join().unwrap();
+        assert!(has_risen, "the attack should be one\n{said}");
+        // The attackers go away by themselves when none of their connections is left, or else wait to the end.
+        assert!(has_fallen || said.stdout.contains("No open connections left"), "they should be let go\n{said}");
+        // The attack takes several seconds, and a pull a fraction of one; nobody waits for the attack to end.
+        assert!(pulls >= 10, "{pulls} pulls went through meanwhile");
+    });
+    server.lives();
+}
+
+/// Runs an attack to its end, which is when all connections are closed, or after 25 seconds.
+fn attacked(server: &Running<'_>, attack: &[&str], path: &str) -> Finished {
+    let url = format!("https://{}{path}", server.stage.address());
+    Tool::new("slowhttptest")
+        .folder(server.stage.folder())
+        .args(["-c", PEERS, "-r", "250", "-l", "25", "-u", &url])
+        .args(attack)
+        .deadline(Duration::from_secs(120))
+        .run()
+}
+
+#[test]
+fn slow_headers_are_cut_off_while_others_pull() {
+    withstands(&["-H", "-i", "1", "-x", "24"], None);
+}
+
+#[test]
+fn slow_bodies_are_cut_off_while_others_pull() {
+    // Somewhere that reads a body of anybody.
+    withstands(&["-B", "-i", "10", "-s", "8192", "-x", "10"], Some("/token"));
+}
+
+#[test]
+fn slow_readers_are_cut_off_while_others_pull() {
+    withstands(&["-X", "-w", "1", "-y", "2", "-n", "10", "-z", "1", "-k", "1"], None);
+}
+
+#[test]
+fn the_redirecting_port_has_room_for_others_beside_a_network_that_never_finishes() {
+    let stage = Stage::new();
+    let plain = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()));
+    let configuration = fs::read_to_string(stage.path("portcullis.toml")).unwrap();
+    stage.write(
+        "portcullis.toml",
+        &format!("redirect = \"{plain}\"\n{configuration}\n[limits]\nhandshake_timeout = \"20s\""),
+    );
+    let server = stage.start();
+    let begun = || {
+        let mut socket = TcpStream::connect(plain).unwrap();
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
+        socket
+    };
+    let slow: Vec<TcpStream> = (0..200).map(|_| begun()).collect();
+    let from_elsewhere = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.connect(&plain.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let answer = from_elsewhere();
+    assert!(answer.starts_with("HTTP/1.1 308 "), "{answer:?}");
+    assert!(server.log().contains("a network has as many connections as are left"), "{}", server.log());
+    // And they are let go: the server closes what it has of them.
+    let ended = |socket: &TcpStream| socket.set_nonblocking(true).is_ok() && (&*socket).read(&mut [0]).is_ok();
+    assert!(eventually(Duration::from_secs(60), || slow.iter().all(|socket| {
+        ended(socket)
+            || matches!((&*socket).read(&mut [0]), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
+    })));
+    server.lives();
+}
