@@ -20,8 +20,10 @@ mod identities;
 mod identity;
 mod issue;
 mod policy;
+mod presented;
 mod resolver;
 mod source;
+mod unverified;
 
 use std::{path::Path, time::SystemTime};
 
@@ -36,8 +38,10 @@ pub use hostname::{DnsName, Hostname, InvalidHostname};
 pub use identities::Identities;
 pub use identity::{Identity, Loaded};
 pub use policy::server_config;
+pub use presented::Presented;
 pub use resolver::CertResolver;
 pub use source::{load_files, read_certificates};
+pub use unverified::unverified_client;
 
 /// The identities that the configuration asks for: read from the operator's files, or made where they are missing.
 ///
