@@ -89,16 +89,17 @@ pub(super) async fn shake_hands(
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
 pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &io::Error) -> Fault {
     let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    if let Some(Error::InvalidMessage(_)) = reason {
-        if speaks_plain_http(address, target).await {
-            return Fault::new(
-                format!(
-                    "port {} speaks plain HTTP: clients say \"server gave HTTP response to HTTPS client\"",
-                    target.port
-                ),
-                "name the port of the registry that speaks HTTPS, or put Portcullis in front of the one that does not",
-            );
-        }
+    let is_no_tls = matches!(reason, Some(Error::InvalidMessage(_)));
+    if (is_no_tls || is_hung_up(error)) && speaks_plain_http(address, target).await {
+        return Fault::new(
+            format!(
+                "port {} speaks plain HTTP: clients say \"server gave HTTP response to HTTPS client\"",
+                target.port
+            ),
+            "name the port of the registry that speaks HTTPS, or put Portcullis in front of the one that does not",
+        );
+    }
+    if is_no_tls {
         return Fault::new(
             format!("port {} speaks neither TLS nor HTTP", target.port),
             "another service has this port: name the one of the registry",
@@ -118,7 +119,7 @@ pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &i
             format!("the server takes the connection and says nothing for {} seconds", SHAKING_HANDS.as_secs()),
             "is it overloaded, or stopped? look at its log, and at what stands between (a firewall, a load balancer)",
         ),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Fault::new(
+        _ if is_hung_up(error) => Fault::new(
             format!("the server closes the connection in the middle of the TLS handshake ({})", error.kind()),
             "look at its log; a firewall or a load balancer in front of it that admits only some names or addresses does the same",
         ),
@@ -130,14 +131,7 @@ pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &i
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
 pub(super) fn alert_received(alert: AlertDescription, target: &Target) -> Fault {
     match alert {
-        AlertDescription::CertificateRequired => Fault::new(
-            "the server wants a client certificate",
-            format!(
-                "put client.cert and client.key into /etc/docker/certs.d/{0} (podman: the same; containerd: client = [[\"client.cert\", \
-                 \"client.key\"]] in hosts.toml)",
-                target.name
-            ),
-        ),
+        AlertDescription::CertificateRequired => client_certificate(target),
         AlertDescription::HandshakeFailure => Fault::new(
             "the server finds no way of TLS that it and today's clients share (alert: handshake failure)",
             "let it offer ECDHE cipher suites with AES-GCM or ChaCha20; the default ones of a current nginx or Portcullis will do",
@@ -153,15 +147,36 @@ pub(super) fn alert_received(alert: AlertDescription, target: &Target) -> Fault 
     }
 }
 
-/// Whether a request in plain HTTP is answered as such.
+/// Nobody is let in without a certificate of their own.
+pub(super) fn client_certificate(target: &Target) -> Fault {
+    Fault::new(
+        "the server wants a client certificate",
+        format!(
+            "put client.cert and client.key into /etc/docker/certs.d/{} (podman: beside ca.crt; containerd: client = \
+             [[\"client.cert\", \"client.key\"]] in hosts.toml)",
+            target.name
+        ),
+    )
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe].contains(&error.kind())
+}
+
+/// Whether a request in plain HTTP is answered as such. Servers that speak TLS answer it too: with a 400, or with the way to
+/// themselves.
 async fn speaks_plain_http(address: SocketAddr, target: &Target) -> bool {
     let asked = async {
-        let mut stream = connect(address).await?;
+        let stream = connect(address).await?;
+        let (reader, mut writer) = stream.into_split();
         let request = format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.name);
-        stream.write_all(request.as_bytes()).await?;
-        let mut start = [0; 5];
-        stream.read_exact(&mut start).await?;
-        Ok::<_, io::Error>(start == *b"HTTP/")
+        writer.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        // A server that ends with a reset has answered all the same.
+        let _ = reader.take(2048).read_to_end(&mut answer).await;
+        Ok::<_, io::Error>(String::from_utf8_lossy(&answer).into_owned())
     };
-    matches!(timeout(CONNECTING, asked).await, Ok(Ok(true)))
+    let Ok(Ok(answer)) = timeout(CONNECTING, asked).await else { return false };
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    answer.starts_with("HTTP/") && status != "400" && !answer.contains(&format!("{target}/"))
 }

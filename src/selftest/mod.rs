@@ -229,7 +229,7 @@ impl Run<'_> {
     async fn ping(&mut self, caller: &Caller<'_>) -> Result<(Option<challenge::Challenge>, Option<String>), Stopped> {
         (self.say)(Line::Begins("ping"));
         let asked = caller.ask(Question::new(Method::GET, "/v2/")).await;
-        let answer = self.step("ping", asked.and_then(sign_in::is_registry))?;
+        let answer = self.step("ping", asked.and_then(|answer| sign_in::is_registry(caller.target, answer)))?;
         let date = answer.header(&http::header::DATE).map(str::to_owned);
         if answer.status == StatusCode::OK {
             let words = "not needed: whoever asks is let in, and docker login takes any password here";

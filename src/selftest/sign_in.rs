@@ -10,8 +10,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use zeroize::Zeroizing;
 
 use super::{
-    Fault,
+    Fault, Target,
     challenge::Challenge,
+    connect::client_certificate,
     exchange::{Answer, Caller, Question},
     refused::{Deed, is_page},
 };
@@ -23,7 +24,11 @@ pub(super) type Authorization = Zeroizing<String>;
 const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
 /// Whether the answer to `GET /v2/` is a registry's.
-pub(super) fn is_registry(answer: Answer) -> Result<(String, Answer), Fault> {
+pub(super) fn is_registry(target: &Target, answer: Answer) -> Result<(String, Answer), Fault> {
+    // nginx lets the handshake succeed, and says this afterwards.
+    if answer.status == StatusCode::BAD_REQUEST && answer.body.windows(15).any(|window| window == b"SSL certificate") {
+        return Err(client_certificate(target));
+    }
     let is_expected = matches!(answer.status, StatusCode::OK | StatusCode::UNAUTHORIZED);
     let version = answer.header(&VERSION).map(str::to_owned);
     if !is_expected || (is_page(&answer) && version.is_none()) {

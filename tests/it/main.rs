@@ -25,6 +25,7 @@ mod readme;
 mod real;
 mod reload;
 mod repository;
+mod selftest;
 mod support;
 mod tls;
 mod vanish;
