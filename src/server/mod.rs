@@ -35,7 +35,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-pub use bind::BindError;
+pub use bind::{BindError, refused};
 pub use config::{Config, Limits};
 pub use peer::{Agreed, Peer};
 pub use shutdown::{Drained, Shutdown};

@@ -11,6 +11,7 @@
 mod architecture;
 mod audit;
 mod certs;
+mod check;
 mod compile_fail;
 mod conformance;
 mod crash;

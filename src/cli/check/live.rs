@@ -26,6 +26,11 @@ pub(super) fn check(listen: &[SocketAddr]) -> Result<(), Failure> {
     }
 }
 
+/// Whether a server of ours has this address.
+pub(super) fn answers(address: SocketAddr) -> bool {
+    ask(reachable(address)).is_ok_and(|status| status.contains(" 200 "))
+}
+
 /// A server that listens everywhere is asked on the loopback interface.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
