@@ -92,8 +92,8 @@ impl Run<'_> {
         let target = &self.plan.target;
         self.mention_proxy();
         let addresses = self.addresses().await?;
-        let (address, stream) = self.connect(&addresses).await?;
-        let chain = self.certificate(address, stream).await?;
+        let address = self.connect(&addresses).await?;
+        let chain = self.certificate(address).await?;
         self.trust(address, &chain)?;
 
         let config = tls::unverified_client().map_err(|_| Stopped)?;
@@ -138,14 +138,14 @@ impl Run<'_> {
     }
 
     /// Every address is tried; clients need one.
-    async fn connect(&mut self, addresses: &[SocketAddr]) -> Result<(SocketAddr, tokio::net::TcpStream), Stopped> {
+    async fn connect(&mut self, addresses: &[SocketAddr]) -> Result<SocketAddr, Stopped> {
         let (mut first, mut faults) = (None, Vec::new());
         for address in addresses {
             (self.say)(Line::Begins("connect"));
             match connect::connect(*address).await {
-                Ok(stream) => {
+                Ok(_) => {
                     (self.say)(Line::Ok("connect", address.to_string()));
-                    first.get_or_insert((*address, stream));
+                    first.get_or_insert(*address);
                 }
                 Err(error) => faults.push(connect::unreachable(*address, &error)),
             }
@@ -160,13 +160,17 @@ impl Run<'_> {
         first.ok_or(Stopped)
     }
 
-    async fn certificate(&mut self, address: SocketAddr, stream: tokio::net::TcpStream) -> Result<Chain, Stopped> {
+    async fn certificate(&mut self, address: SocketAddr) -> Result<Chain, Stopped> {
         (self.say)(Line::Begins("tls"));
         let target = &self.plan.target;
         let config = tls::unverified_client().map_err(|_| Stopped)?;
-        let shaken = match connect::shake_hands(stream, target, config).await {
-            Ok(stream) => Ok((version(&stream).to_owned(), stream)),
-            Err(error) => Err(connect::no_handshake(address, target, &error).await),
+        // Anew: the server's patience with the first connection may have ended while other addresses were tried.
+        let shaken = match connect::connect(address).await {
+            Err(error) => Err(connect::unreachable(address, &error)),
+            Ok(stream) => match connect::shake_hands(stream, target, config).await {
+                Ok(stream) => Ok((version(&stream).to_owned(), stream)),
+                Err(error) => Err(connect::no_handshake(address, target, &error).await),
+            },
         };
         let stream = self.step("tls", shaken)?;
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
@@ -200,6 +204,11 @@ impl Run<'_> {
         let mut is_trusted = false;
         for client in clients {
             is_trusted |= self.client(client, address, chain);
+        }
+        if !is_trusted && self.failed.is_none() {
+            let words = "no client here looks at the certificate, so whoever is on the way could take the password";
+            let fix = "remove skip_verify and name the authority instead, or name it here with --ca ca.crt";
+            self.fail("trust", Fault::new(words, fix));
         }
         if is_trusted { Ok(()) } else { Err(Stopped) }
     }

@@ -86,6 +86,45 @@ fn an_authority_that_nobody_trusts_is_told_with_the_file_to_put_where() {
 }
 
 #[test]
+fn where_no_client_looks_at_certificates_no_password_is_sent() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let folder = format!("/etc/containerd/certs.d/localhost:{}", stage.port());
+    let held = Folder::make(&folder);
+    fs::write(held.0.join("hosts.toml"), "skip_verify = true\n").unwrap();
+    let tool = selftest(&stage, &url(&stage)).args(["-u", "alice", "--password-stdin"]).input("secret\n");
+    fs::remove_file(stage.path("bin/podman")).unwrap();
+    stage.write("bin/ctr", "");
+    let told = tool.fails();
+    fails(&told, "trust", "no client here looks at the certificate", "remove skip_verify");
+    assert!(
+        told.stdout.contains("note    containerd: does not look at certificates: skip_verify in /etc/containerd"),
+        "{told}"
+    );
+    server.lives();
+}
+
+/// A folder of a client's configuration for one registry, whose port no other test has; gone with its value.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn make(path: &str) -> Self {
+        fs::create_dir_all(path).unwrap();
+        Self(path.into())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        // Only if it is empty, which is how we may have found it.
+        for above in self.0.ancestors().skip(1).take(1) {
+            let _ = fs::remove_dir(above);
+        }
+    }
+}
+
+#[test]
 fn an_authority_that_was_made_anew_is_told_from_one_that_was_never_known() {
     let (stage, other) = (Stage::new(), Stage::new());
     let _server = stage.start();
