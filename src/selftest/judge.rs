@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use super::{Fault, Target, machine::Trust};
-use crate::tls::Presented;
+use crate::tls::{Hostname, Presented, date};
 
 /// What a server showed.
 pub(super) struct Chain {
@@ -65,13 +65,13 @@ impl Chain {
         if leaf.is_late(now) {
             return Some(Fault::new(
                 format!("the certificate has expired on {}", leaf.ends()),
-                format!("renew it on the server; or set this machine's clock, which says {}", clock(now)),
+                format!("renew it on the server; or set this machine's clock, which says {}", date(now)),
             ));
         }
         if leaf.is_early(now) {
             return Some(Fault::new(
                 format!("the certificate is not yet valid: its time begins on {}", leaf.begins()),
-                format!("set this machine's clock, which says {}, or the one of whoever issued it", clock(now)),
+                format!("set this machine's clock, which says {}, or the one of whoever issued it", date(now)),
             ));
         }
         if !leaf.is_for_servers() {
@@ -177,8 +177,8 @@ fn unusable(path: &std::path::Path, reason: &str) -> Fault {
 /// How `openssl` writes the name that a certificate lacks.
 fn alternative(target: &Target) -> String {
     match &target.host {
-        crate::tls::Hostname::Name(name) => format!("DNS:{name}"),
-        crate::tls::Hostname::Address(address) => format!("IP:{address}"),
+        Hostname::Name(name) => format!("DNS:{name}"),
+        Hostname::Address(address) => format!("IP:{address}"),
     }
 }
 
@@ -186,10 +186,4 @@ fn alternative(target: &Target) -> String {
 fn some(names: &[String]) -> String {
     let more = if names.len() > 8 { format!(" and {} more", names.len() - 8) } else { String::new() };
     format!("{}{more}", names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", "))
-}
-
-pub(super) fn clock(now: SystemTime) -> String {
-    let utc = time::OffsetDateTime::from(now);
-    let (year, month, day) = (utc.year(), u8::from(utc.month()), utc.day());
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", utc.hour(), utc.minute())
 }

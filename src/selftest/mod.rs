@@ -258,7 +258,7 @@ impl Run<'_> {
             (self.say)(Line::Ok("clock", "this machine's and the server's agree".to_owned()));
             return;
         }
-        let (ours, theirs) = (judge::clock(self.now), judge::clock(theirs));
+        let (ours, theirs) = (tls::date(self.now), tls::date(theirs));
         self.fail(
             "clock",
             Fault::new(

@@ -22,9 +22,7 @@ fn secrets(config: &Config) -> Vec<PathBuf> {
     if let tls::Source::SelfSigned { directory } = &config.tls.source {
         paths.extend(["ca.key", "server.key"].map(|name| directory.join(name)));
     }
-    if let tls::Source::Files { key, .. } = &config.tls.source {
-        paths.push(key.clone());
-    }
+    paths.extend(config.tls.source.pairs().into_iter().map(|pair| pair.key));
     paths
 }
 
