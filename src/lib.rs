@@ -9,7 +9,7 @@
 //!
 //! | floor | modules | what lives there |
 //! |---|---|---|
-//! | process | [`cli`] [`app`] `reload` `acme` [`config`] [`migrate`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
+//! | process | [`cli`] [`app`] `reload` `acme` [`config`] [`migrate`] [`selftest`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
 //! | surface | [`api`] | HTTP in, HTTP out: the only user of axum's types |
 //! | engines | [`registry`] [`auth`] | what a registry does; who is asking |
 //! | mechanisms | [`storage`] [`access`] [`audit`] [`tls`] [`fetch`] | bytes that survive; who may; who did; certificates; asking other servers |
@@ -49,6 +49,7 @@ pub mod migrate;
 pub mod oci;
 pub mod registry;
 mod reload;
+pub mod selftest;
 pub mod server;
 pub mod storage;
 pub mod telemetry;

@@ -14,6 +14,7 @@ mod generate;
 mod migrate;
 mod prompt;
 mod repository;
+mod selftest;
 mod serve;
 mod token;
 mod trail;
@@ -58,6 +59,8 @@ enum Command {
     Access(access::Args),
     /// Check the configuration and what it names, and say what to change
     Check(check::Args),
+    /// Do what docker, containerd and podman do with a registry, step by step, and explain what fails
+    Selftest(selftest::Args),
     /// List repositories, and remove one with everything in it
     Repository(repository::Args),
     /// Collect garbage, beside a running server or without one
@@ -96,6 +99,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Cert(args) => cert::run(args, config),
         Command::Access(args) => access::run(&args, &Flags { config, ..Flags::default() }),
         Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
+        Command::Selftest(args) => selftest::run(args),
         Command::Repository(args) => repository::run(args, config),
         Command::Gc(args) => gc::run(&args, &args.flags(config)),
         Command::Fsck(args) => fsck::run(&args, &args.flags(config)),

@@ -7,6 +7,8 @@ use std::{io, net::SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use super::Config;
+
 /// Connections that the kernel keeps for us while all permits are taken; capped by `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
@@ -23,7 +25,21 @@ pub(super) fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListene
     listen(address, all).map_err(|source| BindError::of(address, source))
 }
 
+/// Those of the addresses that could not be listened on now. Nobody who calls meanwhile is answered, because nothing listens.
+#[must_use]
+pub fn refused(config: &Config) -> Vec<BindError> {
+    let all: Vec<SocketAddr> = config.listen.iter().copied().chain(config.redirect).collect();
+    let refused = |address: &SocketAddr| bound(*address, &all).err().map(|source| BindError::of(*address, source));
+    all.iter().filter_map(refused).collect()
+}
+
 fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
+    let socket = bound(address, all)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bound(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the last run's connections to leave TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -34,8 +50,7 @@ fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Why an address could not be had.

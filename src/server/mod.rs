@@ -39,7 +39,7 @@ use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-pub use bind::BindError;
+pub use bind::{BindError, refused};
 pub use config::{Config, Limits};
 pub use peer::{Agreed, Peer};
 pub use proxies::{InvalidNetwork, Network, Proxies};

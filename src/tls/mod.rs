@@ -22,9 +22,11 @@ mod identities;
 mod identity;
 mod issue;
 mod policy;
+mod presented;
 mod resolver;
 mod shown;
 mod source;
+mod unverified;
 mod watch;
 
 use std::{path::Path, time::SystemTime};
@@ -41,9 +43,11 @@ pub use hostname::{DnsName, Hostname, InvalidHostname};
 pub use identities::Identities;
 pub use identity::{Identity, Loaded};
 pub use policy::{Protocols, server_config};
+pub use presented::Presented;
 pub use resolver::CertResolver;
 pub use shown::{CertificateProof, Certified, ClientChain, InvalidProof};
 pub use source::{load_files, read_certificates};
+pub use unverified::unverified_client;
 pub use watch::NameWatch;
 
 /// The identities that the configuration asks for: read from the operator's files, or made where they are missing.

@@ -12,6 +12,7 @@
 mod architecture;
 mod audit;
 mod certs;
+mod check;
 mod compile_fail;
 mod conformance;
 mod crash;
@@ -29,6 +30,7 @@ mod readme;
 mod real;
 mod reload;
 mod repository;
+mod selftest;
 mod support;
 mod tls;
 mod vanish;

@@ -3,19 +3,13 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    sync::Arc,
     time::Duration,
 };
 
-use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{AlertDescription, ClientConnection, StreamOwned, pki_types::ServerName};
 
 use super::super::Failure;
-use crate::config::Config;
+use crate::{config::Config, server::Proxies, tls};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,7 +25,7 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
         .copied()
         .map(reachable)
         .ok_or_else(|| Failure::new("nothing to listen on", None))?;
-    match ask(address, config) {
+    match ask(address, &config.server.proxies) {
         Ok(status) if status.contains(" 200 ") => Ok(()),
         Ok(status) => Err(Failure::new(format!("{address} answers {:?}", status.trim()), None)),
         Err(error) if wants_a_certificate(&error) => Ok(()),
@@ -39,6 +33,14 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
             format!("{address} does not answer: {error}"),
             Some("is the server running, and with the same configuration?"),
         )),
+    }
+}
+
+/// Whether a server of ours has this address.
+pub(super) fn answers(address: SocketAddr, proxies: &Proxies) -> bool {
+    match ask(reachable(address), proxies) {
+        Ok(status) => status.contains(" 200 "),
+        Err(error) => wants_a_certificate(&error),
     }
 }
 
@@ -59,72 +61,21 @@ fn wants_a_certificate(error: &io::Error) -> bool {
 }
 
 /// The status line of the answer.
-fn ask(address: SocketAddr, config: &Config) -> io::Result<String> {
+fn ask(address: SocketAddr, proxies: &Proxies) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let proxies = &config.server.proxies;
     if proxies.protocol && proxies.trusts(stream.local_addr()?.ip()) {
         stream.write_all(LOCAL)?;
     }
-    let session = ClientConnection::new(client_config()?, ServerName::from(address.ip())).map_err(io::Error::other)?;
+    // Any certificate will do. The question is whether somebody answers on this machine, no secret is sent, and the answer is
+    // not used for anything but an exit code; a certificate that has expired must not make a health check restart the server.
+    let unverified = tls::unverified_client().map_err(io::Error::other)?;
+    let session = ClientConnection::new(unverified, ServerName::from(address.ip())).map_err(io::Error::other)?;
     let mut tls = StreamOwned::new(session, stream);
     write!(tls, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = [0; 64];
     let length = tls.read(&mut answer)?;
     let text = String::from_utf8_lossy(&answer[..length]);
     Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-fn client_config() -> io::Result<Arc<ClientConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-/// Takes any certificate. The question is whether somebody answers on this machine, no secret is sent, and the answer is
-/// not used for anything but an exit code; a certificate that has expired must not make a health check restart the server.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -4,9 +4,16 @@
 
 mod certificate;
 mod live;
+mod machine;
+mod network;
 mod parts;
+mod secrets;
+mod warning;
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::SystemTime,
+};
 
 use super::{Failure, load};
 use crate::config::Flags;
@@ -26,14 +33,20 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     }
     let mut findings: Vec<_> = loaded.doubts().iter().map(parts::Finding::from).collect();
     findings.extend(parts::examine(&loaded.config));
+    findings.extend(network::addresses(&loaded.config.server));
+    let mut warnings = secrets::examine(&loaded.config);
+    warnings.extend(machine::examine(&loaded.config, SystemTime::now()));
+    warnings.extend(network::names(&loaded.config));
     let file = loaded.file.map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());
     let mut talk = io::stderr().lock();
-    if findings.is_empty() {
-        // Nobody reads it: nobody misses it.
+    // Nobody reads it: nobody misses it.
+    for warning in warnings {
+        let _ = writeln!(talk, "{warning}");
+    }
+    let Some((last, others)) = findings.split_last() else {
         let _ = writeln!(talk, "ok: {file}, and everything that it names");
         return Ok(());
-    }
-    let (last, others) = findings.split_last().expect("there are findings");
+    };
     for finding in others {
         let _ = writeln!(talk, "{finding}");
     }

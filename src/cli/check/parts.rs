@@ -10,7 +10,7 @@ use crate::{
         workload::Rule,
     },
     config::{Config, Problem},
-    storage, tls,
+    storage, telemetry, tls,
 };
 
 /// Something to change.
@@ -42,6 +42,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(token_key(&config.auth.token));
     findings.extend(workloads(&config.workloads));
     findings.extend(data(&config.storage));
+    findings.extend(audit(&config.telemetry.audit));
     findings
 }
 
@@ -74,17 +75,37 @@ fn workloads(rules: &[Rule]) -> Option<Finding> {
 
 fn data(config: &storage::Config) -> Option<Finding> {
     let storage::Config::Filesystem { root } = config;
-    let mut place = root.as_path();
-    while !place.exists() {
-        // A relative path ends in the working directory.
-        place = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    }
+    let place = existing(root);
     let error = match writable(place) {
         Ok(()) => return None,
         Err(error) => format!("data folder {}: {error}", root.display()),
     };
     let hint = format!("make {} a folder that this user can write, or name another one with --data", place.display());
     Some(Finding { error, hint: Some(hint) })
+}
+
+/// The file of the audit trail, or the folder in which it is made.
+fn audit(target: &telemetry::Target) -> Option<Finding> {
+    let telemetry::Target::File(path) = target else { return None };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let usable = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => writable(folder),
+        Err(error) => Err(error),
+    };
+    let error = format!("audit trail {}: {}", path.display(), usable.err()?);
+    Some(Finding { error, hint: Some("name a file that this user can write, in a folder that is there".to_owned()) })
+}
+
+/// The path itself, or the folder in which it would be made.
+pub(super) fn existing(path: &Path) -> &Path {
+    let mut place = path;
+    while !place.exists() {
+        // A relative path ends in the working directory.
+        place = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    }
+    place
 }
 
 fn writable(folder: &Path) -> io::Result<()> {

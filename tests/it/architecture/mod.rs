@@ -38,6 +38,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("config", &["access", "storage", "tls", "fetch", "registry", "auth", "telemetry", "server"]),
     // Reads the configurations of others; writes text that `config` reads.
     ("migrate", &["access", "tls", "auth", "config"]),
+    // A client of registries, and no part of the server.
+    ("selftest", &["oci", "tls", "auth"]),
     // The network side of `tls::acme`.
     ("acme", &["audit", "tls"]),
     ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
@@ -48,7 +50,24 @@ const FLOORS: &[(&str, &[&str])] = &[
             "reload",
         ],
     ),
-    ("cli", &["oci", "access", "audit", "storage", "tls", "registry", "auth", "telemetry", "config", "migrate", "app"]),
+    (
+        "cli",
+        &[
+            "oci",
+            "access",
+            "audit",
+            "storage",
+            "tls",
+            "registry",
+            "auth",
+            "telemetry",
+            "server",
+            "config",
+            "migrate",
+            "selftest",
+            "app",
+        ],
+    ),
     // `main.rs`
     ("main", &["cli"]),
 ];
@@ -56,11 +75,11 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Libraries that only some modules may know, so that exchanging one is a small piece of work.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["api", "app"]),
-    ("http", &["acme", "api", "server", "fetch", "app"]),
+    ("http", &["acme", "api", "server", "fetch", "selftest", "app"]),
     ("http_body", &["api", "server", "app"]),
-    ("http_body_util", &["acme", "api", "server", "fetch", "app"]),
-    ("hyper", &["server", "fetch", "app"]),
-    ("hyper_util", &["acme", "server", "fetch", "app"]),
+    ("http_body_util", &["acme", "api", "server", "fetch", "selftest", "app"]),
+    ("hyper", &["server", "fetch", "selftest", "app"]),
+    ("hyper_util", &["acme", "server", "fetch", "selftest", "app"]),
     ("tower", &["server", "app"]),
     ("hyper_rustls", &["acme"]),
     ("instant_acme", &["acme"]),
@@ -68,12 +87,12 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["auth"]),
     ("rcgen", &["tls", "auth"]),
     ("x509_parser", &["tls"]),
-    ("tokio_rustls", &["server", "fetch"]),
-    ("toml", &["config"]),
+    ("tokio_rustls", &["server", "fetch", "selftest"]),
+    ("toml", &["config", "selftest"]),
     ("saphyr_parser", &["migrate"]),
     ("clap", &["cli", "main"]),
     // Vocabulary and decisions do no I/O.
-    ("tokio", &["acme", "storage", "fetch", "registry", "auth", "api", "server", "reload", "app", "cli"]),
+    ("tokio", &["acme", "storage", "fetch", "registry", "auth", "api", "server", "reload", "selftest", "app", "cli"]),
 ];
 
 #[test]

@@ -1,0 +1,41 @@
+//! Who else on this machine may read what only the server should.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::warning::Warning;
+use crate::{config::Config, tls};
+
+/// Reading and writing, for everybody.
+const OTHERS: u32 = 0o006;
+
+/// Keys and hashes that everybody can read or write. A file that is missing is made at the first start, as it should be.
+pub(super) fn examine(config: &Config) -> Vec<Warning> {
+    secrets(config).iter().filter_map(|path| open(path)).collect()
+}
+
+fn secrets(config: &Config) -> Vec<PathBuf> {
+    let mut paths = vec![config.auth.htpasswd.clone(), config.auth.token.key.clone()];
+    if let tls::Source::SelfSigned { directory } = &config.tls.source {
+        paths.extend(["ca.key", "server.key"].map(|name| directory.join(name)));
+    }
+    paths.extend(config.tls.source.pairs().into_iter().map(|pair| pair.key));
+    paths
+}
+
+fn open(path: &Path) -> Option<Warning> {
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & OTHERS != 0).then(|| {
+        Warning::new(
+            format!(
+                "{}: every user of this machine can read or change it (mode {:04o})",
+                path.display(),
+                mode & 0o7777
+            ),
+            format!("chmod o= {}", path.display()),
+        )
+    })
+}

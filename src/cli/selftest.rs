@@ -1,0 +1,99 @@
+//! `portcullis selftest`: replays what docker, containerd and podman do, and explains what fails.
+//!
+//! Process floor. Invariant: no configuration is read; this must work on a machine that has nothing but the program.
+
+use std::{
+    env,
+    io::{self, Write as _},
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::rand::SystemRandom;
+use indicatif::ProgressBar;
+
+use super::{
+    Failure,
+    prompt::{self, Purpose},
+};
+use crate::{
+    oci::RepositoryName,
+    selftest::{self, Line, Machine, Plan, Target},
+};
+
+/// Do what docker, containerd and podman do with a registry, step by step, and explain what fails
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The registry as clients name it: `https://HOST` or `https://HOST:PORT`
+    #[arg(value_name = "URL")]
+    target: Target,
+    /// Sign in as this user, then push, pull and delete a small image
+    #[arg(long, short, value_name = "NAME")]
+    user: Option<String>,
+    /// Read the password from standard input, up to the newline
+    #[arg(long, requires = "user")]
+    password_stdin: bool,
+    /// Trust the authorities in this file, and not what the clients on this machine trust
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Push to this repository [default: NAME/selftest]
+    #[arg(long, value_name = "REPOSITORY")]
+    repository: Option<RepositoryName>,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let Args { target, user, password_stdin, ca, repository } = args;
+    if user.as_ref().is_some_and(|name| name.is_empty() || name.contains(':')) {
+        return Err(Failure::new("a user's name is not empty and holds no ':'", None));
+    }
+    let user = match user {
+        Some(name) => {
+            let password = prompt::password(&name, Purpose::Existing, password_stdin)
+                .map_err(|error| Failure::new(&error, Some(error.hint())))?;
+            Some((name, password))
+        }
+        None => None,
+    };
+    let plan = Plan { target, user, authorities: ca, repository };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("the runtime cannot start: {error}"), None))?;
+
+    // On a terminal only: it hides itself elsewhere.
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    let mut broken = None;
+    let mut say = |line: Line| {
+        if let Line::Begins(step) = line {
+            spinner.set_message(step);
+            return;
+        }
+        let told = spinner.suspend(|| tell(&line));
+        broken = broken.take().or(told.err());
+    };
+    let machine = Machine::new(|name| env::var_os(name));
+    let failed = runtime.block_on(selftest::run(&plan, &machine, SystemTime::now(), &SystemRandom::new(), &mut say));
+    spinner.finish_and_clear();
+    if let Some(error) = broken {
+        return Err(Failure::new(format!("the report cannot be written: {error}"), None));
+    }
+    match failed {
+        None => Ok(()),
+        Some(step) => Err(Failure::new(
+            format!("{}: {step} failed", plan.target),
+            Some("the report says why, and what puts it right"),
+        )),
+    }
+}
+
+/// A line of the report, and what puts it right below a line that failed.
+fn tell(line: &Line) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match line {
+        Line::Begins(_) => Ok(()),
+        Line::Ok(step, told) => writeln!(out, "ok      {step}: {told}"),
+        Line::Note(step, told) => writeln!(out, "note    {step}: {told}"),
+        Line::Failed(step, fault) => writeln!(out, "failed  {step}: {}\n        fix: {}", fault.sentence, fault.fix),
+    }
+}

@@ -1,0 +1,182 @@
+//! From a name to a connection, and what it means when there is none.
+//!
+//! Invariant: every wait is bounded.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use rustls::{AlertDescription, ClientConfig, Error, pki_types::ServerName};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{Fault, Target};
+
+const CONNECTING: Duration = Duration::from_secs(10);
+const SHAKING_HANDS: Duration = Duration::from_secs(15);
+
+/// The addresses of the registry, in the order in which clients would try them.
+pub(super) async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Fault> {
+    let host = target.host.to_string();
+    let fix = format!(
+        "is the name right? if it is, add a DNS record for it, or a line \"ADDRESS {host}\" to /etc/hosts; see what is known with \
+         'getent hosts {host}'"
+    );
+    let found = match timeout(CONNECTING, lookup_host((host.as_str(), target.port))).await {
+        Err(_elapsed) => Err("the name servers do not answer".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(found)) => Ok(found),
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found.map_err(|reason| Fault::new(format!("{host} leads nowhere: {reason}"), &fix))? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(Fault::new(format!("{host} leads nowhere: it has no address"), fix));
+    }
+    Ok(addresses)
+}
+
+/// A connection to one address.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    timeout(CONNECTING, TcpStream::connect(address))
+        .await
+        .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Why there is no connection.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
+pub(super) fn unreachable(address: SocketAddr, error: &io::Error) -> Fault {
+    let port = address.port();
+    let (sentence, fix) = match error.kind() {
+        io::ErrorKind::ConnectionRefused => (
+            format!("{address}: connection refused: the machine is there, and nobody listens on port {port}"),
+            "start the server, or name the port on which it listens: 'ss -ltn' on that machine shows it".to_owned(),
+        ),
+        io::ErrorKind::TimedOut => (
+            format!("{address}: no answer within {} seconds", CONNECTING.as_secs()),
+            format!("is the machine on? a firewall that drops packets to port {port} looks the same"),
+        ),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => (
+            format!("{address}: no route to this address"),
+            "are this machine and the registry's on networks that know each other? see 'ip route get ADDRESS'"
+                .to_owned(),
+        ),
+        _ => (
+            format!("{address}: {error}"),
+            "see 'ip address' and 'ip route' for how this machine reaches others".to_owned(),
+        ),
+    };
+    Fault::new(sentence, fix)
+}
+
+/// TLS over a connection, with whoever answers.
+pub(super) async fn shake_hands(
+    stream: TcpStream,
+    target: &Target,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, io::Error> {
+    let name = ServerName::try_from(target.host.to_string()).map_err(io::Error::other)?;
+    let shaken = timeout(SHAKING_HANDS, TlsConnector::from(config).connect(name, stream)).await;
+    shaken.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Why there was no handshake. Asks the same address once more, in plain HTTP, if what came was not TLS.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
+pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &io::Error) -> Fault {
+    let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let is_no_tls = matches!(reason, Some(Error::InvalidMessage(_)));
+    if (is_no_tls || is_hung_up(error)) && speaks_plain_http(address, target).await {
+        return Fault::new(
+            format!(
+                "port {} speaks plain HTTP: clients say \"server gave HTTP response to HTTPS client\"",
+                target.port
+            ),
+            "name the port of the registry that speaks HTTPS, or put Portcullis in front of the one that does not",
+        );
+    }
+    if is_no_tls {
+        return Fault::new(
+            format!("port {} speaks neither TLS nor HTTP", target.port),
+            "another service has this port: name the one of the registry",
+        );
+    }
+    if let Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)) = reason {
+        return Fault::new(
+            "the TLS version of the server is too old: it speaks neither TLS 1.2 nor 1.3",
+            "let it speak TLS 1.2 or newer (nginx: ssl_protocols TLSv1.2 TLSv1.3;), or put Portcullis in its place",
+        );
+    }
+    if let Some(Error::AlertReceived(alert)) = reason {
+        return alert_received(*alert, target);
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut => Fault::new(
+            format!("the server takes the connection and says nothing for {} seconds", SHAKING_HANDS.as_secs()),
+            "is it overloaded, or stopped? look at its log, and at what stands between (a firewall, a load balancer)",
+        ),
+        _ if is_hung_up(error) => Fault::new(
+            format!("the server closes the connection in the middle of the TLS handshake ({})", error.kind()),
+            "look at its log; a firewall or a load balancer in front of it that admits only some names or addresses does the same",
+        ),
+        _ => Fault::new(format!("the TLS handshake fails: {error}"), "look at the log of the server"),
+    }
+}
+
+/// What the server says instead of shaking hands, or afterwards.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
+pub(super) fn alert_received(alert: AlertDescription, target: &Target) -> Fault {
+    match alert {
+        AlertDescription::CertificateRequired => client_certificate(target),
+        AlertDescription::HandshakeFailure => Fault::new(
+            "the server finds no way of TLS that it and today's clients share (alert: handshake failure)",
+            "let it offer ECDHE cipher suites with AES-GCM or ChaCha20; the default ones of a current nginx or Portcullis will do",
+        ),
+        AlertDescription::UnrecognisedName => Fault::new(
+            format!("the server does not know the name {}", target.host),
+            "name the registry as it names itself, or tell the server or load balancer this name",
+        ),
+        other => Fault::new(
+            format!("the server refuses the TLS handshake (alert: {other:?})"),
+            "look at the log of the server",
+        ),
+    }
+}
+
+/// Nobody is let in without a certificate of their own.
+pub(super) fn client_certificate(target: &Target) -> Fault {
+    Fault::new(
+        "the server wants a client certificate",
+        format!(
+            "put client.cert and client.key into /etc/docker/certs.d/{} (podman: beside ca.crt; containerd: client = \
+             [[\"client.cert\", \"client.key\"]] in hosts.toml)",
+            target.name
+        ),
+    )
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe].contains(&error.kind())
+}
+
+/// Whether a request in plain HTTP is answered as such. Servers that speak TLS answer it too: with a 400, or with the way to
+/// themselves.
+async fn speaks_plain_http(address: SocketAddr, target: &Target) -> bool {
+    let asked = async {
+        let stream = connect(address).await?;
+        let (reader, mut writer) = stream.into_split();
+        let request = format!("GET /v2/ HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", target.name);
+        writer.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        // A server that ends with a reset has answered all the same.
+        let _ = reader.take(2048).read_to_end(&mut answer).await;
+        Ok::<_, io::Error>(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let Ok(Ok(answer)) = timeout(CONNECTING, asked).await else { return false };
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    answer.starts_with("HTTP/") && status != "400" && !answer.contains(&format!("{target}/"))
+}

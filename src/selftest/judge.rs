@@ -1,0 +1,189 @@
+//! The certificate, as each client would judge it.
+//!
+//! Invariant: a chain is trusted only if rustls' own verifier says so for this host and this moment, or if the certificate
+//! itself, byte for byte, is among the trusted ones, as Go allows.
+
+use std::{fs, path::PathBuf, sync::Arc, time::SystemTime};
+
+use rustls::{
+    RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
+
+use super::{Fault, Target, machine::Trust};
+use crate::tls::{Hostname, Presented, date};
+
+/// What a server showed.
+pub(super) struct Chain {
+    certificates: Vec<CertificateDer<'static>>,
+    pub(super) leaf: Presented,
+}
+
+impl Chain {
+    pub(super) fn read(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Fault> {
+        let unreadable = |reason: String| {
+            Fault::new(
+                format!("the server's certificate cannot be read: {reason}"),
+                "have it issued again as an X.509 version 3 certificate",
+            )
+        };
+        let first = certificates.first().ok_or_else(|| unreadable("it sends none".to_owned()))?;
+        let leaf = Presented::read(first).map_err(unreadable)?;
+        Ok(Self { certificates, leaf })
+    }
+
+    /// The server's own certificate.
+    pub(super) fn first(&self) -> &CertificateDer<'static> {
+        &self.certificates[0]
+    }
+
+    /// What is wrong with the certificate whoever vouches for it.
+    pub(super) fn fault(&self, target: &Target, now: SystemTime) -> Option<Fault> {
+        let (leaf, host) = (&self.leaf, &target.host);
+        if leaf.names().is_empty() {
+            return Some(Fault::new(
+                format!(
+                    "the certificate of \"{}\" has no subject alternative name: clients say \"certificate relies on legacy Common \
+                     Name field, use SANs instead\"",
+                    leaf.subject
+                ),
+                format!("have it issued again with the subject alternative name {}", alternative(target)),
+            ));
+        }
+        if !leaf.covers(host) {
+            return Some(Fault::new(
+                format!("the certificate is not for {host}; it is for {}", some(leaf.names())),
+                format!(
+                    "name the registry as the certificate does, or have it issued again with {} too; a Portcullis that makes \
+                     its own does so when {host} is among its hostnames",
+                    alternative(target)
+                ),
+            ));
+        }
+        if leaf.is_late(now) {
+            return Some(Fault::new(
+                format!("the certificate has expired on {}", leaf.ends()),
+                format!("renew it on the server; or set this machine's clock, which says {}", date(now)),
+            ));
+        }
+        if leaf.is_early(now) {
+            return Some(Fault::new(
+                format!("the certificate is not yet valid: its time begins on {}", leaf.begins()),
+                format!("set this machine's clock, which says {}, or the one of whoever issued it", date(now)),
+            ));
+        }
+        if !leaf.is_for_servers() {
+            return Some(Fault::new(
+                "the certificate is not meant for servers",
+                "have it issued again with the extended key usage serverAuth",
+            ));
+        }
+        None
+    }
+
+    /// The file of authorities that vouches for the chain, or why none does.
+    pub(super) fn vouched(&self, trust: &Trust, target: &Target, now: SystemTime) -> Result<PathBuf, Fault> {
+        let mut authorities = Vec::new();
+        for path in trust.own.iter().chain(&trust.system) {
+            let found = read(path).map_err(|error| unusable(path, &error))?;
+            if found.is_empty() && trust.own.contains(path) {
+                return Err(unusable(path, "there is no certificate in it"));
+            }
+            if self.is_vouched(&found, target, now) {
+                return Ok(path.clone());
+            }
+            authorities.extend(found);
+        }
+        Err(self.unknown(&authorities, trust))
+    }
+
+    fn is_vouched(&self, authorities: &[CertificateDer<'static>], target: &Target, now: SystemTime) -> bool {
+        if authorities.contains(self.first()) {
+            return true;
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authorities.iter().cloned());
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build() else {
+            return false;
+        };
+        let Ok(name) = ServerName::try_from(target.host.to_string()) else { return false };
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let moment = UnixTime::since_unix_epoch(since);
+        verifier.verify_server_cert(self.first(), &self.certificates[1..], &name, &[], moment).is_ok()
+    }
+
+    /// Nobody vouches for it: because the authority is not known, was replaced, or is too far away.
+    fn unknown(&self, authorities: &[CertificateDer<'static>], trust: &Trust) -> Fault {
+        let words = "x509: certificate signed by unknown authority";
+        let issuer = &self.leaf.issuer;
+        let read = |der: &CertificateDer<'_>| Presented::read(der).ok();
+        let namesake = authorities.iter().filter_map(read).any(|authority| self.leaf.names_as_issuer(&authority));
+        if self.leaf.is_self_issued() {
+            return Fault::new(
+                format!("{words}: it is signed by itself, and nobody here was told to trust it"),
+                format!("with the server's certificate as ca.crt: {}", trust.remedy),
+            );
+        }
+        if namesake {
+            return Fault::new(
+                format!(
+                    "{words}: an authority called \"{issuer}\" is trusted here, but another one of that name signed it"
+                ),
+                format!("the server has a new authority: fetch its ca.crt again, then: {}", trust.remedy),
+            );
+        }
+        let sent: Vec<Presented> = self.certificates[1..].iter().filter_map(read).collect();
+        if !trust.own.is_empty() && !sent.iter().any(|authority| self.leaf.names_as_issuer(authority)) {
+            return Fault::new(
+                format!(
+                    "{words}: it is signed by \"{issuer}\", which is neither in {} nor sent by the server: the chain is not \
+                     complete, or the file is not the right one",
+                    some(&trust.own.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
+                ),
+                format!(
+                    "if \"{issuer}\" is an intermediate, append its certificate to the server's certificate file; if it is the \
+                     authority itself, put its certificate there as ca.crt: {}",
+                    trust.remedy
+                ),
+            );
+        }
+        let last = sent.last().map_or(issuer, |last| &last.issuer);
+        Fault::new(
+            format!("{words}: nobody here was told to trust \"{last}\""),
+            format!(
+                "copy ca.crt from the server (Portcullis keeps it in its folder of certificates), then: {}",
+                trust.remedy
+            ),
+        )
+    }
+}
+
+/// The certificates of a file; what is not one is left out, as clients do.
+fn read(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    Ok(CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect())
+}
+
+fn unusable(path: &std::path::Path, reason: &str) -> Fault {
+    Fault::new(
+        format!("the authority {} cannot be used: {reason}", path.display()),
+        "it must be readable for everybody, and begin with -----BEGIN CERTIFICATE-----",
+    )
+}
+
+/// How `openssl` writes the name that a certificate lacks.
+fn alternative(target: &Target) -> String {
+    match &target.host {
+        Hostname::Name(name) => format!("DNS:{name}"),
+        Hostname::Address(address) => format!("IP:{address}"),
+    }
+}
+
+/// A few of many.
+fn some(names: &[String]) -> String {
+    let more = if names.len() > 8 { format!(" and {} more", names.len() - 8) } else { String::new() };
+    format!("{}{more}", names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,290 @@
+//! What the clients on this machine were told: which are here, and whose certificates each would believe.
+//!
+//! Invariant: nothing is written, and a folder is chosen as the client chooses it, not as would be sensible.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::Target;
+
+/// Where Go programs look for the authorities of the system, in their order.
+const BUNDLES: [&str; 6] = [
+    "etc/ssl/certs/ca-certificates.crt",
+    "etc/pki/tls/certs/ca-bundle.crt",
+    "etc/ssl/ca-bundle.pem",
+    "etc/pki/tls/cacert.pem",
+    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "etc/ssl/cert.pem",
+];
+
+/// A program that speaks to registries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    Docker,
+    Containerd,
+    Podman,
+}
+
+impl Client {
+    const ALL: [Self; 3] = [Self::Docker, Self::Containerd, Self::Podman];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Containerd => "containerd",
+            Self::Podman => "podman",
+        }
+    }
+
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["docker", "dockerd"],
+            Self::Containerd => &["containerd", "ctr", "nerdctl", "crictl"],
+            Self::Podman => &["podman", "buildah", "skopeo"],
+        }
+    }
+}
+
+/// Whose certificates somebody believes for one registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trust {
+    /// Files of authorities for this registry alone.
+    pub(super) own: Vec<PathBuf>,
+    /// The system's authorities, which count beside them.
+    pub(super) system: Option<PathBuf>,
+    /// The file that tells the client not to look at certificates.
+    pub(super) blind: Option<PathBuf>,
+    /// The command that would make the client believe the authority in ca.crt.
+    pub(super) remedy: String,
+}
+
+/// The machine, as far as its clients are concerned.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    root: PathBuf,
+    home: Option<PathBuf>,
+    search: Vec<PathBuf>,
+    bundle: Option<PathBuf>,
+    /// The proxy for HTTPS that clients started from this shell would use.
+    pub(super) proxy: Option<String>,
+}
+
+impl Machine {
+    /// This machine, with these variables.
+    pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let text = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let proxy = text("HTTPS_PROXY").or_else(|| text("https_proxy"));
+        Self {
+            root: PathBuf::from("/"),
+            home: text("HOME").map(PathBuf::from),
+            search: text("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
+            bundle: text("SSL_CERT_FILE").map(PathBuf::from),
+            proxy: proxy.map(|proxy| proxy.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// The clients that are installed here. containerd comes with Docker, which asks nothing of it: beside Docker it counts only
+    /// where somebody gave it registries.
+    pub(super) fn clients(&self) -> Vec<Client> {
+        let has = |client: Client| client.programs().iter().any(|program| self.finds(program));
+        let beside = self.finds("nerdctl") || self.finds("crictl") || self.root.join("etc/containerd/certs.d").is_dir();
+        let counts = |client: &Client| match client {
+            Client::Docker | Client::Podman => has(*client),
+            Client::Containerd => has(*client) && (beside || !has(Client::Docker)),
+        };
+        Client::ALL.into_iter().filter(counts).collect()
+    }
+
+    fn finds(&self, program: &str) -> bool {
+        self.search.iter().any(|folder| folder.join(program).is_file())
+    }
+
+    /// The authorities of the system.
+    pub(super) fn system(&self) -> Option<PathBuf> {
+        let known = BUNDLES.iter().map(|path| self.root.join(path)).find(|path| path.is_file());
+        self.bundle.clone().or(known)
+    }
+
+    /// Whose certificates a client believes for a registry.
+    pub(super) fn trust(&self, client: Client, target: &Target) -> Trust {
+        let (own, blind) = match client {
+            Client::Docker => (authorities(&self.root.join("etc/docker/certs.d").join(&target.name)), None),
+            Client::Podman => {
+                let places = self.podman_folders().into_iter().map(|folder| folder.join(&target.name));
+                (
+                    places
+                        .into_iter()
+                        .find(|folder| folder.is_dir())
+                        .map(|found| authorities(&found))
+                        .unwrap_or_default(),
+                    None,
+                )
+            }
+            Client::Containerd => self.containerd_folder(target).map(|folder| hosts(&folder)).unwrap_or_default(),
+        };
+        Trust { own, system: self.system(), blind, remedy: self.remedy(client, target) }
+    }
+
+    fn podman_folders(&self) -> Vec<PathBuf> {
+        let home = self.home.as_ref().map(|home| home.join(".config/containers/certs.d"));
+        let system = ["etc/containers/certs.d", "etc/docker/certs.d"].map(|path| self.root.join(path));
+        home.into_iter().chain(system).collect()
+    }
+
+    fn containerd_folder(&self, target: &Target) -> Option<PathBuf> {
+        let folder = self.root.join("etc/containerd/certs.d");
+        let escaped = target.name.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let escaped = escaped.map(|(host, port)| format!("{host}_{port}_"));
+        let names = escaped.into_iter().chain([target.name.clone(), "_default".to_owned()]);
+        names.map(|name| folder.join(name)).find(|folder| folder.is_dir())
+    }
+
+    fn remedy(&self, client: Client, target: &Target) -> String {
+        let name = &target.name;
+        match client {
+            Client::Docker => format!("sudo install -D -m 644 ca.crt /etc/docker/certs.d/{name}/ca.crt"),
+            Client::Podman => {
+                // The first folder that exists is the only one that counts.
+                let exists =
+                    self.podman_folders().into_iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
+                let folder = exists.unwrap_or_else(|| PathBuf::from("/etc/containers/certs.d").join(name));
+                format!("sudo install -D -m 644 ca.crt {}/ca.crt", folder.display())
+            }
+            Client::Containerd => format!(
+                "ca = \"/etc/containerd/certs.d/{name}/ca.crt\" below [host.\"{target}\"] in /etc/containerd/certs.d/{name}/hosts.toml"
+            ),
+        }
+    }
+}
+
+/// The `*.crt` of a folder, in order.
+fn authorities(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "crt"));
+    files.sort();
+    files
+}
+
+/// What `hosts.toml` says of authorities, and whether it says that certificates do not matter. Without that file the folder is
+/// read as Docker's is.
+fn hosts(folder: &Path) -> (Vec<PathBuf>, Option<PathBuf>) {
+    let path = folder.join("hosts.toml");
+    let Ok(text) = fs::read_to_string(&path) else { return (authorities(folder), None) };
+    let Ok(document) = text.parse::<toml::Table>() else { return (Vec::new(), None) };
+    let mut tables = vec![&document];
+    if let Some(named) = document.get("host").and_then(toml::Value::as_table) {
+        tables.extend(named.values().filter_map(toml::Value::as_table));
+    }
+    let mut files = Vec::new();
+    let mut is_blind = false;
+    for table in tables {
+        is_blind |= table.get("skip_verify").and_then(toml::Value::as_bool).unwrap_or(false);
+        let named = match table.get("ca") {
+            Some(toml::Value::Array(several)) => several.iter().collect(),
+            Some(one) => vec![one],
+            None => Vec::new(),
+        };
+        files.extend(named.into_iter().filter_map(toml::Value::as_str).map(|file| folder.join(file)));
+    }
+    (files, is_blind.then_some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Here {
+        machine: Machine,
+        folder: tempfile::TempDir,
+    }
+
+    impl Here {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().to_owned();
+            let machine = Machine {
+                home: Some(root.join("home")),
+                search: vec![root.join("bin")],
+                bundle: None,
+                proxy: None,
+                root,
+            };
+            Self { machine, folder }
+        }
+
+        fn put(&self, path: &str, text: &str) -> PathBuf {
+            let path = self.folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        }
+
+        fn own(&self, client: Client) -> Vec<PathBuf> {
+            self.machine.trust(client, &"registry.test:5000".parse().unwrap()).own
+        }
+    }
+
+    #[test]
+    fn docker_takes_every_crt_of_its_folder_and_nothing_else() {
+        let here = Here::new();
+        assert_eq!(here.own(Client::Docker), Vec::<PathBuf>::new());
+        let second = here.put("etc/docker/certs.d/registry.test:5000/b.crt", "");
+        let first = here.put("etc/docker/certs.d/registry.test:5000/a.crt", "");
+        here.put("etc/docker/certs.d/registry.test:5000/client.cert", "");
+        here.put("etc/docker/certs.d/registry.test/c.crt", "");
+        assert_eq!(here.own(Client::Docker), [first, second]);
+    }
+
+    #[test]
+    fn podman_takes_the_first_folder_that_exists_even_if_it_is_empty() {
+        let here = Here::new();
+        let docker = here.put("etc/docker/certs.d/registry.test:5000/ca.crt", "");
+        assert_eq!(here.own(Client::Podman), [docker]);
+        let containers = here.put("etc/containers/certs.d/registry.test:5000/ca.crt", "");
+        assert_eq!(here.own(Client::Podman), [containers]);
+        here.put("home/.config/containers/certs.d/registry.test:5000/README", "");
+        assert_eq!(here.own(Client::Podman), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn containerd_takes_the_first_folder_and_the_files_that_hosts_toml_names() {
+        let here = Here::new();
+        let fallback = here.put("etc/containerd/certs.d/_default/ca.crt", "");
+        assert_eq!(here.own(Client::Containerd), [fallback]);
+        let folder = "etc/containerd/certs.d/registry.test_5000_";
+        let text = "ca = \"one.crt\"\n[host.\"https://registry.test:5000\"]\nca = [\"two.crt\", \"/three.crt\"]\nskip_verify = true\n";
+        let file = here.put(&format!("{folder}/hosts.toml"), text);
+        let folder = here.folder.path().join(folder);
+        assert_eq!(here.own(Client::Containerd), [folder.join("one.crt"), folder.join("two.crt"), "/three.crt".into()]);
+        let trust = here.machine.trust(Client::Containerd, &"registry.test:5000".parse().unwrap());
+        assert_eq!(trust.blind, Some(file));
+    }
+
+    #[test]
+    fn containerd_beside_docker_counts_only_where_it_was_given_registries() {
+        let here = Here::new();
+        assert_eq!(here.machine.clients(), []);
+        here.put("bin/containerd", "");
+        assert_eq!(here.machine.clients(), [Client::Containerd]);
+        here.put("bin/docker", "");
+        here.put("bin/skopeo", "");
+        assert_eq!(here.machine.clients(), [Client::Docker, Client::Podman]);
+        here.put("etc/containerd/certs.d/_default/hosts.toml", "");
+        assert_eq!(here.machine.clients(), Client::ALL);
+    }
+
+    #[test]
+    fn the_authorities_of_the_system_are_where_go_looks_for_them() {
+        let mut here = Here::new();
+        assert_eq!(here.machine.system(), None);
+        let redhat = here.put("etc/pki/tls/certs/ca-bundle.crt", "");
+        assert_eq!(here.machine.system(), Some(redhat));
+        here.machine.bundle = Some("/mine.pem".into());
+        assert_eq!(here.machine.system(), Some("/mine.pem".into()));
+    }
+}

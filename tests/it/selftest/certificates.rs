@@ -1,0 +1,166 @@
+//! Certificates that nginx serves and no client takes.
+
+use std::fs;
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use super::others::{Site, site};
+use super::{fails, selftest, trust};
+use crate::support::tool::Finished;
+use crate::support::{Stage, Tool};
+
+/// An authority of one's own, and what it signs.
+struct Authority {
+    key: KeyPair,
+    params: CertificateParams,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self { key: KeyPair::generate().unwrap(), params }
+    }
+
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.params, &self.key)
+    }
+
+    fn pem(&self) -> String {
+        self.params.self_signed(&self.key).unwrap().pem()
+    }
+}
+
+/// A stage with an authority in `ca.crt` that podman trusts, and a certificate of it that nginx serves.
+fn serving(stage: &Stage, change: impl FnOnce(&mut CertificateParams), names: &[&str]) -> Site {
+    let authority = Authority::new("Test CA");
+    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority.issuer()).unwrap();
+    put(stage, &authority.pem(), &certificate.pem(), &key);
+    site(stage, "return 200;", "")
+}
+
+fn put(stage: &Stage, authority: &str, chain: &str, key: &KeyPair) {
+    fs::create_dir_all(stage.path("certs")).unwrap();
+    stage.write("certs/ca.crt", authority);
+    stage.write("certs/server.crt", chain);
+    stage.write("certs/server.key", &key.serialize_pem());
+    trust(stage, stage.port(), Path::new(&stage.path("certs/ca.crt")));
+}
+
+/// A selftest that fails, here or at the registry that nginx is none of. skopeo, which looks for authorities where podman
+/// does, must think the same of the certificate.
+fn run(stage: &Stage) -> Finished {
+    let told = selftest(stage, &format!("https://localhost:{}", stage.port())).fails();
+    let image = format!("docker://localhost:{}/a", stage.port());
+    let skopeo = Tool::new("skopeo").env("HOME", stage.folder()).args(["inspect", &image]).fails();
+    let is_refused = skopeo.stderr.contains("x509: ") || skopeo.stderr.contains("tls: ");
+    let is_trusted = told.stdout.contains("ok      podman: ");
+    assert_eq!(is_refused, !is_trusted, "skopeo and we should agree: {told}\n{skopeo}");
+    told
+}
+
+#[test]
+fn an_expired_certificate_is_told_with_its_date() {
+    let stage = Stage::new();
+    let change = |params: &mut CertificateParams| {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    };
+    let _site = serving(&stage, change, &["localhost"]);
+    fails(
+        &run(&stage),
+        "certificate",
+        "has expired on 2020-02-01",
+        "renew it on the server; or set this machine's clock",
+    );
+}
+
+#[test]
+fn a_certificate_of_the_future_is_told_with_its_date() {
+    let stage = Stage::new();
+    let change = |params: &mut CertificateParams| {
+        params.not_before = rcgen::date_time_ymd(2090, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2091, 1, 1);
+    };
+    let _site = serving(&stage, change, &["localhost"]);
+    fails(&run(&stage), "certificate", "not yet valid: its time begins on 2090-01-01", "set this machine's clock");
+}
+
+#[test]
+fn a_certificate_without_alternative_names_is_told_in_the_words_of_go() {
+    let stage = Stage::new();
+    let _site = serving(&stage, |_| {}, &[]);
+    fails(&run(&stage), "certificate", "relies on legacy Common Name field, use SANs instead", "DNS:localhost");
+}
+
+#[test]
+fn a_certificate_for_clients_is_told() {
+    let stage = Stage::new();
+    let usage = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let _site = serving(&stage, usage, &["localhost"]);
+    fails(&run(&stage), "certificate", "not meant for servers", "extended key usage serverAuth");
+}
+
+#[test]
+fn a_chain_without_its_intermediate_is_told_and_the_whole_one_is_trusted() {
+    let stage = Stage::new();
+    let (root, mut middle) = (Authority::new("Test Root"), Authority::new("Test Intermediate"));
+    middle.params.use_authority_key_identifier_extension = true;
+    let between = middle.params.signed_by(&middle.key, &root.issuer()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &middle.issuer()).unwrap();
+    put(&stage, &root.pem(), &leaf.pem(), &key);
+    let started = site(&stage, "return 200;", "");
+    fails(
+        &run(&stage),
+        "podman",
+        "\"Test Intermediate\", which is neither in",
+        "append its certificate to the server's certificate file",
+    );
+    drop(started);
+    put(&stage, &root.pem(), &format!("{}{}", leaf.pem(), between.pem()), &key);
+    let _started = site(&stage, "return 200;", "");
+    let told = run(&stage);
+    assert!(told.stdout.contains("ok      podman: trusted because of "), "{told}");
+}
+
+#[test]
+fn a_certificate_that_signs_itself_is_trusted_where_it_was_put_and_told_where_not() {
+    let stage = Stage::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    // As `openssl req -x509` makes them.
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let itself = params.self_signed(&key).unwrap().pem();
+    put(&stage, &itself, &itself, &key);
+    let _site = site(&stage, "return 200;", "");
+    let told = run(&stage);
+    assert!(told.stdout.contains("ok      podman: trusted because of "), "{told}");
+    fs::remove_dir_all(stage.path(".config")).unwrap();
+    fails(&run(&stage), "podman", "it is signed by itself", "with the server's certificate as ca.crt");
+}
+
+#[test]
+fn another_authority_of_the_same_name_is_told_as_such() {
+    let stage = Stage::new();
+    let _site = serving(&stage, |_| {}, &["localhost"]);
+    stage.write("new.crt", &Authority::new("Test CA").pem());
+    trust(&stage, stage.port(), &stage.path("new.crt"));
+    fails(&run(&stage), "podman", "but another one of that name signed it", "the server has a new authority");
+}
+
+#[test]
+fn versions_of_tls_that_are_too_old_are_told() {
+    let stage = Stage::new();
+    drop(stage.start());
+    let _site = site(&stage, "return 200;", "ssl_protocols TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;");
+    fails(&run(&stage), "tls", "TLS version of the server is too old", "ssl_protocols TLSv1.2 TLSv1.3;");
+}

@@ -1,0 +1,58 @@
+//! `portcullis selftest` against servers that are as they should be, and against those that are not.
+//!
+//! Each fault has a real server that has it: ours, nginx, docker-registry, or a socket that does what they would not.
+
+mod certificates;
+mod doubles;
+mod others;
+mod ours;
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Stage;
+use crate::support::portcullis::User;
+use crate::support::tool::{Finished, Tool};
+
+/// A run of the selftest on a machine where podman is the one client, with a home in the stage's folder.
+fn selftest(stage: &Stage, url: &str) -> Tool {
+    fs::create_dir_all(stage.path("bin")).unwrap();
+    stage.write("bin/podman", "");
+    let tool = stage.tool().args(["selftest", url]).env("PATH", stage.path("bin")).env("HOME", stage.folder());
+    ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"].into_iter().fold(tool, |tool, name| tool.env(name, ""))
+}
+
+/// Likewise, signed in, and trusting the authority of the stage.
+fn signed_in(stage: &Stage, url: &str, user: &User) -> Tool {
+    let tool = selftest(stage, url).args(["--ca", "certs/ca.crt", "--user", user.name, "--password-stdin"]);
+    tool.input(&format!("{}\n", user.password))
+}
+
+/// How it ended, step by step: `ok ping`, `failed token`.
+fn steps(told: &Finished) -> Vec<String> {
+    let line = |line: &str| {
+        let (outcome, rest) = line.split_once(' ')?;
+        let step = rest.trim_start().split(':').next()?;
+        (!outcome.is_empty()).then(|| format!("{outcome} {step}"))
+    };
+    told.stdout.lines().filter_map(line).collect()
+}
+
+/// Insists that this step failed first, with this sentence and this way out, and with the exit code of a failure.
+#[track_caller]
+fn fails(told: &Finished, step: &str, sentence: &str, fix: &str) {
+    let mut lines = told.stdout.lines().skip_while(|line| !line.starts_with("failed"));
+    let line = lines.next().unwrap_or_default();
+    let below = lines.next().unwrap_or_default();
+    assert!(line.starts_with(&format!("failed  {step}: ")) && line.contains(sentence), "{sentence}: {told}");
+    assert!(below.starts_with("        fix: ") && below.contains(fix), "{fix}: {told}");
+    assert!(told.to_string().contains("exit status: 1"), "{told}");
+    assert!(told.stderr.contains(&format!(": {step} failed\nhint: ")), "{told}");
+}
+
+/// Puts an authority where podman looks for the one of a registry.
+fn trust(stage: &Stage, port: u16, authority: &Path) {
+    let folder = stage.path(&format!(".config/containers/certs.d/localhost:{port}"));
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(authority, folder.join("ca.crt")).unwrap();
+}

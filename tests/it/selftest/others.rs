@@ -1,0 +1,139 @@
+//! A registry of others: docker-registry behind nginx, as people have it, and as they should not have it.
+
+use std::fmt::Write as _;
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use super::{fails, signed_in, steps};
+use crate::support::daemon::Daemon;
+use crate::support::portcullis::ALICE;
+use crate::support::tool::require;
+use crate::support::{Stage, port};
+
+/// Somebody else's servers; dropping them ends them.
+pub(super) struct Site {
+    daemons: Vec<Daemon>,
+}
+
+/// nginx on the stage's port with the certificate of the stage, which does this with `/`.
+pub(super) fn site(stage: &Stage, root: &str, settings: &str) -> Site {
+    let folder = stage.folder().display().to_string();
+    let mut temporary = String::new();
+    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        writeln!(temporary, "{kind}_temp_path {folder}/tmp-{kind};").unwrap();
+    }
+    let own = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let text = format!(
+        "{own} events {{}}\nhttp {{\n{temporary}access_log off;\nserver {{\n listen {address} ssl;\n server_name localhost;\n\
+         ssl_certificate {folder}/certs/server.crt;\n ssl_certificate_key {folder}/certs/server.key;\n{settings}\n\
+         location / {{ {root} }}\n}}\n}}\n",
+        address = stage.address(),
+    );
+    stage.write("nginx.conf", &text);
+    let mut command = Command::new(require("nginx"));
+    command.arg("-p").arg(stage.folder()).arg("-c").arg(stage.path("nginx.conf")).arg("-e").arg("stderr");
+    command.arg("-g").arg(format!("daemon off; pid {folder}/nginx.pid;"));
+    let mut daemon = Daemon::start(command, stage.path("nginx.log"));
+    let address = stage.address();
+    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(address).is_ok());
+    Site { daemons: vec![daemon] }
+}
+
+/// docker-registry behind that nginx, which asks for passwords.
+fn registry(stage: &Stage, settings: &str) -> Site {
+    drop(stage.start());
+    stage.users(&[ALICE]);
+    let behind = port::free();
+    let config = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nhttp: {{addr: '127.0.0.1:{behind}', secret: test}}\n\
+         storage: {{filesystem: {{rootdirectory: '{}'}}}}\n",
+        stage.path("registry").display()
+    );
+    let config = stage.write("config.yml", &config);
+    let mut command = Command::new(require("docker-registry"));
+    command.arg("serve").arg(config);
+    let mut daemon = Daemon::start(command, stage.path("registry.log"));
+    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", behind)).is_ok());
+    let root = format!(
+        "auth_basic registry; auth_basic_user_file {}; proxy_pass http://127.0.0.1:{behind}; {settings}",
+        stage.path("htpasswd").display()
+    );
+    let header = "add_header Docker-Distribution-Api-Version registry/2.0 always;";
+    let mut site = site(stage, &root, header);
+    site.daemons.push(daemon);
+    site
+}
+
+fn url(stage: &Stage) -> String {
+    format!("https://localhost:{}", stage.port())
+}
+
+const WELL: &str =
+    "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme; client_max_body_size 0;";
+
+#[test]
+fn nginx_and_docker_registry_pass_and_that_deletion_is_not_allowed_is_fine() {
+    let stage = Stage::new();
+    let _site = registry(&stage, WELL);
+    let told = signed_in(&stage, &url(&stage), &ALICE).succeeds();
+    let expected = [
+        "ok ping",
+        "ok challenge",
+        "ok clock",
+        "ok token",
+        "ok sign in",
+        "ok token",
+        "ok push",
+        "ok pull",
+        "note delete",
+    ];
+    assert_eq!(steps(&told)[5..], expected, "{told}");
+    assert!(told.stdout.contains("(405 Method Not Allowed), which is fine: alice/selftest:selftest-"), "{told}");
+}
+
+#[test]
+fn a_proxy_that_takes_no_large_bodies_is_told_with_the_line_for_nginx() {
+    let stage = Stage::new();
+    let _site = registry(&stage, &WELL.replace("client_max_body_size 0;", ""));
+    let told = signed_in(&stage, &url(&stage), &ALICE).fails();
+    fails(&told, "push", "takes no bodies of 2 MiB, and layers are larger", "client_max_body_size 0;");
+}
+
+#[test]
+fn a_proxy_that_hides_the_host_is_told_with_the_lines_for_nginx() {
+    let stage = Stage::new();
+    let _site = registry(&stage, "client_max_body_size 0; proxy_redirect off;");
+    let told = signed_in(&stage, &url(&stage), &ALICE).fails();
+    fails(
+        &told,
+        "push",
+        "the upload is to go on at \"http://127.0.0.1:",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
+    );
+}
+
+#[test]
+fn a_proxy_without_a_registry_behind_it_is_told() {
+    let stage = Stage::new();
+    drop(stage.start());
+    let _site = site(&stage, &format!("proxy_pass http://127.0.0.1:{};", port::free()), "");
+    let told = signed_in(&stage, &url(&stage), &ALICE).fails();
+    fails(
+        &told,
+        "ping",
+        "502 Bad Gateway: the registry behind a proxy does not answer",
+        "look at the log of the registry",
+    );
+}
+
+#[test]
+fn a_server_that_wants_a_client_certificate_is_told() {
+    let stage = Stage::new();
+    drop(stage.start());
+    let folder = stage.folder().display().to_string();
+    let settings = format!("ssl_verify_client on; ssl_client_certificate {folder}/certs/ca.crt;");
+    let _site = site(&stage, "return 200;", &settings);
+    let told = signed_in(&stage, &url(&stage), &ALICE).fails();
+    fails(&told, "ping", "wants a client certificate", "client.cert and client.key");
+}

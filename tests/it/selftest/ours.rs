@@ -1,0 +1,251 @@
+//! Our own server, well and less well configured.
+
+use std::fs;
+
+use super::{fails, selftest, signed_in, steps, trust};
+use crate::support::Stage;
+use crate::support::port;
+use crate::support::portcullis::{ALICE, BOB, User};
+
+fn url(stage: &Stage) -> String {
+    format!("https://localhost:{}", stage.port())
+}
+
+#[test]
+fn a_registry_that_is_well_passes_every_step_and_keeps_nothing() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let told = signed_in(&stage, &url(&stage), &ALICE).succeeds();
+    let expected = [
+        "ok resolve",
+        "ok connect",
+        "ok tls",
+        "ok certificate",
+        "ok trust",
+        "ok ping",
+        "ok challenge",
+        "ok clock",
+        "ok token",
+        "ok sign in",
+        "ok token",
+        "ok push",
+        "ok pull",
+        "ok delete",
+    ];
+    assert_eq!(steps(&told), expected, "{told}");
+    assert_eq!(told.stderr, "", "the report is data");
+    assert!(!told.stdout.contains(ALICE.password) && !server.log().contains(ALICE.password));
+    let left = server.alice("GET", "/v2/alice/selftest/tags/list", &[], b"");
+    assert!(!String::from_utf8_lossy(&left.body).contains("selftest-"), "what was pushed should be gone: {left}");
+}
+
+#[test]
+fn without_a_user_everything_up_to_the_anonymous_token_is_tried() {
+    let stage = Stage::new();
+    let server = stage.start();
+    trust(&stage, stage.port(), &stage.path("certs/ca.crt"));
+    let told = selftest(&stage, &url(&stage)).succeeds();
+    assert_eq!(
+        steps(&told)[4..],
+        ["ok podman", "ok ping", "ok challenge", "ok clock", "ok token", "note push"],
+        "{told}"
+    );
+    assert!(told.stdout.contains(".config/containers/certs.d/localhost:"), "{told}");
+    server.lives();
+}
+
+#[test]
+fn basic_challenges_are_met_as_well() {
+    let stage = Stage::new();
+    stage.configure("[auth]\nchallenge = \"basic\"");
+    let _server = stage.start();
+    let told = signed_in(&stage, &url(&stage), &ALICE).succeeds();
+    assert!(told.stdout.contains("ok      challenge: Basic\n") && told.stdout.contains("ok      pull: "), "{told}");
+}
+
+#[test]
+fn an_authority_that_nobody_trusts_is_told_with_the_file_to_put_where() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let told = selftest(&stage, &url(&stage)).args(["-u", "alice", "--password-stdin"]).input("secret\n").fails();
+    let place = format!("sudo install -D -m 644 ca.crt /etc/containers/certs.d/localhost:{}/ca.crt", stage.port());
+    fails(&told, "podman", "x509: certificate signed by unknown authority: nobody here was told to trust", &place);
+    assert!(
+        !server.log().contains("secret") && !told.stdout.contains("ping"),
+        "no password goes to a stranger: {told}"
+    );
+
+    stage.write("bin/nerdctl", "");
+    stage.write("bin/containerd", "");
+    let told = selftest(&stage, &url(&stage)).fails();
+    assert!(told.stdout.contains("failed  containerd: ") && told.stdout.contains("hosts.toml"), "{told}");
+
+    fs::remove_dir_all(stage.path("bin")).unwrap();
+    let told = selftest(&stage, &url(&stage)).env("PATH", "").fails();
+    fails(&told, "trust", "nobody here was told to trust", "--ca ca.crt");
+}
+
+#[test]
+fn where_no_client_looks_at_certificates_no_password_is_sent() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let folder = format!("/etc/containerd/certs.d/localhost:{}", stage.port());
+    let held = Folder::make(&folder);
+    fs::write(held.0.join("hosts.toml"), "skip_verify = true\n").unwrap();
+    let tool = selftest(&stage, &url(&stage)).args(["-u", "alice", "--password-stdin"]).input("secret\n");
+    fs::remove_file(stage.path("bin/podman")).unwrap();
+    stage.write("bin/ctr", "");
+    let told = tool.fails();
+    fails(&told, "trust", "no client here looks at the certificate", "remove skip_verify");
+    assert!(
+        told.stdout.contains("note    containerd: does not look at certificates: skip_verify in /etc/containerd"),
+        "{told}"
+    );
+    server.lives();
+}
+
+/// A folder of a client's configuration for one registry, whose port no other test has; gone with its value.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn make(path: &str) -> Self {
+        fs::create_dir_all(path).unwrap();
+        Self(path.into())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        // Only if it is empty, which is how we may have found it.
+        for above in self.0.ancestors().skip(1).take(1) {
+            let _ = fs::remove_dir(above);
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_was_made_anew_is_told_from_one_that_was_never_known() {
+    let (stage, other) = (Stage::new(), Stage::new());
+    let _server = stage.start();
+    drop(other.start());
+    trust(&stage, stage.port(), &other.path("certs/ca.crt"));
+    let told = selftest(&stage, &url(&stage)).fails();
+    fails(&told, "podman", "the file is not the right one", "put its certificate there as ca.crt");
+
+    stage.write("broken.crt", "not a certificate");
+    trust(&stage, stage.port(), &stage.path("broken.crt"));
+    let told = selftest(&stage, &url(&stage)).fails();
+    fails(&told, "podman", "cannot be used: there is no certificate in it", "-----BEGIN CERTIFICATE-----");
+}
+
+#[test]
+fn a_name_that_the_certificate_does_not_have_is_told_with_those_that_it_has() {
+    let stage = Stage::new();
+    let text = fs::read_to_string(stage.path("portcullis.toml")).unwrap();
+    let start = text.find("hostnames").unwrap();
+    stage.write("portcullis.toml", &format!("{}hostnames = [\"registry.test\"]\n", &text[..start]));
+    let _server = stage.start();
+    let told = signed_in(&stage, &url(&stage), &ALICE).fails();
+    fails(
+        &told,
+        "certificate",
+        "the certificate is not for localhost; it is for registry.test",
+        "issued again with DNS:localhost too; a Portcullis that makes its own does so when localhost is among its hostnames",
+    );
+    let told = signed_in(&stage, &format!("https://127.0.0.1:{}", stage.port()), &ALICE).fails();
+    fails(&told, "certificate", "the certificate is not for 127.0.0.1", "IP:127.0.0.1");
+}
+
+#[test]
+fn a_wrong_password_is_told_with_the_command_that_checks_it() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let wrong = User { name: "alice", password: "looking glass" };
+    let told = signed_in(&stage, &url(&stage), &wrong).fails();
+    fails(&told, "token", "wrong user or password", "portcullis user verify alice");
+    assert!(!told.to_string().contains(wrong.password), "{told}");
+    stage.configure("[auth]\nchallenge = \"basic\"");
+    drop(server);
+    let _server = stage.start();
+    let told = signed_in(&stage, &url(&stage), &wrong).fails();
+    fails(&told, "sign in", "wrong user or password", "portcullis user verify alice");
+}
+
+#[test]
+fn too_many_wrong_passwords_are_told_with_how_long_to_wait() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let header = crate::support::stage::basic("alice:wrong");
+    let mut last = 401;
+    for _ in 0..60 {
+        last = server.ask("GET", "/v2/", &[&header], b"").status;
+        if last == 429 {
+            break;
+        }
+    }
+    assert_eq!(last, 429);
+    let told = signed_in(&stage, &url(&stage), &ALICE).fails();
+    fails(&told, "token", "429 Too Many Requests", "seconds, and look for who else asks from this address");
+    assert!(!told.stdout.contains("wait some seconds"), "the answer says how long: {told}");
+}
+
+#[test]
+fn rules_that_refuse_are_told_with_the_command_that_explains_them() {
+    let stage = Stage::new();
+    stage.users(&[ALICE, BOB]);
+    stage.configure(
+        "[[access]]\nusers = [\"alice\"]\nrepositories = [\"**\"]\nactions = [\"pull\"]\n\
+         [[access]]\nusers = [\"bob\"]\nrepositories = [\"team/**\"]\nactions = [\"pull\", \"push\"]\n",
+    );
+    let _server = stage.start();
+    let told = signed_in(&stage, &url(&stage), &ALICE).fails();
+    fails(
+        &told,
+        "push",
+        "403 Forbidden",
+        "see which rule decides, on the machine of the registry: portcullis access explain alice push alice/selftest",
+    );
+    // Who may push and not delete passes, and is told what stays.
+    let told = signed_in(&stage, &url(&stage), &BOB).args(["--repository", "team/app"]).succeeds();
+    assert!(
+        told.stdout
+            .contains("note    delete: bob may not delete here (403 Forbidden), which is fine: team/app:selftest-"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_port_where_nobody_listens_and_a_name_that_leads_nowhere_are_told_apart() {
+    let stage = Stage::new();
+    let told = selftest(&stage, &url(&stage)).fails();
+    fails(&told, "connect", "connection refused", "start the server, or name the port on which it listens");
+    let told = selftest(&stage, "https://nowhere.invalid").fails();
+    fails(&told, "resolve", "nowhere.invalid leads nowhere", "getent hosts nowhere.invalid");
+}
+
+#[test]
+fn plain_http_is_told_in_the_words_of_docker() {
+    let stage = Stage::new();
+    let plain = port::free();
+    let text = fs::read_to_string(stage.path("portcullis.toml")).unwrap();
+    stage.write("portcullis.toml", &format!("redirect = \"127.0.0.1:{plain}\"\n{text}"));
+    let _server = stage.start();
+    let told = selftest(&stage, &format!("https://localhost:{plain}")).fails();
+    fails(&told, "tls", "server gave HTTP response to HTTPS client", "name the port of the registry that speaks HTTPS");
+}
+
+#[test]
+fn arguments_that_name_no_registry_are_refused_before_anything_is_asked() {
+    let stage = Stage::new();
+    for (argument, words) in [
+        ("http://localhost:5000", "only https is tested"),
+        ("https://alice:secret@localhost", "--user"),
+        ("https://localhost/team/app", "--repository"),
+    ] {
+        let told = selftest(&stage, argument).fails();
+        assert!(told.stderr.contains(words) && told.to_string().contains("exit status: 2"), "{told}");
+    }
+    let told = selftest(&stage, "localhost").args(["-u", "alice"]).fails();
+    assert!(told.stderr.contains("there is no terminal to ask for the password on\nhint: "), "{told}");
+}
