@@ -1,6 +1,6 @@
 //! Certificates from an ACME directory: ordered, kept, renewed in time, and exchanged while the server runs.
 //!
-//! Process floor: the network side of [`tls::acme`](crate::tls::acme). Invariant: whatever the directory does, the server
+//! Process floor: the network side of [`tls::acme`]. Invariant: whatever the directory does, the server
 //! serves. The certificate that is there stays until a better one has been checked, nothing at start waits for an order, and
 //! no two attempts follow each other without a pause.
 //!
