@@ -5,11 +5,28 @@
 
 use std::{path::Path, time::SystemTime};
 
-use super::parts::Finding;
+use super::{parts::Finding, warning::Warning};
 use crate::tls::{self, Expiry, Identity, Nearness, SourceError};
 
+/// What is wrong with a certificate, or soon will be.
+enum Remark {
+    Wrong(Finding),
+    Soon(Warning),
+}
+
 /// What is wrong with the certificates, and what soon will be.
-pub(super) fn examine(config: &tls::Config, now: SystemTime) -> Vec<Finding> {
+pub(super) fn examine(config: &tls::Config, now: SystemTime) -> (Vec<Finding>, Vec<Warning>) {
+    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
+    for remark in remarks(config, now) {
+        match remark {
+            Remark::Wrong(finding) => findings.push(finding),
+            Remark::Soon(warning) => warnings.push(warning),
+        }
+    }
+    (findings, warnings)
+}
+
+fn remarks(config: &tls::Config, now: SystemTime) -> Vec<Remark> {
     match &config.source {
         tls::Source::SelfSigned { directory } => self_made(directory, now),
         tls::Source::Files { .. } => {
@@ -24,7 +41,7 @@ pub(super) fn examine(config: &tls::Config, now: SystemTime) -> Vec<Finding> {
     }
 }
 
-fn brought(loaded: Result<Identity, SourceError>, now: SystemTime) -> Option<Finding> {
+fn brought(loaded: Result<Identity, SourceError>, now: SystemTime) -> Option<Remark> {
     match loaded {
         Ok(identity) => {
             ending(&identity.expiry(), now, "renew it; a running server takes the new files within seconds")
@@ -33,7 +50,7 @@ fn brought(loaded: Result<Identity, SourceError>, now: SystemTime) -> Option<Fin
     }
 }
 
-fn self_made(directory: &Path, now: SystemTime) -> Vec<Finding> {
+fn self_made(directory: &Path, now: SystemTime) -> Vec<Remark> {
     let [authority, authority_key] = ["ca.crt", "ca.key"].map(|name| directory.join(name));
     let (leaf, key) = (directory.join("server.crt"), directory.join("server.key"));
     let mut findings = Vec::new();
@@ -69,17 +86,23 @@ fn missing_key(path: &Path) -> String {
     format!("put {} back, which signs the next one", path.display())
 }
 
-fn ending(expiry: &Expiry, now: SystemTime, hint: &str) -> Option<Finding> {
+fn ending(expiry: &Expiry, now: SystemTime, hint: &str) -> Option<Remark> {
     let what = expiry.file.as_ref().map_or_else(|| expiry.name.clone(), |file| file.display().to_string());
     let (date, days) = (tls::date(expiry.not_after), expiry.days_left(now));
-    let error = match expiry.nearness(now) {
-        Nearness::Far => return None,
-        Nearness::Near => format!("{what}: the certificate expires on {date}, in {days} days"),
-        Nearness::Over => format!("{what}: the certificate expired on {date}"),
-    };
-    Some(Finding { error, hint: Some(hint.to_owned()) })
+    let hint = hint.to_owned();
+    match expiry.nearness(now) {
+        Nearness::Far => None,
+        Nearness::Near => {
+            let text = format!("{what}: the certificate expires on {date}, in {days} days");
+            Some(Remark::Soon(Warning::new(text, hint)))
+        }
+        Nearness::Over => {
+            let error = format!("{what}: the certificate expired on {date}");
+            Some(Remark::Wrong(Finding { error, hint: Some(hint) }))
+        }
+    }
 }
 
-fn broken(error: &SourceError) -> Finding {
-    Finding { error: error.to_string(), hint: Some(error.hint()) }
+fn broken(error: &SourceError) -> Remark {
+    Remark::Wrong(Finding { error: error.to_string(), hint: Some(error.hint()) })
 }

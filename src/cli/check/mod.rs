@@ -34,7 +34,9 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     let mut findings: Vec<_> = loaded.doubts().iter().map(parts::Finding::from).collect();
     findings.extend(parts::examine(&loaded.config));
     findings.extend(network::addresses(&loaded.config.server));
-    let mut warnings = secrets::examine(&loaded.config);
+    let (wrong, mut warnings) = certificate::examine(&loaded.config.tls, SystemTime::now());
+    findings.extend(wrong);
+    warnings.extend(secrets::examine(&loaded.config));
     warnings.extend(machine::examine(&loaded.config, SystemTime::now()));
     warnings.extend(network::names(&loaded.config));
     let file = loaded.file.map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());

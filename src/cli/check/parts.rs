@@ -36,7 +36,6 @@ impl From<&Problem> for Finding {
 /// Everything that would keep a server with this configuration from starting, or from working.
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(super::certificate::examine(&config.tls, SystemTime::now()));
     findings.extend(clients(&config.tls));
     findings.extend(users(&config.auth.htpasswd));
     findings.extend(token_key(&config.auth.token));
