@@ -32,7 +32,7 @@ impl Collection<'_> {
         self.sweep_uploads(name).await
     }
 
-    /// Says whether somebody looked, since the marking, for a manifest that was to go.
+    /// Says whether somebody looked, since the marking, for a manifest that was to go; then nothing goes yet.
     async fn sweep_manifests(
         &mut self,
         alone: &RepositoryLock<'_>,
@@ -41,14 +41,16 @@ impl Collection<'_> {
     ) -> Result<bool, Error> {
         let engine = self.registry.engine.clone();
         let store = &*engine.store;
-        let mut is_outdated = false;
+        let mut old = Vec::new();
         for digest in &marked.unkept {
-            let link = Key::RevisionLink(name, digest);
-            let Some(stat) = links::stat(store, link).await? else { continue };
-            if !self.is_old(stat) {
-                is_outdated = true;
-                continue;
+            match links::stat(store, Key::RevisionLink(name, digest)).await? {
+                None => {}
+                Some(stat) if self.is_old(stat) => old.push(digest),
+                // Before anything goes: what it refers to may be among the rest.
+                Some(_) => return Ok(true),
             }
+        }
+        for digest in old {
             self.note(Some(name), digest, 0, Why::Untagged);
             if !self.is_dry {
                 engine.remove_revision(alone, name, digest).await?;
@@ -58,7 +60,7 @@ impl Collection<'_> {
         let goes = |digest: &Digest| self.is_dry && marked.unkept.contains(digest);
         let stays: Vec<_> = left.into_iter().map(|(digest, _)| digest).filter(|digest| !goes(digest)).collect();
         self.linked.extend(stays);
-        Ok(is_outdated)
+        Ok(false)
     }
 
     async fn sweep_layers(&mut self, name: &RepositoryName, marked: &Marked) -> Result<(), Error> {

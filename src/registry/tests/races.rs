@@ -264,6 +264,40 @@ async fn a_manifest_that_is_read_between_marking_and_sweeping_keeps_what_it_refe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_index_that_is_read_between_marking_and_sweeping_keeps_its_children() {
+    let grace = Duration::from_millis(300);
+    let (_root, registry) = impatient(grace, Untagged::DeleteAfter(grace));
+    let (push, pull) = (open::<Push>(&registry, "alice", "a"), open::<Pull>(&registry, "alice", "a"));
+    let child = push_image(&push, "1", b"layer").await.unwrap().digest;
+    let index = format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{child}","size":1}}]}}"#
+    );
+    let index = push.put_manifest(&"all".parse().unwrap(), Vec::new(), None, index.into()).await.unwrap().digest;
+    for tag in ["1", "all"] {
+        open::<Delete>(&registry, "alice", "a").delete_manifest(&tag.parse().unwrap()).await.unwrap();
+    }
+    tokio::time::sleep(grace + Duration::from_millis(50)).await;
+
+    // As above: the reader renews the lease of the index alone, after the marking and before the sweep.
+    let name = "a".parse().unwrap();
+    let held = registry.engine.repositories.lock(&name).await;
+    let reading = {
+        let pull = pull.clone();
+        tokio::spawn(async move { pull.manifest(&Reference::Digest(index)).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let sweeping = {
+        let registry = registry.clone();
+        tokio::spawn(async move { registry.collect_garbage(false, SystemTime::now()).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    drop(held);
+    reading.await.unwrap().unwrap();
+    assert_eq!(sweeping.await.unwrap().unwrap().garbage, [], "the index was just looked for, and needs the rest");
+    pull.manifest(&Reference::Digest(child)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_who_look_at_once_for_what_is_in_the_trash_all_find_it() {
     let (_root, registry) = on_disk();
     push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
