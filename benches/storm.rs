@@ -40,6 +40,10 @@ async fn measure(name: &str, attempts: u32, guessers: u8, calm: Duration) -> Dur
     }
     let storm: Vec<_> =
         (0..guessers).map(|number| tokio::spawn(guess(server.client(number + 1), server.url("/token")))).collect();
+    // Their handshakes are work for this machine twice, and not what is asked about.
+    for _ in 0..REQUESTS / 10 {
+        server.pull(&holder).await;
+    }
     let mut times = Vec::with_capacity(REQUESTS);
     for _ in 0..REQUESTS {
         times.push(server.pull(&holder).await);
