@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     access::Delete,
-    registry::{BodyError, GcConfig, Untagged, layout::Key},
+    registry::{BodyError, GcConfig, Report, Untagged, layout::Key},
     storage::{FilesystemStore, MemoryStore},
 };
 
@@ -233,21 +233,14 @@ async fn a_blob_that_is_pushed_or_mounted_again_while_its_old_link_is_swept_stay
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_manifest_that_is_read_between_marking_and_sweeping_keeps_what_it_refers_to() {
-    let grace = Duration::from_millis(300);
-    let (_root, registry) = impatient(grace, Untagged::DeleteAfter(grace));
-    let (push, pull) = (open::<Push>(&registry, "alice", "a"), open::<Pull>(&registry, "alice", "a"));
-    let image = push_image(&push, "1", b"layer").await.unwrap().digest;
-    open::<Delete>(&registry, "alice", "a").delete_manifest(&"1".parse().unwrap()).await.unwrap();
-    tokio::time::sleep(grace + Duration::from_millis(50)).await;
-
-    // Both want the lock: the reader first, who renews the lease, and then the sweep, which has marked by then.
+/// Collects garbage while somebody reads a manifest of the repository `a`. Both want the lock: the reader first, who renews the
+/// lease, and then the sweep, which has marked by then.
+async fn collect_while_somebody_reads(registry: &Registry, pull: &Repository<Pull>, manifest: Digest) -> Report {
     let name = "a".parse().unwrap();
     let held = registry.engine.repositories.lock(&name).await;
     let reading = {
         let pull = pull.clone();
-        tokio::spawn(async move { pull.manifest(&Reference::Digest(image)).await })
+        tokio::spawn(async move { pull.manifest(&Reference::Digest(manifest)).await })
     };
     tokio::time::sleep(Duration::from_millis(50)).await;
     let sweeping = {
@@ -257,7 +250,20 @@ async fn a_manifest_that_is_read_between_marking_and_sweeping_keeps_what_it_refe
     tokio::time::sleep(Duration::from_millis(50)).await;
     drop(held);
     reading.await.unwrap().unwrap();
-    assert_eq!(sweeping.await.unwrap().unwrap().garbage, [], "all of it was just looked for");
+    sweeping.await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_manifest_that_is_read_between_marking_and_sweeping_keeps_what_it_refers_to() {
+    let grace = Duration::from_millis(300);
+    let (_root, registry) = impatient(grace, Untagged::DeleteAfter(grace));
+    let (push, pull) = (open::<Push>(&registry, "alice", "a"), open::<Pull>(&registry, "alice", "a"));
+    let image = push_image(&push, "1", b"layer").await.unwrap().digest;
+    open::<Delete>(&registry, "alice", "a").delete_manifest(&"1".parse().unwrap()).await.unwrap();
+    tokio::time::sleep(grace + Duration::from_millis(50)).await;
+
+    let swept = collect_while_somebody_reads(&registry, &pull, image).await;
+    assert_eq!(swept.garbage, [], "all of it was just looked for");
     for blob in [b"{}".as_slice(), b"layer"] {
         pull.blob_size(&digest(blob)).await.unwrap();
     }
@@ -278,22 +284,9 @@ async fn an_index_that_is_read_between_marking_and_sweeping_keeps_its_children()
     }
     tokio::time::sleep(grace + Duration::from_millis(50)).await;
 
-    // As above: the reader renews the lease of the index alone, after the marking and before the sweep.
-    let name = "a".parse().unwrap();
-    let held = registry.engine.repositories.lock(&name).await;
-    let reading = {
-        let pull = pull.clone();
-        tokio::spawn(async move { pull.manifest(&Reference::Digest(index)).await })
-    };
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let sweeping = {
-        let registry = registry.clone();
-        tokio::spawn(async move { registry.collect_garbage(false, SystemTime::now()).await })
-    };
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    drop(held);
-    reading.await.unwrap().unwrap();
-    assert_eq!(sweeping.await.unwrap().unwrap().garbage, [], "the index was just looked for, and needs the rest");
+    // Of the two, the lease of the index alone is renewed.
+    let swept = collect_while_somebody_reads(&registry, &pull, index).await;
+    assert_eq!(swept.garbage, [], "the index was just looked for, and needs the rest");
     pull.manifest(&Reference::Digest(child)).await.unwrap();
 }
 
