@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use super::rules::{self, Block, Entry, Verdict};
+use super::{
+    rules::{self, Block, Entry, Verdict},
+    talk::printable,
+};
 use crate::access::{Group, Who};
 
 /// The tables, in the order in which they are written; groups and rules stand where "access" does.
@@ -65,6 +68,11 @@ fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_str("\"")
 }
 
+/// A line of comment, in which TOML allows no control characters; names in it come from the origin.
+fn comment(text: &str) -> String {
+    format!("# {}\n", printable(text))
+}
+
 /// Whether a text can be an issuer or a service of tokens.
 pub(super) fn is_claim(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && !text.contains(['"', '\\']) && !text.contains(char::is_control)
@@ -117,7 +125,7 @@ impl Draft {
                 let _ = write!(out, "\n[{table}]");
             }
             for Setting { key, value, from, .. } in inside {
-                let _ = write!(out, "\n# {from}\n{key} = {value}\n");
+                let _ = write!(out, "\n{}{key} = {value}\n", comment(from));
             }
         }
         out
@@ -159,21 +167,22 @@ fn access(file: &str, blocks: &[Block]) -> String {
 fn one_block(file: &str, block: &Block) -> String {
     match block {
         Block::LeftOut { line, what, why } => {
-            format!("\n# {file}:{line}: {what}\n# Left out: {why}.\n")
+            format!("\n{}{}", comment(&format!("{file}:{line}: {what}")), comment(&format!("Left out: {why}.")))
         }
         Block::Rule { entry, verdict } => {
             let Entry { line, what, users, repositories, actions, .. } = entry;
             let actions = Value::list(actions.iter());
-            let mut out = format!("\n# {file}:{line}: {what}\n");
+            let mut out = format!("\n{}", comment(&format!("{file}:{line}: {what}")));
             let (mark, written) = match verdict {
                 Verdict::AsItWas => ("", actions),
                 Verdict::Withheld(why) => {
-                    let _ = write!(out, "# Closed: {why}.\n# Where that is no matter any longer, it is:\n");
+                    out.push_str(&comment(&format!("Closed: {why}.")));
+                    out.push_str("# Where that is no matter any longer, it is:\n");
                     let _ = writeln!(out, "#actions      = {actions}");
                     ("", Value::list([""; 0]))
                 }
                 Verdict::Closed(why) => {
-                    let _ = writeln!(out, "# Closed for everybody whom it might be about: {why}.");
+                    out.push_str(&comment(&format!("Closed for everybody whom it might be about: {why}.")));
                     ("", actions)
                 }
                 Verdict::Narrowed { to, because } => {

@@ -251,6 +251,18 @@ fn settings_outside_our_bounds_are_told_and_the_nearest_is_taken() {
     assert!(toml.contains("upload_expiry = \"1m\"") && toml.contains("drain_timeout = \"1h\""), "{toml}");
 }
 
+/// A password file that is named by a damaged directive closes the rule; the comment says the directive's name.
+#[test]
+fn a_control_character_in_a_directive_does_not_break_the_comment_about_it() {
+    let text = site("location /v2/ { auth_basi\u{1}c_user_file /u; proxy_pass http://r; }");
+    assert!(
+        migrated(Origin::Nginx, &text).toml.contains("auth_basi\u{fffd}c_user_file"),
+        "{}",
+        migrated(Origin::Nginx, &text).toml
+    );
+    load(&migrated(Origin::Nginx, &text).toml);
+}
+
 /// A text with a few pieces cut out, doubled, or replaced.
 fn damaged(text: &str, wounds: &[(usize, usize, &str)]) -> String {
     let mut letters: Vec<char> = text.chars().collect();
