@@ -65,6 +65,32 @@ async fn an_append_goes_on_at_its_offset_and_cuts_what_is_behind(store: Arc<dyn 
     assert!(store.append(&path("up/none"), 1).await.is_err(), "nothing to go on with");
 }
 
+async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn Store>) {
+    const BLOCK: usize = 1 << 20;
+    let whole = pattern(4 * BLOCK);
+    // The first number is where somebody goes on after a first part; the others are how much comes at a time after that.
+    for lengths in [
+        &[0, 4 * BLOCK][..],
+        &[1, BLOCK, BLOCK, BLOCK - 1],
+        &[4096, 300_000, 1, 4095, 2 * BLOCK],
+        &[BLOCK + 1, 300_000, BLOCK / 2],
+        &[5_000, 10, 3 * BLOCK + 77, 0, 9],
+    ] {
+        let mut end = lengths[0];
+        let mut append = store.append(&path("up/data"), 0).await.unwrap();
+        append.write(vec![whole.slice(..end)]).await.unwrap();
+        append.sync().await.unwrap();
+        let mut append = store.append(&path("up/data"), end as u64).await.unwrap();
+        for length in &lengths[1..] {
+            let (middle, next) = (end + length / 3, end + length);
+            append.write(vec![whole.slice(end..middle), whole.slice(middle..next)]).await.unwrap();
+            end = next;
+        }
+        assert_eq!(append.sync().await.unwrap(), end as u64);
+        assert_eq!(content(&*store, "up/data").await, whole[..end], "{lengths:?}");
+    }
+}
+
 async fn publishing_moves_and_replaces(store: Arc<dyn Store>) {
     store.write(&path("from"), pattern(5)).await.unwrap();
     store.write(&path("deep/to"), pattern(1)).await.unwrap();
@@ -195,6 +221,7 @@ contract! {
     any_range_can_be_read,
     what_is_missing_is_not_found,
     an_append_goes_on_at_its_offset_and_cuts_what_is_behind,
+    what_is_appended_in_pieces_of_any_size_is_read_as_one,
     publishing_moves_and_replaces,
     an_open_object_outlives_its_removal_and_its_replacement,
     a_touch_makes_an_object_young_and_changes_nothing_else,

@@ -5,9 +5,12 @@
 //! (`portcullis/tmp`), not beside what they become: leftovers of a crash are then found without a walk, and other readers
 //! of the tree never meet them.
 //!
-//! All system calls that may wait for a disk run on tokio's blocking threads.
+//! All system calls that may wait for a disk run on tokio's blocking threads. What is in the kernel's memory is read at once
+//! (`cached`).
 
 mod append;
+mod block;
+mod cached;
 mod claim;
 mod folders;
 mod read;
@@ -72,6 +75,14 @@ impl FilesystemStore {
             .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
         is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;
         Ok(Self { disk: Arc::new(Disk { root, folders: Folders::default() }) })
+    }
+
+    /// Opens an object, at once if that does not wait for the disk; `verb` names what for if it fails.
+    async fn opened(&self, verb: &'static str, path: &StorePath) -> Result<(File, Stat), StoreError> {
+        match read::open_cached(&self.disk.place(path)) {
+            Some(opened) => opened.map_err(|error| StoreError::from_io(error, format!("{verb} {path}"))),
+            None => self.blocking(verb, path, |_, place| read::open(place)).await,
+        }
     }
 
     /// Runs `work` on a blocking thread; `verb` and `path` name it if it fails.
@@ -160,17 +171,11 @@ impl Disk {
 #[async_trait]
 impl Store for FilesystemStore {
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
-        self.blocking("stat", path, |_, place| read::stat_of(&fs::metadata(place)?)).await
+        Ok(self.opened("stat", path).await?.1)
     }
 
     async fn open(&self, path: &StorePath) -> Result<Object, StoreError> {
-        let (file, stat) = self
-            .blocking("open", path, |_, place| {
-                let file = File::open(place)?;
-                let stat = read::stat_of(&file.metadata()?)?;
-                Ok((file, stat))
-            })
-            .await?;
+        let (file, stat) = self.opened("open", path).await?;
         let path = path.clone();
         Ok(Object::new(stat, move |range| read::stream(file, range, path)))
     }
@@ -180,8 +185,8 @@ impl Store for FilesystemStore {
     }
 
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
-        let file = self.blocking("append to", path, move |disk, place| append::open(disk, place, offset)).await?;
-        Ok(Box::new(append::Appending::new(file, offset, path.clone())))
+        let tail = self.blocking("append to", path, move |disk, place| append::open(disk, place, offset)).await?;
+        Ok(Box::new(append::Appending::new(tail, path.clone())))
     }
 
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {

@@ -4,12 +4,16 @@ use std::{
     fs::{File, Metadata},
     io::{self, Read as _, Seek as _, SeekFrom},
     ops::Range,
+    path::Path,
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::super::{ByteStream, CHUNK, Stat, StoreError, StoreErrorKind, StorePath};
+use super::{
+    super::{ByteStream, CHUNK, Stat, StoreError, StoreErrorKind, StorePath},
+    cached,
+};
 
 /// A folder is not an object.
 pub(super) fn stat_of(metadata: &Metadata) -> io::Result<Stat> {
@@ -17,6 +21,21 @@ pub(super) fn stat_of(metadata: &Metadata) -> io::Result<Stat> {
         return Err(io::ErrorKind::NotFound.into());
     }
     Ok(Stat { size: metadata.len(), modified: metadata.modified()? })
+}
+
+/// Opens a file, and says what it is.
+pub(super) fn open(place: &Path) -> io::Result<(File, Stat)> {
+    opened(File::open(place)?)
+}
+
+/// The same, if nothing on the way waits for the disk.
+pub(super) fn open_cached(place: &Path) -> Option<io::Result<(File, Stat)>> {
+    Some(cached::open(place)?.and_then(opened))
+}
+
+fn opened(file: File) -> io::Result<(File, Stat)> {
+    let stat = stat_of(&file.metadata()?)?;
+    Ok((file, stat))
 }
 
 /// The bytes of `file` within `range`. The next piece is read when it is asked for: a reader that is slow costs one piece of
@@ -28,8 +47,10 @@ pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStre
             if left == 0 {
                 return Ok(None);
             }
-            let read = tokio::task::spawn_blocking(move || piece(file, at, left)).await;
-            let (file, piece) = read.unwrap_or_else(|panic| Err(io::Error::other(panic)))?;
+            let (file, piece) = next(file, at, left).await?;
+            if piece.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let next = at + piece.len() as u64;
             Ok(Some((piece, (file, next))))
         }
@@ -37,15 +58,21 @@ pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStre
     pieces.map_err(move |error: io::Error| describe(error, &path)).boxed()
 }
 
-/// Reads up to [`CHUNK`] bytes into memory that is not cleared first.
-fn piece(mut file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
-    let length = left.min(CHUNK as u64);
-    let mut buffer = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
-    file.seek(SeekFrom::Start(at))?;
-    let read = (&file).take(length).read_to_end(&mut buffer)?;
-    if read as u64 != length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+/// Between one and [`CHUNK`] bytes of the `left` from `at` on; none, if the file ends there.
+async fn next(file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
+    let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+    if let Some(piece) = cached::read(&file, at, length) {
+        return Ok((file, piece));
     }
+    let read = tokio::task::spawn_blocking(move || piece(file, at, length)).await;
+    read.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// Reads up to `length` bytes into memory that is not cleared first.
+fn piece(mut file: File, at: u64, length: usize) -> io::Result<(File, Bytes)> {
+    let mut buffer = Vec::with_capacity(length);
+    file.seek(SeekFrom::Start(at))?;
+    (&file).take(length as u64).read_to_end(&mut buffer)?;
     Ok((file, buffer.into()))
 }
 

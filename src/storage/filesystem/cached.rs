@@ -1,0 +1,76 @@
+//! Reading, without a trip to a blocking thread, what the kernel has in memory.
+//!
+//! Most of what is asked for was asked for a moment ago: links, manifests, the layers of the image that everybody pulls. A
+//! trip to another thread costs ten times as much as finding and copying these. A cache of our own was rejected: it would
+//! have to learn of every change, also of those that others make to the tree, and hold twice what the kernel holds already.
+//!
+//! Invariant: nothing here waits for a disk. What would have to is `None`, and so is everything that an old kernel, a system
+//! call filter or a file system does not support; then the caller goes the other way, which always works.
+
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+    path::Path,
+};
+
+use bytes::Bytes;
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
+    io::{Errno, ReadWriteFlags, preadv2},
+};
+
+/// Opens a file if every name on the way to it is in memory (Linux 5.12); that there is none may be in memory as well.
+pub(super) fn open(place: &Path) -> Option<io::Result<File>> {
+    // Without NONBLOCK, the open of a pipe that somebody put there would wait for its writer.
+    let how = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match openat2(CWD, place, how, Mode::empty(), ResolveFlags::CACHED) {
+        Ok(file) => Some(Ok(file.into())),
+        Err(Errno::NOENT) => Some(Err(Errno::NOENT.into())),
+        Err(_) => None,
+    }
+}
+
+/// Up to `length` bytes of `file` from `at` on, as far as they are in memory; none are there behind the file's end.
+pub(super) fn read(file: &File, at: u64, length: usize) -> Option<Bytes> {
+    let mut buffer = vec![0; length];
+    let read = preadv2(file, &mut [IoSliceMut::new(&mut buffer)], at, ReadWriteFlags::NOWAIT).ok()?;
+    buffer.truncate(read);
+    Some(buffer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_a_moment_ago_is_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("file");
+        fs::write(&place, "some bytes").unwrap();
+        let file = open(&place).expect("this kernel and file system support it").unwrap();
+        assert_eq!(read(&file, 5, 100).unwrap(), "bytes");
+        assert_eq!(read(&file, 5, 3).unwrap(), "byt");
+        assert_eq!(read(&file, 10, 100).unwrap(), "");
+    }
+
+    #[test]
+    fn what_was_removed_a_moment_ago_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("file");
+        fs::write(&place, "").unwrap();
+        open(&place).unwrap().unwrap();
+        fs::remove_file(&place).unwrap();
+        // Whether the kernel knows without looking is its business.
+        assert!(open(&place).is_none_or(|missing| missing.unwrap_err().kind() == io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn a_pipe_without_a_writer_stops_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("pipe");
+        rustix::fs::mkfifoat(CWD, &place, Mode::RUSR | Mode::WUSR).unwrap();
+        assert!(open(&place).is_none_or(|opened| !opened.unwrap().metadata().unwrap().is_file()));
+    }
+}
