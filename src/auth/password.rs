@@ -16,6 +16,9 @@ use std::{
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
@@ -88,10 +91,11 @@ pub enum Rejected {
     },
 }
 
-/// By how much the threads that hash stand back, in steps of `nice`: as far as they can. With ten, token holders still waited
-/// four times as long as in calm (`cargo bench --bench storm`). On a machine that is busy to its last cycle a first sign-in
-/// takes seconds, and those who are signed in do not notice.
-const PRIORITY: i32 = 19;
+/// The threads that hash have what nobody else wants of the processors (`SCHED_IDLE`, `sched(7)`): whoever wakes up for a
+/// request takes it from them at once. With the lowest `nice` value they kept it to the end of their slice, and token
+/// holders waited five times as long as in calm (`cargo bench --bench storm`). On a machine that is busy to its last cycle a
+/// first sign-in takes seconds, and those who are signed in do not notice.
+const IN_IDLE_TIME: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
 const BUSY: Rejected = Rejected::Busy { retry_after: Duration::from_secs(2) };
 
@@ -214,7 +218,7 @@ impl Job {
             // Held here, because the thread goes on hashing when nobody waits for it any more.
             let _permit = permit;
             // Where it is not allowed, the hash is computed all the same.
-            let _ = rustix::process::nice(PRIORITY);
+            let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, IN_IDLE_TIME);
             // Whoever asked may have left.
             let _ = done.send(panic::catch_unwind(AssertUnwindSafe(|| self.run())));
         };
