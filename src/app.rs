@@ -132,7 +132,7 @@ impl App {
         let realm = Arc::new(ArcSwap::from_pointee(Realm::new(&config.tls.hostnames)));
         let passwords = PasswordChecker::new(users.clone(), config.auth.legacy_hashes, password::Limits::default())?;
         let lockout = Lockout::new(config.auth.lockout_attempts);
-        let tokens = Tokens::new(keys.clone(), config.auth.token.clone());
+        let tokens = Tokens::new(keys.clone(), config.auth.token.clone())?;
         let api = Api::new(api::Parts {
             registry: registry.clone(),
             gate: gate.clone(),

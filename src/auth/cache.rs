@@ -1,7 +1,7 @@
-//! What remembers, for minutes, that a password was right.
+//! What remembers, for minutes, that a password was right, or that a token's signature was good.
 //!
-//! Engines' floor. Invariant: holds neither passwords nor anything to try passwords against without this process's own random
-//! key; and the stored hash is part of what is remembered, so that a changed password is forgotten by itself.
+//! Engines' floor. Invariant: holds neither passwords nor tokens, nor anything to try them against without this process's own
+//! random key; and a stored hash is part of what is remembered, so that a changed password is forgotten by itself.
 
 use std::{
     collections::HashMap,
@@ -10,16 +10,16 @@ use std::{
 
 use aws_lc_rs::{error::Unspecified, hmac, rand::SecureRandom};
 
-use super::{hash::StoredHash, secret::Password};
+use super::{credentials::BearerToken, hash::StoredHash, secret::Password};
 use crate::access::UserName;
 
-/// How many sign-ins are remembered: as many users as push and pull within [`AGE`].
+/// How many are remembered, of either kind: as many users as push and pull within [`AGE`].
 const CAPACITY: usize = 4096;
 
 /// How long.
 const AGE: Duration = Duration::from_secs(5 * 60);
 
-/// Stands for a user, a hash and a password.
+/// Stands for a user, a hash and a password; or for a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint([u8; 32]);
 
@@ -42,10 +42,15 @@ impl Fingerprints {
         self.sign(["", user, password.expose()])
     }
 
-    fn sign(&self, parts: [&str; 3]) -> Fingerprint {
+    /// Stands for these very bytes.
+    pub(super) fn of_token(&self, token: &BearerToken) -> Fingerprint {
+        self.sign([token.expose()])
+    }
+
+    fn sign<const PARTS: usize>(&self, parts: [&str; PARTS]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
-            // With the lengths, no two triples read the same.
+            // With the lengths, no two lists read the same.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
@@ -54,33 +59,33 @@ impl Fingerprints {
     }
 }
 
-/// Fingerprints of passwords that were right, the least recently used forgotten first.
-pub(super) struct Cache {
-    entries: HashMap<Fingerprint, Entry>,
+/// Fingerprints of what was found good, and what was found; the least recently used forgotten first.
+pub(super) struct Cache<T = ()> {
+    entries: HashMap<Fingerprint, Entry<T>>,
     capacity: usize,
 }
 
-struct Entry {
+struct Entry<T> {
+    found: T,
     proved: Instant,
     used: Instant,
 }
 
-impl Cache {
+impl<T> Cache<T> {
     pub(super) fn new() -> Self {
         Self { entries: HashMap::new(), capacity: CAPACITY }
     }
 
-    /// Whether this was right a while ago.
-    pub(super) fn remembers(&mut self, fingerprint: &Fingerprint, now: Instant) -> bool {
-        let Some(entry) = self.entries.get_mut(fingerprint) else {
-            return false;
-        };
+    /// What was found a while ago.
+    pub(super) fn recall(&mut self, fingerprint: &Fingerprint, now: Instant) -> Option<&T> {
+        let entry = self.entries.get_mut(fingerprint)?;
         entry.used = now;
-        now.saturating_duration_since(entry.proved) < AGE
+        (now.saturating_duration_since(entry.proved) < AGE).then_some(&entry.found)
     }
 
-    /// Remembers that this was right. Looking through all entries takes microseconds, after milliseconds of hashing.
-    pub(super) fn remember(&mut self, fingerprint: Fingerprint, now: Instant) {
+    /// Remembers what was found. Looking through all entries takes microseconds, after as many for a signature and
+    /// milliseconds of hashing.
+    pub(super) fn keep(&mut self, fingerprint: Fingerprint, found: T, now: Instant) {
         if self.entries.len() >= self.capacity {
             self.entries.retain(|_, entry| now.saturating_duration_since(entry.proved) < AGE);
         }
@@ -88,7 +93,20 @@ impl Cache {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(fingerprint, _)| *fingerprint);
             oldest.map(|oldest| self.entries.remove(&oldest));
         }
-        self.entries.insert(fingerprint, Entry { proved: now, used: now });
+        self.entries.insert(fingerprint, Entry { found, proved: now, used: now });
+    }
+}
+
+/// Of a password there is nothing to find but that it is right.
+impl Cache {
+    /// Whether this was right a while ago.
+    pub(super) fn remembers(&mut self, fingerprint: &Fingerprint, now: Instant) -> bool {
+        self.recall(fingerprint, now).is_some()
+    }
+
+    /// Remembers that this was right.
+    pub(super) fn remember(&mut self, fingerprint: Fingerprint, now: Instant) {
+        self.keep(fingerprint, (), now);
     }
 }
 

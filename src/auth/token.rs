@@ -5,15 +5,17 @@
 //! key's, and whatever key it brings along (`jwk`, `x5c`, `jku`) is not looked at. It says who was asked for and when; what
 //! they may do is decided again each time it is used.
 
+mod claims;
+mod memory;
+
 use std::{
     fmt,
     str::FromStr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use jsonwebtoken::Validation;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -21,11 +23,14 @@ use super::{
     config::{TokenAlgorithm, TokenConfig},
     credentials::BearerToken,
     grants::GrantId,
-    keys::{SigningKey, SigningKeys, library_algorithm},
+    hash::NoRandomness,
+    keys::{KeySet, SigningKey, SigningKeys, library_algorithm},
     workload::RuleId,
 };
-use crate::access::{Action, Actions, Principal, Scope, UserName};
+use crate::access::{Principal, Scope};
 use crate::tls::CertificateProof;
+use claims::{Access, Claims, Statement, seconds};
+use memory::Memory;
 
 /// Clocks differ: a token is good so long before it was made and after it has expired.
 pub(super) const LEEWAY: Duration = Duration::from_secs(60);
@@ -35,6 +40,7 @@ pub struct Tokens {
     keys: Arc<SigningKeys>,
     config: TokenConfig,
     checks: Checks,
+    memory: Memory,
 }
 
 /// What is checked of a token, for keys of each algorithm.
@@ -142,34 +148,10 @@ impl FromStr for Origin {
     }
 }
 
-/// The claims of a token (Docker token specification, "Token Authentication Implementation").
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    aud: String,
-    exp: u64,
-    nbf: u64,
-    iat: u64,
-    jti: String,
-    access: Vec<Access>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    via: Option<String>,
-}
-
-/// One entry of the `access` claim.
-#[derive(Serialize, Deserialize)]
-struct Access {
-    r#type: String,
-    name: String,
-    actions: Vec<String>,
-}
-
 impl Tokens {
     /// Tokens signed with the first of these keys.
-    #[must_use]
-    pub fn new(keys: Arc<SigningKeys>, config: TokenConfig) -> Self {
-        Self { keys, checks: Checks::new(&config), config }
+    pub fn new(keys: Arc<SigningKeys>, config: TokenConfig) -> Result<Self, NoRandomness> {
+        Ok(Self { keys, checks: Checks::new(&config), config, memory: Memory::new()? })
     }
 
     /// The name of the service that tokens are for.
@@ -235,67 +217,58 @@ impl Tokens {
         now: SystemTime,
         grace: Duration,
     ) -> Result<VerifiedToken, BadToken> {
+        let keys = self.keys.current();
+        let place = self.memory.place(token);
+        if let Some((statement, signer)) = place.as_ref().and_then(|place| self.memory.recall(place, &keys, now)) {
+            statement.check_time(now, grace)?;
+            return Ok(VerifiedToken::new(&statement, signer));
+        }
+        let (statement, signer) = self.read(token, &keys, now)?;
+        statement.check_time(now, grace)?;
+        let verified = VerifiedToken::new(&statement, signer);
+        if let Some(place) = place {
+            self.memory.remember(place, Arc::new(statement), signer);
+        }
+        Ok(verified)
+    }
+
+    /// Whether the signature of this token was verified lately, by a key that is in force still.
+    #[cfg(test)]
+    pub(super) fn remembers(&self, token: &BearerToken, now: SystemTime) -> bool {
+        let place = self.memory.place(token);
+        place.is_some_and(|place| self.memory.recall(&place, &self.keys.current(), now).is_some())
+    }
+
+    /// What a token says that one of `keys` signed for us, whatever time it is for.
+    fn read<'a>(
+        &self,
+        token: &BearerToken,
+        keys: &'a KeySet,
+        now: SystemTime,
+    ) -> Result<(Statement, &'a Arc<SigningKey>), BadToken> {
         let header = jsonwebtoken::decode_header(token.expose()).map_err(|_| BadToken::Forged)?;
         if header.crit.is_some() {
             // It wants something understood that we do not know (RFC 7515 section 4.1.11); ours never do.
             return Err(BadToken::Forged);
         }
-        let keys = self.keys.current();
         let signer = header.kid.and_then(|id| keys.find(&id, now)).ok_or(BadToken::Forged)?;
         let claims = jsonwebtoken::decode::<Claims>(token.expose(), signer.decoding(), self.checks.of(signer))
             .map_err(|_| BadToken::Forged)?
             .claims;
-        let (now, leeway) = (seconds(now), LEEWAY.as_secs());
-        if claims.exp.saturating_add(leeway).saturating_add(grace.as_secs()) < now {
-            return Err(BadToken::Expired);
-        }
-        if claims.nbf > now.saturating_add(leeway) {
-            return Err(BadToken::NotYetValid);
-        }
-        let principal = if claims.sub.is_empty() {
-            Principal::Anonymous
-        } else {
-            Principal::User(claims.sub.parse::<UserName>().map_err(|_| BadToken::Forged)?)
-        };
-        let scopes = claims.access.iter().filter_map(Access::to_scope).collect();
-        let origin = claims.via.map(|via| via.parse()).transpose()?;
-        let end = Duration::from_secs(claims.exp.saturating_add(leeway));
-        let expires = UNIX_EPOCH.checked_add(end).ok_or(BadToken::Forged)?;
-        Ok(VerifiedToken { principal, scopes, origin, signer: Arc::clone(signer), expires })
+        Ok((Statement::read(claims)?, signer))
     }
 }
 
-impl From<&Scope> for Access {
-    fn from(scope: &Scope) -> Self {
-        match scope {
-            Scope::Repository { name, actions } => Self {
-                r#type: "repository".to_owned(),
-                name: name.to_string(),
-                actions: actions.iter().map(|action| action.to_string()).collect(),
-            },
-            Scope::Catalog => {
-                Self { r#type: "registry".to_owned(), name: "catalog".to_owned(), actions: vec!["*".to_owned()] }
-            }
+impl VerifiedToken {
+    fn new(Statement { principal, scopes, origin, expires, .. }: &Statement, signer: &Arc<SigningKey>) -> Self {
+        Self {
+            principal: principal.clone(),
+            scopes: scopes.clone(),
+            origin: origin.clone(),
+            signer: Arc::clone(signer),
+            expires: *expires,
         }
     }
-}
-
-impl Access {
-    fn to_scope(&self) -> Option<Scope> {
-        match self.r#type.as_str() {
-            "repository" => {
-                let actions = self.actions.iter().filter_map(|action| action.parse::<Action>().ok());
-                Some(Scope::Repository { name: self.name.parse().ok()?, actions: actions.collect::<Actions>() })
-            }
-            "registry" if self.name == "catalog" => Some(Scope::Catalog),
-            _ => None,
-        }
-    }
-}
-
-/// Seconds since 1970, as JSON Web Tokens count.
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The key could not sign.

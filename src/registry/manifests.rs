@@ -42,9 +42,10 @@ impl Repository<Pull> {
     /// The manifest that `reference` means.
     pub async fn manifest(&self, reference: &Reference) -> Result<StoredManifest, Error> {
         let digest = self.digest_of(reference).await?;
-        let document = self.document(&digest).await?.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
         // A manifest that is read is in use, tag or no tag.
-        self.engine.has(&self.name, Key::RevisionLink(&self.name, &digest), &digest).await?;
+        let is_here = self.engine.has(&self.name, Key::RevisionLink(&self.name, &digest), &digest).await?;
+        let document = if is_here { self.bytes_of(&digest).await? } else { None };
+        let document = document.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
         Ok(StoredManifest { digest, media_type: stored_media_type(&document), document })
     }
 }
@@ -55,6 +56,11 @@ impl<A: Right> Repository<A> {
         if !links::exists(self.store(), Key::RevisionLink(&self.name, digest)).await? {
             return Ok(None);
         }
+        self.bytes_of(digest).await
+    }
+
+    /// The same, for whoever knows that it is of this repository.
+    async fn bytes_of(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
         let Some(object) = self.engine.open_blob(digest).await? else { return Ok(None) };
         Ok(Some(object.read(Manifest::MAX as u64).await?))
     }

@@ -76,17 +76,21 @@ impl KeySet {
         iter::once(&self.signer).chain(&self.older)
     }
 
+    /// Those whose tokens are believed at `now`.
+    pub fn in_force(&self, now: SystemTime) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.all().filter(move |key| key.verifies_at(now))
+    }
+
     /// The key of this name, if its tokens are believed at `now`.
     #[must_use]
     pub fn find(&self, id: &str, now: SystemTime) -> Option<&Arc<SigningKey>> {
-        self.all().find(|key| key.verifies_at(now) && key.is_called(id))
+        self.in_force(now).find(|key| key.is_called(id))
     }
 
     /// The public keys that verify tokens at `now` (RFC 7517 section 5).
     #[must_use]
     pub fn to_jwks(&self, now: SystemTime) -> Value {
-        let keys = self.all().filter(|key| key.verifies_at(now));
-        json!({"keys": keys.map(|key| key.to_jwk()).collect::<Vec<_>>()})
+        json!({"keys": self.in_force(now).map(|key| key.to_jwk()).collect::<Vec<_>>()})
     }
 
     /// Of which keys, by name and date, in the file's order; for noticing a change.

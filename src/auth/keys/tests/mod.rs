@@ -1,17 +1,18 @@
 //! The key file on a real file system, and the tokens of its keys.
 
+mod memory;
 mod rotation;
 
 use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use super::*;
 use crate::{
-    access::{Principal, UserName},
+    access::{Principal, Scope, UserName},
     auth::{
         config::KeyIdForm,
-        credentials::Credentials,
+        credentials::{BearerToken, Credentials},
         inspect,
-        token::{BadToken, Tokens, VerifiedToken},
+        token::{BadToken, Origin, Tokens, VerifiedToken},
     },
 };
 
@@ -47,7 +48,7 @@ impl House {
     }
 
     fn tokens(&self, keys: &Arc<SigningKeys>) -> Tokens {
-        Tokens::new(Arc::clone(keys), self.config.clone())
+        Tokens::new(Arc::clone(keys), self.config.clone()).unwrap()
     }
 
     fn rotate(&self, now: SystemTime) -> Rotation {
@@ -88,10 +89,14 @@ fn issue(tokens: &Tokens, now: SystemTime) -> String {
 }
 
 fn verify(tokens: &Tokens, token: &str, now: SystemTime) -> Result<VerifiedToken, BadToken> {
-    let Ok(Credentials::Bearer(token)) = Credentials::parse(format!("Bearer {token}").as_bytes()) else {
-        panic!("no bearer token: {token}")
-    };
-    tokens.verify(&token, now)
+    tokens.verify(&bearer(token), now)
+}
+
+fn bearer(token: &str) -> BearerToken {
+    match Credentials::parse(format!("Bearer {token}").as_bytes()) {
+        Ok(Credentials::Bearer(token)) => token,
+        Ok(Credentials::Basic { .. }) | Err(_) => panic!("no bearer token: {token}"),
+    }
 }
 
 #[track_caller]

@@ -30,7 +30,8 @@ fn a_new_key_signs_and_the_old_one_verifies_until_it_has_retired() {
         assert_eq!((listed(house.now), listed(house.now + DAY)), (2, 1));
 
         // A token that never ends, for the key's sake: the key ends, and the token with it.
-        let eternal = Tokens::new(Arc::clone(&keys), TokenConfig { lifetime: 2 * DAY, ..house.config.clone() });
+        let eternal =
+            Tokens::new(Arc::clone(&keys), TokenConfig { lifetime: 2 * DAY, ..house.config.clone() }).unwrap();
         let old_key = keys.current().find(&first, house.now).unwrap().clone();
         let long = eternal.issue(&old_key, &alice(), None, &[], house.now).unwrap().token;
         assert!(verify(&eternal, &long, house.now + DAY - HOUR).is_ok());
