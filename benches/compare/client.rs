@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -15,7 +16,10 @@ use rustls::{
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::material::{Material, User};
+use crate::{
+    load::Http,
+    material::{Material, User},
+};
 
 /// What clients accept: docker-registry has no manifest for those who do not name its kind.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, */*";
@@ -35,11 +39,11 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// From an address of its own in 127.0.0.0/8, if one is given.
-    pub(crate) fn new(material: &Material, port: u16, from: Option<Ipv4Addr>) -> Self {
+    /// Of the server on this port, over HTTP/1.1.
+    pub(crate) fn new(material: &Material, port: u16) -> Self {
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            inner: http(material, from),
+            inner: http(material, Http::One, None),
             base: format!("https://localhost:{port}"),
         }
     }
@@ -104,15 +108,24 @@ pub(crate) fn basic(user: &User) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", user.name, user.password)))
 }
 
-/// A client that speaks HTTP/1.1 and negotiates what everybody else does.
-pub(crate) fn http(material: &Material, from: Option<Ipv4Addr>) -> reqwest::Client {
+/// A client that negotiates what everybody else does, from an address of its own if one is given.
+pub(crate) fn http(material: &Material, http: Http, from: Option<Ipv4Addr>) -> reqwest::Client {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(material.authority()).unwrap()).unwrap();
     let tls = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions().unwrap();
-    let tls = tls.with_root_certificates(roots).with_no_client_auth();
-    let builder = reqwest::Client::builder().http1_only().tls_backend_preconfigured(tls);
+    let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
+    let builder = reqwest::Client::builder();
+    let builder = match http {
+        Http::One => builder.http1_only(),
+        Http::Two => {
+            tls.alpn_protocols = vec![b"h2".to_vec()];
+            builder.http2_prior_knowledge()
+        }
+    };
+    // Well before a server closes a connection that rests, which a request could just miss.
+    let builder = builder.tls_backend_preconfigured(tls).pool_idle_timeout(Duration::from_secs(5));
     builder.local_address(from.map(IpAddr::from)).build().unwrap()
 }

@@ -9,7 +9,6 @@ use std::{
 /// Programs and their Debian packages, as benches/packages.txt lists them.
 const NEEDED: &[(&str, &str)] = &[
     ("ab", "apache2-utils"),
-    ("curl", "curl"),
     ("docker-registry", "docker-registry"),
     ("perf", "linux-perf"),
     ("h2load", "nghttp2-client"),

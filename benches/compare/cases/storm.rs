@@ -19,6 +19,7 @@ use crate::{
     client::{self, basic},
     context::Context,
     image,
+    load::Http,
     material::{BOB, User},
     outcome::{Goal, Row, Unit},
     samples::Samples,
@@ -125,7 +126,7 @@ fn blow(context: &Context, side: &Side, storm: usize, answers: &AtomicUsize, ove
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         for number in 1..=GUESSERS {
             let from = Ipv4Addr::new(127, 0, 1 + u8::try_from(storm).unwrap(), number);
-            let client = client::http(&context.material, Some(from));
+            let client = client::http(&context.material, Http::One, Some(from));
             guessers.spawn(guess(client, url.clone(), authorization.clone(), sender.clone()));
         }
         while !over.load(Relaxed) {

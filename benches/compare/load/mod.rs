@@ -25,6 +25,14 @@ pub(crate) enum Http {
 impl Http {
     pub(crate) const BOTH: [Self; 2] = [Self::One, Self::Two];
 
+    /// As a request says it.
+    pub(crate) fn version(self) -> reqwest::Version {
+        match self {
+            Self::One => reqwest::Version::HTTP_11,
+            Self::Two => reqwest::Version::HTTP_2,
+        }
+    }
+
     /// As people write it.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -1,16 +1,25 @@
-//! Uploads: the bytes come from curl, the small requests before and after them from our own client.
+//! Uploads over HTTP/1.1 and HTTP/2, each on a connection and a thread of its own, as Docker does them and in one request.
+//!
+//! By hyper, and not by a program of somebody else: curl 7.88 keeps a processor busy with itself while it uploads over HTTP/2,
+//! and h2load cannot end an upload that it began.
 
-use std::{fs::File, process::Stdio, thread};
+use std::{fs::File, io::Read as _, thread};
 
-use reqwest::{Method, StatusCode};
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::{Body, Method, StatusCode, header};
+use tokio::runtime::Builder;
 
 use super::Http;
 use crate::{
-    client::Answer,
+    client,
     context::Context,
     data::{self, Blob},
     side::Side,
 };
+
+/// What Go's `io.Copy` reads at a time, and Docker sends.
+const CHUNK: usize = 32 << 10;
 
 /// How a blob is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,33 +28,6 @@ pub(crate) enum Style {
     Stream,
     /// POST, and everything in the PUT.
     Monolithic,
-}
-
-/// Pushes all of these at the same time.
-pub(crate) fn push(push: &Push<'_>, blobs: &[Blob]) {
-    thread::scope(|scope| {
-        for blob in blobs {
-            scope.spawn(|| push.blob(blob));
-        }
-    });
-}
-
-/// Pushes a few bytes in one request after the POST.
-pub(crate) fn at_once(side: &Side, repository: &str, authorization: Option<&str>, bytes: &[u8]) {
-    let upload = begin(side, repository, authorization);
-    let url = finished(&upload, &data::digest(bytes));
-    let answer = side.client.send(Method::PUT, &url, authorization, Some("application/octet-stream"), bytes.to_vec());
-    insist(side, &answer, StatusCode::CREATED);
-}
-
-/// Puts one where it can be pulled from.
-pub(crate) fn give(context: &Context, side: &Side, repository: &str, blob: &Blob) {
-    let authorization = side.authorization(&format!("repository:{repository}:pull,push"));
-    let authorization = authorization.as_deref();
-    push(
-        &Push { context, side, repository, authorization, http: Http::One, style: Style::Stream },
-        std::slice::from_ref(blob),
-    );
 }
 
 /// Where to, on whose behalf, and how.
@@ -58,57 +40,82 @@ pub(crate) struct Push<'a> {
     pub(crate) style: Style,
 }
 
-impl Push<'_> {
-    fn blob(&self, blob: &Blob) {
-        let upload = begin(self.side, self.repository, self.authorization);
-        match self.style {
-            Style::Stream => {
-                let upload = self.curl("PATCH", blob, &upload, "202");
-                let url = finished(&upload, blob.digest());
-                let answer = self.side.client.send(Method::PUT, &url, self.authorization, None, Vec::new());
-                insist(self.side, &answer, StatusCode::CREATED);
-            }
-            Style::Monolithic => {
-                self.curl("PUT", blob, &finished(&upload, blob.digest()), "201");
-            }
+/// Pushes all of these at the same time.
+pub(crate) fn push(push: &Push<'_>, blobs: &[Blob]) {
+    thread::scope(|scope| {
+        for blob in blobs {
+            scope.spawn(|| {
+                let upload = Upload { push, client: client::http(&push.context.material, push.http, None) };
+                Builder::new_current_thread().enable_all().build().unwrap().block_on(upload.blob(blob));
+            });
         }
+    });
+}
+
+/// Puts one where it can be pulled from.
+pub(crate) fn give(context: &Context, side: &Side, repository: &str, blob: &Blob) {
+    let authorization = side.authorization(&format!("repository:{repository}:pull,push"));
+    let authorization = authorization.as_deref();
+    let how = Push { context, side, repository, authorization, http: Http::One, style: Style::Stream };
+    push(&how, std::slice::from_ref(blob));
+}
+
+/// Pushes a few bytes in one request after the POST.
+pub(crate) fn at_once(side: &Side, repository: &str, authorization: Option<&str>, bytes: &[u8]) {
+    let begun = side.client.send(Method::POST, &beginning(repository), authorization, None, Vec::new());
+    let url = finished(&absolute(side, &begun.location.unwrap()), &data::digest(bytes));
+    let answer = side.client.send(Method::PUT, &url, authorization, Some("application/octet-stream"), bytes.to_vec());
+    assert_eq!(answer.status, StatusCode::CREATED, "an upload to {}", side.kind.name());
+}
+
+struct Upload<'a> {
+    push: &'a Push<'a>,
+    client: reqwest::Client,
+}
+
+impl Upload<'_> {
+    async fn blob(&self, blob: &Blob) {
+        let begun = self.push.side.url(&beginning(self.push.repository));
+        let mut upload = self.send(Method::POST, &begun, Body::default(), StatusCode::ACCEPTED).await;
+        let mut rest = body(blob);
+        if self.push.style == Style::Stream {
+            upload = self.send(Method::PATCH, &upload, rest, StatusCode::ACCEPTED).await;
+            rest = Body::default();
+        }
+        self.send(Method::PUT, &finished(&upload, blob.digest()), rest, StatusCode::CREATED).await;
     }
 
-    /// Sends a file, and gives the answer's `Location`.
-    fn curl(&self, method: &str, blob: &Blob, url: &str, wanted: &str) -> String {
-        let mut curl = self.context.material.command("curl");
-        curl.args(["--silent", "--show-error", "--output", "/dev/null", "--request", method, "--cacert"]);
-        curl.arg(self.context.material.authority());
-        curl.arg(if self.http == Http::One { "--http1.1" } else { "--http2" });
-        // Docker does not ask first either.
-        curl.args(["--header", "Expect:", "--header", "Content-Type: application/octet-stream"]);
-        if let Some(authorization) = self.authorization {
-            curl.arg("--header").arg(format!("Authorization: {authorization}"));
+    /// Gives the answer's `Location`.
+    async fn send(&self, method: Method, url: &str, body: Body, wanted: StatusCode) -> String {
+        let mut request = self.client.request(method, url).body(body);
+        request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+        if let Some(authorization) = self.push.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
-        curl.args(["--write-out", "%{http_code} %{http_version} %header{location}", "--upload-file"]);
-        if method == "PATCH" {
-            // From standard input, because then it cannot say how much there is.
-            curl.arg("-").stdin(File::open(blob.path()).unwrap());
-        } else {
-            curl.arg(blob.path()).stdin(Stdio::null());
-        }
-        let output = curl.arg(url).output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let wanted = format!("{wanted} {} ", if self.http == Http::One { "1.1" } else { "2" });
-        let location = said.strip_prefix(&wanted).filter(|_| output.status.success());
-        let complained = String::from_utf8_lossy(&output.stderr);
-        let location = location.unwrap_or_else(|| {
-            panic!("{} to {}: {said:?}, not {wanted:?}\n{complained}", method, self.side.kind.name())
-        });
-        absolute(self.side, location)
+        let answer = request.send().await.unwrap();
+        let (status, version) = (answer.status(), answer.version());
+        let location = answer.headers().get(header::LOCATION).map(|value| value.to_str().unwrap().to_owned());
+        let said = answer.text().await.unwrap();
+        assert_eq!(status, wanted, "an upload to {}: {said}", self.push.side.kind.name());
+        assert_eq!(version, self.push.http.version());
+        absolute(self.push.side, &location.unwrap())
     }
 }
 
-fn begin(side: &Side, repository: &str, authorization: Option<&str>) -> String {
-    let path = format!("/v2/{repository}/blobs/uploads/");
-    let answer = side.client.send(Method::POST, &path, authorization, None, Vec::new());
-    insist(side, &answer, StatusCode::ACCEPTED);
-    absolute(side, &answer.location.unwrap())
+/// The file, whose length is not told.
+fn body(blob: &Blob) -> Body {
+    let mut file = File::open(blob.path()).unwrap();
+    let chunks = std::iter::from_fn(move || {
+        let mut chunk = vec![0; CHUNK];
+        let length = file.read(&mut chunk).unwrap();
+        chunk.truncate(length);
+        (length > 0).then(|| Ok::<_, std::convert::Infallible>(Bytes::from(chunk)))
+    });
+    Body::wrap_stream(stream::iter(chunks))
+}
+
+fn beginning(repository: &str) -> String {
+    format!("/v2/{repository}/blobs/uploads/")
 }
 
 fn absolute(side: &Side, location: &str) -> String {
@@ -118,9 +125,4 @@ fn absolute(side: &Side, location: &str) -> String {
 fn finished(upload: &str, digest: &str) -> String {
     let separator = if upload.contains('?') { '&' } else { '?' };
     format!("{upload}{separator}digest={digest}")
-}
-
-fn insist(side: &Side, answer: &Answer, wanted: StatusCode) {
-    let said = String::from_utf8_lossy(&answer.body);
-    assert_eq!(answer.status, wanted, "an upload to {}: {said}", side.kind.name());
 }

@@ -45,8 +45,8 @@ All sides have the same certificate (ECDSA, P-256), speak TLS 1.3 with X25519 an
 and write their usual logs to files. Portcullis runs with its defaults: TLS, users, tokens. nginx asks for passwords of the same
 users file (bcrypt at cost 5, unless said otherwise) and passes requests on to docker-registry with
 `proxy_request_buffering off`, HTTP/2 and kept connections; docker-registry has the configuration of its Debian package.
-Pulls are made by h2load, pushes by curl in the way of Docker (POST, PATCH of unknown length, PUT), images by skopeo, which
-chooses its own cipher, requests by wrk, handshakes by ab.
+Pulls are made by h2load, pushes by hyper in the way of Docker (POST, PATCH of unknown length, PUT on one connection), images by
+skopeo, which offers further ciphers, requests by wrk, handshakes by ab.
 
 ![How many times better than what it is compared with](compare.svg)
 

@@ -83,7 +83,7 @@ impl Side {
 
     fn start_in(context: &Context, kind: Kind, folder: TempDir, data: &Path) -> Self {
         let port = free_port();
-        let client = Client::new(&context.material, port, None);
+        let client = Client::new(&context.material, port);
         let started = Started { material: &context.material, folder: folder.path(), data, port };
         if kind == Kind::Portcullis {
             started.prepare_portcullis();
