@@ -47,7 +47,7 @@ impl Context {
     /// Bytes as gigabytes of 2^30.
     #[expect(clippy::cast_precision_loss, reason = "sizes of a benchmark are far below 2^52")]
     pub(crate) fn gigabytes(bytes: usize) -> f64 {
-        bytes as f64 / (1 << 30) as f64
+        bytes as f64 / f64::from(1 << 30)
     }
 
     /// So many of something; an eighth of it in a small run.

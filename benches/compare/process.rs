@@ -79,7 +79,9 @@ impl Drop for Process {
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait().is_ok_and(|status| status.is_none()) {
             if Instant::now() > deadline {
-                family.iter().for_each(|id| end(*id, Signal::KILL));
+                for id in family {
+                    end(id, Signal::KILL);
+                }
                 let _ = self.child.wait();
                 return;
             }

@@ -3,14 +3,14 @@
 use super::{Http, line};
 use crate::{context::Context, material::CIPHER, programs, side::Side};
 
-/// Gets `path` over and over: `requests` in all, `at_once` of them at a time, each on its own connection; gives how many seconds
-/// it took. Every answer must be 200 and have `size` bytes.
+/// Gets `path` over and over: `requests` in all, `at_once` of them at a time, each on its own connection. Every answer must be 200 and
+/// have so many `bytes`.
 pub(crate) fn pull(
     context: &Context,
     side: &Side,
     path: &str,
     authorization: Option<&str>,
-    (requests, at_once, size): (usize, usize, usize),
+    (requests, at_once, bytes): (usize, usize, usize),
     http: Http,
 ) {
     let mut h2load = context.material.command("h2load");
@@ -27,6 +27,6 @@ pub(crate) fn pull(
     assert_eq!(line(&said, "Cipher:"), CIPHER);
     assert_eq!(line(&said, "Application protocol:"), if http == Http::One { "http/1.1" } else { "h2" });
     let well = line(&said, "status codes:").starts_with(&format!("{requests} 2xx"));
-    let whole = line(&said, "traffic:").contains(&format!("({}) data", requests * size));
-    assert!(well && whole, "{} should have given {requests} times {size} bytes\n{said}", side.kind.name());
+    let whole = line(&said, "traffic:").contains(&format!("({}) data", requests * bytes));
+    assert!(well && whole, "{} should have given {requests} times {bytes} bytes\n{said}", side.kind.name());
 }

@@ -36,7 +36,6 @@ pub(crate) fn first_start(material: &Material, folder: &Path) {
     command.arg("--certs").arg(material.certificates());
     let mut process = Process::start(&mut command, &folder.join("portcullis.log"));
     let deadline = Instant::now() + PATIENCE;
-    // The key of tokens is the last of them, and there is one of refresh tokens yet to come in some versions.
     while !(material.certificate().exists() && material.certificates().join("token.key").exists()) {
         assert!(process.lives() && Instant::now() < deadline, "Portcullis makes no keys in {}", folder.display());
         sleep(Duration::from_millis(20));
