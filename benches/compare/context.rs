@@ -57,7 +57,7 @@ impl Context {
 
     /// How long to make load that is not counted in requests.
     pub(crate) fn spell(&self) -> Duration {
-        Duration::from_secs(if self.small { 1 } else { 3 })
+        Duration::from_secs(if self.small { 2 } else { 3 })
     }
 
     /// The checkout.

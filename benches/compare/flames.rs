@@ -97,6 +97,8 @@ fn fold_and_draw(script: &str, title: &str, target: &Path) {
     let mut options = Drawing::default();
     title.clone_into(&mut options.title);
     options.subtitle = Some(format!("portcullis {}, samples of processor time", env!("CARGO_PKG_VERSION")));
+    // The clock counts time where a counter would count events.
+    "ns".clone_into(&mut options.count_name);
     options.min_width = NARROWEST;
     let mut svg = Vec::new();
     flamegraph::from_reader(&mut options, folded.as_slice(), &mut svg).unwrap();

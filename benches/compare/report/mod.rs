@@ -37,7 +37,7 @@ fn page(context: &Context, rows: &[Row]) -> String {
 {machine}
 
 Every number is the median of {rounds} rounds, with the least and the most in brackets. The sides take turns within a round, after one
-round that does not count (memory and storms: 3 rounds of fresh servers). *Processor* is what the kernel counted for all
+round that does not count (memory and storms: at most 3 rounds, of fresh servers). *Processor* is what the kernel counted for all
 processes of the server, in seconds of one processor; the load comes from the same machine and shares its processors. GB and MB
 are powers of two. Memory is resident memory; what several processes of a server share is counted in each.
 
