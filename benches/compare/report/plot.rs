@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::number::figures;
 use crate::outcome::Row;
 
-const LABELS: f64 = 600.0;
+const LABELS: f64 = 700.0;
 const SCALE: f64 = 420.0;
 const NUMBERS: f64 = 70.0;
 const LINE: f64 = 22.0;
