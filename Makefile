@@ -65,8 +65,16 @@ endif
 		echo 'error: $(IMAGE_BINARY) needs shared libraries, which an image from scratch does not have' >&2; exit 1; fi
 
 .PHONY: bench
-bench: ## measure what grows with the number of repositories and tags
+bench: ## measure everything, beside nginx and docker-registry (installed as root if missing), and write the report
+	scripts/install-packages benches/packages.txt
 	cargo bench --locked
+
+# Frame pointers in our code and that of dependencies, so that the kernel can see who called; a build of its own.
+.PHONY: profile
+profile: ## draw flame graphs of pull and push into docs/benchmarks
+	scripts/install-packages benches/packages.txt
+	RUSTFLAGS="$(RUSTFLAGS) -C force-frame-pointers=yes" CFLAGS="$(CFLAGS) -fno-omit-frame-pointer" \
+		cargo bench --locked --profile profiling --bench compare -- --flame-graphs
 
 .PHONY: clean
 clean: ## remove what was built

@@ -1,0 +1,45 @@
+//! The catalog and the tags of registries that have grown, whole and after the first time.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::{
+    context::Context,
+    outcome::{Goal, Row, Unit},
+    rounds,
+    samples::Samples,
+    side::{Kind, Side},
+    tree::{self, MANY_TAGS},
+};
+
+pub(crate) fn measure(context: &Context) -> Vec<Row> {
+    [5000, 20_000].into_iter().flat_map(|size| of_size(context, size)).collect()
+}
+
+fn of_size(context: &Context, size: usize) -> Vec<Row> {
+    let count = context.scaled(size);
+    let folder = context.folder();
+    let tree = tree::make(folder.path().join("data"), count);
+    // Nobody writes, so both can read the same folder.
+    let sides = [Kind::Portcullis, Kind::NginxAndRegistry].map(|kind| Side::start_on(context, kind, &tree));
+    let catalog = (format!("/v2/_catalog?n={count}"), "registry:catalog:*".to_owned(), "repositories");
+    let tags = (format!("/v2/{MANY_TAGS}/tags/list?n={count}"), format!("repository:{MANY_TAGS}:pull"), "tags");
+
+    let mut rows = Vec::new();
+    for (name, (path, scope, field)) in [("catalog", catalog), ("tags", tags)] {
+        let both = rounds::take(context.rounds * 3, &sides, |side| {
+            let authorization = side.authorization(&scope);
+            let began = Instant::now();
+            let body = side.fetch(&path, authorization.as_deref());
+            let milliseconds = began.elapsed().as_secs_f64() * 1000.0;
+            let list: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(list[field].as_array().unwrap().len(), count, "{path} of {}", side.kind.name());
+            milliseconds
+        });
+        let [ours, theirs] = both.map(Samples::new);
+        let row = Row::new(format!("{name} of {size}"), Unit::Milliseconds, &ours, (sides[1].kind.name(), &theirs));
+        rows.push(if size == 5000 { row.goal(Goal::Ratio(0.1)) } else { row });
+    }
+    rows
+}

@@ -1,0 +1,36 @@
+//! The cases: a table of what is measured, and a file for each.
+
+mod handshake;
+mod image;
+mod lists;
+mod manifest;
+mod memory;
+mod pull;
+mod push;
+mod start;
+mod storm;
+
+pub(crate) use push::push_once;
+
+use crate::{context::Context, outcome::Row};
+
+/// Something to measure.
+pub(crate) struct Case {
+    /// By which it is chosen on the command line.
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) measure: fn(&Context) -> Vec<Row>,
+}
+
+/// All of them, in the order of the report.
+pub(crate) const ALL: &[Case] = &[
+    Case { name: "pull", about: "a large blob, alone and 16 at once", measure: pull::measure },
+    Case { name: "push", about: "a large blob, alone and many at once", measure: push::measure },
+    Case { name: "image", about: "images of many small and of few large layers, by skopeo", measure: image::measure },
+    Case { name: "manifest", about: "many small requests, with passwords and with tokens", measure: manifest::measure },
+    Case { name: "storm", about: "one who pulls while 64 others sign in", measure: storm::measure },
+    Case { name: "handshake", about: "new connections", measure: handshake::measure },
+    Case { name: "lists", about: "catalog and tags of a registry that has grown", measure: lists::measure },
+    Case { name: "start", about: "from the start to the first answer", measure: start::measure },
+    Case { name: "memory", about: "at rest, and while large blobs are pushed", measure: memory::measure },
+];

@@ -1,0 +1,169 @@
+//! How long somebody who is signed in waits for a manifest, in calm and while 64 others sign in: wrongly, and rightly.
+//!
+//! The others send their next attempt as soon as the last one is answered, but wait as long as `Retry-After` says. Each has an
+//! address of its own. They run at the lowest priority, so that it is the server that is measured and not who asks. What
+//! Portcullis does about them in detail is measured by `benches/storm.rs`.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use reqwest::{StatusCode, header};
+use rustix::process::nice;
+use tokio::{runtime::Builder, task::JoinSet};
+
+use crate::{
+    client::{self, basic},
+    context::Context,
+    image,
+    load::Http,
+    material::{BOB, User},
+    outcome::{Goal, Row, Unit},
+    samples::Samples,
+    side::{Kind, Side},
+};
+
+const GUESSERS: u8 = 64;
+const REPOSITORY: &str = "small/image";
+const KINDS: [Kind; 2] = [Kind::Portcullis, Kind::NginxAndRegistry];
+const WRONG: User = User { password: "a guess", ..BOB };
+const STORMS: [(&str, &User, StatusCode); 2] =
+    [("right", &BOB, StatusCode::OK), ("wrong", &WRONG, StatusCode::UNAUTHORIZED)];
+
+/// What those in a storm know of each other.
+#[derive(Default)]
+struct Tally {
+    /// What somebody is told whose password was looked at.
+    expected: StatusCode,
+    /// How often that was said.
+    answered: AtomicUsize,
+    over: AtomicBool,
+}
+
+/// What was measured in one kind of weather.
+#[derive(Default)]
+struct Weather {
+    /// The 99th percentile of each round, in milliseconds.
+    waits: Vec<f64>,
+    /// How many passwords were looked at, a second.
+    answers: Vec<f64>,
+}
+
+pub(crate) fn measure(context: &Context) -> Vec<Row> {
+    let mut calm = KINDS.map(|_| Vec::new());
+    let mut storms = STORMS.map(|_| KINDS.map(|_| Weather::default()));
+    for _ in 0..context.rounds.min(3) {
+        for (index, kind) in KINDS.into_iter().enumerate() {
+            // Anew each round: attempts of the last one are held against the guessers.
+            let side = Side::start(context, kind);
+            let path = image::put_small(&side, REPOSITORY, "1");
+            let holder = side.authorization(&format!("repository:{REPOSITORY}:pull"));
+            let wait = || percentile(context, &side, &path, holder.as_deref());
+            wait();
+            calm[index].push(wait());
+            for (number, storm) in storms.iter_mut().enumerate() {
+                let (wait, answers) = during(context, &side, number, wait);
+                storm[index].waits.push(wait);
+                storm[index].answers.push(answers);
+            }
+        }
+    }
+    rows(&calm, &storms)
+}
+
+fn rows(calm: &[Vec<f64>; 2], storms: &[[Weather; 2]; 2]) -> Vec<Row> {
+    let peer = KINDS[1].name();
+    let samples = |numbers: &[f64]| Samples::new(numbers.to_vec());
+    let row = |what: String, unit, ours: &[f64], theirs: &[f64]| {
+        Row::new(what, unit, &samples(ours), (peer, &samples(theirs)))
+    };
+    let mut rows = vec![row("wait (p99) of who is signed in, calm".into(), Unit::Milliseconds, &calm[0], &calm[1])];
+    for ((name, ..), [ours, theirs]) in STORMS.into_iter().zip(storms) {
+        let what = format!("wait (p99) of who is signed in, 64 signing in with the {name} password");
+        let against_calm =
+            |waits: &[f64], calm: &[f64]| waits.iter().zip(calm).map(|(wait, calm)| wait / calm).collect::<Vec<_>>();
+        let (of_ours, of_theirs) = (against_calm(&ours.waits, &calm[0]), against_calm(&theirs.waits, &calm[1]));
+        rows.push(row(what.clone(), Unit::Milliseconds, &ours.waits, &theirs.waits));
+        rows.push(row(format!("{what}: against calm"), Unit::Times, &of_ours, &of_theirs).goal(Goal::Value(3.0)));
+        let answers =
+            row(format!("{name} passwords looked at"), Unit::RequestsPerSecond, &ours.answers, &theirs.answers);
+        rows.push(answers.more_is_better());
+    }
+    rows
+}
+
+/// The 99th percentile of how long a manifest takes, in milliseconds.
+fn percentile(context: &Context, side: &Side, path: &str, holder: Option<&str>) -> f64 {
+    let began = Instant::now();
+    let mut waits = Vec::new();
+    while began.elapsed() < context.spell() {
+        let asked = Instant::now();
+        side.fetch(path, holder);
+        waits.push(asked.elapsed().as_secs_f64() * 1000.0);
+    }
+    Samples::new(waits).percentile(0.99)
+}
+
+/// Measures once a storm blows; also says how many passwords were looked at each second.
+fn during(context: &Context, side: &Side, storm: usize, measure: impl FnOnce() -> f64) -> (f64, f64) {
+    let tally = Arc::new(Tally { expected: STORMS[storm].2, ..Tally::default() });
+    thread::scope(|scope| {
+        scope.spawn(|| blow(context, side, storm, &tally));
+        // Their handshakes are work for this machine twice, and not what is asked about.
+        thread::sleep(Duration::from_secs(1));
+        let (before, began) = (tally.answered.load(Relaxed), Instant::now());
+        let wait = measure();
+        let answered = u32::try_from(tally.answered.load(Relaxed) - before).unwrap();
+        let rate = f64::from(answered) / began.elapsed().as_secs_f64();
+        tally.over.store(true, Relaxed);
+        (wait, rate)
+    })
+}
+
+fn blow(context: &Context, side: &Side, storm: usize, tally: &Arc<Tally>) {
+    // Of this thread alone, on Linux.
+    nice(19).unwrap();
+    let url = match side.kind {
+        Kind::Portcullis => side.url(&client::token_path(&format!("repository:{REPOSITORY}:pull"))),
+        Kind::NginxAndRegistry | Kind::Registry | Kind::Static => side.url(&format!("/v2/{REPOSITORY}/tags/list")),
+    };
+    let authorization = basic(STORMS[storm].1);
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let mut guessers = JoinSet::new();
+        for number in 1..=GUESSERS {
+            let from = Ipv4Addr::new(127, 0, 1 + u8::try_from(storm).unwrap(), number);
+            let client = client::http(&context.material, Http::One, Some(from));
+            guessers.spawn(guess(client, url.clone(), authorization.clone(), Arc::clone(tally)));
+        }
+        while !tally.over.load(Relaxed) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        while let Some(ended) = guessers.try_join_next() {
+            // They end by panic alone, and a storm without them would measure something else.
+            ended.unwrap();
+        }
+        guessers.shutdown().await;
+    });
+}
+
+async fn guess(client: reqwest::Client, url: String, authorization: String, tally: Arc<Tally>) {
+    let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    loop {
+        let answer = client.get(&url).header(header::AUTHORIZATION, &authorization).send().await.unwrap();
+        let (status, wait) = (answer.status(), answer.headers().get(header::RETRY_AFTER).cloned());
+        // The body, so that the connection can be used again.
+        answer.bytes().await.unwrap();
+        assert!(status == tally.expected || later.contains(&status), "{url} answers {status} in a storm");
+        if status == tally.expected {
+            tally.answered.fetch_add(1, Relaxed);
+        }
+        let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+        tokio::time::sleep(Duration::from_secs(wait.unwrap_or(0))).await;
+    }
+}

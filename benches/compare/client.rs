@@ -1,0 +1,131 @@
+//! A client for everything that is not load: tokens, the beginning and end of uploads, manifests, lists.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use reqwest::{Method, StatusCode, header};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    load::Http,
+    material::{Material, User},
+};
+
+/// What clients accept: docker-registry has no manifest for those who do not name its kind.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, */*";
+
+/// A client of one server, on one connection for as long as requests come one after the other.
+pub(crate) struct Client {
+    runtime: Runtime,
+    inner: reqwest::Client,
+    base: String,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) location: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Client {
+    /// Of the server on this port, over HTTP/1.1.
+    pub(crate) fn new(material: &Material, port: u16) -> Self {
+        Self {
+            runtime: Builder::new_current_thread().enable_all().build().unwrap(),
+            inner: http(material, Http::One, None),
+            base: format!("https://localhost:{port}"),
+        }
+    }
+
+    /// Sends a request; `target` is a path, or a URL that the server gave.
+    pub(crate) fn send(
+        &self,
+        method: Method,
+        target: &str,
+        authorization: Option<&str>,
+        content_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> Answer {
+        self.try_send(method, target, authorization, content_type, body)
+            .unwrap_or_else(|error| panic!("{target}: {error:?}"))
+    }
+
+    /// What the server says to a request without credentials, if there is a server.
+    pub(crate) fn try_get(&self, path: &str) -> Option<StatusCode> {
+        self.try_send(Method::GET, path, None, None, Vec::new()).ok().map(|answer| answer.status)
+    }
+
+    fn try_send(
+        &self,
+        method: Method,
+        target: &str,
+        authorization: Option<&str>,
+        content_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> reqwest::Result<Answer> {
+        let url = if target.starts_with('/') { format!("{}{target}", self.base) } else { target.to_owned() };
+        let mut request = self.inner.request(method, url).body(body);
+        request = request.header(header::ACCEPT, ACCEPT);
+        for (name, value) in [(header::AUTHORIZATION, authorization), (header::CONTENT_TYPE, content_type)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        self.runtime.block_on(async {
+            let answer = request.send().await?;
+            let location = answer.headers().get(header::LOCATION).map(|value| value.to_str().unwrap().to_owned());
+            Ok(Answer { status: answer.status(), location, body: answer.bytes().await?.into() })
+        })
+    }
+
+    /// `Bearer …`, from Portcullis' token endpoint.
+    pub(crate) fn token(&self, user: &User, scope: &str) -> String {
+        let answer = self.send(Method::GET, &token_path(scope), Some(&basic(user)), None, Vec::new());
+        assert_eq!(answer.status, StatusCode::OK, "a token for {}", user.name);
+        let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+        format!("Bearer {}", answer["token"].as_str().unwrap())
+    }
+}
+
+/// Where Portcullis gives tokens.
+pub(crate) fn token_path(scope: &str) -> String {
+    format!("/token?service=localhost&scope={scope}")
+}
+
+/// `Basic …`.
+pub(crate) fn basic(user: &User) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", user.name, user.password)))
+}
+
+/// A client that negotiates what everybody else does, from an address of its own if one is given.
+pub(crate) fn http(material: &Material, http: Http, from: Option<Ipv4Addr>) -> reqwest::Client {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(material.authority()).unwrap()).unwrap();
+    let tls = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions().unwrap();
+    let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
+    let builder = reqwest::Client::builder();
+    let builder = match http {
+        Http::One => builder.http1_only(),
+        Http::Two => {
+            tls.alpn_protocols = vec![b"h2".to_vec()];
+            builder.http2_prior_knowledge()
+        }
+    };
+    // Well before a server closes a connection that rests, which a request could just miss.
+    let builder = builder.tls_backend_preconfigured(tls).pool_idle_timeout(Duration::from_secs(5));
+    builder.local_address(from.map(IpAddr::from)).build().unwrap()
+}

@@ -1,0 +1,67 @@
+//! What every case is given: how often to measure, how much, and where to put things.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{material::Material, side};
+
+const MEGABYTE: usize = 1 << 20;
+
+/// One run of the benchmark.
+pub(crate) struct Context {
+    pub(crate) rounds: usize,
+    pub(crate) material: Material,
+    small: bool,
+    folder: TempDir,
+}
+
+impl Context {
+    /// Makes what all servers share. Everything is below the build folder, because `/tmp` may be memory, which costs nothing
+    /// to sync.
+    pub(crate) fn new(rounds: usize, small: bool) -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let material = Material::make(&folder.path().join("material"));
+        side::first_start(&material, &folder.path().join("first"));
+        Self { rounds, material, small, folder }
+    }
+
+    /// A folder that nobody else uses, gone when it is dropped.
+    pub(crate) fn folder(&self) -> TempDir {
+        tempfile::tempdir_in(self.folder.path()).unwrap()
+    }
+
+    /// A place for what lasts as long as the run.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// So many megabytes, in bytes; an eighth of it in a small run.
+    pub(crate) fn megabytes(&self, count: usize) -> usize {
+        self.scaled(count * MEGABYTE)
+    }
+
+    /// Bytes as gigabytes of 2^30.
+    #[expect(clippy::cast_precision_loss, reason = "sizes of a benchmark are far below 2^52")]
+    pub(crate) fn gigabytes(bytes: usize) -> f64 {
+        bytes as f64 / f64::from(1 << 30)
+    }
+
+    /// So many of something; an eighth of it in a small run.
+    pub(crate) fn scaled(&self, count: usize) -> usize {
+        if self.small { count / 8 } else { count }
+    }
+
+    /// How long to make load that is not counted in requests.
+    pub(crate) fn spell(&self) -> Duration {
+        Duration::from_secs(if self.small { 2 } else { 3 })
+    }
+
+    /// The checkout.
+    pub(crate) fn checkout() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+}

@@ -1,0 +1,88 @@
+//! Random files whose digests are new each time they are asked for, without hashing all of them again.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::rand::fill;
+use sha2::{Digest as _, Sha256};
+
+/// What changes is at the end, so that the hash of the rest can be kept.
+const STAMP: usize = 16;
+
+/// A file with random bytes.
+pub(crate) struct Blob {
+    path: PathBuf,
+    size: usize,
+    before_stamp: Sha256,
+    digest: String,
+}
+
+impl Blob {
+    /// So many bytes.
+    pub(crate) fn make(path: PathBuf, size: usize) -> Self {
+        let mut file = BufWriter::new(File::create(&path).unwrap());
+        let mut before_stamp = Sha256::new();
+        let mut bytes = vec![0; 1 << 20];
+        let mut left = size - STAMP;
+        while left > 0 {
+            let part = &mut bytes[..left.min(1 << 20)];
+            fill(part).unwrap();
+            before_stamp.update(&*part);
+            file.write_all(part).unwrap();
+            left -= part.len();
+        }
+        file.write_all(&[0; STAMP]).unwrap();
+        file.flush().unwrap();
+        let mut blob = Self { path, size, before_stamp, digest: String::new() };
+        blob.renew();
+        blob
+    }
+
+    /// So many files of so many bytes in a folder.
+    pub(crate) fn make_many(folder: &Path, count: usize, size: usize) -> Vec<Self> {
+        (0..count).map(|number| Self::make(folder.join(format!("blob-{number}")), size)).collect()
+    }
+
+    /// Makes it one that nobody has seen, and gives its digest.
+    pub(crate) fn renew(&mut self) -> &str {
+        let mut stamp = [0; STAMP];
+        fill(&mut stamp).unwrap();
+        let file = File::options().write(true).open(&self.path).unwrap();
+        file.write_all_at(&stamp, (self.size - STAMP) as u64).unwrap();
+        let hash = self.before_stamp.clone().chain_update(stamp).finalize();
+        self.digest = name(&hash);
+        &self.digest
+    }
+
+    /// Moves it to where it is named by its digest.
+    pub(crate) fn rename(&mut self) {
+        let path = self.path.with_file_name(self.digest.strip_prefix("sha256:").unwrap());
+        fs::rename(&self.path, &path).unwrap();
+        self.path = path;
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+}
+
+/// The digest of some bytes.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    name(&Sha256::digest(bytes))
+}
+
+fn name(hash: &[u8]) -> String {
+    hash.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}

@@ -1,0 +1,106 @@
+//! Flame graphs of pull and push: where the time of the server's threads goes, in user space and in the kernel.
+//!
+//! `make profile` builds for this with frame pointers and line tables. Samples are taken by the clock, because virtual
+//! machines often have no counters.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    process::{Child, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use inferno::{
+    collapse::{
+        Collapse as _,
+        perf::{Folder, Options as Folding},
+    },
+    flamegraph::{self, Options as Drawing},
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    cases,
+    context::Context,
+    data::Blob,
+    load::{
+        self, Http,
+        upload::{self, Style},
+    },
+    programs,
+    side::{Kind, Side},
+};
+
+const REPOSITORY: &str = "large/blob";
+
+/// What is narrower than this is left out; it keeps the files small enough to look at in a browser. In percent.
+const NARROWEST: f64 = 0.25;
+
+/// Writes one for each of pull and push over both versions of HTTP.
+pub(crate) fn draw(context: &Context) {
+    let folder = context.folder();
+    let mut blobs = Blob::make_many(folder.path(), 1, context.megabytes(256));
+    let side = Side::start(context, Kind::Portcullis);
+    let kept = Blob::make(folder.path().join("kept"), context.megabytes(256));
+    upload::give(context, &side, REPOSITORY, &kept);
+    for (http, name) in [(Http::One, "http1"), (Http::Two, "http2")] {
+        record(context, &side, &format!("pull, {}", http.name()), &format!("pull-{name}.svg"), || {
+            pull(context, &side, &kept, http);
+        });
+        record(context, &side, &format!("push, {}", http.name()), &format!("push-{name}.svg"), || {
+            for _ in 0..4 {
+                cases::push_once(context, &side, &mut blobs, http, Style::Stream);
+            }
+        });
+    }
+}
+
+fn pull(context: &Context, side: &Side, blob: &Blob, http: Http) {
+    let path = format!("/v2/{REPOSITORY}/blobs/{}", blob.digest());
+    let authorization = side.authorization(&format!("repository:{REPOSITORY}:pull"));
+    let authorization = authorization.as_deref();
+    load::pull(context, side, &path, authorization, (8, 1, blob.size()), http);
+}
+
+/// Samples the server while there is load.
+fn record(context: &Context, side: &Side, title: &str, file: &str, load: impl FnOnce()) {
+    let samples = context.path("perf.data");
+    let mut perf = start_perf(side, &samples);
+    load();
+    // It writes its file when it is interrupted.
+    kill_process(Pid::from_child(&perf), Signal::INT).unwrap();
+    perf.wait().unwrap();
+
+    let mut script = programs::command("perf");
+    let script = programs::output(script.arg("script").arg("--input").arg(&samples));
+    let target = Context::checkout().join("docs/benchmarks").join(file);
+    fold_and_draw(&script, title, &target);
+    println!("{}: {} KB", target.display(), fs::metadata(&target).unwrap().len() / 1024);
+}
+
+fn start_perf(side: &Side, samples: &Path) -> Child {
+    let ids = side.process_ids().iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let mut perf = programs::command("perf");
+    perf.args(["record", "--quiet", "--event", "cpu-clock", "--freq", "997", "--call-graph", "fp", "--pid", &ids]);
+    perf.arg("--output").arg(samples).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = perf.spawn().unwrap();
+    // Until it has attached itself to every thread.
+    sleep(Duration::from_millis(500));
+    child
+}
+
+fn fold_and_draw(script: &str, title: &str, target: &Path) {
+    let mut folded = Vec::new();
+    Folder::from(Folding::default()).collapse(script.as_bytes(), &mut folded).unwrap();
+    let mut options = Drawing::default();
+    title.clone_into(&mut options.title);
+    options.subtitle = Some(format!("portcullis {}, samples of processor time", env!("CARGO_PKG_VERSION")));
+    // The clock counts time where a counter would count events.
+    "ns".clone_into(&mut options.count_name);
+    options.min_width = NARROWEST;
+    let mut svg = Vec::new();
+    flamegraph::from_reader(&mut options, folded.as_slice(), &mut svg).unwrap();
+    File::create(target).unwrap().write_all(&svg).unwrap();
+}

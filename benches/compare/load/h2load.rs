@@ -1,0 +1,32 @@
+//! Pulls by h2load, which throws away what it gets.
+
+use super::{Http, line};
+use crate::{context::Context, material::CIPHER, programs, side::Side};
+
+/// Gets `path` over and over: `requests` in all, `at_once` of them at a time, each on its own connection. Every answer must be 200 and
+/// have so many `bytes`.
+pub(crate) fn pull(
+    context: &Context,
+    side: &Side,
+    path: &str,
+    authorization: Option<&str>,
+    (requests, at_once, bytes): (usize, usize, usize),
+    http: Http,
+) {
+    let mut h2load = context.material.command("h2load");
+    h2load.arg(format!("--tls13-ciphers={CIPHER}")).args(["--groups=X25519", "-t1"]);
+    h2load.arg(format!("-n{requests}")).arg(format!("-c{at_once}"));
+    if http == Http::One {
+        h2load.arg("--h1");
+    }
+    if let Some(authorization) = authorization {
+        h2load.arg("-H").arg(format!("Authorization: {authorization}"));
+    }
+    let said = programs::output(h2load.arg(side.url(path)));
+
+    assert_eq!(line(&said, "Cipher:"), CIPHER);
+    assert_eq!(line(&said, "Application protocol:"), if http == Http::One { "http/1.1" } else { "h2" });
+    let well = line(&said, "status codes:").starts_with(&format!("{requests} 2xx"));
+    let whole = line(&said, "traffic:").contains(&format!("({}) data", requests * bytes));
+    assert!(well && whole, "{} should have given {requests} times {bytes} bytes\n{said}", side.kind.name());
+}

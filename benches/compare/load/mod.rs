@@ -1,0 +1,49 @@
+//! Load: other people's programs, told what to do, and their answers read with suspicion.
+//!
+//! One invariant: a load that was not answered as it should have been stops the benchmark.
+
+mod ab;
+mod h2load;
+mod skopeo;
+pub(crate) mod upload;
+mod wrk;
+
+pub(crate) use {
+    ab::handshakes,
+    h2load::pull,
+    skopeo::{Way, copy},
+    wrk::hammer,
+};
+
+/// The versions of HTTP that are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Http {
+    One,
+    Two,
+}
+
+impl Http {
+    pub(crate) const BOTH: [Self; 2] = [Self::One, Self::Two];
+
+    /// As a request says it.
+    pub(crate) fn version(self) -> reqwest::Version {
+        match self {
+            Self::One => reqwest::Version::HTTP_11,
+            Self::Two => reqwest::Version::HTTP_2,
+        }
+    }
+
+    /// As people write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::One => "HTTP/1.1",
+            Self::Two => "HTTP/2",
+        }
+    }
+}
+
+/// The rest of the line that begins so, without the space around it.
+fn line<'a>(said: &'a str, beginning: &str) -> &'a str {
+    let found = said.lines().find_map(|line| line.trim_start().strip_prefix(beginning));
+    found.unwrap_or_else(|| panic!("no line begins with {beginning:?}:\n{said}")).trim()
+}

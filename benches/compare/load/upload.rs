@@ -1,0 +1,128 @@
+//! Uploads over HTTP/1.1 and HTTP/2, each on a connection and a thread of its own, as Docker does them and in one request.
+//!
+//! By hyper, and not by a program of somebody else: curl 7.88 keeps a processor busy with itself while it uploads over HTTP/2,
+//! and h2load cannot end an upload that it began.
+
+use std::{fs::File, io::Read as _, thread};
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::{Body, Method, StatusCode, header};
+use tokio::runtime::Builder;
+
+use super::Http;
+use crate::{
+    client,
+    context::Context,
+    data::{self, Blob},
+    side::Side,
+};
+
+/// What Go's `io.Copy` reads at a time, and Docker sends.
+const CHUNK: usize = 32 << 10;
+
+/// How a blob is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// As Docker does: POST, a PATCH of unknown length, PUT.
+    Stream,
+    /// POST, and everything in the PUT.
+    Monolithic,
+}
+
+/// Where to, on whose behalf, and how.
+pub(crate) struct Push<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) side: &'a Side,
+    pub(crate) repository: &'a str,
+    pub(crate) authorization: Option<&'a str>,
+    pub(crate) http: Http,
+    pub(crate) style: Style,
+}
+
+/// Pushes all of these at the same time.
+pub(crate) fn push(push: &Push<'_>, blobs: &[Blob]) {
+    thread::scope(|scope| {
+        for blob in blobs {
+            scope.spawn(|| {
+                let upload = Upload { push, client: client::http(&push.context.material, push.http, None) };
+                Builder::new_current_thread().enable_all().build().unwrap().block_on(upload.blob(blob));
+            });
+        }
+    });
+}
+
+/// Puts one where it can be pulled from.
+pub(crate) fn give(context: &Context, side: &Side, repository: &str, blob: &Blob) {
+    let authorization = side.authorization(&format!("repository:{repository}:pull,push"));
+    let authorization = authorization.as_deref();
+    let how = Push { context, side, repository, authorization, http: Http::One, style: Style::Stream };
+    push(&how, std::slice::from_ref(blob));
+}
+
+/// Pushes a few bytes in one request after the POST.
+pub(crate) fn at_once(side: &Side, repository: &str, authorization: Option<&str>, bytes: &[u8]) {
+    let begun = side.client.send(Method::POST, &beginning(repository), authorization, None, Vec::new());
+    let url = finished(&absolute(side, &begun.location.unwrap()), &data::digest(bytes));
+    let answer = side.client.send(Method::PUT, &url, authorization, Some("application/octet-stream"), bytes.to_vec());
+    assert_eq!(answer.status, StatusCode::CREATED, "an upload to {}", side.kind.name());
+}
+
+struct Upload<'a> {
+    push: &'a Push<'a>,
+    client: reqwest::Client,
+}
+
+impl Upload<'_> {
+    async fn blob(&self, blob: &Blob) {
+        let begun = self.push.side.url(&beginning(self.push.repository));
+        let mut upload = self.send(Method::POST, &begun, Body::default(), StatusCode::ACCEPTED).await;
+        let mut rest = body(blob);
+        if self.push.style == Style::Stream {
+            upload = self.send(Method::PATCH, &upload, rest, StatusCode::ACCEPTED).await;
+            rest = Body::default();
+        }
+        self.send(Method::PUT, &finished(&upload, blob.digest()), rest, StatusCode::CREATED).await;
+    }
+
+    /// Gives the answer's `Location`.
+    async fn send(&self, method: Method, url: &str, body: Body, wanted: StatusCode) -> String {
+        let mut request = self.client.request(method, url).body(body);
+        request = request.header(header::CONTENT_TYPE, "application/octet-stream");
+        if let Some(authorization) = self.push.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let answer = request.send().await.unwrap();
+        let (status, version) = (answer.status(), answer.version());
+        let location = answer.headers().get(header::LOCATION).map(|value| value.to_str().unwrap().to_owned());
+        let said = answer.text().await.unwrap();
+        assert_eq!(status, wanted, "an upload to {}: {said}", self.push.side.kind.name());
+        assert_eq!(version, self.push.http.version());
+        absolute(self.push.side, &location.unwrap())
+    }
+}
+
+/// The file, whose length is not told.
+fn body(blob: &Blob) -> Body {
+    let mut file = File::open(blob.path()).unwrap();
+    let chunks = std::iter::from_fn(move || {
+        let mut chunk = vec![0; CHUNK];
+        let length = file.read(&mut chunk).unwrap();
+        chunk.truncate(length);
+        (length > 0).then(|| Ok::<_, std::convert::Infallible>(Bytes::from(chunk)))
+    });
+    Body::wrap_stream(stream::iter(chunks))
+}
+
+fn beginning(repository: &str) -> String {
+    format!("/v2/{repository}/blobs/uploads/")
+}
+
+fn absolute(side: &Side, location: &str) -> String {
+    if location.starts_with('/') { side.url(location) } else { location.to_owned() }
+}
+
+fn finished(upload: &str, digest: &str) -> String {
+    let separator = if upload.contains('?') { '&' } else { '?' };
+    format!("{upload}{separator}digest={digest}")
+}

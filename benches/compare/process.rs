@@ -1,0 +1,120 @@
+//! A server's processes: started, watched by what /proc says of them, and ended by their ids, also when the benchmark panics.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The kernel counts processor time for programs in hundredths of a second, whatever it counts for itself.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How long a server may take to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A process and those that it started, such as nginx's workers.
+pub(crate) struct Process {
+    child: Child,
+}
+
+/// What a process has in memory, and had at most, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    pub(crate) now: f64,
+    pub(crate) peak: f64,
+}
+
+impl Process {
+    /// Starts a server that writes what it says to `log`.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
+        let log = fs::File::create(log).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Self { child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")) }
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Processor time so far, in seconds: in user space and in the kernel, of all its processes.
+    pub(crate) fn processor_time(&self) -> f64 {
+        self.family().into_iter().filter_map(processor_time).sum()
+    }
+
+    /// Resident memory, summed over its processes; what they share is counted in each.
+    pub(crate) fn memory(&self) -> Memory {
+        let each = self.family().into_iter().filter_map(memory);
+        each.fold(Memory { now: 0.0, peak: 0.0 }, |sum, one| Memory {
+            now: sum.now + one.now,
+            peak: sum.peak + one.peak,
+        })
+    }
+
+    /// Itself and all that descend from it.
+    fn family(&self) -> Vec<u32> {
+        let mut family = vec![self.child.id()];
+        let mut next = 0;
+        while let Some(&parent) = family.get(next) {
+            family.extend(children(parent));
+            next += 1;
+        }
+        family
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let family = self.family();
+        end(self.child.id(), Signal::TERM);
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            if Instant::now() > deadline {
+                for id in family {
+                    end(id, Signal::KILL);
+                }
+                let _ = self.child.wait();
+                return;
+            }
+            sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn end(id: u32, signal: Signal) {
+    let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else { return };
+    let _ = kill_process(pid, signal);
+}
+
+fn children(id: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{id}/task")) else { return Vec::new() };
+    let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<u32>>()).collect()
+}
+
+/// The 14th to 17th field of proc(5)'s stat: own time in user space and in the kernel, and that of children that ended.
+fn processor_time(id: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The second field is the program's name in brackets, and may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = fields.split_whitespace().skip(11).take(4).map(|field| field.parse::<f64>().unwrap());
+    Some(ticks.sum::<f64>() / TICKS_PER_SECOND)
+}
+
+fn memory(id: u32) -> Option<Memory> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<f64>().unwrap() * 1024.0)
+    };
+    Some(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+}

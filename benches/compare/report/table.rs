@@ -1,0 +1,50 @@
+//! The table, in Markdown.
+
+use std::fmt::Write as _;
+
+use super::number::{figures, median, spread, value};
+use crate::outcome::{Better, Goal, Row};
+
+/// Everything about every row.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut text =
+        "| what | Portcullis | compared with | theirs | ratio | goal | met |\n|---|---|---|---|---|---|---|\n"
+            .to_owned();
+    for row in rows {
+        let (ours, theirs) = (spread(row.unit, &row.ours), spread(row.unit, &row.theirs));
+        let (ratio, goal) = (figures(row.ratio()), goal(row));
+        writeln!(text, "| {} | {ours} | {} | {theirs} | {ratio} | {goal} | {} |", row.what, row.peer, met(row))
+            .unwrap();
+    }
+    text
+}
+
+/// What fits into a page that is about something else.
+pub(super) fn short(rows: &[&Row]) -> String {
+    let mut text = "| | Portcullis | | |\n|---|---|---|---|\n".to_owned();
+    for row in rows {
+        let (ours, theirs) = (median(row.unit, &row.ours), median(row.unit, &row.theirs));
+        writeln!(text, "| {} | {ours} | {theirs} | {} |", row.what, row.peer).unwrap();
+    }
+    text
+}
+
+fn goal(row: &Row) -> String {
+    let sign = match row.better {
+        Better::Less => "≤",
+        Better::More => "≥",
+    };
+    match row.goal {
+        None => String::new(),
+        Some(Goal::Ratio(ratio)) => format!("{sign} {}", figures(ratio)),
+        Some(Goal::Value(number)) => format!("{sign} {}", value(row.unit, number)),
+    }
+}
+
+fn met(row: &Row) -> &'static str {
+    match row.is_met() {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "**no**",
+    }
+}

@@ -1,0 +1,38 @@
+//! Numbers that were measured more than once. One invariant: there is at least one, and they are sorted.
+
+/// The same quantity, measured round after round.
+#[derive(Clone)]
+pub(crate) struct Samples(Vec<f64>);
+
+impl Samples {
+    /// At least one number, in any order.
+    pub(crate) fn new(mut numbers: Vec<f64>) -> Self {
+        assert!(!numbers.is_empty(), "nothing was measured");
+        numbers.sort_by(f64::total_cmp);
+        Self(numbers)
+    }
+
+    /// The middle one; of an even number, the mean of the two in the middle.
+    pub(crate) fn median(&self) -> f64 {
+        let Self(numbers) = self;
+        let middle = numbers.len() / 2;
+        if numbers.len() % 2 == 1 { numbers[middle] } else { f64::midpoint(numbers[middle - 1], numbers[middle]) }
+    }
+
+    /// The smallest.
+    pub(crate) fn least(&self) -> f64 {
+        self.0[0]
+    }
+
+    /// The largest.
+    pub(crate) fn most(&self) -> f64 {
+        self.0[self.0.len() - 1]
+    }
+
+    /// The number that this share of all (0 to 1) does not exceed.
+    pub(crate) fn percentile(&self, share: f64) -> f64 {
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few")]
+        let index = (share * (self.0.len() - 1) as f64).ceil() as usize;
+        self.0[index]
+    }
+}

@@ -1,0 +1,56 @@
+//! Portcullis with its defaults: a configuration that says where to listen and nothing else.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use super::{PATIENCE, Started, free_port};
+use crate::{material::Material, process::Process};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
+
+impl Started<'_> {
+    /// Copies what a first start makes, so that this one is like any other.
+    pub(super) fn prepare_portcullis(&self) {
+        fs::copy(self.material.users(), self.folder.join("htpasswd")).unwrap();
+        let certificates = self.folder.join("certs");
+        fs::create_dir(&certificates).unwrap();
+        for file in fs::read_dir(self.material.certificates()).unwrap().flatten() {
+            fs::copy(file.path(), certificates.join(file.file_name())).unwrap();
+        }
+    }
+
+    pub(super) fn portcullis(&self) -> Process {
+        Process::start(&mut command(self.folder, self.data, self.port), &self.folder.join("portcullis.log"))
+    }
+}
+
+/// Has Portcullis make keys and certificates, for all sides.
+pub(crate) fn first_start(material: &Material, folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    let mut command = command(folder, &folder.join("data"), free_port());
+    command.arg("--certs").arg(material.certificates());
+    let mut process = Process::start(&mut command, &folder.join("portcullis.log"));
+    let deadline = Instant::now() + PATIENCE;
+    while !(material.certificate().exists() && material.certificates().join("token.key").exists()) {
+        assert!(process.lives() && Instant::now() < deadline, "Portcullis makes no keys in {}", folder.display());
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn command(folder: &Path, data: &Path, port: u16) -> Command {
+    let mut command = Command::new(BINARY);
+    // In its own folder, so that neither a configuration file nor a users file of the checkout is found.
+    command.current_dir(folder).arg("serve").arg("--data").arg(data);
+    command.arg("--listen").arg(format!("127.0.0.1:{port}")).args([
+        "--hostname",
+        "localhost",
+        "--hostname",
+        "127.0.0.1",
+    ]);
+    command
+}

@@ -1,0 +1,49 @@
+//! docker-registry with the configuration of its Debian package, but for addresses, and for users where nginx asks for them.
+
+use std::fs;
+
+use super::Started;
+use crate::{process::Process, programs};
+
+impl Started<'_> {
+    pub(super) fn registry(&self, port: u16, tls: bool) -> Process {
+        let configuration = self.folder.join("registry.yml");
+        fs::write(&configuration, self.registry_configuration(port, tls)).unwrap();
+        let mut command = programs::command("docker-registry");
+        Process::start(command.arg("serve").arg(configuration), &self.folder.join("registry.log"))
+    }
+
+    fn registry_configuration(&self, port: u16, tls: bool) -> String {
+        let data = self.data.display();
+        let (certificate, key) = (self.material.certificate(), self.material.key());
+        let (certificate, key) = (certificate.display(), key.display());
+        let tls = if tls { format!("  tls:\n    certificate: {certificate}\n    key: {key}\n") } else { String::new() };
+        // Without `catalog`, a list ends after 1,000 repositories.
+        format!(
+            "version: 0.1
+log:
+  fields:
+    service: registry
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: {data}
+  delete:
+    enabled: true
+catalog:
+  maxentries: 1000000
+http:
+  addr: 127.0.0.1:{port}
+  secret: the same for all requests
+  headers:
+    X-Content-Type-Options: [nosniff]
+{tls}health:
+  storagedriver:
+    enabled: true
+    interval: 10s
+    threshold: 3
+"
+        )
+    }
+}

@@ -1,0 +1,36 @@
+//! Data folders of registries that have grown, made directly on disk: pushing them would sync every link.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
+};
+
+use crate::data;
+
+/// The repository that has as many tags as there are repositories.
+pub(crate) const MANY_TAGS: &str = "many/tags";
+
+/// So many repositories with one tag each, one of which has so many tags instead.
+pub(crate) fn make(root: PathBuf, count: usize) -> PathBuf {
+    let repositories = root.join("docker/registry/v2/repositories");
+    let link = data::digest(b"a manifest");
+    for number in 1..count {
+        repository(&repositories.join(format!("team{}/app{number}", number % 100)), &["latest".to_owned()], &link);
+    }
+    let tags: Vec<String> = (0..count).map(|number| format!("v{number}")).collect();
+    repository(&repositories.join(MANY_TAGS), &tags, &link);
+    // A folder that changed a moment ago is read again each time; what is measured is one that rests.
+    sleep(Duration::from_millis(1500));
+    root
+}
+
+fn repository(folder: &Path, tags: &[String], link: &str) {
+    fs::create_dir_all(folder.join("_layers/sha256")).unwrap();
+    for tag in tags {
+        let current = folder.join("_manifests/tags").join(tag).join("current");
+        fs::create_dir_all(&current).unwrap();
+        fs::write(current.join("link"), link).unwrap();
+    }
+}
