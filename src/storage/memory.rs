@@ -122,7 +122,7 @@ impl Store for MemoryStore {
         Ok(entries)
     }
 
-    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError> {
+    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
         Ok(vec![None; folders.len()])
     }
 
