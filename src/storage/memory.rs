@@ -139,9 +139,10 @@ struct Appending {
 #[async_trait]
 impl Append for Appending {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        let mut stored = self.store.find(&self.path)?;
-        stored.content.extend(pieces.concat());
-        self.store.put(&self.path, stored.content);
+        let mut objects = self.store.objects();
+        let stored = objects.get_mut(&self.path).ok_or_else(|| not_found(&self.path))?;
+        pieces.iter().for_each(|piece| stored.content.extend_from_slice(piece));
+        stored.modified = SystemTime::now();
         Ok(())
     }
 
