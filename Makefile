@@ -65,7 +65,7 @@ endif
 		echo 'error: $(IMAGE_BINARY) needs shared libraries, which an image from scratch does not have' >&2; exit 1; fi
 
 .PHONY: bench
-bench: ## measure what grows with the number of repositories and tags
+bench: ## measure small steps, what grows with the number of repositories and tags, and a storm of sign-ins
 	cargo bench --locked
 
 .PHONY: clean

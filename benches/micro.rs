@@ -1,6 +1,6 @@
 //! The small steps that every request takes: reading its line, believing its credentials, asking the policy, hashing its bytes.
 //!
-//! `cargo bench --bench micro`, with a piece of a name behind `--` for a part. SHA-256 of uploads is the RustCrypto one, whose
+//! `cargo bench --bench micro`, with a piece of a name behind `--` for a part. SHA-256 of uploads is `sha2`'s, whose
 //! state can be saved between requests; beside it stands the one of the TLS library, to see that both use the processor's
 //! instructions.
 

@@ -141,7 +141,9 @@ impl Append for Appending {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         let mut objects = self.store.objects();
         let stored = objects.get_mut(&self.path).ok_or_else(|| not_found(&self.path))?;
-        pieces.iter().for_each(|piece| stored.content.extend_from_slice(piece));
+        for piece in &pieces {
+            stored.content.extend_from_slice(piece);
+        }
         stored.modified = SystemTime::now();
         Ok(())
     }
