@@ -1,4 +1,4 @@
-//! What lists cost when the registry has grown: 100,000 tags in one repository, 20,000 repositories.
+//! What lists cost when the registry has grown: 100,000 tags in one repository, 5,000 and 20,000 repositories.
 //!
 //! The folder is made without the engine, which would sync every link; the first answer reads it, the others compare
 //! versions. Times are medians, in milliseconds.
@@ -21,31 +21,40 @@ use portcullis::{
 };
 
 const TAGS: usize = 100_000;
-const REPOSITORIES: usize = 20_000;
+const REPOSITORIES: [usize; 2] = [5_000, 20_000];
 const ROUNDS: usize = 15;
 
 #[tokio::main]
 async fn main() {
-    let root = tempfile::tempdir().unwrap();
-    make(root.path());
-    let registry = Registry::new(Arc::new(FilesystemStore::open(root.path()).unwrap()), Config::default());
-    let gate = Gate::new(Policy::signed_in_may_do_everything());
     let subject = Subject { principal: Principal::User("bench".parse().unwrap()), reach: Reach::full() };
-    let repository = registry.open(&gate.authorize::<Pull>(&subject, "many/tags".parse().unwrap()).unwrap());
-    let view = gate.authorize_catalog(&subject).unwrap();
+    let gate = Gate::new(Policy::signed_in_may_do_everything());
     let (whole, page) = (Page::default(), Page { limit: Some(50), last: Some("t".into()) });
-
     println!("| list | first | then |\n|---|---|---|");
+
+    let root = tempfile::tempdir().unwrap();
+    make_tags(root.path());
+    let repository = open(root.path()).open(&gate.authorize::<Pull>(&subject, "many/tags".parse().unwrap()).unwrap());
     row(&format!("tags of {TAGS}, all"), async || repository.tags(&whole).await.unwrap().entries.len()).await;
     row(&format!("tags of {TAGS}, a page of 50"), async || repository.tags(&page).await.unwrap().entries.len()).await;
-    row(&format!("catalog of {REPOSITORIES}, all"), async || {
-        registry.catalog(&view, &whole).await.unwrap().entries.len()
-    })
-    .await;
-    row(&format!("catalog of {REPOSITORIES}, a page of 50"), async || {
-        registry.catalog(&view, &page).await.unwrap().entries.len()
-    })
-    .await;
+
+    let view = gate.authorize_catalog(&subject).unwrap();
+    for count in REPOSITORIES {
+        let root = tempfile::tempdir().unwrap();
+        make_repositories(root.path(), count);
+        let registry = open(root.path());
+        row(&format!("catalog of {count}, all"), async || registry.catalog(&view, &whole).await.unwrap().entries.len())
+            .await;
+        row(&format!("catalog of {count}, a page of 50"), async || {
+            registry.catalog(&view, &page).await.unwrap().entries.len()
+        })
+        .await;
+    }
+}
+
+fn open(root: &Path) -> Registry {
+    // A folder that changed a moment ago is read again each time; what is measured is one that rests.
+    std::thread::sleep(Duration::from_millis(1500));
+    Registry::new(Arc::new(FilesystemStore::open(root).unwrap()), Config::default())
 }
 
 async fn row(name: &str, list: impl AsyncFn() -> usize) {
@@ -64,17 +73,19 @@ async fn row(name: &str, list: impl AsyncFn() -> usize) {
     println!("| {name} | {:.1} ms | {:.1} ms |", milliseconds(first), milliseconds(others[ROUNDS / 2]));
 }
 
-fn make(root: &Path) {
-    let repositories = root.join("docker/registry/v2/repositories");
+fn make_tags(root: &Path) {
     let link = Digest::of(Algorithm::Sha256, b"manifest").to_string();
     for number in 0..TAGS {
-        let folder = repositories.join(format!("many/tags/_manifests/tags/v{number}/current"));
+        let tags = "docker/registry/v2/repositories/many/tags/_manifests/tags";
+        let folder = root.join(tags).join(format!("v{number}/current"));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("link"), &link).unwrap();
     }
-    for number in 1..REPOSITORIES {
+}
+
+fn make_repositories(root: &Path, count: usize) {
+    let repositories = root.join("docker/registry/v2/repositories");
+    for number in 0..count {
         fs::create_dir_all(repositories.join(format!("team{}/app{number}/_manifests/tags", number % 100))).unwrap();
     }
-    // A folder that changed a moment ago is read again each time; what is measured is one that rests.
-    std::thread::sleep(Duration::from_millis(1500));
 }

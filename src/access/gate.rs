@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use super::{
     action::{Action, Right},
-    policy::{Policy, RuleNumber, Verdict},
+    policy::{Policy, Rule, RuleNumber, Verdict},
     principal::Principal,
     reach::Reach,
     scope::Scope,
@@ -63,7 +63,8 @@ impl<A: Right> Authorized<A> {
 /// Proof that a subject may list repositories, and the means to tell which ones.
 #[derive(Debug)]
 pub struct CatalogView<'a> {
-    policy: &'a Policy,
+    /// The rules that are about the subject, in order: found once, because they are asked about thousands of repositories.
+    rules: Vec<&'a Rule>,
     subject: &'a Subject,
 }
 
@@ -72,7 +73,8 @@ impl CatalogView<'_> {
     #[must_use]
     pub fn shows(&self, repository: &RepositoryName) -> bool {
         let Subject { principal, reach } = self.subject;
-        self.policy.actions(principal, repository).contains(Action::Pull)
+        let deciding = self.rules.iter().find(|rule| rule.matches(principal, repository));
+        deciding.is_some_and(|rule| rule.actions.contains(Action::Pull))
             && reach.limits_allow(principal, Action::Pull, repository)
     }
 }
@@ -174,7 +176,7 @@ impl Gate {
         let Subject { principal, reach } = subject;
         let allowed = self.policy.may_pull_something(principal) && reach.limits_allow_lists();
         if allowed && reach.names_catalog() {
-            return Ok(CatalogView { policy: &self.policy, subject });
+            return Ok(CatalogView { rules: self.policy.rules_about(principal), subject });
         }
         let remedy = if allowed { Remedy::Authenticate } else { remedy_for(principal) };
         Err(Denied { principal: principal.clone(), wanted: Wanted::Catalog, remedy })
@@ -216,6 +218,7 @@ mod tests {
         super::{
             action::{Admin, Delete, Pull, Push},
             reach::Limits,
+            who::Who,
         },
         *,
     };
@@ -311,6 +314,31 @@ mod tests {
         let asked = Scope::parse_all(["repository:team/a:pull,push repository:b:pull registry:catalog:*"]).unwrap();
         let granted: Vec<_> = gate().grant(&subject, &asked).iter().map(ToString::to_string).collect();
         assert_eq!(granted, ["repository:team/a:pull", "registry:catalog:*"]);
+    }
+
+    #[test]
+    fn a_list_shows_what_may_be_pulled_and_nothing_else() {
+        let rule = |who: &str, repositories: &str, actions: &[Action]| Rule {
+            users: vec![Who::parse(who, |_| None).unwrap()],
+            repositories: vec![repositories.parse().unwrap()],
+            actions: actions.iter().copied().collect(),
+        };
+        let gate = Gate::new(Policy::new(vec![
+            rule("bob", "**", &[Action::Pull]),
+            rule("alice", "secret/**", &[]),
+            rule("*", "inbox/**", &[Action::Push]),
+            rule("alice", "home/{user}/**", &[Action::Pull, Action::Push]),
+            rule("anonymous", "**", &[Action::Pull]),
+            rule("*", "**/open", &[Action::Pull]),
+        ]));
+        let anonymous = Subject { principal: Principal::Anonymous, reach: Reach::full() };
+        for subject in [alice(Reach::full()), alice(limited(Reach::full())), anonymous] {
+            let view = gate.authorize_catalog(&subject).unwrap();
+            for repository in ["a", "secret/open", "inbox/open", "home/alice/a", "home/bob/a", "team/open", "open"] {
+                let may_pull = gate.authorize::<Pull>(&subject, name(repository)).is_ok();
+                assert_eq!(view.shows(&name(repository)), may_pull, "{:?} {repository}", subject.principal);
+            }
+        }
     }
 
     #[test]

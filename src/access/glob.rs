@@ -2,7 +2,7 @@
 //!
 //! Invariant: matching takes bounded time whatever the pattern and the name are, because a pattern has few wildcards.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, iter, str::FromStr};
 
 use super::principal::Principal;
 use crate::oci::RepositoryName;
@@ -36,8 +36,7 @@ impl Glob {
             Principal::Anonymous => None,
             Principal::User(name) => Some(name.as_str()),
         };
-        let components: Vec<&str> = repository.components().collect();
-        parts_match(&self.0, &components, user)
+        parts_match(&self.0, Some(repository.as_str()), user)
     }
 
     /// `**`: every repository.
@@ -66,16 +65,24 @@ fn parts_cover(wide: &[Part], narrow: &[Part]) -> bool {
     }
 }
 
-/// `**` tries every split; the depth is bounded by the number of components, of which a name has at most 128, and a glob
-/// holds at most [`MAX_RESTS`] of them.
-fn parts_match(parts: &[Part], components: &[&str], user: Option<&str>) -> bool {
+/// Whether the components of a name that are left, if any are, match. `**` tries every split; the depth is bounded by the
+/// number of components, of which a name has at most 128, and a glob holds at most [`MAX_RESTS`] of them.
+fn parts_match(parts: &[Part], name: Option<&str>, user: Option<&str>) -> bool {
     match parts.split_first() {
-        None => components.is_empty(),
-        Some((Part::Rest, rest)) => (0..=components.len()).any(|skip| parts_match(rest, &components[skip..], user)),
-        Some((Part::One(pieces), rest)) => components
-            .split_first()
-            .is_some_and(|(first, others)| pieces_match(pieces, first, user) && parts_match(rest, others, user)),
+        None => name.is_none(),
+        Some((Part::Rest, [])) => true,
+        Some((Part::Rest, rest)) => iter::successors(Some(name), |left| left.map(|left| first_of(left).1))
+            .any(|left| parts_match(rest, left, user)),
+        Some((Part::One(pieces), rest)) => name.is_some_and(|name| {
+            let (first, others) = first_of(name);
+            pieces_match(pieces, first, user) && parts_match(rest, others, user)
+        }),
     }
+}
+
+/// The first component, and the others.
+fn first_of(name: &str) -> (&str, Option<&str>) {
+    name.split_once('/').map_or((name, None), |(first, others)| (first, Some(others)))
 }
 
 fn pieces_match(pieces: &[Piece], text: &str, user: Option<&str>) -> bool {

@@ -114,6 +114,11 @@ impl Policy {
         numbered().filter_map(|(number, rule)| Some((number, cover(number, rule)?.0))).collect()
     }
 
+    /// The rules that are about `principal`, in order. The first of them that matches a repository decides.
+    pub(super) fn rules_about(&self, principal: &Principal) -> Vec<&Rule> {
+        self.rules.iter().filter(|rule| rule.names(principal)).collect()
+    }
+
     fn rule_for(&self, principal: &Principal, repository: &RepositoryName) -> Option<(RuleNumber, &Rule)> {
         let (index, rule) = self.rules.iter().enumerate().find(|(_, rule)| rule.is_about(principal, repository))?;
         Some((RuleNumber(index + 1), rule))
@@ -134,8 +139,12 @@ impl Rule {
         if !self.names(principal) {
             return Some(Passed::User);
         }
-        let matches = self.repositories.iter().any(|glob| glob.matches(principal, repository));
-        (!matches).then_some(Passed::Repository)
+        (!self.matches(principal, repository)).then_some(Passed::Repository)
+    }
+
+    /// Whether the rule is about `repository` when `principal` asks, whom it names.
+    pub(super) fn matches(&self, principal: &Principal, repository: &RepositoryName) -> bool {
+        self.repositories.iter().any(|glob| glob.matches(principal, repository))
     }
 
     /// Whether each user and each repository of `other` is covered here.

@@ -8,8 +8,8 @@ use super::reply::With as _;
 use crate::oci::{Page, Paged};
 
 /// Adds the `Link` to what follows (RFC 8288), if something does.
-pub(super) fn link(response: Response, path: &str, page: &Page, shown: &Paged<String>) -> Response {
+pub(super) fn link(response: Response, path: &str, page: &Page, shown: &Paged<impl AsRef<str>>) -> Response {
     let (true, Some(limit), Some(last)) = (shown.more, page.limit, shown.entries.last()) else { return response };
-    let last = utf8_percent_encode(last, NON_ALPHANUMERIC);
+    let last = utf8_percent_encode(last.as_ref(), NON_ALPHANUMERIC);
     response.with(header::LINK, &format!("<{path}?last={last}&n={limit}>; rel=\"next\""))
 }

@@ -12,7 +12,7 @@ use super::{
     reply::{self, With as _},
     state::Api,
 };
-use crate::access::CatalogView;
+use crate::{access::CatalogView, oci::RepositoryName};
 
 const STANDALONE: HeaderName = HeaderName::from_static("x-docker-registry-standalone");
 
@@ -24,12 +24,12 @@ pub(super) fn ping() -> Response {
 /// Names that hold the text, whatever its case: repository names are lower-case, and people are not.
 pub(super) async fn results(api: &Api, view: &CatalogView<'_>, search: &Search) -> Result<Response, ApiError> {
     let found = api.registry().search(view, &search.text.to_lowercase(), search.limit).await?;
-    let results: Vec<Value> = found.iter().map(|name| result(name)).collect();
+    let results: Vec<Value> = found.iter().map(result).collect();
     let answer = json!({"query": search.text, "num_results": results.len(), "results": results});
     Ok(reply::json("application/json", &answer))
 }
 
 /// Stars, descriptions and the like belong to Docker Hub; clients miss the fields all the same.
-fn result(name: &str) -> Value {
+fn result(name: &RepositoryName) -> Value {
     json!({"name": name, "description": "", "star_count": 0, "is_official": false, "is_automated": false})
 }

@@ -3,11 +3,11 @@
 //! Invariant: no component is empty, begins with `.` or `_`, or is `..`; a name is therefore safe as a relative path and
 //! never collides with the `_`-prefixed folders of registry:2's layout.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 /// The name of a repository (distribution specification, "Pulling manifests": `<name>`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RepositoryName(String);
+pub struct RepositoryName(Arc<str>);
 
 impl RepositoryName {
     /// The longest name. The specification leaves the limit to clients, which take 255 for host and name together; 255 is
@@ -19,10 +19,11 @@ impl RepositoryName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    /// The parts between the slashes.
-    pub fn components(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/')
+impl AsRef<str> for RepositoryName {
+    fn as_ref(&self) -> &str {
+        &self.0
     }
 }
 
@@ -45,7 +46,7 @@ impl FromStr for RepositoryName {
         if !text.split('/').all(is_component) {
             return Err(InvalidName::Component);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -114,7 +115,7 @@ mod tests {
         #[test]
         fn an_admitted_name_is_a_safe_path(name in "[a-c./_-]{1,12}") {
             if let Ok(name) = name.parse::<RepositoryName>() {
-                for part in name.components() {
+                for part in name.as_str().split('/') {
                     prop_assert!(!part.is_empty() && !part.starts_with(['.', '_', '-']));
                 }
             }

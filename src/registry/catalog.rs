@@ -14,17 +14,15 @@ pub(super) fn marks_repository(folder: &str) -> bool {
 
 impl Registry {
     /// A page of the repositories that the caller may know of, in byte order.
-    pub async fn catalog(&self, view: &CatalogView<'_>, page: &Page) -> Result<Paged<String>, Error> {
-        let names = self.repositories().await?;
-        let shown = names.into_iter().filter(|name| view.shows(name));
-        Ok(page.of(shown.map(|name| name.to_string())))
+    pub async fn catalog(&self, view: &CatalogView<'_>, page: &Page) -> Result<Paged<RepositoryName>, Error> {
+        self.engine.repository_page(page, |name| view.shows(name)).await
     }
 
     /// At most `limit` of the repositories that the caller may know of and whose names hold `text`, in byte order.
-    pub async fn search(&self, view: &CatalogView<'_>, text: &str, limit: usize) -> Result<Vec<String>, Error> {
-        let names = self.repositories().await?;
-        let found = names.into_iter().filter(|name| name.as_str().contains(text) && view.shows(name));
-        Ok(found.map(|name| name.to_string()).take(limit).collect())
+    pub async fn search(&self, view: &CatalogView<'_>, text: &str, limit: usize) -> Result<Vec<RepositoryName>, Error> {
+        let names = self.engine.repository_names().await?;
+        let found = names.iter().filter(|name| name.as_str().contains(text) && view.shows(name));
+        Ok(found.take(limit).cloned().collect())
     }
 
     /// Some repository that has a blob and that the caller may read, for a mount that names no source. `admit` asks the gate;
@@ -38,20 +36,14 @@ impl Registry {
         if self.engine.stat_blob(digest).await?.is_none() {
             return Ok(None);
         }
-        for name in self.repositories().await? {
-            if links::exists(store, Key::LayerLink(&name, digest)).await?
-                && let Some(proof) = admit(name)
+        for name in &*self.engine.repository_names().await? {
+            if links::exists(store, Key::LayerLink(name, digest)).await?
+                && let Some(proof) = admit(name.clone())
             {
                 return Ok(Some(self.open(&proof)));
             }
         }
         Ok(None)
-    }
-
-    async fn repositories(&self) -> Result<Vec<RepositoryName>, Error> {
-        let names = self.engine.repository_names().await?;
-        // What has no name in our grammar cannot be asked for either.
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Every folder that holds something of a repository, if only an upload. A folder that is no repository name is an

@@ -8,7 +8,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -19,24 +22,35 @@ use super::{
     catalog::marks_repository,
     layout::{Folder, Key},
     links,
+    tree::Tree,
 };
 use crate::{
-    oci::{RepositoryName, Tag},
-    storage::{Store, StorePath, Version},
+    oci::{Page, Paged, RepositoryName, Tag},
+    storage::{Store, Version},
 };
-
-/// A folder as it was read.
-#[derive(Clone, Debug)]
-struct Listing {
-    version: Option<Version>,
-    folders: Arc<Vec<String>>,
-}
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     catalog: AsyncMutex<Catalog>,
+    /// How many have asked for the catalog.
+    asked: AtomicU64,
     tags: Mutex<HashMap<RepositoryName, Tags>>,
+}
+
+#[derive(Debug)]
+struct Catalog {
+    tree: Tree,
+    /// What has no name in our grammar cannot be asked for, and is left out.
+    names: Arc<[RepositoryName]>,
+    /// How many had asked when the tree began to be refreshed.
+    answers: u64,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self { tree: Tree::new(marks_repository), names: [].into(), answers: 0 }
+    }
 }
 
 /// The tags of a repository as they were last seen.
@@ -49,37 +63,57 @@ struct Tags {
     doubtful: Vec<Tag>,
 }
 
-#[derive(Debug, Default)]
-struct Catalog {
-    folders: HashMap<StorePath, Listing>,
-    found: Arc<Vec<String>>,
-}
-
 /// Repositories whose tags are kept; beyond, all are forgotten and those that are asked for come back.
 const REPOSITORIES: usize = 10_000;
 
 impl Engine {
-    /// The names of all folders that hold a repository, in byte order.
-    pub(super) async fn repository_names(&self) -> Result<Arc<Vec<String>>, Error> {
+    /// The names of all repositories, in byte order.
+    pub(super) async fn repository_names(&self) -> Result<Arc<[RepositoryName]>, Error> {
+        let number = self.index.asked.fetch_add(1, Ordering::SeqCst);
         let mut catalog = self.index.catalog.lock().await;
-        if catalog.refresh(&*self.store).await? {
-            catalog.found = Arc::new(catalog.names(marks_repository));
+        // Who waited for somebody else to look, who began after they asked, need not look again.
+        if catalog.answers <= number {
+            let answers = self.index.asked.load(Ordering::SeqCst);
+            catalog.refresh(&*self.store).await?;
+            catalog.answers = answers;
         }
-        Ok(catalog.found.clone())
+        Ok(catalog.names.clone())
+    }
+
+    /// A page of the repositories that `shows` shows, in byte order. If the list goes on behind it, only the folders around
+    /// the page are looked at.
+    pub(super) async fn repository_page(
+        &self,
+        page: &Page,
+        shows: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<Paged<RepositoryName>, Error> {
+        if let Some(limit) = page.limit {
+            let catalog = self.index.catalog.lock().await;
+            let longer = Page { limit: limit.checked_add(1), last: page.last.clone() };
+            let kept = page_of(&catalog.names, &longer, &shows).entries;
+            let first = page.last.as_deref().unwrap_or_default();
+            if kept.len() > limit
+                && let Some(beyond) = kept.last()
+                && catalog.tree.holds(&*self.store, first, beyond.as_str()).await?
+            {
+                return Ok(page.of(kept));
+            }
+        }
+        Ok(page_of(&self.repository_names().await?, page, shows))
     }
 
     /// The names of all folders that hold something of a repository, if only an upload, in byte order. Read from the store,
     /// not from memory: who collects garbage must miss none of them.
     pub(super) async fn folders_with_content(&self) -> Result<Vec<String>, Error> {
-        let mut catalog = Catalog::default();
-        catalog.refresh(&*self.store).await?;
-        Ok(catalog.names(|folder| folder.starts_with('_')))
+        let mut tree = Tree::new(|folder| folder.starts_with('_'));
+        tree.refresh(&*self.store).await?;
+        Ok(tree.names().map(ToOwned::to_owned).collect())
     }
 
     /// The tags of a repository, in byte order.
     pub(super) async fn tags(&self, name: &RepositoryName) -> Result<Arc<Vec<Tag>>, Error> {
         let folder = Folder::Tags(name).path();
-        let version = self.store.versions(vec![folder.clone()]).await?.pop().flatten();
+        let version = self.store.versions([folder.clone()].into()).await?.pop().flatten();
         let kept = self.index.tags().get(name).cloned().unwrap_or_default();
         if version.is_some() && kept.version == version && kept.doubtful.is_empty() {
             return Ok(kept.sorted);
@@ -109,6 +143,21 @@ impl Engine {
     }
 }
 
+fn page_of(names: &[RepositoryName], page: &Page, shows: impl Fn(&RepositoryName) -> bool) -> Paged<RepositoryName> {
+    // Whether somebody may see what comes before the page need not be asked.
+    let start = page.last.as_deref().map_or(0, |last| names.partition_point(|name| name.as_str() <= last));
+    page.of(names[start..].iter().filter(|name| shows(name)).cloned())
+}
+
+impl Catalog {
+    async fn refresh(&mut self, store: &dyn Store) -> Result<(), Error> {
+        if self.tree.refresh(store).await? {
+            self.names = self.tree.names().filter_map(|name| name.parse().ok()).collect();
+        }
+        Ok(())
+    }
+}
+
 impl Index {
     fn tags(&self) -> MutexGuard<'_, HashMap<RepositoryName, Tags>> {
         self.tags.lock().unwrap_or_else(PoisonError::into_inner)
@@ -126,52 +175,4 @@ impl Index {
     pub(super) fn forget_tags(&self, name: &RepositoryName) {
         self.tags().remove(name);
     }
-}
-
-impl Catalog {
-    /// Reads again what changed, level by level, and says whether anything did.
-    async fn refresh(&mut self, store: &dyn Store) -> Result<bool, Error> {
-        let mut changed = false;
-        let mut seen = HashMap::with_capacity(self.folders.len());
-        let mut level = vec![Folder::Repositories.path()];
-        while !level.is_empty() {
-            let versions = store.versions(level.clone()).await?;
-            let mut below = Vec::new();
-            for (path, version) in level.into_iter().zip(versions) {
-                let kept = self.folders.remove(&path);
-                let listing = match kept {
-                    Some(kept) if version.is_some() && kept.version == version => kept,
-                    Some(_) | None => {
-                        changed = true;
-                        list(store, &path, version).await?
-                    }
-                };
-                let deeper = listing.folders.iter().filter(|name| !name.starts_with('_'));
-                below.extend(deeper.filter_map(|name| path.join(name).ok()));
-                seen.insert(path, listing);
-            }
-            level = below;
-        }
-        changed |= !self.folders.is_empty();
-        self.folders = seen;
-        Ok(changed)
-    }
-
-    /// The names of the folders that hold a folder as `marks` says.
-    fn names(&self, marks: impl Fn(&str) -> bool) -> Vec<String> {
-        let root = Folder::Repositories.path();
-        let marked = self.folders.iter().filter(|(_, listing)| listing.folders.iter().any(|name| marks(name)));
-        let mut names: Vec<String> =
-            marked.map(|(path, _)| path.as_str()[root.as_str().len()..].trim_start_matches('/').to_owned()).collect();
-        // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.
-        names.sort();
-        names
-    }
-}
-
-/// The version was taken before: what comes in between is read and looks like a change the next time.
-async fn list(store: &dyn Store, folder: &StorePath, version: Option<Version>) -> Result<Listing, Error> {
-    let entries = store.list(folder).await?;
-    let folders = entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
-    Ok(Listing { version, folders: Arc::new(folders) })
 }

@@ -24,6 +24,7 @@ mod tags;
 mod tend;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod uploads;
 
 use std::{fmt, marker::PhantomData, sync::Arc};

@@ -131,7 +131,7 @@ async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
 }
 
 async fn equal_versions_of_a_folder_mean_that_nothing_came_or_went(store: Arc<dyn Store>) {
-    let version = async || store.versions(vec![path("f"), path("none")]).await.unwrap();
+    let version = async || store.versions([path("f"), path("none")].into()).await.unwrap();
     store.write(&path("f/a"), pattern(1)).await.unwrap();
     let mut last = version().await;
     assert_eq!((last.len(), last[1]), (2, None));

@@ -85,7 +85,7 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.list(path).await
     }
 
-    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError> {
+    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
         self.inner.versions(folders).await
     }
 

@@ -122,7 +122,7 @@ impl Store for MemoryStore {
         Ok(entries)
     }
 
-    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError> {
+    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
         Ok(vec![None; folders.len()])
     }
 
@@ -139,9 +139,12 @@ struct Appending {
 #[async_trait]
 impl Append for Appending {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        let mut stored = self.store.find(&self.path)?;
-        stored.content.extend(pieces.concat());
-        self.store.put(&self.path, stored.content);
+        let mut objects = self.store.objects();
+        let stored = objects.get_mut(&self.path).ok_or_else(|| not_found(&self.path))?;
+        for piece in &pieces {
+            stored.content.extend_from_slice(piece);
+        }
+        stored.modified = SystemTime::now();
         Ok(())
     }
 

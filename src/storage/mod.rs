@@ -20,6 +20,7 @@ use std::{
     fmt,
     ops::Range,
     pin::Pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -88,7 +89,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The versions of folders, one for each, in their order. For whoever keeps what a list said and wants to know whether it
     /// still holds: equal versions mean that no entry directly in the folder came or went between the two looks. A store
     /// that cannot tell, or not yet, says `None`, which equals nothing.
-    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError>;
+    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError>;
 
     /// Whether the store can be used: read and written. For readiness checks.
     async fn probe(&self) -> Result<(), StoreError>;
@@ -131,9 +132,14 @@ pub struct Entry {
     pub is_folder: bool,
 }
 
-/// A state of a folder; means something only beside another one of the same folder.
+/// A state of a folder; means something only beside another one of the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version(u64, i64, i64);
+pub struct Version {
+    device: (u32, u32),
+    inode: u64,
+    /// Seconds and nanoseconds.
+    changed: (i64, u32),
+}
 
 /// The bytes of an object, in pieces of up to [`CHUNK`] bytes.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;

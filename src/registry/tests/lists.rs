@@ -16,7 +16,8 @@ async fn catalog(registry: &Registry) -> Vec<String> {
     let gate = Gate::new(Policy::signed_in_may_do_everything());
     let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::full() };
     let view = gate.authorize_catalog(&subject).unwrap();
-    registry.catalog(&view, &Page::default()).await.unwrap().entries
+    let names = registry.catalog(&view, &Page::default()).await.unwrap().entries;
+    names.iter().map(ToString::to_string).collect()
 }
 
 /// Folders rest: from now on their versions say something.

@@ -8,6 +8,7 @@ mod races;
 mod removal;
 mod requests;
 mod resumption;
+mod underneath;
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -7,13 +7,11 @@ use std::{
     fs::{self, File},
     hash::{BuildHasher as _, RandomState},
     io,
-    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{PoisonError, RwLock},
-    time::{Duration, SystemTime},
 };
 
-use super::super::{Entry, Version};
+use super::super::Entry;
 
 /// How often a folder may be taken away under somebody before that is an error.
 const TRIES: usize = 32;
@@ -111,17 +109,6 @@ pub(super) fn prune<'a>(folder: &'a Path, root: &Path) -> &'a Path {
 /// Makes the entries of a folder durable.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
-}
-
-/// How long a folder must have rested before its time of change says anything: the kernel's clock for files moves in ticks,
-/// and two changes within one tick leave the same time.
-const RESTED: Duration = Duration::from_secs(1);
-
-/// The version of a folder: which one it is, and when an entry last came or went.
-pub(super) fn version(folder: &Path, now: SystemTime) -> Option<Version> {
-    let found = fs::metadata(folder).ok()?;
-    let rested = now.duration_since(found.modified().ok()?).ok()?;
-    (found.is_dir() && rested > RESTED).then(|| Version(found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 /// What lies in a folder, in byte order. Names that are not UTF-8 cannot be ours and are passed over.

@@ -14,6 +14,7 @@ mod cached;
 mod claim;
 mod folders;
 mod read;
+mod versions;
 
 use std::{
     fs::{self, File},
@@ -25,6 +26,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::{Append, Entry, Object, Stat, Store, StoreError, StorePath, Version};
@@ -228,13 +230,14 @@ impl Store for FilesystemStore {
         self.blocking("list", path, |_, place| folders::list(place)).await
     }
 
-    async fn versions(&self, folders: Vec<StorePath>) -> Result<Vec<Option<Version>>, StoreError> {
-        // One trip to a blocking thread for all: a registry has thousands of folders.
-        self.blocking("look at", &StorePath::root(), move |disk, _| {
-            let now = SystemTime::now();
-            Ok(folders.iter().map(|folder| folders::version(&disk.place(folder), now)).collect())
-        })
-        .await
+    async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
+        // A registry has thousands of folders: one trip to a blocking thread for many, and several threads for very many.
+        let top = StorePath::root();
+        let looks = versions::shares(paths.len()).map(|share| {
+            let paths = paths.clone();
+            self.blocking("look at", &top, move |_, root| Ok(versions::look(root, &paths[share], SystemTime::now())))
+        });
+        Ok(try_join_all(looks).await?.concat())
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

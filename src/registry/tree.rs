@@ -1,0 +1,156 @@
+//! The tree of repositories as it was last read, and how it is held against the store.
+//!
+//! Invariant: a tree is true of a moment after it was asked to [`refresh`](Tree::refresh), or of the names within which it
+//! was asked whether it [`holds`](Tree::holds). Each folder that such an answer depends on had the version that it was read
+//! with, or was read again.
+
+use std::{iter, sync::Arc};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{Error, layout::Folder, links};
+use crate::storage::{Store, StorePath, Version};
+
+/// The folders that repositories lie in, each as it was when it was last read.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// Whether a folder of this name makes the one around it a repository.
+    marks: fn(&str) -> bool,
+    /// In byte order, so that the first is the one that all others lie in.
+    paths: Arc<[StorePath]>,
+    versions: Vec<Option<Version>>,
+    contents: Vec<Contents>,
+}
+
+/// What matters of what lies in a folder. The folder of uploads, which comes and goes with each push, does not.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Contents {
+    is_marked: bool,
+    deeper: Vec<String>,
+}
+
+impl Tree {
+    /// A tree of which nothing is known yet. Folders in which one lies that `marks` says are repositories.
+    pub(super) fn new(marks: fn(&str) -> bool) -> Self {
+        Self {
+            marks,
+            paths: [Folder::Repositories.path()].into(),
+            versions: vec![None],
+            contents: vec![Contents::default()],
+        }
+    }
+
+    /// The names of the repositories, in byte order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let marked = iter::zip(&*self.paths, &self.contents).filter(|(_, contents)| contents.is_marked);
+        marked.map(|(path, _)| self.name(path))
+    }
+
+    /// Reads again what changed, and says whether names came or went.
+    pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<bool, Error> {
+        let versions = store.versions(self.paths.clone()).await?;
+        let looked = iter::zip(&self.versions, &versions).enumerate();
+        let changed: Vec<usize> =
+            looked.filter(|(_, (kept, now))| !is_same(**kept, **now)).map(|(index, _)| index).collect();
+        if changed.is_empty() {
+            return Ok(false);
+        }
+        // The versions were taken before: what comes in between is read, and looks like a change the next time.
+        let read = self.read(store, changed.iter().map(|index| self.paths[*index].clone()).collect()).await?;
+        if iter::zip(&changed, &read).all(|(index, contents)| self.contents[*index] == *contents) {
+            self.versions = versions;
+            return Ok(false);
+        }
+        let mut contents = self.contents.clone();
+        for (index, read) in iter::zip(changed, read) {
+            contents[index] = read;
+        }
+        *self = self.regrown(store, &versions, &contents).await?;
+        Ok(true)
+    }
+
+    /// Whether the names after `first`, up to and with `last`, are in the store as they are here, and no others among them.
+    ///
+    /// Whether there is a repository is seen in the folder of its name and in those above. So it is enough to look at each
+    /// folder that such a name has, or may lie in: not at one whose name comes after `last`, because all that lies in it
+    /// does, and of those whose names come before `first` only at the beginnings of `first`, because all that lies in
+    /// another one comes before `first` too.
+    pub(super) async fn holds(&self, store: &dyn Store, first: &str, last: &str) -> Result<bool, Error> {
+        let find = |name: &str| self.paths.binary_search_by(|path| self.name(path).cmp(name));
+        let beginnings = first.char_indices().map(|(end, _)| &first[..end]);
+        let (Ok(start) | Err(start)) = find(first);
+        let end = find(last).map_or_else(|end| end, |index| index + 1);
+        let concerned: Vec<usize> = beginnings.filter_map(|name| find(name).ok()).chain(start..end).collect();
+        let paths = concerned.iter().map(|index| self.paths[*index].clone()).collect();
+        let versions = store.versions(paths).await?;
+        Ok(iter::zip(concerned, versions).all(|(index, now)| is_same(self.versions[index], now)))
+    }
+
+    /// The tree if its folders have these versions and contents: those that were not here before are read, and those that
+    /// are in no other any more are left out.
+    async fn regrown(
+        &self,
+        store: &dyn Store,
+        versions: &[Option<Version>],
+        contents: &[Contents],
+    ) -> Result<Self, Error> {
+        let mut grown = Vec::with_capacity(contents.len());
+        let mut level = vec![self.paths[0].clone()];
+        while !level.is_empty() {
+            let (mut known, mut new) = (Vec::new(), Vec::new());
+            for path in level {
+                match self.paths.binary_search(&path) {
+                    Ok(index) => known.push((path, versions[index], contents[index].clone())),
+                    Err(_) => new.push(path),
+                }
+            }
+            known.extend(self.read_new(store, new).await?);
+            let deeper = |(path, _, contents): &(StorePath, _, Contents)| {
+                contents.deeper.iter().filter_map(|name| path.join(name).ok()).collect::<Vec<_>>()
+            };
+            level = known.iter().flat_map(deeper).collect();
+            grown.append(&mut known);
+        }
+        // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.
+        grown.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+        let (paths, (versions, contents)): (Vec<_>, _) =
+            grown.into_iter().map(|(path, version, contents)| (path, (version, contents))).unzip();
+        Ok(Self { marks: self.marks, paths: paths.into(), versions, contents })
+    }
+
+    async fn read_new(
+        &self,
+        store: &dyn Store,
+        paths: Vec<StorePath>,
+    ) -> Result<Vec<(StorePath, Option<Version>, Contents)>, Error> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let versions = store.versions(paths.as_slice().into()).await?;
+        let contents = self.read(store, paths.clone()).await?;
+        Ok(iter::zip(paths, iter::zip(versions, contents))
+            .map(|(path, (version, contents))| (path, version, contents))
+            .collect())
+    }
+
+    async fn read(&self, store: &dyn Store, paths: Vec<StorePath>) -> Result<Vec<Contents>, Error> {
+        let marks = self.marks;
+        let read = stream::iter(paths).map(|path| async move {
+            let entries = store.list(&path).await?;
+            let folders: Vec<String> =
+                entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
+            let is_marked = folders.iter().any(|name| marks(name));
+            Ok(Contents { is_marked, deeper: folders.into_iter().filter(|name| !name.starts_with('_')).collect() })
+        });
+        read.buffered(links::PARALLEL).try_collect().await
+    }
+
+    fn name<'a>(&self, path: &'a StorePath) -> &'a str {
+        path.as_str()[self.paths[0].as_str().len()..].trim_start_matches('/')
+    }
+}
+
+/// A store that cannot tell a version says nothing, which is the same as nothing.
+fn is_same(kept: Option<Version>, now: Option<Version>) -> bool {
+    kept.is_some() && kept == now
+}

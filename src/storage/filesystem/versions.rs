@@ -1,0 +1,144 @@
+//! The versions of folders: what is looked at to see whether one of thousands changed.
+//!
+//! Invariant: a version is made of the time of the last change of the folder itself, which nobody can set. The time of the
+//! last modification can be set, and `tar` and `rsync` do so when they restore a backup: a folder into which one was
+//! restored may bear the time that it had before while other entries lie in it.
+
+use std::{
+    num::NonZero,
+    ops::Range,
+    path::Path,
+    thread::available_parallelism,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    fd::OwnedFd,
+    fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, open, statx},
+};
+
+use super::super::{StorePath, Version};
+
+/// How long a folder must have rested before its time of change says anything: the kernel's clock for files moves in ticks,
+/// and two changes within one tick leave the same time.
+const RESTED: Duration = Duration::from_secs(1);
+
+/// How many folders are worth a thread: they take about a millisecond.
+const SHARE: usize = 1024;
+
+/// How many threads look at folders for one question, however many processors there are: others have questions as well.
+const THREADS: usize = 4;
+
+/// Divides so many folders among threads.
+pub(super) fn shares(count: usize) -> impl Iterator<Item = Range<usize>> {
+    let threads = available_parallelism().map_or(1, NonZero::get).min(THREADS);
+    let share = count.div_ceil(threads).max(SHARE);
+    (0..count).step_by(share).map(move |start| start..count.min(start + share))
+}
+
+/// The versions of the folders at `paths` below `root`.
+pub(super) fn look(root: &Path, paths: &[StorePath], now: SystemTime) -> Vec<Option<Version>> {
+    let base = common(paths);
+    // The kernel looks up what all paths begin with only once. Once for each question: what lay there at the last one may
+    // have been moved away.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (Ok(folder), Some(latest)) = (open(root.join(base), flags, Mode::empty()), latest_rested(now)) else {
+        return vec![None; paths.len()];
+    };
+    paths.iter().map(|path| version(&folder, below(base, path), latest)).collect()
+}
+
+/// The deepest folder that all `paths` are or lie in.
+fn common(paths: &[StorePath]) -> &str {
+    let mut base = paths.first().map_or("", StorePath::as_str);
+    for path in paths {
+        let is_base = |base: &str| path.as_str() == base || path.as_str().as_bytes().get(base.len()) == Some(&b'/');
+        while !(base.is_empty() || path.as_str().starts_with(base) && is_base(base)) {
+            base = base.rsplit_once('/').map_or("", |(above, _)| above);
+        }
+    }
+    base
+}
+
+fn below<'a>(base: &str, path: &'a StorePath) -> &'a str {
+    match path.as_str()[base.len()..].trim_start_matches('/') {
+        "" => ".",
+        name => name,
+    }
+}
+
+/// The time of change of the youngest folders that have rested.
+fn latest_rested(now: SystemTime) -> Option<(i64, u32)> {
+    let latest = now.checked_sub(RESTED)?.duration_since(UNIX_EPOCH).ok()?;
+    Some((latest.as_secs().try_into().ok()?, latest.subsec_nanos()))
+}
+
+/// The version of a folder: which one it is, and when it last changed; `None` if it is none, if that was a moment ago, or if
+/// the kernel or the file system cannot tell.
+fn version(folder: &OwnedFd, name: &str, latest: (i64, u32)) -> Option<Version> {
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::CTIME;
+    let found = statx(folder, name, AtFlags::empty(), wanted).ok()?;
+    let is_told = StatxFlags::from_bits_retain(found.stx_mask).contains(wanted);
+    let is_folder = FileType::from_raw_mode(found.stx_mode.into()).is_dir();
+    let changed = (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec);
+    let device = (found.stx_dev_major, found.stx_dev_minor);
+    (is_told && is_folder && changed < latest).then_some(Version { device, inode: found.stx_ino, changed })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn paths(names: &[&str]) -> Vec<StorePath> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn folders_are_divided_among_threads_without_a_gap() {
+        for count in [0, 1, SHARE, SHARE + 1, 5_000, 20_100, 1_000_003] {
+            let shares: Vec<_> = shares(count).collect();
+            assert!(shares.len() <= THREADS);
+            assert_eq!(shares.into_iter().flatten().collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_common_folder_ends_where_a_name_does() {
+        for (names, base) in [
+            (&["a/b", "a/b/c", "a/b/d/e"][..], "a/b"),
+            (&["a/b", "a/bc"], "a"),
+            (&["a/bc", "a/b"], "a"),
+            (&["ab/c", "a/c"], ""),
+            (&["a/b"], "a/b"),
+            (&[], ""),
+        ] {
+            assert_eq!(common(&paths(names)), base, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_changed_a_moment_ago_or_in_the_future_has_no_version() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        let now = SystemTime::now();
+        for (now, is_some) in [(now, false), (now - 5 * RESTED, false), (now + 2 * RESTED, true)] {
+            assert_eq!(look(root.path(), &paths(&["a"]), now)[0].is_some(), is_some);
+        }
+    }
+
+    #[test]
+    fn versions_come_in_the_order_of_the_folders() {
+        let root = tempfile::tempdir().unwrap();
+        let names = ["a", "a/b", "missing", "a/b/c", "b", "file"];
+        fs::create_dir_all(root.path().join("a/b/c")).unwrap();
+        fs::create_dir(root.path().join("b")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let later = SystemTime::now() + 2 * RESTED;
+        let together = look(root.path(), &paths(&names), later);
+        let one_by_one = names.map(|name| look(root.path(), &paths(&[name]), later)[0]);
+        assert_eq!(together, one_by_one);
+        assert_eq!(one_by_one.map(|version| version.is_some()), [true, true, false, true, true, false]);
+    }
+}
