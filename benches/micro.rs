@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::stream;
 use http::Method;
 use portcullis::{
@@ -64,12 +64,21 @@ fn tokens(criterion: &mut Criterion) {
             upload_grace: None,
         };
         let keys = Arc::new(SigningKeys::load_or_create(config.clone(), now).unwrap());
-        let tokens = Tokens::new(keys, config);
+        let fresh = || Tokens::new(Arc::clone(&keys), config.clone()).unwrap();
         let scopes = Scope::parse_all(["repository:team/backend/api:pull,push"]).unwrap();
+        let tokens = fresh();
         let issued = tokens.issue(&tokens.signer(), &Principal::Anonymous, None, &scopes, now).unwrap();
         let header = format!("Bearer {}", issued.token);
         let Ok(Credentials::Bearer(token)) = Credentials::parse(header.as_bytes()) else { panic!("a bearer token") };
-        criterion.bench_function(&format!("token: {} verified", algorithm.as_str()), |bencher| {
+        criterion.bench_function(&format!("token: {} verified for the first time", algorithm.as_str()), |bencher| {
+            // Each of these has yet to see a token.
+            bencher.iter_batched(
+                fresh,
+                |new| assert!(new.verify(black_box(&token), now).is_ok()),
+                BatchSize::SmallInput,
+            );
+        });
+        criterion.bench_function(&format!("token: {} remembered", algorithm.as_str()), |bencher| {
             bencher.iter(|| assert!(tokens.verify(black_box(&token), now).is_ok()));
         });
     }
