@@ -43,10 +43,11 @@ impl<A: Right> Repository<A> {
 impl Repository<Pull> {
     /// A page of the tags, in byte order.
     pub async fn tags(&self, page: &Page) -> Result<Paged<String>, Error> {
-        if !self.exists().await? {
+        let tags = self.engine.tags(&self.name).await?;
+        // A repository may have none; something that has one is a repository.
+        if tags.is_empty() && !self.exists().await? {
             return Err(Error::NameUnknown(self.name.clone()));
         }
-        let tags = self.engine.tags(&self.name).await?;
         let page = page.of(tags.iter().map(Tag::as_str));
         Ok(Paged { entries: page.entries.into_iter().map(ToOwned::to_owned).collect(), more: page.more })
     }

@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use rustix::{
+    fd::OwnedFd,
     fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
     io::{Errno, ReadWriteFlags, preadv2},
 };
@@ -28,6 +29,12 @@ pub(super) fn open(place: &Path) -> Option<io::Result<File>> {
         Err(Errno::NOENT) => Some(Err(Errno::NOENT.into())),
         Err(_) => None,
     }
+}
+
+/// A handle on a folder, if every name on the way to it is in memory; what it is known by is in memory with it.
+pub(super) fn folder(place: &Path) -> Option<OwnedFd> {
+    let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(CWD, place, how, Mode::empty(), ResolveFlags::CACHED).ok()
 }
 
 /// Up to `length` bytes of `file` from `at` on, as far as they are in memory; none are there behind the file's end.
@@ -53,6 +60,14 @@ mod tests {
         assert_eq!(read(&file, 5, 100).unwrap(), "bytes");
         assert_eq!(read(&file, 5, 3).unwrap(), "byt");
         assert_eq!(read(&file, 10, 100).unwrap(), "");
+    }
+
+    #[test]
+    fn a_folder_is_one_and_a_file_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(folder(root.path()).is_some(), "this kernel and file system support it");
+        assert!(folder(&root.path().join("file")).is_none());
     }
 
     #[test]

@@ -17,7 +17,10 @@ use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, open, statx},
 };
 
-use super::super::{StorePath, Version};
+use super::{
+    super::{StorePath, Version},
+    cached,
+};
 
 /// How long a folder must have rested before its time of change says anything: the kernel's clock for files moves in ticks,
 /// and two changes within one tick leave the same time.
@@ -46,6 +49,11 @@ pub(super) fn look(root: &Path, paths: &[StorePath], now: SystemTime) -> Vec<Opt
         return vec![None; paths.len()];
     };
     paths.iter().map(|path| version(&folder, below(base, path), latest)).collect()
+}
+
+/// The version of the folder at `place`, if it has one and nothing on the way to it waits for the disk.
+pub(super) fn look_cached(place: &Path, now: SystemTime) -> Option<Version> {
+    version(&cached::folder(place)?, ".", latest_rested(now)?)
 }
 
 /// The deepest folder that all `paths` are or lie in.
@@ -125,6 +133,7 @@ mod tests {
         let now = SystemTime::now();
         for (now, is_some) in [(now, false), (now - 5 * RESTED, false), (now + 2 * RESTED, true)] {
             assert_eq!(look(root.path(), &paths(&["a"]), now)[0].is_some(), is_some);
+            assert_eq!(look_cached(&root.path().join("a"), now).is_some(), is_some);
         }
     }
 
