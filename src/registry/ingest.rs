@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How much is gathered before it is hashed and written: enough to make a trip to a blocking thread cheap.
-const BATCH: usize = 1 << 20;
+const BATCH: usize = 512 << 10;
 
 /// In how many pieces: as many as one system call writes. A client may send its bytes one at a time, and then what each costs
 /// in memory is not the byte but the handle on it, and the read buffer that it keeps alive.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 pub(super) const ALIGNMENT: usize = 4096;
 
 /// How much is written at once.
-pub(super) const BLOCK: usize = 1 << 20;
+pub(super) const BLOCK: usize = 512 << 10;
 
 /// Up to [`BLOCK`] bytes that are to be written.
 pub(super) struct Block {
