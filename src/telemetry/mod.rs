@@ -117,15 +117,22 @@ where
         Format::Text => Box::new(layer.compact().with_ansi(colour)),
         Format::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
     };
-    // The trail is for auditors and the log for operators: what goes to one does not go to the other.
-    let log = layer.with_filter(filter(&config.filter)?.and(filter_fn(|metadata| !is_of_trail(metadata))));
-    // Spans of every kind, because what they say belongs to the events within.
-    let trail = trail.map(|trail| trail.with_filter(filter_fn(|metadata| metadata.is_span() || is_of_trail(metadata))));
+    // The trail is for auditors and the log for operators: what goes to one does not go to the other. Each says up to which
+    // level it may want something: otherwise libraries, which say something of every frame, would be heard to the end first.
+    let not_of_trail = filter_fn(|metadata| !is_of_trail(metadata)).with_max_level_hint(LevelFilter::TRACE);
+    let log = layer.with_filter(filter(&config.filter)?.and(not_of_trail));
+    // With our spans, because what they say belongs to the events within.
+    let for_trail = |metadata: &Metadata<'_>| is_of_trail(metadata) || metadata.is_span() && is_ours(metadata);
+    let trail = trail.map(|trail| trail.with_filter(filter_fn(for_trail).with_max_level_hint(LevelFilter::INFO)));
     Ok(Box::new(Registry::default().with(log).with(trail)))
 }
 
 fn is_of_trail(metadata: &Metadata<'_>) -> bool {
     metadata.target() == audit::TARGET
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 #[cfg(test)]
@@ -218,6 +225,19 @@ mod tests {
         assert_eq!((line["event"].as_str(), line["user"].as_str()), (Some("sign_in_refused"), Some("a\n\"b")));
         assert_eq!((line["request"].as_str(), line["peer"].as_str()), (Some("7"), Some("192.0.2.1")));
         assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+
+    #[test]
+    fn what_libraries_say_of_every_frame_is_not_even_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = Target::File(folder.path().join("audit.jsonl"));
+        let config = Config { format: Format::Text, filter: "info".to_owned(), audit: target };
+        let trail = Trail::open(&config.audit).unwrap();
+        let subscriber = subscriber(&config, trail, false, Sink(Arc::default())).unwrap();
+        assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::trace_span!(target: "h2", "frame").is_disabled());
+        });
     }
 
     #[test]
