@@ -6,22 +6,19 @@
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    panic::{self, AssertUnwindSafe},
+    panic,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
-};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use super::{
+    aside::Aside,
     cache::{Cache, Fingerprint, Fingerprints},
     config::LegacyHashes,
     effort::Effort,
@@ -91,12 +88,6 @@ pub enum Rejected {
     },
 }
 
-/// The threads that hash have what nobody else wants of the processors (`SCHED_IDLE`, `sched(7)`): whoever wakes up for a
-/// request takes it from them at once. With the lowest `nice` value they kept it to the end of their slice, and token
-/// holders waited five times as long as in calm (`cargo bench --bench storm`). On a machine that is busy to its last cycle a
-/// first sign-in takes seconds, and those who are signed in do not notice.
-const IN_IDLE_TIME: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-
 const BUSY: Rejected = Rejected::Busy { retry_after: Duration::from_secs(2) };
 
 /// Verifies passwords against the users file.
@@ -104,6 +95,7 @@ pub struct PasswordChecker {
     users: Arc<Users>,
     legacy: LegacyHashes,
     queue: Arc<Queue>,
+    aside: Arc<Aside>,
     places: Semaphore,
     fingerprints: Fingerprints,
     cache: Mutex<Cache>,
@@ -118,6 +110,7 @@ impl PasswordChecker {
             users,
             legacy,
             queue: Queue::new(limits.workers.get(), limits.waiting),
+            aside: Arc::default(),
             places: Semaphore::new(limits.callers.min(Semaphore::MAX_PERMITS)),
             fingerprints: Fingerprints::new(&SystemRandom::new()).map_err(|_| NoRandomness)?,
             cache: Mutex::new(Cache::new()),
@@ -152,7 +145,7 @@ impl PasswordChecker {
         }
         let permit = self.queue.wait(from).await.map_err(|_| BUSY)?;
         let job = self.job(candidate, password);
-        let verified = job.run_aside(permit).await?.ok_or(Rejected::Credentials)?;
+        let verified = job.run_aside(&self.aside, permit).await?.ok_or(Rejected::Credentials)?;
         let fingerprint = self.fingerprints.of(&verified.user, &verified.hash, password);
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).remember(fingerprint, now);
         Ok(verified)
@@ -209,21 +202,13 @@ struct Job {
 }
 
 impl Job {
-    /// Runs on a thread of its own, and at a lower priority than those that serve: a thread that computes for long is
-    /// otherwise given whole slices of a processor while requests of people who are signed in wait. Not on the runtime's
-    /// blocking threads, which serve files and would keep the priority. A thread costs microseconds, a hash milliseconds.
-    async fn run_aside(self, permit: Permit) -> Result<Option<Verified>, Rejected> {
-        let (done, hashed) = oneshot::channel();
+    async fn run_aside(self, aside: &Arc<Aside>, permit: Permit) -> Result<Option<Verified>, Rejected> {
         let work = move || {
             // Held here, because the thread goes on hashing when nobody waits for it any more.
             let _permit = permit;
-            // Where it is not allowed, the hash is computed all the same.
-            let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, IN_IDLE_TIME);
-            // Whoever asked may have left.
-            let _ = done.send(panic::catch_unwind(AssertUnwindSafe(|| self.run())));
+            self.run()
         };
-        thread::Builder::new().name("hash".to_owned()).spawn(work).map_err(|_| BUSY)?;
-        match hashed.await {
+        match aside.run(work).map_err(|_| BUSY)?.await {
             Ok(Ok(verified)) => Ok(verified),
             // A bug goes on where it would have gone without the thread: to whoever logs it under the request's id.
             Ok(Err(bug)) => panic::resume_unwind(bug),
