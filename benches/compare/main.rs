@@ -73,7 +73,8 @@ fn main() {
     eprintln!("{:>4} s  done", began.elapsed().as_secs());
 
     println!("{}", report::table(&rows));
-    if arguments.cases.is_empty() && !arguments.small {
+    // A page for others to read is not made of a glance.
+    if arguments.cases.is_empty() && !arguments.small && arguments.rounds >= 3 {
         report::write(&context, &rows);
     }
 }

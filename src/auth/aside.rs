@@ -31,8 +31,9 @@ const LITTLE: u32 = 8;
 /// A computation that ended within this was not kept waiting, however little of it was its own.
 const SOON: Duration = Duration::from_secs(1);
 
-/// For how long threads compete after one was left too little.
+/// For how long threads compete after one was left too little; twice as long each time that it happens again soon after that.
 const CROWDED: Duration = Duration::from_secs(60);
+const CROWDED_AT_MOST: Duration = Duration::from_secs(60 * 60);
 
 /// By how much they stand back even then, in steps of `nice`: one step is a tenth of a processor.
 const STEPS_BACK: i32 = 10;
@@ -40,7 +41,14 @@ const STEPS_BACK: i32 = 10;
 /// Where long computations run.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    crowded_until: Mutex<Option<Instant>>,
+    crowd: Mutex<Option<Crowd>>,
+}
+
+/// When there was last nothing left over.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    until: Instant,
+    lasted: Duration,
 }
 
 /// How a thread shares the processors.
@@ -73,14 +81,17 @@ impl Aside {
     }
 
     fn share(&self, now: Instant) -> Share {
-        let crowded_until = *self.crowded_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if crowded_until.is_some_and(|until| now < until) { Share::Low } else { Share::LeftOver }
+        let crowd = *self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        if crowd.is_some_and(|crowd| now < crowd.until) { Share::Low } else { Share::LeftOver }
     }
 
     /// A thread that took what was left over needed `own` of the processors, and that took `elapsed`.
     fn learn(&self, share: Share, elapsed: Duration, own: Duration, now: Instant) {
         if share == Share::LeftOver && elapsed > SOON && own * LITTLE < elapsed {
-            *self.crowded_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + CROWDED);
+            let mut crowd = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+            let goes_on = crowd.filter(|last| now < last.until + last.lasted);
+            let lasted = goes_on.map_or(CROWDED, |last| (2 * last.lasted).min(CROWDED_AT_MOST));
+            *crowd = Some(Crowd { until: now + lasted, lasted });
         }
     }
 }
@@ -91,7 +102,9 @@ impl Share {
         match self {
             Self::LeftOver => {
                 let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-                let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
+                if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy).is_err() {
+                    let _ = nice(STEPS_BACK);
+                }
             }
             Self::Low => {
                 let _ = nice(STEPS_BACK);
@@ -139,6 +152,24 @@ mod tests {
         }
         let policy = result_of(&aside, || thread_schedule_policy().unwrap()).unwrap();
         assert_ne!(policy, IDLE);
+        assert_eq!(aside.share(now + CROWDED), Share::LeftOver);
+    }
+
+    #[test]
+    fn while_it_goes_on_work_competes_longer_and_longer_but_not_for_ever() {
+        let aside = Aside::default();
+        let mut now = Instant::now();
+        let mut lasted = Vec::new();
+        for _ in 0..8 {
+            now += SOON;
+            aside.learn(Share::LeftOver, 2 * SOON, Duration::ZERO, now);
+            let minutes = (1..=60).find(|minutes| aside.share(now + *minutes * CROWDED) == Share::LeftOver).unwrap();
+            lasted.push(minutes);
+            now += minutes * CROWDED;
+        }
+        assert_eq!(lasted, [1, 2, 4, 8, 16, 32, 60, 60]);
+        now += 2 * CROWDED_AT_MOST;
+        aside.learn(Share::LeftOver, 2 * SOON, Duration::ZERO, now);
         assert_eq!(aside.share(now + CROWDED), Share::LeftOver);
     }
 

@@ -44,8 +44,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// One processor stays free for everybody who is signed in already; at the default cost, the last in the queue waits about
-    /// three seconds, well under what clients bear.
+    /// One processor stays free for everybody who is signed in already; at the default cost, and on a machine with time left
+    /// over, the last in the queue waits about three seconds, well under what clients bear.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = NonZeroUsize::new(processors.saturating_sub(1)).unwrap_or(NonZeroUsize::MIN);

@@ -126,7 +126,12 @@ impl Engine {
         tags.extend(found);
         tags.sort();
         let tags = Arc::new(tags);
-        self.index.keep_tags(name, Tags { version, sorted: tags.clone(), doubtful });
+        // Names that somebody made up must not push out those that exist.
+        if tags.is_empty() && doubtful.is_empty() {
+            self.index.forget_tags(name);
+        } else {
+            self.index.keep_tags(name, Tags { version, sorted: tags.clone(), doubtful });
+        }
         Ok(tags)
     }
 

@@ -374,18 +374,22 @@ impl Upload {
     {
         self.is_closing = false;
         let mut ingest = Ingest::new(append, self.digester.clone(), self.offset);
-        let taken = ingest.take(body, announced).await;
-        if matches!(taken, Ok(()) | Err(Error::Body(_))) {
-            let synced = ingest.sync().await;
-            // Nothing can be made durable of an object that is gone with its repository.
-            let gone = if synced.is_err() { self.repository.stay(self.id).await.err() } else { None };
-            (self.offset, self.digester) = gone.map_or(synced, Err)?;
-        }
+        let taken = match ingest.take(body, announced).await {
+            taken @ (Ok(()) | Err(Error::Body(_))) => match ingest.sync().await {
+                Ok(kept) => {
+                    (self.offset, self.digester) = kept;
+                    taken
+                }
+                Err(error) => Err(error),
+            },
+            refused => refused,
+        };
         match &taken {
-            Ok(()) => {}
+            // Busy: what is too much may be somebody else's.
+            Ok(()) | Err(Error::UploadBusy) => {}
             Err(Error::Body(_)) => self.save().await?,
             // Nobody can say how much of it is there, so none of it is: a full disk is not to stay full of it. If it
-            // cannot be cut off now, the next request does it.
+            // cannot be cut off now, the next request does it; if it is gone with its repository, that is what happened.
             Err(_) => match self.append_to_data().await {
                 Err(Error::UploadUnknown) => return Err(Error::UploadUnknown),
                 cut => drop(cut),

@@ -7,7 +7,7 @@ mod trail;
 
 use std::io::{self, IsTerminal as _};
 
-use tracing::{Metadata, Subscriber, level_filters::LevelFilter};
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{FilterExt as _, filter_fn},
@@ -122,7 +122,9 @@ where
     let not_of_trail = filter_fn(|metadata| !is_of_trail(metadata)).with_max_level_hint(LevelFilter::TRACE);
     let log = layer.with_filter(filter(&config.filter)?.and(not_of_trail));
     // With our spans, because what they say belongs to the events within.
-    let for_trail = |metadata: &Metadata<'_>| is_of_trail(metadata) || metadata.is_span() && is_ours(metadata);
+    let for_trail = |metadata: &Metadata<'_>| {
+        *metadata.level() <= Level::INFO && (is_of_trail(metadata) || metadata.is_span() && is_ours(metadata))
+    };
     let trail = trail.map(|trail| trail.with_filter(filter_fn(for_trail).with_max_level_hint(LevelFilter::INFO)));
     Ok(Box::new(Registry::default().with(log).with(trail)))
 }

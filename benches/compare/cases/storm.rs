@@ -92,7 +92,7 @@ fn rows(calm: &[Vec<f64>; 2], storms: &[[Weather; 2]; 2]) -> Vec<Row> {
         rows.push(row(what.clone(), Unit::Milliseconds, &ours.waits, &theirs.waits));
         rows.push(row(format!("{what}: against calm"), Unit::Times, &of_ours, &of_theirs).goal(Goal::Value(3.0)));
         let answers =
-            row(format!("{name} passwords looked at"), Unit::RequestsPerSecond, &ours.answers, &theirs.answers);
+            row(format!("{name} passwords answered"), Unit::RequestsPerSecond, &ours.answers, &theirs.answers);
         rows.push(answers.more_is_better());
     }
     rows

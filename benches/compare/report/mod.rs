@@ -36,7 +36,7 @@ fn page(context: &Context, rows: &[Row]) -> String {
 
 {machine}
 
-Every number is the median of {rounds} rounds, with the least and the most in brackets. The sides take turns within a round, after one
+Every number is the median of {rounds} rounds (lists: three times as many), with the least and the most in brackets. The sides take turns within a round, after one
 round that does not count (memory and storms: at most 3 rounds, of fresh servers). *Processor* is what the kernel counted for all
 processes of the server, in seconds of one processor; the load comes from the same machine and shares its processors. GB and MB
 are powers of two. Memory is resident memory; what several processes of a server share is counted in each.
@@ -44,7 +44,7 @@ are powers of two. Memory is resident memory; what several processes of a server
 All sides have the same certificate (ECDSA, P-256), speak TLS 1.3 with X25519 and TLS_AES_128_GCM_SHA256, which is checked for each,
 and write their usual logs to files. Portcullis runs with its defaults: TLS, users, tokens. nginx asks for passwords of the same
 users file (bcrypt at cost 5, unless said otherwise) and passes requests on to docker-registry with
-`proxy_request_buffering off`, HTTP/2 and kept connections; docker-registry has the configuration of its Debian package.
+`proxy_request_buffering off`, HTTP/2, kept connections and nginx's own `proxy_buffering`, which writes a part of large answers to temporary files; docker-registry has the configuration of its Debian package.
 Pulls are made by h2load, pushes by hyper in the way of Docker (POST, PATCH of unknown length, PUT on one connection), images by
 skopeo, which offers further ciphers, requests by wrk, handshakes by ab.
 

@@ -20,7 +20,7 @@ use crate::auth::{
     keys::{KeySet, SigningKey},
 };
 
-/// The longest token that is remembered, in bytes, so that all of them take some megabytes at most: one for a dozen
+/// The longest token that is remembered, in bytes, so that all of them take twenty megabytes at most: one for a dozen
 /// repositories is shorter, with the certificate of an RSA key in its header.
 const LONGEST: usize = 4096;
 

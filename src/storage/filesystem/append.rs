@@ -106,10 +106,14 @@ impl Tail {
         let Some(block) = &mut self.block else { return Ok(()) };
         let bytes = block.bytes();
         let is_aligned = self.written.is_multiple_of(ALIGNMENT as u64) && bytes.len().is_multiple_of(ALIGNMENT);
-        let direct = self.direct.as_ref().filter(|_| is_aligned);
-        let is_written = direct.map_or(Ok(false), |direct| write_direct(direct, bytes, self.written))?;
-        if !is_written {
-            self.file.write_all_at(bytes, self.written)?;
+        match self.direct.as_ref().filter(|_| is_aligned) {
+            Some(direct) if write_direct(direct, bytes, self.written)? => {}
+            refused => {
+                if refused.is_some() {
+                    self.direct = None;
+                }
+                self.file.write_all_at(bytes, self.written)?;
+            }
         }
         self.written += bytes.len() as u64;
         block.clear();

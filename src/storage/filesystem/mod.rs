@@ -81,6 +81,8 @@ impl FilesystemStore {
 
     /// Opens an object, at once if that does not wait for the disk; `verb` names what for if it fails.
     async fn opened(&self, verb: &'static str, path: &StorePath) -> Result<(File, Stat), StoreError> {
+        // What never waits never lets others have a turn: a walk over a hundred thousand tags would hold its thread.
+        tokio::task::consume_budget().await;
         match read::open_cached(&self.disk.place(path)) {
             Some(opened) => opened.map_err(|error| StoreError::from_io(error, format!("{verb} {path}"))),
             None => self.blocking(verb, path, |_, place| read::open(place)).await,
@@ -234,6 +236,7 @@ impl Store for FilesystemStore {
         if let [path] = &*paths
             && let Some(version) = versions::look_cached(&self.disk.place(path), SystemTime::now())
         {
+            tokio::task::consume_budget().await;
             return Ok(vec![Some(version)]);
         }
         // A registry has thousands of folders: one trip to a blocking thread for many, and several threads for very many.

@@ -1,4 +1,4 @@
-//! Reading a file in large pieces, one at a time, each on a blocking thread.
+//! Reading a file in large pieces, one at a time, on a blocking thread unless the kernel has the piece in memory.
 
 use std::{
     fs::{File, Metadata},
@@ -62,6 +62,7 @@ pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStre
 async fn next(file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
     let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
     if let Some(piece) = cached::read(&file, at, length) {
+        tokio::task::consume_budget().await;
         return Ok((file, piece));
     }
     let read = tokio::task::spawn_blocking(move || piece(file, at, length)).await;

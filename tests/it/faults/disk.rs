@@ -135,6 +135,17 @@ fn a_push_to_a_full_disk_is_refused_and_works_again_after_space_is_made() {
 }
 
 #[test]
+fn a_chunk_whose_end_does_not_fit_gives_back_the_space_that_its_beginning_took() {
+    let stage = Stage::new();
+    let disk = SmallDisk::mount(stage.path("data"), "16m");
+    let server = stage.start();
+    let upload = begin_upload(&server, "a");
+    disk.fill_but((4 << 20) + (64 << 10));
+    server.alice("PATCH", &upload, &[], &random((4 << 20) + (300 << 10))).expect_registry_error(503, "UNAVAILABLE");
+    push_blob(&server, "b", &random(3 << 20));
+}
+
+#[test]
 fn a_refused_chunk_gives_back_the_space_that_it_took() {
     let stage = Stage::new();
     let _disk = SmallDisk::mount(stage.path("data"), "8m");
