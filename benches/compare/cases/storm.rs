@@ -83,9 +83,9 @@ fn rows(calm: &[Vec<f64>; 2], storms: &[[Weather; 2]; 2]) -> Vec<Row> {
     let row = |what: String, unit, ours: &[f64], theirs: &[f64]| {
         Row::new(what, unit, &samples(ours), (peer, &samples(theirs)))
     };
-    let mut rows = vec![row("wait (p99) of who is signed in, calm".into(), Unit::Milliseconds, &calm[0], &calm[1])];
+    let mut rows = vec![row("p99 of who is signed in, calm".into(), Unit::Milliseconds, &calm[0], &calm[1])];
     for ((name, ..), [ours, theirs]) in STORMS.into_iter().zip(storms) {
-        let what = format!("wait (p99) of who is signed in, 64 signing in with the {name} password");
+        let what = format!("p99 of who is signed in, 64 {name} sign-ins at once");
         let against_calm =
             |waits: &[f64], calm: &[f64]| waits.iter().zip(calm).map(|(wait, calm)| wait / calm).collect::<Vec<_>>();
         let (of_ours, of_theirs) = (against_calm(&ours.waits, &calm[0]), against_calm(&theirs.waits, &calm[1]));

@@ -78,7 +78,7 @@ pub(super) fn draw(rows: &[Row]) -> String {
 
 fn grid(svg: &mut String, scale: &Scale, height: f64) {
     let legend = "times better than the peer: dot is the median, line the spread, ring the goal";
-    text(svg, LABELS, 18.0, "start", "quiet", legend);
+    text(svg, LABELS + SCALE + NUMBERS - 4.0, 18.0, "end", "quiet", legend);
     let mut exponent = scale.first;
     while exponent <= scale.last {
         let advantage = 10_f64.powf(exponent);
