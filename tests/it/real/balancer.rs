@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::daemon::Daemon;
 use crate::support::tool::{Finished, require};
-use crate::support::{Running, Stage, Tool, port};
+use crate::support::{Running, Stage, Tool, nginx, port};
 
 /// Everybody here is on this machine, and can be told apart by where on 127.0.0.0/8.
 const CLIENT: &str = "127.0.0.77";
@@ -56,23 +56,15 @@ fn nginx_tells_in_headers_who_the_client_is_and_nobody_can_add_to_them() {
     let stage = Stage::new();
     stage.configure("trusted_proxies = [\"127.0.0.1\"]\n");
     let server = stage.start();
-    let (port, folder) = (port::free(), stage.folder().display());
-    let text = format!(
-        "daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n\
-         http {{\n access_log off;\n client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n\
-         fastcgi_temp_path {folder}/f;\n uwsgi_temp_path {folder}/u;\n scgi_temp_path {folder}/s;\n\
-         server {{\n listen 127.0.0.1:{port} ssl;\n ssl_certificate {folder}/certs/server.crt;\n\
-         ssl_certificate_key {folder}/certs/server.key;\n location / {{\n proxy_pass https://{};\n\
+    let port = port::free();
+    let inside = format!(
+        "location / {{\n proxy_pass https://{};\n\
          proxy_set_header Host $proxy_host;\n proxy_set_header X-Forwarded-Host $http_host;\n\
          proxy_set_header X-Forwarded-Proto $scheme;\n\
-         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n }}\n }}\n}}\n",
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n }}",
         stage.address()
     );
-    let file = stage.write("nginx.conf", &text);
-    let mut command = Command::new(require("nginx"));
-    command.arg("-p").arg(stage.folder()).arg("-c").arg(file);
-    let mut nginx = Daemon::start(command, stage.path("nginx.log"));
-    wait_for(&mut nginx, port);
+    let _nginx = nginx::start(&stage, ([127, 0, 0, 1], port).into(), &inside);
     let told = guess(&server, port, "guesser", &["-H", "X-Forwarded-For: 203.0.113.9"]);
     server.says(&format!("sign-in refused peer={CLIENT} user=\"guesser\""));
     assert!(told.stdout.contains(&format!("realm=\"https://localhost:{port}/token\"")), "{told}");

@@ -1,6 +1,5 @@
 //! nginx and docker-registry, and what takes their place: the same people may do the same things.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +10,7 @@ use crate::support::portcullis::{ALICE, BOB, User};
 use crate::support::stage::authorization;
 use crate::support::tool::require;
 use crate::support::wire::{Answer, Wire, request};
-use crate::support::{Stage, Tool, port};
+use crate::support::{Stage, Tool, nginx, port};
 
 /// A stage with certificates, and users whose hashes nginx, docker-registry and we understand.
 fn furnished() -> Stage {
@@ -119,15 +118,6 @@ fn a_registry_with_its_own_users_is_replaced_without_anybody_noticing() {
     }
 }
 
-/// nginx in the foreground, with nothing outside the stage.
-fn nginx(stage: &Stage) -> Command {
-    let mut command = Command::new(require("nginx"));
-    let folder = stage.folder();
-    command.arg("-p").arg(folder).arg("-c").arg(stage.path("nginx.conf")).arg("-e").arg("stderr");
-    command.arg("-g").arg(format!("daemon off; pid {}/nginx.pid;", folder.display()));
-    command
-}
-
 #[test]
 fn a_site_of_nginx_is_replaced_without_anybody_noticing() {
     let stage = furnished();
@@ -135,26 +125,15 @@ fn a_site_of_nginx_is_replaced_without_anybody_noticing() {
     let behind_it = registry(&stage, behind, &format!("http: {{addr: '127.0.0.1:{behind}'}}\n"));
     let folder = stage.folder().display().to_string();
     let pass = format!("proxy_pass http://127.0.0.1:{behind}; proxy_set_header Host $http_host;");
-    let mut temporary = String::new();
-    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        writeln!(temporary, "{kind}_temp_path {folder}/tmp-{kind};").unwrap();
-    }
-    let own = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let text = format!(
-        "{own} events {{}}\nhttp {{\n{temporary}access_log off;\nserver {{\n listen {address} ssl;\n server_name localhost;\n\
-         ssl_certificate {folder}/certs/server.crt;\n ssl_certificate_key {folder}/certs/server.key;\n\
-         auth_basic r;\n auth_basic_user_file {folder}/htpasswd;\n\
+    let inside = format!(
+        "auth_basic r;\n auth_basic_user_file {folder}/htpasswd;\n\
          location /v2/ {{ {pass} }}\n\
          location /v2/public/ {{ auth_basic off; limit_except GET HEAD {{ auth_basic r; }} {pass} }}\n\
          location /v2/frozen/ {{ limit_except GET {{ deny all; }} {pass} }}\n\
          location /v2/closed/ {{ deny all; {pass} }}\n\
-         location ~ ^/v2/old/ {{ if ($request_method !~ ^(GET|HEAD)$) {{ return 403; }} {pass} }}\n}}\n}}\n",
-        address = stage.address(),
+         location ~ ^/v2/old/ {{ if ($request_method !~ ^(GET|HEAD)$) {{ return 403; }} {pass} }}"
     );
-    stage.write("nginx.conf", &text);
-    let mut site = Daemon::start(nginx(&stage), stage.path("nginx.log"));
-    let address = stage.address();
-    site.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(address).is_ok());
+    let site = nginx::start(&stage, stage.address(), &inside);
     let repositories = ["app", "public/app", "frozen/app", "closed/app", "old/app"];
     let before = matrix(&stage, &repositories, &|user, _| password(user));
     drop(site);

@@ -1,6 +1,5 @@
 //! A registry of others: docker-registry behind nginx, as people have it, and as they should not have it.
 
-use std::fmt::Write as _;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use super::{fails, signed_in, steps};
 use crate::support::daemon::Daemon;
 use crate::support::portcullis::ALICE;
 use crate::support::tool::require;
-use crate::support::{Stage, port};
+use crate::support::{Stage, nginx, port};
 
 /// Somebody else's servers; dropping them ends them.
 pub(super) struct Site {
@@ -18,26 +17,8 @@ pub(super) struct Site {
 
 /// nginx on the stage's port with the certificate of the stage, which does this with `/`.
 pub(super) fn site(stage: &Stage, root: &str, settings: &str) -> Site {
-    let folder = stage.folder().display().to_string();
-    let mut temporary = String::new();
-    for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        writeln!(temporary, "{kind}_temp_path {folder}/tmp-{kind};").unwrap();
-    }
-    let own = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let text = format!(
-        "{own} events {{}}\nhttp {{\n{temporary}access_log off;\nserver {{\n listen {address} ssl;\n server_name localhost;\n\
-         ssl_certificate {folder}/certs/server.crt;\n ssl_certificate_key {folder}/certs/server.key;\n{settings}\n\
-         location / {{ {root} }}\n}}\n}}\n",
-        address = stage.address(),
-    );
-    stage.write("nginx.conf", &text);
-    let mut command = Command::new(require("nginx"));
-    command.arg("-p").arg(stage.folder()).arg("-c").arg(stage.path("nginx.conf")).arg("-e").arg("stderr");
-    command.arg("-g").arg(format!("daemon off; pid {folder}/nginx.pid;"));
-    let mut daemon = Daemon::start(command, stage.path("nginx.log"));
-    let address = stage.address();
-    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(address).is_ok());
-    Site { daemons: vec![daemon] }
+    let inside = format!("{settings}\nlocation / {{ {root} }}");
+    Site { daemons: vec![nginx::start(stage, stage.address(), &inside)] }
 }
 
 /// docker-registry behind that nginx, which asks for passwords.

@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod image;
 pub(crate) mod name;
+pub(crate) mod nginx;
 pub(crate) mod openid;
 pub(crate) mod pebble;
 pub(crate) mod port;

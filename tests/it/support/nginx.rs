@@ -1,0 +1,31 @@
+//! nginx in front of something, or in its place: one server with the certificate of a stage.
+//!
+//! One invariant: it writes nothing outside of the stage's folder, and is ready when it is handed out.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use super::daemon::Daemon;
+use super::stage::Stage;
+use super::tool::require;
+
+/// Starts it on `address`; `inside` is what stands in its server block besides names and certificates.
+pub(crate) fn start(stage: &Stage, address: SocketAddr, inside: &str) -> Daemon {
+    let folder = stage.folder().display().to_string();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {folder}/tmp-{kind};\n"))
+        .concat();
+    let own = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let text = format!(
+        "{own} events {{}}\nhttp {{\n{temporary}access_log off;\nserver {{\n listen {address} ssl;\n server_name localhost;\n\
+         ssl_certificate {folder}/certs/server.crt;\n ssl_certificate_key {folder}/certs/server.key;\n{inside}\n}}\n}}\n",
+    );
+    let file = stage.write("nginx.conf", &text);
+    let mut command = Command::new(require("nginx"));
+    command.arg("-p").arg(&folder).arg("-c").arg(file).arg("-e").arg("stderr");
+    command.arg("-g").arg(format!("daemon off; pid {folder}/nginx.pid;"));
+    let mut nginx = Daemon::start(command, stage.path("nginx.log"));
+    nginx.wait_until(Duration::from_secs(20), || TcpStream::connect(address).is_ok());
+    nginx
+}
