@@ -76,13 +76,12 @@ impl Migration {
 
     /// A setting, and the name of what it comes from.
     pub(super) fn set(&mut self, table: &'static str, key: &'static str, value: Value, line: usize, from: &str) {
-        let from = printable(&format!("{}:{line}: {from}", self.file));
-        self.draft.set(table, key, value, from);
+        self.draft.set(table, key, value, format!("{}:{line}: {from}", self.file));
     }
 
     /// A setting that stands in no line: what the origin does by itself.
     pub(super) fn set_default(&mut self, table: &'static str, key: &'static str, value: Value, from: &str) {
-        self.draft.set(table, key, value, printable(from));
+        self.draft.set(table, key, value, from.to_owned());
     }
 
     pub(super) fn rules(&mut self, entries: Vec<Entry>) {
