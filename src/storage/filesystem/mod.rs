@@ -81,9 +81,7 @@ impl FilesystemStore {
 
     /// Opens an object, at once if that does not wait for the disk; `verb` names what for if it fails.
     async fn opened(&self, verb: &'static str, path: &StorePath) -> Result<(File, Stat), StoreError> {
-        // What never waits never lets others have a turn: a walk over a hundred thousand tags would hold its thread.
-        tokio::task::consume_budget().await;
-        match read::open_cached(&self.disk.place(path)) {
+        match read::open_cached(&self.disk.place(path)).await {
             Some(opened) => opened.map_err(|error| StoreError::from_io(error, format!("{verb} {path}"))),
             None => self.blocking(verb, path, |_, place| read::open(place)).await,
         }
@@ -234,9 +232,8 @@ impl Store for FilesystemStore {
 
     async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
         if let [path] = &*paths
-            && let Some(version) = versions::look_cached(&self.disk.place(path), SystemTime::now())
+            && let Some(version) = versions::look_cached(&self.disk.place(path), SystemTime::now()).await
         {
-            tokio::task::consume_budget().await;
             return Ok(vec![Some(version)]);
         }
         // A registry has thousands of folders: one trip to a blocking thread for many, and several threads for very many.

@@ -29,8 +29,8 @@ pub(super) fn open(place: &Path) -> io::Result<(File, Stat)> {
 }
 
 /// The same, if nothing on the way waits for the disk.
-pub(super) fn open_cached(place: &Path) -> Option<io::Result<(File, Stat)>> {
-    Some(cached::open(place)?.and_then(opened))
+pub(super) async fn open_cached(place: &Path) -> Option<io::Result<(File, Stat)>> {
+    Some(cached::open(place).await?.and_then(opened))
 }
 
 fn opened(file: File) -> io::Result<(File, Stat)> {
@@ -61,8 +61,7 @@ pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStre
 /// Between one and [`CHUNK`] bytes of the `left` from `at` on; none, if the file ends there.
 async fn next(file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
     let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-    if let Some(piece) = cached::read(&file, at, length) {
-        tokio::task::consume_budget().await;
+    if let Some(piece) = cached::read(&file, at, length).await {
         return Ok((file, piece));
     }
     let read = tokio::task::spawn_blocking(move || piece(file, at, length)).await;

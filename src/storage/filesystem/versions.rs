@@ -52,8 +52,8 @@ pub(super) fn look(root: &Path, paths: &[StorePath], now: SystemTime) -> Vec<Opt
 }
 
 /// The version of the folder at `place`, if it has one and nothing on the way to it waits for the disk.
-pub(super) fn look_cached(place: &Path, now: SystemTime) -> Option<Version> {
-    version(&cached::folder(place)?, ".", latest_rested(now)?)
+pub(super) async fn look_cached(place: &Path, now: SystemTime) -> Option<Version> {
+    version(&cached::folder(place).await?, ".", latest_rested(now)?)
 }
 
 /// The deepest folder that all `paths` are or lie in.
@@ -126,14 +126,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_folder_that_changed_a_moment_ago_or_in_the_future_has_no_version() {
+    #[tokio::test]
+    async fn a_folder_that_changed_a_moment_ago_or_in_the_future_has_no_version() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("a")).unwrap();
         let now = SystemTime::now();
         for (now, is_some) in [(now, false), (now - 5 * RESTED, false), (now + 2 * RESTED, true)] {
             assert_eq!(look(root.path(), &paths(&["a"]), now)[0].is_some(), is_some);
-            assert_eq!(look_cached(&root.path().join("a"), now).is_some(), is_some);
+            assert_eq!(look_cached(&root.path().join("a"), now).await.is_some(), is_some);
         }
     }
 
