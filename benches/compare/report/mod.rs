@@ -46,7 +46,8 @@ and write their usual logs to files. Portcullis runs with its defaults: TLS, use
 users file (bcrypt at cost 5, unless said otherwise) and passes requests on to docker-registry with
 `proxy_request_buffering off`, HTTP/2, kept connections and nginx's own `proxy_buffering`, which writes a part of large answers to temporary files; docker-registry has the configuration of its Debian package.
 Pulls are made by h2load, pushes by hyper in the way of Docker (POST, PATCH of unknown length, PUT on one connection), images by
-skopeo, which offers further ciphers, requests by wrk, handshakes by ab.
+skopeo, which offers further ciphers, requests by wrk, handshakes by ab. Those who sign in in a storm run at the lowest `nice` value,
+because elsewhere they would have processors of their own, and wait as long as a `Retry-After` says, which nginx never does.
 
 ![How many times better than what it is compared with](compare.svg)
 
