@@ -132,6 +132,7 @@ impl Reloader {
         if seen.warned.is_none_or(|warned| warned.elapsed() >= REMINDER) {
             seen.warned = Some(Instant::now());
             warn_of_expiry(&self.resolver.identities(), SystemTime::now());
+            warn_of_chains(&self.resolver.identities(), SystemTime::now());
         }
         if is_asked {
             self.changes.send_replace(self.config.tls.clone());
@@ -278,6 +279,16 @@ fn warn_of_expiry(identities: &Identities, now: SystemTime) {
             Nearness::Over => {
                 tracing::error!(%certificate, file, seconds_left, "the certificate expired on {date}; clients refuse it");
             }
+        }
+    }
+}
+
+/// Logs what clients will object to in the chains that are sent, for example an intermediate that has expired.
+fn warn_of_chains(identities: &Identities, now: SystemTime) {
+    for identity in identities.iter() {
+        let file = identity.file().map(Path::display).map(tracing::field::display);
+        for fault in identity.chain_faults(now) {
+            tracing::warn!(file, hint = fault.hint(), "{fault}");
         }
     }
 }

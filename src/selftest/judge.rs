@@ -1,7 +1,8 @@
 //! The certificate, as each client would judge it.
 //!
 //! Invariant: a chain is trusted only if rustls' own verifier says so for this host and this moment, or if the certificate
-//! itself, byte for byte, is among the trusted ones, as Go allows.
+//! itself, byte for byte, is among the trusted ones, as Go allows. A server's certificate that is marked as an authority, which
+//! Go allows too, is trusted if every signature up to a trusted authority was verified.
 
 use std::{fs, path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -13,12 +14,14 @@ use rustls::{
 };
 
 use super::{Fault, Target, machine::Trust};
-use crate::tls::{Hostname, Presented, date};
+use crate::tls::{self, ChainFault, Hostname, Presented, date};
 
 /// What a server showed.
 pub(super) struct Chain {
     certificates: Vec<CertificateDer<'static>>,
     pub(super) leaf: Presented,
+    /// The same certificates, from issuer to issuer; `None` if one of them cannot be read.
+    order: Option<tls::Chain>,
 }
 
 impl Chain {
@@ -31,7 +34,16 @@ impl Chain {
         };
         let first = certificates.first().ok_or_else(|| unreadable("it sends none".to_owned()))?;
         let leaf = Presented::read(first).map_err(unreadable)?;
-        Ok(Self { certificates, leaf })
+        let order = tls::Chain::read(&certificates, &[]).ok();
+        Ok(Self { certificates, leaf, order })
+    }
+
+    /// What some clients object to in the chain, and others accept.
+    pub(super) fn notes(&self, now: SystemTime) -> Vec<String> {
+        let faults = self.order.as_ref().map(|order| order.faults(now)).unwrap_or_default();
+        // Whether an issuer is missing is seen when the authorities that are trusted are known.
+        let is_note = |fault: &ChainFault| !fault.is_certain() && !matches!(fault, ChainFault::Missing { .. });
+        faults.iter().filter(|fault| is_note(fault)).map(|fault| format!("{fault}: {}", fault.hint())).collect()
     }
 
     /// The server's own certificate.
@@ -96,15 +108,43 @@ impl Chain {
             }
             authorities.extend(found);
         }
-        Err(self.unknown(&authorities, trust))
+        Err(self.own_fault(now).unwrap_or_else(|| self.unknown(&authorities, trust, now)))
+    }
+
+    /// What is wrong with a certificate that the server sends, whatever is trusted here.
+    fn own_fault(&self, now: SystemTime) -> Option<Fault> {
+        let faults = self.order.as_ref()?.faults(now);
+        let told = |fault: &ChainFault| match fault {
+            ChainFault::Expired { .. } | ChainFault::NotYetValid { .. } => {
+                let words = "x509: certificate has expired or is not yet valid";
+                let clock = format!("; or set this machine's clock, which says {}", date(now));
+                Some(Fault::new(format!("{words}: {fault}"), format!("on the server: {}{clock}", fault.hint())))
+            }
+            ChainFault::NotAnAuthority { .. } => Some(Fault::new(fault, format!("on the server: {}", fault.hint()))),
+            ChainFault::ServerIsAuthority { .. }
+            | ChainFault::Missing { .. }
+            | ChainFault::Expiring { .. }
+            | ChainFault::OutOfOrder { .. }
+            | ChainFault::Unused { .. } => None,
+        };
+        faults.iter().find_map(told)
     }
 
     fn is_vouched(&self, authorities: &[CertificateDer<'static>], target: &Target, now: SystemTime) -> bool {
         if authorities.contains(self.first()) {
             return true;
         }
+        // rustls refuses an authority as a server; Go, and with it every client here, does not.
+        if self.leaf.is_authority() {
+            let leads_to = |authority| self.order.as_ref().is_some_and(|order| order.leads_to(authority, now));
+            return authorities.iter().any(leads_to);
+        }
+        // rustls does not look at the time of an authority; Go does.
+        let is_in_time = |der: &&CertificateDer<'_>| {
+            Presented::read(der).is_ok_and(|authority| !authority.is_late(now) && !authority.is_early(now))
+        };
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(authorities.iter().cloned());
+        roots.add_parsable_certificates(authorities.iter().filter(is_in_time).cloned());
         let provider = Arc::new(aws_lc_rs::default_provider());
         let Ok(verifier) = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build() else {
             return false;
@@ -115,33 +155,59 @@ impl Chain {
         verifier.verify_server_cert(self.first(), &self.certificates[1..], &name, &[], moment).is_ok()
     }
 
-    /// Nobody vouches for it: because the authority is not known, was replaced, or is too far away.
-    fn unknown(&self, authorities: &[CertificateDer<'static>], trust: &Trust) -> Fault {
+    /// No authority that is trusted here issued it: it is not known, was replaced, has expired, or its intermediate is missing.
+    fn unknown(&self, authorities: &[CertificateDer<'static>], trust: &Trust, now: SystemTime) -> Fault {
         let words = "x509: certificate signed by unknown authority";
-        let issuer = &self.leaf.issuer;
         let read = |der: &CertificateDer<'_>| Presented::read(der).ok();
-        let namesake = authorities.iter().filter_map(read).any(|authority| self.leaf.names_as_issuer(&authority));
         if self.leaf.is_self_issued() {
             return Fault::new(
                 format!("{words}: it is signed by itself, and nobody here was told to trust it"),
                 format!("with the server's certificate as ca.crt: {}", trust.remedy),
             );
         }
-        if namesake {
+        // The end of what the server sends; its issuer is what has to be trusted here.
+        let top = self.order.as_ref().and_then(|order| read(self.certificates.get(order.top(now))?));
+        let top = top.unwrap_or_else(|| self.leaf.clone());
+        let issuer = &top.issuer;
+        let namesake = authorities
+            .iter()
+            .filter_map(read)
+            .find(|authority| top.names_as_issuer(authority) || self.leaf.names_as_issuer(authority));
+        if let Some(authority) = namesake {
+            if authority.is_late(now) || authority.is_early(now) {
+                return Fault::new(
+                    format!(
+                        "x509: certificate has expired or is not yet valid: the authority \"{}\" that is trusted here is valid from {} \
+                         to {}",
+                        authority.subject,
+                        authority.begins(),
+                        authority.ends()
+                    ),
+                    format!(
+                        "fetch the authority's current ca.crt, then: {}; or set this machine's clock, which says {}",
+                        trust.remedy,
+                        date(now)
+                    ),
+                );
+            }
             return Fault::new(
                 format!(
-                    "{words}: an authority called \"{issuer}\" is trusted here, but another one of that name signed it"
+                    "{words}: an authority called \"{}\" is trusted here, but another one of that name signed it",
+                    authority.subject
                 ),
                 format!("the server has a new authority: fetch its ca.crt again, then: {}", trust.remedy),
             );
         }
-        let sent: Vec<Presented> = self.certificates[1..].iter().filter_map(read).collect();
-        if !trust.own.is_empty() && !sent.iter().any(|authority| self.leaf.names_as_issuer(authority)) {
+        let is_broken = self.certificates.len() > 1 && !top.is_self_issued();
+        if !top.is_self_issued() && (!trust.own.is_empty() || is_broken) {
+            let files =
+                trust.own.iter().chain(&trust.system).map(|path| path.display().to_string()).collect::<Vec<_>>();
             return Fault::new(
                 format!(
-                    "{words}: it is signed by \"{issuer}\", which is neither in {} nor sent by the server: the chain is not \
+                    "{words}: \"{}\" is signed by \"{issuer}\", which is neither in {} nor sent by the server: the chain is not \
                      complete, or the file is not the right one",
-                    some(&trust.own.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
+                    top.subject,
+                    some(&files)
                 ),
                 format!(
                     "if \"{issuer}\" is an intermediate, append its certificate to the server's certificate file; if it is the \
@@ -150,11 +216,11 @@ impl Chain {
                 ),
             );
         }
-        let last = sent.last().map_or(issuer, |last| &last.issuer);
         Fault::new(
-            format!("{words}: nobody here was told to trust \"{last}\""),
+            format!("{words}: nobody here was told to trust \"{issuer}\""),
             format!(
-                "copy ca.crt from the server (Portcullis keeps it in its folder of certificates), then: {}",
+                "copy ca.crt from the server (Portcullis keeps it in its folder of certificates), then: {}; if \"{issuer}\" is an \
+                 intermediate, append its certificate to the server's certificate file",
                 trust.remedy
             ),
         )

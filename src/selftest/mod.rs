@@ -179,7 +179,11 @@ impl Run<'_> {
             Some(fault) => Err(fault),
             None => Ok((format!("for {}, until {}", target.host, chain.leaf.ends()), chain)),
         });
-        self.step("certificate", judged)
+        let chain = self.step("certificate", judged)?;
+        for note in chain.notes(self.now) {
+            (self.say)(Line::Note("certificate", fault::plain(&note)));
+        }
+        Ok(chain)
     }
 
     /// Asks each client that is here what it would think. It goes on if one would go on.

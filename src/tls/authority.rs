@@ -143,11 +143,12 @@ fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Opt
     }
     let authority = read_first(&files.authority)?;
     files.refuse_foreign(&read_first(&files.leaf)?, &authority)?;
-    let material = Material { chain: source::read_chain(&files.leaf)?, key: source::read_key(&files.leaf_key)? };
+    let (lines, chain) = source::read_placed(&files.leaf)?.into_iter().unzip();
+    let material = Material { chain, lines, key: source::read_key(&files.leaf_key)? };
     let identity = match material.identity(now) {
         Ok(identity) => identity,
         // Time has passed, or a renewal was interrupted between its two files.
-        Err(Unfit::Expired(_) | Unfit::NotYetValid(_) | Unfit::KeyMismatch) => return Ok(None),
+        Err(Unfit::Expired(_) | Unfit::NotYetValid(_) | Unfit::KeyMismatch(_)) => return Ok(None),
         Err(
             unfit @ (Unfit::NoCertificate
             | Unfit::Certificate(_)

@@ -12,12 +12,16 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{
+    asn1_rs::{Oid, oid},
     extensions::{GeneralName, ParsedExtension},
     prelude::{FromDer, X509Certificate},
     time::ASN1Time,
 };
 
-use super::Hostname;
+use super::{Hostname, der};
+
+/// The object identifier of the list of signed certificate timestamps (RFC 6962, 3.3).
+const SIGNED_TIMESTAMPS: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.2);
 
 /// The SHA-256 digest of a certificate's DER, as `openssl x509 -fingerprint -sha256` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,6 +135,10 @@ impl Certificate {
 
 /// What a certificate says.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers a question about an extension, and none excludes another"
+)]
 pub(super) struct Facts {
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
@@ -140,6 +148,9 @@ pub(super) struct Facts {
     pub(super) for_servers: bool,
     pub(super) is_authority: bool,
     pub(super) fingerprint: Fingerprint,
+    /// It holds proofs of its publication (RFC 6962), which only authorities that everybody trusts have made.
+    pub(super) is_logged: bool,
+    pub(super) has_name_constraints: bool,
     subject_text: String,
     issuer_text: String,
     subject: Vec<u8>,
@@ -162,6 +173,8 @@ impl Facts {
             for_servers: usage.is_none_or(|usage| usage.value.server_auth || usage.value.any),
             is_authority: parsed.is_ca(),
             fingerprint: Fingerprint::of(der),
+            is_logged: parsed.extensions().iter().any(|extension| extension.oid == SIGNED_TIMESTAMPS),
+            has_name_constraints: !parsed.name_constraints().is_ok_and(|found| found.is_none()),
             subject_text: parsed.subject().to_string(),
             issuer_text: parsed.issuer().to_string(),
             subject: parsed.subject().as_raw().to_vec(),
@@ -175,6 +188,41 @@ impl Facts {
     /// proves nothing, for the signature is not checked.
     pub(super) fn names_as_issuer(&self, authority: &Self) -> bool {
         self.issuer == authority.subject && self.authority_key.is_some() && self.authority_key == authority.subject_key
+    }
+
+    /// Whether it has its own name as its issuer's.
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.issuer == self.subject
+    }
+
+    /// Whether the issuer has the name of `other`. The keys are not looked at.
+    pub(super) fn has_issuer_named(&self, other: &Self) -> bool {
+        self.issuer == other.subject
+    }
+
+    /// Whether both are about the same name.
+    pub(super) fn has_name_of(&self, other: &Self) -> bool {
+        self.subject == other.subject
+    }
+
+    /// Whether the issuer has the name of an authority that clients know of their own accord.
+    pub(super) fn has_well_known_issuer(&self) -> bool {
+        is_well_known(&self.issuer)
+    }
+
+    /// Whether the subject has the name of an authority that clients know of their own accord.
+    pub(super) fn is_well_known(&self) -> bool {
+        is_well_known(&self.subject)
+    }
+
+    /// The subject for people, on one line.
+    pub(super) fn subject_line(&self) -> String {
+        line(&self.subject_text)
+    }
+
+    /// The issuer for people, on one line.
+    pub(super) fn issuer_line(&self) -> String {
+        line(&self.issuer_text)
     }
 
     /// Whether `hostname` itself is among the names, not only a wildcard for it.
@@ -191,6 +239,16 @@ impl Facts {
         };
         self.names.iter().any(|name| *name == wanted || (parent.is_some() && name.strip_prefix("*.") == parent))
     }
+}
+
+fn is_well_known(name: &[u8]) -> bool {
+    let contents = der::split(name).map(|(name, _)| name.contents);
+    contents.is_some_and(|name| webpki_roots::TLS_SERVER_ROOTS.iter().any(|root| *root.subject == *name))
+}
+
+/// The issuer of a certificate chose its text, and a terminal obeys control characters.
+fn line(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
 }
 
 /// The date and time in UTC, for people.

@@ -6,6 +6,7 @@
 use std::{
     collections::HashSet,
     fmt,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -16,7 +17,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime},
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -103,8 +104,7 @@ impl Rules {
                 |error: Error| SourceError::Certificate { path: config.ca.clone(), reason: error.to_string() };
             roots.add(authority.clone()).map_err(refused)?;
         }
-        let lists = config.crl.as_deref().map(source::read).transpose()?;
-        let lists = lists.map(|text| revocation_lists(config, &text)).transpose()?.unwrap_or_default();
+        let lists = config.crl.as_deref().map(revocation_lists).transpose()?.unwrap_or_default();
         let revoked = lists.iter().map(|list| revoked(list)).collect::<Result<Vec<_>, _>>();
         let unusable = |reason| SourceError::RevocationList { path: config.crl.clone().unwrap_or_default(), reason };
         let revoked = revoked.map_err(unusable)?.into_iter().flatten().collect();
@@ -121,7 +121,7 @@ impl Rules {
 /// The authorities of the file that are good at the moment; at least one.
 fn authorities(config: &ClientConfig, now: SystemTime) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let (path, mut good, mut expired) = (&config.ca, Vec::new(), None);
-    for certificate in source::read_chain(path)? {
+    for certificate in source::read_set(path)? {
         let unreadable = |reason| SourceError::Certificate { path: path.clone(), reason };
         let facts = Facts::read(&certificate).map_err(unreadable)?;
         if !facts.is_authority {
@@ -141,14 +141,13 @@ fn authorities(config: &ClientConfig, now: SystemTime) -> Result<Vec<Certificate
     }
 }
 
-fn revocation_lists(
-    config: &ClientConfig,
-    text: &[u8],
-) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
-    let unusable = |reason| SourceError::RevocationList { path: config.crl.clone().unwrap_or_default(), reason };
-    let lists = CertificateRevocationListDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
-    let lists = lists.map_err(|error| unusable(error.to_string()))?;
-    if lists.is_empty() { Err(unusable("there is none in this file".to_owned())) } else { Ok(lists) }
+fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
+    let lists = source::read_revocation_lists(path)?;
+    if lists.is_empty() {
+        let reason = "there is none in this file".to_owned();
+        return Err(SourceError::RevocationList { path: path.to_owned(), reason });
+    }
+    Ok(lists)
 }
 
 /// What a list revokes, as [`CertificateProof`]s name it.

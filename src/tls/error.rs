@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{certificate::date, identity::Unfit};
+use super::{certificate::date, identity::Unfit, pem::Damage};
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +43,14 @@ pub enum SourceError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The file's PEM armour is damaged.
-    #[error("{path}: damaged PEM: {reason}")]
+    /// The file's PEM is damaged, or holds what would be left out of the chain.
+    #[error("{path}: line {line}: {reason}")]
     Pem {
         /// The file.
         path: PathBuf,
-        /// Where it is damaged.
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
         reason: String,
     },
     /// The file holds no certificate in PEM form.
@@ -72,10 +74,12 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// The private key wants a passphrase.
-    #[error("{path}: the private key is encrypted with a passphrase")]
+    #[error("{path}: line {line}: the private key is encrypted with a passphrase")]
     EncryptedKey {
         /// The file.
         path: PathBuf,
+        /// The line in which the key begins.
+        line: usize,
     },
     /// The private key cannot be parsed or is of an unknown kind.
     #[error("{path}: this private key cannot be used: {reason}")]
@@ -92,6 +96,8 @@ pub enum SourceError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
+        /// The certificate of the key, where it comes later in the file.
+        later: Option<String>,
     },
     /// The certificate has no DNS name and no IP address among its subject alternative names.
     #[error(
@@ -146,7 +152,7 @@ impl SourceError {
             Unfit::NoCertificate => Self::NoCertificate { path },
             Unfit::Certificate(reason) => Self::Certificate { path, reason },
             Unfit::Key(reason) => Self::Key { path: key.to_owned(), reason },
-            Unfit::KeyMismatch => Self::KeyMismatch { certificate: path, key: key.to_owned() },
+            Unfit::KeyMismatch(later) => Self::KeyMismatch { certificate: path, key: key.to_owned(), later },
             Unfit::NoNames => Self::NoNames { path },
             Unfit::NotForServers => Self::NotForServers { path },
             Unfit::NotYetValid(not_before) => Self::NotYetValid { path, not_before },
@@ -154,12 +160,16 @@ impl SourceError {
         }
     }
 
+    pub(super) fn damaged(path: &Path, damage: Damage) -> Self {
+        Self::Pem { path: path.to_owned(), line: damage.line, reason: damage.reason }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::Read { .. } => "check the path, and that the user who runs this may read the file".to_owned(),
-            Self::Pem { .. } => "the file was cut or edited; copy it again".to_owned(),
+            Self::Pem { line, .. } => format!("was the file cut or edited? correct line {line}, or copy the file again"),
             Self::NoCertificate { path } => format!(
                 "expected '-----BEGIN CERTIFICATE-----'; if the file is binary: openssl x509 -inform der -in {} -out server.crt",
                 path.display()
@@ -168,12 +178,15 @@ impl SourceError {
             Self::NoKey { .. } => {
                 "expected '-----BEGIN PRIVATE KEY-----' (or EC/RSA PRIVATE KEY); are certificate and key swapped?".to_owned()
             }
-            Self::EncryptedKey { path } => format!(
+            Self::EncryptedKey { path, .. } => format!(
                 "nobody is there to type the passphrase when the server starts: openssl pkey -in {} -out server.key, mode 0600",
                 path.display()
             ),
             Self::Key { .. } => "use an ECDSA P-256 or P-384, Ed25519, or RSA key of at least 2048 bits".to_owned(),
-            Self::KeyMismatch { .. } => {
+            Self::KeyMismatch { later: Some(later), .. } => {
+                format!("the key belongs to {later}; the server's own certificate must come first: move it to the top")
+            }
+            Self::KeyMismatch { later: None, .. } => {
                 "use the key that the certificate was requested with; the server's own certificate must come first in its file"
                     .to_owned()
             }

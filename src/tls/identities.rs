@@ -75,7 +75,7 @@ mod tests {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        Material { chain: vec![certificate.der().clone()], key }.identity(SystemTime::now()).unwrap()
+        Material { chain: vec![certificate.der().clone()], lines: Vec::new(), key }.identity(SystemTime::now()).unwrap()
     }
 
     fn chosen<'a>(identities: &'a Identities, name: Option<&str>, schemes: &[SignatureScheme]) -> &'a [String] {

@@ -17,6 +17,7 @@ use rustls::{
 use super::{
     Certificate, Fingerprint, Hostname, Identities,
     certificate::{Facts, date},
+    chain::{Chain, ChainFault},
     policy,
 };
 
@@ -25,6 +26,7 @@ use super::{
 pub struct Identity {
     key: Arc<CertifiedKey>,
     facts: Facts,
+    chain: Arc<Chain>,
     /// Where the certificate was read.
     file: Option<PathBuf>,
     authority: Option<Arc<Certificate>>,
@@ -83,6 +85,12 @@ impl Identity {
         &self.facts
     }
 
+    /// What clients will object to in the chain, at `now`. A certificate of our own authority is a chain by itself.
+    #[must_use]
+    pub fn chain_faults(&self, now: SystemTime) -> Vec<ChainFault> {
+        if self.authority.is_some() { Vec::new() } else { self.chain.faults(now) }
+    }
+
     /// What rustls signs handshakes with.
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
@@ -137,6 +145,8 @@ impl Loaded {
 /// A chain and a key as they were read, before anybody asked whether they are of use.
 pub(super) struct Material {
     pub(super) chain: Vec<CertificateDer<'static>>,
+    /// The lines of the file in which the certificates begin; none, if there is no file.
+    pub(super) lines: Vec<usize>,
     pub(super) key: PrivateKeyDer<'static>,
 }
 
@@ -145,6 +155,7 @@ impl Material {
     pub(super) fn identity(self, now: SystemTime) -> Result<Identity, Unfit> {
         let leaf = self.chain.first().ok_or(Unfit::NoCertificate)?;
         let facts = Facts::read(leaf).map_err(Unfit::Certificate)?;
+        let chain = Chain::read(&self.chain, &self.lines).map_err(Unfit::Certificate)?;
         let key = policy::provider()
             .key_provider
             .load_private_key(self.key)
@@ -153,7 +164,7 @@ impl Material {
         if let Err(error) = key.keys_match() {
             // Every other error comes from the certificate, for example one of version 1.
             let mismatch = matches!(error, rustls::Error::InconsistentKeys(_));
-            return Err(if mismatch { Unfit::KeyMismatch } else { Unfit::Certificate(error.to_string()) });
+            return Err(if mismatch { mismatched(&key, &chain) } else { Unfit::Certificate(error.to_string()) });
         }
         if facts.names.is_empty() {
             return Err(Unfit::NoNames);
@@ -167,8 +178,17 @@ impl Material {
         if now > facts.not_after {
             return Err(Unfit::Expired(facts.not_after));
         }
-        Ok(Identity { key: Arc::new(key), facts, file: None, authority: None })
+        Ok(Identity { key: Arc::new(key), facts, chain: Arc::new(chain), file: None, authority: None })
     }
+}
+
+/// The key is not that of the first certificate; perhaps it is that of a later one.
+fn mismatched(pair: &CertifiedKey, chain: &Chain) -> Unfit {
+    let is_of_key = |der: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![der.clone()], Arc::clone(&pair.key)).keys_match().is_ok()
+    };
+    let later = pair.cert.iter().position(is_of_key);
+    Unfit::KeyMismatch(later.and_then(|index| chain.place(index)).map(ToString::to_string))
 }
 
 /// Why a chain and a key are no identity.
@@ -177,7 +197,8 @@ pub(super) enum Unfit {
     NoCertificate,
     Certificate(String),
     Key(String),
-    KeyMismatch,
+    /// With the certificate that the key belongs to, if it comes later in the chain.
+    KeyMismatch(Option<String>),
     NoNames,
     NotForServers,
     NotYetValid(SystemTime),

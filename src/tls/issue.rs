@@ -107,7 +107,7 @@ fn open_authority(files: &Files, now: SystemTime) -> Result<(Issuer<'static, Key
     let matches = CertifiedKey::from_der(vec![authority.der().clone()], key, &policy::provider());
     if matches.is_err() {
         let (certificate, key) = (files.authority.clone(), files.authority_key.clone());
-        return Err(SourceError::KeyMismatch { certificate, key }.into());
+        return Err(SourceError::KeyMismatch { certificate, key, later: None }.into());
     }
     Ok((Issuer::from_ca_cert_der(authority.der(), pair)?, authority))
 }

@@ -56,6 +56,12 @@ impl Presented {
         self.facts.for_servers
     }
 
+    /// Whether it is marked as an authority.
+    #[must_use]
+    pub fn is_authority(&self) -> bool {
+        self.facts.is_authority
+    }
+
     /// Whether its time has not come yet.
     #[must_use]
     pub fn is_early(&self, now: SystemTime) -> bool {

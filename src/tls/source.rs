@@ -1,63 +1,194 @@
 //! The operator's own certificate and key, read from PEM files.
 //!
-//! Invariant: every way in which the pair could fail a client later is refused here, by path, reason and remedy.
+//! Invariant: every way in which the pair could fail a client later is refused here, by path, line, reason and remedy. What
+//! OpenSSL would leave out of a chain without a word is an error.
 
 use std::{path::Path, time::SystemTime};
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer,
+    PrivateSec1KeyDer,
+};
 use zeroize::Zeroizing;
 
-use super::{Certificate, Identity, SourceError, identity::Material};
+use super::{
+    Certificate, Chain, Identity, SourceError,
+    certificate::Facts,
+    der,
+    identity::Material,
+    pem::{Block, Damage, Item, Reader},
+};
+
+const TRUSTED: &str = "TRUSTED CERTIFICATE";
 
 /// Loads a certificate chain and its key, and checks that together they can serve.
 pub fn load_files(certificate: &Path, key: &Path, now: SystemTime) -> Result<Identity, SourceError> {
-    let material = Material { chain: read_chain(certificate)?, key: read_key(key)? };
+    let (lines, chain) = read_placed(certificate)?.into_iter().unzip();
+    let material = Material { chain, lines, key: read_key(key)? };
     let identity = material.identity(now).map_err(|unfit| SourceError::of(unfit, certificate, key))?;
     Ok(identity.read_from(certificate))
+}
+
+/// The chain of a PEM file as it would be sent, whether or not its certificates are of use to a server.
+pub fn read_chain(path: &Path) -> Result<Chain, SourceError> {
+    let (lines, certificates): (Vec<_>, Vec<_>) = read_placed(path)?.into_iter().unzip();
+    let unreadable = |reason| SourceError::Certificate { path: path.to_owned(), reason };
+    Chain::read(&certificates, &lines).map_err(unreadable)
 }
 
 /// The certificates of a PEM file, in order, whether or not they are of use to a server. There is one at least.
 pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, SourceError> {
     let read =
         |der| Certificate::read(der).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason });
-    read_chain(path)?.into_iter().map(read).collect()
+    read_set(path)?.into_iter().map(read).collect()
 }
 
-/// All certificates of a PEM file, in order.
-pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
-    let text = read(path)?;
-    let chain = CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| SourceError::Pem { path: path.to_owned(), reason: error.to_string() })?;
-    if chain.is_empty() {
-        return Err(SourceError::NoCertificate { path: path.to_owned() });
+/// The certificates of a PEM file that holds a server's chain, in order, each with the line of its block.
+pub(super) fn read_placed(path: &Path) -> Result<Vec<Placed>, SourceError> {
+    let chain = chain(&read(path)?).map_err(|damage| SourceError::damaged(path, damage))?;
+    if chain.is_empty() { Err(SourceError::NoCertificate { path: path.to_owned() }) } else { Ok(chain) }
+}
+
+/// A certificate and the line in which it begins.
+pub(super) type Placed = (usize, CertificateDer<'static>);
+
+/// The certificates of a chain in PEM: those that nginx would serve. Where nginx would leave something out, there is an error
+/// instead.
+pub(super) fn chain(text: &[u8]) -> Result<Vec<Placed>, Damage> {
+    let mut chain = Vec::new();
+    for item in Reader::new(text) {
+        let block = match item? {
+            Item::Block(block) => block,
+            Item::Skipped(damage) => return Err(damage),
+        };
+        chain.extend(link(block, chain.is_empty())?);
     }
     Ok(chain)
 }
 
+/// The certificate of a block of a chain, with its line; `None` for keys and their parameters.
+fn link(block: Block, is_first: bool) -> Result<Option<Placed>, Damage> {
+    let line = block.line;
+    if is_of_key(&block.label) {
+        return Ok(None);
+    }
+    if !is_certificate(&block.label) {
+        let reason = format!("a chain is made of certificates, and nothing would be sent of this {}", block.label);
+        return Err(Damage::new(line, reason));
+    }
+    if block.label == TRUSTED && !is_first {
+        let reason = "a TRUSTED CERTIFICATE is read as the first of a chain only, and would not be sent";
+        return Err(Damage::new(line, reason));
+    }
+    let certificate = certificate(block, is_first)?;
+    Facts::read(&certificate)
+        .map_err(|reason| Damage::new(line, format!("this certificate cannot be read: {reason}")))?;
+    Ok(Some((line, certificate)))
+}
+
+/// All certificates of a PEM file in which they are a set: authorities that are trusted. Everything else in it is passed over.
+pub(super) fn read_set(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
+    let text = read(path)?;
+    let damaged = |damage: Damage| SourceError::damaged(path, damage);
+    let mut set = Vec::new();
+    for item in Reader::new(&text) {
+        match item.map_err(damaged)? {
+            Item::Block(block) if is_certificate(&block.label) => set.push(certificate(block, true).map_err(damaged)?),
+            Item::Block(_) | Item::Skipped(_) => {}
+        }
+    }
+    if set.is_empty() { Err(SourceError::NoCertificate { path: path.to_owned() }) } else { Ok(set) }
+}
+
+/// The revocation lists of a PEM file; everything else in it is passed over.
+pub(super) fn read_revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
+    let text = read(path)?;
+    let mut lists = Vec::new();
+    for item in Reader::new(&text) {
+        match item.map_err(|damage| SourceError::damaged(path, damage))? {
+            Item::Block(block) if block.label == "X509 CRL" => lists.push(block.data.into()),
+            Item::Block(_) | Item::Skipped(_) => {}
+        }
+    }
+    Ok(lists)
+}
+
 /// The first certificate of a PEM file.
 pub(super) fn read_first(path: &Path) -> Result<Certificate, SourceError> {
-    let first = read_chain(path)?.into_iter().next();
+    let first = read_set(path)?.into_iter().next();
     let first = first.ok_or_else(|| SourceError::NoCertificate { path: path.to_owned() })?;
     Certificate::read(first).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason })
+}
+
+/// The DER of a certificate's block, without the trust settings that may follow it in a TRUSTED CERTIFICATE.
+fn certificate(block: Block, may_have_settings: bool) -> Result<CertificateDer<'static>, Damage> {
+    if !block.header.is_empty() {
+        return Err(Damage::new(block.line, "a certificate has no header within its block"));
+    }
+    let length = match der::split(&block.data) {
+        Some((certificate, [])) => certificate.bytes.len(),
+        Some((certificate, rest)) if may_have_settings && der::is_trust_settings(rest) => certificate.bytes.len(),
+        Some(_) => {
+            let reason = "this block holds more than one certificate; each needs a -----BEGIN and an -----END line";
+            return Err(Damage::new(block.line, reason));
+        }
+        None => return Err(Damage::new(block.line, "this certificate is cut off: some of its lines are missing")),
+    };
+    let mut der = block.data;
+    der.truncate(length);
+    Ok(der.into())
+}
+
+fn is_certificate(label: &str) -> bool {
+    ["CERTIFICATE", "X509 CERTIFICATE", TRUSTED].contains(&label)
+}
+
+/// What may lie in one file with a chain, as other servers want it.
+fn is_of_key(label: &str) -> bool {
+    ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS"].iter().any(|end| label.ends_with(end))
 }
 
 /// The first private key of a PEM file.
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, SourceError> {
     let text = read(path)?;
-    let contains = |needle: &[u8]| text.windows(needle.len()).any(|window| window == needle);
-    // PKCS#8 says it in the label, OpenSSL's older format in a header below the label.
-    if contains(b"BEGIN ENCRYPTED PRIVATE KEY") || contains(b"Proc-Type: 4,ENCRYPTED") {
-        return Err(SourceError::EncryptedKey { path: path.to_owned() });
+    let damaged = |damage: Damage| SourceError::damaged(path, damage);
+    let mut skipped = None;
+    for item in Reader::new(&text) {
+        match item.map_err(damaged)? {
+            Item::Block(block) if block.label.ends_with("PRIVATE KEY") => return key(block, path),
+            Item::Block(_) => {}
+            Item::Skipped(damage) => skipped = skipped.or(Some(damage)),
+        }
     }
-    match PrivateKeyDer::pem_slice_iter(&text).next() {
-        Some(Ok(key)) => Ok(key),
-        Some(Err(error)) => Err(SourceError::Pem { path: path.to_owned(), reason: error.to_string() }),
-        None => Err(SourceError::NoKey { path: path.to_owned() }),
+    Err(skipped.map_or_else(|| SourceError::NoKey { path: path.to_owned() }, damaged))
+}
+
+fn key(block: Block, path: &Path) -> Result<PrivateKeyDer<'static>, SourceError> {
+    let (path, line) = (path.to_owned(), block.line);
+    // PKCS#8 says it in the label, OpenSSL's older format in a header below the label.
+    if block.label == "ENCRYPTED PRIVATE KEY" || block.header.contains("ENCRYPTED") {
+        return Err(SourceError::EncryptedKey { path, line });
+    }
+    if !block.header.is_empty() {
+        return Err(SourceError::damaged(
+            &path,
+            Damage::new(line, "this key has a header that is not one of encryption"),
+        ));
+    }
+    let mut der = block.data;
+    let length = der::split(&der).map_or(der.len(), |(key, _)| key.bytes.len());
+    der.truncate(length);
+    match block.label.as_str() {
+        "PRIVATE KEY" => Ok(PrivatePkcs8KeyDer::from(der).into()),
+        "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
+        "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
+        other => {
+            Err(SourceError::Key { path, reason: format!("line {line}: keys of the kind {other} are not supported") })
+        }
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Zeroizing::new(bytes)),
         Err(source) => Err(SourceError::Read { path: path.to_owned(), source }),

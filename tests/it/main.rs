@@ -12,6 +12,7 @@
 mod architecture;
 mod audit;
 mod certs;
+mod chains;
 mod check;
 mod compile_fail;
 mod conformance;
@@ -24,6 +25,7 @@ mod hostile;
 mod keys;
 mod maintenance;
 mod mutual;
+mod pem;
 mod policy;
 mod proxies;
 mod readme;

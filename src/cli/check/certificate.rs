@@ -6,9 +6,9 @@
 use std::{path::Path, time::SystemTime};
 
 use super::{parts::Finding, warning::Warning};
-use crate::tls::{self, Expiry, Identity, Nearness, SourceError};
+use crate::tls::{self, ChainFault, Expiry, Identity, Nearness, SourceError};
 
-/// What is wrong with a certificate, or soon will be.
+/// What is wrong with a certificate, or soon will be, or may be.
 enum Remark {
     Wrong(Finding),
     Soon(Warning),
@@ -31,7 +31,7 @@ fn remarks(config: &tls::Config, now: SystemTime) -> Vec<Remark> {
         tls::Source::SelfSigned { directory } => self_made(directory, now),
         tls::Source::Files { .. } => {
             let pairs = config.source.pairs();
-            pairs.iter().filter_map(|pair| brought(tls::load_files(&pair.certificate, &pair.key, now), now)).collect()
+            pairs.iter().flat_map(|pair| brought(tls::load_files(&pair.certificate, &pair.key, now), now)).collect()
         }
         // The certificate is ordered, and ordered again where it will not do, while the server runs.
         tls::Source::Acme(config) => {
@@ -41,13 +41,28 @@ fn remarks(config: &tls::Config, now: SystemTime) -> Vec<Remark> {
     }
 }
 
-fn brought(loaded: Result<Identity, SourceError>, now: SystemTime) -> Option<Remark> {
+fn brought(loaded: Result<Identity, SourceError>, now: SystemTime) -> Vec<Remark> {
     match loaded {
         Ok(identity) => {
-            ending(&identity.expiry(), now, "renew it; a running server takes the new files within seconds")
+            let own = ending(&identity.expiry(), now, "renew it; a running server takes the new files within seconds");
+            own.into_iter().chain(chain(&identity, now)).collect()
         }
-        Err(error) => Some(broken(&error)),
+        Err(error) => vec![broken(&error)],
     }
+}
+
+/// What clients will object to in the rest of the chain.
+fn chain(identity: &Identity, now: SystemTime) -> Vec<Remark> {
+    let file = identity.file().map(|file| format!("{}: ", file.display())).unwrap_or_default();
+    let remark = |fault: &ChainFault| {
+        let (text, hint) = (format!("{file}{fault}"), fault.hint());
+        if fault.is_certain() {
+            Remark::Wrong(Finding { error: text, hint: Some(hint) })
+        } else {
+            Remark::Soon(Warning::new(text, hint))
+        }
+    };
+    identity.chain_faults(now).iter().map(remark).collect()
 }
 
 fn self_made(directory: &Path, now: SystemTime) -> Vec<Remark> {

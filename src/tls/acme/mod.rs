@@ -78,5 +78,5 @@ pub fn orderable(hostname: &Hostname) -> Option<&DnsName> {
 
 /// The authorities that the directory's own certificate must come from.
 pub fn authorities(ca: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
-    source::read_chain(ca)
+    source::read_set(ca)
 }

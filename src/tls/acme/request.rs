@@ -5,10 +5,10 @@
 use std::{path::PathBuf, time::SystemTime};
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
 use zeroize::Zeroizing;
 
-use super::super::{DnsName, Hostname, Identity, SourceError, identity::Material};
+use super::super::{DnsName, Hostname, Identity, SourceError, identity::Material, source};
 
 /// A request with its new private key.
 pub struct Request {
@@ -38,9 +38,10 @@ impl Request {
     pub fn answered(self, chain: &str, now: SystemTime) -> Result<Issued, RequestError> {
         let pem = Zeroizing::new(format!("{}\n{}\n", self.key.trim(), chain.trim()));
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| RequestError::Key)?;
-        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| RequestError::Pem(error.to_string()))?;
-        let identity = Material { chain, key }.identity(now).map_err(|unfit| {
+        let chain = source::chain(chain.as_bytes());
+        let chain = chain.map_err(|damage| RequestError::Pem(format!("line {}: {}", damage.line, damage.reason)))?;
+        let chain = chain.into_iter().map(|(_, certificate)| certificate).collect();
+        let identity = Material { chain, lines: Vec::new(), key }.identity(now).map_err(|unfit| {
             let answer = PathBuf::from("the directory's answer");
             RequestError::Unfit(SourceError::of(unfit, &answer, &answer))
         })?;

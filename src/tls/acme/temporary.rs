@@ -20,12 +20,15 @@ pub(in super::super) fn temporary(hostnames: &[Hostname], now: SystemTime) -> Re
     let (certificate, key) = made(hostnames, now)?;
     let unusable = |error: rustls::pki_types::pem::Error| SourceError::Pem {
         path: "the temporary certificate".into(),
+        line: 1,
         reason: error.to_string(),
     };
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(unusable)?];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(unusable)?;
     let place = std::path::Path::new("the temporary certificate");
-    Ok(Material { chain, key }.identity(now).map_err(|unfit| SourceError::of(unfit, place, place))?)
+    Ok(Material { chain, lines: Vec::new(), key }
+        .identity(now)
+        .map_err(|unfit| SourceError::of(unfit, place, place))?)
 }
 
 /// Certificate and key in PEM.

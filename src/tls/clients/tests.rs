@@ -237,3 +237,30 @@ fn what_is_no_proof_is_not_read() {
     let most = format!("{0}:{0}:{1}", Mark::of(b""), u64::MAX);
     assert_eq!(most.parse::<CertificateProof>(), Err(InvalidProof));
 }
+
+#[test]
+fn authorities_are_a_set_in_which_order_and_other_blocks_mean_nothing() {
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    let stage = Stage::new(&[&one], ClientUser::CommonName).with_list(&format!("text\n{}", one.revoke(&[7])));
+    let list = format!("\u{feff}{}{}", one.revoke(&[7]), two.revoke(&[8]).replace('\n', "\r\n"));
+    std::fs::write(stage.config.crl.as_ref().unwrap(), list).unwrap();
+    let old = two.0.pem().replace("CERTIFICATE", "X509 CERTIFICATE");
+    let other = "-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n";
+    let commented =
+        Authority::new("three").0.pem().replace("-----BEGIN", "# -----BEGIN").replace("-----END", "# -----END");
+    for text in [
+        format!("{old}{}", one.0.pem()),
+        format!("one\n{other}{}\ntwo: x\n{}", one.0.pem(), two.0.pem().replace("CERTIFICATE", "TRUSTED CERTIFICATE")),
+        format!("\u{feff}{}{commented}{}", one.0.pem(), two.0.pem().trim_end()),
+    ] {
+        std::fs::write(&stage.config.ca, &text).unwrap();
+        let trust = ClientTrust::load(Some(&stage.config), now()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        for authority in [&one, &two] {
+            assert_eq!(name(&trust, &authority.named("alice")).as_deref(), Some("alice"), "{text}");
+        }
+    }
+    let damaged = one.0.pem().replacen('\n', "\n*", 1);
+    std::fs::write(&stage.config.ca, damaged).unwrap();
+    let error = ClientTrust::load(Some(&stage.config), now()).unwrap_err();
+    assert!(error.to_string().contains("clients.crt: line 2: this is not base64"), "{error}");
+}

@@ -132,6 +132,79 @@ fn a_chain_without_its_intermediate_is_told_and_the_whole_one_is_trusted() {
     assert!(told.stdout.contains("ok      podman: trusted because of "), "{told}");
 }
 
+/// A root, an intermediate that `change` makes, and a server's certificate of it; nginx serves them in this order.
+fn serving_chain(stage: &Stage, change: impl FnOnce(&mut Authority), order: [usize; 3]) -> Site {
+    let (root, mut middle) = (Authority::new("Test Root"), Authority::new("Test Intermediate"));
+    change(&mut middle);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &middle.issuer()).unwrap();
+    let between = middle.params.signed_by(&middle.key, &root.issuer()).unwrap();
+    let all = [leaf.pem(), between.pem(), root.pem()];
+    put(stage, &root.pem(), &order.map(|index| all[index].as_str()).concat(), &key);
+    site(stage, "return 200;", "")
+}
+
+#[test]
+fn an_expired_intermediate_is_told_and_not_the_root_that_is_trusted() {
+    let stage = Stage::new();
+    let change = |middle: &mut Authority| {
+        middle.params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        middle.params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    };
+    let _site = serving_chain(&stage, change, [0, 1, 2]);
+    let told = run(&stage);
+    let words = "certificate 2 (CN=Test Intermediate) of the chain expired on 2020-02-01";
+    fails(&told, "podman", words, "fetch the current certificate of CN=Test Intermediate");
+    assert!(told.stdout.contains("x509: certificate has expired or is not yet valid"), "in the words of Go: {told}");
+}
+
+#[test]
+fn an_intermediate_that_is_no_authority_is_told() {
+    let stage = Stage::new();
+    let _site = serving_chain(&stage, |middle| middle.params.is_ca = IsCa::ExplicitNoCa, [0, 1, 2]);
+    fails(&run(&stage), "podman", "(CN=Test Intermediate) of the chain is not marked as an authority", "CA:TRUE");
+}
+
+#[test]
+fn a_chain_out_of_order_is_trusted_here_and_noted() {
+    let stage = Stage::new();
+    let _site = serving_chain(&stage, |_| {}, [0, 2, 1]);
+    let told = run(&stage);
+    assert!(told.stdout.contains("ok      podman: trusted because of "), "{told}");
+    assert!(
+        told.stdout.contains("note    certificate: the chain is out of order: certificate 3 (CN=Test Inter"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_servers_certificate_that_is_marked_as_an_authority_is_trusted_here_and_noted() {
+    let stage = Stage::new();
+    let change = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let _site = serving(&stage, change, &["localhost"]);
+    let told = run(&stage);
+    assert!(told.stdout.contains("ok      podman: trusted because of "), "{told}");
+    assert!(told.stdout.contains("is marked as an authority (basicConstraints CA:TRUE)"), "{told}");
+    stage.write("new.crt", &Authority::new("Test CA").pem());
+    trust(&stage, stage.port(), &stage.path("new.crt"));
+    fails(&run(&stage), "podman", "but another one of that name signed it", "the server has a new authority");
+}
+
+#[test]
+fn a_trusted_authority_that_has_expired_is_told_as_such() {
+    let stage = Stage::new();
+    let mut authority = Authority::new("Test CA");
+    authority.params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    authority.params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    let key = KeyPair::generate().unwrap();
+    let leaf =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &authority.issuer()).unwrap();
+    put(&stage, &authority.pem(), &leaf.pem(), &key);
+    let _site = site(&stage, "return 200;", "");
+    let words = "the authority \"Test CA\" that is trusted here is valid from 2020-01-01 00:00 UTC to 2020-02-01";
+    fails(&run(&stage), "podman", words, "fetch the authority's current ca.crt");
+}
+
 #[test]
 fn a_certificate_that_signs_itself_is_trusted_where_it_was_put_and_told_where_not() {
     let stage = Stage::new();

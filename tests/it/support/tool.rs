@@ -29,7 +29,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "skopeo"),
     ("slowhttptest", "slowhttptest"),
     ("testssl", "testssl.sh"),
+    ("python3", "python3-venv"),
+    ("strace", "strace"),
     ("umount", "mount"),
+    ("unshare", "util-linux"),
 ];
 
 /// Where Debian puts programs. These come before `PATH`, because some machines have another `docker` first on it.

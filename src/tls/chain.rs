@@ -1,0 +1,207 @@
+//! Follows a server's chain from its own certificate to the last issuer that it sends, and names what clients will object to.
+//!
+//! A server sends its chain as it is configured, and clients alone notice that an intermediate has expired, is missing, or
+//! comes at the wrong place: some of them, because others have the missing one from elsewhere.
+//!
+//! Invariant: a chain that every client accepts has no fault; what may be right and may be wrong is no
+//! [certain](ChainFault::is_certain) fault.
+
+mod fault;
+
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::CertificateDer;
+
+pub use fault::{ChainFault, Place};
+
+use super::{Fingerprint, certificate::Facts, signature::is_signed_by};
+
+/// How long before its end an intermediate is mentioned, if it ends before the server's certificate.
+const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A server's certificate and the certificates that it sends with it.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    members: Vec<Member>,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    certificate: CertificateDer<'static>,
+    facts: Facts,
+    place: Place,
+}
+
+impl Chain {
+    /// Reads the certificates of a chain, the server's own first, which begin in these lines of a file; the error is a reason
+    /// for people.
+    pub fn read(certificates: &[CertificateDer<'static>], lines: &[usize]) -> Result<Self, String> {
+        let read = |(index, certificate): (usize, &CertificateDer<'static>)| {
+            let facts = Facts::read(certificate)?;
+            let place = Place { number: index + 1, line: lines.get(index).copied(), subject: facts.subject_line() };
+            Ok(Member { certificate: certificate.clone(), facts, place })
+        };
+        Ok(Self { members: certificates.iter().enumerate().map(read).collect::<Result<_, String>>()? })
+    }
+
+    /// The fingerprints of the certificates, in order.
+    pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.members.iter().map(|member| member.facts.fingerprint)
+    }
+
+    /// The place of a certificate, counted from 0.
+    #[must_use]
+    pub fn place(&self, index: usize) -> Option<&Place> {
+        self.members.get(index).map(|member| &member.place)
+    }
+
+    /// The index of the last certificate that is reached from the server's own, from issuer to issuer.
+    #[must_use]
+    pub fn top(&self, now: SystemTime) -> usize {
+        self.path(now).last().copied().unwrap_or(0)
+    }
+
+    /// Whether `authority` signed the last certificate that is reached from the server's own, and all of them are in time at
+    /// `now`. A signature by an unknown algorithm, or a limit to names, is not taken for good.
+    #[must_use]
+    pub fn leads_to(&self, authority: &CertificateDer<'_>, now: SystemTime) -> bool {
+        let path = self.path(now);
+        let links = path.windows(2).map(|pair| (pair[0], &self.members[pair[1]].certificate));
+        let last = path.last().map(|top| (*top, authority));
+        let are_signed = links
+            .chain(last)
+            .all(|(index, issuer)| is_signed_by(&self.members[index].certificate, issuer) == Some(true));
+        let is_good = |facts: &Facts| {
+            facts.not_before <= now && now <= facts.not_after && facts.is_authority && !facts.has_name_constraints
+        };
+        are_signed
+            && path[1..].iter().all(|index| is_good(&self.members[*index].facts))
+            && Facts::read(authority).is_ok_and(|facts| is_good(&facts))
+    }
+
+    /// Everything that clients will object to at `now`, beside the server's own certificate's time and names.
+    #[must_use]
+    pub fn faults(&self, now: SystemTime) -> Vec<ChainFault> {
+        let Some(leaf) = self.members.first() else { return Vec::new() };
+        let path = self.path(now);
+        let mut faults: Vec<ChainFault> = path[1..].iter().filter_map(|index| self.own_fault(*index, now)).collect();
+        let order = self.order(&path);
+        // What is at the wrong place would be taken for something else than the issuer that is missing.
+        faults.extend(if order.is_some() { order } else { self.missing(&path) });
+        if faults.is_empty() {
+            let unused = self.strangers(&path).chain(self.copies());
+            faults.extend(unused.map(|index| ChainFault::Unused { place: self.members[index].place.clone() }));
+        }
+        if leaf.facts.is_authority {
+            faults.push(ChainFault::ServerIsAuthority { place: leaf.place.clone() });
+        }
+        faults
+    }
+
+    /// The indices of the server's certificate, its issuer's, and so on.
+    fn path(&self, now: SystemTime) -> Vec<usize> {
+        let mut path = vec![0];
+        while let Some(issuer) = path.last().and_then(|last| self.issuer(*last, &path, now)) {
+            path.push(issuer);
+        }
+        path
+    }
+
+    /// Of several certificates of the issuer, one that is in time at `now`, and then the first.
+    fn issuer(&self, index: usize, path: &[usize], now: SystemTime) -> Option<usize> {
+        let member = self.members.get(index).filter(|member| !member.facts.is_self_issued())?;
+        let mut issuers: Vec<usize> = (0..self.members.len())
+            .filter(|candidate| !path.contains(candidate))
+            .filter(|candidate| self.issues(*candidate, member))
+            .collect();
+        issuers.sort_by_key(|candidate| {
+            let facts = &self.members[*candidate].facts;
+            now > facts.not_after || now < facts.not_before
+        });
+        issuers.first().copied()
+    }
+
+    fn issues(&self, candidate: usize, member: &Member) -> bool {
+        let candidate = &self.members[candidate];
+        member.facts.has_issuer_named(&candidate.facts)
+            && is_signed_by(&member.certificate, &candidate.certificate).unwrap_or(true)
+    }
+
+    /// What is wrong with an issuer's certificate by itself.
+    fn own_fault(&self, index: usize, now: SystemTime) -> Option<ChainFault> {
+        let (member, leaf) = (&self.members[index], &self.members[0]);
+        let (facts, place) = (&member.facts, member.place.clone());
+        if now > facts.not_after {
+            let is_well_known = facts.is_well_known();
+            return Some(ChainFault::Expired { place, not_after: facts.not_after, is_well_known });
+        }
+        if now < facts.not_before {
+            return Some(ChainFault::NotYetValid { place, not_before: facts.not_before });
+        }
+        if !facts.is_authority && !facts.is_self_issued() {
+            return Some(ChainFault::NotAnAuthority { place });
+        }
+        let is_expiring = facts.not_after < leaf.facts.not_after && now + EXPIRY_NOTICE > facts.not_after;
+        is_expiring.then_some(ChainFault::Expiring { place, not_after: facts.not_after })
+    }
+
+    /// The first issuer that does not come right after what it issued.
+    fn order(&self, path: &[usize]) -> Option<ChainFault> {
+        let pair = path.windows(2).find(|pair| pair[1] < pair[0] || self.is_interrupted(pair[0], pair[1], path))?;
+        let rest = (0..self.members.len()).filter(|index| !path.contains(index));
+        Some(ChainFault::OutOfOrder {
+            place: self.members[pair[1]].place.clone(),
+            issued: self.members[pair[0]].place.clone(),
+            order: path.iter().copied().chain(rest).map(|index| index + 1).collect(),
+        })
+    }
+
+    /// Whether a certificate of the path, or of no use, comes between the two. Several of one authority are alternatives.
+    fn is_interrupted(&self, child: usize, issuer: usize, path: &[usize]) -> bool {
+        let is_harmless = |between: usize| {
+            let is_alternative = self.members[between].facts.has_name_of(&self.members[issuer].facts);
+            !path.contains(&between) && (is_alternative || self.copies().any(|copy| copy == between))
+        };
+        (child + 1..issuer).any(|between| !is_harmless(between))
+    }
+
+    /// The issuer that should follow the end of the path.
+    fn missing(&self, path: &[usize]) -> Option<ChainFault> {
+        let (top, leaf) = (&self.members[*path.last()?], &self.members[0]);
+        if top.facts.is_self_issued() || top.facts.has_well_known_issuer() || top.facts.is_well_known() {
+            return None;
+        }
+        let strangers = || self.strangers(path).map(|index| &self.members[index]);
+        let namesake = strangers().find(|member| top.facts.has_issuer_named(&member.facts));
+        let is_alone = path.len() == 1;
+        let others = strangers().next().is_some();
+        // With an intermediate in the file, the end of the path is as a rule issued by an authority that clients trust.
+        if !is_alone && !others && namesake.is_none() {
+            return None;
+        }
+        Some(ChainFault::Missing {
+            place: top.place.clone(),
+            issuer: top.facts.issuer_line(),
+            namesake: namesake.map(|member| member.place.clone()),
+            // Public authorities never issue servers' certificates with the key that clients trust.
+            is_certain: namesake.is_some() || (is_alone && (others || leaf.facts.is_logged)),
+        })
+    }
+
+    /// The indices of certificates that are neither of the path nor alternatives to one of it.
+    fn strangers<'a>(&'a self, path: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+        let has_name = |facts: &Facts| path.iter().any(|index| self.members[*index].facts.has_name_of(facts));
+        (0..self.members.len()).filter(move |index| !path.contains(index) && !has_name(&self.members[*index].facts))
+    }
+
+    /// The indices of certificates that are in the chain for a second time.
+    fn copies(&self) -> impl Iterator<Item = usize> + '_ {
+        let has_come = |index: usize| {
+            self.members[..index].iter().any(|other| other.certificate == self.members[index].certificate)
+        };
+        (0..self.members.len()).filter(move |index| has_come(*index))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! Splits a file into the lines that OpenSSL sees: `BIO_gets` with a buffer of 255 bytes, and blanks cut off at the end.
+
+use super::Damage;
+
+/// How many bytes are read at a time; a longer line comes in several pieces.
+const MAX_PIECE_LEN: usize = 254;
+
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
+/// A line, or a part of a long one.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
+    /// Counted from 1.
+    pub(super) line: usize,
+    /// With the newline.
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Piece<'a> {
+    /// Whether the line goes on.
+    pub(super) fn is_partial(&self) -> bool {
+        self.bytes.len() == MAX_PIECE_LEN && !self.bytes.ends_with(b"\n")
+    }
+
+    /// A NUL byte, at which a program in C takes the line, or the file, to be over.
+    pub(super) fn damage(&self) -> Option<Damage> {
+        let reason = "there is a NUL byte in this line: the file is not text in ASCII or UTF-8";
+        self.bytes.contains(&0).then(|| Damage::new(self.line, reason))
+    }
+
+    /// Without what OpenSSL takes for blanks at the end: control characters, and, where `char` is signed, what is not ASCII.
+    pub(super) fn text(&self) -> &'a [u8] {
+        let is_blank = |byte: &u8| *byte <= b' ' || *byte >= 0x80;
+        let end = self.bytes.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);
+        &self.bytes[..end]
+    }
+
+    /// The same, without a byte order mark in front.
+    pub(super) fn without_mark(&self) -> &'a [u8] {
+        let bytes = self.bytes.strip_prefix(MARK).unwrap_or(self.bytes);
+        Piece { line: self.line, bytes }.text()
+    }
+}
+
+/// The pieces of a file.
+pub(super) struct Lines<'a> {
+    rest: &'a [u8],
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { rest: text, line: 1 }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let whole = self.rest.iter().position(|byte| *byte == b'\n').map_or(self.rest.len(), |newline| newline + 1);
+        let (bytes, rest) = self.rest.split_at(whole.min(MAX_PIECE_LEN));
+        let line = self.line;
+        self.line += usize::from(bytes.ends_with(b"\n"));
+        self.rest = rest;
+        Some(Piece { line, bytes })
+    }
+}

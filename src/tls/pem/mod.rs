@@ -1,0 +1,182 @@
+//! Reads PEM blocks as OpenSSL 3 reads them (`PEM_read_bio`), so that a file which nginx loads is loaded here.
+//!
+//! OpenSSL passes over everything outside of a block. Here such text is examined: what was meant to be a block
+//! (a damaged boundary, base64 without a boundary) is returned as [`Item::Skipped`] with its line, because a chain cut
+//! short is otherwise noticed by clients only.
+//!
+//! Invariant: a block that OpenSSL would read in part (it stops at a `-` in the base64) is an error.
+
+mod base64;
+mod lines;
+mod outside;
+
+use lines::{Lines, Piece};
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+
+/// The longest line, without its newline, after a blank line within a block.
+const MAX_LINE_AFTER_HEADER: usize = 64;
+
+/// What is wrong in a PEM file, and in which line, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    pub(super) line: usize,
+    pub(super) reason: String,
+}
+
+impl Damage {
+    pub(super) fn new(line: usize, reason: impl Into<String>) -> Self {
+        Self { line, reason: reason.into() }
+    }
+}
+
+/// A block: its label, its header, the decoded bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    /// The line of its `-----BEGIN`.
+    pub(super) line: usize,
+    pub(super) label: String,
+    /// Empty, except where a key is encrypted in OpenSSL's older format.
+    pub(super) header: String,
+    pub(super) data: Vec<u8>,
+}
+
+/// A part of a PEM file.
+pub(super) enum Item {
+    Block(Block),
+    /// Text outside of blocks that was meant to be one.
+    Skipped(Damage),
+}
+
+/// Iterates over the blocks of a file, up to the first that is damaged.
+pub(super) struct Reader<'a> {
+    lines: Lines<'a>,
+    /// A byte order mark is passed over here: at the beginning of the file, and after a block.
+    is_first: bool,
+    is_damaged: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { lines: Lines::new(text), is_first: true, is_damaged: false }
+    }
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Result<Item, Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_damaged {
+            return None;
+        }
+        loop {
+            let piece = self.lines.next()?;
+            if let Some(damage) = piece.damage() {
+                self.is_damaged = true;
+                return Some(Ok(Item::Skipped(damage)));
+            }
+            let is_first = std::mem::replace(&mut self.is_first, false);
+            let text = if is_first { piece.without_mark() } else { piece.text() };
+            if let Some(label) = label(text) {
+                let read = block(&mut self.lines, piece.line, label);
+                self.is_first = true;
+                self.is_damaged = read.is_err();
+                return Some(read.map(Item::Block));
+            }
+            if let Some(reason) = outside::examine(text) {
+                return Some(Ok(Item::Skipped(Damage::new(piece.line, reason))));
+            }
+        }
+    }
+}
+
+/// The label of the boundary that begins a block.
+fn label(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(BEGIN)?.strip_suffix(DASHES)
+}
+
+/// Whether lines belong to the header of a block or to its data. This is known only after a colon or a blank line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Unknown,
+    Header,
+    Data,
+}
+
+/// Reads the rest of a block whose first line has been read.
+fn block(lines: &mut Lines<'_>, line: usize, label: &[u8]) -> Result<Block, Damage> {
+    let name = String::from_utf8_lossy(label).into_owned();
+    let (mut part, mut before, mut after) = (Part::Unknown, Vec::new(), Vec::new());
+    let (mut is_partial, mut is_at_end) = (false, false);
+    loop {
+        let Some(piece) = lines.next() else {
+            return Err(Damage::new(line, format!("the block has no -----END {name}-----")));
+        };
+        if let Some(damage) = piece.damage() {
+            return Err(damage);
+        }
+        let follows_partial = std::mem::replace(&mut is_partial, piece.is_partial());
+        if part == Part::Unknown && piece.bytes.contains(&b':') {
+            part = Part::Header;
+        }
+        let text = piece.text();
+        if text.is_empty() {
+            match part {
+                _ if follows_partial => {}
+                Part::Data => return Err(Damage::new(piece.line, "a blank line within the block")),
+                Part::Unknown | Part::Header => part = Part::Data,
+            }
+            continue;
+        }
+        if let Some(ended) = text.strip_prefix(END) {
+            if ended.strip_suffix(DASHES) == Some(label) {
+                break;
+            }
+            let reason = format!("this is not the -----END {name}----- of the block that begins in line {line}");
+            return Err(Damage::new(piece.line, reason));
+        }
+        if is_at_end {
+            return Err(Damage::new(piece.line, "a line of base64 after a shorter one"));
+        }
+        if part == Part::Data {
+            if text.len() > MAX_LINE_AFTER_HEADER {
+                return Err(Damage::new(
+                    piece.line,
+                    "a line of more than 64 characters after a blank line in the block",
+                ));
+            }
+            is_at_end = text.len() < MAX_LINE_AFTER_HEADER;
+            after.push(piece);
+        } else {
+            before.push(piece);
+        }
+    }
+    // Without a header all lines are data.
+    let (header, data) = if part == Part::Unknown { (after, before) } else { (before, after) };
+    let data = decode(&data, line, &name)?;
+    let header = header.iter().map(|piece| String::from_utf8_lossy(piece.text())).collect::<Vec<_>>().join("\n");
+    Ok(Block { line, label: name, header, data })
+}
+
+fn decode(pieces: &[Piece<'_>], line: usize, name: &str) -> Result<Vec<u8>, Damage> {
+    let mut decoder = base64::Decoder::default();
+    for piece in pieces {
+        let text = piece.text();
+        if text.contains(&b'-') {
+            let reason = if text.starts_with(BEGIN) {
+                format!("a block begins within the one of line {line}, which has no -----END {name}-----")
+            } else {
+                "a '-' within the base64 of the block, where OpenSSL stops reading it".to_owned()
+            };
+            return Err(Damage::new(piece.line, reason));
+        }
+        decoder.update(text).ok_or_else(|| Damage::new(piece.line, "this is not base64"))?;
+    }
+    let data = decoder.finish().ok_or_else(|| Damage::new(line, "the base64 of this block is not complete"))?;
+    if data.is_empty() { Err(Damage::new(line, "this block is empty")) } else { Ok(data) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! Verifies that one certificate was signed with the key of another.
+//!
+//! Invariant: only signatures by the algorithms of the provider are judged; of others nothing is said.
+
+use rustls::pki_types::CertificateDer;
+
+use super::{
+    der::{self, BIT_STRING, Element, SEQUENCE},
+    policy,
+};
+
+/// Whether the key of `issuer` signed `certificate`; `None` where the algorithm is not known, or the DER is damaged.
+pub(super) fn is_signed_by(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<bool> {
+    let [signed, algorithm, signature] = sequence(certificate)?[..] else { return None };
+    let (key_algorithm, key) = public_key(issuer)?;
+    let algorithms = policy::provider().signature_verification_algorithms;
+    let mut fitting = algorithms.all.iter().filter(|candidate| {
+        candidate.public_key_alg_id().as_ref() == key_algorithm
+            && candidate.signature_alg_id().as_ref() == algorithm.contents
+    });
+    let candidate = fitting.next()?;
+    Some(candidate.verify_signature(key, signed.bytes, bits(signature)?).is_ok())
+}
+
+/// The algorithm of a certificate's key (the contents of an `AlgorithmIdentifier`), and the key.
+fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8])> {
+    let [signed, ..] = sequence(certificate)?[..] else { return None };
+    // The only field that is a sequence of a sequence and a bit string.
+    let fields = der::elements(signed.contents)?;
+    fields.iter().filter(|field| field.tag == SEQUENCE).find_map(|field| {
+        let [algorithm, key] = der::elements(field.contents)?[..] else { return None };
+        (algorithm.tag == SEQUENCE).then_some(())?;
+        Some((algorithm.contents, bits(key)?))
+    })
+}
+
+/// The elements of the outermost sequence.
+fn sequence(bytes: &[u8]) -> Option<Vec<Element<'_>>> {
+    let (outer, _) = der::split(bytes).filter(|(outer, _)| outer.tag == SEQUENCE)?;
+    der::elements(outer.contents)
+}
+
+/// The octets of a bit string that is made of whole octets.
+fn bits(element: Element<'_>) -> Option<&[u8]> {
+    let (unused, octets) = element.contents.split_first().filter(|_| element.tag == BIT_STRING)?;
+    (*unused == 0).then_some(octets)
+}
