@@ -1,9 +1,14 @@
 //! Taking possession of addresses, and saying what to do where that fails.
 //!
 //! Invariant: either every address is ours or none is; a server that listens on half of what it was told does not start.
+//! `[::]`, which means every address of the machine, is `0.0.0.0` on a machine without IPv6.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -17,26 +22,67 @@ pub(super) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Bin
     if addresses.is_empty() {
         return Err(BindError::NoAddress);
     }
-    addresses.iter().map(|address| bind(*address, addresses)).collect()
+    addresses.iter().filter_map(|address| listen(*address, addresses).transpose()).collect()
 }
 
-/// Listens on `address`, one of `all`.
-pub(super) fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<TcpListener, BindError> {
-    listen(address, all).map_err(|source| BindError::of(address, source))
+/// Listens on one address. Must be called within a tokio runtime.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address, &[address])?.ok_or(BindError::NoAddress)
 }
 
 /// Those of the addresses that could not be listened on now. Nobody who calls meanwhile is answered, because nothing listens.
 #[must_use]
 pub fn refused(config: &Config) -> Vec<BindError> {
     let all: Vec<SocketAddr> = config.listen.iter().copied().chain(config.redirect).collect();
-    let refused = |address: &SocketAddr| bound(*address, &all).err().map(|source| BindError::of(*address, source));
+    let refused = |address: &SocketAddr| {
+        with_fallback(*address, &all, |address| bound(address, &all))
+            .err()
+            .map(|source| BindError::of(*address, source))
+    };
     all.iter().filter_map(refused).collect()
 }
 
-fn listen(address: SocketAddr, all: &[SocketAddr]) -> io::Result<TcpListener> {
-    let socket = bound(address, all)?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+/// Listens on `address`, one of `all`; `None`, if another one of them stands in for it.
+fn listen(address: SocketAddr, all: &[SocketAddr]) -> Result<Option<TcpListener>, BindError> {
+    let open = |address| {
+        let socket = bound(address, all)?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    let opened = with_fallback(address, all, open).map_err(|source| BindError::of(address, source))?;
+    match opened {
+        Opened::AsConfigured(listener) => Ok(Some(listener)),
+        Opened::ByIpv4(fallback, listener) => {
+            tracing::warn!(%address, "this machine has no IPv6: listening on {fallback} instead of {address}");
+            Ok(listener)
+        }
+    }
+}
+
+/// How an address was opened.
+enum Opened<T> {
+    AsConfigured(T),
+    /// By the IPv4 address that stands in for it; `None`, if that one is configured itself.
+    ByIpv4(SocketAddr, Option<T>),
+}
+
+/// Opens `address`; for `[::]`, on a machine without IPv6, `0.0.0.0` with the same port.
+fn with_fallback<T>(
+    address: SocketAddr,
+    all: &[SocketAddr],
+    open: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<Opened<T>> {
+    let error = match open(address) {
+        Ok(opened) => return Ok(Opened::AsConfigured(opened)),
+        Err(error) => error,
+    };
+    let lacks_ipv6 = matches!(Errno::from_io_error(&error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL));
+    if address.ip() != Ipv6Addr::UNSPECIFIED || !lacks_ipv6 {
+        return Err(error);
+    }
+    let fallback = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+    let opened = if all.contains(&fallback) { None } else { Some(open(fallback)?) };
+    Ok(Opened::ByIpv4(fallback, opened))
 }
 
 fn bound(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Socket> {
@@ -160,6 +206,32 @@ mod tests {
         let error = BindError::of("0.0.0.0:443".parse().unwrap(), io::ErrorKind::PermissionDenied.into());
         let hint = error.hint();
         assert!(hint.contains("0.0.0.0:8443") && hint.contains("setcap") && hint.contains("sysctl"), "{hint}");
+    }
+
+    /// What is opened for `[::]` among `all`, where every IPv6 address gives this error.
+    fn opened(all: &[&str], error: Errno) -> Result<Option<String>, io::Error> {
+        let all: Vec<SocketAddr> = all.iter().map(|text| text.parse().unwrap()).collect();
+        let open = |address: SocketAddr| {
+            if address.is_ipv6() { Err(io::Error::from(error)) } else { Ok(address.to_string()) }
+        };
+        match with_fallback(all[0], &all, open)? {
+            Opened::AsConfigured(address) => panic!("{address} should not have been opened"),
+            Opened::ByIpv4(fallback, address) => {
+                assert_eq!(fallback.to_string(), "0.0.0.0:443");
+                Ok(address)
+            }
+        }
+    }
+
+    #[test]
+    fn without_ipv6_every_address_means_every_address_of_ipv4() {
+        for error in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
+            assert_eq!(opened(&["[::]:443"], error).unwrap().unwrap(), "0.0.0.0:443");
+            assert_eq!(opened(&["[::]:443", "0.0.0.0:443"], error).unwrap(), None, "it is listened on already");
+            assert_eq!(opened(&["[::]:443", "0.0.0.0:80"], error).unwrap().unwrap(), "0.0.0.0:443");
+            assert!(opened(&["[::1]:443"], error).is_err(), "an address that was named is meant");
+        }
+        assert!(opened(&["[::]:443"], Errno::ADDRINUSE).is_err());
     }
 
     #[tokio::test]

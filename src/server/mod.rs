@@ -68,7 +68,7 @@ impl Server {
     /// `hostnames` are the names that answers may send clients to, the preferred one first.
     pub fn bind(config: &Config, hostnames: &[Hostname], tls: Protocols) -> Result<Self, BindError> {
         let listeners = bind::bind_all(&config.listen)?;
-        let redirect = config.redirect.map(|address| bind::bind(address, &[address])).transpose()?;
+        let redirect = config.redirect.map(bind::bind).transpose()?;
         let addresses =
             listeners.iter().zip(&config.listen).map(|(listener, wanted)| actual(listener, *wanted)).collect();
         Ok(Self {

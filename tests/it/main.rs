@@ -23,6 +23,7 @@ mod golden;
 mod grants;
 mod hostile;
 mod keys;
+mod listen;
 mod maintenance;
 mod mutual;
 mod pem;

@@ -18,13 +18,7 @@ const LOCAL: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 /// Whether a server answers on the first of its addresses.
 pub(super) fn check(config: &Config) -> Result<(), Failure> {
-    let address = config
-        .server
-        .listen
-        .first()
-        .copied()
-        .map(reachable)
-        .ok_or_else(|| Failure::new("nothing to listen on", None))?;
+    let address = config.server.listen.first().copied().ok_or_else(|| Failure::new("nothing to listen on", None))?;
     match ask(address, &config.server.proxies) {
         Ok(status) if status.contains(" 200 ") => Ok(()),
         Ok(status) => Err(Failure::new(format!("{address} answers {:?}", status.trim()), None)),
@@ -38,20 +32,21 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
 
 /// Whether a server of ours has this address.
 pub(super) fn answers(address: SocketAddr, proxies: &Proxies) -> bool {
-    match ask(reachable(address), proxies) {
+    match ask(address, proxies) {
         Ok(status) => status.contains(" 200 "),
         Err(error) => wants_a_certificate(&error),
     }
 }
 
-/// A server that listens everywhere is asked on the loopback interface.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        named @ (IpAddr::V4(_) | IpAddr::V6(_)) => named,
+/// Where a server that listens on `address` is asked: one that listens everywhere, on the loopback interface. `[::]` is
+/// `0.0.0.0` on a machine without IPv6.
+fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
+    let loopback: &[IpAddr] = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        IpAddr::V4(_) | IpAddr::V6(_) => return vec![address],
     };
-    SocketAddr::new(ip, address.port())
+    loopback.iter().map(|ip| SocketAddr::new(*ip, address.port())).collect()
 }
 
 /// Nobody but a server that lives turns us away for having no certificate, as it does with everybody.
@@ -60,9 +55,19 @@ fn wants_a_certificate(error: &io::Error) -> bool {
     matches!(told, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
 }
 
-/// The status line of the answer.
+/// The status line of the answer of a server that listens on `address`.
 fn ask(address: SocketAddr, proxies: &Proxies) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let mut answer = Err(io::ErrorKind::AddrNotAvailable.into());
+    for reachable in reachable(address) {
+        answer = TcpStream::connect_timeout(&reachable, PATIENCE).and_then(|stream| talk(stream, reachable, proxies));
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer
+}
+
+fn talk(mut stream: TcpStream, address: SocketAddr, proxies: &Proxies) -> io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     if proxies.protocol && proxies.trusts(stream.local_addr()?.ip()) {
@@ -78,4 +83,18 @@ fn ask(address: SocketAddr, proxies: &Proxies) -> io::Result<String> {
     let length = tls.read(&mut answer)?;
     let text = String::from_utf8_lossy(&answer[..length]);
     Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_every_address_is_asked_on_the_loopback_also_where_there_is_no_ipv6() {
+        let asked =
+            |text: &str| reachable(text.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!(asked("0.0.0.0:443"), "127.0.0.1:443");
+        assert_eq!(asked("[::]:443"), "[::1]:443 127.0.0.1:443");
+        assert_eq!(asked("192.0.2.1:443"), "192.0.2.1:443");
+    }
 }

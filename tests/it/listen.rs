@@ -1,0 +1,48 @@
+//! Where a server listens on machines that lack what its configuration names.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::Stage;
+use crate::support::portcullis::BINARY;
+use crate::support::tool::{Tool, require};
+
+/// A server on every address, whose first call of this name fails as it does on a machine without IPv6.
+fn without_ipv6(call: &str, error: &str, rest: &str) {
+    let stage = Stage::new();
+    let text = format!("listen = [\"[::]:{}\"{rest}]\nhostnames = [\"localhost\"]\n", stage.port());
+    stage.write("portcullis.toml", &text.replace("PORT", &stage.port().to_string()));
+    let mut command = Command::new(require("strace"));
+    // -D: the process that is started is the server, and strace looks on.
+    command.args(["-D", "-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    command.args(["-e", &format!("inject={call}:error={error}:when=1"), BINARY, "serve"]).current_dir(stage.folder());
+    let server = stage.start_as(command);
+    server.lives();
+    let words = format!("this machine has no IPv6: listening on 0.0.0.0:{0} instead of [::]:{0}", stage.port());
+    assert_eq!(server.log().matches(&words).count(), 1, "{call} {error}: {}", server.log());
+    stage.tool().args(["check", "--live"]).succeeds();
+    stage.tool().arg("check").succeeds();
+}
+
+#[test]
+fn every_address_of_a_machine_without_ipv6_is_every_address_of_ipv4_with_a_line_in_the_log() {
+    without_ipv6("socket", "EAFNOSUPPORT", "");
+    without_ipv6("bind", "EADDRNOTAVAIL", "");
+    without_ipv6("socket", "EAFNOSUPPORT", ", \"0.0.0.0:PORT\"");
+}
+
+#[test]
+fn a_server_on_every_address_is_found_by_check_where_the_interfaces_have_no_ipv6() {
+    let stage = Stage::new();
+    stage.write("portcullis.toml", "listen = [\"[::]:8443\"]\nhostnames = [\"localhost\"]\n");
+    let script = format!(
+        "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && {busybox} ip link set lo up || exit 9\n\
+         {BINARY} serve 2> log & server=$!\n\
+         for _ in $(seq 200); do grep -q serving log && break; sleep 0.1; done\n\
+         {BINARY} check --live; live=$?\nkill $server; wait $server; exit $live\n",
+        busybox = require("busybox").display()
+    );
+    let told = Tool::new("unshare").args(["--net", "sh", "-c", &script]).folder(stage.folder()).run();
+    let log = fs::read_to_string(stage.path("log")).unwrap_or_default();
+    assert!(told.is_success() && log.contains("stopped"), "{told}\n{log}");
+}
