@@ -128,6 +128,7 @@ impl App {
         };
         let grants = Grants::new(GrantStore::new(store.clone()), config.auth.token.refresh_lifetime);
         let registry = Registry::new(store, config.registry.clone());
+        warn_of_split_store(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
         let realm = Arc::new(ArcSwap::from_pointee(Realm::new(&config.tls.hostnames)));
         let passwords = PasswordChecker::new(users.clone(), config.auth.legacy_hashes, password::Limits::default())?;
@@ -280,6 +281,15 @@ pub(crate) fn existing_store(config: &storage::Config) -> Result<Arc<dyn Store>,
             let opened = found(FilesystemStore::existing(root))?;
             Ok(Arc::new(opened.ok_or_else(|| StartError::NoStore(root.clone()))?))
         }
+    }
+}
+
+/// Everything that is there can be pulled; `/readyz` and `portcullis check` say the same of it.
+async fn warn_of_split_store(registry: &Registry) {
+    if let Err(error) = registry.probe().await
+        && error.is_split_store()
+    {
+        tracing::error!(hint = "keep the whole data folder on one file system", "nothing can be pushed: {error}");
     }
 }
 

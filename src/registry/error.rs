@@ -73,13 +73,21 @@ pub enum Error {
     Interrupted,
 }
 
+impl Error {
+    /// Whether folders of the store lie on several file systems.
+    #[must_use]
+    pub fn is_split_store(&self) -> bool {
+        matches!(self, Self::StoreUnavailable(error) if error.kind() == StoreErrorKind::Split)
+    }
+}
+
 /// Grouped by who can do something about it, so that nobody above has to know the store.
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::Full => Self::StoreFull(error),
             StoreErrorKind::NotWritable => Self::StoreNotWritable(error),
-            StoreErrorKind::Unavailable => Self::StoreUnavailable(error),
+            StoreErrorKind::Unavailable | StoreErrorKind::Split => Self::StoreUnavailable(error),
             // What a client may not find was asked for with `found`; here it is something that had to be there.
             StoreErrorKind::NotFound | StoreErrorKind::TooLarge | StoreErrorKind::Corrupt => Self::StoreDamaged(error),
         }

@@ -135,6 +135,20 @@ impl Folder<'_> {
     }
 }
 
+/// The folders into which objects are moved, from each other or from the store's temporary files. A store whose folders lie
+/// on several file systems cannot move anything into some of them.
+#[must_use]
+pub fn moved_into() -> Vec<StorePath> {
+    let algorithms = Algorithm::ALL.iter().map(|algorithm| Folder::Blobs(*algorithm).path());
+    let folders = [ROOT, TRASH, QUARANTINE, REQUESTS, "portcullis/credentials"].map(path);
+    [format!("{ROOT}/blobs"), format!("{ROOT}/repositories")]
+        .iter()
+        .map(|text| path(text))
+        .chain(algorithms)
+        .chain(folders)
+        .collect()
+}
+
 /// Where a repair puts what it takes away from `path`: to bring it back is to copy one tree over the other.
 pub(super) fn quarantine(path: &StorePath) -> StorePath {
     self::path(&format!("{QUARANTINE}/{path}"))

@@ -44,7 +44,7 @@ pub use config::{Config, GcConfig, Untagged};
 pub use error::Error;
 pub use gc::{Garbage, Report, Why};
 pub use ingest::BodyError;
-pub use layout::{InvalidUploadId, UploadId};
+pub use layout::{InvalidUploadId, UploadId, moved_into};
 pub use manifests::{PutManifest, StoredManifest};
 pub use referrers::{Referrer, Referring};
 pub use removal::Contents;
@@ -92,9 +92,9 @@ impl Registry {
         }
     }
 
-    /// Whether the store can be read and written.
+    /// Whether the store can be read and written, and objects moved between its folders.
     pub async fn probe(&self) -> Result<(), Error> {
-        Ok(self.engine.store.probe().await?)
+        Ok(self.engine.store.probe(&layout::moved_into()).await?)
     }
 
     /// Waits for what was begun and must not be given up half-way: commits, manifest puts, deletions.

@@ -194,7 +194,7 @@ async fn writers_of_one_object_leave_one_of_theirs_whole(store: Arc<dyn Store>) 
 }
 
 async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
-    store.probe().await.unwrap();
+    store.probe(&["a/b".parse().unwrap()]).await.unwrap();
 }
 
 macro_rules! contract {

@@ -23,6 +23,8 @@ pub enum StoreErrorKind {
     TooLarge,
     /// What is stored is not what must be there.
     Corrupt,
+    /// Folders of the store lie on several file systems, so that an object cannot be moved from one to the other.
+    Split,
     /// Anything else: a failing disk, a lost connection.
     Unavailable,
 }
@@ -46,6 +48,7 @@ impl StoreError {
                 StoreErrorKind::Full
             }
             io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
+            io::ErrorKind::CrossesDevices => StoreErrorKind::Split,
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => StoreErrorKind::NotWritable,
             _ => StoreErrorKind::Unavailable,
         };
@@ -73,6 +76,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::NotWritable => "the store cannot be read or written",
             StoreErrorKind::TooLarge => "too large",
             StoreErrorKind::Corrupt => "damaged",
+            StoreErrorKind::Split => "the store lies on several file systems",
             StoreErrorKind::Unavailable => "the store failed",
         };
         write!(f, "{what}: {}", self.context)

@@ -89,7 +89,7 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.versions(folders).await
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self, _moved_into: &[StorePath]) -> Result<(), StoreError> {
         self.changes.change()
     }
 }

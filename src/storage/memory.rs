@@ -126,7 +126,7 @@ impl Store for MemoryStore {
         Ok(vec![None; folders.len()])
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
+    async fn probe(&self, _moved_into: &[StorePath]) -> Result<(), StoreError> {
         Ok(())
     }
 }

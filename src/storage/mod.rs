@@ -34,7 +34,7 @@ pub(crate) use error::found;
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(test)]
 pub(crate) use faulty::FaultyStore;
-pub use filesystem::{Claim, FilesystemStore, TEMPORARY, claim};
+pub use filesystem::{Claim, FilesystemStore, Separate, TEMPORARY, claim, dangling_link, separate_folders};
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
 
@@ -91,8 +91,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that cannot tell, or not yet, says `None`, which equals nothing.
     async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError>;
 
-    /// Whether the store can be used: read and written. For readiness checks.
-    async fn probe(&self) -> Result<(), StoreError>;
+    /// Whether the store can be used: read, written, and objects moved into each of these folders
+    /// ([`StoreErrorKind::Split`]). For readiness checks.
+    async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError>;
 }
 
 /// An object being appended to.

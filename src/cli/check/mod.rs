@@ -3,6 +3,7 @@
 //! Invariant: a check changes nothing; it makes no certificate, no user and no folder.
 
 mod certificate;
+mod data;
 mod live;
 mod machine;
 mod network;

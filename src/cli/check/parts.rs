@@ -2,6 +2,7 @@
 
 use std::{fmt, fs, io, path::Path, time::SystemTime};
 
+use super::data;
 use crate::{
     auth::{
         TokenConfig, Workloads,
@@ -10,7 +11,7 @@ use crate::{
         workload::Rule,
     },
     config::{Config, Problem},
-    storage, telemetry, tls,
+    telemetry, tls,
 };
 
 /// Something to change.
@@ -40,7 +41,7 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     findings.extend(users(&config.auth.htpasswd));
     findings.extend(token_key(&config.auth.token));
     findings.extend(workloads(&config.workloads));
-    findings.extend(data(&config.storage));
+    findings.extend(data::examine(&config.storage));
     findings.extend(audit(&config.telemetry.audit));
     findings
 }
@@ -72,17 +73,6 @@ fn workloads(rules: &[Rule]) -> Option<Finding> {
     Some(Finding { error: format!("auth.workload: {error}"), hint: Some(error.hint().to_owned()) })
 }
 
-fn data(config: &storage::Config) -> Option<Finding> {
-    let storage::Config::Filesystem { root } = config;
-    let place = existing(root);
-    let error = match writable(place) {
-        Ok(()) => return None,
-        Err(error) => format!("data folder {}: {error}", root.display()),
-    };
-    let hint = format!("make {} a folder that this user can write, or name another one with --data", place.display());
-    Some(Finding { error, hint: Some(hint) })
-}
-
 /// The file of the audit trail, or the folder in which it is made.
 fn audit(target: &telemetry::Target) -> Option<Finding> {
     let telemetry::Target::File(path) = target else { return None };
@@ -107,7 +97,7 @@ pub(super) fn existing(path: &Path) -> &Path {
     place
 }
 
-fn writable(folder: &Path) -> io::Result<()> {
+pub(super) fn writable(folder: &Path) -> io::Result<()> {
     if !fs::metadata(folder)?.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }

@@ -246,8 +246,10 @@ impl Unread {
 fn is_damage(kind: StoreErrorKind) -> bool {
     match kind {
         StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => true,
-        StoreErrorKind::NotFound | StoreErrorKind::Full | StoreErrorKind::NotWritable | StoreErrorKind::Unavailable => {
-            false
-        }
+        StoreErrorKind::NotFound
+        | StoreErrorKind::Full
+        | StoreErrorKind::NotWritable
+        | StoreErrorKind::Split
+        | StoreErrorKind::Unavailable => false,
     }
 }

@@ -14,6 +14,7 @@ mod cached;
 mod claim;
 mod folders;
 mod read;
+mod separate;
 mod versions;
 
 use std::{
@@ -29,9 +30,10 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
-use super::{Append, Entry, Object, Stat, Store, StoreError, StorePath, Version};
+use super::{Append, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
 pub use claim::{Claim, claim};
 use folders::Folders;
+pub use separate::{Separate, dangling_link, separate_folders};
 
 /// Where temporary files lie below the root.
 pub const TEMPORARY: &str = "portcullis/tmp";
@@ -58,6 +60,9 @@ impl FilesystemStore {
         let root = root.into();
         let folders = Folders::default();
         let clear = || -> io::Result<()> {
+            if let Some(link) = dangling_link(&root) {
+                return Err(io::Error::new(io::ErrorKind::NotFound, link));
+            }
             // From the root of the file system on: every folder on the way has a parent that can be synced.
             let temporary = std::path::absolute(&root)?.join(TEMPORARY);
             folders.ensure(&temporary)?;
@@ -245,8 +250,14 @@ impl Store for FilesystemStore {
         Ok(try_join_all(looks).await?.concat())
     }
 
-    async fn probe(&self) -> Result<(), StoreError> {
-        self.blocking("probe", &StorePath::root(), |disk, _| {
+    async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError> {
+        let folders = moved_into.to_vec();
+        let top = StorePath::root();
+        let looked = self.blocking("probe", &top, move |disk, _| Ok(separate_folders(&disk.root, &folders)));
+        if let Some(separate) = looked.await?.into_iter().next() {
+            return Err(StoreError::new(StoreErrorKind::Split, separate.to_string()));
+        }
+        self.blocking("probe", &top, |disk, _| {
             let (place, mut file) = disk.temporary()?;
             let written = file.write_all(b"probe").and_then(|()| file.sync_data());
             fs::remove_file(place)?;

@@ -14,14 +14,20 @@ use crate::support::{Running, Stage, Tool, eventually};
 const MANIFEST: &str = "Content-Type: application/vnd.oci.image.manifest.v1+json";
 
 /// A file system of its own size, in memory, below the folder of a stage; unmounted by `Drop`.
-struct SmallDisk {
+pub(super) struct SmallDisk {
     place: PathBuf,
 }
 
 impl SmallDisk {
-    fn mount(place: PathBuf, size: &str) -> Self {
+    pub(super) fn mount(place: PathBuf, size: &str) -> Self {
         fs::create_dir(&place).unwrap();
         Tool::new("mount").args(["-t", "tmpfs", "-o"]).arg(format!("size={size}")).arg("tmpfs").arg(&place).succeeds();
+        Self { place }
+    }
+
+    /// The folder `source` at another place, as container engines mount folders.
+    pub(super) fn bind(place: PathBuf, source: &Path) -> Self {
+        Tool::new("mount").arg("--bind").arg(source).arg(&place).succeeds();
         Self { place }
     }
 
@@ -94,7 +100,7 @@ fn no_temporary_file_is_left(server: &Running<'_>) {
 }
 
 /// The readiness check looks at the disk every two seconds at most.
-fn becomes_ready(server: &Running<'_>, status: u16) {
+pub(super) fn becomes_ready(server: &Running<'_>, status: u16) {
     let is_told = || server.ask("GET", "/readyz", &[], b"").status == status;
     assert!(eventually(Duration::from_secs(5), is_told), "/readyz should answer {status}");
 }

@@ -11,6 +11,7 @@ mod pair;
 mod paths;
 mod races;
 mod shutdown;
+mod split;
 pub(crate) mod tokens;
 mod unread;
 

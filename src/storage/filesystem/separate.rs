@@ -1,0 +1,147 @@
+//! Finds folders of a store into which no file can be renamed, because they lie on another file system.
+//!
+//! Every object becomes visible by a rename, and the kernel renames within one mount of one file system only. A folder that
+//! is a mount point, or a symbolic link to another disk, makes every push fail, while everything that is there can be pulled.
+//!
+//! Invariant: looking changes nothing: the rename that is tried is that of a file that does not exist.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::{fs::renameat, io::Errno};
+use uuid::Uuid;
+
+use super::{super::StorePath, TEMPORARY};
+
+/// A folder, and the one from which nothing can be moved into it; both below the root of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Separate {
+    folder: String,
+    target: Option<PathBuf>,
+    from: &'static str,
+}
+
+impl Separate {
+    /// Where the folder is, if it is a symbolic link or lies below one.
+    #[must_use]
+    pub fn target(&self) -> Option<&Path> {
+        self.target.as_deref()
+    }
+}
+
+impl fmt::Display for Separate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, from, .. } = self;
+        write!(f, "{folder} is on another file system than {from}, and files cannot be moved from one to the other")
+    }
+}
+
+/// Those of the folders below `root` that lie on another file system than the store's temporary files. Of a folder that is
+/// not there, the folder counts in which it would be made.
+#[must_use]
+pub fn separate_folders(root: &Path, folders: &[StorePath]) -> Vec<Separate> {
+    let temporary = nearest(root, TEMPORARY);
+    let mut found: Vec<Separate> = Vec::new();
+    for folder in folders {
+        let place = nearest(root, folder.as_str());
+        if can_rename(&temporary, &place) {
+            continue;
+        }
+        let name = place.strip_prefix(root).unwrap_or(&place).display().to_string();
+        // The folder that is a mount point stands for all below it.
+        if found.iter().any(|other| Path::new(&name).starts_with(&other.folder)) {
+            continue;
+        }
+        found.push(Separate { folder: name, target: link_on(root, &place), from: TEMPORARY });
+    }
+    found
+}
+
+/// The folder `name` below `root`, or the nearest one above it that exists.
+fn nearest(root: &Path, name: &str) -> PathBuf {
+    let mut place = root.join(name);
+    while place != root && !place.is_dir() {
+        place.pop();
+    }
+    place
+}
+
+/// Whether a file could be moved. What keeps it from being looked at keeps it from being used too, and is told elsewhere.
+fn can_rename(from: &Path, to: &Path) -> bool {
+    let device = |folder: &Path| fs::metadata(folder).map(|found| found.dev()).ok();
+    // Subvolumes of one mount have devices of their own.
+    if device(from) != device(to) {
+        return false;
+    }
+    let name = Uuid::new_v4().to_string();
+    // The kernel compares the mounts before it looks for the file.
+    let tried = renameat(rustix::fs::CWD, from.join(&name), rustix::fs::CWD, to.join(&name));
+    tried != Err(Errno::XDEV)
+}
+
+/// Where the last symbolic link on the way from `root` to `place` leads.
+fn link_on(root: &Path, place: &Path) -> Option<PathBuf> {
+    let within = place.ancestors().take_while(|above| *above != root);
+    within.into_iter().find_map(|above| fs::read_link(above).ok())
+}
+
+/// What is wrong with `path` if it, or a folder above it, is a symbolic link to something that does not exist.
+#[must_use]
+pub fn dangling_link(path: &Path) -> Option<String> {
+    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    let dangles = |above: &&Path| fs::symlink_metadata(above).is_ok() && fs::metadata(above).is_err_and(is_missing);
+    let link = path.ancestors().filter(|above| !above.as_os_str().is_empty()).find(dangles)?;
+    let target = fs::read_link(link).unwrap_or_default();
+    Some(format!("{} is a symbolic link to {}, which does not exist", link.display(), target.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn path(text: &str) -> StorePath {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_to_another_disk_is_named_once_with_its_target() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let folder = root.path().join("a/blobs");
+        fs::create_dir_all(root.path().join(TEMPORARY)).unwrap();
+        fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        let folders = [path("a/blobs"), path("a/blobs/sha256"), path("a/others"), path("b")];
+        assert_eq!(separate_folders(root.path(), &folders), []);
+        symlink(other.path(), &folder).unwrap();
+        let found = separate_folders(root.path(), &folders);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let words = format!("a/blobs is on another file system than {TEMPORARY}");
+        assert!(found[0].to_string().starts_with(&words), "{}", found[0]);
+        assert_eq!(found[0].target(), Some(other.path()));
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0, "looking changes nothing");
+    }
+
+    #[test]
+    fn a_link_within_the_file_system_is_no_other_one() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(other.path(), root.path().join("blobs")).unwrap();
+        assert_eq!(separate_folders(root.path(), &[path("blobs"), path("blobs/sha256")]), []);
+    }
+
+    #[test]
+    fn a_link_into_nowhere_is_named_wherever_on_the_way_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let link = root.path().join("data");
+        symlink("/nowhere/at/all", &link).unwrap();
+        for place in [link.clone(), link.join("docker/registry")] {
+            let said = dangling_link(&place).unwrap();
+            assert!(said.ends_with("data is a symbolic link to /nowhere/at/all, which does not exist"), "{said}");
+        }
+        assert_eq!(dangling_link(&root.path().join("missing")), None);
+        assert_eq!(dangling_link(root.path()), None);
+    }
+}

@@ -1,0 +1,137 @@
+//! Data folders of which a part lies on another disk, and links into nowhere.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use super::disk::{SmallDisk, becomes_ready};
+use super::{begin_upload, pulls, push_blob};
+use crate::support::Stage;
+
+const V2: &str = "data/docker/registry/v2";
+
+/// Insists that `check` fails with these words, and a hint with those.
+#[track_caller]
+fn check_says(stage: &Stage, words: &str, hint: &str) {
+    let told = stage.tool().arg("check").fails();
+    let mut lines =
+        told.stderr.lines().skip_while(|line| !(line.starts_with("error: data folder") && line.contains(words)));
+    assert!(lines.next().is_some(), "{words}: {told}");
+    assert!(lines.next().is_some_and(|line| line.starts_with("hint: ") && line.contains(hint)), "{hint}: {told}");
+}
+
+/// What there is of a store that has been used, with a blob.
+fn used(stage: &Stage) -> (String, Vec<u8>) {
+    let server = stage.start();
+    let content = b"content".to_vec();
+    (push_blob(&server, "a", &content), content)
+}
+
+#[test]
+fn blobs_or_repositories_on_another_disk_are_told_by_check_and_by_the_readiness_check() {
+    for (folder, name) in [("blobs", "docker/registry/v2/blobs"), ("repositories", "docker/registry/v2/repositories")] {
+        let stage = Stage::new();
+        let (blob, content) = used(&stage);
+        let whole = stage.tool().arg("check").succeeds();
+        assert!(!whole.stderr.contains("file system"), "{whole}");
+        let (place, aside) = (stage.path(V2).join(folder), stage.path("aside"));
+        fs::rename(&place, &aside).unwrap();
+        let _disk = SmallDisk::mount(place.clone(), "4m");
+        copy(&aside, &place);
+
+        let words = format!("{name} is on another file system than portcullis/tmp, and files cannot be moved");
+        check_says(&stage, &words, "keep the whole data folder on one file system");
+        let server = stage.start();
+        assert!(server.log().contains(&words), "{}", server.log());
+        becomes_ready(&server, 503);
+        let told = server.ask("GET", "/readyz", &[], b"").expect(503);
+        let told = String::from_utf8_lossy(&told.body);
+        assert!(told.contains(&words) && !told.contains(stage.folder().to_str().unwrap()), "{told}");
+        server.ask("GET", "/healthz", &[], b"").expect(200);
+        pulls(&server, "a", &blob, &content);
+    }
+}
+
+#[test]
+fn blobs_that_are_a_link_to_another_disk_are_told_with_its_target_and_a_link_on_the_same_disk_is_fine() {
+    let stage = Stage::new();
+    used(&stage);
+    let (place, aside) = (stage.path(V2).join("blobs"), stage.path("aside"));
+    fs::rename(&place, &aside).unwrap();
+    symlink(&aside, &place).unwrap();
+    stage.tool().arg("check").succeeds();
+    {
+        let server = stage.start();
+        push_blob(&server, "b", b"to the same disk");
+        becomes_ready(&server, 200);
+    }
+    let disk = SmallDisk::mount(stage.path("other"), "4m");
+    copy(&aside, &stage.path("other/blobs"));
+    fs::remove_file(&place).unwrap();
+    symlink(stage.path("other/blobs"), &place).unwrap();
+    let target = format!("the folder is a link to {}", stage.path("other/blobs").display());
+    check_says(&stage, &target, "mount or link the data folder itself");
+    drop(disk);
+}
+
+#[test]
+fn a_mount_of_the_same_disk_is_another_one_to_the_kernel() {
+    let stage = Stage::new();
+    used(&stage);
+    let place = stage.path(V2).join("blobs/sha256");
+    let _mount = SmallDisk::bind(place.clone(), &place);
+    check_says(&stage, "docker/registry/v2/blobs/sha256 is on another file system", "one file system");
+}
+
+#[test]
+fn the_folder_of_our_own_on_another_disk_is_told() {
+    let stage = Stage::new();
+    used(&stage);
+    fs::remove_dir_all(stage.path("data/portcullis")).unwrap();
+    let _disk = SmallDisk::mount(stage.path("data/portcullis"), "4m");
+    check_says(&stage, "docker/registry/v2", "one file system");
+}
+
+#[test]
+fn a_data_folder_on_one_other_disk_is_as_good_as_any() {
+    let stage = Stage::new();
+    let _disk = SmallDisk::mount(stage.path("disk"), "8m");
+    symlink(stage.path("disk"), stage.path("data")).unwrap();
+    stage.tool().arg("check").run();
+    let server = stage.start();
+    begin_upload(&server, "a");
+    becomes_ready(&server, 200);
+    let told = stage.tool().arg("check").run();
+    assert!(!told.stderr.contains("file system") && !told.stderr.contains("error: data folder"), "{told}");
+}
+
+#[test]
+fn a_link_into_nowhere_as_the_data_folder_is_named_as_such() {
+    let stage = Stage::new();
+    symlink("/nowhere/at-all", stage.path("data")).unwrap();
+    let words = "data is a symbolic link to /nowhere/at-all, which does not exist";
+    check_says(&stage, words, "mount or make what the link leads to");
+    let refused = stage.tool().arg("serve").fails();
+    assert!(refused.stderr.contains("error: data folder: ") && refused.stderr.contains(words), "{refused}");
+
+    let stage = Stage::new();
+    used(&stage);
+    let blobs = stage.path(V2).join("blobs");
+    fs::rename(&blobs, stage.path("aside")).unwrap();
+    symlink("/nowhere/at-all", &blobs).unwrap();
+    check_says(&stage, "v2/blobs is a symbolic link to /nowhere/at-all", "or remove the link");
+}
+
+/// Copies a folder with everything in it.
+fn copy(from: &PathBuf, to: &PathBuf) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy(&source, &target);
+        } else {
+            fs::copy(&source, &target).unwrap();
+        }
+    }
+}
