@@ -58,7 +58,7 @@ macro_rules! keys {
 keys! {
     LISTEN: List<Word<SocketAddr>> = "listen",
         List { of: ADDRESS, noun: "socket addresses", may_be_empty: false }, Fallback::Value("0.0.0.0:443"),
-        "Where to serve HTTPS; `[::]:443` is IPv6.";
+        "Where to serve HTTPS; `[::]:443` is IPv6 and IPv4, and IPv4 alone on a machine without IPv6.";
     HOSTNAMES: List<Word<Hostname>> = "hostnames",
         List { of: HOSTNAME, noun: "host names", may_be_empty: false },
         Fallback::Computed("this machine's host name, `localhost`, `127.0.0.1`, `::1`"),
@@ -163,7 +163,7 @@ keys! {
         "The name of this registry in tokens and challenges (the claim `aud`).";
     TOKEN_KEY: Path = "auth.token.key", Path { example: "certs/token.key" },
         Fallback::Computed("`token.key` in the folder `tls.self_signed.directory`, or `tls.acme.folder`"),
-        "The private keys of tokens, in PEM (PKCS#8), of which the first signs; made on first start, shared by replicas.";
+        "The private keys of tokens, in PEM (PKCS#8), of which the first signs; made on first start.";
     TOKEN_ALGORITHM: Choice<TokenAlgorithm> = "auth.token.algorithm",
         Choice(&[
             (TokenAlgorithm::Es256.as_str(), TokenAlgorithm::Es256),

@@ -22,8 +22,8 @@ file, else from the defaults below. `portcullis check` tells everything that is 
   (`auth.htpasswd`), `--certs` (`tls.self_signed.directory`), `--tls-cert` and `--tls-key` (`tls.files`).
 - **Paths** are relative to the working directory, wherever they are written.
 - **Durations** are a whole number and a unit: `90s`, `5m`, `24h`, `7d`.
-- **Certificates:** `[tls.self_signed]` and `[tls.files]` together in one file contradict each other. Otherwise a
-  certificate that is named anywhere wins over one that would be made.
+- **Certificates:** two of `[tls.self_signed]`, `[tls.files]` and `[tls.acme]` in one file, or among the variables, contradict
+  each other. Otherwise a certificate that is named or ordered anywhere wins over one that would be made.
 - **Access:** without any `[[access]]` rule, every signed-in user may pull, push and delete everything. With rules, the first
   one that names the user and the repository decides, and what no rule names is denied.
 - **Claims** of `[[auth.workload]]` are a table: `claims = { repository = \"acme/app\", ref = \"refs/heads/*\" }`. All of them must
