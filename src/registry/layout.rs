@@ -139,14 +139,11 @@ impl Folder<'_> {
 /// on several file systems cannot move anything into some of them.
 #[must_use]
 pub fn moved_into() -> Vec<StorePath> {
+    // What is above comes before what is below it, which lies on the same file system as a rule.
     let algorithms = Algorithm::ALL.iter().map(|algorithm| Folder::Blobs(*algorithm).path());
-    let folders = [ROOT, TRASH, QUARANTINE, REQUESTS, "portcullis/credentials"].map(path);
-    [format!("{ROOT}/blobs"), format!("{ROOT}/repositories")]
-        .iter()
-        .map(|text| path(text))
-        .chain(algorithms)
-        .chain(folders)
-        .collect()
+    let own = [TRASH, QUARANTINE, REQUESTS, "portcullis/credentials"].map(path);
+    let shared = [path(ROOT), path(&format!("{ROOT}/blobs")), Folder::Repositories.path()];
+    shared.into_iter().chain(algorithms).chain(own).collect()
 }
 
 /// Where a repair puts what it takes away from `path`: to bring it back is to copy one tree over the other.

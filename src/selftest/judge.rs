@@ -38,11 +38,11 @@ impl Chain {
         Ok(Self { certificates, leaf, order })
     }
 
-    /// What some clients object to in the chain, and others accept.
+    /// What other clients object to in a chain that is trusted here.
     pub(super) fn notes(&self, now: SystemTime) -> Vec<String> {
         let faults = self.order.as_ref().map(|order| order.faults(now)).unwrap_or_default();
-        // Whether an issuer is missing is seen when the authorities that are trusted are known.
-        let is_note = |fault: &ChainFault| !fault.is_certain() && !matches!(fault, ChainFault::Missing { .. });
+        // An issuer that is not sent is one that is trusted here.
+        let is_note = |fault: &ChainFault| !matches!(fault, ChainFault::Missing { is_certain: false, .. });
         faults.iter().filter(|fault| is_note(fault)).map(|fault| format!("{fault}: {}", fault.hint())).collect()
     }
 

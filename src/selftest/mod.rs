@@ -95,6 +95,9 @@ impl Run<'_> {
         let address = self.connect(&addresses).await?;
         let chain = self.certificate(address).await?;
         self.trust(address, &chain)?;
+        for note in chain.notes(self.now) {
+            (self.say)(Line::Note("chain", fault::plain(&note)));
+        }
 
         let config = tls::unverified_client().map_err(|_| Stopped)?;
         let caller = Caller { target, address, config, certificate: chain.first().clone() };
@@ -179,11 +182,7 @@ impl Run<'_> {
             Some(fault) => Err(fault),
             None => Ok((format!("for {}, until {}", target.host, chain.leaf.ends()), chain)),
         });
-        let chain = self.step("certificate", judged)?;
-        for note in chain.notes(self.now) {
-            (self.say)(Line::Note("certificate", fault::plain(&note)));
-        }
-        Ok(chain)
+        self.step("certificate", judged)
     }
 
     /// Asks each client that is here what it would think. It goes on if one would go on.

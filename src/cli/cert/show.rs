@@ -32,10 +32,20 @@ pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> 
         }
         if let Some(key) = key {
             // Writing to a String cannot fail.
-            let _ = match tls::load_files(&file, &key, now) {
-                Ok(_) => writeln!(text, "  key       {}", key.display()),
-                Err(error) => writeln!(text, "  problem   {error}"),
-            };
+            let mut problems = Vec::new();
+            match tls::load_files(&file, &key, now) {
+                Ok(identity) => {
+                    let _ = writeln!(text, "  key       {}", key.display());
+                    // The authority of a self-made certificate is another file.
+                    if config.source.directory().is_none() {
+                        problems.extend(identity.chain_faults(now).iter().map(ToString::to_string));
+                    }
+                }
+                Err(error) => problems.push(error.to_string()),
+            }
+            for problem in problems {
+                let _ = writeln!(text, "  problem   {problem}");
+            }
         }
     }
     io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::new(error, None))?;

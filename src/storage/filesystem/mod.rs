@@ -61,7 +61,7 @@ impl FilesystemStore {
         let folders = Folders::default();
         let clear = || -> io::Result<()> {
             if let Some(link) = dangling_link(&root) {
-                return Err(io::Error::new(io::ErrorKind::NotFound, link));
+                return Err(io::Error::other(link));
             }
             // From the root of the file system on: every folder on the way has a parent that can be synced.
             let temporary = std::path::absolute(&root)?.join(TEMPORARY);
@@ -78,6 +78,9 @@ impl FilesystemStore {
     /// Opens the store in `root`, which must be there, as it is: nothing is made and nothing is cleared.
     pub fn existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
+        if let Some(link) = dangling_link(&root) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, link));
+        }
         let is_folder = fs::metadata(&root)
             .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
         is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;

@@ -91,11 +91,14 @@ fn link_on(root: &Path, place: &Path) -> Option<PathBuf> {
 /// What is wrong with `path` if it, or a folder above it, is a symbolic link to something that does not exist.
 #[must_use]
 pub fn dangling_link(path: &Path) -> Option<String> {
-    let is_missing = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+    // A link that leads to itself leads nowhere too.
+    let is_missing = |error: io::Error| matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::LOOP));
     let dangles = |above: &&Path| fs::symlink_metadata(above).is_ok() && fs::metadata(above).is_err_and(is_missing);
     let link = path.ancestors().filter(|above| !above.as_os_str().is_empty()).find(dangles)?;
     let target = fs::read_link(link).unwrap_or_default();
-    Some(format!("{} is a symbolic link to {}, which does not exist", link.display(), target.display()))
+    let is_loop = fs::metadata(link).is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::LOOP));
+    let fault = if is_loop { "which leads back to it" } else { "which does not exist" };
+    Some(format!("{} is a symbolic link to {}, {fault}", link.display(), target.display()))
 }
 
 #[cfg(test)]
@@ -141,6 +144,9 @@ mod tests {
             let said = dangling_link(&place).unwrap();
             assert!(said.ends_with("data is a symbolic link to /nowhere/at/all, which does not exist"), "{said}");
         }
+        let circle = root.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        assert!(dangling_link(&circle).unwrap().ends_with("a symbolic link to circle, which leads back to it"));
         assert_eq!(dangling_link(&root.path().join("missing")), None);
         assert_eq!(dangling_link(root.path()), None);
     }
