@@ -43,5 +43,8 @@ pub(super) async fn ready(api: &Api) -> Result<Response, ApiError> {
 /// What the caller, who has no credentials, learns of a store that cannot be used; the rest is in the log.
 fn reason(error: &registry::Error) -> String {
     // This names folders of the layout only, which is no secret.
-    if error.is_split_store() { error.to_string() } else { "the store cannot be used".to_owned() }
+    if error.is_split_store() {
+        return format!("{error}; nothing can be pushed until the whole data folder is on one file system");
+    }
+    "the store cannot be used".to_owned()
 }

@@ -45,7 +45,11 @@ pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, SourceError> {
 
 /// The certificates of a PEM file that holds a server's chain, in order, each with the line of its block.
 pub(super) fn read_placed(path: &Path) -> Result<Vec<Placed>, SourceError> {
-    let chain = chain(&read(path)?).map_err(|damage| SourceError::damaged(path, damage))?;
+    let text = read(path)?;
+    if !is_pem(&text) {
+        return Err(SourceError::NoCertificate { path: path.to_owned() });
+    }
+    let chain = chain(&text).map_err(|damage| SourceError::damaged(path, damage))?;
     if chain.is_empty() { Err(SourceError::NoCertificate { path: path.to_owned() }) } else { Ok(chain) }
 }
 
@@ -151,6 +155,9 @@ fn is_of_key(label: &str) -> bool {
 /// The first private key of a PEM file.
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, SourceError> {
     let text = read(path)?;
+    if !is_pem(&text) {
+        return Err(SourceError::NoKey { path: path.to_owned() });
+    }
     let damaged = |damage: Damage| SourceError::damaged(path, damage);
     let mut skipped = None;
     for item in Reader::new(&text) {
@@ -179,6 +186,8 @@ fn key(block: Block, path: &Path) -> Result<PrivateKeyDer<'static>, SourceError>
     let length = der::split(&der).map_or(der.len(), |(key, _)| key.bytes.len());
     der.truncate(length);
     match block.label.as_str() {
+        // OpenSSL looks at what the block holds, too.
+        "RSA PRIVATE KEY" | "EC PRIVATE KEY" if is_pkcs8(&der) => Ok(PrivatePkcs8KeyDer::from(der).into()),
         "PRIVATE KEY" => Ok(PrivatePkcs8KeyDer::from(der).into()),
         "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
         "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
@@ -186,6 +195,17 @@ fn key(block: Block, path: &Path) -> Result<PrivateKeyDer<'static>, SourceError>
             Err(SourceError::Key { path, reason: format!("line {line}: keys of the kind {other} are not supported") })
         }
     }
+}
+
+/// Whether there may be a block in a file. One in DER is binary, and its bytes say nothing of lines.
+fn is_pem(text: &[u8]) -> bool {
+    text.windows(5).any(|window| window == b"BEGIN")
+}
+
+/// Whether a key is in the form of PKCS #8: a version, an algorithm, the key.
+fn is_pkcs8(bytes: &[u8]) -> bool {
+    let parts = der::split(bytes).and_then(|(outer, _)| der::elements(outer.contents));
+    parts.is_some_and(|parts| parts.get(1).is_some_and(|algorithm| algorithm.tag == der::SEQUENCE))
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SourceError> {

@@ -123,6 +123,8 @@ fn files_with_the_wrong_contents_say_what_is_missing() {
     let certificate = params().self_signed(&key).unwrap().pem();
     let load = |certificate: &str, key: &str| Files::with(certificate, key).load().unwrap_err();
     assert!(matches!(load("", &key.serialize_pem()), SourceError::NoCertificate { .. }));
+    let binary = load("0\u{1}\0\0\u{1}0", &key.serialize_pem());
+    assert!(binary.hint().contains("openssl x509 -inform der"), "{binary}");
     assert!(matches!(load(&certificate, &certificate), SourceError::NoKey { .. }));
     assert!(matches!(load(&certificate[..200], &key.serialize_pem()), SourceError::Pem { .. }));
     let files = Files::with(&certificate, &key.serialize_pem());
@@ -142,4 +144,15 @@ fn an_encrypted_key_is_refused_and_the_command_to_decrypt_it_is_named() {
         assert!(matches!(error, SourceError::EncryptedKey { .. }), "{name}: {error}");
         assert!(error.hint().contains("openssl pkey -in"));
     }
+}
+
+#[test]
+fn a_pkcs8_key_with_the_label_of_pkcs1_is_read_as_openssl_reads_it() {
+    let files = Files::with("", "");
+    files.openssl("genpkey -algorithm rsa -pkeyopt rsa_keygen_bits:2048 -out tls.key");
+    files.openssl("req -new -x509 -key tls.key -subj /CN=r -addext subjectAltName=DNS:r -out tls.crt -days 3650");
+    let key = files.0.path().join("tls.key");
+    let text = std::fs::read_to_string(&key).unwrap().replace("PRIVATE KEY", "RSA PRIVATE KEY");
+    std::fs::write(&key, text).unwrap();
+    load_files(&files.0.path().join("tls.crt"), &key, SystemTime::now()).unwrap();
 }
