@@ -77,11 +77,15 @@ fn link(block: Block, is_first: bool) -> Result<Option<Placed>, Damage> {
         return Ok(None);
     }
     if !is_certificate(&block.label) {
-        let reason = format!("a chain is made of certificates, and nothing would be sent of this {}", block.label);
+        let remedy =
+            if block.label == "PKCS7" { " (openssl pkcs7 -print_certs takes certificates out of it)" } else { "" };
+        let reason =
+            format!("a chain is made of certificates, and nothing would be sent of this {}{remedy}", block.label);
         return Err(Damage::new(line, reason));
     }
     if block.label == TRUSTED && !is_first {
-        let reason = "a TRUSTED CERTIFICATE is read as the first of a chain only, and would not be sent";
+        let reason = "a TRUSTED CERTIFICATE is read as the first of a chain only, and this one would not be sent; openssl \
+                      x509 writes it as a CERTIFICATE";
         return Err(Damage::new(line, reason));
     }
     let certificate = certificate(block, is_first)?;
