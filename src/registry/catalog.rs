@@ -4,7 +4,6 @@ use super::{Error, Registry, Repository, layout::Key, links};
 use crate::{
     access::{Authorized, CatalogView, Pull},
     oci::{Digest, Page, Paged, RepositoryName},
-    storage::{StoreError, StoreErrorKind},
 };
 
 /// Whether a folder of this name makes the folder around it a repository. An upload alone does not.
@@ -45,16 +44,4 @@ impl Registry {
         }
         Ok(None)
     }
-
-    /// Every folder that holds something of a repository, if only an upload. A folder that is no repository name is an
-    /// error: whoever collects garbage must not pass over what it links to.
-    pub(super) async fn repository_folders(&self) -> Result<Vec<RepositoryName>, Error> {
-        let folders = self.engine.folders_with_content().await?;
-        folders.iter().map(|name| name.parse().map_err(|_| strange_folder(name).into())).collect()
-    }
-}
-
-fn strange_folder(name: &str) -> StoreError {
-    let context = format!("the folder {name:?} looks like a repository, but that is no repository name");
-    StoreError::new(StoreErrorKind::Corrupt, context)
 }

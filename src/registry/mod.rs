@@ -42,7 +42,7 @@ pub use blobs::Blob;
 pub use check::{Damage, Examination, Finding, Progress, Repair};
 pub use config::{Config, GcConfig, Untagged};
 pub use error::Error;
-pub use gc::{Garbage, Report, Why};
+pub use gc::{Garbage, LeftOut, Report, Why};
 pub use ingest::BodyError;
 pub use layout::{InvalidUploadId, UploadId};
 pub use manifests::{PutManifest, StoredManifest};
