@@ -70,6 +70,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+        self.write(path, content).await
+    }
+
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
         let mut content = match self.find(path) {
             Ok(stored) => stored.content,
@@ -105,6 +109,10 @@ impl Store for MemoryStore {
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
         self.objects().retain(|stored, _| stored != path && !stored.is_below(path));
         Ok(())
+    }
+
+    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.remove_tree(path).await
     }
 
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
