@@ -19,8 +19,9 @@ pub struct Descriptor {
     pub media_type: Option<String>,
     /// Its digest.
     pub digest: Digest,
-    /// Its size in bytes.
-    pub size: u64,
+    /// Its size in bytes, if it is said.
+    #[serde(default)]
+    pub size: Option<u64>,
     /// Where else it may be fetched from: a layer with any need not be here ("non-distributable" layers).
     #[serde(default, deserialize_with = "null_as_empty")]
     pub urls: Vec<String>,

@@ -48,10 +48,10 @@ impl Referrer {
 }
 
 impl Referrer {
-    /// What a list of a client says; `None` if it does not say what the manifest is.
+    /// What a list of a client says; `None` if it does not say what the manifest is and how large.
     fn listed(entry: Descriptor) -> Option<Self> {
         let Descriptor { media_type, digest, size, artifact_type, annotations, .. } = entry;
-        Some(Self { media_type: media_type?.parse().ok()?, digest, size, artifact_type, annotations })
+        Some(Self { media_type: media_type?.parse().ok()?, digest, size: size?, artifact_type, annotations })
     }
 }
 

@@ -133,7 +133,8 @@ impl Manifest {
             let Some(data) = &descriptor.data else { continue };
             let bytes = BASE64_STANDARD.decode(data).map_err(|_| ManifestError::Data(descriptor.digest))?;
             let digest = Digest::of(descriptor.digest.algorithm(), &bytes);
-            if digest != descriptor.digest || bytes.len() as u64 != descriptor.size {
+            let is_size_right = descriptor.size.is_none_or(|size| size == bytes.len() as u64);
+            if digest != descriptor.digest || !is_size_right {
                 return Err(ManifestError::Data(descriptor.digest));
             }
         }

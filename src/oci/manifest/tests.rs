@@ -130,7 +130,7 @@ fn what_go_writes_as_null_is_an_empty_list() {
 #[test]
 fn null_in_a_descriptor_is_an_empty_list_or_map() {
     let mut document = image();
-    for field in ["urls", "annotations", "data", "artifactType", "platform", "mediaType"] {
+    for field in ["urls", "annotations", "data", "artifactType", "platform", "mediaType", "size"] {
         document["layers"][0][field] = Value::Null;
     }
     document["annotations"] = json!({"kept": "value", "dropped": null});

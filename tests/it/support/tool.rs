@@ -28,6 +28,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("podman", "podman"),
     ("skopeo", "skopeo"),
     ("slowhttptest", "slowhttptest"),
+    ("strace", "strace"),
     ("testssl", "testssl.sh"),
     ("umount", "mount"),
 ];
