@@ -44,6 +44,16 @@ impl MemoryStore {
     }
 }
 
+#[cfg(test)]
+impl MemoryStore {
+    /// Makes everything that is there older.
+    pub(crate) fn age(&self, by: std::time::Duration) {
+        for stored in self.objects().values_mut() {
+            stored.modified -= by;
+        }
+    }
+}
+
 fn not_found(path: &StorePath) -> StoreError {
     StoreError::new(StoreErrorKind::NotFound, path.as_str())
 }

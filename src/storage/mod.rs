@@ -15,6 +15,8 @@ mod faulty;
 mod filesystem;
 mod memory;
 mod path;
+#[cfg(test)]
+mod pausing;
 
 use std::{
     fmt,
@@ -37,6 +39,8 @@ pub(crate) use faulty::FaultyStore;
 pub use filesystem::{Claim, FilesystemStore, TEMPORARY, claim};
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
+#[cfg(test)]
+pub(crate) use pausing::{Pause, PausingStore};
 
 /// A place for objects: named sequences of bytes in folders that come and go with what is in them.
 ///

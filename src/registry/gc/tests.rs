@@ -348,4 +348,5 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     assert_eq!(report.kept, 3);
     assert_eq!(house.open::<Pull>("a").tags(&Page::default()).await.unwrap().entries, ["1"]);
     server.abort();
+    assert!(server.await.unwrap_err().is_cancelled(), "it did not fail before");
 }

@@ -3,6 +3,7 @@
 mod abandoned;
 mod deletion;
 mod faults;
+mod interleaving;
 mod lists;
 mod races;
 mod removal;
