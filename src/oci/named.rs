@@ -54,7 +54,7 @@ fn search(text: &[u8], found: &mut HashSet<Digest>) {
 
 /// The runs of hexadecimal digits that are as long as a hash.
 fn hashes(text: &[u8], found: &mut HashSet<Digest>) {
-    for run in runs(text, u8::is_ascii_hexdigit) {
+    for run in runs(text, |byte| byte.is_ascii_hexdigit()) {
         let algorithm = Algorithm::ALL.into_iter().find(|algorithm| run.len() == 2 * algorithm.size());
         let hex = str::from_utf8(run).map(str::to_ascii_lowercase).ok();
         found.extend(
@@ -64,13 +64,13 @@ fn hashes(text: &[u8], found: &mut HashSet<Digest>) {
 }
 
 /// A character of one of the two alphabets; padding ends a run and is not missed.
-fn is_base64(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+/-_".contains(byte)
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
 
 /// The longest pieces of a text whose bytes all are of one kind.
-fn runs(text: &[u8], kind: impl Fn(&u8) -> bool) -> impl Iterator<Item = &[u8]> {
-    text.split(move |byte| !kind(byte)).filter(|run| !run.is_empty())
+fn runs(text: &[u8], kind: impl Fn(u8) -> bool) -> impl Iterator<Item = &[u8]> {
+    text.split(move |byte| !kind(*byte)).filter(|run| !run.is_empty())
 }
 
 /// A text with JSON's escapes (RFC 8259, section 7) undone as far as they stand for ASCII; others become a space, so that
@@ -116,6 +116,11 @@ mod tests {
         Digest::of(Algorithm::Sha256, name.as_bytes())
     }
 
+    /// A text with every character written as an escape of JSON.
+    fn escape_all(text: &str) -> String {
+        text.chars().fold(String::new(), |escaped, char| format!("{escaped}\\u{:04x}", u32::from(char)))
+    }
+
     fn names(document: impl AsRef<[u8]>, digest: &Digest) -> bool {
         named_digests(document.as_ref()).contains(digest)
     }
@@ -144,7 +149,7 @@ mod tests {
     #[test]
     fn a_digest_is_found_behind_escapes() {
         let sought = digest("layer");
-        let escaped: String = sought.to_string().chars().map(|char| format!("\\u{:04x}", u32::from(char))).collect();
+        let escaped = escape_all(&sought.to_string());
         let partly = sought.to_string().replace(':', "\\u003a").replacen('a', "\\u0061", 1);
         let behind = |escape: &str| format!("{escape}{}", sought.hex());
         for text in

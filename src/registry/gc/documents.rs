@@ -61,18 +61,19 @@ fn document(number: usize, named: &[(Naming, Digest)]) -> String {
             Naming::UnknownField => fields[format!("field{place}")] = json!({"deep": [[digest]]}),
             Naming::Key => fields[format!("{digest}#{place}")] = Value::Null,
             Naming::Annotation => {
-                push(&mut fields, "notes", json!(format!("see https://r.example/v2/a/blobs/{digest}.")))
+                push(&mut fields, "notes", json!(format!("see https://r.example/v2/a/blobs/{digest}.")));
             }
             Naming::Escaped => {
-                let escaped: String = digest.to_string().chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect();
-                rest += &format!(r#","escaped{place}":"{escaped}""#);
+                let escape = |escaped: String, char| format!("{escaped}\\u{:04X}", u32::from(char));
+                let escaped = digest.to_string().chars().fold(String::new(), escape);
+                rest = format!(r#"{rest},"escaped{place}":"{escaped}""#);
             }
             Naming::HexAlone => push(&mut fields, "materials", json!({"sha256": digest.hex()})),
             Naming::Embedded => {
                 let inner = json!({"layers": [descriptor(digest)]}).to_string();
                 push(&mut fields, "embedded", json!({"data": BASE64_STANDARD.encode(inner)}));
             }
-            Naming::NotJson => rest += &format!("\n{digest}\n"),
+            Naming::NotJson => rest = format!("{rest}\n{digest}\n"),
         }
     }
     let mut text = fields.to_string();
@@ -100,9 +101,9 @@ fn written(named: impl Iterator<Item = (Naming, Digest)>) -> Vec<(Naming, Digest
 }
 
 fn push(fields: &mut Value, key: &str, value: Value) {
-    match &mut fields[key] {
-        Value::Array(list) => list.push(value),
-        absent => *absent = json!([value]),
+    match fields[key].as_array_mut() {
+        Some(list) => list.push(value),
+        None => fields[key] = json!([value]),
     }
 }
 

@@ -44,6 +44,9 @@ impl Collection<'_> {
 /// The name that a repository in this folder has, or would have.
 pub(super) fn name_of(folder: &StorePath) -> String {
     let root = Folder::Repositories.path();
+    if *folder == root {
+        return "(all)".to_owned();
+    }
     folder.as_str().strip_prefix(root.as_str()).unwrap_or_default().trim_start_matches('/').to_owned()
 }
 

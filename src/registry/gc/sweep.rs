@@ -13,7 +13,7 @@ use crate::{
         links,
         locks::RepositoryLock,
     },
-    storage::{Stat, found},
+    storage::{Stat, StoreError, found},
 };
 
 /// How often a repository is marked in one collection. One that is pushed to at every moment is left to the next collection.
@@ -23,11 +23,13 @@ const ROUNDS: usize = 4;
 const LAYERS_PER_LOCK: usize = 32;
 
 /// How far a sweep came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Swept {
     Whole,
     /// Something was put or looked for since the marking.
     Overtaken,
+    /// The age of a link cannot be read.
+    Unreadable(StoreError),
 }
 
 impl Collection<'_> {
@@ -47,15 +49,30 @@ impl Collection<'_> {
                 }
             };
             self.named.extend(&marked.missing);
-            if self.sweep_manifests(name, &contents, &marked).await? == Swept::Whole
-                && self.sweep_layers(name, &contents, &marked).await? == Swept::Whole
-            {
-                return Ok(());
+            match self.sweep_once(name, &contents, &marked).await? {
+                Swept::Whole => return Ok(()),
+                Swept::Overtaken => {}
+                Swept::Unreadable(error) => {
+                    self.leave_out(&Folder::Repository(name).path(), with_causes(&error)).await;
+                    return Ok(());
+                }
             }
         }
         tracing::info!(repository = %name, "pushed to all the time; the rest is left to the next collection");
         self.linked.extend(contents.revisions.iter().chain(&contents.layers).map(|(digest, _)| *digest));
         Ok(())
+    }
+
+    async fn sweep_once(
+        &mut self,
+        name: &RepositoryName,
+        contents: &Contents,
+        marked: &Marked,
+    ) -> Result<Swept, Error> {
+        match self.sweep_manifests(name, contents, marked).await? {
+            Swept::Whole => self.sweep_layers(name, contents, marked).await,
+            stopped @ (Swept::Overtaken | Swept::Unreadable(_)) => Ok(stopped),
+        }
     }
 
     async fn sweep_manifests(
@@ -69,11 +86,12 @@ impl Collection<'_> {
             let alone = engine.repositories.lock(name).await;
             let mut old = Vec::new();
             for digest in &marked.unkept {
-                match links::stat(&*engine.store, Key::RevisionLink(name, digest)).await? {
-                    None => {}
-                    Some(stat) if self.is_old(stat) => old.push(digest),
+                match links::stat(&*engine.store, Key::RevisionLink(name, digest)).await {
+                    Ok(None) => {}
+                    Ok(Some(stat)) if self.is_old(stat) => old.push(digest),
                     // Before anything goes: what it names may be among the rest.
-                    Some(_) => return Ok(Swept::Overtaken),
+                    Ok(Some(_)) => return Ok(Swept::Overtaken),
+                    Err(error) => return Ok(Swept::Unreadable(error)),
                 }
             }
             if self.is_overtaken(&alone, marked) {
@@ -113,7 +131,10 @@ impl Collection<'_> {
                 return Ok(Swept::Overtaken);
             }
             for digest in some {
-                self.sweep_layer(&alone, name, digest).await?;
+                match links::stat(&*engine.store, Key::LayerLink(name, digest)).await {
+                    Ok(stat) => self.sweep_layer(&alone, name, digest, stat).await?,
+                    Err(error) => return Ok(Swept::Unreadable(error)),
+                }
             }
         }
         Ok(Swept::Whole)
@@ -124,14 +145,13 @@ impl Collection<'_> {
         _alone: &RepositoryLock<'_>,
         name: &RepositoryName,
         digest: &Digest,
+        stat: Option<Stat>,
     ) -> Result<(), Error> {
-        let engine = self.registry.engine.clone();
-        let link = Key::LayerLink(name, digest);
-        match links::stat(&*engine.store, link).await? {
+        match stat {
             Some(stat) if self.is_old(stat) => {
                 self.note(Some(name), digest, 0, Why::Unused);
                 if !self.is_dry {
-                    links::remove(&*engine.store, link).await?;
+                    links::remove(&*self.registry.engine.store, Key::LayerLink(name, digest)).await?;
                 }
             }
             Some(_) => {
@@ -149,14 +169,22 @@ impl Collection<'_> {
 
     async fn sweep_uploads(&mut self, name: &RepositoryName) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
-        for entry in engine.store.list(&Folder::Uploads(name).path()).await? {
+        let entries = match engine.store.list(&Folder::Uploads(name).path()).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.leave_out(&Folder::Repository(name).path(), with_causes(&error)).await;
+                return Ok(());
+            }
+        };
+        for entry in entries {
             let Ok(id) = entry.name.parse::<UploadId>() else { continue };
-            // Looked at before it is locked: a request that wants to write at that moment would find it busy.
-            if self.expired(name, id).await?.is_none() {
+            // Looked at before it is locked: a request that wants to write at that moment would find it busy. One that cannot
+            // be looked at has not expired.
+            if !matches!(self.expired(name, id).await, Ok(Some(_))) {
                 continue;
             }
             let Some(_lock) = engine.uploads.try_lock(id) else { continue };
-            let Some(size) = self.expired(name, id).await? else { continue };
+            let Ok(Some(size)) = self.expired(name, id).await else { continue };
             self.note(Some(name), id, size, Why::UploadExpired);
             if !self.is_dry {
                 engine.discard_upload(name, id).await?;

@@ -17,7 +17,7 @@ pub(super) enum NameOrder {
     Unknown,
 }
 
-/// Magic numbers (`statfs(2)`, and the sources of bcachefs and OpenZFS).
+/// Magic numbers (`statfs(2)`, and the sources of bcachefs and `OpenZFS`).
 const ORDERED: [i128; 7] = [
     0xEF53,      // ext2, ext3, ext4
     0x5846_5342, // XFS

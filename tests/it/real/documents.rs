@@ -180,7 +180,7 @@ fn what_registry_2_takes_is_taken_unless_clients_would_disagree_about_it() {
     assert!(both > count / 4, "only {both} of {count} were taken by both");
 }
 
-/// An index whose entries are layers and their description, as BuildKit writes its cache.
+/// An index whose entries are layers and their description, as `BuildKit` writes its cache.
 fn build_cache(blobs: &[(&str, &[u8])]) -> String {
     let entry = |(media_type, content): &(&str, &[u8])| json!({"mediaType": media_type, "digest": digest(content), "size": content.len()});
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": blobs.iter().map(entry).collect::<Vec<_>>()})
