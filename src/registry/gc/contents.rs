@@ -144,7 +144,7 @@ async fn read_manifest(engine: &Engine, manifest: Digest, is_dry: bool) -> Resul
 
 /// A blob that is no document names nothing. One whose bytes are not there, or cannot be read, takes nobody's place: its link is
 /// kept as it is, and `fsck` says what is wrong with it.
-async fn read_blob(engine: &Engine, blob: Digest) -> Result<(Digest, Document), Unreadable> {
+pub(super) async fn read_blob(engine: &Engine, blob: Digest) -> Result<(Digest, Document), Unreadable> {
     let nothing = (blob, Document::default());
     let Some(object) = engine.peek_blob(&blob).await? else { return Ok(nothing) };
     let size = object.size();

@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::{Collection, LeftOut};
+use super::{Collection, LeftOut, contents::read_blob};
 use crate::{
-    oci::{Digest, Manifest, named_digests},
+    oci::{Digest, named_digests},
     registry::{
         Engine,
         layout::{Folder, quarantine},
@@ -91,7 +91,10 @@ impl Engine {
         }
         let mut named = linked.clone();
         for digest in linked {
-            named.extend(self.names_in(&digest).await?);
+            // One that is missing or damaged names nothing that could be known.
+            if let Ok((_, document)) = read_blob(self, digest).await {
+                named.extend(document.names);
+            }
         }
         Ok(named)
     }
@@ -103,17 +106,6 @@ impl Engine {
             return Ok(HashSet::new());
         }
         Ok(named_digests(&object.read(LINK_MAX).await?))
-    }
-
-    /// What a small blob names; one that is missing or damaged names nothing that could be known.
-    async fn names_in(&self, digest: &Digest) -> Result<HashSet<Digest>, StoreError> {
-        match self.peek_blob(digest).await? {
-            Some(object) if object.size() <= Manifest::MAX as u64 => {
-                let text = object.read(Manifest::MAX as u64).await;
-                Ok(text.map(|text| named_digests(&text)).unwrap_or_default())
-            }
-            Some(_) | None => Ok(HashSet::new()),
-        }
     }
 }
 
