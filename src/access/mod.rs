@@ -18,5 +18,5 @@ pub use glob::{Glob, InvalidGlob};
 pub use policy::{Explanation, Passed, Policy, Rule, RuleNumber, Verdict};
 pub use principal::{InvalidUserName, Principal, UserName};
 pub use reach::{Limits, Reach};
-pub use scope::{Scope, TooManyScopes};
+pub use scope::Scope;
 pub use who::{Group, InvalidWho, Who};
