@@ -6,6 +6,7 @@
 mod action;
 mod gate;
 mod glob;
+mod mount;
 mod policy;
 mod principal;
 mod reach;
@@ -15,6 +16,7 @@ mod who;
 pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
 pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
 pub use glob::{Glob, InvalidGlob};
+pub use mount::{MountAccess, NarrowToken};
 pub use policy::{Explanation, Passed, Policy, Rule, RuleNumber, Verdict};
 pub use principal::{InvalidUserName, Principal, UserName};
 pub use reach::{Limits, Reach};

@@ -87,6 +87,14 @@ impl Reach {
         })
     }
 
+    /// The repositories that the scopes name for pulling; none where there are no scopes.
+    pub fn pullable(&self) -> impl Iterator<Item = &RepositoryName> {
+        self.scopes.iter().flatten().filter_map(|scope| match scope {
+            Scope::Repository { name, actions } if actions.contains(Action::Pull) => Some(name),
+            Scope::Repository { .. } | Scope::Catalog => None,
+        })
+    }
+
     /// Whether the scopes name the list of repositories.
     #[must_use]
     pub(super) fn names_catalog(&self) -> bool {

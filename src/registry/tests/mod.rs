@@ -4,6 +4,7 @@ mod abandoned;
 mod deletion;
 mod faults;
 mod lists;
+mod mounts;
 mod races;
 mod removal;
 mod requests;

@@ -148,6 +148,9 @@ fn the_realm_is_on_the_host_that_was_asked_if_it_is_ours_and_else_on_the_first_n
         ("localhost".to_owned(), "https://localhost/token".to_owned()),
         ("evil.example".to_owned(), format!("https://localhost:{port}/token")),
         (format!("localhost.evil.example:{port}"), format!("https://localhost:{port}/token")),
+        ("localhost.".to_owned(), "https://localhost/token".to_owned()),
+        (format!("LocalHost.:{port}"), format!("https://localhost:{port}/token")),
+        ("[0:0:0:0:0:0:0:1]:5000".to_owned(), "https://[0:0:0:0:0:0:0:1]:5000/token".to_owned()),
     ] {
         let answer = registry.nobody().get("/v2/").header("host", &host).send().expect(401);
         assert_eq!(answer.challenge().realm, realm, "{host}");
