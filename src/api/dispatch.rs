@@ -33,7 +33,7 @@ use super::{
 use crate::{
     access::{Admin, Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     audit::{self, Event},
-    auth::{AuthenticationError, BadToken, ClientChain},
+    auth::{AuthenticationError, BadToken, ChallengeScheme, ClientChain},
     oci::RepositoryName,
     registry::Repository,
 };
@@ -109,7 +109,7 @@ impl Visit<'_> {
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
         let (headers, now) = (&self.head.headers, SystemTime::now());
-        let takes_blank = matches!(endpoint, Endpoint::Search(_));
+        let takes_blank = matches!(endpoint, Endpoint::Search(_)) || self.has_no_tokens();
         let identified =
             match caller::identify(self.api, headers, takes_blank, self.certificate(), self.peer(), now).await {
                 Err(expired @ AuthenticationError::BadToken(BadToken::Expired)) => {
@@ -118,7 +118,15 @@ impl Visit<'_> {
                 identified => identified,
             };
         let subject = identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))?;
-        Ok(subject)
+        Ok(if self.has_no_tokens() { with_anonymous_rights(subject) } else { subject })
+    }
+
+    /// Whether the challenge asks for passwords, so that no client fetches a token, not even an anonymous one.
+    fn has_no_tokens(self) -> bool {
+        match self.api.parts().challenge {
+            ChallengeScheme::Basic => true,
+            ChallengeScheme::Bearer => false,
+        }
     }
 
     /// The answer to credentials that do not hold.
