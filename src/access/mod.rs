@@ -4,6 +4,7 @@
 //! [`Gate`] admitted its subject, and everything that touches a repository demands one.
 
 mod action;
+mod effect;
 mod gate;
 mod glob;
 mod mount;
@@ -14,6 +15,7 @@ mod scope;
 mod who;
 
 pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
+pub use effect::NoEffect;
 pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
 pub use glob::{Glob, InvalidGlob};
 pub use mount::{MountAccess, NarrowToken};
