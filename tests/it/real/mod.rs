@@ -16,5 +16,6 @@ mod load;
 mod migrate;
 mod podman;
 mod skopeo;
+mod spellings;
 mod trust;
 mod workload;
