@@ -1,8 +1,8 @@
 //! Finds access rules that can decide nothing.
 //!
-//! First floor. Invariant: a rule is named only if it certainly decides nothing: none of its users can sign in, none of its
-//! patterns can match a name, or for each of its users and patterns an earlier rule decides first. A rule that decides, and
-//! changes nothing by it, is not named: a closing `actions = []` says what is meant.
+//! First floor. Invariant: a rule is named only if it certainly decides nothing: none of its users can sign in, none
+//! of its patterns can match a name, or for each of its users and patterns an earlier rule decides first. A rule that
+//! decides, and changes nothing by it, is not named: a closing `actions = []` says what is meant.
 
 use super::{
     glob::{Caller, Glob},

@@ -1,7 +1,7 @@
 //! Answers whether a caller may mount blobs of a repository, and whether a token of wider scope would let it.
 //!
-//! First floor. Invariant: a [`NarrowToken`] exists only for a repository that the rules and the restriction of the credential let
-//! the caller pull, so that what is said about it is nothing that the caller may not know.
+//! First floor. Invariant: a [`NarrowToken`] exists only for a repository that the rules and the restriction of the
+//! credential let the caller pull, so that what is said about it is nothing that the caller may not know.
 
 use super::{
     action::Pull,
@@ -40,7 +40,8 @@ impl NarrowToken {
 }
 
 impl Gate {
-    /// How `subject` may pull `repository`; `None` where neither this credential nor a token that it could fetch would do.
+    /// How `subject` may pull `repository`; `None` where neither this credential nor a token that it could fetch
+    /// would do.
     #[must_use]
     pub fn mount_access(&self, subject: &Subject, repository: &RepositoryName) -> Option<MountAccess> {
         match self.authorize::<Pull>(subject, repository.clone()) {

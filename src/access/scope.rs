@@ -36,10 +36,10 @@ impl Scope {
         Self::Repository { name, actions }
     }
 
-    /// Reads the `scope` parameters of a request: each may hold several scopes between spaces (RFC 6749 section 3.3), and
-    /// a client may send several parameters (Docker does). Unknown kinds, names that are none and actions that we do not
-    /// know are left out. Only the first [`Scope::MAX`] are read: a client that collects scopes while it works still gets a
-    /// token, and the request costs no more than one with that many.
+    /// Reads the `scope` parameters of a request: each may hold several scopes between spaces (RFC 6749 section 3.3),
+    /// and a client may send several parameters (Docker does). Unknown kinds, names that are none and actions that we
+    /// do not know are left out. Only the first [`Scope::MAX`] are read: a client that collects scopes while it works
+    /// still gets a token, and the request costs no more than one with that many.
     pub fn parse_all<'a>(parameters: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
         let texts = parameters.into_iter().flat_map(str::split_ascii_whitespace);
         texts.take(Self::MAX).filter_map(Self::parse).collect()

@@ -207,7 +207,7 @@ impl Visitor<'_> {
                 let view = gate.authorize_catalog(self.subject).map_err(|denied| self.refuse(&denied))?;
                 catalog::list(api, &view, &page).await
             }
-            // The protocol of searches is older than tokens, so nobody fetches an anonymous one for it.
+            // The protocol of searches is older than tokens, so clients fetch no anonymous token for it.
             Endpoint::Search(search) => {
                 let (gate, subject) = (api.gate(), with_anonymous_rights(self.subject.clone()));
                 let view = gate.authorize_catalog(&subject).map_err(|denied| self.refuse(&denied))?;

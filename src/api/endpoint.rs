@@ -2,10 +2,11 @@
 //!
 //! Invariant: names, digests, tags and numbers in an [`Endpoint`] were parsed; nothing behind it looks at the path again.
 //!
-//! The path is percent-decoded once, as a whole, and then read: so every spelling of a path that RFC 3986 calls equivalent is
-//! the same endpoint with the same rights, as with registry:2, and what was encoded twice still holds a `%`, which no name, tag,
-//! digest or fixed part of a path contains. It is read from the right: a repository name contains slashes and may itself be
-//! `blobs/manifests`, so only the last components say what is meant. A `..` is no name, however it is written.
+//! The path is percent-decoded once, as a whole, and then read: so every spelling of a path that RFC 3986 calls
+//! equivalent is the same endpoint with the same rights, as with registry:2, and what was encoded twice still holds a
+//! `%`, which no name, tag, digest or fixed part of a path contains. It is read from the right: a repository name
+//! contains slashes and may itself be `blobs/manifests`, so only the last components say what is meant. A `..` is no
+//! name, however it is written.
 
 mod query;
 
@@ -137,8 +138,8 @@ impl Endpoint {
     }
 }
 
-/// Decodes a path once. Bytes that are no UTF-8 become a character that no name has, and a `%` without two digits behind it
-/// stays, which no name has either.
+/// Decodes a path once. Bytes that are no UTF-8 become a character that no name has, and a `%` without two digits
+/// behind it stays, which no name has either.
 pub(super) fn decode(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
@@ -180,9 +181,9 @@ fn manifest(method: &Method, name: RepositoryName, reference: &str, query: Query
     }
 }
 
-/// The reference of a manifest that is to be there already. What cannot be a tag is the tag of none, so the answer is the one to
-/// any unknown tag: the specification's conformance tests ask for such a reference, and a 400 to a DELETE would say that tags
-/// cannot be deleted here. A malformed digest stays a mistake of the client.
+/// The reference of a manifest that is to be there already. What cannot be a tag is the tag of none, so the answer is
+/// the one to any unknown tag: the specification's conformance tests ask for such a reference, and a 400 to a DELETE
+/// would say that tags cannot be deleted here. A malformed digest stays a mistake of the client.
 fn existing(parsed: Result<Reference, InvalidReference>) -> Result<Reference, ApiError> {
     parsed.map_err(|error| match error {
         InvalidReference::Tag(_) => ApiError::new(Code::ManifestUnknown, error),

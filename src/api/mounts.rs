@@ -1,13 +1,15 @@
-//! `POST /v2/<name>/blobs/uploads/?mount=<digest>[&from=<name>]`: finds the source of a mount, or asks for a wider token.
+//! `POST /v2/<name>/blobs/uploads/?mount=<digest>[&from=<name>]`: finds the source of a mount, or asks for a wider
+//! token.
 //!
-//! Third floor. Invariant: a caller learns of a repository only what the rules let it know. A source that they forbid is answered
-//! like one that does not exist: 202, and the client uploads.
+//! Third floor. Invariant: a caller learns of a repository only what the rules let it know. A source that they forbid
+//! is answered like one that does not exist: 202, and the client uploads.
 //!
-//! Where only the scope of a token is missing, the answer is 401 with the scopes of target and source, as CNCF Distribution
-//! answers: crane, containerd and `BuildKit` then fetch a token for both and mount. Distribution answers so for every `from`, before it
-//! looks. We look first whether the source has the blob, and send nobody to the token endpoint for a mount that would come to
-//! nothing. That says no more than the wider token would: the rules are asked first, and so is the restriction of an access token;
-//! the scope of a bearer token is merely what a client asked for.
+//! Where only the scope of a token is missing, the answer is 401 with the scopes of target and source, as CNCF
+//! Distribution answers: crane, containerd and `BuildKit` then fetch a token for both and mount. Distribution answers
+//! so for every `from`, before it looks. Here the source is looked at first, so that a client is not sent to the
+//! token endpoint for a mount that would come to nothing. That reveals no more than the wider token would: the rules
+//! and the restriction of an access token are asked before, and the scope of a bearer token is merely what a client
+//! asked for.
 
 use super::{dispatch::Visitor, endpoint::MountSource, error::ApiError};
 use crate::{
@@ -18,7 +20,8 @@ use crate::{
 };
 
 impl Visitor<'_> {
-    /// The repository that a blob may be mounted from into `target`, which the caller may push; `None` where there is none.
+    /// The repository that a blob may be mounted from into `target`, which the caller may push; `None` where there is
+    /// none.
     pub(super) async fn mount_source(
         &self,
         target: &RepositoryName,

@@ -1,7 +1,7 @@
 //! Where clients find the token endpoint, as seen from outside.
 //!
-//! Third floor. Invariant: a realm is on one of our own addresses, whatever host a caller names; of what the caller wrote it
-//! holds at most the spelling of an IP address that is ours, and the port.
+//! Third floor. Invariant: a realm is on one of our own addresses, whatever host a caller names; of what the caller
+//! wrote it holds at most the spelling of an IP address that is ours, and the port.
 
 use std::{borrow::Cow, fmt::Display, net::IpAddr};
 
@@ -55,8 +55,8 @@ impl Realm {
         Self { hosts: hostnames.into_iter().map(|name| Host::parse(&name.to_string())).collect() }
     }
 
-    /// The URL of the token endpoint for a caller: on the host that the caller used, with us or with the proxy before us, if it
-    /// is one of ours, else on the first of our names.
+    /// The URL of the token endpoint for a caller: on the host that the caller used, with us or with the proxy before
+    /// us, if it is one of ours, else on the first of our names.
     pub(super) fn url(&self, target: Target<'_>) -> String {
         let Target { uri, headers, forwarded_host, local_port } = target;
         let forwarded = || self.recognize(&forwarded_host?.parse().ok()?);
@@ -74,9 +74,9 @@ impl Realm {
 
     /// The authority for the realm of a caller who named this one; `None` if it is none of ours.
     ///
-    /// A DNS name is written as it was configured, in whatever way the caller wrote it. An IP address and the port stay as they
-    /// came: go-containerregistry takes a realm on a private address only if it is, letter by letter, the `host:port` that it
-    /// was told to talk to, and Docker trusts a CA for each `host:port`.
+    /// A DNS name is written as it was configured, in whatever way the caller wrote it. An IP address and the port
+    /// stay as they came: go-containerregistry takes a realm on a private address only if it is, letter by letter,
+    /// the `host:port` that it was told to talk to, and Docker trusts a CA for each `host:port`.
     fn recognize(&self, authority: &Authority) -> Option<String> {
         // An authority may carry user information, which has no business in a realm.
         if authority.as_str().contains('@') {

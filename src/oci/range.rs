@@ -114,8 +114,8 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// A position in content that is there already. One with more digits than a number holds lies behind any end, where RFC 9110
-/// has a range cut, not refused.
+/// A position in content that is there already. One with more digits than a number holds lies behind any end, where
+/// RFC 9110 has a range cut, not refused.
 fn offset(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))

@@ -1,13 +1,14 @@
 //! Finds a repository that a blob can be mounted from.
 //!
-//! Second floor. Invariant: whether a repository has the blob is looked up only where the rules let the caller pull that
-//! repository, and one request looks at no more than [`MAX_LOOKS`] links and folders, however many repositories there are.
+//! Second floor. Invariant: whether a repository has the blob is looked up only where the rules let the caller pull
+//! that repository, and one request looks at no more than [`MAX_LOOKS`] links and folders, however many repositories
+//! there are.
 //!
-//! A client that names the source costs one look. For one that names none, candidates come in an order by which the common cases
-//! need few looks: the target, the repositories that the caller's token names, then those whose names are nearest to the
-//! target's. Their names are taken from memory, as the catalog last read them; what has come since, and everything after a
-//! start, is found by a walk through the folders, nearest first. A blob that lies further away is uploaded again, which is what
-//! clients do where nothing can be mounted.
+//! A client that names the source costs one look. For one that names none, candidates come in an order by which the
+//! common cases need few looks: the target, the repositories that the caller's token names, then those whose names
+//! are nearest to the target's. Their names are taken from memory, as the catalog last read them; what has come
+//! since, and everything after a start, is found by a walk through the folders, nearest first. A blob that lies
+//! further away is uploaded again, which is what clients do where nothing can be mounted.
 //!
 //! Rejected: asking for the whole catalog first, which compares the version of every folder with the store's.
 
@@ -42,8 +43,8 @@ pub enum FoundSource {
 }
 
 impl Registry {
-    /// The source that a client named, for a caller who may pull it or could with a wider token. Whether it has the blob is looked
-    /// up for the latter only; mounting looks anyway.
+    /// The source that a client named, for a caller who may pull it or could with a wider token. Whether it has the
+    /// blob is looked up for the latter only; mounting looks anyway.
     pub async fn named_source(&self, access: MountAccess, digest: &Digest) -> Result<Option<FoundSource>, Error> {
         match access {
             MountAccess::Granted(proof) => Ok(Some(FoundSource::Open(self.open(&proof)))),
@@ -55,8 +56,8 @@ impl Registry {
         }
     }
 
-    /// A repository that has the blob, for a client that named none. `access` asks the gate about a repository; `first` are those
-    /// to try before all others but the target.
+    /// A repository that has the blob, for a client that named none. `access` asks the gate about a repository;
+    /// `first` are those to try before all others but the target.
     pub async fn find_source<'a>(
         &self,
         target: &'a RepositoryName,
@@ -65,7 +66,8 @@ impl Registry {
         access: impl Fn(&RepositoryName) -> Option<MountAccess>,
     ) -> Result<Option<FoundSource>, Error> {
         let mut search = Search { engine: &self.engine, digest, access, tried: HashSet::new(), left: MAX_LOOKS };
-        // Bytes that nobody has are in no repository. Not `stat_blob`, which would bring them back from the trash.
+        // A blob that is not in the store is in no repository. Not `stat_blob`, which would bring them back from the
+        // trash.
         if found(self.engine.store.stat(&Key::Blob(digest).path()).await)?.is_none() {
             return Ok(None);
         }
@@ -110,7 +112,8 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
 
     /// The first repository that has the blob of those in the folders around the target's, nearest first.
     async fn walk(&mut self, target: &RepositoryName) -> Result<Option<MountAccess>, Error> {
-        // The way from the root down to the target always comes nearer, so it is gone before anything else is looked at.
+        // The way from the root down to the target always comes nearer, so it is gone before anything else is looked
+        // at.
         let mut waiting = BinaryHeap::from([Reverse((0, String::new(), Folder::Repositories.path()))]);
         while let Some(Reverse((_, name, folder))) = waiting.pop() {
             if self.left == 0 {
@@ -165,8 +168,8 @@ fn distance(one: &str, other: &str) -> usize {
     one.split('/').count() + other.split('/').count() - 2 * shared
 }
 
-/// The names in byte order outwards from where `to` stands among them: of the next one before it and the next one after it, the
-/// one that shares more of its beginning.
+/// The names in byte order outwards from the place of `to` among them: of the next one before it and the next one
+/// after it, the one that shares more of its beginning.
 fn nearest<'a>(names: &'a [RepositoryName], to: &RepositoryName) -> impl Iterator<Item = &'a RepositoryName> {
     let shared = |name: &RepositoryName| {
         iter::zip(name.as_str().bytes(), to.as_str().bytes()).take_while(|(a, b)| a == b).count()

@@ -1,15 +1,16 @@
 //! Decides whether any repository name can match a pattern.
 //!
-//! First floor. Invariant: the answer is no only if it is certainly no. A pattern is run through the grammar of repository names
-//! (`RepositoryName`) as a finite automaton, in which `*` leads to every state that some text leads to.
+//! First floor. Invariant: the answer is no only if it is certainly no. A pattern is run through the grammar of
+//! repository names (`RepositoryName`) as a finite automaton, in which `*` leads to every state that some text leads
+//! to.
 
 use super::{Glob, Part, Piece};
 use crate::{access::UserName, oci::RepositoryName};
 
-/// Who asks, where `{user}` stands in a pattern.
+/// The caller whose name replaces `{user}` in a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::access) enum Caller<'a> {
-    /// Nobody signed in: `{user}` stands for nothing.
+    /// Not signed in: `{user}` matches nothing.
     Anonymous,
     /// Any signed-in user.
     SignedIn,

@@ -223,7 +223,7 @@ fn ten_tags_are_taken_and_too_many_are_not() {
 }
 
 proptest! {
-    /// Else somebody whom the rules keep from one spelling would be let in by another.
+    /// Otherwise the rules could be evaded by another spelling of a path.
     #[test]
     fn every_encoding_of_a_path_is_the_endpoint_of_the_plain_path(
         path in paths(),

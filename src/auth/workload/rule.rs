@@ -34,7 +34,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether this rule admits every token that `other` admits, as the same user. Where that is hard to tell, the answer is no.
+    /// Whether this rule admits every token that `other` admits, as the same user. Where that is hard to tell, the
+    /// answer is no.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let is_demanded = |wide: &Claim| {

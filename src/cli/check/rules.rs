@@ -1,7 +1,7 @@
 //! Warns of access rules, and of rules for the tokens of CI jobs, that can take no effect.
 //!
-//! Invariant: nothing is said of a rule that some caller could meet. Who can sign in is known only while the users file can be read and
-//! no client certificate signs in a user of its own.
+//! Invariant: nothing is said of a rule that some caller could meet. Who can sign in is known only while the users
+//! file can be read and no client certificate signs in a user of its own.
 
 use super::warning::Warning;
 use crate::{
@@ -20,12 +20,13 @@ fn access_rules(loaded: &Loaded) -> Vec<Warning> {
     let Config { policy, .. } = &loaded.config;
     let users = users(&loaded.config);
     let can_sign_in = |name: &UserName| users.as_ref().is_none_or(|users| users.contains(name));
-    let told: Vec<RuleNumber> = policy.unreachable().into_iter().map(|(number, _)| number).collect();
-    let without_effect = policy.without_effect(can_sign_in).into_iter().filter(|(number, _)| !told.contains(number));
+    let unreachable: Vec<RuleNumber> = policy.unreachable().into_iter().map(|(number, _)| number).collect();
+    let without_effect =
+        policy.without_effect(can_sign_in).into_iter().filter(|(number, _)| !unreachable.contains(number));
     without_effect.map(|(number, why)| warning(loaded, number, &why)).collect()
 }
 
-/// Everybody who can sign in; `None` where that is not known.
+/// The users that can sign in; `None` where that is not known.
 fn users(config: &Config) -> Option<Vec<UserName>> {
     let certificates = config.tls.client.as_ref().is_some_and(|ClientConfig { user, .. }| *user != ClientUser::Nobody);
     if certificates {
@@ -60,7 +61,7 @@ fn patterns(rule: &Rule) -> String {
 
 fn pattern_hint(rule: &Rule) -> &'static str {
     if has_user(rule) {
-        "{user} stands for the name of the signed-in user, which must be possible in a repository name: lower-case letters and \
+        "{user} is replaced by the name of the signed-in user, which must be possible in a repository name: lower-case letters and \
          digits, with single '.', '_', '__' or dashes between them"
     } else {
         "each part of a repository name begins and ends with a lower-case letter or a digit, and has single '.', '_', '__' or \
@@ -72,20 +73,21 @@ fn has_user(rule: &Rule) -> bool {
     rule.repositories.iter().any(|glob| glob.to_string().contains("{user}"))
 }
 
-/// Rules for jobs behind one that admits all of their tokens. The first rule that a token satisfies decides how far it reaches.
+/// Rules for jobs behind one that admits all of their tokens. The first rule that a token satisfies decides how far
+/// it reaches.
 fn workload_rules(config: &Config) -> Vec<Warning> {
     let covered = config.workloads.iter().enumerate().filter_map(|(index, rule)| {
         let by = config.workloads[..index].iter().position(|earlier| earlier.covers(rule))?;
         Some((index + 1, by + 1, rule))
     });
-    let told = covered.map(|(number, by, rule)| {
+    let warnings = covered.map(|(number, by, rule)| {
         let text = format!(
             "auth.workload: rule {number}, for {}, can take no effect: rule {by} admits every token that it admits",
             rule.user
         );
         Warning::new(text, "move it before the other one, or remove it".to_owned())
     });
-    told.collect()
+    warnings.collect()
 }
 
 /// `a`, `a or b`, `a, b or c`.
@@ -94,6 +96,6 @@ fn list<T>(entries: &[T], word: &str, text: impl Fn(&T) -> String) -> String {
     match texts.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} {word} {last}", others.join(", ")),
         Some((last, _)) => last.clone(),
-        None => "nobody".to_owned(),
+        None => "none".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Sources of mounts: who is asked first, and how much of the store one request looks at.
+//! Sources of mounts: the rules are asked before the store, and one request looks at little of it.
 
 use std::sync::Mutex;
 

@@ -143,7 +143,7 @@ fn where_the_challenge_is_basic_anonymous_callers_may_what_the_rules_say_and_the
     let document = tagged(&registry.alice, "public");
     let alice = &registry.alice;
     alice.post("/v2/secret/app/blobs/uploads/").send().expect(202);
-    // skopeo and podman send an empty name and an empty password where nobody signed in.
+    // skopeo and podman send an empty name and an empty password without a login.
     for nobody in [registry.nobody(), registry.nobody().authorized(&basic("", ""))] {
         let asks = |answer: Answer| {
             let answer = answer.expect_error(401, "UNAUTHORIZED");

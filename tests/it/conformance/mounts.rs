@@ -90,7 +90,7 @@ fn a_missing_blob_is_202() {
     }
 }
 
-/// A token that is good for the target alone.
+/// The scopes of a token for the target alone.
 const NARROW: &[&str] = &["repository:team/app:pull,push", "repository:team/other:push,delete"];
 
 /// The answer asks for a token of these scopes.

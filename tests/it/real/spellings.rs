@@ -246,15 +246,16 @@ fn samples<T: Debug>(strategy: &impl Strategy<Value = T>, count: usize) -> Vec<T
 /// Where the two differ on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
-    /// Go's router redirects what it would write in another way, a name with `..` or `//` to the name of another repository. Such
-    /// a name is none here, so that nobody ends up where the path did not say; and `/v2` is what `/v2/` is.
+    /// Go's router redirects what it would write in another way, a name with `..` or `//` to the name of another
+    /// repository. Such a name is none here, so that no request ends up at a path that it did not name; and `/v2` is
+    /// what `/v2/` is.
     Redirect,
     /// To registry:2 a malformed digest of a manifest is a failure of its own (500); the specification has 400.
     MalformedDigest,
     /// A unit that the server does not know is ignored (RFC 9110 section 14.2); to Go it is an error.
     OtherUnit,
-    /// Several ranges may be ignored (the same section); Go answers in parts of `multipart/byteranges`, which no client of
-    /// registries asks for.
+    /// Several ranges may be ignored (the same section); Go answers in parts of `multipart/byteranges`, which no
+    /// client of registries asks for.
     SeveralRanges,
     /// A number that Go's `int64` does not hold is an error there; a range that ends late is cut here, however late.
     LargeNumber,
