@@ -214,6 +214,13 @@ fn users_who_sign_in_by_other_ways_than_the_users_file_are_not_missed() {
         "{told:?}"
     );
     assert_eq!(told.len(), 1, "{told:?}");
+    stage.configure(&format!("{rule}{}repositories = [\"_acme/**\"]\n", workload("acme/app")));
+    assert!(warnings(&stage)[0].contains("rule 1, for ci, can take no effect: no repository name matches"));
+    let others = rule.replace("\"ci\", \"robot\"", "\"alice\"");
+    stage.configure(&format!("{others}{}", workload("acme/app")));
+    assert!(warnings(&stage)[0].contains("rule 1, for ci, can take no effect: no access rule lets this user"));
+    stage.configure(&workload("acme/app"));
+    assert_eq!(warnings(&stage), [""; 0]);
     // It is made at the first start.
     stage.configure(rule);
     std::fs::remove_file(stage.path("htpasswd")).unwrap();

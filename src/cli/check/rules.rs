@@ -5,8 +5,8 @@
 
 use super::warning::Warning;
 use crate::{
-    access::{NoEffect, Rule, RuleNumber, UserName, Who},
-    auth::users::inspect,
+    access::{NoEffect, Principal, Rule, RuleNumber, UserName, Who},
+    auth::{users::inspect, workload},
     config::{Config, Loaded},
     tls::{ClientConfig, ClientUser},
 };
@@ -73,21 +73,33 @@ fn has_user(rule: &Rule) -> bool {
     rule.repositories.iter().any(|glob| glob.to_string().contains("{user}"))
 }
 
-/// Rules for jobs behind one that admits all of their tokens. The first rule that a token satisfies decides how far
-/// it reaches.
+/// A warning for each rule for jobs by which no token signs in, or only a user that may do nothing.
 fn workload_rules(config: &Config) -> Vec<Warning> {
-    let covered = config.workloads.iter().enumerate().filter_map(|(index, rule)| {
-        let by = config.workloads[..index].iter().position(|earlier| earlier.covers(rule))?;
-        Some((index + 1, by + 1, rule))
+    let rules = config.workloads.iter().enumerate();
+    let without_effect = rules.filter_map(|(index, rule)| {
+        let (reason, hint) = workload_reason(config, index, rule)?;
+        let text = format!("auth.workload: rule {}, for {}, can take no effect: {reason}", index + 1, rule.user);
+        Some(Warning::new(text, hint.to_owned()))
     });
-    let warnings = covered.map(|(number, by, rule)| {
-        let text = format!(
-            "auth.workload: rule {number}, for {}, can take no effect: rule {by} admits every token that it admits",
-            rule.user
-        );
-        Warning::new(text, "move it before the other one, or remove it".to_owned())
-    });
-    warnings.collect()
+    without_effect.collect()
+}
+
+fn workload_reason(config: &Config, index: usize, rule: &workload::Rule) -> Option<(String, &'static str)> {
+    // The first rule that a token satisfies decides how far it reaches.
+    if let Some(earlier) = config.workloads[..index].iter().position(|earlier| earlier.covers(rule)) {
+        let reason = format!("rule {} admits every token that it admits", earlier + 1);
+        return Some((reason, "move it before the other one, or remove it"));
+    }
+    if rule.limits.as_ref().is_some_and(|limits| !limits.leave_something(&rule.user)) {
+        let reason = "no repository name matches its repositories".to_owned();
+        return Some((
+            reason,
+            "correct the patterns, or leave them out: then the access rules alone say what the job may do",
+        ));
+    }
+    let may_do_something = config.policy.allows_something(&Principal::User(rule.user.clone()));
+    let hint = "add an access rule for this user, or correct the name";
+    (!may_do_something).then(|| ("no access rule lets this user do anything".to_owned(), hint))
 }
 
 /// `a`, `a or b`, `a, b or c`.
