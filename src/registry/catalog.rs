@@ -1,9 +1,9 @@
 //! The catalog: which repositories there are.
 
-use super::{Error, Registry, Repository, layout::Key, links};
+use super::{Error, Registry};
 use crate::{
-    access::{Authorized, CatalogView, Pull},
-    oci::{Digest, Page, Paged, RepositoryName},
+    access::CatalogView,
+    oci::{Page, Paged, RepositoryName},
 };
 
 /// Whether a folder of this name makes the folder around it a repository. An upload alone does not.
@@ -22,26 +22,5 @@ impl Registry {
         let names = self.engine.repository_names().await?;
         let found = names.iter().filter(|name| name.as_str().contains(text) && view.shows(name));
         Ok(found.take(limit).cloned().collect())
-    }
-
-    /// Some repository that has a blob and that the caller may read, for a mount that names no source. `admit` asks the gate;
-    /// a repository that it does not open is as good as none.
-    pub async fn find_source(
-        &self,
-        digest: &Digest,
-        admit: impl Fn(RepositoryName) -> Option<Authorized<Pull>>,
-    ) -> Result<Option<Repository<Pull>>, Error> {
-        let store = &*self.engine.store;
-        if self.engine.stat_blob(digest).await?.is_none() {
-            return Ok(None);
-        }
-        for name in &*self.engine.repository_names().await? {
-            if links::exists(store, Key::LayerLink(name, digest)).await?
-                && let Some(proof) = admit(name.clone())
-            {
-                return Ok(Some(self.open(&proof)));
-            }
-        }
-        Ok(None)
     }
 }

@@ -5,6 +5,7 @@ mod deletion;
 mod faults;
 mod interleaving;
 mod lists;
+mod mounts;
 mod races;
 mod removal;
 mod requests;

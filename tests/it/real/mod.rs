@@ -17,6 +17,7 @@ mod load;
 mod migrate;
 mod podman;
 mod skopeo;
+mod spellings;
 mod syncs;
 mod trust;
 mod workload;
