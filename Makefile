@@ -14,7 +14,7 @@ STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static"
 TARGET := --target $(TRIPLE)
 
 # cargo-nextest gives every test a process and a deadline; plain `cargo test` runs the same tests.
-RUN_TESTS := $(if $(shell command -v cargo-nextest 2>/dev/null),nextest run,test)
+TEST_RUNNER := $(if $(shell command -v cargo-nextest 2>/dev/null),nextest,test)
 
 .PHONY: help
 help: ## list the targets
@@ -39,10 +39,7 @@ lint: ## formatting, clippy and documentation, warnings being errors
 
 .PHONY: unit
 unit: ## unit and integration tests, without installing anything
-	$(STATIC) cargo $(RUN_TESTS) $(TARGET) --locked --no-fail-fast
-ifeq ($(RUN_TESTS),nextest run)
-	$(STATIC) RUSTDOCFLAGS="-C target-feature=+crt-static" cargo test $(TARGET) --locked --doc
-endif
+	$(STATIC) RUSTDOCFLAGS="-C target-feature=+crt-static" scripts/run-tests $(TEST_RUNNER) $(TARGET) --locked
 
 .PHONY: image
 image: image-root ## build the container image `portcullis` from a static release binary

@@ -65,7 +65,7 @@ fn tokens(criterion: &mut Criterion) {
         };
         let keys = Arc::new(SigningKeys::load_or_create(config.clone(), now).unwrap());
         let fresh = || Tokens::new(Arc::clone(&keys), config.clone()).unwrap();
-        let scopes = Scope::parse_all(["repository:team/backend/api:pull,push"]).unwrap();
+        let scopes = Scope::parse_all(["repository:team/backend/api:pull,push"]);
         let tokens = fresh();
         let issued = tokens.issue(&tokens.signer(), &Principal::Anonymous, None, &scopes, now).unwrap();
         let header = format!("Bearer {}", issued.token);

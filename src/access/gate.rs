@@ -132,8 +132,10 @@ impl Wanted {
 /// What a refused caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Sign in, or fetch a token of wider scope: 401 with a challenge.
-    Authenticate,
+    /// Sign in: 401 with a challenge.
+    SignIn,
+    /// Fetch a token of wider scope, which the rules and the restriction of the credential allow: 401 with a challenge.
+    WiderToken,
     /// Nothing but talk to the administrator: 403.
     None,
 }
@@ -163,7 +165,7 @@ impl Gate {
                 // No other token that this credential could fetch would reach further.
                 refuse(repository, remedy_for(principal))
             }
-            Verdict::Allowed(_) if !reach.names(A::ACTION, &repository) => refuse(repository, Remedy::Authenticate),
+            Verdict::Allowed(_) if !reach.names(A::ACTION, &repository) => refuse(repository, Remedy::WiderToken),
             Verdict::Allowed(rule) => {
                 Ok(Authorized { repository, principal: principal.clone(), rule, right: PhantomData })
             }
@@ -174,12 +176,18 @@ impl Gate {
     /// Admits `subject` to the list of repositories.
     pub fn authorize_catalog<'a>(&'a self, subject: &'a Subject) -> Result<CatalogView<'a>, Denied> {
         let Subject { principal, reach } = subject;
-        let allowed = self.policy.may_pull_something(principal) && reach.limits_allow_lists();
+        let allowed = self.may_pull_something(subject);
         if allowed && reach.names_catalog() {
             return Ok(CatalogView { rules: self.policy.rules_about(principal), subject });
         }
-        let remedy = if allowed { Remedy::Authenticate } else { remedy_for(principal) };
+        let remedy = if allowed { Remedy::WiderToken } else { remedy_for(principal) };
         Err(Denied { principal: principal.clone(), wanted: Wanted::Catalog, remedy })
+    }
+
+    /// Whether the rules and the restriction of the credential leave any repository that `subject` might pull.
+    #[must_use]
+    pub fn may_pull_something(&self, Subject { principal, reach }: &Subject) -> bool {
+        self.policy.may_pull_something(principal) && reach.limits_allow_lists()
     }
 
     /// Asked ∩ allowed: the scopes that a token for whoever shows this credential is given. A scope of which nothing is
@@ -189,17 +197,15 @@ impl Gate {
         asked.iter().filter_map(|scope| self.grant_one(subject, scope)).collect()
     }
 
-    fn grant_one(&self, Subject { principal, reach }: &Subject, asked: &Scope) -> Option<Scope> {
+    fn grant_one(&self, subject: &Subject, asked: &Scope) -> Option<Scope> {
+        let Subject { principal, reach } = subject;
         match asked {
             Scope::Repository { name, actions } => {
                 let allowed = self.policy.actions(principal, name).intersection(*actions);
                 let actions = reach.limit(principal, allowed, name);
                 (!actions.is_empty()).then(|| Scope::Repository { name: name.clone(), actions })
             }
-            Scope::Catalog => {
-                let allowed = self.policy.may_pull_something(principal) && reach.limits_allow_lists();
-                allowed.then_some(Scope::Catalog)
-            }
+            Scope::Catalog => self.may_pull_something(subject).then_some(Scope::Catalog),
         }
     }
 }
@@ -207,7 +213,7 @@ impl Gate {
 /// An anonymous caller may turn out to be somebody; a user whom the policy refuses stays who they are.
 fn remedy_for(principal: &Principal) -> Remedy {
     match principal {
-        Principal::Anonymous => Remedy::Authenticate,
+        Principal::Anonymous => Remedy::SignIn,
         Principal::User(_) => Remedy::None,
     }
 }
@@ -232,7 +238,7 @@ mod tests {
     }
 
     fn scopes(text: &str) -> Reach {
-        Reach::scopes(Scope::parse_all([text]).unwrap())
+        Reach::scopes(Scope::parse_all([text]))
     }
 
     fn name(text: &str) -> RepositoryName {
@@ -255,7 +261,7 @@ mod tests {
             gate().authorize::<Pull>(&subject, name("b")).unwrap_err(),
             gate().authorize_catalog(&subject).unwrap_err(),
         ] {
-            assert_eq!(denied.remedy, Remedy::Authenticate);
+            assert_eq!(denied.remedy, Remedy::WiderToken);
         }
     }
 
@@ -272,13 +278,13 @@ mod tests {
     #[test]
     fn anonymous_callers_are_asked_to_sign_in() {
         let denied = gate().authorize::<Delete>(&Subject::anonymous(), name("a")).unwrap_err();
-        assert_eq!(denied.remedy, Remedy::Authenticate);
+        assert_eq!(denied.remedy, Remedy::SignIn);
         assert_eq!(denied.wanted.scope().to_string(), "repository:a:delete");
     }
 
     #[test]
     fn nobody_becomes_an_administrator_by_asking_for_it() {
-        let asked = Scope::parse_all(["repository:a:admin", "repository:b:*,admin"]).unwrap();
+        let asked = Scope::parse_all(["repository:a:admin", "repository:b:*,admin"]);
         let alice = alice(Reach::full());
         let granted: Vec<_> = gate().grant(&alice, &asked).iter().map(ToString::to_string).collect();
         assert_eq!(granted, ["repository:b:pull,push,delete"]);
@@ -287,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_grant_is_what_was_asked_and_allowed() {
-        let asked = Scope::parse_all(["repository:a:pull,push registry:catalog:*"]).unwrap();
+        let asked = Scope::parse_all(["repository:a:pull,push registry:catalog:*"]);
         assert_eq!(gate().grant(&alice(Reach::full()), &asked), asked);
         assert_eq!(gate().grant(&Subject::anonymous(), &asked), []);
     }
@@ -311,7 +317,7 @@ mod tests {
     #[test]
     fn a_token_of_a_limited_credential_is_granted_no_more_than_the_limits() {
         let subject = alice(limited(Reach::full()));
-        let asked = Scope::parse_all(["repository:team/a:pull,push repository:b:pull registry:catalog:*"]).unwrap();
+        let asked = Scope::parse_all(["repository:team/a:pull,push repository:b:pull registry:catalog:*"]);
         let granted: Vec<_> = gate().grant(&subject, &asked).iter().map(ToString::to_string).collect();
         assert_eq!(granted, ["repository:team/a:pull", "registry:catalog:*"]);
     }

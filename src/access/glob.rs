@@ -2,10 +2,14 @@
 //!
 //! Invariant: matching takes bounded time whatever the pattern and the name are, because a pattern has few wildcards.
 
+mod satisfiable;
+
 use std::{fmt, iter, str::FromStr};
 
 use super::principal::Principal;
 use crate::oci::RepositoryName;
+
+pub(super) use satisfiable::Caller;
 
 /// A pattern over repository names: `*` is one path component (or a piece of one), `**` any number of components,
 /// `{user}` the name of the one who asks.

@@ -4,8 +4,10 @@
 //! [`Gate`] admitted its subject, and everything that touches a repository demands one.
 
 mod action;
+mod effect;
 mod gate;
 mod glob;
+mod mount;
 mod policy;
 mod principal;
 mod reach;
@@ -13,10 +15,12 @@ mod scope;
 mod who;
 
 pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
+pub use effect::NoEffect;
 pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
 pub use glob::{Glob, InvalidGlob};
+pub use mount::{MountAccess, NarrowToken};
 pub use policy::{Explanation, Passed, Policy, Rule, RuleNumber, Verdict};
 pub use principal::{InvalidUserName, Principal, UserName};
 pub use reach::{Limits, Reach};
-pub use scope::{Scope, TooManyScopes};
+pub use scope::Scope;
 pub use who::{Group, InvalidWho, Who};

@@ -92,6 +92,12 @@ impl Policy {
         self.rules.iter().any(|rule| rule.actions.contains(Action::Pull) && rule.names(principal))
     }
 
+    /// Whether any rule lets `principal` do anything, to whatever repository.
+    #[must_use]
+    pub fn allows_something(&self, principal: &Principal) -> bool {
+        self.rules.iter().any(|rule| !rule.actions.is_empty() && rule.names(principal))
+    }
+
     /// What stands between the question and the rule that decides it.
     #[must_use]
     pub fn explain(&self, principal: &Principal, repository: &RepositoryName) -> Explanation<'_> {

@@ -4,8 +4,8 @@
 
 use super::{
     action::{Action, Actions},
-    glob::Glob,
-    principal::Principal,
+    glob::{Caller, Glob},
+    principal::{Principal, UserName},
     scope::Scope,
 };
 use crate::oci::RepositoryName;
@@ -29,6 +29,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether there is an action and a repository name that they leave to `user`.
+    #[must_use]
+    pub fn leave_something(&self, user: &UserName) -> bool {
+        !self.actions.is_empty() && self.repositories.iter().any(|glob| glob.is_satisfiable(Caller::User(user)))
+    }
+
     fn actions(&self, principal: &Principal, repository: &RepositoryName) -> Actions {
         let there = self.repositories.iter().any(|glob| glob.matches(principal, repository));
         if there { self.actions } else { Actions::NONE }
@@ -84,6 +90,14 @@ impl Reach {
                 Scope::Repository { name, actions } => name == repository && actions.contains(action),
                 Scope::Catalog => false,
             })
+        })
+    }
+
+    /// The repositories that the scopes name for pulling; none where there are no scopes.
+    pub fn pullable(&self) -> impl Iterator<Item = &RepositoryName> {
+        self.scopes.iter().flatten().filter_map(|scope| match scope {
+            Scope::Repository { name, actions } if actions.contains(Action::Pull) => Some(name),
+            Scope::Repository { .. } | Scope::Catalog => None,
         })
     }
 

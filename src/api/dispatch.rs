@@ -4,7 +4,6 @@
 //! [`Visitor::open`], which asks the gate.
 
 use std::{
-    borrow::Cow,
     net::{IpAddr, Ipv4Addr},
     time::{Duration, SystemTime},
 };
@@ -21,11 +20,12 @@ use super::{
     authority, blobs,
     caller::{self, Connection},
     catalog,
-    challenge::{self, Reason, Target, challenge},
-    endpoint::{Endpoint, MountSource, NewUpload},
+    challenge::{self, Reason, challenge},
+    endpoint::{Endpoint, NewUpload},
     error::{ApiError, Code},
     health, late, manifests,
     middleware::{LoggedUser, RequestId},
+    realm::Target,
     referrers, reply, repositories, search,
     state::Api,
     tags, token, uploads,
@@ -33,8 +33,8 @@ use super::{
 use crate::{
     access::{Admin, Delete, Denied, Principal, Pull, Push, Reach, Remedy, Right, Scope, Subject, Wanted},
     audit::{self, Event},
-    auth::{AuthenticationError, BadToken, ClientChain},
-    oci::{Digest, RepositoryName},
+    auth::{AuthenticationError, BadToken, ChallengeScheme, ClientChain},
+    oci::RepositoryName,
     registry::Repository,
 };
 
@@ -109,7 +109,7 @@ impl Visit<'_> {
 
     async fn identify(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
         let (headers, now) = (&self.head.headers, SystemTime::now());
-        let takes_blank = matches!(endpoint, Endpoint::Search(_));
+        let takes_blank = matches!(endpoint, Endpoint::Search(_)) || self.has_no_tokens();
         let identified =
             match caller::identify(self.api, headers, takes_blank, self.certificate(), self.peer(), now).await {
                 Err(expired @ AuthenticationError::BadToken(BadToken::Expired)) => {
@@ -117,12 +117,22 @@ impl Visit<'_> {
                 }
                 identified => identified,
             };
-        identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))
+        let subject = identified.map_err(|error| self.unidentified(error, endpoint.scope().as_ref()))?;
+        Ok(if self.has_no_tokens() { with_anonymous_rights(subject) } else { subject })
+    }
+
+    /// Whether the challenge asks for passwords, so that no client fetches a token, not even an anonymous one.
+    fn has_no_tokens(self) -> bool {
+        match self.api.parts().challenge {
+            ChallengeScheme::Basic => true,
+            ChallengeScheme::Bearer => false,
+        }
     }
 
     /// The answer to credentials that do not hold.
     pub(super) fn unidentified(self, error: AuthenticationError, scope: Option<&Scope>) -> ApiError {
-        let challenge = |reason| challenge(self.api, self.target(), reason, scope, error);
+        let scopes: Vec<Scope> = scope.cloned().into_iter().collect();
+        let challenge = |reason| challenge(self.api, self.target(), reason, &scopes, error);
         match &error {
             AuthenticationError::WrongPassword | AuthenticationError::BadGrant(_) => challenge(Reason::WrongPassword),
             AuthenticationError::BadToken(reason) => {
@@ -139,6 +149,14 @@ impl Visit<'_> {
 
     fn request_id(self) -> String {
         self.head.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// An anonymous subject that shows no token, with all that the rules give to anonymous callers.
+fn with_anonymous_rights(subject: Subject) -> Subject {
+    match subject.principal {
+        Principal::Anonymous if subject.reach.is_empty() => Subject { reach: Reach::full(), ..subject },
+        Principal::Anonymous | Principal::User(_) => subject,
     }
 }
 
@@ -165,9 +183,9 @@ pub(super) fn later(error: &AuthenticationError) -> ApiError {
 }
 
 /// One request, and who sends it.
-struct Visitor<'a> {
-    visit: Visit<'a>,
-    subject: &'a Subject,
+pub(super) struct Visitor<'a> {
+    pub(super) visit: Visit<'a>,
+    pub(super) subject: &'a Subject,
 }
 
 impl Visitor<'_> {
@@ -189,8 +207,9 @@ impl Visitor<'_> {
                 let view = gate.authorize_catalog(self.subject).map_err(|denied| self.refuse(&denied))?;
                 catalog::list(api, &view, &page).await
             }
+            // The protocol of searches is older than tokens, so clients fetch no anonymous token for it.
             Endpoint::Search(search) => {
-                let (gate, subject) = (api.gate(), self.searcher());
+                let (gate, subject) = (api.gate(), with_anonymous_rights(self.subject.clone()));
                 let view = gate.authorize_catalog(&subject).map_err(|denied| self.refuse(&denied))?;
                 search::results(api, &view, &search).await
             }
@@ -214,7 +233,7 @@ impl Visitor<'_> {
             }
             Endpoint::StartUpload(name, NewUpload::Mount(digest, from)) => {
                 let target = self.open::<Push>(name)?;
-                uploads::mount(&target, self.mount_source(&digest, from).await?, digest).await
+                uploads::mount(&target, self.mount_source(target.name(), &digest, from).await?, digest).await
             }
             Endpoint::UploadStatus(name, id) => uploads::status(&self.open::<Push>(name)?, id).await,
             Endpoint::UploadChunk(name, id) => uploads::chunk(&self.open::<Push>(name)?, id, headers, body, idle).await,
@@ -238,20 +257,9 @@ impl Visitor<'_> {
                 self.visit.api,
                 self.visit.target(),
                 Reason::Missing,
-                None,
+                &[],
                 "sign in to use this registry",
             )),
-        }
-    }
-
-    /// The protocol of searches is older than tokens, so nobody fetches an anonymous one for it; without credentials a caller
-    /// finds what such a token would show.
-    fn searcher(&self) -> Cow<'_, Subject> {
-        match self.subject.principal {
-            Principal::Anonymous if self.subject.reach.is_empty() => {
-                Cow::Owned(Subject { principal: Principal::Anonymous, reach: Reach::full() })
-            }
-            Principal::Anonymous | Principal::User(_) => Cow::Borrowed(self.subject),
         }
     }
 
@@ -262,21 +270,12 @@ impl Visitor<'_> {
         Ok(self.visit.api.registry().open(&proof))
     }
 
-    /// Where a blob may be mounted from. A source that the caller may not read is answered like one that does not have the
-    /// blob, and without a named source every repository is asked that the caller may read.
-    async fn mount_source(&self, digest: &Digest, from: MountSource) -> Result<Option<Repository<Pull>>, ApiError> {
-        match from {
-            MountSource::Named(name) => Ok(self.open::<Pull>(name).ok()),
-            MountSource::Nowhere => Ok(None),
-            MountSource::Any => {
-                let gate = self.visit.api.gate();
-                let admit = |name| gate.authorize::<Pull>(self.subject, name).ok();
-                Ok(self.visit.api.registry().find_source(digest, admit).await?)
-            }
-        }
+    fn refuse(&self, denied: &Denied) -> ApiError {
+        self.refuse_scopes(denied, &[denied.wanted.scope()])
     }
 
-    fn refuse(&self, denied: &Denied) -> ApiError {
+    /// Refuses, and asks for a token of these scopes if one would help.
+    pub(super) fn refuse_scopes(&self, denied: &Denied, scopes: &[Scope]) -> ApiError {
         let Visit { api, .. } = self.visit;
         // Whoever shows nothing is asked to show something, which is how every client begins.
         if self.has_credentials() || matches!(denied.principal, Principal::User(_)) {
@@ -284,10 +283,10 @@ impl Visitor<'_> {
             audit::record(&Event::Refused { user, action, object });
         }
         match denied.remedy {
-            Remedy::Authenticate => {
+            Remedy::SignIn | Remedy::WiderToken => {
                 let nothing_shown = self.subject.reach.is_empty() && !self.has_credentials();
                 let reason = if nothing_shown { Reason::Missing } else { Reason::InsufficientScope };
-                challenge(api, self.visit.target(), reason, Some(&denied.wanted.scope()), denied)
+                challenge(api, self.visit.target(), reason, scopes, denied)
             }
             Remedy::None => {
                 // Whoever may push, but not with this token, would look for the fault in the rules.

@@ -25,7 +25,7 @@ use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{caller::Connection, error::ApiError, state::Api, unread::Reading};
+use super::{caller::Connection, endpoint, error::ApiError, state::Api, unread::Reading};
 use crate::{access::Principal, audit::excerpt};
 
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -81,7 +81,7 @@ pub(super) async fn outermost(State(api): State<Api>, mut request: Request, next
     let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
     // From here on the line is written, even if the client leaves and this future is dropped.
     let line = Line::begin(id, user, &request);
-    let is_registry = request.uri().path().starts_with("/v2");
+    let is_registry = endpoint::decode(request.uri().path()).starts_with("/v2");
     // Whatever is logged on the way, or told the auditors, carries these; an error span, so that no log level takes it away.
     let span = tracing::error_span!("request", request = %id, peer = peer.map(tracing::field::display));
     let (request, reading) = Reading::watch(request);
@@ -130,6 +130,7 @@ impl Line {
             peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
             user,
             method: request.method().clone(),
+            // As it was sent: what is percent-encoded cannot end the line, and shows how a client spells its paths.
             path: excerpt(request.uri().path()).into_owned(),
             began: Instant::now(),
             status: client_left(),

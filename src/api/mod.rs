@@ -19,7 +19,9 @@ mod health;
 mod late;
 mod manifests;
 mod middleware;
+mod mounts;
 mod page;
+mod realm;
 mod referrers;
 mod reply;
 mod repositories;
@@ -32,9 +34,9 @@ mod unread;
 mod uploads;
 
 pub use caller::Connection;
-pub use challenge::Realm;
 pub use endpoint::{Endpoint, MountSource, NewUpload, Search};
 pub use error::{ApiError, Code};
+pub use realm::Realm;
 pub use state::{Api, AuthorityCertificate, Parts};
 
 /// The whole HTTP surface as one service.

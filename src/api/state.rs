@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{challenge::Realm, health::Readiness};
+use super::{health::Readiness, realm::Realm};
 use crate::{
     access::Gate,
     auth::{Authenticator, ChallengeScheme},

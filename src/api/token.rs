@@ -31,12 +31,12 @@ const MAX_FORM: usize = 64 << 10;
 pub(super) async fn answer(visit: Visit<'_>, request: Body) -> Result<Response, ApiError> {
     if visit.head.method == Method::POST {
         let form = body::collect(request, visit.api.parts().idle_timeout, MAX_FORM).await?;
-        let parameters = Parameters::read(&form)?;
+        let parameters = Parameters::read(&form);
         let shown = parameters.grant()?;
         issue(visit, &parameters, shown, true).await
     } else {
         let query = visit.head.uri.query().unwrap_or_default();
-        let parameters = Parameters::read(query.as_bytes())?;
+        let parameters = Parameters::read(query.as_bytes());
         let header = visit.head.headers.get(header::AUTHORIZATION);
         let credentials = header.map(|value| Credentials::parse(value.as_bytes())).transpose();
         let credentials = credentials.map_err(|error| dispatch::wrong_password(&error.into()))?;
@@ -76,7 +76,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn read(form: &[u8]) -> Result<Self, ApiError> {
+    fn read(form: &[u8]) -> Self {
         let mut texts = Vec::new();
         let mut read = Self::default();
         for (key, value) in form_urlencoded::parse(form) {
@@ -94,9 +94,8 @@ impl Parameters {
                 _ => {}
             }
         }
-        read.scopes = Scope::parse_all(texts.iter().map(AsRef::as_ref))
-            .map_err(|error| ApiError::new(Code::BadRequest, error))?;
-        Ok(read)
+        read.scopes = Scope::parse_all(texts.iter().map(AsRef::as_ref));
+        read
     }
 
     fn grant(&self) -> Result<Shown, ApiError> {

@@ -11,7 +11,7 @@ use super::{Failure, folder::Folder, load};
 use crate::{
     app,
     config::Flags,
-    registry::{Error, Registry, Report},
+    registry::{Error, LeftOut, Registry, Report},
     storage,
 };
 
@@ -45,6 +45,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
         }
     });
     let report = report.map_err(|error| Failure::new(error, None))?;
+    warn_of_left_out(&report);
     let mut out = io::stdout().lock();
     out.write_all(table(&report, args.dry_run).as_bytes()).map_err(|error| Failure::new(error, None))
 }
@@ -60,6 +61,17 @@ async fn collect(registry: &Registry, config: &storage::Config) -> Result<Report
     registry.collect_garbage(false, SystemTime::now()).await
 }
 
+fn warn_of_left_out(report: &Report) {
+    let mut talk = io::stderr().lock();
+    // Without standard error there is no other place to say it; the table names them as well.
+    for left_out in &report.left_out {
+        let _ = writeln!(talk, "warning: {left_out}");
+    }
+    if !report.left_out.is_empty() {
+        let _ = writeln!(talk, "hint: {}", LeftOut::HINT);
+    }
+}
+
 /// What, how much, why: a line each, and the sums.
 fn table(report: &Report, is_dry: bool) -> String {
     let mut text = String::new();
@@ -67,6 +79,9 @@ fn table(report: &Report, is_dry: bool) -> String {
     for garbage in &report.garbage {
         let repository = garbage.repository.as_ref().map_or("-", |name| name.as_str());
         let _ = writeln!(text, "{:>12}  {repository}  {}  {}", garbage.size, garbage.name, garbage.why);
+    }
+    for left_out in &report.left_out {
+        let _ = writeln!(text, "{:>12}  {}  -  left out: {}", "-", left_out.repository, left_out.reason);
     }
     let (kept, count) = (report.kept, report.garbage.len());
     let (trashed, freed, restored) = (report.trashed(), report.freed(), report.restored);

@@ -147,7 +147,8 @@ keys! {
         "The users file, as Apache's htpasswd writes it; made with one administrator if it is not there.";
     CHALLENGE: Choice<ChallengeScheme> = "auth.challenge",
         Choice(&[("bearer", ChallengeScheme::Bearer), ("basic", ChallengeScheme::Basic)]), Fallback::Value("bearer"),
-        "How clients are asked to sign in: at the token endpoint, or with the password in every request.";
+        "How clients are asked to sign in: at the token endpoint, or with the password in every request. With `basic`, rules for \
+         `anonymous` hold for requests without a password; the Docker Engine sends none of those.";
     LEGACY_HASHES: Choice<LegacyHashes> = "auth.legacy_hashes",
         Choice(&[("rehash", LegacyHashes::Rehash), ("refuse", LegacyHashes::Refuse)]), Fallback::Value("rehash"),
         "Password hashes older than bcrypt: replaced at the next successful login, or refused.";

@@ -18,6 +18,11 @@ impl MediaType {
         &self.0
     }
 
+    /// One that is written in the source.
+    pub(super) fn from_constant(text: &'static str) -> Self {
+        text.parse().expect("constants are media types")
+    }
+
     /// Reads a `Content-Type` header: what follows a `;` is dropped, for clients that append a charset.
     pub fn from_header(text: &str) -> Result<Self, InvalidMediaType> {
         text.split(';').next().unwrap_or_default().trim().parse()

@@ -8,15 +8,17 @@ mod digest;
 mod manifest;
 mod media_type;
 mod name;
+mod named;
 mod page;
 mod range;
 mod reference;
 
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Digester, InvalidDigest};
-pub use manifest::{Manifest, ManifestError, ManifestKind};
+pub use manifest::{Manifest, ManifestError, ManifestKind, stored_media_type};
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepositoryName};
+pub use named::named_digests;
 pub use page::{Page, Paged};
 pub use range::{ByteRange, ChunkRange, InvalidChunkRange, Selection};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};

@@ -49,9 +49,9 @@ impl ByteRange {
     fn parse(spec: &str) -> Option<Self> {
         let (first, last) = spec.split_once('-')?;
         match (first, last) {
-            ("", length) => Some(Self::Suffix { length: number(length)? }),
-            (first, "") => Some(Self::From { first: number(first)?, last: None }),
-            (first, last) => Some(Self::From { first: number(first)?, last: Some(number(last)?) }),
+            ("", length) => Some(Self::Suffix { length: offset(length)? }),
+            (first, "") => Some(Self::From { first: offset(first)?, last: None }),
+            (first, last) => Some(Self::From { first: offset(first)?, last: Some(offset(last)?) }),
         }
     }
 
@@ -114,6 +114,13 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
+/// A position in content that is there already. One with more digits than a number holds lies behind any end, where
+/// RFC 9110 has a range cut, not refused.
+fn offset(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
 /// A text is not the range of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Content-Range of a chunk is written start-end, both included")]
@@ -141,6 +148,12 @@ mod tests {
             ("bytes=x", Selection::Unsatisfiable),
             ("bytes=+1-2", Selection::Unsatisfiable),
             ("bytes=0-18446744073709551615", Selection::Part(0..2048)),
+            ("bytes=0-99999999999999999999", Selection::Part(0..2048)),
+            ("bytes=7-00000000000000000000000000009", Selection::Part(7..10)),
+            ("bytes=-99999999999999999999", Selection::Part(0..2048)),
+            ("bytes=99999999999999999999-", Selection::Unsatisfiable),
+            ("bytes=99999999999999999999-99999999999999999999", Selection::Unsatisfiable),
+            ("bytes=-", Selection::Unsatisfiable),
         ] {
             assert_eq!(ByteRange::from_header(header).unwrap().select(2048), selection, "{header}");
         }

@@ -1,10 +1,9 @@
 //! The catalog: which repositories there are.
 
-use super::{Error, Registry, Repository, layout::Key, links};
+use super::{Error, Registry};
 use crate::{
-    access::{Authorized, CatalogView, Pull},
-    oci::{Digest, Page, Paged, RepositoryName},
-    storage::{StoreError, StoreErrorKind},
+    access::CatalogView,
+    oci::{Page, Paged, RepositoryName},
 };
 
 /// Whether a folder of this name makes the folder around it a repository. An upload alone does not.
@@ -24,37 +23,4 @@ impl Registry {
         let found = names.iter().filter(|name| name.as_str().contains(text) && view.shows(name));
         Ok(found.take(limit).cloned().collect())
     }
-
-    /// Some repository that has a blob and that the caller may read, for a mount that names no source. `admit` asks the gate;
-    /// a repository that it does not open is as good as none.
-    pub async fn find_source(
-        &self,
-        digest: &Digest,
-        admit: impl Fn(RepositoryName) -> Option<Authorized<Pull>>,
-    ) -> Result<Option<Repository<Pull>>, Error> {
-        let store = &*self.engine.store;
-        if self.engine.stat_blob(digest).await?.is_none() {
-            return Ok(None);
-        }
-        for name in &*self.engine.repository_names().await? {
-            if links::exists(store, Key::LayerLink(name, digest)).await?
-                && let Some(proof) = admit(name.clone())
-            {
-                return Ok(Some(self.open(&proof)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Every folder that holds something of a repository, if only an upload. A folder that is no repository name is an
-    /// error: whoever collects garbage must not pass over what it links to.
-    pub(super) async fn repository_folders(&self) -> Result<Vec<RepositoryName>, Error> {
-        let folders = self.engine.folders_with_content().await?;
-        folders.iter().map(|name| name.parse().map_err(|_| strange_folder(name).into())).collect()
-    }
-}
-
-fn strange_folder(name: &str) -> StoreError {
-    let context = format!("the folder {name:?} looks like a repository, but that is no repository name");
-    StoreError::new(StoreErrorKind::Corrupt, context)
 }

@@ -7,7 +7,10 @@
 use std::{
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -53,6 +56,8 @@ struct Shard {
     changes: AsyncMutex<()>,
     /// Many may put something in beside each other, and beside changes; a removal wants to be alone.
     presence: RwLock<()>,
+    /// How many manifests were put.
+    puts: AtomicU64,
 }
 
 impl Default for RepositoryLocks {
@@ -65,6 +70,23 @@ impl Default for RepositoryLocks {
 #[derive(Debug)]
 pub(super) struct RepositoryLock<'a> {
     _held: MutexGuard<'a, ()>,
+    puts: &'a AtomicU64,
+}
+
+/// A moment in the life of a repository: equal ones have no put of a manifest between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PutCount(u64);
+
+impl RepositoryLock<'_> {
+    /// Records that a manifest is put. A garbage collection that marked earlier knows nothing of what it names.
+    pub(super) fn record_put(&self) {
+        self.puts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The number of puts, which cannot change while the lock is held.
+    pub(super) fn puts(&self) -> PutCount {
+        PutCount(self.puts.load(Ordering::SeqCst))
+    }
 }
 
 /// While this lives, the repository is not removed. To be held for moments, never while waiting for a client, for another
@@ -83,7 +105,13 @@ pub(super) struct RemovalLock<'a> {
 
 impl RepositoryLocks {
     pub(super) async fn lock(&self, name: &RepositoryName) -> RepositoryLock<'_> {
-        RepositoryLock { _held: self.shard(name).changes.lock().await }
+        let shard = self.shard(name);
+        RepositoryLock { _held: shard.changes.lock().await, puts: &shard.puts }
+    }
+
+    /// The number of puts until now, to be compared with [`RepositoryLock::puts`].
+    pub(super) fn puts(&self, name: &RepositoryName) -> PutCount {
+        PutCount(self.shard(name).puts.load(Ordering::SeqCst))
     }
 
     pub(super) async fn stay(&self, name: &RepositoryName) -> Presence<'_> {

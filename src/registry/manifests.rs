@@ -4,7 +4,6 @@
 //! served as they were put, with the media type that they were put with.
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::{
     Engine, Error, Repository,
@@ -15,7 +14,7 @@ use super::{
 use crate::{
     access::{Delete, Pull, Push, Right},
     audit::{self, Event},
-    oci::{Algorithm, Descriptor, Digest, Manifest, ManifestKind, MediaType, Reference, RepositoryName, Tag},
+    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, RepositoryName, Tag, stored_media_type},
 };
 
 /// A manifest as it is served.
@@ -94,6 +93,7 @@ impl Repository<Push> {
         document: Bytes,
     ) -> Result<PutManifest, Error> {
         let alone = self.engine.repositories.lock(&self.name).await;
+        alone.record_put();
         let missing = self.missing_references(&alone, &manifest).await?;
         if !missing.is_empty() && !self.engine.config.sparse_manifests {
             return Err(Error::ManifestReferencesUnknown(missing));
@@ -120,16 +120,15 @@ impl Repository<Push> {
     async fn missing_references(&self, alone: &RepositoryLock<'_>, manifest: &Manifest) -> Result<Vec<Digest>, Error> {
         let mut missing = Vec::new();
         for Descriptor { digest, .. } in manifest.blobs() {
-            let link = Key::LayerLink(&self.name, digest);
-            // A link alone may be what a damaged disk left.
-            let is_here =
-                self.engine.has_while(alone, link, digest).await? && self.engine.stat_blob(digest).await?.is_some();
-            if !is_here {
+            if !self.has_blob_while(alone, digest).await? {
                 missing.push(*digest);
             }
         }
         for Descriptor { digest, .. } in &manifest.manifests {
-            if !self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await? {
+            // Build caches and checkpoints are indexes of layers.
+            let is_here = self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await?
+                || self.has_blob_while(alone, digest).await?;
+            if !is_here {
                 missing.push(*digest);
             }
         }
@@ -138,6 +137,12 @@ impl Repository<Push> {
             self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await?;
         }
         Ok(missing)
+    }
+
+    /// Whether the repository has a blob and its bytes: a link alone may be what a damaged disk left.
+    async fn has_blob_while(&self, alone: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
+        let link = Key::LayerLink(&self.name, digest);
+        Ok(self.engine.has_while(alone, link, digest).await? && self.engine.stat_blob(digest).await?.is_some())
     }
 }
 
@@ -195,22 +200,23 @@ impl Repository<Delete> {
         for tag in self.tags_of(digest).await? {
             self.delete_tag(&tag).await?;
         }
-        self.engine.remove_revision(alone, &self.name, digest).await
+        let subject = self.engine.subject_of(digest).await?;
+        self.engine.unlink_revision(alone, &self.name, digest, subject.as_slice()).await
     }
 }
 
 impl Engine {
-    /// Takes a manifest out of its repository, and then out of the list of its subject's referrers: an entry that leads
+    /// Takes a manifest out of its repository, and then out of the lists of referrers of its subjects: an entry that leads
     /// nowhere is passed over, a manifest that is not listed would be missed. `false` if it was not there.
-    pub(super) async fn remove_revision(
+    pub(super) async fn unlink_revision(
         &self,
         _alone: &RepositoryLock<'_>,
         name: &RepositoryName,
         digest: &Digest,
+        subjects: &[Digest],
     ) -> Result<bool, Error> {
-        let subject = self.subject_of(digest).await?;
         let was_there = links::remove(&*self.store, Key::RevisionLink(name, digest)).await?;
-        if let Some(subject) = &subject {
+        for subject in subjects {
             links::remove(&*self.store, Key::ReferrerLink { repository: name, subject, referrer: digest }).await?;
         }
         Ok(was_there)
@@ -223,42 +229,5 @@ impl Engine {
         let Ok(document) = object.read(Manifest::MAX as u64).await else { return Ok(None) };
         let manifest = Manifest::parse(None, &document).ok();
         Ok(manifest.and_then(|manifest| manifest.subject).map(|subject| subject.digest))
-    }
-}
-
-/// The media type of a document on disk: registry:2 keeps none beside it, so the document must tell. Unlike
-/// [`Manifest::parse`] this never refuses: what is stored was accepted, if not by us then by the registry that wrote it.
-pub(super) fn stored_media_type(document: &[u8]) -> MediaType {
-    #[derive(Default, Deserialize)]
-    #[serde(rename_all = "camelCase", default)]
-    struct Shape {
-        schema_version: Option<u64>,
-        media_type: Option<MediaType>,
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    let shape: Shape = serde_json::from_slice(document).unwrap_or_default();
-    let known = |text: &str| text.parse().expect("a constant media type");
-    match shape {
-        Shape { media_type: Some(own), .. } => own,
-        Shape { schema_version: Some(1), .. } => known("application/vnd.docker.distribution.manifest.v1+prettyjws"),
-        Shape { manifests: Some(_), .. } => known(ManifestKind::OciIndex.as_str()),
-        Shape { .. } => known(ManifestKind::OciManifest.as_str()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_on_disk_tells_its_media_type() {
-        for (document, media_type) in [
-            (r#"{"mediaType":"application/x.y"}"#, "application/x.y"),
-            (r#"{"schemaVersion":2,"manifests":[]}"#, ManifestKind::OciIndex.as_str()),
-            (r#"{"schemaVersion":2,"layers":[]}"#, ManifestKind::OciManifest.as_str()),
-            (r#"{"schemaVersion":1}"#, "application/vnd.docker.distribution.manifest.v1+prettyjws"),
-        ] {
-            assert_eq!(stored_media_type(document.as_bytes()).as_str(), media_type);
-        }
     }
 }

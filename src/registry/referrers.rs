@@ -12,11 +12,10 @@ use super::{
     Engine, Error, Repository,
     layout::{Folder, Key},
     links,
-    manifests::stored_media_type,
 };
 use crate::{
     access::Pull,
-    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Paged, RepositoryName, Tag},
+    oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Paged, RepositoryName, Tag, stored_media_type},
 };
 
 /// An entry of the list of referrers (distribution specification, "Listing Referrers").
@@ -48,10 +47,11 @@ impl Referrer {
     }
 }
 
-impl From<Descriptor> for Referrer {
-    fn from(entry: Descriptor) -> Self {
+impl Referrer {
+    /// What a list of a client says; `None` if it does not say what the manifest is and how large.
+    fn listed(entry: Descriptor) -> Option<Self> {
         let Descriptor { media_type, digest, size, artifact_type, annotations, .. } = entry;
-        Self { media_type, digest, size, artifact_type, annotations }
+        Some(Self { media_type: media_type?.parse().ok()?, digest, size: size?, artifact_type, annotations })
     }
 }
 
@@ -117,7 +117,7 @@ impl Repository<Pull> {
         let Some(digest) = self.resolve(&tag).await? else { return Ok(BTreeMap::new()) };
         let Some(document) = self.document(&digest).await? else { return Ok(BTreeMap::new()) };
         let Ok(index) = Manifest::parse(None, &document) else { return Ok(BTreeMap::new()) };
-        Ok(index.manifests.into_iter().map(|entry| (entry.digest, Some(entry.into()))).collect())
+        Ok(index.manifests.into_iter().map(|entry| (entry.digest, Referrer::listed(entry))).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{Error, Registry, Report};
+use super::{Error, LeftOut, Registry, Report};
 
 impl Registry {
     /// Collects garbage by the clock and does what commands ask for, for ever. For servers.
@@ -27,6 +27,14 @@ impl Registry {
     pub(super) async fn collect_and_log(&self) -> Result<Report, Error> {
         let began = Instant::now();
         let collected = self.collect_garbage(false, SystemTime::now()).await;
+        for left_out in collected.iter().flat_map(|report| &report.left_out) {
+            tracing::warn!(
+                repository = left_out.repository,
+                reason = left_out.reason,
+                hint = LeftOut::HINT,
+                "repository left out of the garbage collection"
+            );
+        }
         match &collected {
             Ok(report) => tracing::info!(
                 kept = report.kept,

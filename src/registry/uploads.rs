@@ -39,6 +39,9 @@ struct Session {
     /// Whether the last of those bytes came with the request that was to finish the upload.
     #[serde(default)]
     is_closing: bool,
+    /// When it was begun, in seconds since 1970; sessions of the first release have it in a file beside them only.
+    #[serde(default)]
+    started: Option<i64>,
 }
 
 /// A session is a few hundred bytes.
@@ -48,9 +51,14 @@ const SESSION_MAX: u64 = 4096;
 const STARTED_MAX: u64 = 256;
 
 impl Session {
-    fn new(owner: String, offset: u64, digester: &Digester) -> Self {
+    fn new(owner: String, started: Option<i64>, offset: u64, digester: &Digester) -> Self {
         let algorithm = digester.algorithm().to_string();
-        Self { owner, offset, algorithm, hash: BASE64_STANDARD.encode(digester.save()), is_closing: false }
+        let hash = BASE64_STANDARD.encode(digester.save());
+        Self { owner, offset, algorithm, hash, is_closing: false, started }
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self).expect("a session is plain text and numbers").into()
     }
 
     fn digester(&self) -> Option<Digester> {
@@ -65,6 +73,7 @@ pub struct Upload {
     offset: u64,
     digester: Digester,
     is_closing: bool,
+    started: Option<i64>,
     lock: UploadLock,
 }
 
@@ -91,10 +100,15 @@ impl Repository<Push> {
     pub async fn begin_upload(&self, algorithm: Algorithm, now: SystemTime) -> Result<UploadId, Error> {
         let id = UploadId::random();
         let started = OffsetDateTime::from(now).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let session =
+            Session::new(self.principal.to_string(), Some(started.unix_timestamp()), 0, &Digester::new(algorithm));
         let started = started.format(&Rfc3339).unwrap_or_default();
         let _here = self.engine.repositories.stay(&self.name).await;
-        self.store().write(&Key::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
-        self.save(id, Session::new(self.principal.to_string(), 0, &Digester::new(algorithm))).await?;
+        // Neither is durable: no byte was acknowledged yet. The time is in the session; registry:2's `purgeuploads` reads it
+        // from the file.
+        let store = self.store();
+        store.write_unsynced(&Key::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
+        store.write_unsynced(&Key::UploadSession(&self.name, id).path(), session.to_bytes()).await?;
         Ok(id)
     }
 
@@ -106,8 +120,8 @@ impl Repository<Push> {
             Some(digester) => digester,
             None => self.rehash(id, Algorithm::Sha256, session.offset).await?,
         };
-        let Session { offset, is_closing, .. } = session;
-        Ok(Upload { repository: self.clone(), id, offset, digester, is_closing, lock })
+        let Session { offset, is_closing, started, .. } = session;
+        Ok(Upload { repository: self.clone(), id, offset, digester, is_closing, started, lock })
     }
 
     /// How many bytes of an upload are safe.
@@ -117,7 +131,10 @@ impl Repository<Push> {
 
     /// When an upload was begun, in whole seconds.
     pub async fn upload_began(&self, id: UploadId) -> Result<SystemTime, Error> {
-        self.session(id).await?;
+        if let Some(started) = self.session(id).await?.started {
+            let started = OffsetDateTime::from_unix_timestamp(started).map_err(|_| Error::UploadUnknown)?;
+            return Ok(started.into());
+        }
         let object = found(self.store().open(&Key::UploadStarted(&self.name, id).path()).await)?;
         let text = object.ok_or(Error::UploadUnknown)?.read(STARTED_MAX).await?;
         let text = str::from_utf8(&text).map_err(|_| Error::UploadUnknown)?;
@@ -180,7 +197,7 @@ impl Repository<Push> {
             drop(alone);
             let (user, repository, digest) = (&this.principal, &this.name, &blob.digest);
             audit::record(&Event::BlobPushed { user, repository, digest });
-            this.store().remove_tree(&Folder::Upload(&this.name, blob.id).path()).await?;
+            this.store().discard_tree(&Folder::Upload(&this.name, blob.id).path()).await?;
             Ok(blob.digest)
         })
         .await
@@ -199,6 +216,10 @@ impl Repository<Push> {
         let path = Key::UploadSession(&self.name, id).path();
         let object = found(self.store().open(&path).await)?.ok_or(Error::UploadUnknown)?;
         let bytes = object.read(SESSION_MAX).await?;
+        // What a power cut left of a session that had acknowledged nothing.
+        if bytes.is_empty() {
+            return Err(Error::UploadUnknown);
+        }
         let session: Session = serde_json::from_slice(&bytes)
             .map_err(|error| StoreError::new(StoreErrorKind::Corrupt, format!("{path}: {error}")))?;
         if session.owner == self.principal.to_string() { Ok(session) } else { Err(Error::UploadUnknown) }
@@ -212,11 +233,6 @@ impl Repository<Push> {
             Some(_) => Ok(here),
             None => Err(Error::UploadUnknown),
         }
-    }
-
-    async fn save(&self, id: UploadId, session: Session) -> Result<(), Error> {
-        let text = serde_json::to_vec(&session).expect("a session is plain text and numbers");
-        Ok(self.store().write(&Key::UploadSession(&self.name, id).path(), text.into()).await?)
     }
 
     async fn rehash(&self, id: UploadId, algorithm: Algorithm, offset: u64) -> Result<Digester, Error> {
@@ -399,8 +415,11 @@ impl Upload {
     }
 
     async fn save(&self) -> Result<(), Error> {
-        let session = Session::new(self.repository.principal.to_string(), self.offset, &self.digester);
-        let _here = self.repository.stay(self.id).await?;
-        self.repository.save(self.id, Session { is_closing: self.is_closing, ..session }).await
+        let Self { repository, started, offset, digester, is_closing, .. } = self;
+        let session = Session::new(repository.principal.to_string(), *started, *offset, digester);
+        let session = Session { is_closing: *is_closing, ..session };
+        let _here = repository.stay(self.id).await?;
+        let path = Key::UploadSession(&repository.name, self.id).path();
+        Ok(repository.store().write(&path, session.to_bytes()).await?)
     }
 }

@@ -84,10 +84,12 @@ impl Head {
 
     fn host_and_port(&self) -> Option<(Hostname, Option<u16>)> {
         let host = self.host.as_deref()?;
+        // A name with a final dot is the same name.
+        let parse = |name: &str| name.strip_suffix('.').unwrap_or(name).parse().ok();
         let split = host.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
         match split {
-            Some((name, port)) if !name.contains(':') || name.ends_with(']') => Some((name.parse().ok()?, Some(port))),
-            Some(_) | None => Some((host.parse().ok()?, None)),
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => Some((parse(name)?, Some(port))),
+            Some(_) | None => Some((parse(host)?, None)),
         }
     }
 }
@@ -189,6 +191,20 @@ mod tests {
             url("GET / HTTP/1.1\r\nhost: REGISTRY.test\r\n\r\n", Port::AsAsked(8443)),
             "https://registry.test:8443/"
         );
+    }
+
+    #[test]
+    fn a_host_with_a_final_dot_is_ours_too() {
+        let hostnames = ["first.test", "registry.test"].map(|name| name.parse().unwrap());
+        for (host, authority) in [
+            ("registry.test.", "registry.test:8443"),
+            ("Registry.test.:5000", "registry.test:5000"),
+            ("registry.test..", "first.test:8443"),
+            (".", "first.test:8443"),
+        ] {
+            let head = Head::parse(format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(https_url(&head, &hostnames, Port::AsAsked(8443)), format!("https://{authority}/a"), "{host}");
+        }
     }
 
     #[test]

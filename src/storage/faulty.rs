@@ -55,6 +55,11 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.write(path, content).await
     }
 
+    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+        self.changes.change()?;
+        self.inner.write_unsynced(path, content).await
+    }
+
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
         self.changes.change()?;
         let inner = self.inner.append(path, offset).await?;
@@ -79,6 +84,11 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
         self.changes.change()?;
         self.inner.remove_tree(path).await
+    }
+
+    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.changes.change()?;
+        self.inner.discard_tree(path).await
     }
 
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {

@@ -44,6 +44,16 @@ impl MemoryStore {
     }
 }
 
+#[cfg(test)]
+impl MemoryStore {
+    /// Makes everything that is there older.
+    pub(crate) fn age(&self, by: std::time::Duration) {
+        for stored in self.objects().values_mut() {
+            stored.modified -= by;
+        }
+    }
+}
+
 fn not_found(path: &StorePath) -> StoreError {
     StoreError::new(StoreErrorKind::NotFound, path.as_str())
 }
@@ -68,6 +78,10 @@ impl Store for MemoryStore {
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
         self.put(path, content.into());
         Ok(())
+    }
+
+    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+        self.write(path, content).await
     }
 
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
@@ -105,6 +119,10 @@ impl Store for MemoryStore {
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
         self.objects().retain(|stored, _| stored != path && !stored.is_below(path));
         Ok(())
+    }
+
+    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.remove_tree(path).await
     }
 
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {

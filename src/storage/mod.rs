@@ -15,6 +15,8 @@ mod faulty;
 mod filesystem;
 mod memory;
 mod path;
+#[cfg(test)]
+mod pausing;
 
 use std::{
     fmt,
@@ -37,6 +39,8 @@ pub(crate) use faulty::FaultyStore;
 pub use filesystem::{Claim, FilesystemStore, Separate, TEMPORARY, claim, dangling_link, separate_folders};
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
+#[cfg(test)]
+pub(crate) use pausing::{Pause, PausingStore};
 
 /// A place for objects: named sequences of bytes in folders that come and go with what is in them.
 ///
@@ -49,7 +53,8 @@ pub use path::{InvalidPath, StorePath};
 /// # What is durable
 ///
 /// When `write`, `publish`, `remove`, `remove_tree` or [`Append::sync`] return, their effect outlives the process and the
-/// power. Folders on the way are as durable as what lies in them.
+/// power. Folders on the way are as durable as what lies in them. The name of an object that an append made is durable once
+/// something else in its folder was written, or the object was published.
 ///
 /// # What may happen at once
 ///
@@ -65,6 +70,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Makes or replaces an object. For small ones: links, states, records.
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
+
+    /// Makes or replaces an object in one step, as [`write`](Store::write) does, for what nothing has been promised of yet:
+    /// a power cut may take it back, or leave it empty.
+    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
     /// Opens an object for appending at `offset`, and makes it if `offset` is 0 and it is not there. What lies behind
     /// `offset` is cut off; an object shorter than `offset` is an error ([`StoreErrorKind::Corrupt`]).
@@ -82,6 +91,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes a folder and everything below it; nothing there is no error.
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError>;
+
+    /// Removes a folder and everything below it, for what is of no use any more: a power cut may bring some of it back.
+    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError>;
 
     /// What lies directly in a folder, in byte order. A folder that is not there is empty: object stores know no folders.
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError>;

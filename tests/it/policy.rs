@@ -142,3 +142,94 @@ fn a_user_who_is_put_into_a_group_is_admitted_without_a_restart() {
     server.says("access rules reloaded");
     assert!(server_allows(&server, Some(&BOB), "delete", "team/a"));
 }
+
+/// The warnings of `check`, each with its hint, of rules that can take no effect.
+fn warnings(stage: &Stage) -> Vec<String> {
+    let checked = stage.tool().arg("check").succeeds();
+    let lines: Vec<&str> = checked.stderr.lines().collect();
+    let told = lines.windows(2).filter(|pair| pair[0].starts_with("warning: ") && pair[0].contains("no effect"));
+    let told = told.map(|pair| {
+        assert!(pair[1].starts_with("hint: "), "{checked}");
+        pair.join("\n")
+    });
+    told.collect()
+}
+
+#[test]
+fn rules_that_can_take_no_effect_are_warned_of_with_their_lines_and_the_reason() {
+    let stage = Stage::new();
+    stage.users(&[ALICE, BOB]);
+    let rule = |users: &str, repositories: &str| {
+        format!("[[access]]\nusers = [{users}]\nrepositories = [{repositories}]\nactions = [\"pull\"]\n")
+    };
+    let rules = [
+        rule(r#""carol", "@gone""#, r#""**""#),
+        rule(r#""anonymous""#, r#""home/{user}/**""#),
+        rule(r#""*""#, r#""_cache/**", "a..b""#),
+        rule(r#""alice""#, r#""team/**""#),
+        rule(r#""bob""#, r#""**""#),
+        rule(r#""bob", "alice", "carol""#, r#""team/app""#),
+        rule(r#""*", "anonymous""#, r#""public/**""#),
+    ];
+    stage.configure(&format!("[groups]\ngone = [\"dave\"]\n{}", rules.concat()));
+    let told = warnings(&stage);
+    let text = std::fs::read_to_string(stage.path("portcullis.toml")).unwrap();
+    let starts: Vec<usize> =
+        text.lines().enumerate().filter(|(_, line)| *line == "[[access]]").map(|(index, _)| index + 1).collect();
+    let place = |number: usize| format!("portcullis.toml:{}:1", starts[number - 1]);
+    for (told, number, words, hint) in [
+        (&told[0], 1, "carol or @gone cannot sign in".to_owned(), "portcullis user add NAME"),
+        (&told[1], 2, "no repository name matches \"home/{user}/**\" for anonymous".to_owned(), "signed-in user"),
+        (&told[2], 3, "no repository name matches \"_cache/**\" or \"a..b\"".to_owned(), "begins and ends with"),
+        (
+            &told[3],
+            6,
+            format!("rule 4 at {} and rule 5 at {} decide everything", place(4), place(5)),
+            "move it before them, or remove it",
+        ),
+    ] {
+        let beginning = format!("warning: {}: rule {number} can take no effect: {words}", place(number));
+        assert!(told.starts_with(&beginning) && told.contains(hint), "{beginning}\n{told}");
+    }
+    assert_eq!(told.len(), 4, "{told:?}");
+}
+
+#[test]
+fn users_who_sign_in_by_other_ways_than_the_users_file_are_not_missed() {
+    let stage = Stage::new();
+    let rule = "[[access]]\nusers = [\"ci\", \"robot\"]\nrepositories = [\"**\"]\nactions = [\"pull\"]\n";
+    let workload = |claim: &str| {
+        format!(
+            "[[auth.workload]]\nissuer = \"https://ci.example\"\naudience = \"a\"\nclaims.repository = \"{claim}\"\nuser = \"ci\"\n"
+        )
+    };
+    stage.configure(rule);
+    assert!(warnings(&stage)[0].contains("ci or robot cannot sign in"));
+    stage.configure(&format!("{rule}{}", workload("acme/app")));
+    assert_eq!(warnings(&stage), [""; 0]);
+    stage.configure(&format!("{rule}{}{}", workload("acme/*"), workload("acme/app")));
+    let told = warnings(&stage);
+    assert!(
+        told[0].contains("auth.workload: rule 2, for ci, can take no effect: rule 1 admits every token"),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1, "{told:?}");
+    stage.configure(&format!("{rule}{}repositories = [\"_acme/**\"]\n", workload("acme/app")));
+    assert!(warnings(&stage)[0].contains("rule 1, for ci, can take no effect: no repository name matches"));
+    let others = rule.replace("\"ci\", \"robot\"", "\"alice\"");
+    stage.configure(&format!("{others}{}", workload("acme/app")));
+    assert!(warnings(&stage)[0].contains("rule 1, for ci, can take no effect: no access rule lets this user"));
+    stage.configure(&workload("acme/app"));
+    assert_eq!(warnings(&stage), [""; 0]);
+    // It is made at the first start.
+    stage.configure(rule);
+    std::fs::remove_file(stage.path("htpasswd")).unwrap();
+    assert_eq!(warnings(&stage), [""; 0]);
+    let authority = crate::support::authority::Authority::new();
+    stage.write("clients.pem", &authority.pem());
+    stage.users(&[ALICE]);
+    stage.configure(&format!("[tls.client]\nca = \"clients.pem\"\n{rule}"));
+    assert_eq!(warnings(&stage), [""; 0]);
+    stage.configure(&format!("[tls.client]\nca = \"clients.pem\"\nuser = \"off\"\n{rule}"));
+    assert_eq!(warnings(&stage).len(), 1);
+}

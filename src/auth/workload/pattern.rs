@@ -64,6 +64,11 @@ impl Pattern {
         }
     }
 
+    /// Whether every value that `other` means is meant here as well. Where that is hard to tell, the answer is no.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self == other || self.pieces == [Piece::Rest] || (other.is_literal() && self.matches(&other.text))
+    }
+
     fn is_literal(&self) -> bool {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Byte(_)))
     }
@@ -151,6 +156,17 @@ mod tests {
         assert!(!matches("repo:acme/*:ref:refs/**", "repo:acme/app/evil:ref:refs/tags/v1"));
         assert!(matches("v*.*", "v1.2") && matches("v*", "v"));
         assert!(!matches("acme/*", "evil/acme/app") && !matches("*/app", "acme/app2"));
+    }
+
+    #[test]
+    fn a_pattern_covers_another_only_if_it_surely_does() {
+        let covers = |wide: &str, narrow: &str| wide.parse::<Pattern>().unwrap().covers(&narrow.parse().unwrap());
+        for (wide, narrow) in [("a/*", "a/*"), ("a/*", "a/b"), ("**", "a/*"), ("a", "a"), ("a**", "a/b/c")] {
+            assert!(covers(wide, narrow), "{wide} covers {narrow}");
+        }
+        for (wide, narrow) in [("a/*", "a/**"), ("a/*", "a/b/c"), ("a", "a*"), ("*", "**"), ("b", "a")] {
+            assert!(!covers(wide, narrow), "{wide} does not cover {narrow}");
+        }
     }
 
     #[test]

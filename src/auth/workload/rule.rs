@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::json;
 
-use super::claims::Claims;
+use super::claims::{Claim, Claims};
 use crate::{
     access::{Action, Limits, UserName},
     fetch::{HttpsUrl, InvalidUrl},
@@ -34,6 +34,19 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether this rule admits every token that `other` admits, as the same user. Where that is hard to tell, the
+    /// answer is no.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let is_demanded = |wide: &Claim| {
+            other.claims.iter().any(|narrow| wide.path == narrow.path && wide.pattern.covers(&narrow.pattern))
+        };
+        self.issuer == other.issuer
+            && self.audience == other.audience
+            && self.user == other.user
+            && self.claims.iter().all(is_demanded)
+    }
+
     /// What tells this rule from any other, in whatever process.
     #[must_use]
     pub fn id(&self) -> RuleId {

@@ -8,6 +8,7 @@ mod live;
 mod machine;
 mod network;
 mod parts;
+mod rules;
 mod secrets;
 mod warning;
 
@@ -37,6 +38,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     findings.extend(network::addresses(&loaded.config.server));
     let (wrong, mut warnings) = certificate::examine(&loaded.config.tls, SystemTime::now());
     findings.extend(wrong);
+    warnings.extend(rules::examine(&loaded));
     warnings.extend(secrets::examine(&loaded.config));
     warnings.extend(machine::examine(&loaded.config, SystemTime::now()));
     warnings.extend(network::names(&loaded.config));

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Check, Damage, Finding, finding};
 use crate::{
-    oci::{Algorithm, Digest, Manifest, ManifestError, RepositoryName, Tag},
+    oci::{Algorithm, Digest, Manifest, ManifestError, RepositoryName, Tag, named_digests},
     registry::{
         Error,
         layout::{Folder, Key},
@@ -19,7 +19,7 @@ struct Look<'a> {
     /// Where bytes lie that are not what their name says.
     unsound: &'a HashSet<StorePath>,
     findings: Vec<Finding>,
-    /// The blobs that some repository has.
+    /// The blobs that some repository has or some manifest names.
     linked: HashSet<Digest>,
 }
 
@@ -133,9 +133,10 @@ impl Look<'_> {
         Ok(documents)
     }
 
-    async fn document(&self, path: &StorePath) -> Result<Manifest, Unread> {
+    async fn document(&mut self, path: &StorePath) -> Result<Manifest, Unread> {
         let object = self.check.registry.engine.store.open(path).await.map_err(Unread::strange)?;
         let document = object.read(Manifest::MAX as u64).await.map_err(Unread::strange)?;
+        self.linked.extend(named_digests(&document));
         Manifest::parse(None, &document)
             .map_err(|error| if matches!(error, ManifestError::Schema1) { Unread::Old } else { Unread::strange(error) })
     }
@@ -147,7 +148,8 @@ impl Look<'_> {
         for (manifest, document) in documents {
             let blobs = document.blobs().map(|blob| blob.digest).filter(|blob| !content.layers.contains(blob));
             let children = document.manifests.iter().map(|child| child.digest);
-            let children = children.filter(|child| !content.manifests.contains_key(child));
+            let is_here = |child: &Digest| content.manifests.contains_key(child) || content.layers.contains(child);
+            let children = children.filter(|child| !is_here(child));
             for content in blobs.chain(children).collect::<Vec<_>>() {
                 self.note(name, Damage::MissingReference { manifest: *manifest, content });
             }

@@ -1,63 +1,61 @@
-//! Marking: which manifests of a repository are kept, and which blobs they need.
+//! Marks what a repository needs: everything that can be reached from its tags and kept manifests by what documents name.
 //!
-//! Invariant: a document that we cannot read keeps everything that looks like a digest in it; being wrong on that side costs
-//! space, on the other an image.
+//! Invariant: no edge of the graph depends on the role that a document gives a digest. What is named is kept, as manifest and as
+//! blob; and a referrer (a signature, an SBOM) of what is kept is kept.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::Collection;
+use super::{
+    Collection,
+    contents::{Contents, Unreadable},
+};
 use crate::{
-    oci::{Digest, Manifest, RepositoryName},
-    registry::{
-        Engine, Error, Untagged,
-        layout::{Folder, Key, quarantine},
-        links,
-    },
+    oci::{Digest, RepositoryName},
+    registry::{Untagged, locks::PutCount},
     storage::Stat,
 };
 
-/// What of a repository is needed.
-#[derive(Debug, Default)]
+/// What of a repository is needed, and since when nobody can have known better.
+#[derive(Debug)]
 pub(super) struct Marked {
-    /// The manifests that stay.
-    pub(super) manifests: HashSet<Digest>,
-    /// The manifests that nothing keeps, each before its children: however far a sweep comes, what is left is whole.
+    /// The manifests and blobs that stay.
+    pub(super) kept: HashSet<Digest>,
+    /// What manifests that stay name and the repository does not have: its bytes stay, if they are somewhere.
+    pub(super) missing: HashSet<Digest>,
+    /// The manifests that nothing keeps, each before those that it names: however far a sweep comes, what is left is whole.
     pub(super) unkept: Vec<Digest>,
-    /// The blobs that manifests that stay refer to.
-    pub(super) blobs: HashSet<Digest>,
-    /// Whether a manifest could not be read, so that nobody knows what it refers to.
-    pub(super) is_partial: bool,
-}
-
-/// What a manifest refers to.
-#[derive(Debug, Default)]
-struct References {
-    children: Vec<Digest>,
-    subject: Option<Digest>,
-    blobs: Vec<Digest>,
+    /// When the marking began. A manifest that is put later may name anything.
+    pub(super) puts: PutCount,
 }
 
 impl Collection<'_> {
-    pub(super) async fn mark(&self, name: &RepositoryName) -> Result<Marked, Error> {
+    /// Marks, reading only documents that `contents` does not have yet.
+    pub(super) async fn mark(&self, name: &RepositoryName, contents: &mut Contents) -> Result<Marked, Unreadable> {
         let engine = &*self.registry.engine;
-        let tagged = tagged(engine, name).await?;
-        let mut references = HashMap::new();
-        let mut roots = Vec::new();
-        let revisions = links::list(&*engine.store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
-        let mut is_partial = misses_a_manifest(engine, name, &revisions).await?;
-        for (digest, link) in revisions {
-            let found = if self.is_dry { engine.peek_blob(&digest).await? } else { engine.open_blob(&digest).await? };
-            let Some(document) = found else {
-                is_partial = true;
-                continue;
-            };
-            let document = document.read(Manifest::MAX as u64).await?;
-            references.insert(digest, References::of(&document));
-            if tagged.contains(&digest) || self.keeps_untagged(link) {
-                roots.push(digest);
+        let puts = engine.repositories.puts(name);
+        contents.refresh(engine, name, self.is_dry).await?;
+        let roots: Vec<Digest> = contents
+            .revisions
+            .iter()
+            .filter(|(digest, link)| contents.tagged.contains(digest) || self.keeps_untagged(*link))
+            .map(|(digest, _)| *digest)
+            .collect();
+        let mut closure = Closure::new(contents, roots);
+        loop {
+            closure.close(contents);
+            let blobs = std::mem::take(&mut closure.unread);
+            if blobs.is_empty() {
+                break;
+            }
+            contents.read_blobs(engine, &blobs).await?;
+            for blob in blobs {
+                closure.follow(&blob, contents);
             }
         }
-        Ok(Marked { is_partial, ..close(&references, roots) })
+        let (kept, missing) = (closure.kept, closure.missing);
+        let unkept = contents.revisions.iter().map(|(digest, _)| *digest).filter(|digest| !kept.contains(digest));
+        let unkept = parents_first(unkept.collect(), |digest| names(contents, digest));
+        Ok(Marked { kept, missing, unkept, puts })
     }
 
     fn keeps_untagged(&self, link: Stat) -> bool {
@@ -71,78 +69,69 @@ impl Collection<'_> {
     }
 }
 
-/// Whether a repair put a manifest away that has not come back since: nobody knows what it referred to, and whoever puts it
-/// back must find its layers.
-async fn misses_a_manifest(
-    engine: &Engine,
-    name: &RepositoryName,
-    revisions: &[(Digest, Stat)],
-) -> Result<bool, Error> {
-    let folder = |algorithm| quarantine(&Folder::Revisions(name, algorithm).path());
-    let away = links::list(&*engine.store, folder).await?;
-    Ok(away.iter().any(|(away, _)| !revisions.iter().any(|(digest, _)| digest == away)))
+fn names<'a>(contents: &'a Contents, digest: &Digest) -> &'a [Digest] {
+    contents.document(digest).map_or(&[], |document| &document.names)
 }
 
-async fn tagged(engine: &Engine, name: &RepositoryName) -> Result<HashSet<Digest>, Error> {
-    let mut tagged = HashSet::new();
-    for entry in engine.store.list(&Folder::Tags(name).path()).await? {
-        let Ok(tag) = entry.name.parse() else { continue };
-        tagged.extend(links::read(&*engine.store, Key::TagCurrent(name, &tag)).await?);
-    }
-    Ok(tagged)
+/// A walk through everything that is named, of which it goes on when more documents were read.
+struct Closure {
+    revisions: HashSet<Digest>,
+    layers: HashSet<Digest>,
+    referrers: HashMap<Digest, Vec<Digest>>,
+    kept: HashSet<Digest>,
+    missing: HashSet<Digest>,
+    open: Vec<Digest>,
+    /// What is kept and was not looked into yet.
+    unread: Vec<Digest>,
 }
 
-impl References {
-    fn of(document: &[u8]) -> Self {
-        let Ok(manifest) = Manifest::parse(None, document) else {
-            let all = digests_in(document);
-            return Self { children: all.clone(), subject: None, blobs: all };
-        };
+impl Closure {
+    fn new(contents: &Contents, roots: Vec<Digest>) -> Self {
+        let digests = |links: &[(Digest, Stat)]| links.iter().map(|(digest, _)| *digest).collect();
+        let mut referrers: HashMap<Digest, Vec<Digest>> = HashMap::new();
+        for (referrer, _) in &contents.revisions {
+            for subject in contents.document(referrer).into_iter().flat_map(|document| &document.subjects) {
+                referrers.entry(*subject).or_default().push(*referrer);
+            }
+        }
         Self {
-            children: manifest.manifests.iter().map(|child| child.digest).collect(),
-            subject: manifest.subject.as_ref().map(|subject| subject.digest),
-            // Layers that could be fetched elsewhere as well: if they are here, somebody put them here.
-            blobs: manifest.config.iter().chain(&manifest.layers).map(|blob| blob.digest).collect(),
+            revisions: digests(&contents.revisions),
+            layers: digests(&contents.layers),
+            referrers,
+            kept: HashSet::new(),
+            missing: HashSet::new(),
+            open: roots,
+            unread: Vec::new(),
         }
+    }
+
+    fn close(&mut self, contents: &Contents) {
+        while let Some(digest) = self.open.pop() {
+            if !self.revisions.contains(&digest) && !self.layers.contains(&digest) {
+                self.missing.insert(digest);
+            } else if self.kept.insert(digest) {
+                self.open.extend(self.referrers.get(&digest).into_iter().flatten());
+                self.follow(&digest, contents);
+            }
+        }
+    }
+
+    fn follow(&mut self, digest: &Digest, contents: &Contents) {
+        let Some(document) = contents.document(digest) else {
+            self.unread.push(*digest);
+            return;
+        };
+        // Of a blob, only what is here: a configuration names the layers as they are unpacked (`diff_ids`), which are nowhere.
+        let is_manifest = self.revisions.contains(digest);
+        let counts = |name: &&Digest| is_manifest || self.revisions.contains(*name) || self.layers.contains(*name);
+        self.open.extend(document.names.iter().filter(counts));
     }
 }
 
-/// Everything in a text that looks like a digest.
-fn digests_in(document: &[u8]) -> Vec<Digest> {
-    let text = String::from_utf8_lossy(document);
-    let word = |character: char| !character.is_ascii_alphanumeric() && character != ':';
-    text.split(word).filter_map(|word| word.parse().ok()).collect()
-}
-
-/// From the roots down to children, up to subjects, and on to referrers, until nothing is added.
-fn close(references: &HashMap<Digest, References>, roots: Vec<Digest>) -> Marked {
-    let mut referrers: HashMap<Digest, Vec<Digest>> = HashMap::new();
-    for (digest, refers) in references {
-        if let Some(subject) = refers.subject {
-            referrers.entry(subject).or_default().push(*digest);
-        }
-    }
-    let mut marked = Marked::default();
-    let mut open = roots;
-    while let Some(digest) = open.pop() {
-        let Some(refers) = references.get(&digest) else { continue };
-        if marked.manifests.insert(digest) {
-            open.extend(&refers.children);
-            open.extend(refers.subject);
-            open.extend(referrers.get(&digest).into_iter().flatten());
-            marked.blobs.extend(&refers.blobs);
-        }
-    }
-    let unkept = references.keys().filter(|digest| !marked.manifests.contains(digest)).copied().collect();
-    marked.unkept = parents_first(references, unkept);
-    marked
-}
-
-/// Puts each of these before its children, and in the order of their digests where that leaves a choice.
-fn parents_first(references: &HashMap<Digest, References>, mut left: BTreeSet<Digest>) -> Vec<Digest> {
-    let children = |digest: &Digest| references.get(digest).map_or(&[] as &[Digest], |refers| &refers.children);
+/// Puts each of these before those that it names, and in the order of their digests where that leaves a choice.
+fn parents_first<'a>(mut left: BTreeSet<Digest>, names: impl Fn(&Digest) -> &'a [Digest]) -> Vec<Digest> {
     let mut parents: HashMap<Digest, usize> = HashMap::new();
-    for child in left.iter().flat_map(children) {
+    for child in left.iter().flat_map(&names) {
         *parents.entry(*child).or_default() += 1;
     }
     let mut open: BTreeSet<Digest> = left.iter().filter(|digest| !parents.contains_key(digest)).copied().collect();
@@ -150,7 +139,7 @@ fn parents_first(references: &HashMap<Digest, References>, mut left: BTreeSet<Di
     while let Some(digest) = open.pop_first() {
         left.remove(&digest);
         ordered.push(digest);
-        for child in children(&digest) {
+        for child in names(&digest) {
             let count = parents.entry(*child).or_default();
             *count = count.saturating_sub(1);
             if *count == 0 && left.contains(child) {
@@ -158,7 +147,7 @@ fn parents_first(references: &HashMap<Digest, References>, mut left: BTreeSet<Di
             }
         }
     }
-    // Nothing can be its own descendant, unless it was not read as what it is.
+    // No document can name itself, through others or directly: that would take a collision of hashes.
     ordered.extend(left);
     ordered
 }
@@ -172,54 +161,19 @@ mod tests {
         Digest::of(Algorithm::Sha256, name.as_bytes())
     }
 
-    fn refers(children: &[&str], subject: Option<&str>, blobs: &[&str]) -> References {
-        let all = |names: &[&str]| names.iter().map(|name| digest(name)).collect();
-        References { children: all(children), subject: subject.map(digest), blobs: all(blobs) }
-    }
-
-    fn names(digests: impl IntoIterator<Item = Digest>, of: &[&'static str]) -> Vec<&'static str> {
-        let digests: HashSet<_> = digests.into_iter().collect();
-        of.iter().filter(|name| digests.contains(&digest(name))).copied().collect()
-    }
-
-    #[test]
-    fn children_subjects_and_referrers_of_what_is_kept_are_kept() {
-        let graph = HashMap::from([
-            (digest("index"), refers(&["child"], None, &[])),
-            (digest("child"), refers(&[], None, &["layer"])),
-            (digest("signature"), refers(&[], Some("child"), &["signed"])),
-            (digest("of signature"), refers(&[], Some("signature"), &[])),
-            (digest("lonely"), refers(&[], Some("gone"), &["loose"])),
-        ]);
-        let all = ["index", "child", "signature", "of signature", "lonely", "layer", "signed", "loose"];
-        let marked = close(&graph, vec![digest("index")]);
-        assert_eq!(names(marked.manifests, &all), ["index", "child", "signature", "of signature"]);
-        assert_eq!(names(marked.blobs, &all), ["layer", "signed"]);
-        assert_eq!(names(marked.unkept, &all), ["lonely"]);
-        let marked = close(&graph, vec![digest("signature")]);
-        assert_eq!(names(marked.manifests, &all), ["child", "signature", "of signature"], "a subject is kept as well");
-    }
-
     #[test]
     fn what_goes_goes_before_its_children() {
+        let named = |names: &[&str]| names.iter().map(|name| digest(name)).collect::<Vec<_>>();
         let graph = HashMap::from([
-            (digest("outer"), refers(&["inner", "image", "kept"], None, &[])),
-            (digest("inner"), refers(&["image", "other"], None, &[])),
-            (digest("image"), refers(&[], None, &[])),
-            (digest("other"), refers(&[], None, &[])),
-            (digest("kept"), refers(&[], None, &[])),
+            (digest("outer"), named(&["inner", "image", "kept"])),
+            (digest("inner"), named(&["image", "other"])),
+            (digest("image"), named(&[])),
+            (digest("other"), named(&[])),
         ]);
-        let unkept = close(&graph, vec![digest("kept")]).unkept;
+        let unkept = parents_first(graph.keys().copied().collect(), |digest| &graph[digest]);
         let place = |name: &str| unkept.iter().position(|found| *found == digest(name)).unwrap();
         assert_eq!(unkept.len(), 4);
         assert!(place("outer") < place("inner"));
         assert!(place("inner") < place("image") && place("inner") < place("other"));
-    }
-
-    #[test]
-    fn a_document_that_cannot_be_read_keeps_every_digest_in_it() {
-        let layer = digest("layer");
-        let schema_1 = format!(r#"{{"schemaVersion":1,"fsLayers":[{{"blobSum":"{layer}"}}]}}"#);
-        assert_eq!(References::of(schema_1.as_bytes()).blobs, [layer]);
     }
 }

@@ -13,19 +13,20 @@ use crate::{
     registry::{
         Config, GcConfig, Referring, Repository, Untagged,
         layout::{Folder, Key, quarantine},
+        links,
     },
     storage::{MemoryStore, Store, StorePath},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-struct House {
-    registry: Registry,
-    store: Arc<MemoryStore>,
+pub(super) struct House {
+    pub(super) registry: Registry,
+    pub(super) store: Arc<MemoryStore>,
 }
 
 impl House {
-    fn new(untagged: Untagged) -> Self {
+    pub(super) fn new(untagged: Untagged) -> Self {
         let store = Arc::new(MemoryStore::default());
         let config = Config { gc: GcConfig { untagged, ..GcConfig::default() }, ..Config::default() };
         Self { registry: Registry::new(store.clone(), config), store }
@@ -38,7 +39,7 @@ impl House {
         self.registry.open(&proof)
     }
 
-    async fn blob(&self, name: &str, content: &'static str) -> Value {
+    pub(super) async fn blob(&self, name: &str, content: &'static str) -> Value {
         let repository = self.open::<Push>(name);
         let digest = Digest::of(Algorithm::Sha256, content.as_bytes());
         let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
@@ -48,7 +49,7 @@ impl House {
         json!({"mediaType": "application/octet-stream", "digest": digest, "size": content.len()})
     }
 
-    async fn manifest(&self, name: &str, tag: Option<&str>, document: &Value) -> Value {
+    pub(super) async fn manifest(&self, name: &str, tag: Option<&str>, document: &Value) -> Value {
         let text = document.to_string();
         let digest = Digest::of(Algorithm::Sha256, text.as_bytes());
         let reference = tag.map_or(Reference::Digest(digest), |tag| tag.parse().unwrap());
@@ -68,15 +69,15 @@ impl House {
         self.manifest(name, tag, &document).await
     }
 
-    async fn collect(&self, is_dry: bool, later: Duration) -> Report {
+    pub(super) async fn collect(&self, is_dry: bool, later: Duration) -> Report {
         self.registry.collect_garbage(is_dry, SystemTime::now() + later).await.unwrap()
     }
 
-    async fn has_blob(&self, name: &str, content: &str) -> bool {
+    pub(super) async fn has_blob(&self, name: &str, content: &str) -> bool {
         self.open::<Pull>(name).blob_size(&Digest::of(Algorithm::Sha256, content.as_bytes())).await.is_ok()
     }
 
-    async fn has_manifest(&self, name: &str, descriptor: &Value) -> bool {
+    pub(super) async fn has_manifest(&self, name: &str, descriptor: &Value) -> bool {
         let reference = descriptor["digest"].as_str().unwrap().parse().unwrap();
         self.open::<Pull>(name).manifest(&reference).await.is_ok()
     }
@@ -205,7 +206,7 @@ async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_gar
     let link = Key::RevisionLink(&"a".parse().unwrap(), &digest).path();
     house.store.publish(&link, &quarantine(&link)).await.unwrap();
     let report = house.collect(false, 2 * DAY).await;
-    assert_eq!(whys(&report), [Why::Unreferenced], "the manifest's own bytes are the quarantine's affair");
+    assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
     assert!(house.has_blob("a", "layer").await);
     house.store.publish(&quarantine(&link), &link).await.unwrap();
     assert!(house.has_manifest("a", &image).await, "and it can come back");
@@ -241,12 +242,74 @@ async fn where_a_manifest_cannot_be_found_no_layer_of_its_repository_is_garbage(
 }
 
 #[tokio::test]
-async fn a_folder_that_is_no_repository_name_stops_the_collection() {
+async fn a_folder_that_is_no_repository_name_is_left_out_and_the_others_are_collected() {
     let house = House::new(Untagged::Keep);
-    let strange = Folder::Repositories.path().join("UPPER").unwrap().join("_layers").unwrap().join("x").unwrap();
-    house.store.write(&strange, Bytes::new()).await.unwrap();
-    let error = house.registry.collect_garbage(false, SystemTime::now()).await.unwrap_err();
-    assert!(error.to_string().contains("UPPER"), "{error}");
+    house.blob("a", "orphan").await;
+    let held = Digest::of(Algorithm::Sha256, b"held");
+    house.store.write(&Key::Blob(&held).path(), Bytes::from_static(b"held")).await.unwrap();
+    let strange = format!("{}/UPPER/_layers/sha256/{}/link", Folder::Repositories.path(), held.hex());
+    house.store.write(&strange.parse().unwrap(), Bytes::new()).await.unwrap();
+    let report = house.collect(false, 2 * DAY).await;
+    assert_eq!(whys(&report), [Why::Unused, Why::Unreferenced]);
+    assert_eq!(report.left_out.len(), 1);
+    assert_eq!(report.left_out[0].repository, "UPPER");
+    assert!(house.store.stat(&Key::Blob(&held).path()).await.is_ok(), "a link to it lies in the strange folder");
+}
+
+#[tokio::test]
+async fn one_corrupt_tag_link_ends_no_collection_but_its_repositorys() {
+    let house = House::new(Untagged::DeleteAfter(DAY));
+    for name in ["broken", "whole"] {
+        house.image(name, Some("1"), "layer", None).await;
+        house.image(name, None, "untagged", None).await;
+    }
+    house.blob("broken", "in no manifest").await;
+    house.blob("whole", "in no manifest").await;
+    house.blob("whole", "nowhere else").await;
+    let tag = Key::TagCurrent(&"broken".parse().unwrap(), &"1".parse().unwrap()).path();
+    house.store.write(&tag, Bytes::from_static(b"sha256:no digest")).await.unwrap();
+    let before = house.objects().await;
+    let dry = house.collect(true, 2 * DAY).await;
+    assert_eq!(house.objects().await, before);
+    let report = house.collect(false, 2 * DAY).await;
+    assert_eq!(report, dry);
+    assert_eq!(report.left_out.len(), 1);
+    assert_eq!(report.left_out[0].repository, "broken");
+    assert!(report.left_out[0].reason.contains("tag 1 cannot be read"), "{:?}", report.left_out);
+    assert_eq!(
+        whys(&report),
+        [Why::Untagged, Why::Unused, Why::Unused, Why::Unused, Why::Unreferenced],
+        "of the whole repository what it does not need, and the bytes that no other links to"
+    );
+    for content in ["layer", "untagged", "in no manifest"] {
+        assert!(house.has_blob("broken", content).await, "{content}");
+    }
+    assert!(house.has_blob("whole", "layer").await && !house.has_blob("whole", "untagged").await);
+}
+
+#[tokio::test]
+async fn a_repository_with_a_manifest_that_cannot_be_read_keeps_even_what_no_link_leads_to() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", Some("1"), "layer", None).await;
+    let name = "a".parse().unwrap();
+    let layer = Digest::of(Algorithm::Sha256, b"layer");
+    house.store.remove(&Key::LayerLink(&name, &layer).path()).await.unwrap();
+    let missing = Digest::of(Algorithm::Sha256, b"a manifest whose bytes are nowhere");
+    links::write(&*house.store, Key::RevisionLink(&name, &missing), &missing).await.unwrap();
+    let report = house.collect(false, 30 * DAY).await;
+    assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
+    assert!(house.store.stat(&Key::Blob(&layer).path()).await.is_ok(), "the other manifest names it");
+    assert!(house.has_manifest("a", &image).await);
+}
+
+#[tokio::test]
+async fn a_tag_of_a_manifest_that_the_repository_does_not_have_leaves_it_out() {
+    let house = House::new(Untagged::Keep);
+    let image = house.image("a", Some("1"), "layer", None).await;
+    let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
+    house.store.remove(&Key::RevisionLink(&"a".parse().unwrap(), &digest).path()).await.unwrap();
+    let report = house.collect(false, 30 * DAY).await;
+    assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
 }
 
 #[tokio::test]
@@ -285,4 +348,5 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     assert_eq!(report.kept, 3);
     assert_eq!(house.open::<Pull>("a").tags(&Page::default()).await.unwrap().entries, ["1"]);
     server.abort();
+    assert!(server.await.unwrap_err().is_cancelled(), "it did not fail before");
 }

@@ -1,7 +1,7 @@
 //! The trash: where bytes wait that no repository has any more.
 //!
-//! Invariant: bytes leave the trash for good only after a whole trash period in which nobody looked for them and no
-//! repository linked to them.
+//! Invariant: bytes leave the trash for good only after a whole trash period in which no request looked for them, and no
+//! repository linked to them or named them.
 
 use super::{Collection, Why};
 use crate::{
@@ -14,7 +14,7 @@ impl Collection<'_> {
     pub(super) async fn trash_blobs(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
         for digest in self.registry.all_blobs().await? {
-            if self.linked.contains(&digest) {
+            if self.is_needed(&digest) {
                 continue;
             }
             let path = Key::Blob(&digest).path();
@@ -32,7 +32,7 @@ impl Collection<'_> {
     pub(super) async fn empty_trash(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
         for digest in self.registry.all_trash().await? {
-            if self.linked.contains(&digest) {
+            if self.is_needed(&digest) {
                 if !self.is_dry && engine.restore(&digest).await? {
                     self.report.restored += 1;
                 }

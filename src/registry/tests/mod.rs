@@ -3,7 +3,9 @@
 mod abandoned;
 mod deletion;
 mod faults;
+mod interleaving;
 mod lists;
+mod mounts;
 mod races;
 mod removal;
 mod requests;

@@ -26,6 +26,7 @@ async fn beside_a_server_the_server_removes_and_its_lists_know() {
     assert!(matches!(again, Err(Error::NameUnknown(_))), "{again:?}");
     assert_eq!(requests(&*store).await, 0);
     tending.abort();
+    assert!(tending.await.unwrap_err().is_cancelled(), "it did not fail before");
 }
 
 #[tokio::test]

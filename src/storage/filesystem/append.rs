@@ -33,14 +33,11 @@ const LARGE: usize = 256 << 10;
 /// Opens the file at `place` with `offset` bytes in it.
 pub(super) fn open(disk: &Disk, place: &Path, offset: u64) -> io::Result<Tail> {
     let folder = folders::of(place);
-    let is_new = !place.exists();
     let open = || OpenOptions::new().write(true).create(offset == 0).truncate(false).open(place);
     let file = disk.folders.inside(folder, open, || offset == 0)?;
-    if is_new {
-        folders::sync(folder)?;
-    }
     let length = file.metadata()?.len();
-    if length > offset {
+    let is_cut = length > offset;
+    if is_cut {
         file.set_len(offset)?;
     }
     if length < offset {
@@ -49,7 +46,7 @@ pub(super) fn open(disk: &Disk, place: &Path, offset: u64) -> io::Result<Tail> {
     // A second way to the same file: some file systems do not have it.
     let flags = OFlags::DIRECT.bits().cast_signed();
     let direct = OpenOptions::new().write(true).custom_flags(flags).open(place).ok();
-    Ok(Tail { file, direct, written: offset, block: None })
+    Ok(Tail { file, direct, written: offset, block: None, is_synced: !is_cut })
 }
 
 /// The end of a file, where it grows.
@@ -61,10 +58,13 @@ pub(super) struct Tail {
     written: u64,
     /// What comes after that and is not written yet, once something large came.
     block: Option<Block>,
+    /// Whether everything that was written is durable.
+    is_synced: bool,
 }
 
 impl Tail {
     fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
+        self.is_synced = false;
         let length: usize = pieces.iter().map(Bytes::len).sum();
         if self.block.is_none() && (self.direct.is_none() || length < LARGE) {
             return self.write_all(&pieces);
@@ -121,8 +121,11 @@ impl Tail {
     }
 
     fn sync(&mut self) -> io::Result<u64> {
-        self.write_block()?;
-        self.file.sync_data()?;
+        if !self.is_synced {
+            self.write_block()?;
+            self.file.sync_data()?;
+            self.is_synced = true;
+        }
         Ok(self.written)
     }
 }

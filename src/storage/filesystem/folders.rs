@@ -1,7 +1,8 @@
 //! Folders that are as durable as what lies in them.
 //!
-//! Invariant: a folder that [`Folders::ensure`] has seen is recorded on disk in its parent, and so is each folder above
-//! it: nobody is told "durable" of a file in a folder that another thread made a moment ago and has not synced yet.
+//! Invariant: where names have no order that is known, a folder that [`Folders::ensure`] has seen is recorded on disk in its
+//! parent, and so is each folder above it: a file is not called durable in a folder that another thread made a moment ago and
+//! has not synced yet. Where they have one, the sync of the file's folder, which comes after, records them all.
 
 use std::{
     fs::{self, File},
@@ -11,7 +12,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use super::super::Entry;
+use super::{super::Entry, order::NameOrder};
 
 /// How often a folder may be taken away under somebody before that is an error.
 const TRIES: usize = 32;
@@ -19,17 +20,16 @@ const TRIES: usize = 32;
 /// Makes folders, each under a lock of its own kind: whoever finds a folder waits until its maker has synced it.
 #[derive(Debug)]
 pub(super) struct Folders {
+    order: NameOrder,
     hasher: RandomState,
     shards: [RwLock<()>; 64],
 }
 
-impl Default for Folders {
-    fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| RwLock::new(())) }
-    }
-}
-
 impl Folders {
+    pub(super) fn new(order: NameOrder) -> Self {
+        Self { order, hasher: RandomState::new(), shards: std::array::from_fn(|_| RwLock::new(())) }
+    }
+
     /// Makes `folder` and what is missing above it, durably. Others may take empty folders away meanwhile.
     pub(super) fn ensure(&self, folder: &Path) -> io::Result<()> {
         let is_passing = |error: &io::Error| {
@@ -56,7 +56,10 @@ impl Folders {
         self.ensure(parent)?;
         let _making_it = shard.write().unwrap_or_else(PoisonError::into_inner);
         fs::create_dir(folder)?;
-        sync(parent)
+        match self.order {
+            NameOrder::Kept => Ok(()),
+            NameOrder::Unknown => sync(parent),
+        }
     }
 
     /// Does `work` in `folder`, which is made first. If somebody takes the folder away in between because it was empty, both

@@ -1,7 +1,8 @@
 //! A store in a folder of this machine.
 //!
 //! Invariant: an object appears at its path by one `rename` of a file that was synced before, and the folder is synced
-//! after, so a crash at any moment leaves the old object or the new one. Temporary files lie in one folder of their own
+//! after, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs, on file systems that
+//! keep changes of names in order (`order`); on others, each folder that was made or left costs one more. Temporary files lie in one folder of their own
 //! (`portcullis/tmp`), not beside what they become: leftovers of a crash are then found without a walk, and other readers
 //! of the tree never meet them.
 //!
@@ -13,6 +14,7 @@ mod block;
 mod cached;
 mod claim;
 mod folders;
+mod order;
 mod read;
 mod separate;
 mod versions;
@@ -33,6 +35,7 @@ use uuid::Uuid;
 use super::{Append, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
 pub use claim::{Claim, claim};
 use folders::Folders;
+use order::NameOrder;
 pub use separate::{Separate, dangling_link, separate_folders};
 
 /// Where temporary files lie below the root.
@@ -51,6 +54,7 @@ pub struct FilesystemStore {
 #[derive(Debug)]
 struct Disk {
     root: PathBuf,
+    order: NameOrder,
     folders: Folders,
 }
 
@@ -58,21 +62,20 @@ impl FilesystemStore {
     /// Opens the store in `root`, makes the folder if it is not there, and clears what a crash left half-written.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        let folders = Folders::default();
-        let clear = || -> io::Result<()> {
+        let clear = || -> io::Result<NameOrder> {
             if let Some(link) = dangling_link(&root) {
                 return Err(io::Error::other(link));
             }
             // From the root of the file system on: every folder on the way has a parent that can be synced.
             let temporary = std::path::absolute(&root)?.join(TEMPORARY);
-            folders.ensure(&temporary)?;
+            Folders::new(NameOrder::Unknown).ensure(&temporary)?;
             for entry in fs::read_dir(&temporary)? {
                 clear_leftover(&entry?)?;
             }
-            Ok(())
+            Ok(NameOrder::at(&root))
         };
-        clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
-        Ok(Self { disk: Arc::new(Disk { root, folders }) })
+        let order = clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
+        Ok(Self::new(root, order))
     }
 
     /// Opens the store in `root`, which must be there, as it is: nothing is made and nothing is cleared.
@@ -84,7 +87,12 @@ impl FilesystemStore {
         let is_folder = fs::metadata(&root)
             .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
         is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;
-        Ok(Self { disk: Arc::new(Disk { root, folders: Folders::default() }) })
+        let order = NameOrder::at(&root);
+        Ok(Self::new(root, order))
+    }
+
+    fn new(root: PathBuf, order: NameOrder) -> Self {
+        Self { disk: Arc::new(Disk { root, order, folders: Folders::new(order) }) }
     }
 
     /// Opens an object, at once if that does not wait for the disk; `verb` names what for if it fails.
@@ -147,9 +155,19 @@ impl Disk {
         self.sync(folder)
     }
 
-    /// After something was taken out of `folder`: takes away what is empty now, and makes it durable.
+    /// After something was removed from `folder`: removes what is empty now, and makes the removal durable.
     fn vacated(&self, folder: &Path) -> io::Result<()> {
         self.sync(folders::prune(folder, &self.root))
+    }
+
+    /// After something was moved out of `folder` to another one, which was synced: removes what is empty now.
+    fn moved_out_of(&self, folder: &Path) -> io::Result<()> {
+        let stays = folders::prune(folder, &self.root);
+        match self.order {
+            // A move is one change: where its new name is durable, the old one is gone.
+            NameOrder::Kept => Ok(()),
+            NameOrder::Unknown => self.sync(stays),
+        }
     }
 
     /// Makes the entries of `folder` durable. If somebody else has emptied it meanwhile and taken it away, what is recorded
@@ -167,9 +185,23 @@ impl Disk {
     }
 
     fn write(&self, to: &Path, content: &[u8]) -> io::Result<()> {
+        self.write_by(content, |file, temporary| {
+            file.sync_data()?;
+            self.publish(temporary, to)
+        })
+    }
+
+    fn write_unsynced(&self, to: &Path, content: &[u8]) -> io::Result<()> {
+        let rename = |temporary: &Path| {
+            self.folders.inside(folders::of(to), || fs::rename(temporary, to), || temporary.exists())
+        };
+        self.write_by(content, |_, temporary| rename(temporary))
+    }
+
+    /// Writes a temporary file, which `publish` moves to where it belongs.
+    fn write_by(&self, content: &[u8], publish: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
         let (temporary, mut file) = self.temporary()?;
-        let written =
-            file.write_all(content).and_then(|()| file.sync_data()).and_then(|()| self.publish(&temporary, to));
+        let written = file.write_all(content).and_then(|()| publish(&file, &temporary));
         if written.is_err() {
             // The error that matters is the first one; what cannot be removed now is cleared at the next start.
             let _ = fs::remove_file(&temporary);
@@ -194,6 +226,10 @@ impl Store for FilesystemStore {
         self.blocking("write", path, move |disk, place| disk.write(place, &content)).await
     }
 
+    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+        self.blocking("write", path, move |disk, place| disk.write_unsynced(place, &content)).await
+    }
+
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
         let tail = self.blocking("append to", path, move |disk, place| append::open(disk, place, offset)).await?;
         Ok(Box::new(append::Appending::new(tail, path.clone())))
@@ -203,7 +239,7 @@ impl Store for FilesystemStore {
         let source = self.disk.place(from);
         self.blocking("publish", to, move |disk, place| {
             disk.publish(&source, place)?;
-            disk.vacated(folders::of(&source))
+            disk.moved_out_of(folders::of(&source))
         })
         .await
     }
@@ -228,6 +264,18 @@ impl Store for FilesystemStore {
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
         self.blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
             Ok(()) => disk.vacated(folders::of(place)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
+            Ok(()) => {
+                folders::prune(folders::of(place), &disk.root);
+                Ok(())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         })

@@ -35,7 +35,8 @@ fn every_error_is_a_list_of_codes_and_messages_in_json() {
         (Method::GET, "/v2/team/app/blobs/sha256:beef".to_owned(), 400, "DIGEST_INVALID"),
         (Method::GET, "/v2/team/app/blobs/md5:d41d8cd98f00b204e9800998ecf8427e".to_owned(), 400, "DIGEST_INVALID"),
         (Method::GET, "/v2/Team/manifests/latest".to_owned(), 400, "NAME_INVALID"),
-        (Method::GET, manifest(".latest"), 400, "TAG_INVALID"),
+        (Method::PUT, manifest(".latest"), 400, "TAG_INVALID"),
+        (Method::GET, manifest(".latest"), 404, "MANIFEST_UNKNOWN"),
         (Method::PUT, manifest("latest"), 400, "MANIFEST_INVALID"),
         (Method::GET, "/v2/team/app/tags/list?n=many".to_owned(), 400, "PAGINATION_NUMBER_INVALID"),
         (Method::GET, "/v2/nobody/has/this/tags/list".to_owned(), 401, "UNAUTHORIZED"),
@@ -124,6 +125,63 @@ fn the_digest_is_named_in_the_algorithm_that_the_client_named() {
         for answer in [alice.get(&manifest(&digest)).send(), alice.head(&manifest(&digest)).send()] {
             assert_eq!(answer.expect(200).header("docker-content-digest"), digest);
         }
+    }
+}
+
+#[test]
+fn a_path_may_be_percent_encoded_once_and_not_twice() {
+    let registry = Registry::start();
+    let document = tagged(&registry.alice, "1.0");
+    for path in
+        ["/v2/team%2Fapp/manifests/1%2E0", "/v2/team%2fapp%2fmanifests%2f1.0", "/%76%32/team/app/manifests/%31.0"]
+    {
+        for alice in [&registry.alice, &registry.nobody().user(&ALICE).basic()] {
+            assert_eq!(alice.get(path).send().expect(200).body, document, "{path}");
+        }
+        let challenge = registry.nobody().get(path).send().expect_error(401, "UNAUTHORIZED").challenge();
+        assert_eq!(challenge.scope.as_deref(), Some("repository:team/app:pull"), "{path}");
+    }
+    registry.alice.get("/v2%2F").send().expect(200);
+    registry.alice.get("/v2/team%2Fapp/tags/list").send().expect(200);
+    registry.alice.get("/v2/team%252Fapp/tags/list").send().expect_error(400, "NAME_INVALID");
+    registry.alice.get("/v2/team/app/manifests/1%252E0").send().expect_error(404, "MANIFEST_UNKNOWN");
+    let upload = super::begin(&registry.alice);
+    let (folder, id) = upload.location().rsplit_once('/').unwrap();
+    let encoded = format!("{}%2F{}", folder.replace("team/app", "team%2Fapp"), id.replace('-', "%2D"));
+    registry.alice.get(&encoded).send().expect(204);
+    // The path of an answer is the plain one, whatever was asked.
+    let location = registry.alice.post("/v2/team%2Fapp/blobs%2Fuploads/").send().expect(202);
+    assert!(location.location().starts_with(UPLOADS), "{location}");
+    assert!(registry.server.log().contains("path=/v2/team%2Fapp/tags/list"), "the log has paths as they were sent");
+}
+
+#[test]
+fn rules_hold_for_every_spelling_of_a_path() {
+    let registry = Registry::configured(
+        "[[access]]\nusers = [\"*\"]\nrepositories = [\"team/secret\"]\nactions = []\n\
+         [[access]]\nusers = [\"*\"]\nrepositories = [\"**\"]\nactions = [\"pull\", \"push\"]\n",
+    );
+    let alice = registry.nobody().user(&ALICE).basic();
+    for name in ["team/secret", "team%2Fsecret", "%74eam/secre%74", "team%2fs%65cret"] {
+        let status = alice.get(&format!("/v2/{name}/tags/list")).send().status.as_u16();
+        assert!(matches!(status, 400 | 403), "{name}: {status}");
+    }
+    alice.get("/v2/team%2Fsecret/tags/list").send().expect_error(403, "DENIED");
+    alice.get("/v2/team%252Fsecret/tags/list").send().expect_error(400, "NAME_INVALID");
+}
+
+#[test]
+fn a_reference_that_is_no_tag_is_404_unless_it_is_put() {
+    let registry = Registry::start();
+    for reference in [".INVALID_MANIFEST_NAME", "-x", "a%20b", "a%2Eb%20"] {
+        let path = manifest(reference);
+        registry.alice.get(&path).send().expect_error(404, "MANIFEST_UNKNOWN");
+        registry.alice.head(&path).send().expect(404);
+        registry.alice.delete(&path).send().expect_error(404, "MANIFEST_UNKNOWN");
+        registry.alice.put(&path).body(b"{}").send().expect_error(400, "TAG_INVALID");
+    }
+    for method in [Method::GET, Method::DELETE, Method::PUT] {
+        registry.alice.request(method, &manifest("sha256:beef")).send().expect_error(400, "DIGEST_INVALID");
     }
 }
 

@@ -138,6 +138,45 @@ fn an_option_switches_the_challenge_to_basic() {
 }
 
 #[test]
+fn where_the_challenge_is_basic_anonymous_callers_may_what_the_rules_say_and_the_ping_is_401() {
+    let registry = Registry::configured(&format!("[auth]\nchallenge = \"basic\"\n{RULES}"));
+    let document = tagged(&registry.alice, "public");
+    let alice = &registry.alice;
+    alice.post("/v2/secret/app/blobs/uploads/").send().expect(202);
+    // skopeo and podman send an empty name and an empty password without a login.
+    for nobody in [registry.nobody(), registry.nobody().authorized(&basic("", ""))] {
+        let asks = |answer: Answer| {
+            let answer = answer.expect_error(401, "UNAUTHORIZED");
+            assert!(answer.header("www-authenticate").starts_with("Basic realm=\""), "{answer}");
+        };
+        asks(nobody.get("/v2/").send());
+        asks(nobody.get("/v2").send());
+        assert_eq!(nobody.get(&manifest("public")).send().expect(200).body, document);
+        nobody.get("/v2/team/app/tags/list").send().expect(200);
+        nobody.get(&blob(&absent(sha256))).send().expect_error(404, "BLOB_UNKNOWN");
+        assert_eq!(nobody.get("/v2/_catalog").send().expect(200).json(), json!({"repositories": ["team/app"]}));
+        asks(nobody.post(UPLOADS).send());
+        asks(nobody.delete(&manifest("public")).send());
+        asks(nobody.get("/v2/secret/app/tags/list").send());
+        asks(nobody.get("/v2/team/other/tags/list").send());
+    }
+    for wrong in
+        [basic("alice", "wrong"), basic("alice", ""), basic("", "x"), "Bearer x".to_owned(), "Basic !".to_owned()]
+    {
+        registry.nobody().authorized(&wrong).get(&manifest("public")).send().expect_error(401, "UNAUTHORIZED");
+    }
+}
+
+#[test]
+fn where_the_challenge_is_basic_and_no_rule_is_about_anonymous_callers_they_may_nothing() {
+    let registry = Registry::configured("[auth]\nchallenge = \"basic\"\n");
+    tagged(&registry.alice, "latest");
+    for path in ["/v2/", "/v2/_catalog", "/v2/team/app/tags/list", &manifest("latest")] {
+        registry.nobody().get(path).send().expect_error(401, "UNAUTHORIZED");
+    }
+}
+
+#[test]
 fn the_realm_is_on_the_host_that_was_asked_if_it_is_ours_and_else_on_the_first_name() {
     let registry = Registry::start();
     let port = registry.server.port();
@@ -148,6 +187,9 @@ fn the_realm_is_on_the_host_that_was_asked_if_it_is_ours_and_else_on_the_first_n
         ("localhost".to_owned(), "https://localhost/token".to_owned()),
         ("evil.example".to_owned(), format!("https://localhost:{port}/token")),
         (format!("localhost.evil.example:{port}"), format!("https://localhost:{port}/token")),
+        ("localhost.".to_owned(), "https://localhost/token".to_owned()),
+        (format!("LocalHost.:{port}"), format!("https://localhost:{port}/token")),
+        ("[0:0:0:0:0:0:0:1]:5000".to_owned(), "https://[0:0:0:0:0:0:0:1]:5000/token".to_owned()),
     ] {
         let answer = registry.nobody().get("/v2/").header("host", &host).send().expect(401);
         assert_eq!(answer.challenge().realm, realm, "{host}");

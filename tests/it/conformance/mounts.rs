@@ -1,7 +1,9 @@
-//! Mounting a blob of another repository: a favour that is never refused with an error.
+//! Mounting a blob of another repository: 201, or 401 where only the token is too narrow, or else an upload.
 
-use super::{ALGORITHMS, BOB, NAME, OTHER, Registry, UPLOADS, absent, blob, push_blob};
-use crate::support::client::{Answer, Client};
+use super::{ALGORITHMS, BOB, NAME, OTHER, Registry, UPLOADS, absent, blob, push_blob, sha256};
+use crate::grants;
+use crate::support::client::{Answer, Client, basic};
+use crate::support::portcullis::ALICE;
 
 /// Bob may not pull the source.
 const RULES: &str = r#"
@@ -47,7 +49,7 @@ fn a_blob_of_a_source_that_the_caller_may_pull_is_201_with_a_location() {
 fn the_name_of_the_source_may_be_encoded() {
     let registry = Registry::start();
     let alice = &registry.alice;
-    let digest = super::sha256(b"mounted");
+    let digest = sha256(b"mounted");
     push_blob(alice, OTHER, b"mounted", &digest);
     mount(alice, &digest.replace(':', "%3A"), Some("team%2Fother")).expect(201);
 }
@@ -88,14 +90,140 @@ fn a_missing_blob_is_202() {
     }
 }
 
+/// The scopes of a token for the target alone.
+const NARROW: &[&str] = &["repository:team/app:pull,push", "repository:team/other:push,delete"];
+
+/// The answer asks for a token of these scopes.
+fn asks_for(answer: Answer, scope: &str) {
+    let challenge = answer.expect_error(401, "UNAUTHORIZED").challenge();
+    assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
+    assert_eq!(challenge.scope.as_deref(), Some(scope));
+}
+
 #[test]
-fn a_source_that_the_token_does_not_reach_is_202() {
+fn a_source_that_only_the_token_does_not_reach_is_401_with_both_scopes_and_a_token_for_them_mounts() {
     let registry = Registry::start();
-    let narrow = registry.alice.scoped(&["repository:team/app:pull,push", "repository:team/other:push,delete"]);
+    let scope = "repository:team/app:pull,push repository:team/other:pull";
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"out of reach");
         push_blob(&registry.alice, OTHER, b"out of reach", &digest);
-        is_an_upload(&narrow, mount(&narrow, &digest, Some(OTHER)), b"out of reach", &digest);
+        for scopes in [NARROW, &["repository:team/app:push"]] {
+            for from in [Some(OTHER), Some("team%2Fother"), None] {
+                asks_for(mount(&registry.alice.scoped(scopes), &digest, from), scope);
+            }
+        }
+        let wide = registry.alice.scoped(&[scope]);
+        for from in [Some(OTHER), None] {
+            mount(&wide, &digest, from).expect(201);
+            registry.alice.delete(&blob(&digest)).send().expect(202);
+        }
+    }
+}
+
+#[test]
+fn a_token_that_does_not_reach_a_source_without_the_blob_is_202() {
+    let registry = Registry::start();
+    let narrow = registry.alice.scoped(NARROW);
+    for digest_of in ALGORITHMS {
+        push_blob(&registry.alice, OTHER, b"another", &digest_of(b"another"));
+        for from in [Some(OTHER), Some("team/nothing"), Some("NO/NAME"), None] {
+            let digest = digest_of(b"out of reach");
+            mount(&narrow, &digest, from).expect(202);
+        }
+    }
+}
+
+#[test]
+fn a_token_to_push_alone_is_asked_to_pull_the_target_too_if_that_is_the_source() {
+    let registry = Registry::start();
+    let digest = sha256(b"here already");
+    push_blob(&registry.alice, NAME, b"here already", &digest);
+    let push = registry.alice.scoped(&["repository:team/app:push"]);
+    for from in [Some(NAME), None] {
+        asks_for(mount(&push, &digest, from), "repository:team/app:pull,push");
+    }
+}
+
+#[test]
+fn a_source_beyond_the_limits_of_an_access_token_is_202_however_wide_its_bearer_token_is() {
+    let registry = Registry::start();
+    let digest = sha256(b"beyond");
+    push_blob(&registry.alice, OTHER, b"beyond", &digest);
+    let secret = grants::create(&registry.server, "builder", &["--repository", "team/app", "--action", "pull,push"]);
+    let machine = registry.nobody().authorized(&basic(ALICE.name, &secret));
+    let path = "/token?scope=repository:team/app:pull,push&scope=repository:team/other:pull";
+    let answer = machine.get(path).send().expect(200).json();
+    let bearer = machine.authorized(&format!("Bearer {}", answer["token"].as_str().unwrap()));
+    for client in [&machine, &bearer] {
+        for from in [Some(OTHER), None] {
+            mount(client, &digest, from).expect(202);
+        }
+    }
+}
+
+/// Anonymous callers may push to the target, and pull one of two sources.
+const OPEN: &str = r#"
+    [[access]]
+    users = ["anonymous"]
+    repositories = ["team/app"]
+    actions = ["push"]
+
+    [[access]]
+    users = ["anonymous"]
+    repositories = ["public/**"]
+    actions = ["pull"]
+
+    [[access]]
+    users = ["alice"]
+    repositories = ["**"]
+    actions = ["pull", "push"]
+"#;
+
+#[test]
+fn an_anonymous_token_is_widened_only_to_what_anonymous_callers_may_pull() {
+    let registry = Registry::configured(OPEN);
+    let alice = registry.nobody().user(&ALICE).basic();
+    let (secret, public) = (sha256(b"secret"), sha256(b"public"));
+    push_blob(&alice, OTHER, b"secret", &secret);
+    push_blob(&alice, "public/base", b"public", &public);
+    let nobody = registry.nobody().scoped(&["repository:team/app:push"]);
+    for from in [Some(OTHER), None] {
+        mount(&nobody, &secret, from).expect(202);
+    }
+    let scope = "repository:team/app:pull,push repository:public/base:pull";
+    for from in [Some("public/base"), None] {
+        asks_for(mount(&nobody, &public, from), scope);
+        mount(&registry.nobody().scoped(&[scope]), &public, from).expect(201);
+    }
+}
+
+#[test]
+fn where_the_challenge_is_basic_a_narrow_token_is_202() {
+    let registry = Registry::configured("[auth]\nchallenge = \"basic\"\n");
+    let digest = sha256(b"basic");
+    push_blob(&registry.alice, OTHER, b"basic", &digest);
+    let token = registry.alice.get("/token?scope=repository:team/app:pull,push").send().expect(200).json();
+    let bearer = registry.alice.authorized(&format!("Bearer {}", token["token"].as_str().unwrap()));
+    for from in [Some(OTHER), None] {
+        mount(&bearer, &digest, from).expect(202);
+        mount(&registry.alice, &digest, from).expect(201);
+        registry.alice.delete(&blob(&digest)).send().expect(202);
+    }
+}
+
+#[test]
+fn the_answer_to_a_forbidden_source_is_the_same_whether_it_has_the_blob_or_not() {
+    let registry = Registry::configured(RULES);
+    let alice = registry.nobody().user(&ALICE).basic();
+    let (there, missing) = (sha256(b"there"), sha256(b"missing"));
+    push_blob(&alice, OTHER, b"there", &there);
+    let narrow = registry.nobody().user(&BOB).scoped(&["repository:team/app:pull,push"]);
+    for bob in [narrow, registry.bob(), registry.nobody().user(&BOB).basic()] {
+        for digest in [&there, &missing] {
+            for from in [Some(OTHER), None] {
+                mount(&bob, digest, from).expect(202);
+            }
+        }
     }
 }
 
@@ -136,17 +264,6 @@ fn without_a_source_it_is_202_when_nobody_has_the_blob() {
 }
 
 #[test]
-fn without_a_source_it_is_202_when_only_a_repository_has_the_blob_that_the_token_does_not_reach() {
-    let registry = Registry::start();
-    let narrow = registry.alice.scoped(&["repository:team/app:pull,push"]);
-    for digest_of in ALGORITHMS {
-        let digest = digest_of(b"out of reach");
-        push_blob(&registry.alice, OTHER, b"out of reach", &digest);
-        is_an_upload(&narrow, mount(&narrow, &digest, None), b"out of reach", &digest);
-    }
-}
-
-#[test]
 fn without_a_source_it_is_202_when_only_a_repository_has_the_blob_that_the_policy_forbids() {
     let registry = Registry::configured(RULES);
     let bob = registry.nobody().user(&BOB).basic();
@@ -160,7 +277,7 @@ fn without_a_source_it_is_202_when_only_a_repository_has_the_blob_that_the_polic
 #[test]
 fn a_mount_needs_push_on_the_target() {
     let registry = Registry::start();
-    let digest = super::sha256(b"target");
+    let digest = sha256(b"target");
     push_blob(&registry.alice, OTHER, b"target", &digest);
     let reader = registry.alice.scoped(&["repository:team/app:pull", "repository:team/other:pull"]);
     mount(&reader, &digest, Some(OTHER)).expect_error(401, "UNAUTHORIZED");
@@ -170,8 +287,8 @@ fn a_mount_needs_push_on_the_target() {
 #[test]
 fn a_mount_from_the_repository_itself_is_201() {
     let registry = Registry::start();
-    let digest = super::sha256(b"here already");
+    let digest = sha256(b"here already");
     push_blob(&registry.alice, NAME, b"here already", &digest);
     mount(&registry.alice, &digest, Some(NAME)).expect(201);
-    mount(&registry.alice, &absent(super::sha256), Some(NAME)).expect(202);
+    mount(&registry.alice, &absent(sha256), Some(NAME)).expect(202);
 }

@@ -56,6 +56,7 @@ fn a_suffix_longer_than_the_blob_is_the_whole_of_it() {
 #[test]
 fn a_range_that_ends_late_is_clamped() {
     gives("bytes=2000-5000", 2000, 2047);
+    gives("bytes=0-99999999999999999999", 0, 2047);
 }
 
 #[test]

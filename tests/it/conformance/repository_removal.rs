@@ -98,7 +98,7 @@ fn only_delete_is_answered_and_only_for_a_name() {
         let answer = alice.request(method, PATH).send().expect(405);
         assert_eq!(answer.header("allow"), "DELETE");
     }
-    for path in ["/v1/repositories/", "/v1/repositories//", "/v1/repositories/Team", "/v1/repositories/team%2fapp"] {
+    for path in ["/v1/repositories/", "/v1/repositories//", "/v1/repositories/Team", "/v1/repositories/team%252fapp"] {
         alice.delete(path).send().expect_error(400, "NAME_INVALID");
     }
     for path in ["/v1/repositories", "/v1/", "/v2/team/app", "/v2/team/app/"] {

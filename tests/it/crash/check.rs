@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::Policy;
-use super::chance::Chance;
 use super::ledger::{Fate, Ledger, Name, Upload};
 use super::worker::{blob_name, blobs_of, children_of, manifest_name};
 use crate::support::Running;
+use crate::support::chance::Chance;
 use crate::support::image::digest;
 use crate::support::portcullis::ALICE;
 use crate::support::stage::authorization;

@@ -10,7 +10,6 @@
 //! A kill does not lose what the kernel has not written yet. It tests the order in which things become visible; that they
 //! are durable by then is for the store to see to.
 
-mod chance;
 mod check;
 mod ledger;
 mod line;
@@ -23,8 +22,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::support::chance::Chance;
 use crate::support::{Running, Stage};
-use chance::Chance;
 use check::Check;
 use ledger::Ledger;
 use worker::Worker;

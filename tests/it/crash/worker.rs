@@ -10,10 +10,10 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::Policy;
-use super::chance::Chance;
 use super::ledger::{Ledger, Name};
 use super::line::{Line, Over};
 use crate::support::Running;
+use crate::support::chance::Chance;
 use crate::support::image::digest;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -12,8 +12,42 @@ fn names_that_are_none_are_refused_by_every_endpoint() {
     let server = stage.start();
     let long = "a".repeat(256);
     let names = [
-        "A", "a..b", "../a", "a/../b", "..", ".", "a/./b", "a//b", "a/", "-a", "a-", "_a", "a___b", ".a", "%2e%2e/a",
-        "a%2fb", "a%00b", "a%20b", "a:b", "a@b", "%41", "a%0d%0ab", "a+b", "~a", "a;b", "a\\b", "%c3%a9", &long,
+        "A",
+        "a..b",
+        "../a",
+        "a/../b",
+        "..",
+        ".",
+        "a/./b",
+        "a//b",
+        "a/",
+        "-a",
+        "a-",
+        "_a",
+        "a___b",
+        ".a",
+        "%2e%2e/a",
+        "a%2f%2e%2e",
+        "a%2f",
+        "%2fa",
+        "a%252fb",
+        "%2561",
+        "a%",
+        "a%2",
+        "a%zz",
+        "a%ff",
+        "a%00b",
+        "a%20b",
+        "a:b",
+        "a@b",
+        "%41",
+        "a%0d%0ab",
+        "a+b",
+        "~a",
+        "a;b",
+        "a\\b",
+        "%c3%a9",
+        &long,
     ];
     let blob = digest(b"");
     for name in names {
@@ -117,11 +151,16 @@ fn digests_that_are_none_are_refused_by_every_endpoint() {
     for reference in
         ["-latest", ".latest", "a b".replace(' ', "%20").as_str(), "%2e%2e", &"a".repeat(129), "a:b:c", "%ff"]
     {
-        let answer = server.alice("GET", &format!("/v2/a/manifests/{reference}"), &[], b"").expect(400);
-        assert!(
-            matches!(answer.json()["errors"][0]["code"].as_str(), Some("TAG_INVALID" | "DIGEST_INVALID")),
-            "{answer}"
-        );
+        let path = format!("/v2/a/manifests/{reference}");
+        let (status, code, put) = if reference.contains(':') {
+            (400, "DIGEST_INVALID", "DIGEST_INVALID")
+        } else {
+            (404, "MANIFEST_UNKNOWN", "TAG_INVALID")
+        };
+        server.alice("GET", &path, &[], b"").expect_registry_error(status, code);
+        server.alice("HEAD", &path, &[], b"").expect(status);
+        server.alice("DELETE", &path, &[], b"").expect_registry_error(status, code);
+        server.alice("PUT", &path, &[], b"{}").expect_registry_error(400, put);
     }
     server.lives();
 }
@@ -160,6 +199,7 @@ fn ranges_that_make_no_sense_are_unsatisfiable_or_ignored() {
         "bytes=+1-2",
         "bytes=--1",
         "bytes=18446744073709551616-",
+        "bytes=99999999999999999999-99999999999999999999",
         "bytes=0x1-2",
         "bytes=1 -2",
     ] {
@@ -171,6 +211,8 @@ fn ranges_that_make_no_sense_are_unsatisfiable_or_ignored() {
     }
     for (range, from, to) in [
         ("bytes=0-18446744073709551615", 0, 2048),
+        ("bytes=0-99999999999999999999", 0, 2048),
+        ("bytes=-99999999999999999999", 0, 2048),
         ("bytes=2047-2047", 2047, 2048),
         ("bytes=-18446744073709551615", 0, 2048),
         ("bytes=-5000", 0, 2048),
@@ -243,7 +285,7 @@ fn page_sizes_that_are_no_numbers_are_refused_and_huge_ones_cost_nothing() {
 }
 
 #[test]
-fn scopes_that_are_none_are_ignored_and_too_many_refused() {
+fn scopes_that_are_none_are_ignored_and_so_are_too_many() {
     let stage = Stage::new();
     let server = stage.start();
     let alice = authorization(&ALICE);
@@ -270,7 +312,8 @@ fn scopes_that_are_none_are_ignored_and_too_many_refused() {
         assert!(answer.json()["token"].as_str().is_some_and(|token| token.len() < 1000), "{scope}: {answer}");
     }
     let many = "scope=repository:a:pull&".repeat(101);
-    server.ask("GET", &format!("/token?{many}"), &[&alice], b"").expect_error(400, "UNSUPPORTED");
+    let answer = server.ask("GET", &format!("/token?{many}"), &[&alice], b"").expect(200);
+    assert!(answer.json()["token"].as_str().is_some_and(|token| token.len() < 10_000), "{answer}");
     server.lives();
 }
 

@@ -141,3 +141,52 @@ fn the_docker_engine_pulls_what_is_public_signs_in_for_the_rest_and_searches() {
     let signed_out = engine.docker(&["search", &format!("{}/secret", server.named())]).succeeds();
     assert!(!signed_out.stdout.contains("team/secret"), "{signed_out}");
 }
+
+/// The same rules, and a challenge that asks for passwords.
+fn basic() -> String {
+    format!("[auth]\nchallenge = \"basic\"\n{RULES}")
+}
+
+#[test]
+fn skopeo_and_podman_pull_what_is_public_where_the_challenge_is_basic() {
+    let server = Setup::new().configuration(&basic()).start();
+    let image = fill(&server);
+    let nobody = Skopeo::new(&server);
+    let copied = format!("oci:{}", nobody.folder("copy").display());
+    nobody.copy(&nobody.remote("public/app:1"), &copied).succeeds();
+    let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
+    assert!(index.contains(&image.digest), "the same image should arrive");
+    nobody.copy(&nobody.remote("team/secret:1"), &copied).fails().says_one_of(SIGN_IN);
+    nobody.copy(&copied, &nobody.remote("public/app:2")).fails().says_one_of(SIGN_IN);
+
+    let podman = Podman::new();
+    podman.trust(&server);
+    podman.call(&["pull", &format!("{}/public/app:1", server.local())]).succeeds();
+    podman.call(&["pull", &format!("{}/team/secret:1", server.local())]).fails().says_one_of(SIGN_IN);
+}
+
+#[test]
+fn containerd_pulls_what_is_public_where_the_challenge_is_basic_and_the_docker_engine_does_not_ask() {
+    let mut name = Name::take();
+    let server = Setup::new().on_registry_name(&name).configuration(&basic()).start();
+    let containerd = Containerd::start();
+    let hosts = write_hosts(containerd.folder(), &server);
+    let layout = Layout::image(&containerd.folder().join("image"), &[100, 50_000]);
+    let archive = layout.archive(&containerd.folder().join("image.tar"));
+    let [public, secret] = ["public/app:1", "team/secret:1"].map(|path| format!("{}/{path}", server.named()));
+    for image in [&public, &secret] {
+        containerd.images(&["import", "--no-unpack", "--index-name", image]).arg(&archive).succeeds();
+        let credentials = format!("{}:{}", ALICE.name, ALICE.password);
+        containerd.transfer("push", &hosts, Some(&credentials), image).succeeds();
+        containerd.images(&["rm", "--sync", image]).succeeds();
+    }
+    containerd.transfer("pull", &hosts, None, &public).succeeds();
+    containerd.images(&["ls"]).succeeds().says_one_of(&[&layout.digest]);
+    containerd.transfer("pull", &hosts, None, &secret).fails().says_one_of(SIGN_IN);
+
+    name.trust(server.port(), &server.ca());
+    let engine = Engine::start(&name);
+    engine.docker(&["pull", &public]).fails().says_one_of(&["no basic auth credentials"]);
+    engine.login(&server.named(), ALICE.name, ALICE.password).succeeds();
+    engine.docker(&["pull", &public]).succeeds();
+}

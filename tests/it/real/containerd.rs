@@ -94,3 +94,37 @@ fn an_index_is_pushed_and_pulled_with_the_same_digest() {
     containerd.transfer("pull", &hosts, Some(&credentials), &image).arg("--all-platforms").succeeds();
     containerd.images(&["ls"]).succeeds().says_one_of(&[&index.digest]);
 }
+
+/// What the log says of requests to a path: the method and the status of each.
+fn requests(server: &Portcullis, path: &str) -> Vec<String> {
+    let log = server.log();
+    let lines =
+        log.lines().filter(|line| line.contains("portcullis::access") && line.contains(&format!("path={path}")));
+    let field = |line: &str, name: &str| {
+        let start = line.find(&format!("{name}=")).unwrap() + name.len() + 1;
+        line[start..].split(' ').next().unwrap().to_owned()
+    };
+    lines.map(|line| format!("{} {}", field(line, "method"), field(line, "status"))).collect()
+}
+
+#[test]
+fn an_image_whose_layers_lie_in_another_repository_is_mounted_and_not_uploaded_again() {
+    let name = Name::take();
+    let server = Setup::new().on_registry_name(&name).start();
+    let containerd = Containerd::start();
+    let hosts = write_hosts(containerd.folder.path(), &server);
+    let layout = Layout::image(&containerd.folder.path().join("image"), &[20_000, 300_000]);
+    let archive = layout.archive(&containerd.folder.path().join("image.tar"));
+    let [base, derived] = ["base/os:1", "team/app:1"].map(|path| format!("{}/{path}", server.named()));
+    containerd.images(&["import", "--no-unpack", "--index-name", &base]).arg(&archive).succeeds();
+    let credentials = format!("{}:{}", ALICE.name, ALICE.password);
+    containerd.transfer("push", &hosts, Some(&credentials), &base).succeeds();
+    // containerd remembers of what it pulled where it came from, and asks to mount it from there.
+    containerd.images(&["rm", "--sync", &base]).succeeds();
+    containerd.transfer("pull", &hosts, Some(&credentials), &base).succeeds();
+    containerd.images(&["tag", &base, &derived]).succeeds();
+    containerd.transfer("push", &hosts, Some(&credentials), &derived).succeeds();
+    let asked = requests(&server, "/v2/team/app/blobs/uploads/");
+    assert!(asked.iter().filter(|request| *request == "POST 201").count() == 3, "{asked:?}");
+    assert!(!asked.iter().any(|request| request == "POST 202" || request.starts_with("PUT")), "{asked:?}");
+}

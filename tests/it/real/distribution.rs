@@ -24,14 +24,14 @@ use crate::support::{
 };
 
 /// docker-registry over plain HTTP, as it stands behind an nginx.
-struct OldRegistry {
+pub(super) struct OldRegistry {
     _daemon: Daemon,
-    port: u16,
+    pub(super) port: u16,
     home: TempDir,
 }
 
 impl OldRegistry {
-    fn start(root: &Path) -> Self {
+    pub(super) fn start(root: &Path) -> Self {
         let (port, home) = (port::free(), tempfile::tempdir().unwrap());
         let config = home.path().join("config.yml");
         let text = format!(

@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod authority;
+pub(crate) mod chance;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod image;

@@ -26,11 +26,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pebble", "pebble"),
     ("pebble-challtestsrv", "pebble"),
     ("podman", "podman"),
+    ("python3", "python3-venv"),
     ("skopeo", "skopeo"),
     ("slowhttptest", "slowhttptest"),
-    ("testssl", "testssl.sh"),
-    ("python3", "python3-venv"),
     ("strace", "strace"),
+    ("testssl", "testssl.sh"),
     ("umount", "mount"),
     ("unshare", "util-linux"),
 ];

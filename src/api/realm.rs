@@ -1,0 +1,186 @@
+//! Where clients find the token endpoint, as seen from outside.
+//!
+//! Third floor. Invariant: a realm is on one of our own addresses, whatever host a caller names; of what the caller
+//! wrote it holds at most the spelling of an IP address that is ours, and the port.
+
+use std::{borrow::Cow, fmt::Display, net::IpAddr};
+
+use http::{HeaderMap, Uri, header, uri::Authority};
+
+/// The addresses under which clients reach this server, to find the token endpoint on.
+#[derive(Clone, Debug)]
+pub struct Realm {
+    hosts: Vec<Host>,
+}
+
+/// A host, without regard to its spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    /// An IP address; an IPv4 address in the form of an IPv6 one is the IPv4 address.
+    Address(IpAddr),
+    /// A DNS name in lower case, without the final dot.
+    Name(String),
+}
+
+impl Host {
+    /// Reads a host as a URL or a `Host` header has it.
+    fn parse(text: &str) -> Self {
+        let text = without_dot(text);
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        match bare.parse::<IpAddr>() {
+            Ok(address) => Self::Address(address.to_canonical()),
+            Err(_) => Self::Name(text.to_ascii_lowercase()),
+        }
+    }
+
+    /// The host as a URL has it.
+    fn in_url(&self) -> Cow<'_, str> {
+        match self {
+            Self::Address(address @ IpAddr::V6(_)) => format!("[{address}]").into(),
+            Self::Address(address @ IpAddr::V4(_)) => address.to_string().into(),
+            Self::Name(name) => name.into(),
+        }
+    }
+}
+
+/// A name with a final dot is the same name (RFC 1034 section 3.1), which no certificate writes with the dot.
+fn without_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+impl Realm {
+    /// The names under which this server is reached; the first is used when a caller names another one. They are texts
+    /// here: this floor does not know how certificates name hosts.
+    pub fn new(hostnames: impl IntoIterator<Item = impl Display>) -> Self {
+        Self { hosts: hostnames.into_iter().map(|name| Host::parse(&name.to_string())).collect() }
+    }
+
+    /// The URL of the token endpoint for a caller: on the host that the caller used, with us or with the proxy before
+    /// us, if it is one of ours, else on the first of our names.
+    pub(super) fn url(&self, target: Target<'_>) -> String {
+        let Target { uri, headers, forwarded_host, local_port } = target;
+        let forwarded = || self.recognize(&forwarded_host?.parse().ok()?);
+        let named = || {
+            let authority = uri.authority().cloned().or_else(|| headers.get(header::HOST)?.to_str().ok()?.parse().ok());
+            self.recognize(&authority?)
+        };
+        if let Some(authority) = forwarded().or_else(named) {
+            return format!("https://{authority}/token");
+        }
+        let first = self.hosts.first().map_or("localhost".into(), Host::in_url);
+        let port = if local_port == 443 { String::new() } else { format!(":{local_port}") };
+        format!("https://{first}{port}/token")
+    }
+
+    /// The authority for the realm of a caller who named this one; `None` if it is none of ours.
+    ///
+    /// A DNS name is written as it was configured, in whatever way the caller wrote it. An IP address and the port
+    /// stay as they came: go-containerregistry takes a realm on a private address only if it is, letter by letter,
+    /// the `host:port` that it was told to talk to, and Docker trusts a CA for each `host:port`.
+    fn recognize(&self, authority: &Authority) -> Option<String> {
+        // An authority may carry user information, which has no business in a realm.
+        if authority.as_str().contains('@') {
+            return None;
+        }
+        let host = Host::parse(authority.host());
+        self.hosts.contains(&host).then(|| {
+            let spelled = match &host {
+                Host::Address(_) => without_dot(authority.host()),
+                Host::Name(name) => name,
+            };
+            authority.port_u16().map_or_else(|| spelled.to_owned(), |port| format!("{spelled}:{port}"))
+        })
+    }
+}
+
+/// What a request says about how it reached us.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
+    /// The host that a trusted proxy was asked for.
+    pub(super) forwarded_host: Option<&'a str>,
+    pub(super) local_port: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(host: &str, port: u16) -> String {
+        forwarded(None, host, port)
+    }
+
+    fn forwarded(forwarded_host: Option<&str>, host: &str, local_port: u16) -> String {
+        let realm = Realm::new(["Registry.example", "::1", "10.0.0.7"]);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        realm.url(Target { uri: &Uri::from_static("/v2/"), headers: &headers, forwarded_host, local_port })
+    }
+
+    #[test]
+    fn the_realm_is_on_the_host_that_a_proxy_was_asked_for_if_that_is_ours() {
+        let behind = |host| forwarded(Some(host), "10.0.0.7:8443", 8443);
+        assert_eq!(behind("registry.example"), "https://registry.example/token");
+        assert_eq!(behind("registry.example:5000"), "https://registry.example:5000/token");
+        for host in ["evil.example", "x@registry.example", "", "\"", "registry.example/a"] {
+            assert_eq!(behind(host), "https://10.0.0.7:8443/token", "{host}");
+        }
+    }
+
+    #[test]
+    fn the_realm_is_on_the_host_that_the_caller_used() {
+        assert_eq!(url("registry.example:8443", 8443), "https://registry.example:8443/token");
+        assert_eq!(url("registry.example:443", 8443), "https://registry.example:443/token");
+        assert_eq!(url("10.0.0.7:5000", 8443), "https://10.0.0.7:5000/token");
+        assert_eq!(url("[::1]:5000", 8443), "https://[::1]:5000/token");
+    }
+
+    #[test]
+    fn the_realm_is_never_on_a_host_that_is_not_ours() {
+        for host in [
+            "evil.example",
+            "evil.example:8443",
+            "registry.example@evil.example",
+            "x@registry.example",
+            "",
+            ".",
+            "\"a",
+            "registry.example..",
+            "registry.example.evil.example.",
+            "[::2]",
+            "[::ffff:10.0.0.8]",
+            "10.0.0.70",
+        ] {
+            assert_eq!(url(host, 8443), "https://registry.example:8443/token", "{host}");
+        }
+        assert_eq!(url("evil.example", 443), "https://registry.example/token");
+    }
+
+    #[test]
+    fn another_spelling_of_an_address_of_ours_gets_the_realm_of_that_address() {
+        for host in ["registry.example.", "REGISTRY.Example", "Registry.Example."] {
+            assert_eq!(url(host, 443), "https://registry.example/token", "{host}");
+            assert_eq!(url(&format!("{host}:5000"), 8443), "https://registry.example:5000/token", "{host}");
+        }
+        assert_eq!(url("registry.example:", 8443), "https://registry.example/token");
+        assert_eq!(url("10.0.0.7.:5000", 8443), "https://10.0.0.7:5000/token");
+        assert_eq!(forwarded(Some("REGISTRY.example.:5000"), "10.0.0.7", 8443), "https://registry.example:5000/token");
+    }
+
+    #[test]
+    fn the_spelling_of_an_ip_address_is_the_callers_because_clients_compare_it_letter_by_letter() {
+        for host in ["[0:0:0:0:0:0:0:1]", "[0000::0001]", "[::ffff:10.0.0.7]", "[::FFFF:a00:7]"] {
+            assert_eq!(url(&format!("{host}:5000"), 8443), format!("https://{host}:5000/token"));
+            assert_eq!(url(host, 443), format!("https://{host}/token"));
+        }
+    }
+
+    #[test]
+    fn without_a_host_of_ours_an_ipv6_address_that_comes_first_is_in_brackets() {
+        let (realm, uri, headers) = (Realm::new(["::1"]), Uri::from_static("/v2/"), HeaderMap::new());
+        let target = |local_port| Target { uri: &uri, headers: &headers, forwarded_host: None, local_port };
+        assert_eq!(realm.url(target(8443)), "https://[::1]:8443/token");
+        assert_eq!(realm.url(target(443)), "https://[::1]/token");
+    }
+}

@@ -1,0 +1,113 @@
+//! Warns of access rules, and of rules for the tokens of CI jobs, that can take no effect.
+//!
+//! Invariant: nothing is said of a rule that some caller could meet. Who can sign in is known only while the users
+//! file can be read and no client certificate signs in a user of its own.
+
+use super::warning::Warning;
+use crate::{
+    access::{NoEffect, Principal, Rule, RuleNumber, UserName, Who},
+    auth::{users::inspect, workload},
+    config::{Config, Loaded},
+    tls::{ClientConfig, ClientUser},
+};
+
+/// A warning for each rule that can take no effect, except those that are findings already.
+pub(super) fn examine(loaded: &Loaded) -> Vec<Warning> {
+    access_rules(loaded).into_iter().chain(workload_rules(&loaded.config)).collect()
+}
+
+fn access_rules(loaded: &Loaded) -> Vec<Warning> {
+    let Config { policy, .. } = &loaded.config;
+    let users = users(&loaded.config);
+    let can_sign_in = |name: &UserName| users.as_ref().is_none_or(|users| users.contains(name));
+    let unreachable: Vec<RuleNumber> = policy.unreachable().into_iter().map(|(number, _)| number).collect();
+    let without_effect =
+        policy.without_effect(can_sign_in).into_iter().filter(|(number, _)| !unreachable.contains(number));
+    without_effect.map(|(number, why)| warning(loaded, number, &why)).collect()
+}
+
+/// The users that can sign in; `None` where that is not known.
+fn users(config: &Config) -> Option<Vec<UserName>> {
+    let certificates = config.tls.client.as_ref().is_some_and(|ClientConfig { user, .. }| *user != ClientUser::Nobody);
+    if certificates {
+        return None;
+    }
+    // A file that is missing is made at the first start, and one that is broken is a finding.
+    let file = inspect(&config.auth.htpasswd).ok()?;
+    let jobs = config.workloads.iter().map(|rule| rule.user.clone());
+    Some(file.users().map(|(name, _)| name.clone()).chain(jobs).collect())
+}
+
+fn warning(loaded: &Loaded, number: RuleNumber, why: &NoEffect) -> Warning {
+    let rule = &loaded.config.policy.rules()[number.0 - 1];
+    let (reason, hint) = match why {
+        NoEffect::Users => (
+            format!("{} cannot sign in", list(&rule.users, "or", Who::to_string)),
+            "correct the names, or add the users: portcullis user add NAME",
+        ),
+        NoEffect::Repositories => (format!("no repository name matches {}", patterns(rule)), pattern_hint(rule)),
+        NoEffect::Earlier(earlier) => {
+            let places = list(earlier, "and", |number| format!("{number} at {}", loaded.place(*number)));
+            (format!("{places} decide everything that it is about"), "move it before them, or remove it")
+        }
+    };
+    Warning::new(format!("{}: {number} can take no effect: {reason}", loaded.place(number)), hint.to_owned())
+}
+
+fn patterns(rule: &Rule) -> String {
+    let who = if has_user(rule) { format!(" for {}", list(&rule.users, "or", Who::to_string)) } else { String::new() };
+    format!("{}{who}", list(&rule.repositories, "or", |glob| format!("{:?}", glob.to_string())))
+}
+
+fn pattern_hint(rule: &Rule) -> &'static str {
+    if has_user(rule) {
+        "{user} is replaced by the name of the signed-in user, which must be possible in a repository name: lower-case letters and \
+         digits, with single '.', '_', '__' or dashes between them"
+    } else {
+        "each part of a repository name begins and ends with a lower-case letter or a digit, and has single '.', '_', '__' or \
+         dashes between them"
+    }
+}
+
+fn has_user(rule: &Rule) -> bool {
+    rule.repositories.iter().any(|glob| glob.to_string().contains("{user}"))
+}
+
+/// A warning for each rule for jobs by which no token signs in, or only a user that may do nothing.
+fn workload_rules(config: &Config) -> Vec<Warning> {
+    let rules = config.workloads.iter().enumerate();
+    let without_effect = rules.filter_map(|(index, rule)| {
+        let (reason, hint) = workload_reason(config, index, rule)?;
+        let text = format!("auth.workload: rule {}, for {}, can take no effect: {reason}", index + 1, rule.user);
+        Some(Warning::new(text, hint.to_owned()))
+    });
+    without_effect.collect()
+}
+
+fn workload_reason(config: &Config, index: usize, rule: &workload::Rule) -> Option<(String, &'static str)> {
+    // The first rule that a token satisfies decides how far it reaches.
+    if let Some(earlier) = config.workloads[..index].iter().position(|earlier| earlier.covers(rule)) {
+        let reason = format!("rule {} admits every token that it admits", earlier + 1);
+        return Some((reason, "move it before the other one, or remove it"));
+    }
+    if rule.limits.as_ref().is_some_and(|limits| !limits.leave_something(&rule.user)) {
+        let reason = "no repository name matches its repositories".to_owned();
+        return Some((
+            reason,
+            "correct the patterns, or leave them out: then the access rules alone say what the job may do",
+        ));
+    }
+    let may_do_something = config.policy.allows_something(&Principal::User(rule.user.clone()));
+    let hint = "add an access rule for this user, or correct the name";
+    (!may_do_something).then(|| ("no access rule lets this user do anything".to_owned(), hint))
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn list<T>(entries: &[T], word: &str, text: impl Fn(&T) -> String) -> String {
+    let texts: Vec<String> = entries.iter().map(text).collect();
+    match texts.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} {word} {last}", others.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => "none".to_owned(),
+    }
+}

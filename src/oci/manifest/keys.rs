@@ -1,0 +1,75 @@
+//! Refuses documents in which two clients could read different things under one key.
+//!
+//! Go's JSON takes a key for a field's whatever the case of its letters; most other parsers do not. What the two would
+//! disagree about is ambiguous, and a check by one says nothing about a pull by the other.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+
+use super::ManifestError;
+
+const KEYS: [&str; 8] =
+    ["schemaVersion", "mediaType", "config", "layers", "manifests", "subject", "artifactType", "annotations"];
+
+const DESCRIPTOR_KEYS: [&str; 8] =
+    ["mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform"];
+
+/// Refuses a document in which two clients could read different things under one key, at its top or in a descriptor.
+pub(super) fn check_keys(document: &[u8]) -> Result<(), ManifestError> {
+    #[derive(Deserialize)]
+    struct Descriptors {
+        config: Option<Keys>,
+        subject: Option<Keys>,
+        layers: Option<Vec<Keys>>,
+        manifests: Option<Vec<Keys>>,
+    }
+    let top: Keys = serde_json::from_slice(document)?;
+    top.check(&KEYS)?;
+    let Descriptors { config, subject, layers, manifests } = serde_json::from_slice(document)?;
+    let lists = layers.into_iter().chain(manifests).flatten();
+    lists.chain(config).chain(subject).try_for_each(|descriptor| descriptor.check(&DESCRIPTOR_KEYS))
+}
+
+/// The key with the two letters beyond ASCII that fold to ASCII ones: Go's JSON takes `manife\u{17f}ts` for `manifests`.
+fn folded(key: &str) -> String {
+    key.replace('\u{17f}', "s").replace('\u{212a}', "k")
+}
+
+/// The keys of a JSON object.
+struct Keys(Vec<String>);
+
+impl Keys {
+    /// No key may be one of `known` but for upper and lower case.
+    fn check(self, known: &[&str]) -> Result<(), ManifestError> {
+        let is_twin = |key: &String| known.iter().any(|known| known.eq_ignore_ascii_case(&folded(key)) && known != key);
+        self.0.into_iter().find(is_twin).map_or(Ok(()), |twin| Err(ManifestError::KeyCase(twin)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}

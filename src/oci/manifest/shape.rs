@@ -1,0 +1,93 @@
+//! What a document shows of its kind by the fields that it has.
+//!
+//! registry:2 keeps no media type beside a document, and OCI leaves `mediaType` optional: then nothing else tells an image
+//! from an index. Reading here never refuses: what is stored was accepted, if not by us then by the registry that wrote it.
+
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+use super::{super::media_type::MediaType, ManifestKind};
+
+/// Which fields a document has.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Shape {
+    #[serde(deserialize_with = "as_number")]
+    schema_version: Option<u64>,
+    #[serde(deserialize_with = "as_media_type")]
+    media_type: Option<MediaType>,
+    config: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
+    #[serde(deserialize_with = "presence")]
+    manifests: Presence,
+}
+
+/// Whether a field is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Presence {
+    #[default]
+    Absent,
+    Null,
+    Present,
+}
+
+fn presence<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Presence, D::Error> {
+    let value: Option<IgnoredAny> = Option::deserialize(deserializer)?;
+    Ok(value.map_or(Presence::Null, |_| Presence::Present))
+}
+
+fn as_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_u64())
+}
+
+fn as_media_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MediaType>, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_str().and_then(|text| text.parse().ok()))
+}
+
+impl Shape {
+    pub(super) fn new(document: &[u8]) -> Self {
+        serde_json::from_slice(document).unwrap_or_default()
+    }
+
+    /// An index has `manifests`; a program that writes the fields of both kinds writes those of the other as `null`.
+    pub(super) fn kind(&self) -> ManifestKind {
+        match self.manifests {
+            Presence::Present => ManifestKind::OciIndex,
+            Presence::Null if self.config.is_none() && self.layers.is_none() => ManifestKind::OciIndex,
+            Presence::Null | Presence::Absent => ManifestKind::OciManifest,
+        }
+    }
+}
+
+/// The media type of a document on disk: its own, else the one that its shape shows.
+#[must_use]
+pub fn stored_media_type(document: &[u8]) -> MediaType {
+    let shape = Shape::new(document);
+    let text = match shape {
+        Shape { media_type: Some(own), .. } => return own,
+        Shape { schema_version: Some(1), .. } => "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        Shape { .. } => shape.kind().as_str(),
+    };
+    MediaType::from_constant(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_on_disk_tells_its_media_type() {
+        let (index, image) = (ManifestKind::OciIndex.as_str(), ManifestKind::OciManifest.as_str());
+        for (document, media_type) in [
+            (r#"{"mediaType":"application/x.y"}"#, "application/x.y"),
+            (r#"{"mediaType":"","schemaVersion":2,"manifests":null}"#, index),
+            (r#"{"schemaVersion":2,"manifests":[]}"#, index),
+            (r#"{"schemaVersion":2,"manifests":null,"config":null}"#, index),
+            (r#"{"schemaVersion":2,"manifests":null,"config":{}}"#, image),
+            (r#"{"schemaVersion":2,"layers":[]}"#, image),
+            (r#"{"schemaVersion":1}"#, "application/vnd.docker.distribution.manifest.v1+prettyjws"),
+            ("not JSON", image),
+        ] {
+            assert_eq!(stored_media_type(document.as_bytes()).as_str(), media_type, "{document}");
+        }
+    }
+}

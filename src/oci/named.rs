@@ -1,0 +1,204 @@
+//! Finds every digest that a document names, whatever the document is and whichever field names it.
+//!
+//! Garbage collection must not depend on what this program understands of a document: tomorrow's formats name content in
+//! fields that nobody has thought of yet. So the text is searched, not parsed: each run of exactly as many hexadecimal digits as
+//! a hash has is a digest, with `sha256:` before it or not (in-toto writes the algorithm as a key), in upper or lower case.
+//! The text is searched as it is, with JSON's escapes undone (`\u0061` is an `a`), and, because descriptors can embed content
+//! (`data`), within everything that decodes as base64.
+//!
+//! Rejected: a JSON parser. It refuses what other programs' parsers take (lone surrogates, duplicate keys), and a document
+//! that it refuses would name nothing.
+//!
+//! Invariant: nothing that any reader of JSON could take for a digest is missed; what is found too much costs only space.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use base64::{
+    Engine as _,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+use super::digest::{Algorithm, Digest};
+
+/// Fewer base64 characters than these cannot hold the hexadecimal digits of a SHA-256 hash.
+const SHORTEST_BASE64: usize = 86;
+
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+
+const BASE64: [GeneralPurpose; 2] = [GeneralPurpose::new(&STANDARD, LENIENT), GeneralPurpose::new(&URL_SAFE, LENIENT)];
+
+/// Every digest that `document` names, in any of its fields, keys or embedded documents.
+#[must_use]
+pub fn named_digests(document: &[u8]) -> HashSet<Digest> {
+    let mut found = HashSet::new();
+    search(document, &mut found);
+    found
+}
+
+/// Searches a text and what is embedded in it. Decoding shortens by a quarter, so the recursion ends.
+fn search(text: &[u8], found: &mut HashSet<Digest>) {
+    hashes(text, found);
+    let plain = unescaped(text);
+    if let Cow::Owned(plain) = &plain {
+        hashes(plain, found);
+    }
+    for run in runs(&plain, is_base64).filter(|run| run.len() >= SHORTEST_BASE64) {
+        for content in BASE64.iter().filter_map(|engine| engine.decode(run).ok()) {
+            search(&content, found);
+        }
+    }
+}
+
+/// The runs of hexadecimal digits that are as long as a hash.
+fn hashes(text: &[u8], found: &mut HashSet<Digest>) {
+    for run in runs(text, |byte| byte.is_ascii_hexdigit()) {
+        let algorithm = Algorithm::ALL.into_iter().find(|algorithm| run.len() == 2 * algorithm.size());
+        let hex = str::from_utf8(run).map(str::to_ascii_lowercase).ok();
+        found.extend(
+            algorithm.zip(hex).and_then(|(algorithm, hex)| format!("{algorithm}:{hex}").parse::<Digest>().ok()),
+        );
+    }
+}
+
+/// A character of one of the two alphabets; padding ends a run and is not missed.
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
+}
+
+/// The longest pieces of a text whose bytes all are of one kind.
+fn runs(text: &[u8], kind: impl Fn(u8) -> bool) -> impl Iterator<Item = &[u8]> {
+    text.split(move |byte| !kind(*byte)).filter(|run| !run.is_empty())
+}
+
+/// A text with JSON's escapes (RFC 8259, section 7) undone as far as they stand for ASCII; others become a space, so that
+/// `\b` and `\f` are not taken for digits.
+fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'\\' {
+            plain.push(*byte);
+            continue;
+        }
+        match rest.split_first() {
+            Some((b'u', digits)) => {
+                let code = digits.get(..4).and_then(|code| u32::from_str_radix(str::from_utf8(code).ok()?, 16).ok());
+                let ascii = code.and_then(|code| u8::try_from(code).ok()).filter(u8::is_ascii);
+                plain.push(ascii.unwrap_or(b' '));
+                rest = if code.is_some() { &digits[4..] } else { digits };
+            }
+            Some((escaped, after)) => {
+                plain.push(if b"\"\\/".contains(escaped) { *escaped } else { b' ' });
+                rest = after;
+            }
+            None => {}
+        }
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest(name: &str) -> Digest {
+        Digest::of(Algorithm::Sha256, name.as_bytes())
+    }
+
+    /// A text with every character written as an escape of JSON.
+    fn escape_all(text: &str) -> String {
+        text.chars().fold(String::new(), |escaped, char| format!("{escaped}\\u{:04x}", u32::from(char)))
+    }
+
+    fn names(document: impl AsRef<[u8]>, digest: &Digest) -> bool {
+        named_digests(document.as_ref()).contains(digest)
+    }
+
+    #[test]
+    fn a_digest_is_found_in_any_field_key_and_text() {
+        let sought = [digest("layer"), Digest::of(Algorithm::Sha512, b"layer")];
+        for sought in sought {
+            let (hex, algorithm) = (sought.hex(), sought.algorithm());
+            for document in [
+                json!({"manifests": [{"digest": sought}]}).to_string(),
+                json!({"a field of tomorrow": {"deep": [[sought]]}}).to_string(),
+                json!({sought.to_string(): null}).to_string(),
+                json!({"digest": {algorithm.as_str(): hex}}).to_string(),
+                json!({"tag": format!("{algorithm}-{hex}.sig")}).to_string(),
+                json!({"url": format!("https://r.example/v2/a/blobs/{sought}?x=y")}).to_string(),
+                json!({"upper": sought.to_string().to_uppercase()}).to_string(),
+                format!("layers:\n  - {sought}\n"),
+                format!("{{broken: {hex}"),
+            ] {
+                assert!(names(&document, &sought), "{document}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_is_found_behind_escapes() {
+        let sought = digest("layer");
+        let escaped = escape_all(&sought.to_string());
+        let partly = sought.to_string().replace(':', "\\u003a").replacen('a', "\\u0061", 1);
+        let behind = |escape: &str| format!("{escape}{}", sought.hex());
+        for text in
+            [escaped, partly, behind("\\b"), behind("\\f"), behind("\\\\"), behind("\\ud800"), behind("\\u00e9")]
+        {
+            let document = format!(r#"{{"digest":"{text}"}}"#);
+            assert!(names(&document, &sought), "{document}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_found_in_embedded_content_however_deep() {
+        let sought = digest("layer");
+        let inner = json!({"layers": [{"digest": sought}]}).to_string();
+        let once = json!({"manifests": [{"data": BASE64_STANDARD.encode(&inner)}]}).to_string();
+        let twice = json!({"payload": BASE64_URL_SAFE_NO_PAD.encode(&once)}).to_string();
+        let hash_alone = json!({"data": BASE64_STANDARD.encode(sought.hex())}).to_string().replace('/', "\\/");
+        for document in [&once, &twice, &hash_alone] {
+            assert!(names(document, &sought), "{document}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_or_shorter_than_a_hash_is_no_digest() {
+        let hex = digest("layer").hex();
+        for text in [format!("{hex}0"), hex[1..].to_owned(), hex.replace('a', "g")] {
+            assert!(named_digests(text.as_bytes()).is_empty(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_search_panic(document: Vec<u8>) {
+            let _ = named_digests(&document);
+        }
+
+        #[test]
+        fn a_digest_is_found_between_any_bytes_that_are_no_digits(
+            before in any::<Vec<u8>>(),
+            after in any::<Vec<u8>>(),
+        ) {
+            let sought = digest("layer");
+            let apart = |byte: &u8| *byte == b'"';
+            let mut document: Vec<u8> = before.into_iter().filter(|byte| !apart(byte)).collect();
+            document.push(b'"');
+            document.extend(sought.to_string().bytes());
+            document.push(b'"');
+            document.extend(after);
+            prop_assert!(names(&document, &sought));
+        }
+    }
+}

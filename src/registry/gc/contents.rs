@@ -1,0 +1,202 @@
+//! Reads what a repository holds: its manifests and layers, its tags, and what each document names.
+//!
+//! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name a manifest
+//! that was pushed as a blob, and a build cache a description that names layers. Documents never change, so what was read for one
+//! marking is kept for the next.
+//!
+//! Invariant: a repository of which anything cannot be read is an [`Unreadable`], never a smaller repository.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Deserialize;
+
+use crate::{
+    oci::{Digest, Manifest, RepositoryName, Tag, named_digests},
+    registry::{
+        Engine,
+        layout::{Folder, Key, quarantine},
+        links,
+    },
+    storage::{Stat, StoreError},
+};
+
+/// How much of a blob shows whether it is JSON: more white space than that begins no document that a program writes.
+const HEAD: u64 = 512;
+
+/// What a repository holds.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    pub(super) revisions: Vec<(Digest, Stat)>,
+    pub(super) layers: Vec<(Digest, Stat)>,
+    /// What the tags mean.
+    pub(super) tagged: HashSet<Digest>,
+    documents: HashMap<Digest, Document>,
+}
+
+/// What a document names.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) names: Vec<Digest>,
+    /// What it is a referrer of: its `subject`, or everything that it names where no `subject` can be read.
+    pub(super) subjects: Vec<Digest>,
+}
+
+/// Why a repository cannot be read whole.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// The store does not give something, or gives something else.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("tag {tag} cannot be read: {error}")]
+    Tag { tag: Tag, error: StoreError },
+    #[error("the bytes of manifest {manifest} cannot be read: {error}")]
+    Manifest { manifest: Digest, error: StoreError },
+    #[error("the bytes of manifest {0} are missing")]
+    ManifestMissing(Digest),
+    #[error("tag {tag} means manifest {manifest}, which the repository does not have")]
+    TaggedMissing { tag: Tag, manifest: Digest },
+    /// A repair put the manifest away, and nothing says what it named.
+    #[error("manifest {0} lies in the quarantine")]
+    Quarantined(Digest),
+}
+
+impl Contents {
+    /// Lists everything anew, and reads the manifests that were not read before. Unless `is_dry`, a manifest whose bytes lie in
+    /// the trash comes back from there.
+    pub(super) async fn refresh(
+        &mut self,
+        engine: &Engine,
+        name: &RepositoryName,
+        is_dry: bool,
+    ) -> Result<(), Unreadable> {
+        let store = &*engine.store;
+        self.tagged.clear();
+        // Tags before manifests: what a tag means was put before the tag was set.
+        let tags = tags(engine, name).await?;
+        self.layers = links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await?;
+        self.revisions = links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
+        let here: HashSet<Digest> = self.revisions.iter().map(|(digest, _)| *digest).collect();
+        let away = links::list(store, |algorithm| quarantine(&Folder::Revisions(name, algorithm).path())).await?;
+        if let Some((away, _)) = away.into_iter().find(|(away, _)| !here.contains(away)) {
+            return Err(Unreadable::Quarantined(away));
+        }
+        for (tag, manifest) in tags {
+            if !here.contains(&manifest) && self.is_tagged_still(engine, name, &tag, manifest).await? {
+                return Err(Unreadable::TaggedMissing { tag, manifest });
+            }
+            self.tagged.insert(manifest);
+        }
+        let new =
+            self.revisions.iter().map(|(digest, _)| *digest).filter(|digest| !self.documents.contains_key(digest));
+        let read = stream::iter(new.collect::<Vec<_>>()).map(|manifest| read_manifest(engine, manifest, is_dry));
+        let read: Vec<_> = read.buffered(links::PARALLEL).try_collect().await?;
+        self.documents.extend(read);
+        Ok(())
+    }
+
+    /// Reads those of these blobs that are documents and were not looked at before.
+    pub(super) async fn read_blobs(&mut self, engine: &Engine, blobs: &[Digest]) -> Result<(), Unreadable> {
+        let read = stream::iter(blobs.to_vec()).map(|blob| read_blob(engine, blob));
+        let read: Vec<_> = read.buffered(links::PARALLEL).try_collect().await?;
+        self.documents.extend(read);
+        Ok(())
+    }
+
+    pub(super) fn document(&self, digest: &Digest) -> Option<&Document> {
+        self.documents.get(digest)
+    }
+
+    /// Whether a tag whose manifest is not here was neither deleted nor set anew since it was read.
+    async fn is_tagged_still(
+        &self,
+        engine: &Engine,
+        name: &RepositoryName,
+        tag: &Tag,
+        manifest: Digest,
+    ) -> Result<bool, Unreadable> {
+        let _alone = engine.repositories.lock(name).await;
+        let store = &*engine.store;
+        let is_here = links::exists(store, Key::RevisionLink(name, &manifest)).await?;
+        Ok(!is_here && links::read(store, Key::TagCurrent(name, tag)).await? == Some(manifest))
+    }
+}
+
+async fn tags(engine: &Engine, name: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Unreadable> {
+    let entries = engine.store.list(&Folder::Tags(name).path()).await?;
+    let tags: Vec<Tag> = entries.into_iter().filter_map(|entry| entry.name.parse().ok()).collect();
+    let read = stream::iter(tags).map(|tag| async move {
+        match links::read(&*engine.store, Key::TagCurrent(name, &tag)).await {
+            Ok(meaning) => Ok(meaning.map(|manifest| (tag, manifest))),
+            Err(error) => Err(Unreadable::Tag { tag, error }),
+        }
+    });
+    read.buffered(links::PARALLEL).try_filter_map(|found| async move { Ok(found) }).try_collect().await
+}
+
+async fn read_manifest(engine: &Engine, manifest: Digest, is_dry: bool) -> Result<(Digest, Document), Unreadable> {
+    let unreadable = |error| Unreadable::Manifest { manifest, error };
+    let found = if is_dry { engine.peek_blob(&manifest).await } else { engine.open_blob(&manifest).await };
+    let object = found.map_err(unreadable)?.ok_or(Unreadable::ManifestMissing(manifest))?;
+    let text = object.read(Manifest::MAX as u64).await.map_err(unreadable)?;
+    Ok((manifest, Document::new(&text)))
+}
+
+/// A blob that is no document names nothing. One whose bytes are not there, or cannot be read, takes nobody's place: its link is
+/// kept as it is, and `fsck` says what is wrong with it.
+pub(super) async fn read_blob(engine: &Engine, blob: Digest) -> Result<(Digest, Document), Unreadable> {
+    let nothing = (blob, Document::default());
+    let Some(object) = engine.peek_blob(&blob).await? else { return Ok(nothing) };
+    let size = object.size();
+    if size > Manifest::MAX as u64 {
+        return Ok(nothing);
+    }
+    let head: Vec<bytes::Bytes> = object.stream(0..size.min(HEAD)).try_collect().await?;
+    let head = head.concat();
+    if !head.trim_ascii_start().first().is_none_or(|first| b"{[\"".contains(first)) {
+        return Ok(nothing);
+    }
+    let Some(object) = engine.peek_blob(&blob).await? else { return Ok(nothing) };
+    let text = object.read(Manifest::MAX as u64).await?;
+    Ok((blob, Document { subjects: Vec::new(), ..Document::new(&text) }))
+}
+
+impl Document {
+    fn new(text: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Subject {
+            digest: Digest,
+        }
+        #[derive(Deserialize)]
+        struct Referring {
+            subject: Option<Subject>,
+        }
+        let names: Vec<Digest> = named_digests(text).into_iter().collect();
+        let subjects = match serde_json::from_slice(text) {
+            Ok(Referring { subject }) => subject.into_iter().map(|subject| subject.digest).collect(),
+            Err(_) => names.clone(),
+        };
+        Self { names, subjects }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Algorithm;
+
+    #[test]
+    fn a_document_whose_subject_cannot_be_read_refers_to_everything_that_it_names() {
+        let digest = Digest::of(Algorithm::Sha256, b"subject");
+        let subjects = |text: String| Document::new(text.as_bytes()).subjects;
+        assert_eq!(subjects(format!(r#"{{"subject":{{"digest":"{digest}"}}}}"#)), [digest]);
+        assert_eq!(subjects(format!(r#"{{"subject":null,"digest":"{digest}"}}"#)), []);
+        for strange in [
+            format!(r#"{{"subject":{{"digest":{{"sha256":"{}"}}}}}}"#, digest.hex()),
+            format!(r#"{{"subject":"{digest}"}}"#),
+            format!("not JSON: {digest}"),
+        ] {
+            assert_eq!(subjects(strange.clone()), [digest], "{strange}");
+        }
+    }
+}

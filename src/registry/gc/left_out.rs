@@ -1,0 +1,117 @@
+//! Leaves a repository out of a collection: nothing of it goes, and nothing that it may refer to.
+//!
+//! Of a repository that cannot be read whole, no marking says what it needs. So every link below its folder counts, whatever
+//! it is a link of, and every digest that a document behind a link names. Where even that cannot be read, the collection takes
+//! no bytes at all.
+
+use std::collections::HashSet;
+
+use super::{Collection, LeftOut, contents::read_blob};
+use crate::{
+    oci::{Digest, named_digests},
+    registry::{
+        Engine,
+        layout::{Folder, quarantine},
+    },
+    storage::{StoreError, StorePath, found},
+};
+
+/// The longest link that is read.
+const LINK_MAX: u64 = 256;
+
+impl Collection<'_> {
+    /// Leaves out the repository in `folder`, for this reason.
+    pub(super) async fn leave_out(&mut self, folder: &StorePath, mut reason: String) {
+        let engine = self.registry.engine.clone();
+        match engine.everything_named_in(folder).await {
+            Ok(names) => self.named.extend(names),
+            Err(error) => {
+                reason = format!("{reason}; and no bytes are taken of any repository, because {}", with_causes(&error));
+                self.may_take_bytes = false;
+            }
+        }
+        self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
+    }
+
+    /// Leaves out whatever lies in a folder that cannot even be listed.
+    pub(super) fn leave_out_unlisted(&mut self, folder: &StorePath, reason: &StoreError) {
+        let reason = format!("{}; so no bytes are taken of any repository", with_causes(reason));
+        self.may_take_bytes = false;
+        self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
+    }
+}
+
+/// The name that a repository in this folder has, or would have.
+pub(super) fn name_of(folder: &StorePath) -> String {
+    let root = Folder::Repositories.path();
+    if *folder == root {
+        return "(all)".to_owned();
+    }
+    folder.as_str().strip_prefix(root.as_str()).unwrap_or_default().trim_start_matches('/').to_owned()
+}
+
+/// An error with its causes, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        if !text.contains(&own) {
+            text = format!("{text}: {own}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl Engine {
+    /// Every digest that a link in `folder`, or in its quarantine, has in its path or in its text, and every digest that a
+    /// document of these names.
+    async fn everything_named_in(&self, folder: &StorePath) -> Result<HashSet<Digest>, StoreError> {
+        let mut linked = HashSet::new();
+        let mut open = Vec::new();
+        for folder in [folder.clone(), quarantine(folder)] {
+            for entry in self.store.list(&folder).await? {
+                // Other folders are repositories of their own, and uploads have no links.
+                if entry.name.starts_with('_') && entry.name != "_uploads" {
+                    open.extend(folder.join(&entry.name));
+                }
+            }
+        }
+        while let Some(path) = open.pop() {
+            for entry in self.store.list(&path).await? {
+                let Ok(below) = path.join(&entry.name) else { continue };
+                if entry.is_folder {
+                    open.push(below);
+                } else {
+                    linked.extend(digest_of(&path));
+                    linked.extend(self.text_of_link(&below).await?);
+                }
+            }
+        }
+        let mut named = linked.clone();
+        for digest in linked {
+            // One that is missing or damaged names nothing that could be known.
+            if let Ok((_, document)) = read_blob(self, digest).await {
+                named.extend(document.names);
+            }
+        }
+        Ok(named)
+    }
+
+    /// A link that is too long for one says nothing.
+    async fn text_of_link(&self, path: &StorePath) -> Result<HashSet<Digest>, StoreError> {
+        let Some(object) = found(self.store.open(path).await)? else { return Ok(HashSet::new()) };
+        if object.size() > LINK_MAX {
+            return Ok(HashSet::new());
+        }
+        Ok(named_digests(&object.read(LINK_MAX).await?))
+    }
+}
+
+/// The digest whose link lies in this folder: `…/<algorithm>/<hex>`.
+fn digest_of(folder: &StorePath) -> Option<Digest> {
+    let (above, hex) = folder.as_str().rsplit_once('/')?;
+    let (_, algorithm) = above.rsplit_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
+}

@@ -1,0 +1,54 @@
+//! Finds every folder that holds something of a repository, if only an upload.
+//!
+//! The folders are read from the store, not from the index of lists: a collection must miss none of them.
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::{
+    registry::{Engine, layout::Folder, links},
+    storage::{Entry, StoreError, StorePath},
+};
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Folders with something of a repository in them.
+    pub(super) folders: Vec<StorePath>,
+    /// Folders that cannot be listed, so that what lies in them cannot be known.
+    pub(super) unlisted: Vec<(StorePath, StoreError)>,
+}
+
+impl Engine {
+    /// Walks through the tree of repositories, in byte order of their paths.
+    pub(super) async fn find_repositories(&self) -> Found {
+        let mut found = Found::default();
+        let mut level = vec![Folder::Repositories.path()];
+        while !level.is_empty() {
+            let listed = stream::iter(level).map(|path| async move { (self.store.list(&path).await, path) });
+            let listed: Vec<_> = listed.buffered(links::PARALLEL).collect().await;
+            level = Vec::new();
+            for (entries, path) in listed {
+                match entries {
+                    Ok(entries) => level.extend(found.take(path, entries)),
+                    Err(error) => found.unlisted.push((path, error)),
+                }
+            }
+        }
+        found.folders.sort();
+        found
+    }
+}
+
+impl Found {
+    /// Notes a folder, and returns those in it that may be or hold repositories.
+    fn take(&mut self, path: StorePath, entries: Vec<Entry>) -> Vec<StorePath> {
+        let folders: Vec<String> =
+            entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
+        let (own, deeper): (Vec<_>, Vec<_>) = folders.iter().partition(|name| name.starts_with('_'));
+        let deeper = deeper.into_iter().filter_map(|name| path.join(name).ok()).collect();
+        if !own.is_empty() {
+            self.folders.push(path);
+        }
+        deeper
+    }
+}

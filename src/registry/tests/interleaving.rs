@@ -1,0 +1,197 @@
+//! A collection that is stopped before each of its operations in turn, while a client acts.
+//!
+//! What the client was promised must hold when both have ended, and after one more collection.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    access::Delete,
+    registry::{GcConfig, Report, Untagged, layout::Key, links},
+    storage::{MemoryStore, Pause, PausingStore},
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// How often the client's task is let run while the collection stands still: on one thread it then is done, or waits for the
+/// collection. Were it too seldom, fewer orders of events would be tried, and none would be wrong.
+const TURNS: usize = 100;
+
+/// A registry with a repository `source` that needs the layer `wanted`, and a repository `a` in which everything is old and
+/// nothing is needed.
+struct Fixture {
+    registry: Registry,
+    /// An image of `a` without a tag.
+    image: Digest,
+    /// An index of `a` without a tag, which names the image.
+    index: Digest,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let store = MemoryStore::default();
+        let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), trash: Duration::ZERO, ..GcConfig::default() };
+        let registry = Registry::new(Arc::new(PausingStore(store.clone())), Config { gc, ..Config::default() });
+        push_image(&open(&registry, "alice", "source"), "1", b"wanted").await.unwrap();
+        let push = open::<Push>(&registry, "alice", "a");
+        push_blob(&push, b"wanted").await.unwrap();
+        push_blob(&push, b"unwanted").await.unwrap();
+        let image = push_image(&push, "gone", b"layer").await.unwrap().digest;
+        let index = put_index(&push, "all", &[("manifests", image)]).await;
+        for tag in ["gone", "all"] {
+            open::<Delete>(&registry, "alice", "a").delete_manifest(&tag.parse().unwrap()).await.unwrap();
+        }
+        store.age(2 * DAY);
+        Self { registry, image, index }
+    }
+
+    /// Whether a link is there, without renewing its lease as a client's look would.
+    async fn has(&self, link: Key<'_>) -> bool {
+        links::exists(&*self.registry.engine.store, link).await.unwrap()
+    }
+
+    async fn collect(&self) -> Report {
+        self.registry.collect_garbage(false, SystemTime::now()).await.unwrap()
+    }
+}
+
+/// Puts an index that names these digests, each in a field.
+async fn put_index(push: &Repository<Push>, tag: &str, named: &[(&str, Digest)]) -> Digest {
+    let mut document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
+    for (field, digest) in named {
+        document[*field] = json!([{"mediaType": MEDIA_TYPE, "digest": digest, "size": 1}]);
+    }
+    let put = push.put_manifest(&tag.parse().unwrap(), Vec::new(), None, document.to_string().into()).await;
+    put.unwrap().digest
+}
+
+/// What a client does once.
+#[derive(Clone, Copy, Debug)]
+enum Client {
+    Push,
+    Mount,
+    LookAtBlob,
+    ReadImage,
+    ReadIndex,
+    TagImage,
+    /// Puts a document that names, in a field that no specification knows, what nothing else needs any more.
+    NameImage,
+    NameLayer,
+}
+
+impl Client {
+    /// Whether the client was told that it succeeded.
+    async fn act(self, fixture: &Fixture) -> bool {
+        let (push, pull) =
+            (open::<Push>(&fixture.registry, "alice", "a"), open::<Pull>(&fixture.registry, "alice", "a"));
+        match self {
+            Self::Push => push_blob(&push, b"wanted").await.unwrap() == digest(b"wanted"),
+            Self::Mount => {
+                let source = open::<Pull>(&fixture.registry, "alice", "source");
+                push.mount(&source, &digest(b"wanted")).await.unwrap()
+            }
+            Self::LookAtBlob => pull.blob_size(&digest(b"wanted")).await.is_ok(),
+            Self::ReadImage => pull.manifest(&Reference::Digest(fixture.image)).await.is_ok(),
+            Self::ReadIndex => pull.manifest(&Reference::Digest(fixture.index)).await.is_ok(),
+            Self::TagImage => tag_image(&push, "again", b"layer").await.is_ok(),
+            Self::NameImage => {
+                put_index(&push, "new", &[("tomorrow", fixture.index)]).await;
+                fixture.has(Key::RevisionLink(&push.name, &fixture.index)).await
+            }
+            Self::NameLayer => {
+                put_index(&push, "new", &[("tomorrow", digest(b"unwanted"))]).await;
+                fixture.has(Key::LayerLink(&push.name, &digest(b"unwanted"))).await
+            }
+        }
+    }
+
+    /// What must be there after that.
+    async fn relies_on(self, fixture: &Fixture) {
+        let pull = open::<Pull>(&fixture.registry, "alice", "a");
+        let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
+        match self {
+            Self::Push | Self::Mount | Self::LookAtBlob => blobs.push(digest(b"wanted")),
+            Self::ReadImage => manifests.push(fixture.image),
+            Self::ReadIndex | Self::NameImage => manifests.extend([fixture.index, fixture.image]),
+            Self::TagImage => manifests.push(pull_image(&pull, "again").await.unwrap().digest),
+            Self::NameLayer => blobs.push(digest(b"unwanted")),
+        }
+        for manifest in &manifests {
+            pull.manifest(&Reference::Digest(*manifest)).await.unwrap();
+        }
+        if manifests.contains(&fixture.image) {
+            blobs.extend([digest(b"{}"), digest(b"layer")]);
+        }
+        for blob in blobs {
+            pull.blob(&blob).await.unwrap();
+        }
+    }
+}
+
+/// Has a client act before each operation of a collection in turn. Returns how often it succeeded, and how often the
+/// collection took something.
+async fn at_every_moment(client: Client) -> (usize, usize) {
+    let (mut successes, mut collections) = (0, 0);
+    for number in 0.. {
+        let (fixture, pause) = (Arc::new(Fixture::new().await), Pause::before(number));
+        let collecting = {
+            let (fixture, pause) = (fixture.clone(), pause.clone());
+            tokio::spawn(pause.run(async move { fixture.collect().await }))
+        };
+        pause.reached().await;
+        let acting = {
+            let fixture = fixture.clone();
+            tokio::spawn(async move { client.act(&fixture).await })
+        };
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+        pause.resume();
+        let is_promised = acting.await.unwrap();
+        let report = collecting.await.unwrap();
+        assert_eq!(report.left_out, [], "{client:?} before operation {number}");
+        collections += usize::from(!report.garbage.is_empty());
+        if is_promised {
+            successes += 1;
+            client.relies_on(&fixture).await;
+            fixture.collect().await;
+            client.relies_on(&fixture).await;
+        }
+        if !pause.was_reached() {
+            return (successes, collections);
+        }
+    }
+    unreachable!("a collection ends")
+}
+
+#[tokio::test]
+async fn a_blob_that_is_pushed_or_mounted_again_at_any_moment_of_a_collection_stays() {
+    for client in [Client::Push, Client::Mount] {
+        let (successes, collections) = at_every_moment(client).await;
+        assert!(successes > 30, "{client:?} always succeeds: {successes}");
+        assert_eq!(successes, collections, "and something else was garbage each time");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_or_blob_that_is_looked_for_at_any_moment_of_a_collection_keeps_what_it_names() {
+    for client in [Client::LookAtBlob, Client::ReadImage, Client::ReadIndex] {
+        let (successes, collections) = at_every_moment(client).await;
+        assert!(successes > 5 && collections > 30, "{client:?}: {successes} of {collections}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_image_that_is_tagged_at_any_moment_of_a_collection_is_whole_or_refused() {
+    let (successes, collections) = at_every_moment(Client::TagImage).await;
+    assert!(successes > 5 && collections > 30, "{successes} of {collections}");
+}
+
+#[tokio::test]
+async fn what_a_document_names_in_an_unknown_field_at_any_moment_of_a_collection_stays() {
+    for client in [Client::NameImage, Client::NameLayer] {
+        let (successes, collections) = at_every_moment(client).await;
+        assert!(successes > 5 && collections > 30, "{client:?}: {successes} of {collections}");
+    }
+}

@@ -1,0 +1,385 @@
+//! Thousands of paths and ranges, spelled in many ways: registry:2 and ours are asked the same, and answer alike.
+//!
+//! One invariant: where the two differ, the difference is in [`Difference`] with its reason; any other fails.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use percent_encoding::percent_decode_str;
+use proptest::{
+    prelude::*,
+    strategy::ValueTree as _,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+use tempfile::TempDir;
+
+use super::distribution::OldRegistry;
+use crate::support::{
+    Running, Stage,
+    image::digest,
+    portcullis::ALICE,
+    stage::authorization,
+    wire::{self, Wire, request},
+};
+
+const PATHS: usize = 4000;
+const RANGES: usize = 1000;
+const BLOB: &[u8] = &counting();
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// docker-registry, asked by hand and on connections that are kept as long as they live.
+struct Theirs {
+    registry: OldRegistry,
+    _root: TempDir,
+    stream: Option<TcpStream>,
+}
+
+impl Theirs {
+    fn start() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        Self { registry: OldRegistry::start(root.path()), _root: root, stream: None }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, header: &[&str], body: &[u8]) -> Answer {
+        let sent = request(method, path, header, body);
+        let connect = || TcpStream::connect(("127.0.0.1", self.registry.port)).unwrap();
+        let mut stream = self.stream.take().unwrap_or_else(connect);
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(&sent).unwrap();
+        let (answer, is_kept) = read_answer(&mut stream, method);
+        self.stream = is_kept.then_some(stream);
+        answer
+    }
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<String> {
+        let pairs = self.head.lines().filter_map(|line| line.split_once(':'));
+        pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned()).next()
+    }
+}
+
+/// An answer, and whether the connection can be used again. What has neither a length nor no content ends it.
+fn read_answer(stream: &mut TcpStream, method: &str) -> (Answer, bool) {
+    let mut received = Vec::new();
+    let end = loop {
+        if let Some(at) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        let mut piece = [0; 8192];
+        let count = stream.read(&mut piece).unwrap();
+        assert!(count > 0, "an answer, not the end: {method} {}", String::from_utf8_lossy(&received));
+        received.extend_from_slice(&piece[..count]);
+    };
+    let body = received.split_off(end);
+    let head = String::from_utf8(received).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut answer = Answer { status, head, body };
+    if method == "HEAD" || matches!(status, 204 | 304) {
+        return (answer, true);
+    }
+    let Some(length) = answer.header("content-length").map(|length| length.parse::<usize>().unwrap()) else {
+        return (answer, false);
+    };
+    while answer.body.len() < length {
+        let mut piece = [0; 8192];
+        let count = stream.read(&mut piece).unwrap();
+        // registry:2 announces the length of the blob with the error to a range, and breaks off.
+        if count == 0 {
+            return (answer, false);
+        }
+        answer.body.extend_from_slice(&piece[..count]);
+    }
+    let is_kept = answer.header("connection").as_deref() != Some("close");
+    (answer, is_kept)
+}
+
+/// Ours, likewise.
+struct Ours<'a> {
+    server: &'a Running<'a>,
+    wire: Option<Wire>,
+}
+
+impl Ours<'_> {
+    fn ask(&mut self, method: &str, path: &str, header: &[&str], body: &[u8]) -> wire::Answer {
+        let authorization = authorization(&ALICE);
+        let sent = request(method, path, &[&[authorization.as_str()], header].concat(), body);
+        let mut wire = self.wire.take().unwrap_or_else(|| self.server.open());
+        wire.send(&sent);
+        let answer = wire.answer_to(method);
+        if answer.header("connection") != Some("close") {
+            self.wire = Some(wire);
+        }
+        answer
+    }
+}
+
+/// Bytes that differ from their neighbours.
+const fn counting() -> [u8; 2048] {
+    let mut bytes = [0; 2048];
+    let mut index = 1;
+    while index < bytes.len() {
+        bytes[index] = if bytes[index - 1] == 250 { 0 } else { bytes[index - 1] + 1 };
+        index += 1;
+    }
+    bytes
+}
+
+fn manifest() -> String {
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(b"{}"), "size": 2},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(BLOB), "size": BLOB.len()}],
+    })
+    .to_string()
+}
+
+/// The requests that put the same image into either.
+fn fill(mut ask: impl FnMut(&str, &str, &[&str], &[u8]) -> (u16, Option<String>)) {
+    for name in ["team/app", "a"] {
+        for blob in [BLOB, b"{}"] {
+            let (status, place) = ask("POST", &format!("/v2/{name}/blobs/uploads/"), &[], b"");
+            assert_eq!(status, 202);
+            let place = place.unwrap();
+            let place = place.find("/v2/").map(|start| &place[start..]).unwrap();
+            let mark = if place.contains('?') { '&' } else { '?' };
+            let content_type = ["Content-Type: application/octet-stream"];
+            let (status, _) = ask("PUT", &format!("{place}{mark}digest={}", digest(blob)), &content_type, blob);
+            assert_eq!(status, 201);
+        }
+        let content_type = format!("Content-Type: {MANIFEST}");
+        let path = format!("/v2/{name}/manifests/1.0");
+        assert_eq!(ask("PUT", &path, &[&content_type], manifest().as_bytes()).0, 201);
+    }
+}
+
+/// Paths of a registry, and some that are none, with some of their letters encoded once, twice or badly.
+fn paths() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "team/app",
+        "team/app",
+        "team/app",
+        "a",
+        "nobody/has",
+        "Team/app",
+        "team//app",
+        "team/../a",
+        "..",
+        "-a",
+        "a..b",
+        "a_b",
+    ]);
+    let (blob, tagged) = (digest(BLOB), digest(manifest().as_bytes()));
+    let rest = prop::sample::select(vec![
+        "tags/list".to_owned(),
+        "manifests/1.0".to_owned(),
+        "manifests/unknown".to_owned(),
+        "manifests/.x".to_owned(),
+        format!("manifests/{tagged}"),
+        "manifests/sha256:beef".to_owned(),
+        format!("blobs/{blob}"),
+        format!("blobs/{tagged}"),
+        "blobs/sha256:beef".to_owned(),
+        "blobs/uploads/2d5c1f58-6ee2-4d0e-95b3-0be7e5b2ea44".to_owned(),
+        "blobs/uploads/x".to_owned(),
+        "nothing".to_owned(),
+    ]);
+    let plain = prop_oneof![
+        8 => (name, rest).prop_map(|(name, rest)| format!("/v2/{name}/{rest}")),
+        1 => prop::sample::select(vec!["/v2/", "/v2", "/v2/_catalog", "/v2x", "/v2/a"]).prop_map(ToOwned::to_owned),
+    ];
+    let how = prop_oneof![
+        6 => Just(vec!["%"]),
+        2 => Just(vec!["%", "%25"]),
+        1 => Just(vec!["%25"]),
+        1 => Just(vec!["%", "%%", "%x"]),
+    ];
+    let chosen = prop::collection::vec(prop::option::weighted(0.2, any::<(prop::sample::Index, bool)>()), 1..60);
+    (plain, how, chosen).prop_map(|(plain, how, chosen)| {
+        let letters = plain.bytes().zip(chosen.iter().cycle()).enumerate();
+        let encoded = letters.map(|(at, (byte, chosen))| match chosen {
+            // The first slash is where a path begins.
+            Some((index, is_upper)) if at > 0 => {
+                let percent = how[index.index(how.len())];
+                if *is_upper { format!("{percent}{byte:02X}") } else { format!("{percent}{byte:02x}") }
+            }
+            Some(_) | None => char::from(byte).to_string(),
+        });
+        encoded.collect()
+    })
+}
+
+fn ranges() -> impl Strategy<Value = String> {
+    let number = prop_oneof![
+        6 => (0_u32..3000).prop_map(|number| number.to_string()),
+        1 => prop::sample::select(vec!["", "0", "2047", "2048", "x", "007"]).prop_map(ToOwned::to_owned),
+        1 => prop::sample::select(vec!["9223372036854775808", "18446744073709551615", "99999999999999999999"])
+            .prop_map(ToOwned::to_owned),
+    ];
+    let dash = prop_oneof![9 => Just("-"), 1 => Just("")];
+    let range = (number.clone(), dash, number).prop_map(|(first, dash, last)| format!("{first}{dash}{last}"));
+    let several =
+        prop_oneof![6 => Just(1), 1 => Just(2)].prop_flat_map(move |count| prop::collection::vec(range.clone(), count));
+    let unit = prop_oneof![9 => Just("bytes="), 1 => Just("bytes= "), 1 => Just("lines="), 1 => Just("")];
+    let random = (unit, several).prop_map(|(unit, ranges)| format!("{unit}{}", ranges.join(",")));
+    prop_oneof![30 => random, 1 => prop::sample::select(vec!["bytes=-0", "bytes=", "bytes=-"]).prop_map(ToOwned::to_owned)]
+}
+
+/// The same values each time, so that a difference that was found is found again.
+fn samples<T: Debug>(strategy: &impl Strategy<Value = T>, count: usize) -> Vec<T> {
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+/// Where the two differ on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Difference {
+    /// Go's router redirects what it would write in another way, a name with `..` or `//` to the name of another
+    /// repository. Such a name is none here, so that no request ends up at a path that it did not name; and `/v2` is
+    /// what `/v2/` is.
+    Redirect,
+    /// To registry:2 a malformed digest of a manifest is a failure of its own (500); the specification has 400.
+    MalformedDigest,
+    /// A unit that the server does not know is ignored (RFC 9110 section 14.2); to Go it is an error.
+    OtherUnit,
+    /// Several ranges may be ignored (the same section); Go answers in parts of `multipart/byteranges`, which no
+    /// client of registries asks for.
+    SeveralRanges,
+    /// A number that Go's `int64` does not hold is an error there; a range that ends late is cut here, however late.
+    LargeNumber,
+    /// The last no bytes: RFC 9110 section 14.1.2 calls that unsatisfiable, Go sends none of them as a part.
+    NoBytes,
+    /// A unit and no range at all: malformed here, ignored there.
+    NoRange,
+}
+
+fn path_difference(path: &str, ours: u16, theirs: u16) -> Option<Difference> {
+    let plain = percent_decode_str(path).decode_utf8_lossy();
+    let is_unclean = plain.split('/').skip(1).any(|part| part == "..") || plain.contains("//");
+    match (ours, theirs) {
+        (400 | 404, 301) if is_unclean => Some(Difference::Redirect),
+        (200, 301) if plain == "/v2" => Some(Difference::Redirect),
+        (400, 500) if plain.ends_with("/manifests/sha256:beef") => Some(Difference::MalformedDigest),
+        _ => None,
+    }
+}
+
+fn range_difference(range: &str, ours: u16, theirs: u16) -> Option<Difference> {
+    let is_large =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_err();
+    let Some(spec) = range.strip_prefix("bytes=").map(str::trim) else {
+        return ((ours, theirs) == (200, 416)).then_some(Difference::OtherUnit);
+    };
+    match (ours, theirs) {
+        (200, 206 | 416) if spec.contains(',') => Some(Difference::SeveralRanges),
+        (206, 416) if spec.split('-').any(is_large) => Some(Difference::LargeNumber),
+        (416, 206) if spec == "-0" => Some(Difference::NoBytes),
+        (416, 200) if spec.is_empty() => Some(Difference::NoRange),
+        _ => None,
+    }
+}
+
+struct Both<'a> {
+    ours: Ours<'a>,
+    theirs: Theirs,
+    /// How often each difference was met, and (`None`) how often there was none.
+    met: BTreeMap<Option<Difference>, usize>,
+}
+
+impl<'a> Both<'a> {
+    fn start(server: &'a Running<'a>) -> Self {
+        let (mut ours, mut theirs) = (Ours { server, wire: None }, Theirs::start());
+        fill(|method, path, header, body| {
+            let answer = ours.ask(method, path, header, body);
+            (answer.status, answer.header("location").map(ToOwned::to_owned))
+        });
+        fill(|method, path, header, body| {
+            let answer = theirs.ask(method, path, header, body);
+            (answer.status, answer.header("location"))
+        });
+        Self { ours, theirs, met: BTreeMap::new() }
+    }
+
+    fn count(&mut self, difference: Option<Difference>) {
+        *self.met.entry(difference).or_default() += 1;
+    }
+
+    fn met(&self, difference: Option<Difference>) -> usize {
+        self.met.get(&difference).copied().unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_path_however_it_is_spelled_is_answered_as_registry_2_answers_it() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let mut both = Both::start(&server);
+    let mut found = 0;
+    for path in samples(&paths(), PATHS) {
+        let accept = format!("Accept: {MANIFEST}");
+        let (ours, theirs) =
+            (both.ours.ask("GET", &path, &[&accept], b""), both.theirs.ask("GET", &path, &[&accept], b""));
+        if ours.status / 100 == theirs.status / 100 {
+            found += usize::from(ours.status == 200);
+            both.count(None);
+            continue;
+        }
+        let difference = path_difference(&path, ours.status, theirs.status);
+        assert!(difference.is_some(), "{path}: registry:2 answers {}, and we answer {ours}", theirs.status);
+        both.count(difference);
+    }
+    assert!(found > PATHS / 20, "{found} of {PATHS} paths led to something");
+    for difference in [Difference::Redirect, Difference::MalformedDigest] {
+        assert!(both.met(Some(difference)) > 0, "{difference:?} is none");
+    }
+    server.lives();
+}
+
+#[test]
+fn a_range_is_answered_as_registry_2_answers_it() {
+    let stage = Stage::new();
+    let server = stage.start();
+    let mut both = Both::start(&server);
+    let path = format!("/v2/team/app/blobs/{}", digest(BLOB));
+    let mut parts = 0;
+    for range in samples(&ranges(), RANGES) {
+        let header = format!("Range: {range}");
+        let (ours, theirs) =
+            (both.ours.ask("GET", &path, &[&header], b""), both.theirs.ask("GET", &path, &[&header], b""));
+        if ours.status == theirs.status {
+            if ours.status == 206 {
+                assert_eq!(ours.header("content-range"), theirs.header("content-range").as_deref(), "{range}");
+                assert_eq!(ours.body, theirs.body, "{range}");
+                parts += 1;
+            }
+            both.count(None);
+            continue;
+        }
+        let difference = range_difference(&range, ours.status, theirs.status);
+        assert!(difference.is_some(), "{range}: registry:2 answers {}, and we answer {ours}", theirs.status);
+        both.count(difference);
+    }
+    assert!(parts > RANGES / 20, "{parts} of {RANGES} ranges were answered with a part");
+    for difference in [
+        Difference::OtherUnit,
+        Difference::SeveralRanges,
+        Difference::LargeNumber,
+        Difference::NoBytes,
+        Difference::NoRange,
+    ] {
+        assert!(both.met(Some(difference)) > 0, "{difference:?} is none");
+    }
+    server.lives();
+}

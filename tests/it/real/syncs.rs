@@ -1,0 +1,120 @@
+//! How many syncs of the disk a push waits for, as strace sees them.
+//!
+//! Each sync is a trip to the disk and often a flush of its cache, so their number is what small pushes cost. A file and its
+//! folder are two; fewer cannot be durable, more are wasted.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{Running, Stage, eventually, image::digest, portcullis::BINARY, tool::require};
+
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A server with strace between it and the kernel.
+struct Traced<'a> {
+    server: Running<'a>,
+    trace: PathBuf,
+}
+
+impl<'a> Traced<'a> {
+    fn start(stage: &'a Stage) -> Self {
+        let trace = stage.path("trace");
+        let mut command = Command::new(require("strace"));
+        command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync", "-o"]).arg(&trace);
+        command.current_dir(stage.folder()).arg(BINARY).arg("serve");
+        Self { server: stage.start_as(command), trace }
+    }
+
+    /// How many syncs there were until now. A line is written before the call that it is about returns.
+    fn count(&self) -> usize {
+        let trace = fs::read_to_string(&self.trace).unwrap();
+        trace.lines().filter(|line| !line.contains("resumed>")).count()
+    }
+
+    /// How many syncs a step takes.
+    fn costs(&self, step: impl FnOnce(&Running<'_>)) -> usize {
+        let before = self.count();
+        step(&self.server);
+        self.count() - before
+    }
+}
+
+impl Drop for Traced<'_> {
+    /// strace does not pass signals on to what it traces: the server is ended first, and strace ends with it.
+    fn drop(&mut self) {
+        let tracer = self.server.daemon.id();
+        let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
+            let _ = kill_process(child, Signal::TERM);
+        }
+        let is_gone = || !Path::new(&format!("/proc/{tracer}/task/{tracer}/children")).exists();
+        eventually(Duration::from_secs(1), is_gone);
+    }
+}
+
+fn begin(server: &Running<'_>) -> String {
+    server.alice("POST", "/v2/team/app/blobs/uploads/", &[], b"").expect(202).header("location").unwrap().to_owned()
+}
+
+fn closed(location: &str, content: &[u8]) -> String {
+    let mark = if location.contains('?') { '&' } else { '?' };
+    format!("{location}{mark}digest={}", digest(content))
+}
+
+fn in_one_request(server: &Running<'_>, content: &[u8]) {
+    let path = format!("/v2/team/app/blobs/uploads/?digest={}", digest(content));
+    server.alice("POST", &path, &[], content).expect(201);
+}
+
+/// As containerd, podman and skopeo do.
+fn in_two_requests(server: &Running<'_>, content: &[u8]) {
+    let path = closed(&begin(server), content);
+    server.alice("PUT", &path, &[], content).expect(201);
+}
+
+/// As the Docker Engine does.
+fn in_three_requests(server: &Running<'_>, content: &[u8]) {
+    let patched = server.alice("PATCH", &begin(server), &[], content).expect(202);
+    let path = closed(patched.header("location").unwrap(), content);
+    server.alice("PUT", &path, &[], b"").expect(201);
+}
+
+fn image(layer: &[u8], note: &str) -> Value {
+    let entry = |media_type: &str, content: &[u8]| json!({"mediaType": media_type, "digest": digest(content), "size": content.len()});
+    json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": entry(CONFIG, b"{}"),
+        "layers": [entry("application/vnd.oci.image.layer.v1.tar", layer)], "annotations": {"note": note}})
+}
+
+fn put(server: &Running<'_>, reference: &str, document: &Value) {
+    let path = format!("/v2/team/app/manifests/{reference}");
+    server.alice("PUT", &path, &[&format!("Content-Type: {MANIFEST}")], document.to_string().as_bytes()).expect(201);
+}
+
+#[test]
+fn a_new_small_blob_waits_for_the_disk_at_most_six_times_and_a_manifest_with_a_tag_eight_times() {
+    let stage = Stage::new();
+    let traced = Traced::start(&stage);
+    let first = traced.costs(|server| in_one_request(server, b"{}"));
+    // In a repository that was not there before, too, and in each way in which clients upload.
+    assert!((1..=6).contains(&first), "the first blob: {first}");
+    for (upload, ways) in [
+        (in_one_request as fn(&Running<'_>, &[u8]), "one request"),
+        (in_two_requests, "two requests"),
+        (in_three_requests, "three requests"),
+    ] {
+        let count = traced.costs(|server| upload(server, ways.as_bytes()));
+        assert!((3..=6).contains(&count), "{ways}: {count}");
+    }
+    for (tag, note) in [("new", "the first tag"), ("another", "another tag"), ("new", "a tag that moves on")] {
+        let count = traced.costs(|server| put(server, tag, &image(b"one request", note)));
+        assert!((6..=8).contains(&count), "{note}: {count}");
+    }
+}
