@@ -1,13 +1,16 @@
-//! A YAML document as a tree in which everything knows its line.
+//! Reads a YAML document as Go's `gopkg.in/yaml.v2` does, into a tree in which everything knows its line.
 //!
-//! Invariant: the tree is bounded, aliases counted as often as they are used; and it has no `Debug`, for it holds hashes and
-//! secrets.
+//! Both programs read their files with that library, and its answers decide who may do what: which words are booleans, that
+//! a quoted `"true"` is none, that the last of two equal keys counts, and that `<<` replaces what stands before it.
+//!
+//! Invariant: the tree is bounded, aliases counted as often as they are used; what could be read in two ways is refused; and
+//! it has no `Debug`, for it holds hashes and secrets.
 
 use std::{collections::HashMap, rc::Rc};
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::talk::Broken;
+use super::talk::{Broken, Migration};
 
 /// How many lists and maps may lie in each other.
 const DEEPEST: usize = 64;
@@ -15,6 +18,17 @@ const DEEPEST: usize = 64;
 const MOST: usize = 100_000;
 
 const HINT: &str = "is this the right file? `portcullis migrate --help` says what can be read";
+const TYPE_HINT: &str = "the program that this file is for does not start from it either; correct the line";
+/// The words that are `true` and `false` for YAML 1.1, as long as they are not quoted.
+const TRUE: [&str; 11] = ["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"];
+const FALSE: [&str; 11] = ["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"];
+
+/// A document, and what its author may not know of how it is read.
+pub(super) struct Document {
+    root: Node,
+    /// Remarks with their lines.
+    surprises: Vec<(usize, String)>,
+}
 
 /// Something in the document, and its line.
 #[derive(Clone, Copy)]
@@ -24,7 +38,7 @@ pub(super) struct At<'a> {
 }
 
 /// A value.
-pub(super) struct Node {
+struct Node {
     line: usize,
     value: Value,
     /// How many values there are in it, and itself.
@@ -33,15 +47,38 @@ pub(super) struct Node {
 
 enum Value {
     Null,
-    Text(String),
+    /// A scalar as it is written, and whether it is neither quoted nor tagged.
+    Text(String, Plain),
     List(Vec<Rc<Node>>),
-    /// Keys with the lines in which they stand.
-    Map(Vec<(String, usize, Rc<Node>)>),
+    Map(Entries),
+}
+
+/// Keys with the lines in which they stand.
+type Entries = Vec<(String, usize, Rc<Node>)>;
+
+/// Whether a scalar may be something else than text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Plain {
+    Yes,
+    No,
+}
+
+impl Document {
+    /// The whole.
+    pub(super) fn root(&self) -> At<'_> {
+        self.root.at()
+    }
+
+    /// Warns of what the document's author may not expect.
+    pub(super) fn warn(&self, migration: &mut Migration) {
+        for (line, surprise) in &self.surprises {
+            migration.warn(*line, surprise);
+        }
+    }
 }
 
 impl Node {
-    /// The whole.
-    pub(super) fn root(&self) -> At<'_> {
+    fn at(&self) -> At<'_> {
         At { line: self.line, node: self }
     }
 }
@@ -58,27 +95,75 @@ impl<'a> At<'a> {
         entries.iter().map(|(key, line, node)| (key.as_str(), At { line: *line, node }))
     }
 
-    /// The elements of a list; text alone is a list of itself, as Go's YAML has it.
-    pub(super) fn elements(self) -> Vec<At<'a>> {
+    /// The keys of a map, of which `null` has none. Refuses what is no map; `path` names the key.
+    pub(super) fn map(self, path: &str) -> Result<Vec<(&'a str, At<'a>)>, Broken> {
         match &self.node.value {
-            Value::List(nodes) => nodes.iter().map(|node| node.root()).collect(),
-            Value::Text(_) => vec![self],
-            Value::Null | Value::Map(_) => Vec::new(),
+            Value::Null | Value::Map(_) => Ok(self.entries().collect()),
+            Value::Text(..) | Value::List(_) => Err(self.wrong(path, "a map of keys and values")),
+        }
+    }
+
+    /// The elements of a list, of which `null` has none. Refuses what is no list; `path` names the key.
+    pub(super) fn list(self, path: &str) -> Result<Vec<At<'a>>, Broken> {
+        match &self.node.value {
+            Value::List(nodes) => Ok(nodes.iter().map(|node| node.at()).collect()),
+            Value::Null => Ok(Vec::new()),
+            Value::Text(..) | Value::Map(_) => Err(self.wrong(path, "a list, as in [a, b]")),
+        }
+    }
+
+    /// The text of a scalar, of which `null` has none. Refuses lists and maps; `path` names the key.
+    pub(super) fn scalar(self, path: &str) -> Result<&'a str, Broken> {
+        self.text().ok_or_else(|| self.wrong(path, "a text"))
+    }
+
+    /// Whether it is true. Refuses what is neither a boolean nor `null`; `path` names the key.
+    pub(super) fn boolean(self, path: &str) -> Result<bool, Broken> {
+        if self.is_null() {
+            return Ok(false);
+        }
+        self.as_boolean().ok_or_else(|| self.wrong(path, "true or false, without quotes"))
+    }
+
+    fn wrong(self, path: &str, expected: &str) -> Broken {
+        Broken::at(self.line, format!("{path}: {expected} is needed here"), TYPE_HINT)
+    }
+
+    /// The elements of a list; nothing else has any.
+    pub(super) fn elements(self) -> Vec<At<'a>> {
+        if let Value::List(nodes) = &self.node.value {
+            nodes.iter().map(|node| node.at()).collect()
+        } else {
+            Vec::new()
         }
     }
 
     /// The text of a scalar; nothing is the empty text.
     pub(super) fn text(self) -> Option<&'a str> {
         match &self.node.value {
-            Value::Text(text) => Some(text),
+            Value::Text(text, _) => Some(text),
             Value::Null => Some(""),
             Value::List(_) | Value::Map(_) => None,
         }
     }
 
+    fn as_boolean(self) -> Option<bool> {
+        let Value::Text(text, Plain::Yes) = &self.node.value else { return None };
+        if TRUE.contains(&text.as_str()) {
+            return Some(true);
+        }
+        FALSE.contains(&text.as_str()).then_some(false)
+    }
+
     /// Whether it is what YAML 1.1 takes for true.
     pub(super) fn is_true(self) -> bool {
-        self.text().is_some_and(|text| ["true", "yes", "on", "y"].contains(&text.to_ascii_lowercase().as_str()))
+        self.as_boolean() == Some(true)
+    }
+
+    /// Whether it is a text also where numbers, booleans, dates and `null` are none.
+    pub(super) fn is_string(self) -> bool {
+        let Value::Text(text, plain) = &self.node.value else { return false };
+        *plain == Plain::No || !(self.as_boolean().is_some() || is_number_or_date(text))
     }
 
     pub(super) fn is_map(self) -> bool {
@@ -90,27 +175,37 @@ impl<'a> At<'a> {
     }
 }
 
-/// Reads the one document of a text.
-pub(super) fn parse(text: &str) -> Result<Node, Broken> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), line: 1, spent: 0 };
-    let mut document = None;
-    loop {
+/// Reads the first document of a text; the programs read no other.
+pub(super) fn parse(text: &str) -> Result<Document, Broken> {
+    let parser = Parser::new_from_str(text);
+    let mut reader = Reader { parser, anchors: HashMap::new(), line: 1, spent: 0, surprises: Vec::new() };
+    let first = loop {
         match reader.next()? {
-            Event::StreamEnd => break,
             Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
-            first if document.is_none() => document = Some(reader.node(first, 0)?),
-            Event::Alias(_)
+            Event::StreamEnd => return Err(no_map(1)),
+            first @ (Event::Alias(_)
             | Event::Scalar(..)
             | Event::SequenceStart(..)
             | Event::SequenceEnd
             | Event::MappingStart(..)
-            | Event::MappingEnd => {
-                return Err(Broken::at(reader.line, "a second document", "keep one document in the file"));
-            }
+            | Event::MappingEnd) => break first,
+        }
+    };
+    let root = reader.node(first, 0)?;
+    while let event @ (Event::Nothing | Event::DocumentEnd | Event::DocumentStart(_)) = reader.next()? {
+        if let Event::DocumentStart(_) = event {
+            reader.surprise("a second document begins here, and only the first one is read");
+            break;
         }
     }
-    let document = document.filter(|document| matches!(document.value, Value::Map(_)));
-    document.ok_or_else(|| Broken::at(1, "this is no map of keys and values", HINT))
+    if !root.at().is_map() {
+        return Err(no_map(root.line));
+    }
+    Ok(Document { root, surprises: reader.surprises })
+}
+
+fn no_map(line: usize) -> Broken {
+    Broken::at(line, "this is no map of keys and values", HINT)
 }
 
 struct Reader<'a> {
@@ -118,6 +213,7 @@ struct Reader<'a> {
     anchors: HashMap<usize, Rc<Node>>,
     line: usize,
     spent: usize,
+    surprises: Vec<(usize, String)>,
 }
 
 impl<'a> Reader<'a> {
@@ -128,8 +224,14 @@ impl<'a> Reader<'a> {
                 self.line = span.start.line();
                 Ok(event)
             }
-            Some(Err(error)) => Err(Broken::at(error.marker().line(), error.info(), "this is not YAML; mend the line")),
+            Some(Err(error)) => {
+                Err(Broken::at(error.marker().line(), error.info(), "this is not YAML; correct the line"))
+            }
         }
+    }
+
+    fn surprise(&mut self, text: impl Into<String>) {
+        self.surprises.push((self.line, text.into()));
     }
 
     fn node(&mut self, event: Event<'a>, depth: usize) -> Result<Node, Broken> {
@@ -138,9 +240,15 @@ impl<'a> Reader<'a> {
             return Err(Broken::at(line, format!("more than {DEEPEST} levels of nesting"), HINT));
         }
         let value = match event {
-            Event::Scalar(text, style, ..) => scalar(&text, style),
-            Event::SequenceStart(..) => Value::List(self.list(depth)?),
-            Event::MappingStart(..) => Value::Map(self.map(depth)?),
+            Event::Scalar(text, style, _, tag) => scalar(&text, style, tag.as_deref(), line)?,
+            Event::SequenceStart(_, tag) => {
+                only(tag.as_deref(), "seq", line)?;
+                Value::List(self.list(depth)?)
+            }
+            Event::MappingStart(_, tag) => {
+                only(tag.as_deref(), "map", line)?;
+                Value::Map(self.map(depth)?)
+            }
             Event::Alias(_)
             | Event::Nothing
             | Event::StreamStart
@@ -149,11 +257,11 @@ impl<'a> Reader<'a> {
             | Event::DocumentEnd
             | Event::SequenceEnd
             | Event::MappingEnd => {
-                return Err(Broken::at(line, "a value is missing", "this is not YAML; mend the line"));
+                return Err(Broken::at(line, "a value is missing", "this is not YAML; correct the line"));
             }
         };
         let below: usize = match &value {
-            Value::Null | Value::Text(_) => 0,
+            Value::Null | Value::Text(..) => 0,
             Value::List(nodes) => nodes.iter().map(|node| node.weight).sum(),
             Value::Map(entries) => entries.iter().map(|(.., node)| node.weight).sum(),
         };
@@ -207,56 +315,113 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Vec<(String, usize, Rc<Node>)>, Broken> {
-        let mut entries: Vec<(String, usize, Rc<Node>)> = Vec::new();
-        let mut merged: Vec<Rc<Node>> = Vec::new();
+    fn map(&mut self, depth: usize) -> Result<Entries, Broken> {
+        let mut entries = Entries::new();
+        // The keys that stand in this map itself, and not in what is merged into it.
+        let mut own: Vec<String> = Vec::new();
         loop {
             let event = self.next()?;
             if event == Event::MappingEnd {
-                break;
+                return Ok(entries);
             }
             let line = self.line;
             let key = self.shared(event, depth + 1)?;
-            let Some(key) = key.root().text() else {
-                return Err(Broken::at(line, "a key that is no text", HINT));
-            };
             let next = self.next()?;
             let value = self.shared(next, depth + 1)?;
-            if key == "<<" {
-                merged.push(value);
-            } else if entries.iter().any(|(known, ..)| known == key) {
-                return Err(Broken::at(line, format!("the key {key:?} is there twice"), "remove one of the two"));
-            } else {
-                entries.push((key.to_owned(), line, value));
+            match &key.value {
+                Value::Text(text, Plain::Yes) if text == "<<" => self.merge(&mut entries, &own, &value, line)?,
+                Value::Text(..) | Value::Null => {
+                    let key = key.at().text().unwrap_or_default().to_owned();
+                    if own.contains(&key) {
+                        self.surprise(format!("the key {key:?} is there twice, and the last one counts"));
+                    }
+                    put(&mut entries, (key.clone(), line, value))?;
+                    own.push(key);
+                }
+                Value::List(_) | Value::Map(_) => return Err(Broken::at(line, "a key that is no text", HINT)),
             }
         }
-        for node in merged {
-            self.merge(&mut entries, &node)?;
-        }
-        Ok(entries)
     }
 
-    /// `<<: *defaults`: what is not said is as it is there.
-    fn merge(&mut self, entries: &mut Vec<(String, usize, Rc<Node>)>, from: &Node) -> Result<(), Broken> {
+    /// `<<: *defaults`, or a list of such, of which the first counts. It replaces what stands before it in the map.
+    fn merge(&mut self, entries: &mut Entries, own: &[String], from: &Node, line: usize) -> Result<(), Broken> {
         match &from.value {
             Value::Map(defaults) => {
                 for (key, line, node) in defaults {
-                    if !entries.iter().any(|(known, ..)| known == key) {
-                        self.spend(node.weight)?;
-                        entries.push((key.clone(), *line, node.clone()));
+                    self.spend(node.weight)?;
+                    if own.contains(key) {
+                        self.surprise(format!("what << brings replaces the key {key:?}, which stands before it"));
                     }
+                    put(entries, (key.clone(), *line, node.clone()))?;
                 }
                 Ok(())
             }
-            Value::List(nodes) => nodes.iter().try_for_each(|node| self.merge(entries, node)),
-            Value::Null | Value::Text(_) => Err(Broken::at(from.line, "a merge of something that is no map", HINT)),
+            Value::List(nodes) => nodes.iter().rev().try_for_each(|node| match &node.value {
+                Value::Map(_) => self.merge(entries, own, node, line),
+                Value::Null | Value::Text(..) | Value::List(_) => Err(no_merge(line)),
+            }),
+            Value::Null | Value::Text(..) => Err(no_merge(line)),
         }
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle) -> Value {
-    let is_null = style == ScalarStyle::Plain && ["", "~", "null", "Null", "NULL"].contains(&text);
-    if is_null { Value::Null } else { Value::Text(text.to_owned()) }
+fn no_merge(line: usize) -> Broken {
+    Broken::at(line, "a merge of something that is no map", HINT)
+}
+
+/// The last value of a key counts. Of two maps, Go keeps the last one or puts both together, by the type that reads them.
+fn put(entries: &mut Entries, entry: (String, usize, Rc<Node>)) -> Result<(), Broken> {
+    let Some(known) = entries.iter_mut().find(|(key, ..)| *key == entry.0) else {
+        entries.push(entry);
+        return Ok(());
+    };
+    if known.2.at().is_map() && entry.2.at().is_map() {
+        let reason = format!("the key {:?} is there twice, with a map each time", entry.0);
+        return Err(Broken::at(entry.1, reason, "write it once, with what is to hold"));
+    }
+    *known = entry;
+    Ok(())
+}
+
+/// Tags that change how a value is read are not followed.
+fn only(tag: Option<&Tag>, known: &str, line: usize) -> Result<(), Broken> {
+    match tag {
+        None => Ok(()),
+        Some(tag) if tag.is_yaml_core_schema() && tag.suffix == known => Ok(()),
+        Some(tag) => Err(Broken::at(line, format!("a tag that is not read here: {tag}"), "write the value without it")),
+    }
+}
+
+/// A scalar as Go reads it into a text; `Null` and `NULL` are no nulls there.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Broken> {
+    only(tag, "str", line)?;
+    let is_plain = style == ScalarStyle::Plain && tag.is_none();
+    Ok(match text {
+        "" | "~" | "null" if is_plain => Value::Null,
+        "Null" | "NULL" if is_plain => Value::Text(String::new(), Plain::No),
+        _ => Value::Text(text.to_owned(), if is_plain { Plain::Yes } else { Plain::No }),
+    })
+}
+
+/// What the library tries to read as a number or a date, as far as it succeeds.
+fn is_number_or_date(text: &str) -> bool {
+    let digits = text.replace('_', "");
+    let bare = digits.trim_start_matches(['+', '-']);
+    let in_radix = |prefix: &str, radix| {
+        bare.strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|letter| letter.is_digit(radix)))
+    };
+    let begins = |text: &str| text.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.');
+    let is_date = text.len() >= 8
+        && text.as_bytes().iter().take(4).all(u8::is_ascii_digit)
+        && text.as_bytes().iter().skip(4).all(|byte| byte.is_ascii_digit() || b"-:.+ \tTtZz".contains(byte))
+        && text[4..].starts_with('-');
+    (begins(bare) && bare.parse::<f64>().is_ok())
+        || in_radix("0x", 16)
+        || in_radix("0b", 2)
+        || in_radix("0o", 8)
+        || [".inf", ".nan"].contains(&bare.to_ascii_lowercase().as_str())
+        || is_date
 }
 
 #[cfg(test)]
@@ -267,10 +432,20 @@ mod tests {
         parse(text).err().unwrap_or_else(|| panic!("{text:?} should be refused")).to_string()
     }
 
+    /// What stands below a key, and how many surprises there were.
+    fn read(text: &str, path: &str) -> (Option<String>, usize) {
+        let document = parse(text).unwrap_or_else(|broken| panic!("{text:?}: {broken}"));
+        (document.root().at(path).and_then(At::text).map(str::to_owned), document.surprises.len())
+    }
+
+    fn says(text: &str, path: &str, expected: &str, surprises: usize) {
+        assert_eq!(read(text, path), (Some(expected.to_owned()), surprises), "{text}");
+    }
+
     #[test]
     fn everything_knows_its_line() {
-        let node = parse("http:\n  addr: :5000\n  tls:\n    key: k\nempty:\nlist: [a, b]\n").unwrap();
-        let root = node.root();
+        let document = parse("http:\n  addr: :5000\n  tls:\n    key: k\nempty:\nlist: [a, b]\n").unwrap();
+        let root = document.root();
         let line = |path| root.at(path).map(|at| at.line);
         assert_eq!(
             (line("http"), line("http.addr"), line("http.tls.key"), line("empty")),
@@ -283,17 +458,71 @@ mod tests {
 
     #[test]
     fn anchors_and_merges_are_followed() {
-        let node = parse("a: &x {one: 1, two: 2}\nb:\n  <<: *x\n  two: 3\nc: *x\n").unwrap();
-        let text = |path| node.root().at(path).and_then(At::text);
-        assert_eq!((text("b.one"), text("b.two"), text("c.two")), (Some("1"), Some("3"), Some("2")));
+        let text = "a: &x {one: 1, two: 2}\nb:\n  <<: *x\n  two: 3\nc: *x\n";
+        says(text, "b.one", "1", 0);
+        says(text, "b.two", "3", 0);
+        says(text, "c.two", "2", 0);
+        says("a: &x {n: 1}\nb: &y {n: 2, m: 2}\nc: {<<: [*x, *y]}\n", "c.n", "1", 0);
+        says("c: {\"<<\": 1, n: 2}\n", "c.<<", "1", 0);
+    }
+
+    #[test]
+    fn a_merge_replaces_what_stands_before_it_as_in_go() {
+        says("a: &x {n: 1}\nb: {n: 2, <<: *x}\n", "b.n", "1", 1);
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts_as_in_go_and_two_maps_are_refused() {
+        says("a: 1\na: 2\n", "a", "2", 1);
+        says("a: {b: 1}\na:\n", "a", "", 1);
+        assert_eq!(broken("a: {b: 1}\na: {c: 2}\n"), "2: the key \"a\" is there twice, with a map each time");
+        let merged = "x: &x {labels: {a: b}}\ny: {<<: *x, labels: {c: d}}\n";
+        assert_eq!(broken(merged), "2: the key \"labels\" is there twice, with a map each time");
+    }
+
+    #[test]
+    fn booleans_are_those_of_yaml_1_1_and_quoted_ones_are_texts() {
+        let document = parse("a: [y, Yes, ON, 'true', \"yes\", tRUE, !!str true, 1, n, OFF, x]\n").unwrap();
+        let read = |at: At<'_>| at.boolean("a").ok();
+        let booleans: Vec<Option<bool>> = document.root().at("a").unwrap().elements().into_iter().map(read).collect();
+        let (yes, no) = (Some(true), Some(false));
+        assert_eq!(booleans, [yes, yes, yes, None, None, None, None, None, no, no, None]);
+    }
+
+    #[test]
+    fn numbers_booleans_and_nothing_are_no_texts_where_types_matter() {
+        let is_string = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().at("a").unwrap().is_string();
+        for text in ["x", "'5'", "\"yes\"", "24h", "1.2.3", "/srv", "!!str 5", "./a", "no-realm", "2001 nights"] {
+            assert!(is_string(text), "{text}");
+        }
+        for text in ["5", "1_000", "1e3", "0x10", "yes", "~", "", "null", ".5", "-.INF", "2001-01-01", "[a]", "{a: b}"]
+        {
+            assert!(!is_string(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn null_is_what_go_takes_for_it() {
+        let is_null = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().at("a").unwrap().is_null();
+        assert!(is_null("~") && is_null("null") && is_null(""));
+        assert!(!is_null("NULL") && !is_null("Null") && !is_null("'~'"));
+        says("a: {~: x}\n", "a.", "x", 0);
+        says("a: NULL\n", "a", "", 0);
+    }
+
+    #[test]
+    fn only_the_first_document_is_read() {
+        says("a: 1\n---\na: 2\n", "a", "1", 1);
+        says("---\na: 1\n...\n", "a", "1", 0);
     }
 
     #[test]
     fn what_is_no_document_is_refused_with_its_line() {
         assert!(broken("a: b\nc: [d\n").starts_with("3: ") || broken("a: b\nc: [d\n").starts_with("2: "));
-        assert_eq!(broken("a: 1\na: 2\n"), "2: the key \"a\" is there twice");
         assert_eq!(broken("just text"), "1: this is no map of keys and values");
-        assert_eq!(broken("a: 1\n---\nb: 2\n"), "3: a second document");
+        assert_eq!(broken(""), "1: this is no map of keys and values");
+        assert_eq!(broken("a: {<<: , b: c}\n"), "1: a merge of something that is no map");
+        assert_eq!(broken("a:\n  - !!binary aGk=\n"), "2: a tag that is not read here: tag:yaml.org,2002:!binary");
     }
 
     #[test]
