@@ -1,11 +1,12 @@
 //! Who may do what: principals, scopes, the policy, and the gate that turns a question into a proof.
 //!
 //! First floor: imports [`oci`](crate::oci) only, does no I/O. The one invariant: an [`Authorized`] exists only where the
-//! [`Gate`] admitted its subject, and everything that touches a repository demands one.
+//! [`Gate`] admitted its subject, or for the [`LocalOperator`], and everything that touches a repository demands one.
 
 mod action;
 mod gate;
 mod glob;
+mod operator;
 mod policy;
 mod principal;
 mod reach;
@@ -15,6 +16,7 @@ mod who;
 pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
 pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
 pub use glob::{Glob, InvalidGlob};
+pub use operator::LocalOperator;
 pub use policy::{Explanation, Passed, Policy, Rule, RuleNumber, Verdict};
 pub use principal::{InvalidUserName, Principal, UserName};
 pub use reach::{Limits, Reach};
