@@ -163,7 +163,7 @@ impl<'a> At<'a> {
     /// Whether it is a text also where numbers, booleans, dates and `null` are none.
     pub(super) fn is_string(self) -> bool {
         let Value::Text(text, plain) = &self.node.value else { return false };
-        *plain == Plain::No || !(self.as_boolean().is_some() || is_number_or_date(text))
+        *plain == Plain::No || !(text.is_empty() || self.as_boolean().is_some() || is_number_or_date(text))
     }
 
     pub(super) fn is_map(self) -> bool {
@@ -392,13 +392,13 @@ fn only(tag: Option<&Tag>, known: &str, line: usize) -> Result<(), Broken> {
     }
 }
 
-/// A scalar as Go reads it into a text; `Null` and `NULL` are no nulls there.
+/// A scalar as Go reads it into a text: `Null` and `NULL` are empty texts there, and nothing where types matter.
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Broken> {
     only(tag, "str", line)?;
     let is_plain = style == ScalarStyle::Plain && tag.is_none();
     Ok(match text {
         "" | "~" | "null" if is_plain => Value::Null,
-        "Null" | "NULL" if is_plain => Value::Text(String::new(), Plain::No),
+        "Null" | "NULL" if is_plain => Value::Text(String::new(), Plain::Yes),
         _ => Value::Text(text.to_owned(), if is_plain { Plain::Yes } else { Plain::No }),
     })
 }
@@ -495,7 +495,8 @@ mod tests {
         for text in ["x", "'5'", "\"yes\"", "24h", "1.2.3", "/srv", "!!str 5", "./a", "no-realm", "2001 nights"] {
             assert!(is_string(text), "{text}");
         }
-        for text in ["5", "1_000", "1e3", "0x10", "yes", "~", "", "null", ".5", "-.INF", "2001-01-01", "[a]", "{a: b}"]
+        for text in
+            ["5", "1_000", "1e3", "0x10", "yes", "~", "", "null", "NULL", ".5", "-.INF", "2001-01-01", "[a]", "{a: b}"]
         {
             assert!(!is_string(text), "{text}");
         }

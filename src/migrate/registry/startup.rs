@@ -32,6 +32,7 @@ const TEXTS: &[&str] = &[
     "http.host",
     "http.net",
     "http.prefix",
+    "http.secret",
     "http.tls.certificate",
     "http.tls.clientauth",
     "http.tls.key",
@@ -53,7 +54,14 @@ const LISTS: &[&str] = &[
     "validation.manifests.urls.allow",
     "validation.manifests.urls.deny",
 ];
-const BOOLEANS: &[&str] = &["http.http2.disabled", "validation.disabled", "validation.enabled"];
+const BOOLEANS: &[&str] = &[
+    "http.debug.prometheus.enabled",
+    "http.http2.disabled",
+    "http.relativeurls",
+    "log.accesslog.disabled",
+    "validation.disabled",
+    "validation.enabled",
+];
 
 /// Keys below `storage` that are no driver.
 const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "tag"];
