@@ -1,7 +1,7 @@
-//! The local operator: whoever runs a command of this program and can read and write the data folder without it.
+//! Authorizes the local operator: the account of this machine that runs a command on the data folder itself.
 //!
-//! No access rule is asked: rules are about users of the registry, and this is the account that owns its files. The name
-//! under which the audit trail shows the local operator begins with `@`, which no user's name does.
+//! Access rules are about users of the registry and do not apply to the account that owns its files. The audit trail shows
+//! the local operator under a name that begins with `@`, which no user's name does.
 //!
 //! Invariant: [`LocalOperator::assume`] is the only way to become one, it is closed to other crates, and only the command
 //! `portcullis repository` calls it (a test of `tests/it/architecture` reads that).
@@ -23,8 +23,8 @@ impl LocalOperator {
     /// The name that the audit trail shows.
     pub const NAME: &'static str = UserName::LOCAL_OPERATOR;
 
-    /// Takes whoever runs this process for the local operator. Call it for a command that works on the data folder itself,
-    /// and never for a request that came over the network.
+    /// Takes the account that runs this process for the local operator. Only for a command that works on the data folder
+    /// itself, never for a request that came over the network.
     pub(crate) fn assume() -> Self {
         Self { private: () }
     }

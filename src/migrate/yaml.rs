@@ -1,7 +1,7 @@
 //! Reads a YAML document as Go's `gopkg.in/yaml.v2` does, into a tree in which everything knows its line.
 //!
 //! Both programs read their files with that library, and its answers decide who may do what: which words are booleans, that
-//! a quoted `"true"` is none, that the last of two equal keys counts, and that `<<` replaces what stands before it.
+//! a quoted `"true"` is none, that the last of two equal keys counts, and that `<<` replaces earlier keys.
 //!
 //! Invariant: the tree is bounded, aliases counted as often as they are used; what could be read in two ways is refused; and
 //! it has no `Debug`, for it holds hashes and secrets.
@@ -343,14 +343,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `<<: *defaults`, or a list of such, of which the first counts. It replaces what stands before it in the map.
+    /// `<<: *defaults`, or a list of such, of which the first counts. It replaces earlier keys of the map.
     fn merge(&mut self, entries: &mut Entries, own: &[String], from: &Node, line: usize) -> Result<(), Broken> {
         match &from.value {
             Value::Map(defaults) => {
                 for (key, line, node) in defaults {
                     self.spend(node.weight)?;
                     if own.contains(key) {
-                        self.surprise(format!("what << brings replaces the key {key:?}, which stands before it"));
+                        self.surprise(format!("<< replaces the key {key:?}, which comes before it"));
                     }
                     put(entries, (key.clone(), *line, node.clone()))?;
                 }
@@ -432,7 +432,7 @@ mod tests {
         parse(text).err().unwrap_or_else(|| panic!("{text:?} should be refused")).to_string()
     }
 
-    /// What stands below a key, and how many surprises there were.
+    /// The text below a key, and how many surprises there were.
     fn read(text: &str, path: &str) -> (Option<String>, usize) {
         let document = parse(text).unwrap_or_else(|broken| panic!("{text:?}: {broken}"));
         (document.root().at(path).and_then(At::text).map(str::to_owned), document.surprises.len())

@@ -199,7 +199,7 @@ impl<'a> Conditions<'a> {
             let values = labels.get(*label).map(Vec::as_slice).unwrap_or_default();
             let fits: Vec<bool> = values.iter().map(|value| matches(text, value)).collect::<Option<_>>()?;
             if !fits.contains(&true) {
-                // A pattern that cannot be read must not look as if it fitted nobody.
+                // A pattern that cannot be read may fit, even where there is no value to try.
                 pattern(&substituted(text, account), Subject::Text)?;
                 return Some(false);
             }

@@ -27,8 +27,8 @@ pub(super) const OTHER_USERS: [&str; 9] = [
     "plugin_authn",
 ];
 
-const PROXIES: &str = "name the networks of your proxies in trusted_proxies; their X-Forwarded-For or Forwarded is read then, and \
-                       nobody else's";
+const PROXIES: &str = "name the networks of your proxies in trusted_proxies; X-Forwarded-For or Forwarded is read from \
+                       these alone";
 const PERSONS: &[&str] = &["auth.oidc", "auth.openid", "auth.oauth", "auth.sso"];
 
 pub(in super::super) static KNOWN: Known = Known {

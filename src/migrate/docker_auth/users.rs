@@ -49,7 +49,7 @@ impl Users {
         at.map("users")?;
         if at.is_null() {
             // Go has no user then; `{}` would be one without a password.
-            let text = format!("users: {name:?}: nothing stands there, so docker_auth knows no such user; left out");
+            let text = format!("users: {name:?}: the value is missing, so docker_auth knows no such user; left out");
             migration.warn(at.line, &text);
             return Ok(());
         }

@@ -88,7 +88,7 @@ fn actions(root: At<'_>, migration: &mut Migration) -> (Actions, String, usize) 
     let classes = root.at("policy.repository.classes").filter(|at| !at.elements().is_empty());
     let delete = root.at("storage.delete.enabled").filter(|at| !at.is_null());
     if let Some(at) = delete.filter(|at| at.boolean("").is_err()) {
-        migration.warn(at.line, "storage.delete.enabled: neither true nor false without quotes, so nobody deletes");
+        migration.warn(at.line, "storage.delete.enabled: neither true nor false without quotes, so deleting is off");
     }
     if let Some(at) = classes {
         let delete = delete.filter(|at| at.is_true()).map(|_| Action::Delete);

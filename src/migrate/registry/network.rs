@@ -137,7 +137,7 @@ fn client_certificates(root: At<'_>, tls: Tls, migration: &mut Migration) {
     }
     migration.set("tls.client", "ca", Value::text(first.text().unwrap_or_default()), first.line, key);
     migration.set("tls.client", "mode", Value::text("required"), at.line, "registry:2 demands a certificate");
-    migration.set("tls.client", "user", Value::text("off"), at.line, "the certificate signs nobody in");
+    migration.set("tls.client", "user", Value::text("off"), at.line, "the certificate is no sign-in");
     if authorities.len() > 1 {
         migration.warn(
             at.line,

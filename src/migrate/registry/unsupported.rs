@@ -111,7 +111,7 @@ pub(in super::super) static KNOWN: Known = Known {
         row(
             "policy.repository.classes",
             &["policy", "registry.media_types", "registry.artifact_types"],
-            "kinds of images are no condition of rules; nobody pushes until you add \"push\" to the actions, and then images \
+            "kinds of images are no condition of rules; pushing is off until you add \"push\" to the actions, and then images \
              of every kind",
         ),
         not_needed("catalog", "the catalog is bounded by itself"),

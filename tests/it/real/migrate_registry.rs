@@ -45,7 +45,7 @@ impl Numbers {
 const BOOLEANS: [&str; 12] =
     ["true", "false", "y", "On", "'true'", "\"yes\"", "tRUE", "1", "~", "n", "!!str true", "NULL"];
 
-/// What stands for files and ports of the test.
+/// The text with the files and ports of the test put in.
 fn filled(text: &str, stage: &Stage, upstream: u16) -> String {
     let folder = stage.folder().display().to_string();
     text.replace("FOLDER", &folder)

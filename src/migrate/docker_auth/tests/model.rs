@@ -147,7 +147,7 @@ thread_local! {
     static EXPRESSIONS: RefCell<HashMap<String, Option<Regex>>> = RefCell::new(HashMap::new());
 }
 
-/// As Go reads it: a brace that repeats nothing stands for itself.
+/// As Go reads it: a brace that repeats nothing is a literal.
 fn compiled(text: &str) -> Option<Regex> {
     let compile = || {
         let repeats = Regex::new(r"^\{\d+(,\d*)?\}").unwrap();
