@@ -6,6 +6,10 @@
 //! Invariant: the tree is bounded, aliases counted as often as they are used; what could be read in two ways is refused; and
 //! it has no `Debug`, for it holds hashes and secrets.
 
+mod scalar;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashMap, rc::Rc};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
@@ -19,10 +23,6 @@ const MOST: usize = 100_000;
 
 const HINT: &str = "is this the right file? `portcullis migrate --help` says what can be read";
 const TYPE_HINT: &str = "the program that this file is for does not start from it either; correct the line";
-/// The words that are `true` and `false` for YAML 1.1, as long as they are not quoted.
-const TRUE: [&str; 11] = ["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"];
-const FALSE: [&str; 11] = ["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"];
-
 /// A document, and what its author may not know of how it is read.
 pub(super) struct Document {
     root: Node,
@@ -148,11 +148,7 @@ impl<'a> At<'a> {
     }
 
     fn as_boolean(self) -> Option<bool> {
-        let Value::Text(text, Plain::Yes) = &self.node.value else { return None };
-        if TRUE.contains(&text.as_str()) {
-            return Some(true);
-        }
-        FALSE.contains(&text.as_str()).then_some(false)
+        if let Value::Text(text, Plain::Yes) = &self.node.value { scalar::boolean(text) } else { None }
     }
 
     /// Whether it is what YAML 1.1 takes for true.
@@ -163,7 +159,7 @@ impl<'a> At<'a> {
     /// Whether it is a text also where numbers, booleans, dates and `null` are none.
     pub(super) fn is_string(self) -> bool {
         let Value::Text(text, plain) = &self.node.value else { return false };
-        *plain == Plain::No || !(text.is_empty() || self.as_boolean().is_some() || is_number_or_date(text))
+        *plain == Plain::No || !(text.is_empty() || self.as_boolean().is_some() || scalar::is_number_or_date(text))
     }
 
     pub(super) fn is_map(self) -> bool {
@@ -240,7 +236,7 @@ impl<'a> Reader<'a> {
             return Err(Broken::at(line, format!("more than {DEEPEST} levels of nesting"), HINT));
         }
         let value = match event {
-            Event::Scalar(text, style, _, tag) => scalar(&text, style, tag.as_deref(), line)?,
+            Event::Scalar(text, style, _, tag) => read_scalar(&text, style, tag.as_deref(), line)?,
             Event::SequenceStart(_, tag) => {
                 only(tag.as_deref(), "seq", line)?;
                 Value::List(self.list(depth)?)
@@ -393,7 +389,7 @@ fn only(tag: Option<&Tag>, known: &str, line: usize) -> Result<(), Broken> {
 }
 
 /// A scalar as Go reads it into a text: `Null` and `NULL` are empty texts there, and nothing where types matter.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Broken> {
+fn read_scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Broken> {
     only(tag, "str", line)?;
     let is_plain = style == ScalarStyle::Plain && tag.is_none();
     Ok(match text {
@@ -401,140 +397,4 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Res
         "Null" | "NULL" if is_plain => Value::Text(String::new(), Plain::Yes),
         _ => Value::Text(text.to_owned(), if is_plain { Plain::Yes } else { Plain::No }),
     })
-}
-
-/// What the library tries to read as a number or a date, as far as it succeeds.
-fn is_number_or_date(text: &str) -> bool {
-    let digits = text.replace('_', "");
-    let bare = digits.trim_start_matches(['+', '-']);
-    let in_radix = |prefix: &str, radix| {
-        bare.strip_prefix(prefix)
-            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|letter| letter.is_digit(radix)))
-    };
-    let begins = |text: &str| text.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.');
-    let is_date = text.len() >= 8
-        && text.as_bytes().iter().take(4).all(u8::is_ascii_digit)
-        && text.as_bytes().iter().skip(4).all(|byte| byte.is_ascii_digit() || b"-:.+ \tTtZz".contains(byte))
-        && text[4..].starts_with('-');
-    (begins(bare) && bare.parse::<f64>().is_ok())
-        || in_radix("0x", 16)
-        || in_radix("0b", 2)
-        || in_radix("0o", 8)
-        || [".inf", ".nan"].contains(&bare.to_ascii_lowercase().as_str())
-        || is_date
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn broken(text: &str) -> String {
-        parse(text).err().unwrap_or_else(|| panic!("{text:?} should be refused")).to_string()
-    }
-
-    /// The text below a key, and how many surprises there were.
-    fn read(text: &str, path: &str) -> (Option<String>, usize) {
-        let document = parse(text).unwrap_or_else(|broken| panic!("{text:?}: {broken}"));
-        (document.root().at(path).and_then(At::text).map(str::to_owned), document.surprises.len())
-    }
-
-    fn says(text: &str, path: &str, expected: &str, surprises: usize) {
-        assert_eq!(read(text, path), (Some(expected.to_owned()), surprises), "{text}");
-    }
-
-    #[test]
-    fn everything_knows_its_line() {
-        let document = parse("http:\n  addr: :5000\n  tls:\n    key: k\nempty:\nlist: [a, b]\n").unwrap();
-        let root = document.root();
-        let line = |path| root.at(path).map(|at| at.line);
-        assert_eq!(
-            (line("http"), line("http.addr"), line("http.tls.key"), line("empty")),
-            (Some(1), Some(2), Some(4), Some(5))
-        );
-        assert_eq!(root.at("http.addr").unwrap().text(), Some(":5000"));
-        assert!(root.at("empty").unwrap().is_null() && root.at("http.none").is_none());
-        assert_eq!(root.at("list").unwrap().elements().len(), 2);
-    }
-
-    #[test]
-    fn anchors_and_merges_are_followed() {
-        let text = "a: &x {one: 1, two: 2}\nb:\n  <<: *x\n  two: 3\nc: *x\n";
-        says(text, "b.one", "1", 0);
-        says(text, "b.two", "3", 0);
-        says(text, "c.two", "2", 0);
-        says("a: &x {n: 1}\nb: &y {n: 2, m: 2}\nc: {<<: [*x, *y]}\n", "c.n", "1", 0);
-        says("c: {\"<<\": 1, n: 2}\n", "c.<<", "1", 0);
-    }
-
-    #[test]
-    fn a_merge_replaces_what_stands_before_it_as_in_go() {
-        says("a: &x {n: 1}\nb: {n: 2, <<: *x}\n", "b.n", "1", 1);
-    }
-
-    #[test]
-    fn the_last_of_two_equal_keys_counts_as_in_go_and_two_maps_are_refused() {
-        says("a: 1\na: 2\n", "a", "2", 1);
-        says("a: {b: 1}\na:\n", "a", "", 1);
-        assert_eq!(broken("a: {b: 1}\na: {c: 2}\n"), "2: the key \"a\" is there twice, with a map each time");
-        let merged = "x: &x {labels: {a: b}}\ny: {<<: *x, labels: {c: d}}\n";
-        assert_eq!(broken(merged), "2: the key \"labels\" is there twice, with a map each time");
-    }
-
-    #[test]
-    fn booleans_are_those_of_yaml_1_1_and_quoted_ones_are_texts() {
-        let document = parse("a: [y, Yes, ON, 'true', \"yes\", tRUE, !!str true, 1, n, OFF, x]\n").unwrap();
-        let read = |at: At<'_>| at.boolean("a").ok();
-        let booleans: Vec<Option<bool>> = document.root().at("a").unwrap().elements().into_iter().map(read).collect();
-        let (yes, no) = (Some(true), Some(false));
-        assert_eq!(booleans, [yes, yes, yes, None, None, None, None, None, no, no, None]);
-    }
-
-    #[test]
-    fn numbers_booleans_and_nothing_are_no_texts_where_types_matter() {
-        let is_string = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().at("a").unwrap().is_string();
-        for text in ["x", "'5'", "\"yes\"", "24h", "1.2.3", "/srv", "!!str 5", "./a", "no-realm", "2001 nights"] {
-            assert!(is_string(text), "{text}");
-        }
-        for text in
-            ["5", "1_000", "1e3", "0x10", "yes", "~", "", "null", "NULL", ".5", "-.INF", "2001-01-01", "[a]", "{a: b}"]
-        {
-            assert!(!is_string(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn null_is_what_go_takes_for_it() {
-        let is_null = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().at("a").unwrap().is_null();
-        assert!(is_null("~") && is_null("null") && is_null(""));
-        assert!(!is_null("NULL") && !is_null("Null") && !is_null("'~'"));
-        says("a: {~: x}\n", "a.", "x", 0);
-        says("a: NULL\n", "a", "", 0);
-    }
-
-    #[test]
-    fn only_the_first_document_is_read() {
-        says("a: 1\n---\na: 2\n", "a", "1", 1);
-        says("---\na: 1\n...\n", "a", "1", 0);
-    }
-
-    #[test]
-    fn what_is_no_document_is_refused_with_its_line() {
-        assert!(broken("a: b\nc: [d\n").starts_with("3: ") || broken("a: b\nc: [d\n").starts_with("2: "));
-        assert_eq!(broken("just text"), "1: this is no map of keys and values");
-        assert_eq!(broken(""), "1: this is no map of keys and values");
-        assert_eq!(broken("a: {<<: , b: c}\n"), "1: a merge of something that is no map");
-        assert_eq!(broken("a:\n  - !!binary aGk=\n"), "2: a tag that is not read here: tag:yaml.org,2002:!binary");
-    }
-
-    #[test]
-    fn nesting_and_aliases_without_end_are_refused() {
-        assert!(broken(&format!("a: {}{}", "[".repeat(70), "]".repeat(70))).contains("64 levels"));
-        assert!(parse(&format!("a: {}", "[".repeat(200_000))).is_err());
-        let mut laughs = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..12 {
-            let before = format!("*a{}, ", level - 1).repeat(10);
-            laughs = format!("{laughs}b{level}: &a{level} [{before}]\n");
-        }
-        assert!(broken(&laughs).contains("more than 100000 values"));
-    }
 }
