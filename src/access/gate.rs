@@ -1,7 +1,8 @@
 //! The gate: subject and policy in, proof or refusal out.
 //!
-//! Invariant: [`Gate::authorize`] is the only place in the program that makes an [`Authorized`]. It has private fields and
-//! is neither `Clone` nor `Default`, so whoever holds one was admitted, for this repository and this right.
+//! Invariant: [`Gate::authorize`] is the only place in the program that makes an [`Authorized`], except for
+//! [`LocalOperator`](super::LocalOperator). It has private fields and is neither `Clone` nor `Default`: each one was admitted,
+//! for this repository and this right.
 
 use std::marker::PhantomData;
 
@@ -36,7 +37,7 @@ impl Subject {
 pub struct Authorized<A: Right> {
     repository: RepositoryName,
     principal: Principal,
-    rule: RuleNumber,
+    rule: Option<RuleNumber>,
     right: PhantomData<A>,
 }
 
@@ -53,27 +54,43 @@ impl<A: Right> Authorized<A> {
         &self.principal
     }
 
-    /// Which rule admitted it.
+    /// Which rule admitted it; none admits the local operator.
     #[must_use]
-    pub fn rule(&self) -> RuleNumber {
+    pub fn rule(&self) -> Option<RuleNumber> {
         self.rule
+    }
+
+    /// A proof for a principal whom the rules are not about.
+    pub(super) fn by_no_rule(repository: RepositoryName, principal: Principal) -> Self {
+        Self { repository, principal, rule: None, right: PhantomData }
     }
 }
 
 /// Proof that a subject may list repositories, and the means to tell which ones.
 #[derive(Debug)]
-pub struct CatalogView<'a> {
+pub struct CatalogView<'a>(View<'a>);
+
+#[derive(Debug)]
+enum View<'a> {
+    Everything,
     /// The rules that are about the subject, in order: found once, because they are asked about thousands of repositories.
-    rules: Vec<&'a Rule>,
-    subject: &'a Subject,
+    ByRules(Vec<&'a Rule>, &'a Subject),
 }
 
 impl CatalogView<'_> {
+    /// A view of all repositories, which no rule gives.
+    pub(super) fn everything() -> Self {
+        Self(View::Everything)
+    }
+
     /// Whether this caller may know of `repository`.
     #[must_use]
     pub fn shows(&self, repository: &RepositoryName) -> bool {
-        let Subject { principal, reach } = self.subject;
-        let deciding = self.rules.iter().find(|rule| rule.matches(principal, repository));
+        let (rules, Subject { principal, reach }) = match &self.0 {
+            View::Everything => return true,
+            View::ByRules(rules, subject) => (rules, subject),
+        };
+        let deciding = rules.iter().find(|rule| rule.matches(principal, repository));
         deciding.is_some_and(|rule| rule.actions.contains(Action::Pull))
             && reach.limits_allow(principal, Action::Pull, repository)
     }
@@ -167,7 +184,7 @@ impl Gate {
             }
             Verdict::Allowed(_) if !reach.names(A::ACTION, &repository) => refuse(repository, Remedy::WiderToken),
             Verdict::Allowed(rule) => {
-                Ok(Authorized { repository, principal: principal.clone(), rule, right: PhantomData })
+                Ok(Authorized { repository, principal: principal.clone(), rule: Some(rule), right: PhantomData })
             }
             Verdict::Refused(_) => refuse(repository, remedy_for(principal)),
         }
@@ -178,7 +195,7 @@ impl Gate {
         let Subject { principal, reach } = subject;
         let allowed = self.may_pull_something(subject);
         if allowed && reach.names_catalog() {
-            return Ok(CatalogView { rules: self.policy.rules_about(principal), subject });
+            return Ok(CatalogView(View::ByRules(self.policy.rules_about(principal), subject)));
         }
         let remedy = if allowed { Remedy::WiderToken } else { remedy_for(principal) };
         Err(Denied { principal: principal.clone(), wanted: Wanted::Catalog, remedy })
@@ -249,7 +266,7 @@ mod tests {
     fn a_password_reaches_as_far_as_the_policy() {
         let proof = gate().authorize::<Push>(&alice(Reach::full()), name("a/b")).unwrap();
         assert_eq!(proof.repository(), &name("a/b"));
-        assert_eq!(proof.rule(), RuleNumber(1));
+        assert_eq!(proof.rule(), Some(RuleNumber(1)));
     }
 
     #[test]

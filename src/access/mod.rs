@@ -1,13 +1,14 @@
 //! Who may do what: principals, scopes, the policy, and the gate that turns a question into a proof.
 //!
 //! First floor: imports [`oci`](crate::oci) only, does no I/O. The one invariant: an [`Authorized`] exists only where the
-//! [`Gate`] admitted its subject, and everything that touches a repository demands one.
+//! [`Gate`] admitted its subject, or for the [`LocalOperator`], and everything that touches a repository demands one.
 
 mod action;
 mod effect;
 mod gate;
 mod glob;
 mod mount;
+mod operator;
 mod policy;
 mod principal;
 mod reach;
@@ -19,6 +20,7 @@ pub use effect::NoEffect;
 pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
 pub use glob::{Glob, InvalidGlob};
 pub use mount::{MountAccess, NarrowToken};
+pub use operator::LocalOperator;
 pub use policy::{Explanation, Passed, Policy, Rule, RuleNumber, Verdict};
 pub use principal::{InvalidUserName, Principal, UserName};
 pub use reach::{Limits, Reach};

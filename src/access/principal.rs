@@ -13,6 +13,13 @@ impl UserName {
     /// The longest name, in bytes: Apache's own limit is of the same order.
     pub const MAX: usize = 255;
 
+    /// The name of the local operator, which no text is parsed as: no users file, rule or token can hold it.
+    pub(super) const LOCAL_OPERATOR: &'static str = "@local-operator";
+
+    pub(super) fn local_operator() -> Self {
+        Self(Self::LOCAL_OPERATOR.to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

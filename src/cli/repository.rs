@@ -10,7 +10,7 @@ use std::{
 
 use super::{Failure, folder::Folder, load};
 use crate::{
-    access::{Action, Admin, Gate, Policy, Principal, Reach, Rule, Subject, Who},
+    access::{Admin, LocalOperator},
     app,
     config::Flags,
     oci::{Page, RepositoryName},
@@ -59,7 +59,7 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
         Command::List(data) => runtime.block_on(list(&Keeper::of(config, data)?)),
         Command::Remove(RemoveArgs { name, data, yes }) => {
             let keeper = Keeper::of(config, data)?;
-            let repository = keeper.open(name)?;
+            let repository = keeper.open(name);
             let contents = runtime.block_on(repository.contents()).map_err(|error| fail(&error))?;
             if !yes {
                 confirm(repository.name(), &contents, &mut Terminal::here())?;
@@ -74,34 +74,29 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
 const SPACE: &str = "What no other repository has is garbage now: `portcullis gc` gives the space back when registry.gc.grace and \
                      registry.gc.trash are over, and the server does so by itself.";
 
-/// Who can write to the data folder, and so is its administrator, whatever the access rules say of users.
+/// The data folder of a registry, and the account that can write to it: its administrator, whatever the access rules say of
+/// users.
 struct Keeper {
     storage: storage::Config,
     registry: Registry,
-    gate: Gate,
-    subject: Subject,
+    operator: LocalOperator,
 }
 
 impl Keeper {
     fn of(config: Option<PathBuf>, DataArgs { data }: DataArgs) -> Result<Self, Failure> {
         let config = load(&Flags { config, data, ..Flags::default() })?.config;
         let registry = Registry::new(app::existing_store(&config.storage)?, config.registry);
-        let repositories = vec!["**".parse().expect("two stars are a pattern")];
-        let rule = Rule { users: vec![Who::SignedIn], repositories, actions: Action::ALL.into_iter().collect() };
-        let operator = "operator".parse().expect("a word is a name");
-        let subject = Subject { principal: Principal::User(operator), reach: Reach::full() };
-        Ok(Self { storage: config.storage, registry, gate: Gate::new(Policy::new(vec![rule])), subject })
+        Ok(Self { storage: config.storage, registry, operator: LocalOperator::assume() })
     }
 
-    fn open(&self, name: RepositoryName) -> Result<Repository<Admin>, Failure> {
-        let proof = self.gate.authorize(&self.subject, name).map_err(|denied| Failure::new(denied, None))?;
-        Ok(self.registry.open(&proof))
+    fn open(&self, name: RepositoryName) -> Repository<Admin> {
+        self.registry.open(&self.operator.authorize(name))
     }
 }
 
 async fn list(keeper: &Keeper) -> Result<(), Failure> {
-    let view = keeper.gate.authorize_catalog(&keeper.subject).map_err(|denied| Failure::new(denied, None))?;
-    let names = keeper.registry.catalog(&view, &Page::default()).await.map_err(|error| fail(&error))?;
+    let names =
+        keeper.registry.catalog(&keeper.operator.catalog(), &Page::default()).await.map_err(|error| fail(&error))?;
     let mut out = io::stdout().lock();
     names.entries.iter().try_for_each(|name| told(writeln!(out, "{name}")))
 }

@@ -39,6 +39,12 @@ pub use span::{NotADuration, duration};
 use crate::{access, auth, registry, server, storage, telemetry, tls};
 use layers::Layers;
 
+/// The paths of all settings, with dots between levels, in the order of the reference.
+#[cfg(test)]
+pub(crate) fn setting_paths() -> Vec<&'static str> {
+    keys::KEYS.iter().map(|key| key.path()).collect()
+}
+
 /// Everything that can be configured, already valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

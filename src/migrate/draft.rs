@@ -16,8 +16,19 @@ use super::{
 use crate::access::{Group, Who};
 
 /// The tables, in the order in which they are written; groups and rules stand where "access" does.
-const TABLES: [&str; 9] =
-    ["", "limits", "tls", "tls.files", "auth", "auth.token", "access", "registry", "storage.filesystem"];
+const TABLES: [&str; 11] = [
+    "",
+    "limits",
+    "tls",
+    "tls.files",
+    "tls.acme",
+    "tls.client",
+    "auth",
+    "auth.token",
+    "access",
+    "registry",
+    "storage.filesystem",
+];
 const LAST_TABLE: &str = "log";
 
 /// A value of TOML.

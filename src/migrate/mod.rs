@@ -9,6 +9,7 @@
 //! auth.yml ───┘               └─▶ docker_auth/* ──┘        └─▶ Remark…
 //! ```
 
+mod acme;
 mod docker_auth;
 mod draft;
 mod nginx;
@@ -20,6 +21,7 @@ mod span;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod unsupported_keys;
 mod yaml;
 
 use std::path::Path;
@@ -64,8 +66,8 @@ pub fn migrate(origin: Origin<'_>, name: &str, text: &str) -> Result<Migrated, B
     let mut migration = Migration::new(name);
     match origin {
         Origin::Nginx => nginx::read(text, &mut migration)?,
-        Origin::Registry => registry::read(&yaml::parse(text)?, &mut migration),
-        Origin::DockerAuth { htpasswd } => docker_auth::read(&yaml::parse(text)?, htpasswd, &mut migration),
+        Origin::Registry => registry::read(&yaml::parse(text)?, &mut migration)?,
+        Origin::DockerAuth { htpasswd } => docker_auth::read(&yaml::parse(text)?, htpasswd, &mut migration)?,
     }
     Ok(migration.finish())
 }

@@ -15,21 +15,21 @@ const REGISTRY: &str = include_str!("../../tests/golden/migrate/registry.yml");
 const TOKEN: &str = include_str!("../../tests/golden/migrate/registry-token.yml");
 const DOCKER_AUTH: &str = include_str!("../../tests/golden/migrate/docker_auth.yml");
 
-const USERS: Origin<'_> = Origin::DockerAuth { htpasswd: None };
+pub(super) const USERS: Origin<'_> = Origin::DockerAuth { htpasswd: None };
 
-fn migrated(origin: Origin<'_>, text: &str) -> Migrated {
+pub(super) fn migrated(origin: Origin<'_>, text: &str) -> Migrated {
     migrate(origin, "old", text).unwrap_or_else(|broken| panic!("{broken}"))
 }
 
-fn broken(origin: Origin<'_>, text: &str) -> Broken {
+pub(super) fn broken(origin: Origin<'_>, text: &str) -> Broken {
     migrate(origin, "old", text).expect_err("this cannot be read")
 }
 
-fn remarks(migrated: &Migrated) -> Vec<String> {
+pub(super) fn remarks(migrated: &Migrated) -> Vec<String> {
     migrated.remarks.iter().map(ToString::to_string).collect()
 }
 
-fn load(toml: &str) -> Loaded {
+pub(super) fn load(toml: &str) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portcullis.toml");
     std::fs::write(&file, toml).unwrap();
@@ -38,7 +38,7 @@ fn load(toml: &str) -> Loaded {
 }
 
 /// The actions of a user (nobody, if the name is empty) in a repository.
-fn may(toml: &str, user: &str, repository: &str) -> String {
+pub(super) fn may(toml: &str, user: &str, repository: &str) -> String {
     let principal = if user.is_empty() { Principal::Anonymous } else { Principal::User(user.parse().unwrap()) };
     load(toml).config.policy.actions(&principal, &repository.parse().unwrap()).to_string()
 }
@@ -83,8 +83,7 @@ fn rules_that_are_not_in_the_file_open_nothing() {
         (USERS, "acl: []\n"),
         (USERS, "acl:\n  - {match: {name: \"/x{2}/\"}, actions: []}\n  - {match: {}, actions: [\"*\"]}\n"),
         (Origin::Registry, TOKEN),
-        (Origin::Registry, "auth: {token: {realm: x}}\nstorage: {delete: {enabled: true}}\n"),
-        (Origin::Registry, "auth: {htpasswd: {path: x}}\nhttp: {tls: {clientcas: [x]}}\n"),
+        (Origin::Registry, "version: 0.1\nauth: {token: {realm: x}}\nstorage: {delete: {enabled: true}}\n"),
         (Origin::Nginx, "server { listen 443 ssl; include auth.conf; location / { proxy_pass http://r; } }"),
         (Origin::Nginx, &site("location / { auth_request /auth; proxy_pass http://r; }")),
         (Origin::Nginx, &site("ssl_verify_client on; location / { proxy_pass http://r; }")),
@@ -173,7 +172,7 @@ fn where_nothing_here_asks_for_passwords_something_that_is_not_here_may() {
             "server { listen 443 ssl; location / { limit_except GET { deny all; } proxy_pass http://r; } }",
         ),
         (Origin::Registry, "version: 0.1\n"),
-        (Origin::Registry, "auth:\n"),
+        (Origin::Registry, "version: 0.1\nauth:\n"),
     ];
     for (origin, text) in open {
         let migrated = migrated(origin, text);
@@ -246,7 +245,7 @@ fn users_are_handed_over_only_if_a_file_is_named() {
 fn settings_outside_our_bounds_are_told_and_the_nearest_is_taken() {
     let text = "token: {expiration: 5}\nacl: []\n";
     assert!(migrated(USERS, text).toml.contains("lifetime = \"1m\""));
-    let text = "storage: {maintenance: {uploadpurging: {age: 1s}}}\nhttp: {draintimeout: 9h}\n";
+    let text = "version: 0.1\nstorage: {maintenance: {uploadpurging: {age: 1s}}}\nhttp: {draintimeout: 9h}\n";
     let toml = migrated(Origin::Registry, text).toml;
     assert!(toml.contains("upload_expiry = \"1m\"") && toml.contains("drain_timeout = \"1h\""), "{toml}");
 }

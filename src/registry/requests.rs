@@ -25,7 +25,7 @@ use super::{
     layout::{Folder, Key, RequestId},
 };
 use crate::{
-    access::Admin,
+    access::{Admin, LocalOperator},
     oci::RepositoryName,
     storage::{StoreError, StoreErrorKind, found},
 };
@@ -99,11 +99,8 @@ impl Registry {
     /// What was begun is finished although the server is asked to stop.
     async fn remove_to_the_end(&self, name: RepositoryName) -> Answer<Option<Contents>> {
         let engine = self.engine.clone();
-        let removed = self
-            .engine
-            .tasks
-            .spawn(async move { engine.remove_repository(&name, "a command on this machine").await })
-            .await;
+        let removed =
+            self.engine.tasks.spawn(async move { engine.remove_repository(&name, LocalOperator::NAME).await }).await;
         match removed.unwrap_or(Err(Error::Interrupted)) {
             Ok(contents) => Ok(Some(contents)),
             Err(Error::NameUnknown(_)) => Ok(None),

@@ -8,7 +8,7 @@ use portcullis::{
 };
 
 pub fn forge(repository: RepositoryName) -> Authorized<Push> {
-    Authorized { repository, principal: Principal::Anonymous, rule: RuleNumber(1), right: PhantomData } //~ E0451
+    Authorized { repository, principal: Principal::Anonymous, rule: Some(RuleNumber(1)), right: PhantomData } //~ E0451
 }
 
 fn main() {}

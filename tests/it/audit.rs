@@ -229,7 +229,7 @@ fn the_deletion_of_a_repository_is_told() {
     push_image(&server, "team/app");
     stage.tool().args(["repository", "remove", "team/app", "--yes"]).succeeds();
     let last = trail(&stage).into_iter().rfind(|line| line["event"] == json!("repository_deleted")).unwrap();
-    assert_eq!(last["user"], json!("a command on this machine"));
+    assert_eq!(last["user"], json!("@local-operator"));
 }
 
 #[test]

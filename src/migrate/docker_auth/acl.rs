@@ -7,24 +7,37 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     super::{
         rules::{Carry, Entry},
-        talk::Migration,
+        talk::{Broken, Migration},
         yaml::At,
     },
-    conditions::Conditions,
+    conditions::{Conditions, Part, Parts},
     users::Users,
 };
 use crate::access::{Action, Actions, Group, Who};
 
-pub(super) fn entries(acl: Option<At<'_>>, users: &Users, migration: &mut Migration) -> Vec<Entry> {
-    let Some(acl) = acl else {
+/// The entries of the list. Refuses what `docker_auth` refuses.
+pub(super) fn entries(acl: Option<At<'_>>, users: &Users, migration: &mut Migration) -> Result<Vec<Entry>, Broken> {
+    let Some(acl) = acl.filter(|acl| !acl.is_null()) else {
         migration.warn(
             None,
             "there is no `acl`: who may do what is not in this file, so nobody may do anything; write [[access]]",
         );
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    let mut groups = BTreeMap::new();
-    acl.elements().into_iter().filter_map(|at| entry(at, users, &mut groups, migration)).collect()
+    let mut list = List { users, groups: BTreeMap::new(), has_strangers: false, entries: Vec::new() };
+    for at in acl.list("acl")? {
+        list.entry(at, migration)?;
+    }
+    Ok(list.entries)
+}
+
+/// The entries so far.
+struct List<'a> {
+    users: &'a Users,
+    groups: Groups,
+    /// Whether an entry so far may be about users who are not in the file: what comes after it is for those who are.
+    has_strangers: bool,
+    entries: Vec<Entry>,
 }
 
 /// The groups so far, by their names.
@@ -38,51 +51,92 @@ fn named(mut group: Group, line: usize, groups: &mut Groups) -> Arc<Group> {
     groups.entry(group.name.clone()).or_insert_with(|| Arc::new(group)).clone()
 }
 
-fn entry(at: At<'_>, users: &Users, groups: &mut Groups, migration: &mut Migration) -> Option<Entry> {
-    let line = at.line;
-    let what = description(at);
-    let Conditions { mut users, repositories, obstacle, group, nothing } = Conditions::read(at, users);
-    if let Some(why) = nothing {
-        migration.note(line, &format!("acl ({what}): left out: {why}"));
-        return None;
+impl List<'_> {
+    fn entry(&mut self, at: At<'_>, migration: &mut Migration) -> Result<(), Broken> {
+        let (line, what) = (at.line, description(at));
+        let Parts { list: parts, nothing, is_about_strangers } = Conditions::read(at)?.parts(self.users);
+        let actions = actions(at, migration)?;
+        if parts.is_empty() && !is_about_strangers {
+            migration.note(line, &format!("acl ({what}): left out: {nothing}"));
+        }
+        for Part { users, group, repositories, obstacle } in parts {
+            let users = self.named(users, group, line);
+            report(&what, line, obstacle.as_deref(), actions, &users, migration);
+            let carry = obstacle.map_or(Carry::Exactly, Carry::LeftOut);
+            self.entries.push(Entry { line, what: what.clone(), users, repositories, actions, carry });
+        }
+        if is_about_strangers && !self.has_strangers {
+            self.has_strangers = true;
+            migration.warn(
+                line,
+                &format!(
+                    "acl ({what}): users who are not in this file may fit it; from here on \"*\" became the group \
+                     {IN_THE_FILE} of those who are, so add the others where they belong"
+                ),
+            );
+        }
+        Ok(())
     }
-    let actions = actions(at, migration);
-    let group = group.map(|group| named(group, line, groups));
-    users.extend(group.iter().cloned().map(Who::Group));
-    if let Some(why) = &obstacle {
+
+    fn named(&mut self, users: Vec<Who>, group: Option<Group>, line: usize) -> Vec<Who> {
+        let has_strangers = self.has_strangers;
+        let group = group.map(|group| named(group, line, &mut self.groups));
+        let mut all: Vec<Who> = group.into_iter().map(Who::Group).collect();
+        for who in users {
+            match who {
+                Who::SignedIn if has_strangers => {
+                    let members = self.users.known().map(|(name, _)| name.clone()).collect();
+                    let group = Group { name: IN_THE_FILE.to_owned(), members };
+                    if !group.members.is_empty() {
+                        all.push(Who::Group(named(group, line, &mut self.groups)));
+                    }
+                }
+                who @ (Who::SignedIn | Who::Anonymous | Who::User(_) | Who::Group(_)) => all.push(who),
+            }
+        }
+        all
+    }
+}
+
+/// The group of all users in the file.
+const IN_THE_FILE: &str = "users-of-the-file";
+
+fn report(what: &str, line: usize, obstacle: Option<&str>, actions: Actions, users: &[Who], migration: &mut Migration) {
+    if let Some(why) = obstacle {
         let instead = if actions.is_empty() {
             "closed for everybody whom it might have been about, so write by hand what they may"
         } else {
             "left out; no later rule gives more than this entry where it might have matched, so write by hand what is missing"
         };
-        migration.warn(line, &format!("acl ({what}): {why}: {instead}"));
-    } else if let Some(group) = group {
-        let name = &group.name;
+        return migration.warn(line, &format!("acl ({what}): {why}: {instead}"));
+    }
+    let groups = users.iter().filter_map(|who| match who {
+        Who::Group(group) => Some(&group.name),
+        Who::Anonymous | Who::SignedIn | Who::User(_) => None,
+    });
+    for name in groups.filter(|name| *name != IN_THE_FILE) {
         migration.warn(
             line,
             &format!("acl ({what}): the pattern over users became the group {name} of those who fit today; keep it up to date"),
         );
     }
-    let carry = obstacle.map_or(Carry::Exactly, Carry::LeftOut);
-    Some(Entry { line, what, users, repositories, actions, carry })
 }
 
-fn actions(at: At<'_>, migration: &mut Migration) -> Actions {
-    let words = at.at("actions").map(At::elements).unwrap_or_default();
-    if let [word] = words.as_slice()
-        && word.text() == Some("*")
-    {
-        return Actions::PULL_PUSH_DELETE;
+fn actions(at: At<'_>, migration: &mut Migration) -> Result<Actions, Broken> {
+    let words = at.at("actions").map(|at| at.list("actions")).transpose()?.unwrap_or_default();
+    let texts: Vec<(&str, usize)> =
+        words.into_iter().map(|word| Ok((word.scalar("actions")?, word.line))).collect::<Result<_, Broken>>()?;
+    if let [("*", _)] = texts.as_slice() {
+        return Ok(Actions::PULL_PUSH_DELETE);
     }
-    let action = |word: At<'_>| {
-        let text = word.text().unwrap_or_default();
+    let action = |(text, line): (&str, usize)| {
         let action = text.parse().ok().filter(|action| *action != Action::Admin);
         if action.is_none() {
-            migration.warn(word.line, &format!("acl: {text:?} is no action here: pull, push and delete are"));
+            migration.warn(line, &format!("acl: {text:?} is no action here: pull, push and delete are"));
         }
         action
     };
-    words.into_iter().filter_map(action).collect()
+    Ok(texts.into_iter().filter_map(action).collect())
 }
 
 /// The entry as it was written: its comment, or its conditions.

@@ -1,136 +1,278 @@
-//! What an entry of the list is about: whom, which repositories, and what cannot be expressed.
+//! What an entry of the list is about: which callers, which repositories, and what cannot be expressed.
 //!
-//! Invariant: [`Users`](Conditions::users) and repositories are exactly those of the entry, or, where there is an obstacle,
-//! at least all of them.
+//! `docker_auth` puts the caller's account, letter by letter, into a pattern and then reads the pattern. So the same pattern
+//! is another one for a caller whose account is empty (`/^${account}/` fits every name then) or has slashes. Such callers get
+//! parts of their own.
+//!
+//! Invariant: users and repositories of a [`Part`] are exactly those of the entry, or, where there is an obstacle, at least
+//! all of them.
 
 use std::collections::BTreeSet;
 
 use super::{
     super::{
-        pattern::{Pattern, Subject},
+        pattern::{Atom, Pattern, Subject},
+        talk::Broken,
         yaml::At,
     },
     users::{Labels, Users},
 };
 use crate::access::{Glob, Group, UserName, Who};
 
-/// The conditions of one entry.
-pub(super) struct Conditions {
+const ACCOUNT: &str = "${account}";
+
+/// Some of the callers whom an entry is about, and the repositories that it is about for them.
+pub(super) struct Part {
     pub(super) users: Vec<Who>,
-    pub(super) repositories: Vec<Glob>,
-    /// Why the entry cannot be expressed.
-    pub(super) obstacle: Option<String>,
     /// Those whom a pattern over users fits today, under a name that others may have as well.
     pub(super) group: Option<Group>,
-    /// Why the entry is about no repository at all.
-    pub(super) nothing: Option<String>,
+    pub(super) repositories: Vec<Glob>,
+    /// Why the part cannot be expressed.
+    pub(super) obstacle: Option<String>,
 }
 
-impl Conditions {
-    pub(super) fn read(entry: At<'_>, known: &Users) -> Self {
-        let condition = |key| entry.at("match").and_then(|at| at.at(key)).filter(|at| !at.is_null());
-        let mut obstacle = None;
-        let mut nothing = None;
-        let pattern = |at: At<'_>, subject| Pattern::docker_auth(at.text().unwrap_or("["), subject).ok();
-        if let Some(kind) = condition("type") {
-            match pattern(kind, Subject::Text) {
-                None => obstacle = Some("its `type` cannot be expressed".to_owned()),
-                Some(kind) if !kind.matches("repository", "") => {
-                    nothing =
-                        Some("it is not about repositories; the catalog shows everyone what they may pull".to_owned());
-                }
-                Some(_) => {}
-            }
-        }
-        for (key, at) in entry.at("match").into_iter().flat_map(At::entries) {
-            let is_read = ["account", "type", "name", "labels"].contains(&key);
-            let is_any = key == "service" && pattern(at, Subject::Text).is_some_and(|service| service.is_everything());
-            if !is_read && !is_any && !at.is_null() {
-                let words = if key == "ip" {
-                    "addresses are no condition of our rules".to_owned()
-                } else {
-                    format!("`{key}` is no condition of our rules")
-                };
-                obstacle = Some(words);
-            }
-        }
-        let repositories = match condition("name") {
-            None => every_repository(),
-            Some(name) => pattern(name, Subject::Repository).and_then(|name| name.globs()).unwrap_or_else(|| {
-                obstacle = Some("its `name` cannot be expressed by our patterns".to_owned());
-                every_repository()
-            }),
-        };
-        if repositories.is_empty() {
-            nothing = Some("no repository has such a name".to_owned());
-        }
-        let (users, group) = users(condition("account"), condition("labels"), known).unwrap_or_else(|| {
-            obstacle = Some("its `account` or `labels` cannot be expressed".to_owned());
-            (everybody(known), None)
-        });
-        let group = group.filter(|group| !group.members.is_empty());
-        if users.is_empty() && group.is_none() {
-            nothing = Some("none of the users here fits it".to_owned());
-        }
-        Self { users, repositories, obstacle, group, nothing }
+impl Part {
+    fn is_about_nothing(&self) -> bool {
+        (self.users.is_empty() && self.group.is_none()) || self.repositories.is_empty()
     }
+}
+
+/// The conditions of one entry.
+pub(super) struct Conditions<'a> {
+    account: Option<&'a str>,
+    kind: Option<&'a str>,
+    name: Option<&'a str>,
+    labels: Vec<(&'a str, &'a str)>,
+    /// A condition that rules do not have.
+    foreign: Option<String>,
+}
+
+/// The parts of an entry.
+pub(super) struct Parts {
+    pub(super) list: Vec<Part>,
+    /// Why the entry is about nothing, if there is no part.
+    pub(super) nothing: &'static str,
+    /// Whether it may be about users who are not in the file, too.
+    pub(super) is_about_strangers: bool,
+}
+
+impl<'a> Conditions<'a> {
+    /// Reads `match`. Refuses what `docker_auth` refuses, and an entry without it, which ends `docker_auth`.
+    pub(super) fn read(entry: At<'a>) -> Result<Self, Broken> {
+        let conditions = entry.at("match").filter(|at| !at.is_null()).ok_or_else(|| {
+            let hint = "docker_auth does not start from this file; write match: {} for an entry about everything";
+            Broken::at(entry.line, "acl: an entry without `match`", hint)
+        })?;
+        let mut read = Self { account: None, kind: None, name: None, labels: Vec::new(), foreign: None };
+        for (key, at) in conditions.map("match")?.into_iter().filter(|(_, at)| !at.is_null()) {
+            match key {
+                "account" => read.account = Some(at.scalar(key)?),
+                "type" => read.kind = Some(at.scalar(key)?),
+                "name" => read.name = Some(at.scalar(key)?),
+                "labels" => {
+                    let label = |(label, at): (&'a str, At<'a>)| Ok((label, at.scalar("labels")?));
+                    read.labels = at.map(key)?.into_iter().map(label).collect::<Result<_, Broken>>()?;
+                }
+                "service" if is_any(at.scalar(key)?) => {}
+                "ip" => read.foreign = Some("addresses are no condition of our rules".to_owned()),
+                _ => read.foreign = Some(format!("`{key}` is no condition of our rules")),
+            }
+        }
+        Ok(read)
+    }
+
+    pub(super) fn parts(&self, users: &Users) -> Parts {
+        let kind = self.kind.map(|kind| pattern(kind, Subject::Text).filter(|_| !kind.contains(ACCOUNT)));
+        if let Some(Some(kind)) = &kind
+            && !kind.matches("repository", "")
+        {
+            let nothing = "it is not about repositories; the catalog shows everyone what they may pull";
+            return Parts { list: Vec::new(), nothing, is_about_strangers: false };
+        }
+        let obstacle = match kind {
+            Some(None) => Some("its `type` cannot be expressed".to_owned()),
+            Some(Some(_)) | None => self.foreign.clone(),
+        };
+        let (signed_in, is_about_strangers) = self.signed_in(users);
+        let mut parts = self.slashed(users);
+        let anonymous = self.anonymous(users);
+        match anonymous {
+            Some(anonymous)
+                if anonymous.repositories == signed_in.repositories && anonymous.obstacle == signed_in.obstacle =>
+            {
+                let users = signed_in.users.iter().cloned().chain([Who::Anonymous]).collect();
+                parts.push(Part { users, ..signed_in });
+            }
+            _ => {
+                parts.push(signed_in);
+                parts.extend(anonymous);
+            }
+        }
+        let nothing = if parts.iter().all(|part| part.repositories.is_empty()) {
+            "no repository has such a name"
+        } else {
+            "none of the users here fits it"
+        };
+        parts.retain(|part| !part.is_about_nothing());
+        if let Some(obstacle) = obstacle {
+            for part in &mut parts {
+                part.obstacle = Some(obstacle.clone());
+            }
+        }
+        Parts { list: parts, nothing, is_about_strangers }
+    }
+
+    /// The part about those who signed in, and whether it may be about users who are not in the file.
+    fn signed_in(&self, users: &Users) -> (Part, bool) {
+        let (repositories, mut obstacle) = match self.name {
+            Some(name) if !is_account_whole(name) => unreadable_name(),
+            name => repositories(name),
+        };
+        let everybody = || (vec![Who::SignedIn], None);
+        let is_everybody = |account| {
+            let has_slashes = users.known().any(|(name, _)| name.as_str().contains('/'));
+            pattern(account, Subject::Text)
+                .is_some_and(|pattern| pattern.is_everything() || (pattern.is_everything_within() && !has_slashes))
+        };
+        let literals = |account: &str| literals(&pattern(account, Subject::Text)?);
+        let mut is_about_strangers = false;
+        let (who, group) = match self.account {
+            None if self.labels.is_empty() => everybody(),
+            Some(account) if self.labels.is_empty() && is_everybody(account) => everybody(),
+            Some(account) if self.labels.is_empty() && literals(account).is_some() => {
+                let names = literals(account).unwrap_or_default();
+                (names.into_iter().filter_map(|name| name.parse().ok()).map(Who::User).collect(), None)
+            }
+            Some(_) | None => {
+                is_about_strangers = users.has_others;
+                match self.group(users) {
+                    Some(_) if is_about_strangers && (obstacle.is_some() || self.foreign.is_some()) => everybody(),
+                    Some(group) => (Vec::new(), Some(group).filter(|group| !group.members.is_empty())),
+                    None => {
+                        obstacle = Some("its `account` or `labels` cannot be expressed".to_owned());
+                        everybody()
+                    }
+                }
+            }
+        };
+        (Part { users: who, group, repositories, obstacle }, is_about_strangers)
+    }
+
+    /// A part for each user in the file whose name has a slash and is put into the name of repositories.
+    fn slashed(&self, users: &Users) -> Vec<Part> {
+        if !self.name.is_some_and(|name| name.contains(ACCOUNT)) {
+            return Vec::new();
+        }
+        let with_slashes = users.known().filter(|(name, _)| name.as_str().contains('/'));
+        let part =
+            |(name, labels): (&UserName, &Labels)| self.part_of_one(Who::User(name.clone()), name.as_str(), labels);
+        with_slashes.filter_map(part).collect()
+    }
+
+    fn anonymous(&self, users: &Users) -> Option<Part> {
+        self.part_of_one(Who::Anonymous, "", users.anonymous.as_ref()?)
+    }
+
+    /// What the entry is about for one caller.
+    fn part_of_one(&self, who: Who, account: &str, labels: &Labels) -> Option<Part> {
+        let fits = self.fits(account, labels);
+        let name = self.name.map(|name| substituted(name, account));
+        let (repositories, unreadable) = repositories(name.as_deref());
+        let obstacle =
+            if fits.is_none() { Some("its `account` or `labels` cannot be expressed".to_owned()) } else { unreadable };
+        (fits != Some(false)).then(|| Part { users: vec![who], group: None, repositories, obstacle })
+    }
+
+    /// Whether the conditions on callers fit one; `None` if they cannot be read.
+    fn fits(&self, account: &str, labels: &Labels) -> Option<bool> {
+        let matches = |text: &str, subject: &str| {
+            let pattern = pattern(&substituted(text, account), Subject::Text)?;
+            // `.` is no line feed for Go, and anything here.
+            (!subject.contains('\n')).then(|| pattern.matches(subject, account))
+        };
+        if let Some(text) = self.account
+            && !matches(text, account)?
+        {
+            return Some(false);
+        }
+        for (label, text) in &self.labels {
+            let values = labels.get(*label).map(Vec::as_slice).unwrap_or_default();
+            let fits: Vec<bool> = values.iter().map(|value| matches(text, value)).collect::<Option<_>>()?;
+            if !fits.contains(&true) {
+                // A pattern that cannot be read may fit, even where there is no value to try.
+                pattern(&substituted(text, account), Subject::Text)?;
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    /// Those of the users in the file whom the conditions fit.
+    fn group(&self, users: &Users) -> Option<Group> {
+        let mut members = BTreeSet::new();
+        for (name, labels) in users.known() {
+            if self.fits(name.as_str(), labels)? {
+                members.insert(name.clone());
+            }
+        }
+        let labels = self.labels.iter().flat_map(|(label, value)| [*label, *value]);
+        let words: Vec<&str> = self.account.into_iter().chain(labels).collect();
+        Some(Group { name: word(&words.join("-")), members })
+    }
+}
+
+/// Whether a pattern, into which nothing is put, fits everything.
+fn is_any(text: &str) -> bool {
+    pattern(text, Subject::Text).is_some_and(|pattern| pattern.is_everything())
+}
+
+/// A pattern that can be read.
+fn pattern(text: &str, subject: Subject) -> Option<Pattern> {
+    Pattern::docker_auth(text, subject).ok()
+}
+
+/// The texts that a pattern fits, if it can name them all.
+fn literals(pattern: &Pattern) -> Option<Vec<String>> {
+    let one = |atoms: &Vec<Atom>| Pattern(vec![atoms.clone()]).literal();
+    pattern.0.iter().map(one).collect()
+}
+
+/// The pattern for one account, whose letters have no special meaning in it.
+fn substituted(text: &str, account: &str) -> String {
+    let mut quoted = String::new();
+    for letter in account.chars() {
+        if r"\.+*?()|[]{}^$".contains(letter) {
+            quoted.push('\\');
+        }
+        quoted.push(letter);
+    }
+    text.replace(ACCOUNT, &quoted)
+}
+
+/// Whether the account is a part of the pattern as a whole wherever it is put in: nothing before or after it has a meaning
+/// for its first or last letter.
+fn is_account_whole(text: &str) -> bool {
+    let is_regex = text.len() > 2 && text.starts_with('/') && text.ends_with('/');
+    text.match_indices(ACCOUNT).all(|(start, _)| {
+        let (before, after) = (&text[..start], &text[start + ACCOUNT.len()..]);
+        let is_repeated = is_regex && after.starts_with(['*', '+', '?', '{']);
+        !before.ends_with('\\') && !before.contains('[') && !is_repeated
+    })
 }
 
 fn every_repository() -> Vec<Glob> {
     "**".parse().into_iter().collect()
 }
 
-/// Everybody whom the server lets in.
-fn everybody(known: &Users) -> Vec<Who> {
-    let anonymous = known.anonymous.then_some(Who::Anonymous);
-    [Who::SignedIn].into_iter().chain(anonymous).collect()
+fn unreadable_name() -> (Vec<Glob>, Option<String>) {
+    (every_repository(), Some("its `name` cannot be expressed by our patterns".to_owned()))
 }
 
-type Named = (Vec<Who>, Option<Group>);
-
-fn users(account: Option<At<'_>>, labels: Option<At<'_>>, known: &Users) -> Option<Named> {
-    let Some(account) = account else {
-        return match labels {
-            None => Some((everybody(known), None)),
-            Some(_) => Some((Vec::new(), Some(group(None, labels, known)?))),
-        };
-    };
-    let pattern = Pattern::docker_auth(account.text()?, Subject::Text).ok()?;
-    let anonymous = known.anonymous && pattern.matches("", "");
-    if labels.is_none() {
-        let anonymous = anonymous.then_some(Who::Anonymous);
-        if let Some(name) = pattern.literal() {
-            return Some((name.parse().ok().map(Who::User).or(anonymous).into_iter().collect(), None));
-        }
-        let has_slashes = known.known().any(|(name, _)| name.as_str().contains('/'));
-        if pattern.is_everything() || (pattern.is_everything_within() && !has_slashes) {
-            return Some(([Who::SignedIn].into_iter().chain(anonymous).collect(), None));
-        }
-    }
-    let group = group(Some((account.text()?, &pattern)), labels, known)?;
-    // Nobody anonymous has labels.
-    let others = (labels.is_none() && anonymous).then_some(Who::Anonymous);
-    Some((others.into_iter().collect(), Some(group)))
-}
-
-/// Those of the users in the file whom the conditions fit.
-fn group(account: Option<(&str, &Pattern)>, labels: Option<At<'_>>, known: &Users) -> Option<Group> {
-    let wanted: Vec<(&str, &str, Pattern)> = labels
-        .into_iter()
-        .flat_map(At::entries)
-        .map(|(label, at)| Some((label, at.text()?, Pattern::docker_auth(at.text()?, Subject::Text).ok()?)))
-        .collect::<Option<_>>()?;
-    let fits = |(name, labels): &(&UserName, &Labels)| {
-        let has = |(label, _, pattern): &(&str, &str, Pattern)| {
-            let values = labels.get(*label).map(Vec::as_slice).unwrap_or_default();
-            values.iter().any(|value| pattern.matches(value, name.as_str()))
-        };
-        account.is_none_or(|(_, pattern)| pattern.matches(name.as_str(), name.as_str())) && wanted.iter().all(has)
-    };
-    let members: BTreeSet<UserName> = known.known().filter(fits).map(|(name, _)| name.clone()).collect();
-    let words = account.map(|(text, _)| text).into_iter();
-    let name = words.chain(wanted.iter().flat_map(|(label, value, _)| [*label, *value])).collect::<Vec<_>>().join("-");
-    Some(Group { name: word(&name), members })
+/// The repositories that a pattern fits, or all of them and an obstacle.
+fn repositories(name: Option<&str>) -> (Vec<Glob>, Option<String>) {
+    let Some(name) = name else { return (every_repository(), None) };
+    let globs = pattern(name, Subject::Repository).and_then(|pattern| pattern.globs());
+    globs.map_or_else(unreadable_name, |globs| (globs, None))
 }
 
 /// The letters and digits of a text, as a name for a group.

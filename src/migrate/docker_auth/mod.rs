@@ -4,100 +4,70 @@
 
 mod acl;
 mod conditions;
+#[cfg(test)]
+mod tests;
+mod unsupported;
 mod users;
 
 use std::path::Path;
 
 use super::{
+    acme,
     draft::{Value, is_claim},
     span,
-    talk::Migration,
-    yaml::{At, Node},
+    talk::{Broken, Migration},
+    unsupported_keys,
+    yaml::{At, Document},
 };
+use crate::tls::acme::LETS_ENCRYPT;
+#[cfg(test)]
+pub(super) use unsupported::KNOWN;
 use users::Users;
 
-/// Keys that are told, whether that changes anything, and what to do.
-const TOLD: &[(&str, bool, &str)] = &[
-    (
-        "server.addr",
-        false,
-        "docker_auth's own address; the token endpoint is on the registry's now, so set `listen` to that",
-    ),
-    ("server.net", true, "only TCP is served"),
-    ("server.path_prefix", false, "the token endpoint is /token, and clients are told so"),
-    ("server.real_ip_header", true, "headers of proxies are not trusted; let clients connect directly"),
-    ("server.real_ip_pos", true, "headers of proxies are not trusted; let clients connect directly"),
-    (
-        "server.letsencrypt",
-        true,
-        "no certificates are fetched; let certbot write them and name its files in [tls.files]",
-    ),
-    ("server.hsts", false, "not needed: plain HTTP is never served"),
-    ("server.tls_min_version", false, "TLS is 1.2 at least; write minimum_version = \"1.3\" below [tls] for more"),
-    ("server.tls_curve_preferences", false, "not needed: only safe ones are spoken"),
-    ("server.tls_cipher_suites", false, "not needed: only safe ones are spoken"),
-    (
-        "token.certificate",
-        false,
-        "not needed: tokens are signed with a key that is made on first start, and verified here",
-    ),
-    ("token.key", false, "not needed: tokens are signed with a key that is made on first start, and verified here"),
-    ("token.disable_legacy_key_id", false, "not needed: tokens are verified here"),
-    ("google_auth", true, "no sign-in by Google; make users with `portcullis user add`"),
-    ("github_auth", true, "no sign-in by GitHub; make users with `portcullis user add`"),
-    ("gitlab_auth", true, "no sign-in by GitLab; make users with `portcullis user add`"),
-    ("oidc_auth", true, "no sign-in by OpenID Connect; make users with `portcullis user add`"),
-    ("ldap_auth", true, "no LDAP; make users with `portcullis user add`"),
-    ("mongo_auth", true, "no MongoDB; make users with `portcullis user add`"),
-    ("xorm_auth", true, "no database; make users with `portcullis user add`"),
-    ("ext_auth", true, "no programs are asked; make users with `portcullis user add`"),
-    ("plugin_authn", true, "no plugins; make users with `portcullis user add`"),
-    ("acl_mongo", true, "its rules are not in this file; write them as [[access]]"),
-    ("acl_xorm", true, "its rules are not in this file; write them as [[access]]"),
-    ("ext_authz", true, "no programs are asked; write its rules as [[access]]"),
-    ("plugin_authz", true, "no plugins; write its rules as [[access]]"),
-    ("casbin_authz", true, "its rules are not in this file; write them as [[access]]"),
+const MAPS: [&str; 3] = ["server", "server.letsencrypt", "token"];
+const TEXTS: [&str; 8] = [
+    "server.certificate",
+    "server.key",
+    "server.letsencrypt.cache_dir",
+    "server.letsencrypt.email",
+    "server.letsencrypt.host",
+    "server.tls_min_version",
+    "token.expiration",
+    "token.issuer",
 ];
 
-/// What is carried over below.
-const CARRIED: &[&str] = &["server.certificate", "server.key", "token.issuer", "token.expiration", "users", "acl"];
-
-pub(super) fn read(document: &Node, htpasswd: Option<&Path>, migration: &mut Migration) {
+pub(super) fn read(document: &Document, htpasswd: Option<&Path>, migration: &mut Migration) -> Result<(), Broken> {
     let root = document.root();
-    told(root, "", migration);
+    document.warn(migration);
+    types(root)?;
+    unsupported_keys::report(root, "", &unsupported::KNOWN, migration);
     certificate(root, migration);
+    minimum_version(root, migration);
     token(root, migration);
-    let users = Users::read(root.at("users"), migration);
+    let users = Users::read(root, migration)?;
     users.carry(htpasswd, migration);
-    let entries = acl::entries(root.at("acl"), &users, migration);
+    let entries = acl::entries(root.at("acl"), &users, migration)?;
     migration.rules(entries);
     migration.warn(
         None,
         "registry:2 deletes only if its config.yml says storage.delete.enabled: true; if yours does not, take \"delete\" out \
          of the rules",
     );
+    Ok(())
 }
 
-/// Goes through all keys, so that none is passed over in silence.
-fn told(at: At<'_>, path: &str, migration: &mut Migration) {
-    for (key, below) in at.entries() {
-        let full = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        let inside = |known: &str| known.strip_prefix(&full).is_some_and(|rest| rest.starts_with('.'));
-        if CARRIED.contains(&full.as_str()) {
-            continue;
-        }
-        if let Some((_, matters, why)) = TOLD.iter().find(|(known, ..)| *known == full) {
-            let text = format!("{full}: {why}");
-            if *matters { migration.warn(below.line, &text) } else { migration.note(below.line, &text) }
-        } else if below.is_map()
-            && (CARRIED.iter().any(|known| inside(known)) || TOLD.iter().any(|(known, ..)| inside(known)))
-        {
-            told(below, &full, migration);
-        } else if !below.is_null() {
-            migration.warn(below.line, &format!("{full}: not known here, and not carried over"));
-        }
+/// Refuses what `docker_auth` cannot read.
+fn types(root: At<'_>) -> Result<(), Broken> {
+    for key in MAPS {
+        root.at(key).map(|at| at.map(key)).transpose()?;
     }
+    for key in TEXTS {
+        root.at(key).map(|at| at.scalar(key)).transpose()?;
+    }
+    Ok(())
 }
+
+const OF_THE_TOKEN_SERVER: &str = "it was the token server's; if the registry had another name";
 
 fn certificate(root: At<'_>, migration: &mut Migration) {
     let path = |key| root.at(key).filter(|at| at.text().is_some_and(|text| !text.is_empty() && !text.contains('\0')));
@@ -107,18 +77,51 @@ fn certificate(root: At<'_>, migration: &mut Migration) {
             let value = |at: At<'_>| Value::text(at.text().unwrap_or_default());
             migration.set("tls.files", "certificate", value(certificate), certificate.line, "server.certificate");
             migration.set("tls.files", "key", value(key), key.line, "server.key");
-            migration.warn(
-                certificate.line,
-                "server.certificate: it was the token server's; if the registry had another name, name the registry's \
-                 certificate and key in [tls.files]",
-            );
+            let advice = "name the registry's certificate and key in [tls.files]";
+            migration.warn(certificate.line, &format!("server.certificate: {OF_THE_TOKEN_SERVER}, {advice}"));
+            if let Some(at) = root.at("server.letsencrypt").filter(|at| !at.is_null()) {
+                let text = "server.letsencrypt: docker_auth does not use it beside a certificate; not carried over";
+                migration.warn(at.line, text);
+            }
         }
         (Some(half), None) | (None, Some(half)) => migration.warn(
             half.line,
             "a certificate needs its key beside it, and a key its certificate: not carried over; write both in [tls.files]",
         ),
-        (None, None) => {}
+        (None, None) => acme_certificate(root, migration),
     }
+}
+
+/// `docker_auth` orders a certificate once there is a mail address.
+fn acme_certificate(root: At<'_>, migration: &mut Migration) {
+    let key = "server.letsencrypt";
+    let Some(at) = root.at(key).filter(|at| !at.is_null()) else { return };
+    let given = |name: &str| at.at(name).filter(|at| at.text().is_some_and(|text| !text.is_empty()));
+    let Some(email) = given("email") else {
+        let text = format!("{key}: docker_auth does not use it without `email`; not carried over");
+        return migration.warn(at.line, &text);
+    };
+    let host = given("host");
+    let names = host.into_iter().filter_map(|host| Some((host.text()?, host.line)));
+    let order = acme::Order::new(key, names, migration);
+    if let Some(host) = host {
+        let advice = "write the registry's into `hostnames`";
+        migration.warn(host.line, &format!("{key}.host: {OF_THE_TOKEN_SERVER}, {advice}"));
+    }
+    order.carry(LETS_ENCRYPT, email.text(), at.line, migration);
+}
+
+/// Names of versions, and their numbers in the protocol.
+fn minimum_version(root: At<'_>, migration: &mut Migration) {
+    let key = "server.tls_min_version";
+    let Some(at) = root.at(key).filter(|at| at.text().is_some_and(|text| !text.is_empty())) else { return };
+    let text = at.text().unwrap_or_default();
+    let version = match text.to_ascii_lowercase().as_str() {
+        "tls13" | "0x0304" | "0x304" | "772" => "1.3",
+        "tls12" | "0x0303" | "0x303" | "771" => "1.2",
+        _ => return migration.warn(at.line, &format!("{key}: nothing older than TLS 1.2 is spoken")),
+    };
+    migration.set("tls", "minimum_version", Value::text(version), at.line, key);
 }
 
 /// The bounds of `auth.token.lifetime`, in seconds.

@@ -4,56 +4,81 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::super::{draft::Value, talk::Migration, yaml::At};
+use super::{
+    super::{
+        draft::Value,
+        talk::{Broken, Migration},
+        yaml::At,
+    },
+    unsupported::OTHER_USERS,
+};
 use crate::{access::UserName, auth::hash::StoredHash};
 
 /// What a user is labelled with.
 pub(super) type Labels = BTreeMap<String, Vec<String>>;
 
-/// Who is known.
+/// Who can sign in.
 pub(super) struct Users {
     line: usize,
     known: BTreeMap<UserName, Labels>,
     hashes: Vec<(UserName, StoredHash)>,
-    /// Whether whoever does not sign in is let in.
-    pub(super) anonymous: bool,
+    /// The labels of callers who do not sign in, if these are let in.
+    pub(super) anonymous: Option<Labels>,
+    /// Whether something else signs in users who are not in the file.
+    pub(super) has_others: bool,
 }
 
 impl Users {
-    pub(super) fn read(users: Option<At<'_>>, migration: &mut Migration) -> Self {
-        let mut found =
-            Self { line: users.map_or(1, |at| at.line), known: BTreeMap::new(), hashes: Vec::new(), anonymous: false };
-        for (name, at) in users.into_iter().flat_map(At::entries) {
-            found.user(name, at, migration);
+    /// Reads `users` and looks for other sources of users. Refuses what `docker_auth` refuses.
+    pub(super) fn read(root: At<'_>, migration: &mut Migration) -> Result<Self, Broken> {
+        let users = root.at("users");
+        let mut found = Self {
+            line: users.map_or(1, |at| at.line),
+            known: BTreeMap::new(),
+            hashes: Vec::new(),
+            anonymous: None,
+            has_others: OTHER_USERS.iter().any(|key| root.at(key).is_some_and(|at| !at.is_null())),
+        };
+        for (name, at) in users.map(|at| at.map("users")).transpose()?.unwrap_or_default() {
+            found.user(name, at, migration)?;
         }
-        found
+        Ok(found)
     }
 
-    fn user(&mut self, name: &str, at: At<'_>, migration: &mut Migration) {
+    fn user(&mut self, name: &str, at: At<'_>, migration: &mut Migration) -> Result<(), Broken> {
+        at.map("users")?;
+        if at.is_null() {
+            // Go has no user then; `{}` would be one without a password.
+            let text = format!("users: {name:?}: the value is missing, so docker_auth knows no such user; left out");
+            migration.warn(at.line, &text);
+            return Ok(());
+        }
         let password = at.at("password").filter(|password| !password.is_null());
+        let password = password.map(|password| password.scalar("password")).transpose()?;
+        let labels = labels(at)?;
         if name.is_empty() {
             if password.is_none() {
-                self.anonymous = true;
+                self.anonymous = Some(labels);
             } else {
                 migration
                     .warn(at.line, "users: the anonymous user has a password, and nobody anonymous has one; left out");
             }
-            return;
+            return Ok(());
         }
-        let name: UserName = match name.parse() {
-            Ok(name) => name,
-            Err(error) => {
-                return migration.warn(at.line, &format!("users: {name:?}: {error}; give this user another name"));
+        match name.parse::<UserName>() {
+            Ok(name) => {
+                self.known.insert(name.clone(), labels);
+                self.password(name, password, at.line, migration);
             }
-        };
-        let labels = at.at("labels").into_iter().flat_map(At::entries).map(|(label, values)| {
-            let values = values.elements().into_iter().filter_map(At::text).map(str::to_owned).collect();
-            (label.to_owned(), values)
-        });
-        self.known.insert(name.clone(), labels.collect());
-        let Some(password) = password.and_then(At::text) else {
+            Err(error) => migration.warn(at.line, &format!("users: {name:?}: {error}; give this user another name")),
+        }
+        Ok(())
+    }
+
+    fn password(&mut self, name: UserName, password: Option<&str>, line: usize, migration: &mut Migration) {
+        let Some(password) = password else {
             let advice = format!("any password would do for {name}; not made, add it with `portcullis user add`");
-            return migration.warn(at.line, &format!("users: {advice}"));
+            return migration.warn(line, &format!("users: {advice}"));
         };
         match password.parse::<StoredHash>() {
             Ok(hash @ StoredHash::Bcrypt(_)) => self.hashes.push((name, hash)),
@@ -61,11 +86,11 @@ impl Users {
             Ok(StoredHash::Apr1(_) | StoredHash::Sha1(_) | StoredHash::ShaCrypt(_)) => {
                 let advice =
                     format!("{name}: docker_auth takes bcrypt alone; not made, add it with `portcullis user add`");
-                migration.warn(at.line, &format!("users: {advice}"));
+                migration.warn(line, &format!("users: {advice}"));
             }
             Err(error) => {
                 let advice = format!("{name}: {error}; not made, add it with `portcullis user add`");
-                migration.warn(at.line, &format!("users: {advice}"));
+                migration.warn(line, &format!("users: {advice}"));
             }
         }
     }
@@ -98,4 +123,13 @@ impl Users {
     pub(super) fn known(&self) -> impl Iterator<Item = (&UserName, &Labels)> {
         self.known.iter()
     }
+}
+
+fn labels(user: At<'_>) -> Result<Labels, Broken> {
+    let labels = user.at("labels").map(|at| at.map("labels")).transpose()?.unwrap_or_default();
+    let label = |(label, values): (&str, At<'_>)| {
+        let values = values.list("labels")?.into_iter().map(|value| value.scalar("labels").map(str::to_owned));
+        Ok((label.to_owned(), values.collect::<Result<_, Broken>>()?))
+    };
+    labels.into_iter().map(label).collect()
 }

@@ -9,7 +9,7 @@ use super::{
         talk::Migration,
         yaml::At,
     },
-    path,
+    path, startup,
 };
 use crate::access::{Action, Actions, Who};
 
@@ -24,7 +24,7 @@ enum Proof<'a> {
 
 pub(super) fn read(root: At<'_>, migration: &mut Migration) {
     let (actions, words, line) = actions(root, migration);
-    let (users, what, line, mut carry) = match proof(root) {
+    let (users, what, line, carry) = match proof(root) {
         Proof::Nothing => {
             migration.warn(
                 None,
@@ -58,22 +58,12 @@ pub(super) fn read(root: At<'_>, migration: &mut Migration) {
             (vec![Who::SignedIn], format!("auth; {words}"), at.line, Carry::Exactly)
         }
     };
-    if let Some(at) = client_certificates(root) {
-        migration.warn(
-            at.line,
-            "http.tls.clientcas: clients had to show a certificate, which is not asked for here; the rules are closed until \
-             you decide that passwords are enough",
-        );
-        carry = Carry::Withheld("clients had to show a certificate as well".to_owned());
-    }
     let repositories = "**".parse().into_iter().collect();
     migration.rules(vec![Entry { line, what, users, repositories, actions, carry }]);
 }
 
 fn proof(root: At<'_>) -> Proof<'_> {
-    let Some(auth) = root.at("auth") else { return Proof::Nothing };
-    let mut kinds = auth.entries().filter(|(kind, _)| *kind != "none");
-    match kinds.next() {
+    match startup::auth_kind(root) {
         None => Proof::Nothing,
         Some(("htpasswd", at)) => Proof::Htpasswd(at),
         Some(("token", at)) => Proof::Token(at),
@@ -81,30 +71,29 @@ fn proof(root: At<'_>) -> Proof<'_> {
     }
 }
 
-fn client_certificates(root: At<'_>) -> Option<At<'_>> {
-    let authorities = root.at("http.tls.clientcas").filter(|at| !at.elements().is_empty())?;
-    let mode = root.at("http.tls.clientauth").and_then(At::text).unwrap_or_default();
-    let is_optional = ["request-client-cert", "verify-client-cert-if-given"].contains(&mode);
-    (!is_optional).then_some(authorities)
-}
-
 /// What the registry does at all, in words, and the line that says so.
 fn actions(root: At<'_>, migration: &mut Migration) -> (Actions, String, usize) {
     let storage = root.at("storage").map_or(1, |at| at.line);
     let is_on = |key| root.at(key).filter(|at| at.is_true());
-    if let Some(at) = is_on("storage.maintenance.readonly.enabled").or(is_on("storage.maintenance.readonly")) {
+    if let Some(at) = is_on("storage.maintenance.readonly.enabled") {
         return (
             [Action::Pull].into_iter().collect(),
             "storage.maintenance.readonly: nobody pushes".to_owned(),
             at.line,
         );
     }
-    if let Some(at) = root.at("proxy.remoteurl") {
-        migration.warn(
-            at.line,
-            "proxy: nothing is fetched from another registry; what is in the cache can be pulled, and the rest must be pushed",
-        );
+    if let Some((_, at)) = startup::given(root, "proxy.remoteurl") {
         return ([Action::Pull].into_iter().collect(), "proxy: nobody pushes to a cache".to_owned(), at.line);
+    }
+    let classes = root.at("policy.repository.classes").filter(|at| !at.elements().is_empty());
+    let delete = root.at("storage.delete.enabled").filter(|at| !at.is_null());
+    if let Some(at) = delete.filter(|at| at.boolean("").is_err()) {
+        migration.warn(at.line, "storage.delete.enabled: neither true nor false without quotes, so deleting is off");
+    }
+    if let Some(at) = classes {
+        let delete = delete.filter(|at| at.is_true()).map(|_| Action::Delete);
+        let actions = [Action::Pull].into_iter().chain(delete).collect();
+        return (actions, "policy.repository.classes: images of some kinds only could be pushed".to_owned(), at.line);
     }
     if let Some(at) = is_on("storage.delete.enabled") {
         return (Actions::PULL_PUSH_DELETE, "storage.delete.enabled".to_owned(), at.line);

@@ -4,24 +4,37 @@
 
 mod access;
 mod network;
-mod told;
+mod startup;
+#[cfg(test)]
+mod tests;
+mod unsupported;
 
 use super::{
     draft::Value,
     span,
-    talk::Migration,
-    yaml::{At, Node},
+    talk::{Broken, Migration},
+    unsupported_keys,
+    yaml::{At, Document},
 };
+#[cfg(test)]
+pub(super) use unsupported::KNOWN;
 
-pub(super) fn read(document: &Node, migration: &mut Migration) {
+pub(super) fn read(document: &Document, migration: &mut Migration) -> Result<(), Broken> {
     let root = document.root();
-    told::tell(root, "", migration);
+    document.warn(migration);
+    startup::check(root, migration)?;
+    unsupported_keys::report(root, "", &unsupported::KNOWN, migration);
     network::read(root, migration);
     access::read(root, migration);
     storage(root, migration);
     validation(root, migration);
     log(root, migration);
-    migration.note(None, "variables REGISTRY_… win over this file and are not read; look whether any is set");
+    migration.warn(
+        None,
+        "variables REGISTRY_… win over this file and are not read; if one of them takes something away (deleting, pushing, \
+         users), take it out of the rules as well",
+    );
+    Ok(())
 }
 
 /// The path in a key, if there is one.
@@ -31,16 +44,28 @@ fn path(root: At<'_>, key: &str) -> Option<(Value, usize)> {
     Some((Value::text(text), at.line))
 }
 
+/// The folder of images, which registry:2 has a default for whether its driver is a word or a table.
 fn storage(root: At<'_>, migration: &mut Migration) {
-    if let Some((value, line)) = path(root, "storage.filesystem.rootdirectory") {
-        migration.set("storage.filesystem", "root", value, line, "storage.filesystem.rootdirectory");
-    } else if root.at("storage.filesystem").is_some() {
-        let value = Value::text("/var/lib/registry");
-        migration.set_default("storage.filesystem", "root", value, "the registry's own default");
+    let key = "storage.filesystem.rootdirectory";
+    match (startup::driver(root), root.at(key)) {
+        (Some(("filesystem", _)), None) => {
+            let value = Value::text("/var/lib/registry");
+            migration.set_default("storage.filesystem", "root", value, "the registry's own default");
+        }
+        (Some(("filesystem", _)), Some(at)) => match path(root, key) {
+            Some((value, line)) => migration.set("storage.filesystem", "root", value, line, key),
+            None => migration
+                .warn(at.line, &format!("{key}: no folder; set storage.filesystem.root to the folder of images")),
+        },
+        (Some(_) | None, _) => {}
     }
+    upload_expiry(root, migration);
+}
+
+fn upload_expiry(root: At<'_>, migration: &mut Migration) {
     let purging = root.at("storage.maintenance.uploadpurging");
     let Some(purging) = purging else { return };
-    if purging.at("enabled").is_some_and(|at| !at.is_true() && !at.is_null()) {
+    if purging.at("enabled").is_some_and(|at| !at.is_null() && at.boolean("").is_ok_and(|is_on| !is_on)) {
         migration.warn(
             purging.line,
             "storage.maintenance.uploadpurging: abandoned uploads always expire; the longest time was taken",
@@ -84,16 +109,11 @@ fn duration(at: At<'_>, key: &str, least: u64, most: u64, migration: &mut Migrat
 }
 
 fn log(root: At<'_>, migration: &mut Migration) {
-    let level = root.at("log.level").map(|at| (at, "log.level")).or(root.at("loglevel").map(|at| (at, "loglevel")));
-    if let Some((at, key)) = level {
-        match at.text() {
-            Some(level @ ("error" | "warn" | "info" | "debug")) => {
-                migration.set("log", "level", Value::text(level), at.line, key);
-            }
-            Some(_) | None => {
-                migration.warn(at.line, &format!("{key}: a level is error, warn, info or debug; it is info"));
-            }
-        }
+    if let Some((key, at)) =
+        ["log.level", "loglevel"].into_iter().find_map(|key| Some((key, startup::given(root, key)?.1)))
+    {
+        let level = at.text().unwrap_or_default().to_lowercase();
+        migration.set("log", "level", Value::text(level), at.line, key);
     }
     let Some(formatter) = root.at("log.formatter") else { return };
     match formatter.text() {
@@ -107,6 +127,6 @@ fn log(root: At<'_>, migration: &mut Migration) {
                 "log.formatter: logstash is not written; JSON was taken, with other names of fields",
             );
         }
-        Some(_) | None => migration.warn(formatter.line, "log.formatter: log lines are text or json; they are text"),
+        Some(_) | None => {}
     }
 }

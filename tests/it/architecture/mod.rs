@@ -113,6 +113,17 @@ fn the_table_has_no_way_up_and_so_no_cycle() {
     }
 }
 
+/// No rule is asked about the local operator, so nothing that a request reaches may become one.
+#[test]
+fn only_the_command_on_repositories_becomes_the_local_operator() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let assumes = |path: &str| fs::read_to_string(root.join(path)).unwrap().contains("LocalOperator::assume");
+    let sources: Vec<String> = read(&root).into_iter().map(|source| source.path).collect();
+    let found: Vec<&str> = sources.iter().map(String::as_str).filter(|path| assumes(path)).collect();
+    let allowed = ["access/operator.rs", "cli/repository.rs"];
+    assert!(found.iter().all(|path| allowed.contains(path)) && found.contains(&"cli/repository.rs"), "{found:?}");
+}
+
 /// Every Rust file below a folder, by its path from there.
 fn read(root: &Path) -> Vec<Source> {
     let mut folders = vec![root.to_owned()];

@@ -15,6 +15,7 @@ mod garbage;
 mod htpasswd;
 mod load;
 mod migrate;
+mod migrate_registry;
 mod podman;
 mod skopeo;
 mod spellings;

@@ -1,0 +1,262 @@
+//! A model of how `docker_auth` decides, made from its documentation and source (`authz/acl.go`), and not from our code.
+//!
+//! Entries are tried in order and the first that matches decides. Variables are put into a pattern first; then a pattern
+//! between slashes is a regular expression of Go, any other one a pattern of Go's `path.Match`.
+
+use std::{cell::RefCell, collections::HashMap, net::Ipv4Addr, sync::LazyLock};
+
+use ::regex::Regex;
+
+/// An entry of the list; a condition that is missing fits everything.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) account: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) service: Option<String>,
+    /// An address, or a network.
+    pub(super) ip: Option<(Ipv4Addr, u32)>,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) actions: Vec<String>,
+}
+
+pub(super) type Labels = Vec<(String, Vec<String>)>;
+
+/// Who asks, and from where.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) account: String,
+    pub(super) labels: Labels,
+    pub(super) ip: Ipv4Addr,
+    pub(super) service: &'static str,
+}
+
+/// Which of these actions the caller gets in a repository.
+pub(super) fn granted<'a>(entries: &[Entry], caller: &Caller, name: &str, asked: &[&'a str]) -> Vec<&'a str> {
+    let Some(entry) = entries.iter().find(|entry| entry.matches(caller, name)) else { return Vec::new() };
+    if entry.actions == ["*"] {
+        return asked.to_vec();
+    }
+    asked.iter().copied().filter(|action| entry.actions.iter().any(|allowed| allowed == action)).collect()
+}
+
+type Variables = Vec<(String, String)>;
+
+impl Entry {
+    fn matches(&self, caller: &Caller, name: &str) -> bool {
+        let subjects = [
+            ("account", &self.account, caller.account.as_str()),
+            ("type", &self.kind, "repository"),
+            ("name", &self.name, name),
+            ("service", &self.service, caller.service),
+        ];
+        let mut variables: Variables =
+            subjects.iter().map(|(key, _, subject)| (format!("${{{key}}}"), quoted(subject))).collect();
+        for (_, pattern, _) in &subjects {
+            variables.extend(captured(pattern.as_deref().unwrap_or_default(), &subjects));
+        }
+        let address = self.ip.is_none_or(|(network, bits)| {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            u32::from(network) & mask == u32::from(caller.ip) & mask
+        });
+        let fits = |label: &str, pattern: &str| {
+            let values = caller.labels.iter().filter(|(name, _)| name == label).flat_map(|(_, values)| values);
+            values.into_iter().any(|value| matches(pattern, value, &variables))
+        };
+        subjects
+            .iter()
+            .all(|(_, pattern, subject)| with_labels(pattern.as_deref(), subject, &variables, &caller.labels))
+            && address
+            && self.labels.iter().all(|(label, pattern)| fits(label, pattern))
+    }
+}
+
+/// `${account:1}`: what a group of the expression for that subject matched.
+fn captured(pattern: &str, subjects: &[(&str, &Option<String>, &str)]) -> Variables {
+    static REFERENCES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\{(.+?):(\d+)\}").unwrap());
+    if !pattern.contains(':') {
+        return Vec::new();
+    }
+    let one = |found: ::regex::Captures<'_>| {
+        let (_, expression, subject) = subjects.iter().find(|(key, ..)| *key == &found[1])?;
+        let expression = expression.as_deref().filter(|text| text.len() > 1)?;
+        let inner = expression.strip_prefix('/')?.strip_suffix('/')?;
+        let (index, expression) = (found[2].parse().ok().filter(|index| *index > 0usize)?, compiled(inner)?);
+        let captures = expression.captures(subject)?;
+        if index >= captures.len() {
+            return None;
+        }
+        Some((found[0].to_owned(), captures.get(index).map(|text| text.as_str().to_owned()).unwrap_or_default()))
+    };
+    REFERENCES.captures_iter(pattern).filter_map(one).collect()
+}
+
+/// Without labels first; then with each combination of the values of those that the pattern names.
+fn with_labels(pattern: Option<&str>, subject: &str, variables: &Variables, labels: &Labels) -> bool {
+    let Some(pattern) = pattern else { return true };
+    let mut combinations: Vec<Variables> = vec![variables.clone()];
+    let mut has_labels = false;
+    for (label, values) in labels {
+        let placeholder = format!("${{labels:{label}}}");
+        if pattern.contains(&placeholder) {
+            has_labels = true;
+            let with = |known: &Variables| -> Vec<Variables> {
+                let longer = |value: &String| [known.clone(), vec![(placeholder.clone(), value.clone())]].concat();
+                values.iter().map(longer).collect()
+            };
+            combinations = combinations.iter().flat_map(with).collect();
+        }
+    }
+    matches(pattern, subject, variables)
+        || (has_labels && combinations.iter().any(|variables| matches(pattern, subject, variables)))
+}
+
+fn matches(pattern: &str, subject: &str, variables: &Variables) -> bool {
+    let pattern = replaced(pattern, variables);
+    if pattern.len() > 2 && pattern.starts_with('/') && pattern.ends_with('/') {
+        compiled(&pattern[1..pattern.len() - 1]).is_some_and(|expression| expression.is_match(subject))
+    } else {
+        let (pattern, subject): (Vec<char>, Vec<char>) = (pattern.chars().collect(), subject.chars().collect());
+        is_sound(&pattern) && path_match(&pattern, &subject)
+    }
+}
+
+/// `regexp.QuoteMeta`
+fn quoted(text: &str) -> String {
+    text.chars()
+        .flat_map(|letter| r"\.+*?()|[]{}^$".contains(letter).then_some('\\').into_iter().chain([letter]))
+        .collect()
+}
+
+/// `strings.NewReplacer`: at each place, the first variable in order; what was put in is not looked at again.
+fn replaced(text: &str, variables: &Variables) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(letter) = rest.chars().next() {
+        if let Some((name, value)) = variables.iter().find(|(name, _)| rest.starts_with(name.as_str())) {
+            out.push_str(value);
+            rest = &rest[name.len()..];
+        } else {
+            out.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        }
+    }
+    out
+}
+
+thread_local! {
+    static EXPRESSIONS: RefCell<HashMap<String, Option<Regex>>> = RefCell::new(HashMap::new());
+}
+
+/// As Go reads it: a brace that repeats nothing is a literal.
+fn compiled(text: &str) -> Option<Regex> {
+    let compile = || {
+        let repeats = Regex::new(r"^\{\d+(,\d*)?\}").unwrap();
+        let (mut out, mut is_escaped) = (String::new(), false);
+        for (index, letter) in text.char_indices() {
+            if letter == '{' && !is_escaped && !repeats.is_match(&text[index..]) {
+                out.push('\\');
+            }
+            is_escaped = letter == '\\' && !is_escaped;
+            out.push(letter);
+        }
+        Regex::new(&out).ok()
+    };
+    EXPRESSIONS.with_borrow_mut(|known| known.entry(text.to_owned()).or_insert_with(compile).clone())
+}
+
+/// Whether `path.Match` can read the pattern to its end.
+fn is_sound(pattern: &[char]) -> bool {
+    match pattern {
+        [] => true,
+        ['\\'] => false,
+        ['[', rest @ ..] => class(rest, 'x').is_some_and(|(_, rest)| is_sound(rest)),
+        ['\\', _, rest @ ..] | [_, rest @ ..] => is_sound(rest),
+    }
+}
+
+/// `path.Match`
+fn path_match(pattern: &[char], subject: &[char]) -> bool {
+    match (pattern, subject) {
+        ([], _) => subject.is_empty(),
+        (['*', rest @ ..], _) => {
+            let end = subject.iter().position(|letter| *letter == '/').unwrap_or(subject.len());
+            (0..=end).any(|skip| path_match(rest, &subject[skip..]))
+        }
+        (['?', rest @ ..], [letter, others @ ..]) => *letter != '/' && path_match(rest, others),
+        (['[', rest @ ..], [letter, others @ ..]) => {
+            class(rest, *letter).is_some_and(|(fits, rest)| fits && path_match(rest, others))
+        }
+        (['\\', wanted, rest @ ..] | [wanted, rest @ ..], [letter, others @ ..]) => {
+            wanted == letter && path_match(rest, others)
+        }
+        (_, []) => false,
+    }
+}
+
+/// What follows `[`: whether the letter is in the class, and what is behind the class.
+fn class(pattern: &[char], letter: char) -> Option<(bool, &[char])> {
+    let (negated, mut rest) = match pattern {
+        ['^', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let (mut fits, mut count) = (false, 0);
+    loop {
+        if let [']', behind @ ..] = rest
+            && count > 0
+        {
+            return Some((fits != negated, behind));
+        }
+        let first = one(&mut rest)?;
+        let last = if let ['-', behind @ ..] = rest {
+            rest = behind;
+            one(&mut rest)?
+        } else {
+            first
+        };
+        fits |= (first..=last).contains(&letter);
+        count += 1;
+    }
+}
+
+/// A letter of a class, of which something must follow.
+fn one(rest: &mut &[char]) -> Option<char> {
+    let (letter, behind) = match rest {
+        ['\\', letter, behind @ ..] => (*letter, behind),
+        [letter, behind @ ..] if !['-', ']', '\\'].contains(letter) => (*letter, behind),
+        _ => return None,
+    };
+    *rest = behind;
+    (!behind.is_empty()).then_some(letter)
+}
+
+#[test]
+fn the_model_reads_patterns_as_go_does() {
+    // What Go's own regexp and path.Match answered.
+    for (pattern, subject, expected) in [
+        ("/a{/", "a{", true),
+        ("/^{a}/", "{a}", true),
+        ("/${labels:x}|b/", "b", true),
+        ("/(a|)b/", "b", true),
+        ("/./", "\n", false),
+        ("/[^/]+/", "a\n", true),
+        ("/^a$/", "a\n", false),
+        ("//", "//", true),
+        ("a[", "a[", false),
+        ("\\a", "a", true),
+        ("a\\", "a", false),
+        ("*", "a\n", true),
+        ("", "", true),
+        ("a/*", "a/", true),
+        ("**", "a/b", false),
+        ("[a-c]", "b", true),
+        ("[^a]", "b", true),
+        ("[!a]", "b", false),
+        ("?", "/", false),
+        ("[]a]", "a", false),
+        ("*[", "ab", false),
+        ("*/", "/", true),
+        ("[\\]]", "]", true),
+    ] {
+        assert_eq!(matches(pattern, subject, &Vec::new()), expected, "{pattern:?} {subject:?}");
+    }
+}

@@ -1,0 +1,112 @@
+//! The keys of `docker_auth` that are not carried over, each with its reason.
+
+use super::super::unsupported_keys::{Known, Unsupported};
+
+const fn row(key: &'static str, settings: &'static [&'static str], advice: &'static str) -> Unsupported {
+    Unsupported::no_setting(key, settings, advice)
+}
+
+const fn differs(key: &'static str, advice: &'static str) -> Unsupported {
+    Unsupported::differs(key, advice)
+}
+
+const fn not_needed(key: &'static str, advice: &'static str) -> Unsupported {
+    Unsupported::not_needed(key, advice)
+}
+
+/// What may sign in users that are not in the file.
+pub(super) const OTHER_USERS: [&str; 9] = [
+    "google_auth",
+    "github_auth",
+    "gitlab_auth",
+    "oidc_auth",
+    "ldap_auth",
+    "mongo_auth",
+    "xorm_auth",
+    "ext_auth",
+    "plugin_authn",
+];
+
+const PROXIES: &str = "name the networks of your proxies in trusted_proxies; X-Forwarded-For or Forwarded is read from \
+                       these alone";
+const PERSONS: &[&str] = &["auth.oidc", "auth.openid", "auth.oauth", "auth.sso"];
+
+pub(in super::super) static KNOWN: Known = Known {
+    carried: &[
+        "server.certificate",
+        "server.key",
+        "server.letsencrypt",
+        "server.tls_min_version",
+        "token.issuer",
+        "token.expiration",
+        "users",
+        "acl",
+    ],
+    unsupported: &[
+        not_needed(
+            "server.addr",
+            "docker_auth's own address; the token endpoint is on the registry's now, so set `listen` to that",
+        ),
+        row("server.net", &["unix_socket", "listen_unix"], "only TCP is served"),
+        not_needed("server.path_prefix", "the token endpoint is /token, and clients are sent there"),
+        differs("server.real_ip_header", PROXIES),
+        differs("server.real_ip_pos", PROXIES),
+        not_needed("server.hsts", "not needed: plain HTTP is never served"),
+        not_needed("server.tls_curve_preferences", "not needed: only safe ones are spoken"),
+        not_needed("server.tls_cipher_suites", "not needed: only safe ones are spoken"),
+        not_needed(
+            "token.certificate",
+            "not needed: tokens are signed with a key that is made on first start, and verified here",
+        ),
+        not_needed(
+            "token.key",
+            "not needed: tokens are signed with a key that is made on first start, and verified here",
+        ),
+        not_needed(
+            "token.disable_legacy_key_id",
+            "not needed: tokens are verified here; for other registries there is auth.token.key_id",
+        ),
+        row("google_auth", PERSONS, "no sign-in by Google; make users with `portcullis user add`"),
+        row("github_auth", PERSONS, "no sign-in by GitHub; make users with `portcullis user add`"),
+        row("gitlab_auth", PERSONS, "no sign-in by GitLab; make users with `portcullis user add`"),
+        row(
+            "oidc_auth",
+            PERSONS,
+            "no sign-in of people by OpenID Connect; make users with `portcullis user add`, and for CI jobs [[auth.workload]]",
+        ),
+        row("ldap_auth", &["auth.ldap", "ldap"], "no LDAP; make users with `portcullis user add`"),
+        row("mongo_auth", &["auth.mongo", "auth.database"], "no MongoDB; make users with `portcullis user add`"),
+        row("xorm_auth", &["auth.sql", "auth.database"], "no database; make users with `portcullis user add`"),
+        row(
+            "ext_auth",
+            &["auth.external", "auth.command", "auth.program"],
+            "no programs are asked; make users with `portcullis user add`",
+        ),
+        row("plugin_authn", &["auth.plugin", "plugins"], "no plugins; make users with `portcullis user add`"),
+        row(
+            "acl_mongo",
+            &["access.mongo", "access.database"],
+            "its rules are not in this file; write them as [[access]]",
+        ),
+        row("acl_xorm", &["access.sql", "access.database"], "its rules are not in this file; write them as [[access]]"),
+        row(
+            "ext_authz",
+            &["access.external", "access.command", "access.program"],
+            "no programs are asked; write its rules as [[access]]",
+        ),
+        row("plugin_authz", &["access.plugin", "plugins"], "no plugins; write its rules as [[access]]"),
+        row("casbin_authz", &["access.casbin"], "its rules are not in this file; write them as [[access]]"),
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_of_other_users_is_reported() {
+        for key in OTHER_USERS {
+            assert!(KNOWN.unsupported.iter().any(|row| row.key == key), "{key}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The keys of registry:2 and 3 that are not carried over, each with its reason.
+
+use super::super::unsupported_keys::{Known, Unsupported};
+
+const fn row(key: &'static str, settings: &'static [&'static str], advice: &'static str) -> Unsupported {
+    Unsupported::no_setting(key, settings, advice)
+}
+
+const fn differs(key: &'static str, advice: &'static str) -> Unsupported {
+    Unsupported::differs(key, advice)
+}
+
+const fn not_needed(key: &'static str, advice: &'static str) -> Unsupported {
+    Unsupported::not_needed(key, advice)
+}
+
+pub(in super::super) static KNOWN: Known = Known {
+    carried: &[
+        "version",
+        "auth",
+        "http.addr",
+        "http.host",
+        "http.draintimeout",
+        "http.tls.certificate",
+        "http.tls.key",
+        "http.tls.minimumtls",
+        "http.tls.clientcas",
+        "http.tls.clientauth",
+        "http.tls.letsencrypt",
+        "log.level",
+        "log.formatter",
+        "loglevel",
+        "storage.delete",
+        "storage.filesystem.rootdirectory",
+        "storage.maintenance.readonly",
+        "storage.maintenance.uploadpurging.age",
+        "storage.maintenance.uploadpurging.enabled",
+        "validation.manifests.indexes.platforms",
+    ],
+    unsupported: &[
+        not_needed("log.accesslog", "each request is one line of the log; `level` decides whether it is written"),
+        row("log.fields", &["log.fields"], "no fields are added to log lines; let the collector of logs add them"),
+        row("log.hooks", &["log.hooks", "log.mail"], "no mail is sent; let the collector of logs do it"),
+        row("storage.s3", &["storage.s3"], BUCKET),
+        row("storage.s3aws", &["storage.s3"], BUCKET),
+        row("storage.s3-aws", &["storage.s3"], BUCKET),
+        row("storage.azure", &["storage.azure"], BUCKET),
+        row("storage.gcs", &["storage.gcs", "storage.google"], BUCKET),
+        row("storage.swift", &["storage.swift"], BUCKET),
+        row("storage.oss", &["storage.oss"], BUCKET),
+        row(
+            "storage.inmemory",
+            &["storage.memory", "storage.inmemory"],
+            "nothing is kept in memory alone; name a folder in [storage.filesystem]",
+        ),
+        not_needed("storage.filesystem.maxthreads", "not needed: work on the disk is bounded by itself"),
+        not_needed("storage.redirect", "not needed: blobs are always sent from here"),
+        not_needed("storage.cache", "not needed: there is no cache to keep"),
+        not_needed("storage.tag", "not needed: lists are bounded by themselves"),
+        not_needed(
+            "storage.maintenance.uploadpurging.interval",
+            "uploads are looked at with the garbage, every registry.gc.interval",
+        ),
+        differs(
+            "storage.maintenance.uploadpurging.dryrun",
+            "uploads do expire; `portcullis gc --dry-run` says what would go",
+        ),
+        row("middleware", &["middleware"], "there is no middleware"),
+        row("reporting", &["reporting", "log.reporting"], "nothing is reported to third parties; read the log"),
+        row("http.net", &["unix_socket", "listen_unix"], "only TCP is served; set `listen`"),
+        row(
+            "http.prefix",
+            &["prefix", "base_path", "path_prefix"],
+            "the registry is at /v2/, without a prefix; clients must leave it out",
+        ),
+        not_needed("http.secret", "not needed: uploads need no shared secret"),
+        not_needed("http.relativeurls", "not needed: URLs are relative always"),
+        not_needed("http.headers", "headers are as they are"),
+        not_needed("http.http2", "HTTP/2 is spoken with every client that asks for it"),
+        row("http.h2c", &["h2c", "plaintext", "plain_http"], "HTTP/2 without TLS is not spoken"),
+        row(
+            "http.debug",
+            &["metrics", "debug", "telemetry", "log.metrics"],
+            "no debug server and no metrics; for health checks there are /healthz and /readyz",
+        ),
+        not_needed("http.tls.ciphersuites", "not needed: only safe ones are spoken"),
+        row(
+            "notifications",
+            &["notifications", "webhooks", "webhook", "events"],
+            "no notifications are sent; let those who want to know ask the registry, or read the log",
+        ),
+        not_needed("redis", "not needed: there is no cache to keep"),
+        not_needed("health", "there are /healthz and /readyz, and `portcullis check --live`"),
+        row(
+            "compatibility",
+            &["registry.schema1", "compatibility"],
+            "manifests of schema 1 are refused; push such images again with a client of today",
+        ),
+        not_needed("validation.enabled", "manifests are always validated; layers may lie at any URL"),
+        differs("validation.disabled", "manifests are always validated"),
+        row(
+            "validation.manifests.urls",
+            &["registry.layer_urls", "registry.urls", "validation"],
+            "layers that lie elsewhere may lie at any URL here",
+        ),
+        row(
+            "validation.manifests.indexes.platformlist",
+            &["registry.platforms", "registry.sparse_platforms"],
+            "whole images may be missing from an index, or none; platforms make no difference",
+        ),
+        row(
+            "policy.repository.classes",
+            &["policy", "registry.media_types", "registry.artifact_types"],
+            "kinds of images are no condition of rules; pushing is off until you add \"push\" to the actions, and then images \
+             of every kind",
+        ),
+        not_needed("catalog", "the catalog is bounded by itself"),
+        row(
+            "proxy.remoteurl",
+            &["proxy", "mirror", "mirrors", "registry.proxy", "registry.mirror", "upstream"],
+            "nothing is fetched from another registry; what is in the cache can be pulled, and the rest must be pushed",
+        ),
+        not_needed("proxy.username", "not needed without a proxy"),
+        not_needed("proxy.password", "not needed without a proxy"),
+        not_needed("proxy.ttl", "not needed without a proxy"),
+        not_needed("proxy.exec", "not needed without a proxy"),
+    ],
+};
+
+const BUCKET: &str = "no object storage: images lie in a folder; copy the bucket into one, `docker/` at its top, and name it in \
+                      [storage.filesystem]";

@@ -1,0 +1,9 @@
+//! The local operator has one constructor.
+
+use portcullis::access::LocalOperator;
+
+pub fn forge() -> LocalOperator {
+    LocalOperator { private: () } //~ E0451
+}
+
+fn main() {}
