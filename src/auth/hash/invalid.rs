@@ -33,7 +33,6 @@ impl InvalidHash {
     /// Names the format of a hash that we do not take.
     pub(super) fn unsupported(text: &str) -> Self {
         let formats = [
-            ("$1$", "MD5 crypt"),
             ("$2$", "old bcrypt ($2$)"),
             ("$2x$", "damaged bcrypt ($2x$)"),
             ("$y$", "yescrypt"),
@@ -42,7 +41,16 @@ impl InvalidHash {
             ("$scrypt$", "scrypt"),
             ("$argon2", "Argon2"),
             ("$pbkdf2", "PBKDF2"),
+            ("$bcrypt-sha256$", "bcrypt of SHA-256"),
+            ("$sha1$", "SHA-1 crypt"),
+            ("$md5", "Sun MD5 crypt"),
+            ("$3$", "NT"),
             ("{SSHA", "salted SHA (LDAP)"),
+            ("{SHA256}", "SHA-256 (LDAP)"),
+            ("{SHA512}", "SHA-512 (LDAP)"),
+            ("{MD5}", "MD5 (LDAP)"),
+            ("{SMD5}", "salted MD5 (LDAP)"),
+            ("{CRYPT}", "crypt (LDAP)"),
             ("{PLAIN}", "clear text"),
         ];
         formats
