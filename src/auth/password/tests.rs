@@ -135,7 +135,7 @@ async fn md5_crypt_signs_in_and_becomes_bcrypt() {
 #[tokio::test]
 async fn a_user_whose_scheme_is_unknown_is_refused_and_nobody_else() {
     let house = House::new(LegacyHashes::Rehash);
-    house.write(&format!("carol:$y$j9T$salt$hash\ndora:secret\nalice:{BCRYPT}\n"));
+    house.write(&format!("carol:$y$j9T$salt$hash\ndora:{{PLAIN}}secret\nalice:{BCRYPT}\n"));
     for user in ["carol", "dora"] {
         assert_eq!(house.verify(user, "secret").await.unwrap_err(), Rejected::Credentials, "{user}");
     }
