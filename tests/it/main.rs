@@ -33,4 +33,5 @@ mod repository;
 mod selftest;
 mod support;
 mod tls;
+mod users_file;
 mod vanish;

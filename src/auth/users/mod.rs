@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-pub use edit::{EditError, create, edit};
+pub use edit::{EditError, check_writable, create, edit};
 pub use file::{LoadError, inspect};
 
 use super::{

@@ -8,6 +8,7 @@ mod machine;
 mod network;
 mod parts;
 mod secrets;
+mod users;
 mod warning;
 
 use std::{
@@ -36,6 +37,9 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     findings.extend(network::addresses(&loaded.config.server));
     let (wrong, mut warnings) = certificate::examine(&loaded.config.tls, SystemTime::now());
     findings.extend(wrong);
+    let (unusable, of_users) = users::examine(&loaded.config.auth.htpasswd);
+    findings.extend(unusable);
+    warnings.extend(of_users);
     warnings.extend(secrets::examine(&loaded.config));
     warnings.extend(machine::examine(&loaded.config, SystemTime::now()));
     warnings.extend(network::names(&loaded.config));

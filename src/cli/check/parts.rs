@@ -3,12 +3,7 @@
 use std::{fmt, fs, io, path::Path, time::SystemTime};
 
 use crate::{
-    auth::{
-        TokenConfig, Workloads,
-        keys::KeySet,
-        users::{LoadError, Users},
-        workload::Rule,
-    },
+    auth::{TokenConfig, Workloads, keys::KeySet, workload::Rule},
     config::{Config, Problem},
     storage, telemetry, tls,
 };
@@ -37,7 +32,6 @@ impl From<&Problem> for Finding {
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(clients(&config.tls));
-    findings.extend(users(&config.auth.htpasswd));
     findings.extend(token_key(&config.auth.token));
     findings.extend(workloads(&config.workloads));
     findings.extend(data(&config.storage));
@@ -48,14 +42,6 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
 fn clients(config: &tls::Config) -> Option<Finding> {
     let error = tls::ClientTrust::load(config.client.as_ref(), SystemTime::now()).err()?;
     Some(Finding { error: error.to_string(), hint: Some(error.hint()) })
-}
-
-fn users(path: &Path) -> Option<Finding> {
-    match Users::load(path.to_owned(), SystemTime::now()) {
-        // A file that is missing is made at the first start.
-        Ok(_) | Err(LoadError::Missing { .. }) => None,
-        Err(error) => Some(Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
-    }
 }
 
 fn token_key(config: &TokenConfig) -> Option<Finding> {
@@ -107,7 +93,7 @@ pub(super) fn existing(path: &Path) -> &Path {
     place
 }
 
-fn writable(folder: &Path) -> io::Result<()> {
+pub(super) fn writable(folder: &Path) -> io::Result<()> {
     if !fs::metadata(folder)?.is_dir() {
         return Err(io::ErrorKind::NotADirectory.into());
     }
