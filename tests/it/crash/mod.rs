@@ -10,7 +10,7 @@
 //! A kill does not lose what the kernel has not written yet. It tests the order in which things become visible; that they
 //! are durable by then is for the store to see to.
 
-mod chance;
+pub(crate) mod chance;
 mod check;
 mod ledger;
 mod line;

@@ -14,6 +14,7 @@ mod garbage;
 mod htpasswd;
 mod load;
 mod migrate;
+mod passwords;
 mod podman;
 mod skopeo;
 mod trust;
