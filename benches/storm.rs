@@ -1,5 +1,7 @@
-//! What a storm of sign-ins does to those who are signed in: how long a token holder waits for a manifest while 64 others try
-//! passwords, against how long it takes in calm.
+//! Measures what a storm of sign-ins does to those who are signed in, and what other programs do to a sign-in.
+//!
+//! First: how long a token holder waits for a manifest while 64 others try passwords, against how long it takes in calm. Second:
+//! how long the first sign-in at a fresh server takes while a busy loop more than there are processors runs beside it.
 //!
 //! The server is the release binary with bcrypt at cost 10, the load comes from the same machine and shares its processors.
 //! Every guesser has an address of its own in 127.0.0.0/8. With the lockout of the defaults they are soon told to wait; to
@@ -11,8 +13,10 @@
 use std::{
     fs,
     net::{IpAddr, TcpListener},
+    num::NonZeroUsize,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,6 +25,7 @@ use serde_json::Value;
 
 const GUESSERS: u8 = 64;
 const REQUESTS: usize = 20_000;
+const SIGN_INS: usize = 5;
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,6 +34,42 @@ async fn main() {
     let calm = measure("none", 10, 0, Duration::ZERO).await;
     measure("64 guessers", 10, GUESSERS, calm).await;
     measure("64 guessers that no lockout stops", 10_000, GUESSERS, calm).await;
+    println!("\n| first sign-in | median | worst |\n|---|---|---|");
+    sign_ins("nothing else runs", 0).await;
+    let loops = thread::available_parallelism().map_or(1, NonZeroUsize::get) + 1;
+    sign_ins(&format!("{loops} busy loops beside the server"), loops).await;
+}
+
+/// Prints a row of first sign-ins, each at a server of its own and on a connection of its own.
+async fn sign_ins(name: &str, loops: usize) {
+    let _loops: Vec<_> = (0..loops).map(|_| BusyLoop::start()).collect();
+    let mut times = Vec::with_capacity(SIGN_INS);
+    for _ in 0..SIGN_INS {
+        let server = Server::start(10).await;
+        let client = server.client(0);
+        let began = Instant::now();
+        let answer = client.get(server.url("/token")).basic_auth("alice", Some("wonderland")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        times.push(began.elapsed());
+    }
+    times.sort();
+    println!("| {name} | {:.2} s | {:.2} s |", times[SIGN_INS / 2].as_secs_f64(), times[SIGN_INS - 1].as_secs_f64());
+}
+
+/// A process that wants a processor for itself, at normal priority.
+struct BusyLoop(Child);
+
+impl BusyLoop {
+    fn start() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+}
+
+impl Drop for BusyLoop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Prints a row, and says the 99th percentile.

@@ -84,5 +84,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         assert!(first_administrator(&path, Cost::MIN, &SystemRandom::new()).unwrap().is_none());
         assert_eq!(fs::read(&path).unwrap(), b"");
+        let files = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 1, "nothing is written beside a file that is there");
     }
 }

@@ -4,7 +4,7 @@
 //! whatever the format of the hash, so that the time of an answer says nothing about who is in the file.
 
 use super::{
-    hash::{Cost, HashKind, Variant, spend_apr1, spend_bcrypt, spend_sha_crypt},
+    hash::{Cost, HashKind, Md5Variant, Variant, spend_bcrypt, spend_md5_crypt, spend_sha_crypt},
     secret::Password,
 };
 
@@ -16,6 +16,7 @@ use super::{
 pub(super) struct Effort {
     bcrypt: Option<Cost>,
     apr1: bool,
+    md5_crypt: bool,
     sha256_rounds: u32,
     sha512_rounds: u32,
 }
@@ -23,10 +24,11 @@ pub(super) struct Effort {
 impl Effort {
     /// The effort that hides any of these.
     pub(super) fn covering(kinds: impl Iterator<Item = HashKind>) -> Self {
-        let nothing = Self { bcrypt: None, apr1: false, sha256_rounds: 0, sha512_rounds: 0 };
+        let nothing = Self { bcrypt: None, apr1: false, md5_crypt: false, sha256_rounds: 0, sha512_rounds: 0 };
         kinds.fold(nothing, |effort, kind| match kind {
             HashKind::Bcrypt(cost) => Self { bcrypt: effort.bcrypt.max(Some(cost)), ..effort },
             HashKind::Apr1 => Self { apr1: true, ..effort },
+            HashKind::Md5Crypt => Self { md5_crypt: true, ..effort },
             // A single SHA-1 is lost in the noise of everything else.
             HashKind::Sha1 => effort,
             HashKind::Sha256Crypt { rounds } => Self { sha256_rounds: effort.sha256_rounds.max(rounds), ..effort },
@@ -45,7 +47,10 @@ impl Effort {
             spend_bcrypt(password, cost);
         }
         if self.apr1 && done != Some(HashKind::Apr1) {
-            spend_apr1(password);
+            spend_md5_crypt(password, Md5Variant::Apache);
+        }
+        if self.md5_crypt && done != Some(HashKind::Md5Crypt) {
+            spend_md5_crypt(password, Md5Variant::Unix);
         }
         for (variant, rounds) in self.sha_crypt_left(done) {
             if rounds > 0 {
@@ -58,9 +63,13 @@ impl Effort {
         match done {
             Some(HashKind::Bcrypt(cost)) => cost.up_to(self.bcrypt_cost()).collect(),
             None
-            | Some(HashKind::Apr1 | HashKind::Sha1 | HashKind::Sha256Crypt { .. } | HashKind::Sha512Crypt { .. }) => {
-                vec![self.bcrypt_cost()]
-            }
+            | Some(
+                HashKind::Apr1
+                | HashKind::Md5Crypt
+                | HashKind::Sha1
+                | HashKind::Sha256Crypt { .. }
+                | HashKind::Sha512Crypt { .. },
+            ) => vec![self.bcrypt_cost()],
         }
     }
 
@@ -68,7 +77,7 @@ impl Effort {
         let (sha256, sha512) = match done {
             Some(HashKind::Sha256Crypt { rounds }) => (rounds, 0),
             Some(HashKind::Sha512Crypt { rounds }) => (0, rounds),
-            None | Some(HashKind::Bcrypt(_) | HashKind::Apr1 | HashKind::Sha1) => (0, 0),
+            None | Some(HashKind::Bcrypt(_) | HashKind::Apr1 | HashKind::Md5Crypt | HashKind::Sha1) => (0, 0),
         };
         [
             (Variant::Sha256, self.sha256_rounds.saturating_sub(sha256)),

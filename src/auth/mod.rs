@@ -5,8 +5,8 @@
 //! a [`Verified`] exists only where somebody proved to be a user of the users file, and nothing that proves it (a password, a
 //! token, a stored hash) can be printed.
 
-mod aside;
 mod authenticator;
+mod background_pool;
 pub mod bootstrap;
 mod cache;
 pub mod config;

@@ -1,12 +1,11 @@
-//! Whether a user's password is right.
+//! Verifies passwords against the users file, and replaces hashes that are weaker than bcrypt.
 //!
-//! Engines' floor. Invariant: a refusal takes the same work for every user, existing or not; hashing never runs on the executor,
-//! and never on more threads, nor for more waiting callers, than [`Limits`] says.
+//! Engines' floor. Invariant: a refusal takes the same work for every user, existing, disabled or not; hashing never runs on the
+//! executor, and never for more callers at once, nor for more waiting ones, than [`Limits`] says.
 
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
-    panic,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,7 @@ use aws_lc_rs::{hmac, rand::SystemRandom};
 use tokio::sync::Semaphore;
 
 use super::{
-    aside::Aside,
+    background_pool::BackgroundPool,
     cache::{Cache, Fingerprint, Fingerprints},
     config::LegacyHashes,
     effort::Effort,
@@ -95,12 +94,12 @@ pub struct PasswordChecker {
     users: Arc<Users>,
     legacy: LegacyHashes,
     queue: Arc<Queue>,
-    aside: Arc<Aside>,
+    pool: Arc<BackgroundPool>,
     places: Semaphore,
     fingerprints: Fingerprints,
     cache: Mutex<Cache>,
     turns: Turns,
-    rehash_failed: Arc<AtomicBool>,
+    rehash_failed: AtomicBool,
 }
 
 impl PasswordChecker {
@@ -110,12 +109,12 @@ impl PasswordChecker {
             users,
             legacy,
             queue: Queue::new(limits.workers.get(), limits.waiting),
-            aside: Arc::default(),
+            pool: Arc::default(),
             places: Semaphore::new(limits.callers.min(Semaphore::MAX_PERMITS)),
             fingerprints: Fingerprints::new(&SystemRandom::new()).map_err(|_| NoRandomness)?,
             cache: Mutex::new(Cache::new()),
             turns: Turns::default(),
-            rehash_failed: Arc::default(),
+            rehash_failed: AtomicBool::default(),
         })
     }
 
@@ -144,20 +143,16 @@ impl PasswordChecker {
             return Ok(verified);
         }
         let permit = self.queue.wait(from).await.map_err(|_| BUSY)?;
-        let job = self.job(candidate, password);
-        let verified = job.run_aside(&self.aside, permit).await?.ok_or(Rejected::Credentials)?;
+        let verified = self.hash(candidate.map(|candidate| candidate.verified), password, permit).await?;
         let fingerprint = self.fingerprints.of(&verified.user, &verified.hash, password);
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).remember(fingerprint, now);
         Ok(verified)
     }
 
-    /// The user whose password this may be: one who exists, has a hash that may be used, and a password that is one.
+    /// The user whose password this may be: one who exists, with a hash that may be used.
     fn candidate(&self, user: Option<&UserName>, password: &Password) -> Option<Candidate> {
         let user = user?;
         let hash = self.hash_of(user)?;
-        if password.usable().is_err() {
-            return None;
-        }
         let fingerprint = self.fingerprints.of(user, &hash, password);
         Some(Candidate { verified: Verified { user: user.clone(), hash }, fingerprint })
     }
@@ -175,15 +170,78 @@ impl PasswordChecker {
         cache.remembers(&candidate.fingerprint, now).then(|| candidate.verified.clone())
     }
 
-    fn job(&self, candidate: Option<Candidate>, password: &Password) -> Job {
-        Job {
-            candidate: candidate.map(|candidate| candidate.verified),
+    /// Compares the password with the hash of the candidate, if there is one, which takes the same time in either case.
+    async fn hash(
+        &self,
+        candidate: Option<Verified>,
+        password: &Password,
+        permit: Permit,
+    ) -> Result<Verified, Rejected> {
+        let job = Job {
+            hash: candidate.as_ref().map(|candidate| Arc::clone(&candidate.hash)),
             password: password.clone(),
             effort: self.users.snapshot().effort(),
-            users: Arc::clone(&self.users),
-            rehash_failed: Arc::clone(&self.rehash_failed),
+        };
+        let (is_right, permit) = self.pool.run(permit, move || job.run()).await.map_err(|_| BUSY)?;
+        let verified = candidate.filter(|_| is_right).ok_or(Rejected::Credentials)?;
+        // The answer says that it was right; there is nothing left to hide.
+        if !verified.hash.kind().is_legacy() || self.rehash_failed.load(Ordering::Relaxed) {
+            return Ok(verified);
+        }
+        Ok(self.rehash(verified, password, permit).await)
+    }
+
+    /// Writes a bcrypt hash in the place of an older one; where that fails, the user signs in all the same.
+    async fn rehash(&self, verified: Verified, password: &Password, permit: Permit) -> Verified {
+        // bcrypt would cut a longer password, and the user's own would not be compared whole any more: the older hash stays.
+        let Ok(new) = NewPassword::try_from(password.clone()) else { return verified };
+        match self.write_bcrypt(&verified, new, permit).await {
+            Ok(Some(hash)) => {
+                tracing::info!(user = %verified.user, "the user's weak password hash became bcrypt");
+                Verified { user: verified.user, hash }
+            }
+            Ok(None) => verified,
+            Err(error) => {
+                // Where it failed once (a read-only mount), each sign-in would hash for nothing. The next start tries again.
+                if !self.rehash_failed.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, hint = error.hint(), "weak password hashes stay: the users file cannot be changed");
+                }
+                verified
+            }
         }
     }
+
+    /// The new hash, unless the user was changed meanwhile (that change counts), or the system gives no thread.
+    async fn write_bcrypt(
+        &self,
+        verified: &Verified,
+        password: NewPassword,
+        permit: Permit,
+    ) -> Result<Option<Arc<StoredHash>>, EditError> {
+        let cost = self.users.snapshot().bcrypt_cost();
+        let hashing = self.pool.run(permit, move || StoredHash::new(&password, cost, &SystemRandom::new())).await;
+        let Ok((hash, permit)) = hashing else { return Ok(None) };
+        let (hash, verified, users) = (hash?, verified.clone(), Arc::clone(&self.users));
+        let writing = tokio::task::spawn_blocking(move || {
+            // As with hashing: no more at once than there are permits, whether somebody waits for it or not.
+            let _permit = permit;
+            replace_hash(&users, &verified, &hash)
+        });
+        // A panic here is a bug, and none of the user's.
+        writing.await.unwrap_or(Ok(None))
+    }
+}
+
+/// Puts `hash` into the file, if that still holds the one that was verified. Blocks.
+fn replace_hash(users: &Users, verified: &Verified, hash: &StoredHash) -> Result<Option<Arc<StoredHash>>, EditError> {
+    edit::<EditError>(users.path(), |file| {
+        if file.hash(&verified.user).is_some_and(|stored| stored.is(&verified.hash)) {
+            file.set(&verified.user, hash);
+        }
+        Ok(())
+    })?;
+    users.reload(SystemTime::now())?;
+    Ok(users.snapshot().hash(&verified.user).filter(|stored| stored.is(hash)).map(Arc::clone))
 }
 
 /// Somebody whose password is not hashed yet: not [`Verified`] until then.
@@ -192,81 +250,22 @@ struct Candidate {
     fingerprint: Fingerprint,
 }
 
-/// What runs on a thread that may block.
+/// One guess, which may be computed twice.
 struct Job {
-    candidate: Option<Verified>,
+    /// `None` if there is no such user.
+    hash: Option<Arc<StoredHash>>,
     password: Password,
     effort: Effort,
-    users: Arc<Users>,
-    rehash_failed: Arc<AtomicBool>,
 }
 
 impl Job {
-    async fn run_aside(self, aside: &Arc<Aside>, permit: Permit) -> Result<Option<Verified>, Rejected> {
-        let work = move || {
-            // Held here, because the thread goes on hashing when nobody waits for it any more.
-            let _permit = permit;
-            self.run()
-        };
-        match aside.run(work).map_err(|_| BUSY)?.await {
-            Ok(Ok(verified)) => Ok(verified),
-            // A bug goes on where it would have gone without the thread: to whoever logs it under the request's id.
-            Ok(Err(bug)) => panic::resume_unwind(bug),
-            Err(_) => Err(BUSY),
+    /// Whether the password is right. A wrong one takes the same work whatever the hash is.
+    fn run(&self) -> bool {
+        let is_right = self.hash.as_ref().is_some_and(|hash| hash.matches(&self.password));
+        if !is_right {
+            self.effort.spend(self.hash.as_ref().map(|hash| hash.kind()), &self.password);
         }
-    }
-
-    fn run(self) -> Option<Verified> {
-        let Some(candidate) = &self.candidate else {
-            self.effort.spend(None, &self.password);
-            return None;
-        };
-        if !candidate.hash.matches(&self.password) {
-            self.effort.spend(Some(candidate.hash.kind()), &self.password);
-            return None;
-        }
-        // The answer says that it was right; there is nothing left to hide.
-        if !candidate.hash.kind().is_legacy() {
-            return Some(candidate.clone());
-        }
-        Some(self.rehash(candidate))
-    }
-
-    /// Writes a bcrypt hash in the place of an older one; where that fails, the user signs in all the same.
-    fn rehash(&self, candidate: &Verified) -> Verified {
-        // Where it failed once (a read-only mount), each sign-in would hash for nothing. The next start tries again.
-        if self.rehash_failed.load(Ordering::Relaxed) {
-            return candidate.clone();
-        }
-        match self.write_bcrypt(candidate) {
-            Ok(Some(hash)) => {
-                tracing::info!(user = %candidate.user, "the user's weak password hash became bcrypt");
-                Verified { user: candidate.user.clone(), hash }
-            }
-            Ok(None) => candidate.clone(),
-            Err(error) => {
-                if !self.rehash_failed.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, hint = error.hint(), "weak password hashes stay: the users file cannot be changed");
-                }
-                candidate.clone()
-            }
-        }
-    }
-
-    /// The new hash, unless the user was changed meanwhile: that change counts.
-    fn write_bcrypt(&self, candidate: &Verified) -> Result<Option<Arc<StoredHash>>, EditError> {
-        let Ok(password) = NewPassword::try_from(self.password.clone()) else {
-            return Ok(None);
-        };
-        let hash = StoredHash::new(&password, self.effort.bcrypt_cost(), &SystemRandom::new())?;
-        edit::<EditError>(self.users.path(), |file| {
-            if file.hash(&candidate.user).is_some_and(|stored| stored.is(&candidate.hash)) {
-                file.set(&candidate.user, &hash);
-            }
-            Ok(())
-        })?;
-        self.users.reload(SystemTime::now())?;
-        Ok(self.users.snapshot().hash(&candidate.user).filter(|stored| stored.is(&hash)).map(Arc::clone))
+        is_right
     }
 }
 

@@ -53,9 +53,7 @@ impl Target {
     /// The lock is a file beside the file: the file itself is replaced, and a lock on what was replaced excludes nobody.
     /// It is never removed, for the same reason.
     pub(super) fn lock(&self) -> Result<File, ReplaceError> {
-        let mut path = self.file.as_os_str().to_owned();
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = self.lock_path();
         let failed = |source| ReplaceError::Write { path: path.clone(), source };
         let lock = OpenOptions::new()
             .read(true)
@@ -75,6 +73,38 @@ impl Target {
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
         }
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        let mut path = self.file.as_os_str().to_owned();
+        path.push(".lock");
+        PathBuf::from(path)
+    }
+
+    /// Whether [`Target::lock`] and [`Target::write`] are allowed to this process, without writing anything.
+    pub(super) fn check_writable(&self, replaced: &Metadata) -> Result<(), ReplaceError> {
+        use rustix::{
+            fs::{Access, access},
+            io::Errno,
+        };
+        let denied = |path: &Path, errno: Errno| ReplaceError::Write { path: path.to_owned(), source: errno.into() };
+        if let Some(folder) = self.file.parent() {
+            access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| denied(folder, errno))?;
+        }
+        // A file that is mounted on its own may be read-only in a folder that is not. Its mode does not matter: it is replaced.
+        if access(&self.file, Access::WRITE_OK) == Err(Errno::ROFS) {
+            return Err(denied(&self.file, Errno::ROFS));
+        }
+        let lock = self.lock_path();
+        match access(&lock, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(denied(&lock, errno)),
+        }
+        let process = rustix::process::geteuid();
+        if !process.is_root() && process.as_raw() != replaced.uid() {
+            return Err(ReplaceError::Owner { path: self.file.clone(), uid: replaced.uid() });
+        }
+        Ok(())
     }
 
     /// Writes another file in the same folder and moves it into place; its owner stays. Blocks.

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// The longest password in bytes: bcrypt reads no further, so that more would be silently ignored.
+    /// The longest password in bytes that can be set: bcrypt reads no further, so that more would be silently ignored.
     pub const MAX: usize = 72;
 
     /// Takes a text as a password.
@@ -24,7 +24,7 @@ impl Password {
         &self.0
     }
 
-    /// Why this password belongs to nobody, if that is so.
+    /// Why this password cannot be set, if that is so.
     pub fn usable(&self) -> Result<(), UnusablePassword> {
         if self.0.is_empty() {
             return Err(UnusablePassword::Empty);
@@ -38,20 +38,33 @@ impl Password {
         Ok(())
     }
 
+    /// Whether nothing stands before the first zero byte.
+    pub(super) fn is_empty(&self) -> bool {
+        self.c_string().is_empty()
+    }
+
     /// What bcrypt reads: the password and its terminating zero, at most [`Password::MAX`] bytes.
     pub(super) fn bcrypt_input(&self) -> Zeroizing<Vec<u8>> {
+        let (bytes, _) = self.first_bytes(Self::MAX);
         // The capacity is chosen up front: growing would leave a copy behind that nobody overwrites.
         let mut input = Zeroizing::new(Vec::with_capacity(Self::MAX));
-        input.extend(self.0.bytes().take(Self::MAX));
+        input.extend(bytes);
         if input.len() < Self::MAX {
             input.push(0);
         }
         input
     }
 
-    /// The bytes for the older formats, cut like bcrypt's, so that a megabyte of password is never hashed 5,000 times.
-    pub(super) fn bounded(&self) -> &[u8] {
-        &self.0.as_bytes()[..self.0.len().min(Self::MAX)]
+    /// At most `max_len` bytes, and whether these are all of them: the bound of what one guess may cost.
+    pub(super) fn first_bytes(&self, max_len: usize) -> (&[u8], bool) {
+        let bytes = self.c_string();
+        (&bytes[..bytes.len().min(max_len)], bytes.len() <= max_len)
+    }
+
+    /// The bytes before the first zero byte, which is where nginx and crypt(3) end a password.
+    fn c_string(&self) -> &[u8] {
+        let bytes = self.0.as_bytes();
+        &bytes[..bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len())]
     }
 }
 
@@ -87,7 +100,7 @@ pub enum UnusablePassword {
         /// Its length.
         bytes: usize,
     },
-    /// bcrypt ends passwords with a zero byte, so that `a` and `a\0a` would be the same.
+    /// A zero byte ends a password, so that `a` and `a\0a` would be the same.
     #[error("the password contains a zero byte")]
     Nul,
 }
@@ -101,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bcrypt_would_not_read_whole_is_not_a_password() {
+    fn what_bcrypt_would_not_read_whole_cannot_be_set() {
         assert_eq!(reason(""), Some(UnusablePassword::Empty));
         assert_eq!(reason(&"x".repeat(72)), None);
         assert_eq!(reason(&"x".repeat(73)), Some(UnusablePassword::TooLong { bytes: 73 }));
@@ -114,5 +127,6 @@ mod tests {
         assert_eq!(**Password::new("ab".to_owned()).bcrypt_input(), [b'a', b'b', 0]);
         assert_eq!(**Password::new(String::new()).bcrypt_input(), [0]);
         assert_eq!(**Password::new("x".repeat(90)).bcrypt_input(), [b'x'; 72]);
+        assert_eq!(**Password::new("ab\0c".to_owned()).bcrypt_input(), [b'a', b'b', 0]);
     }
 }

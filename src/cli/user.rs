@@ -219,11 +219,10 @@ fn verify(path: &Path, user: &UserName, ask: &dyn Fn() -> Result<Password, Promp
     Line::Present.require(&file, user)?;
     let hash = file.hash(user).ok_or_else(|| UserError::Unusable { user: user.clone(), path: path.to_owned() })?;
     let password = ask()?;
-    password.usable()?;
     if hash.matches(&password) { Ok(()) } else { Err(UserError::WrongPassword(user.clone())) }
 }
 
-/// Names the lines that keep a server from taking the file: the command did its work all the same.
+/// Names the lines that let nobody sign in: the command did its work all the same.
 fn report(path: &Path, file: &Htpasswd, err: &mut dyn Write) -> Result<(), UserError> {
     for problem in file.problems() {
         writeln!(err, "warning: {}:{}: {}", path.display(), problem.line, problem.reason)?;

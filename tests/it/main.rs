@@ -36,4 +36,5 @@ mod repository;
 mod selftest;
 mod support;
 mod tls;
+mod users_file;
 mod vanish;

@@ -14,14 +14,13 @@ use subtle::ConstantTimeEq;
 use super::InvalidHash;
 use crate::auth::secret::{NewPassword, Password};
 
-/// Some writers leave bits in the letter that is only half used; crypt(3) takes them, so we do.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &BCRYPT,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-        .with_decode_allow_trailing_bits(true),
-);
+const WHOLE_BITS: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::RequireNone);
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, WHOLE_BITS);
+
+/// Some writers leave bits in the last letter of the salt, which is only half used; registry:2 takes them.
+const SALT_BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, WHOLE_BITS.with_decode_allow_trailing_bits(true));
 
 /// How often bcrypt turns: two to the power of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,8 +94,8 @@ impl Hash {
             return Err(damaged);
         }
         let (mut salt, mut digest) = ([0; 16], [0; 23]);
-        decode(&text[7..29], &mut salt).ok_or(damaged)?;
-        decode(&text[29..], &mut digest).ok_or(damaged)?;
+        decode(&SALT_BASE64, &text[7..29], &mut salt).ok_or(damaged)?;
+        decode(&BASE64, &text[29..], &mut digest).ok_or(damaged)?;
         Ok(Self { text: text.to_owned(), cost: cost.parse()?, salt, digest })
     }
 
@@ -124,7 +123,7 @@ fn digest(password: &Password, cost: Cost, salt: [u8; 16]) -> [u8; 23] {
     *digest.first_chunk().expect("bcrypt gives 24 bytes")
 }
 
-fn decode<const N: usize>(text: &str, into: &mut [u8; N]) -> Option<()> {
-    *into = BASE64.decode(text).ok()?.try_into().ok()?;
+fn decode<const N: usize>(base64: &GeneralPurpose, text: &str, into: &mut [u8; N]) -> Option<()> {
+    *into = base64.decode(text).ok()?.try_into().ok()?;
     Some(())
 }

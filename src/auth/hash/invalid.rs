@@ -2,7 +2,7 @@
 //!
 //! Engines' floor. Invariant: no message repeats any part of the text, which may be somebody's password in the clear.
 
-use super::{MAX_ROUNDS, bcrypt::InvalidCost};
+use super::{MAX_ROUNDS, bcrypt::InvalidCost, is_crypt_base64};
 
 /// Why the text after the colon is not a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,19 +21,24 @@ pub enum InvalidHash {
         "rounds must lie between 1000 and {MAX_ROUNDS}: more would keep a processor busy for seconds at every sign-in"
     )]
     Rounds,
-    /// A format with a name that we do not take.
+    /// A scheme with a name that we do not verify.
     #[error("{0} hashes are not supported")]
     Unsupported(&'static str),
-    /// No prefix that we know: DES crypt, or the password itself.
-    #[error("this is no hash of a known format (a password in the clear, or the old DES crypt)")]
+    /// Another `$scheme$` or `{SCHEME}`.
+    #[error("the scheme of this hash is not known")]
+    UnknownScheme,
+    /// A hash behind `!` or `*`, as in `/etc/shadow`.
+    #[error("the hash is locked with '!' or '*'")]
+    Locked,
+    /// No scheme at all: probably the password itself.
+    #[error("this is no hash of a known format (a password in the clear?)")]
     Unknown,
 }
 
 impl InvalidHash {
-    /// Names the format of a hash that we do not take.
+    /// Why a hash of none of our formats is not taken.
     pub(super) fn unsupported(text: &str) -> Self {
         let formats = [
-            ("$1$", "MD5 crypt"),
             ("$2$", "old bcrypt ($2$)"),
             ("$2x$", "damaged bcrypt ($2x$)"),
             ("$y$", "yescrypt"),
@@ -42,22 +47,65 @@ impl InvalidHash {
             ("$scrypt$", "scrypt"),
             ("$argon2", "Argon2"),
             ("$pbkdf2", "PBKDF2"),
+            ("$bcrypt-sha256$", "bcrypt of SHA-256"),
+            ("$sha1$", "SHA-1 crypt"),
+            ("$md5", "Sun MD5 crypt"),
+            ("$3$", "NT"),
             ("{SSHA", "salted SHA (LDAP)"),
+            ("{SHA256}", "SHA-256 (LDAP)"),
+            ("{SHA512}", "SHA-512 (LDAP)"),
+            ("{MD5}", "MD5 (LDAP)"),
+            ("{SMD5}", "salted MD5 (LDAP)"),
+            ("{CRYPT}", "crypt (LDAP)"),
             ("{PLAIN}", "clear text"),
         ];
-        formats
-            .iter()
-            .find(|(prefix, _)| text.starts_with(prefix))
-            .map_or(Self::Unknown, |(_, name)| Self::Unsupported(name))
+        let named = formats.iter().find(|(prefix, _)| text.starts_with(prefix));
+        match named {
+            Some((_, name)) => Self::Unsupported(name),
+            None if has_scheme(text) => Self::UnknownScheme,
+            None if text.starts_with(['!', '*']) => Self::Locked,
+            None if is_des(text) => Self::Unsupported("DES crypt"),
+            None => Self::Unknown,
+        }
+    }
+
+    /// Whether the line is as its writer meant it, and only its user cannot sign in here. Others say that somebody has to look at
+    /// the file: letters are missing, a password lies open, or sign-ins would stop the gate.
+    #[must_use]
+    pub fn is_of_user_alone(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::UnknownScheme | Self::Locked => true,
+            Self::Empty | Self::Damaged(_) | Self::Cost(_) | Self::Rounds | Self::Unknown => false,
+        }
     }
 
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Empty | Self::Damaged(_) | Self::Cost(_) | Self::Rounds | Self::Unsupported(_) | Self::Unknown => {
-                "set a new password with `portcullis user passwd NAME`, or with `htpasswd -B FILE NAME`"
-            }
+            Self::Empty
+            | Self::Damaged(_)
+            | Self::Cost(_)
+            | Self::Rounds
+            | Self::Unsupported(_)
+            | Self::UnknownScheme
+            | Self::Unknown => "set a new password with `portcullis user passwd NAME`, or with `htpasswd -B FILE NAME`",
+            Self::Locked => "remove the line, or set a new password with `portcullis user passwd NAME`",
         }
     }
+}
+
+/// Whether a text is `$scheme$…`, `$scheme,…` or `{SCHEME}…`.
+fn has_scheme(text: &str) -> bool {
+    let (opening, closing): (_, &[char]) = if text.starts_with('{') { ('{', &['}']) } else { ('$', &['$', ',']) };
+    let scheme = text.strip_prefix(opening).and_then(|rest| rest.split_once(closing));
+    scheme.is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    })
+}
+
+/// Whether a text has the length and the letters of DES crypt, or of its extension by BSD, which begins with `_`.
+fn is_des(text: &str) -> bool {
+    let letters = if text.len() == 20 { text.strip_prefix('_') } else { Some(text).filter(|text| text.len() == 13) };
+    letters.is_some_and(|letters| is_crypt_base64(letters, 64))
 }

@@ -3,9 +3,9 @@
 //! Engines' floor. Invariant: a [`StoredHash`] is whole (every field checked, its cost bounded), so that verifying cannot fail
 //! for any reason but a wrong password, nor take more than a few seconds; and its text is never printed.
 
-mod apr1;
 mod bcrypt;
 mod invalid;
+mod md5_crypt;
 mod sha1;
 mod sha_crypt;
 
@@ -18,8 +18,8 @@ pub use bcrypt::{Cost, InvalidCost};
 pub use invalid::InvalidHash;
 pub use sha_crypt::MAX_ROUNDS;
 
-pub(super) use apr1::spend as spend_apr1;
 pub(super) use bcrypt::spend as spend_bcrypt;
+pub(super) use md5_crypt::{Variant as Md5Variant, spend as spend_md5_crypt};
 pub(super) use sha_crypt::{Variant, spend as spend_sha_crypt};
 
 use super::secret::{NewPassword, Password};
@@ -29,8 +29,8 @@ use super::secret::{NewPassword, Password};
 pub enum StoredHash {
     /// `$2a$`, `$2b$`, `$2y$`: what we write.
     Bcrypt(bcrypt::Hash),
-    /// `$apr1$`: Apache's own MD5, the default of its `htpasswd` for twenty years.
-    Apr1(apr1::Hash),
+    /// `$apr1$`, the default of Apache's `htpasswd` for twenty years, and `$1$`, the default of `openssl passwd`.
+    Md5Crypt(md5_crypt::Hash),
     /// `{SHA}`: SHA-1 without a salt.
     Sha1(sha1::Hash),
     /// `$5$` and `$6$`: SHA-256 and SHA-512, five thousand times.
@@ -45,17 +45,20 @@ impl StoredHash {
         Ok(Self::Bcrypt(bcrypt::Hash::new(password, cost, salt)))
     }
 
-    /// Whether this is the hash of that password. Takes as long as the format wants: never call it on the executor.
+    /// Whether nginx or registry:2 would take that password for this hash. Takes as long as the format wants: never call it on the
+    /// executor.
+    ///
+    /// As there, bcrypt compares the first 72 bytes, and a zero byte ends a password. An empty one never matches.
     #[must_use]
     pub fn matches(&self, password: &Password) -> bool {
-        // A password that cannot be one costs the same as a wrong one.
+        // An empty password costs the same as a wrong one.
         let matches = match self {
             Self::Bcrypt(hash) => hash.matches(password),
-            Self::Apr1(hash) => hash.matches(password),
+            Self::Md5Crypt(hash) => hash.matches(password),
             Self::Sha1(hash) => hash.matches(password),
             Self::ShaCrypt(hash) => hash.matches(password),
         };
-        matches && password.usable().is_ok()
+        matches && !password.is_empty()
     }
 
     /// The format and what it costs.
@@ -63,7 +66,10 @@ impl StoredHash {
     pub fn kind(&self) -> HashKind {
         match self {
             Self::Bcrypt(hash) => HashKind::Bcrypt(hash.cost()),
-            Self::Apr1(_) => HashKind::Apr1,
+            Self::Md5Crypt(hash) => match hash.variant() {
+                Md5Variant::Apache => HashKind::Apr1,
+                Md5Variant::Unix => HashKind::Md5Crypt,
+            },
             Self::Sha1(_) => HashKind::Sha1,
             Self::ShaCrypt(hash) => match hash.variant() {
                 Variant::Sha256 => HashKind::Sha256Crypt { rounds: hash.rounds() },
@@ -76,7 +82,7 @@ impl StoredHash {
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Bcrypt(hash) => hash.text(),
-            Self::Apr1(hash) => hash.text(),
+            Self::Md5Crypt(hash) => hash.text(),
             Self::Sha1(hash) => hash.text(),
             Self::ShaCrypt(hash) => hash.text(),
         }
@@ -98,8 +104,8 @@ impl FromStr for StoredHash {
         if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix)) {
             return bcrypt::Hash::parse(text).map(Self::Bcrypt);
         }
-        if text.starts_with(apr1::MAGIC) {
-            return apr1::Hash::parse(text).map(Self::Apr1);
+        if let Some(variant) = Md5Variant::of_prefix(text) {
+            return md5_crypt::Hash::parse(text, variant).map(Self::Md5Crypt);
         }
         if text.starts_with(sha1::MAGIC) {
             return sha1::Hash::parse(text).map(Self::Sha1);
@@ -122,8 +128,10 @@ impl fmt::Debug for StoredHash {
 pub enum HashKind {
     /// bcrypt with this cost.
     Bcrypt(Cost),
-    /// Apache's MD5.
+    /// Apache's MD5 crypt.
     Apr1,
+    /// MD5 crypt of crypt(3).
+    Md5Crypt,
     /// SHA-1 without a salt.
     Sha1,
     /// SHA-256 this many times.
@@ -144,7 +152,7 @@ impl HashKind {
     pub fn is_legacy(self) -> bool {
         match self {
             Self::Bcrypt(_) => false,
-            Self::Apr1 | Self::Sha1 | Self::Sha256Crypt { .. } | Self::Sha512Crypt { .. } => true,
+            Self::Apr1 | Self::Md5Crypt | Self::Sha1 | Self::Sha256Crypt { .. } | Self::Sha512Crypt { .. } => true,
         }
     }
 }
@@ -154,6 +162,7 @@ impl fmt::Display for HashKind {
         match self {
             Self::Bcrypt(cost) => write!(f, "bcrypt cost {cost}"),
             Self::Apr1 => f.write_str("apr1 (MD5)"),
+            Self::Md5Crypt => f.write_str("MD5 crypt"),
             Self::Sha1 => f.write_str("SHA-1"),
             Self::Sha256Crypt { rounds } => write!(f, "SHA-256 rounds {rounds}"),
             Self::Sha512Crypt { rounds } => write!(f, "SHA-512 rounds {rounds}"),
@@ -169,6 +178,29 @@ pub struct NoRandomness;
 /// The alphabet of crypt(3), in the order of the six bits that each letter stands for.
 const CRYPT_ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// The longest password in bytes that crypt(3) hashes: libxcrypt refuses what does not fit into 512 bytes with its terminating zero.
+/// The bound matters, because SHA crypt computes in proportion to the length.
+const CRYPT_MAX_PASSWORD_LEN: usize = 511;
+
+/// The longest password in bytes for the formats that nginx computes itself and does not bound: more than a header of
+/// [`Credentials::MAX_BASIC`](super::Credentials::MAX_BASIC) bytes holds in base64.
+const NGINX_MAX_PASSWORD_LEN: usize = 12 * 1024;
+
+/// Whether a text is a salt that crypt(3) takes (libxcrypt excludes what has a meaning in `/etc/shadow`), of at most `max_len` bytes.
+fn is_salt(text: &str, max_len: usize) -> bool {
+    text.len() <= max_len && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"$:;*!\\".contains(&byte))
+}
+
+/// crypt(3)'s base64: of every three bytes the last one first, six bits at a time from the lowest on.
+fn encode_crypt_base64(groups: impl Iterator<Item = [u8; 3]>, rest: &[u8]) -> String {
+    let letters = |bytes: &[u8]| {
+        let bits = bytes.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte));
+        let count = (bytes.len() * 8).div_ceil(6);
+        (0..count).map(move |position| char::from(CRYPT_ALPHABET[bits >> (6 * position) & 63]))
+    };
+    groups.flat_map(|group| letters(&group)).chain(letters(rest)).collect()
+}
+
 /// Whether a text is crypt(3)'s base64, its last letter under `last` (the bits that are left over must be zero).
 fn is_crypt_base64(text: &str, last: usize) -> bool {
     let value = |byte: u8| CRYPT_ALPHABET.iter().position(|letter| *letter == byte);
@@ -177,74 +209,4 @@ fn is_crypt_base64(text: &str, last: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn password(text: &str) -> Password {
-        Password::new(text.to_owned())
-    }
-
-    /// Written by Apache's htpasswd and by `openssl passwd`; the password is `secret`.
-    const SECRETS: [&str; 6] = [
-        "$apr1$/w7CbeyA$4hAcSx9u1em70pJRgmzPS1",
-        "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
-        "$5$gYV7ZfCjYr/A677l$0lVHbhxRPIgbbo.HdltTKur.ufH33QYTPVYmB2pt1.7",
-        "$6$yVtnmVvdwNi8Ict2$BFg5yDiyn376rLONxSctw7tOPmtywNLifiVYDvZw9OBQ2AdwLFG432/mlnhkrGrc.TobxTsv/PYQK0qZNP53P1",
-        "$5$rounds=1000$5vmhZqwm91L/oLxe$NYalufXhUbEdCW1pC8ojOzQ1zeiF2g6iLUBMcn8dw22",
-        "$2y$04$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu",
-    ];
-
-    #[test]
-    fn hashes_written_by_apache_are_read_and_matched() {
-        for text in SECRETS {
-            let hash: StoredHash = text.parse().unwrap();
-            assert!(hash.matches(&password("secret")), "{text}");
-            assert!(!hash.matches(&password("Secret")), "{text}");
-            assert!(!hash.matches(&password("")), "{text}");
-            assert_eq!(hash.text(), text);
-        }
-    }
-
-    #[test]
-    fn a_hash_is_refused_with_any_letter_missing_or_added() {
-        for text in SECRETS {
-            for end in 0..text.len() {
-                let cut = text[..end].parse::<StoredHash>();
-                assert!(cut.is_err(), "{}", &text[..end]);
-            }
-            assert!(format!("{text}x").parse::<StoredHash>().is_err(), "{text}x");
-        }
-    }
-
-    #[test]
-    fn costs_that_would_stop_the_gate_are_refused() {
-        let bcrypt = "$2y$17$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu".parse::<StoredHash>();
-        assert!(matches!(bcrypt, Err(InvalidHash::Cost(_))));
-        let rounds =
-            "$5$rounds=1000001$5vmhZqwm91L/oLxe$NYalufXhUbEdCW1pC8ojOzQ1zeiF2g6iLUBMcn8dw22".parse::<StoredHash>();
-        assert!(matches!(rounds, Err(InvalidHash::Rounds)));
-    }
-
-    #[test]
-    fn a_hash_prints_its_format_and_nothing_else() {
-        let hash: StoredHash = SECRETS[5].parse().unwrap();
-        assert_eq!(format!("{hash:?}"), "StoredHash(bcrypt cost 4)");
-    }
-
-    #[test]
-    fn what_we_write_is_bcrypt_that_matches() {
-        let new = NewPassword::try_from(password("pä ß")).unwrap();
-        let cost = Cost::new(4).unwrap();
-        let hash = StoredHash::new(&new, cost, &aws_lc_rs::rand::SystemRandom::new()).unwrap();
-        assert!(hash.text().starts_with("$2y$04$"));
-        assert!(hash.text().parse::<StoredHash>().unwrap().matches(new.password()));
-    }
-
-    #[test]
-    fn a_password_that_cannot_be_one_never_matches() {
-        let new = NewPassword::try_from(password(&"x".repeat(72))).unwrap();
-        let hash = StoredHash::new(&new, Cost::new(4).unwrap(), &aws_lc_rs::rand::SystemRandom::new()).unwrap();
-        assert!(hash.matches(&password(&"x".repeat(72))));
-        assert!(!hash.matches(&password(&"x".repeat(73))));
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
-use super::InvalidHash;
+use super::{InvalidHash, NGINX_MAX_PASSWORD_LEN};
 use crate::auth::secret::Password;
 
 /// What these hashes begin with.
@@ -28,8 +28,10 @@ impl Hash {
     }
 
     pub(super) fn matches(&self, password: &Password) -> bool {
-        let digest: [u8; 20] = Sha1::digest(password.bounded()).into();
-        digest.ct_eq(&self.digest).into()
+        let (password, is_whole) = password.first_bytes(NGINX_MAX_PASSWORD_LEN);
+        let digest: [u8; 20] = Sha1::digest(password).into();
+        let is_equal: bool = digest.ct_eq(&self.digest).into();
+        is_equal && is_whole
     }
 
     pub(super) fn text(&self) -> &str {

@@ -1,12 +1,13 @@
-//! Ulrich Drepper's SHA crypt: `$5$` and `$6$`, `rounds=<n>$` if they are not 5,000, salt, digest.
+//! Verifies SHA crypt: `$5$` and `$6$`, `rounds=<n>$` if they are not 5,000, salt, digest.
 //!
 //! Engines' floor. Invariant: rounds are within 1,000 and [`MAX_ROUNDS`].
 
 use std::hint::black_box;
 
-use sha_crypt::{Params, PasswordVerifier, ShaCrypt};
+use sha_crypt::{Params, sha256_crypt, sha512_crypt};
+use subtle::ConstantTimeEq;
 
-use super::{InvalidHash, is_crypt_base64};
+use super::{CRYPT_MAX_PASSWORD_LEN, InvalidHash, encode_crypt_base64, is_crypt_base64, is_salt};
 use crate::auth::secret::Password;
 
 /// About a second of one processor. The format itself goes to 999,999,999, a quarter of an hour.
@@ -21,12 +22,13 @@ pub(in crate::auth) enum Variant {
     Sha512,
 }
 
-/// A SHA crypt hash.
+/// A SHA crypt hash, split into its fields.
 #[derive(Clone)]
 pub struct Hash {
     text: String,
     variant: Variant,
     rounds: u32,
+    salt: std::ops::Range<usize>,
 }
 
 impl Hash {
@@ -51,16 +53,19 @@ impl Hash {
         let (Some(salt), Some(digest), None) = (fields.next(), fields.next(), fields.next()) else {
             return Err(damaged);
         };
-        let salt_is_whole = (1..=16).contains(&salt.len()) && is_crypt_base64(salt, 64);
-        if !salt_is_whole || digest.len() != letters || !is_crypt_base64(digest, last) {
+        if !is_salt(salt, 16) || digest.len() != letters || !is_crypt_base64(digest, last) {
             return Err(damaged);
         }
-        Ok(Self { text: text.to_owned(), variant, rounds })
+        let salt_end = text.len() - digest.len() - 1;
+        Ok(Self { text: text.to_owned(), variant, rounds, salt: salt_end - salt.len()..salt_end })
     }
 
     pub(super) fn matches(&self, password: &Password) -> bool {
-        // The crate compares in constant time.
-        ShaCrypt::default().verify_password(password.bounded(), self.text.as_str()).is_ok()
+        let stored = &self.text.as_bytes()[self.salt.end + 1..];
+        let salt = &self.text.as_bytes()[self.salt.clone()];
+        let (password, is_whole) = password.first_bytes(CRYPT_MAX_PASSWORD_LEN);
+        let is_equal: bool = digest(password, salt, self.variant, self.rounds).as_bytes().ct_eq(stored).into();
+        is_equal && is_whole
     }
 
     pub(super) fn variant(&self) -> Variant {
@@ -84,13 +89,29 @@ fn parse_rounds(text: &str) -> Result<u32, InvalidHash> {
 
 /// Takes as long as verifying a password against such a hash; fewer rounds than the format knows are rounded up.
 pub(in crate::auth) fn spend(password: &Password, variant: Variant, rounds: u32) {
-    let rounds = Params::new(rounds.max(Params::ROUNDS_MIN)).unwrap_or_default();
+    let (password, _) = password.first_bytes(CRYPT_MAX_PASSWORD_LEN);
+    black_box(digest(password, b"saltsaltsaltsalt", variant, rounds.max(Params::ROUNDS_MIN)));
+}
+
+/// The last field of a hash. The crate's own verifier takes salts of crypt's alphabet alone, and crypt(3) takes others.
+fn digest(password: &[u8], salt: &[u8], variant: Variant, rounds: u32) -> String {
+    let rounds = Params::new(rounds).unwrap_or_default();
     match variant {
         Variant::Sha256 => {
-            black_box(sha_crypt::sha256_crypt(password.bounded(), b"saltsaltsaltsalt", rounds));
+            let digest = sha256_crypt(password, salt, rounds);
+            let groups = (0..10).map(|group| rotated([0, 10, 20], 2 * group % 3).map(|index| digest[index + group]));
+            encode_crypt_base64(groups, &[digest[31], digest[30]])
         }
         Variant::Sha512 => {
-            black_box(sha_crypt::sha512_crypt(password.bounded(), b"saltsaltsaltsalt", rounds));
+            let digest = sha512_crypt(password, salt, rounds);
+            let groups = (0..21).map(|group| rotated([0, 21, 42], group % 3).map(|index| digest[index + group]));
+            encode_crypt_base64(groups, &[digest[63]])
         }
     }
+}
+
+/// The offsets of a group of three bytes: each group begins with another third of the digest.
+fn rotated(mut offsets: [usize; 3], by: usize) -> [usize; 3] {
+    offsets.rotate_left(by);
+    offsets
 }

@@ -65,7 +65,9 @@ async fn the_right_password_and_no_other_verifies() {
         {
             assert_eq!(house.verify(user, text).await.unwrap_err(), Rejected::Credentials, "{user} {text}");
         }
-        assert_eq!(house.verify("alice", &"secret".repeat(100)).await.unwrap_err(), Rejected::Credentials);
+        for text in ["secret".repeat(100), "\0secret".to_owned(), "\0".to_owned()] {
+            assert_eq!(house.verify("alice", &text).await.unwrap_err(), Rejected::Credentials, "{text:?}");
+        }
     }
 }
 
@@ -98,6 +100,46 @@ async fn an_older_hash_becomes_bcrypt_and_tokens_carry_the_new_one() {
             .starts_with(&format!("# people\nalice:{BCRYPT}\n# bob: from the old host\nbob:$2y$04$"))
     );
     house.verify("bob", "secret").await.unwrap();
+}
+
+/// The password of both is 80 times `k`.
+const LONG_BCRYPT: &str = "$2y$04$s.EvLY31H.B43lL34SzoCuGKmqhffslISVaD2ZETVUQP9bNEGBCKG";
+const LONG_SHA512: &str =
+    "$6$salt$UcrUhZumdatxwbrAcvu6d6ZhUn19SGkG8RlfFBRHAsQW5RO8nod/7dB4yFyWbJXUb7fjjQbgss7B6D/S23Lkm1";
+
+#[tokio::test]
+async fn a_password_over_72_bytes_signs_in_and_keeps_its_hash_which_bcrypt_would_cut() {
+    let house = House::new(LegacyHashes::Rehash);
+    let content = format!("alice:{LONG_BCRYPT}\nbob:{LONG_SHA512}\n");
+    house.write(&content);
+    let long = "k".repeat(80);
+    for user in ["alice", "bob"] {
+        house.verify(user, &long).await.unwrap();
+        assert_eq!(house.verify(user, &long[..71]).await.unwrap_err(), Rejected::Credentials, "{user}");
+    }
+    house.verify("alice", &long[..72]).await.unwrap();
+    assert_eq!(house.verify("bob", &long[..72]).await.unwrap_err(), Rejected::Credentials);
+    assert_eq!(fs::read_to_string(house.users.path()).unwrap(), content);
+    assert!(!house.checker.rehash_failed.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn md5_crypt_signs_in_and_becomes_bcrypt() {
+    let house = House::new(LegacyHashes::Rehash);
+    house.write("bob:$1$saltsalt$9xy1btjgzLYfb7hivXtC//\n");
+    assert_eq!(house.verify("bob", "Secret").await.unwrap_err(), Rejected::Credentials);
+    house.verify("bob", "secret").await.unwrap();
+    assert!(fs::read_to_string(house.users.path()).unwrap().starts_with("bob:$2y$"));
+}
+
+#[tokio::test]
+async fn a_user_whose_scheme_is_unknown_is_refused_and_nobody_else() {
+    let house = House::new(LegacyHashes::Rehash);
+    house.write(&format!("carol:$y$j9T$salt$hash\ndora:{{PLAIN}}secret\nalice:{BCRYPT}\n"));
+    for user in ["carol", "dora"] {
+        assert_eq!(house.verify(user, "secret").await.unwrap_err(), Rejected::Credentials, "{user}");
+    }
+    house.verify("alice", "secret").await.unwrap();
 }
 
 #[tokio::test]

@@ -44,7 +44,13 @@ pub fn edit<E: From<EditError>>(
 }
 
 /// Makes the file with this content unless something is there already; says whether it was made. Blocks.
+///
+/// Nothing is written for a file that is there: its folder may belong to others, or be mounted read-only.
 pub fn create(path: &Path, content: impl FnOnce() -> Result<Htpasswd, EditError>) -> Result<bool, EditError> {
+    // What cannot be looked at is not missing; why not is for its reader to say.
+    if !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
+        return Ok(false);
+    }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let made = DirBuilder::new().recursive(true).mode(0o750).create(folder);
         made.map_err(|source| ReplaceError::Write { path: folder.to_owned(), source })?;
@@ -61,6 +67,12 @@ pub fn create(path: &Path, content: impl FnOnce() -> Result<Htpasswd, EditError>
 /// The mode that the file had, without anything for others, and always ours to read and write.
 fn private_mode(mode: u32) -> u32 {
     (mode & 0o660) | 0o600
+}
+
+/// Whether [`edit`] could replace the file that is there, as far as can be seen without trying.
+pub fn check_writable(path: &Path) -> Result<(), ReplaceError> {
+    let target = Target::of(path)?;
+    target.check_writable(&fs::metadata(target.file()).map_err(|source| target.error(source))?)
 }
 
 /// Why the users file was not changed.

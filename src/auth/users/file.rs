@@ -26,16 +26,14 @@ impl Content {
         content::Content::read(path, Htpasswd::MAX_BYTES).map(Self).map_err(|error| LoadError::reading(path, error))
     }
 
-    /// Understands the bytes, all of them.
+    /// Parses the bytes as a file to sign in with.
     pub(super) fn parse(&self, path: &Path) -> Result<Htpasswd, LoadError> {
         let file = self.parse_leniently();
-        if file.problems().is_empty() {
-            return Ok(file);
-        }
-        Err(LoadError::Broken { path: path.to_owned(), problems: file.problems().to_vec() })
+        let problems: Vec<_> = file.spoiling_problems().cloned().collect();
+        if problems.is_empty() { Ok(file) } else { Err(LoadError::Broken { path: path.to_owned(), problems }) }
     }
 
-    /// Understands what can be understood, for changing a line and keeping the others.
+    /// Parses what can be parsed, for changing a line and keeping the others.
     pub(super) fn parse_leniently(&self) -> Htpasswd {
         Htpasswd::parse(self.0.bytes())
     }
@@ -84,7 +82,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
-    /// Lines that are not understood.
+    /// Lines that are not understood, or damaged.
     #[error("{}", broken(path, problems))]
     Broken {
         /// The file.

@@ -1,7 +1,7 @@
 //! The users file, as it is now.
 //!
 //! Engines' floor. Invariant: [`Users`] always holds a file that was whole: one that is broken, half-written or missing changes
-//! nothing until it is whole again.
+//! nothing until it is whole again. A hash of an unknown scheme disables its user alone.
 
 mod edit;
 mod file;
@@ -18,12 +18,12 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-pub use edit::{EditError, create, edit};
+pub use edit::{EditError, check_writable, create, edit};
 pub use file::{LoadError, inspect};
 
 use super::{
     hash::{HashKind, StoredHash},
-    htpasswd::Htpasswd,
+    htpasswd::{Htpasswd, Problem},
     stamp::Stamp,
 };
 use crate::{
@@ -45,6 +45,8 @@ struct Seen {
     stamp: Option<Stamp>,
     digest: digest::Digest,
     warned: HashSet<(UserName, HashKind)>,
+    /// The lines of the file in force that let nobody sign in: all of them were warned of.
+    problems: Vec<Problem>,
 }
 
 /// What a look at the file brought.
@@ -63,9 +65,14 @@ impl Users {
     /// Reads the file for the first time. Blocks.
     pub fn load(path: PathBuf, now: SystemTime) -> Result<Self, LoadError> {
         let content = Content::read(&path)?;
-        let seen = Seen { stamp: content.stamp_at(now), digest: content.digest(), warned: HashSet::new() };
+        let seen = Seen {
+            stamp: content.stamp_at(now),
+            digest: content.digest(),
+            warned: HashSet::new(),
+            problems: Vec::new(),
+        };
         let users = Self { current: ArcSwap::from_pointee(content.parse(&path)?), path, seen: Mutex::new(seen) };
-        users.warn_of_legacy_hashes(&mut users.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        users.warn(&mut users.seen.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(users)
     }
 
@@ -143,13 +150,21 @@ impl Users {
         }
         let before = self.current.swap(Arc::new(parsed));
         tell_auditors(&before, &self.current.load());
-        self.warn_of_legacy_hashes(seen);
+        self.warn(seen);
         Ok(Reloaded::Changed)
     }
 
-    /// Names each user with an older hash, once.
-    fn warn_of_legacy_hashes(&self, seen: &mut Seen) {
-        for (user, hash) in self.current.load().users().filter(|(_, hash)| hash.kind().is_legacy()) {
+    /// Names each line whose user is disabled and each user with an older hash, once.
+    fn warn(&self, seen: &mut Seen) {
+        let file = self.current.load();
+        for problem in file.problems().iter().filter(|problem| !seen.problems.contains(problem)) {
+            let Problem { line, user, reason } = problem;
+            let user = user.as_ref().map(tracing::field::display);
+            let path = self.path.display();
+            tracing::warn!(%path, line, user, %reason, hint = reason.hint(), "the user of this line cannot sign in");
+        }
+        seen.problems = file.problems().to_vec();
+        for (user, hash) in file.users().filter(|(_, hash)| hash.kind().is_legacy()) {
             if seen.warned.insert((user.clone(), hash.kind())) {
                 tracing::warn!(%user, format = %hash.kind(), "this user's password hash is weak; `portcullis user passwd` makes it bcrypt");
             }

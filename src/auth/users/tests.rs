@@ -37,11 +37,12 @@ fn a_missing_file_is_told_from_a_broken_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
     assert!(matches!(Users::load(path.clone(), SystemTime::now()), Err(LoadError::Missing { .. })));
-    fs::write(&path, "alice:plain\nbob\n").unwrap();
+    fs::write(&path, "alice:plain\nbob\ncarol:$y$j9T$salt$hash\n").unwrap();
     let error = Users::load(path.clone(), SystemTime::now()).err().unwrap();
     let shown = path.display();
     assert!(error.to_string().starts_with(&format!("{shown}:1: this is no hash")), "{error}");
     assert!(error.to_string().contains(&format!("\n{shown}:2: a line reads")), "{error}");
+    assert!(!error.to_string().contains("yescrypt"), "{error}");
     assert!(!error.to_string().contains("plain"), "{error}");
 }
 
@@ -51,15 +52,51 @@ fn a_broken_file_keeps_the_last_good_one_until_it_is_mended() {
     let path = folder.path().join("htpasswd");
     fs::write(&path, format!("alice:{ONE}\n")).unwrap();
     let users = users_of(&path);
-    fs::write(&path, "alice:plain\n").unwrap();
-    assert!(matches!(users.poll(SystemTime::now()), Err(LoadError::Broken { .. })));
-    assert!(users.snapshot().hash(&name("alice")).is_some());
+    let cut_off = &ONE[..40];
+    for broken in ["alice:plain\n".to_owned(), format!("alice:{cut_off}"), format!("bob:{ONE}\nalice:{cut_off}")] {
+        fs::write(&path, &broken).unwrap();
+        assert!(matches!(users.poll(SystemTime::now()), Err(LoadError::Broken { .. })), "{broken}");
+        assert!(users.snapshot().hash(&name("alice")).is_some(), "{broken}");
+    }
     fs::remove_file(&path).unwrap();
     assert!(matches!(users.poll(SystemTime::now()), Err(LoadError::Missing { .. })));
     assert!(users.snapshot().hash(&name("alice")).is_some());
     fs::write(&path, format!("bob:{ONE}\n")).unwrap();
     assert_eq!(users.poll(SystemTime::now()).unwrap(), Reloaded::Changed);
     assert!(users.snapshot().hash(&name("alice")).is_none());
+}
+
+#[test]
+fn a_line_with_an_unknown_scheme_takes_only_its_own_user_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("htpasswd");
+    for line in ["bob:$y$j9T$salt$hash", "bob:{SSHA}x", "bob:$new$x", "bob:!", "bob:rqXexS6ZhobKA"] {
+        fs::write(&path, format!("{line}\nalice:{ONE}\n")).unwrap();
+        let users = users_of(&path);
+        assert_eq!(users.snapshot().users().map(|(user, _)| user.as_str()).collect::<Vec<_>>(), ["alice"], "{line}");
+        fs::write(&path, format!("{line}\nalice:{TWO}\n")).unwrap();
+        assert_eq!(users.poll(SystemTime::now()).unwrap(), Reloaded::Changed, "{line}");
+    }
+}
+
+#[test]
+fn a_kubernetes_secret_that_is_swapped_behind_two_links_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, data) = (folder.path().join("htpasswd"), folder.path().join("..data"));
+    for (version, user) in [("..2026_1", "a"), ("..2026_2", "b")] {
+        fs::create_dir(folder.path().join(version)).unwrap();
+        fs::write(folder.path().join(version).join("htpasswd"), format!("{user}:{ONE}\n")).unwrap();
+    }
+    symlink("..2026_1", &data).unwrap();
+    symlink("..data/htpasswd", &path).unwrap();
+    let tomorrow = SystemTime::now() + Duration::from_secs(86400);
+    let users = Users::load(path, tomorrow).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Unchanged);
+    symlink("..2026_2", folder.path().join("..data_tmp")).unwrap();
+    fs::rename(folder.path().join("..data_tmp"), &data).unwrap();
+    fs::remove_dir_all(folder.path().join("..2026_1")).unwrap();
+    assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Changed);
+    assert!(users.snapshot().hash(&name("b")).is_some());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod network;
 mod parts;
 mod rules;
 mod secrets;
+mod users;
 mod warning;
 
 use std::{
@@ -39,6 +40,9 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     let (wrong, mut warnings) = certificate::examine(&loaded.config.tls, SystemTime::now());
     findings.extend(wrong);
     warnings.extend(rules::examine(&loaded));
+    let (unusable, of_users) = users::examine(&loaded.config.auth.htpasswd);
+    findings.extend(unusable);
+    warnings.extend(of_users);
     warnings.extend(secrets::examine(&loaded.config));
     warnings.extend(machine::examine(&loaded.config, SystemTime::now()));
     warnings.extend(network::names(&loaded.config));

@@ -4,12 +4,7 @@ use std::{fmt, fs, io, path::Path, time::SystemTime};
 
 use super::data;
 use crate::{
-    auth::{
-        TokenConfig, Workloads,
-        keys::KeySet,
-        users::{LoadError, Users},
-        workload::Rule,
-    },
+    auth::{TokenConfig, Workloads, keys::KeySet, workload::Rule},
     config::{Config, Problem},
     telemetry, tls,
 };
@@ -38,7 +33,6 @@ impl From<&Problem> for Finding {
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(clients(&config.tls));
-    findings.extend(users(&config.auth.htpasswd));
     findings.extend(token_key(&config.auth.token));
     findings.extend(workloads(&config.workloads));
     findings.extend(data::examine(&config.storage));
@@ -49,14 +43,6 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
 fn clients(config: &tls::Config) -> Option<Finding> {
     let error = tls::ClientTrust::load(config.client.as_ref(), SystemTime::now()).err()?;
     Some(Finding { error: error.to_string(), hint: Some(error.hint()) })
-}
-
-fn users(path: &Path) -> Option<Finding> {
-    match Users::load(path.to_owned(), SystemTime::now()) {
-        // A file that is missing is made at the first start.
-        Ok(_) | Err(LoadError::Missing { .. }) => None,
-        Err(error) => Some(Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
-    }
 }
 
 fn token_key(config: &TokenConfig) -> Option<Finding> {

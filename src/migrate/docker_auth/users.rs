@@ -83,7 +83,7 @@ impl Users {
         match password.parse::<StoredHash>() {
             Ok(hash @ StoredHash::Bcrypt(_)) => self.hashes.push((name, hash)),
             // Nobody got in with these.
-            Ok(StoredHash::Apr1(_) | StoredHash::Sha1(_) | StoredHash::ShaCrypt(_)) => {
+            Ok(StoredHash::Md5Crypt(_) | StoredHash::Sha1(_) | StoredHash::ShaCrypt(_)) => {
                 let advice =
                     format!("{name}: docker_auth takes bcrypt alone; not made, add it with `portcullis user add`");
                 migration.warn(line, &format!("users: {advice}"));

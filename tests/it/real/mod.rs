@@ -16,6 +16,7 @@ mod htpasswd;
 mod load;
 mod migrate;
 mod migrate_registry;
+mod passwords;
 mod podman;
 mod skopeo;
 mod spellings;

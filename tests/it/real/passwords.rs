@@ -1,0 +1,288 @@
+//! The same users file and the same passwords for nginx, docker-registry and ours: a random file in every format that crypt(3),
+//! `htpasswd` and `openssl passwd` write, and thousands of right and almost right passwords.
+//!
+//! Who signs in at one of the two signs in at ours, if ours knows the scheme; who signs in at ours does at one of the two.
+//! `PASSWORDS_SEED` asks for another file.
+
+use std::{
+    collections::BTreeMap, env, fmt::Write as _, fs, net::TcpStream, path::Path, process::Command, time::Duration,
+};
+
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
+use futures_util::{StreamExt as _, stream};
+use reqwest::{Client, StatusCode};
+use sha1::{Digest as _, Sha1};
+
+use crate::support::{Stage, Tool, chance::Chance, daemon::Daemon, nginx, port, tool::require};
+
+const ACCOUNTS: usize = 240;
+
+/// Settings of crypt(3) without their salt, and whether ours knows the scheme. The parameters are the cheapest.
+const CRYPT: [(&str, bool); 16] = [
+    ("$1$", true),
+    ("$5$", true),
+    ("$5$rounds=1000$", true),
+    ("$6$rounds=1000$", true),
+    ("$6$rounds=1717$", true),
+    ("$2a$04$", true),
+    ("$2b$04$", true),
+    ("$2y$05$", true),
+    ("$2x$04$", false),
+    ("$y$j75$", false),
+    ("$gy$j75$", false),
+    ("$md5,rounds=100$", false),
+    ("$sha1$100$", false),
+    ("$3$$", false),
+    ("_/...", false),
+    ("", false),
+];
+
+/// Options of other writers, and whether ours knows what they write.
+const WRITERS: [(&str, &[&str], bool); 10] = [
+    ("htpasswd", &["-nbB", "-C", "4"], true),
+    ("htpasswd", &["-nbm"], true),
+    ("htpasswd", &["-nbs"], true),
+    ("htpasswd", &["-nb2", "-r", "1000"], true),
+    ("htpasswd", &["-nb5", "-r", "1000"], true),
+    ("htpasswd", &["-nbd"], false),
+    ("openssl", &["-1"], true),
+    ("openssl", &["-apr1"], true),
+    ("openssl", &["-5"], true),
+    ("openssl", &["-6"], true),
+];
+
+/// Somebody in the file.
+struct Account {
+    name: String,
+    password: String,
+    hash: String,
+    /// What wrote the hash.
+    scheme: &'static str,
+    /// Whether ours knows the scheme, and the lines do not contradict each other.
+    is_known: bool,
+}
+
+/// Chooses one of these, of which there is one.
+fn one_of<T: Clone>(chance: &mut Chance, from: &[T]) -> T {
+    chance.pick(from).unwrap()
+}
+
+/// Of lengths around the limits of bcrypt, `openssl passwd` and crypt(3).
+fn password(chance: &mut Chance, longest: usize) -> String {
+    let length =
+        one_of(chance, &[1, 2, 7, 8, 9, 15, 16, 17, 40, 64, 70, 71, 72, 73, 74, 80, 144, 255, 510, 511, 512, 600]);
+    let length = length.min(longest);
+    let mut text = String::new();
+    while text.len() < length {
+        let character =
+            if chance.below(12) == 0 { one_of(chance, &['ä', '€', ':', '$', ' ', '\u{7f}']) } else { 'a' };
+        let character =
+            if character == 'a' { char::from(b'!' + u8::try_from(chance.below(94)).unwrap()) } else { character };
+        text.push(if text.len() + character.len_utf8() > length { 'z' } else { character });
+    }
+    text
+}
+
+fn salt(chance: &mut Chance, length: usize) -> String {
+    let alphabet = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    (0..length).map(|_| char::from(one_of(chance, alphabet))).collect()
+}
+
+/// A salt as the scheme wants it: those of MD5 and SHA crypt may have any length, and letters of no alphabet.
+fn salt_for(chance: &mut Chance, setting: &str) -> String {
+    match setting {
+        "$1$" => short_salt(chance, 8),
+        _ if setting.starts_with("$5$") || setting.starts_with("$6$") => short_salt(chance, 16),
+        "" => salt(chance, 2),
+        "_/..." => salt(chance, 4),
+        "$3$$" => String::new(),
+        _ if setting.starts_with("$2") => salt(chance, 22),
+        _ => salt(chance, 8),
+    }
+}
+
+fn short_salt(chance: &mut Chance, longest: usize) -> String {
+    let length = chance.below(longest + 1);
+    let salt = salt(chance, length);
+    if chance.below(3) == 0 { salt.replace(['a', 'B', '7'], "-") } else { salt }
+}
+
+/// Accounts whose hashes crypt(3) makes.
+fn by_crypt(chance: &mut Chance, accounts: &mut Vec<Account>) {
+    let mut asked = Vec::new();
+    let mut input = String::new();
+    for number in 0..ACCOUNTS * 2 / 3 {
+        let (setting, is_known) = CRYPT[number % CRYPT.len()];
+        let password = password(chance, 600);
+        let hex = password.bytes().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        writeln!(input, "{hex} {setting}{}", salt_for(chance, setting)).unwrap();
+        asked.push((password, setting, is_known));
+    }
+    let script =
+        r#"while (<STDIN>) { chomp; my ($p, $s) = split / /, $_, 2; print crypt(pack("H*", $p), $s) // "*0", "\n" }"#;
+    let hashes = Tool::new("perl").args(["-e", script]).input(&input).succeeds().stdout;
+    for ((password, setting, is_known), hash) in asked.into_iter().zip(hashes.lines()) {
+        // Where crypt(3) refuses the password, nobody signs in.
+        add(accounts, password, setting, hash, is_known && !hash.starts_with('*'));
+    }
+}
+
+/// Accounts whose hashes Apache and OpenSSL make, and the two formats that nginx alone knows.
+fn by_others(chance: &mut Chance, accounts: &mut Vec<Account>) {
+    for number in 0..ACCOUNTS / 4 {
+        let (program, options, is_known) = WRITERS[number % WRITERS.len()];
+        let password = password(chance, 255);
+        let written = match program {
+            "htpasswd" => {
+                Tool::new(program).args(options).args(["x", &password]).succeeds().stdout.replacen("x:", "", 1)
+            }
+            _ => Tool::new(program).arg("passwd").args(options).arg("--").arg(&password).succeeds().stdout,
+        };
+        add(accounts, password, options[0], written.trim(), is_known);
+    }
+    while accounts.len() < ACCOUNTS {
+        let (password, salt) = (password(chance, 600), salt(chance, 4));
+        let digest =
+            |salt: &str| BASE64.encode([&Sha1::digest([&password, salt].concat())[..], salt.as_bytes()].concat());
+        let (scheme, rest, is_known) = match chance.below(3) {
+            0 => ("{SHA}", digest(""), true),
+            1 => ("{SSHA}", digest(&salt), false),
+            _ => ("{PLAIN}", password.replace(':', ""), false),
+        };
+        add(accounts, password, scheme, &format!("{scheme}{rest}"), is_known);
+    }
+}
+
+fn add(accounts: &mut Vec<Account>, password: String, scheme: &'static str, hash: &str, is_known: bool) {
+    let name = format!("user {}{}", accounts.len(), if accounts.len().is_multiple_of(7) { "ß" } else { "" });
+    accounts.push(Account { name, password, scheme, hash: hash.to_owned(), is_known });
+}
+
+/// The file: in any order of decoration, with users who are in it twice.
+fn file(chance: &mut Chance, accounts: &mut [Account]) -> String {
+    let mut text = String::new();
+    for account in accounts {
+        let line = format!("{}:{}", account.name, account.hash);
+        let ends = ["\n", "\n", "\r\n", ":a note\n", ":a note: more\r\n", "\n# a comment\n", "\n\n", "\n#x:y\r\n"];
+        let end = one_of(chance, &ends);
+        text += &line;
+        text += end;
+        match chance.below(12) {
+            0 => writeln!(text, "{line}").unwrap(),
+            1 => {
+                writeln!(text, "{}:{{SHA}}2jmj7l5rSw0yVb/vlWAYkK/YBwk=", account.name).unwrap();
+                account.is_known = false;
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+/// What is asked of an account: its password, and what is almost it.
+fn guesses(chance: &mut Chance, account: &Account, others: &[Account]) -> Vec<String> {
+    let right = &account.password;
+    let cut = |length: usize| right.char_indices().take_while(|(index, _)| *index < length).map(|(_, c)| c).collect();
+    let mut guesses = vec![
+        right.clone(),
+        format!("{right}x"),
+        cut(right.len() - 1),
+        right.chars().skip(1).collect(),
+        format!("{right}\0x"),
+        format!("\0{right}"),
+        String::new(),
+        right.chars().map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c }).collect(),
+        others[chance.below(others.len())].password.clone(),
+    ];
+    guesses.extend([71, 72, 73].into_iter().filter(|length| *length < right.len()).map(cut));
+    guesses
+}
+
+fn registry(stage: &Stage, users: &Path) -> (Daemon, String) {
+    let port = port::free();
+    let text = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nhttp: {{addr: '127.0.0.1:{port}', secret: test}}\n\
+         storage: inmemory\nauth: {{htpasswd: {{realm: x, path: '{}'}}}}\n",
+        users.display()
+    );
+    let mut command = Command::new(require("docker-registry"));
+    command.arg("serve").arg(stage.write("registry.yml", &text));
+    let mut daemon = Daemon::start(command, stage.path("registry.log"));
+    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    (daemon, format!("http://127.0.0.1:{port}/v2/"))
+}
+
+async fn signs_in(client: &Client, url: &str, account: &Account, guess: &str) -> bool {
+    let answer = client.get(url).basic_auth(&account.name, Some(guess)).send().await.unwrap();
+    let status = answer.status();
+    answer.bytes().await.unwrap();
+    assert!(
+        [StatusCode::OK, StatusCode::UNAUTHORIZED].contains(&status),
+        "{url}: {status} for {guess:?} of {}",
+        account.hash
+    );
+    status == StatusCode::OK
+}
+
+#[test]
+fn whoever_signs_in_at_nginx_or_registry_2_signs_in_here_and_nobody_else() {
+    let seed = env::var("PASSWORDS_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let (mut chance, mut accounts) = (Chance::new(seed, 0), Vec::new());
+    by_crypt(&mut chance, &mut accounts);
+    by_others(&mut chance, &mut accounts);
+    let stage = Stage::new();
+    stage.configure("[auth.lockout]\nattempts = 10000");
+    let users = stage.write("htpasswd", &file(&mut chance, &mut accounts));
+    // The file stays as it is for all three: older hashes cannot be replaced, which is said once and keeps nobody out.
+    fs::create_dir(stage.path("htpasswd.lock")).unwrap();
+    let server = stage.start();
+    let (_registry, registry) = registry(&stage, &users);
+    fs::create_dir(stage.path("www")).unwrap();
+    stage.write("www/index.html", "in");
+    let folder = stage.folder().display();
+    let inside = format!("auth_basic x;\nauth_basic_user_file {folder}/htpasswd;\nroot {folder}/www;");
+    let address = ([127, 0, 0, 1], port::free()).into();
+    let _nginx = nginx::start(&stage, address, &inside);
+    let (nginx, ours) =
+        (format!("https://localhost:{}/", address.port()), format!("https://localhost:{}/v2/", stage.port()));
+
+    let ca = reqwest::Certificate::from_pem(&fs::read(stage.path("certs/ca.crt")).unwrap()).unwrap();
+    let client = Client::builder().tls_certs_only([ca]).no_proxy().http1_only().build().unwrap();
+    let questions: Vec<_> = accounts
+        .iter()
+        .flat_map(|account| guesses(&mut chance, account, &accounts).into_iter().map(move |guess| (account, guess)))
+        .collect();
+    assert!(questions.len() > 2000);
+    let answers = stream::iter(&questions).map(|(account, guess)| {
+        let (client, nginx, registry, ours) = (&client, &nginx, &registry, &ours);
+        async move {
+            let [nginx, registry, ours] = [nginx, registry, ours].map(|url| signs_in(client, url, account, guess));
+            let (nginx, registry, ours) = tokio::join!(nginx, registry, ours);
+            (*account, guess, nginx, registry, ours)
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answers: Vec<_> = runtime.block_on(answers.buffer_unordered(8).collect());
+
+    let mut signed_in = BTreeMap::<&str, usize>::new();
+    for (account, guess, nginx, registry, ours) in answers {
+        let told = format!("{guess:?} for {}: nginx {nginx}, registry:2 {registry}, ours {ours}", account.hash);
+        assert!(nginx || registry || !ours, "signs in here alone: {told}");
+        let is_empty = guess.is_empty() || guess.starts_with('\0');
+        assert_eq!((nginx || registry) && account.is_known && !is_empty, ours, "{told}");
+        let is_right = *guess == account.password && (nginx || registry);
+        *signed_in.entry(account.scheme).or_default() += usize::from(is_right);
+    }
+    // Some schemes refuse long passwords, but none refuses all of them.
+    let nobody: Vec<_> = signed_in.iter().filter(|(_, count)| **count == 0).map(|(scheme, _)| *scheme).collect();
+    assert!(nobody.is_empty(), "nobody has signed in by {nobody:?}: {signed_in:?}");
+    let log = server.log();
+    assert_eq!(log.matches("weak password hashes stay").count(), 1, "{log}");
+    assert!(
+        log.contains("the user of this line cannot sign in") && log.contains("yescrypt hashes are not supported"),
+        "{log}"
+    );
+}

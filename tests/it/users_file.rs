@@ -1,0 +1,126 @@
+//! Users files that the server can read and not change, and users files with lines that it cannot use.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::portcullis::{ALICE, BINARY, BOB, User};
+use crate::support::stage::authorization;
+use crate::support::tool::require;
+use crate::support::{Running, Stage, Tool, eventually};
+
+const NOBODY: u32 = 65534;
+
+/// [`BOB`]'s password, as `openssl passwd -apr1 -salt salt` hashes it.
+const BOB_APR1: &str = "bob:$apr1$salt$KeJmHb3OKtiaQOW2/oE72.\n";
+
+fn signs_in(server: &Running<'_>, user: &User) -> bool {
+    server.ask("GET", "/v2/", &[&authorization(user)], b"").status == 200
+}
+
+fn alice() -> String {
+    format!("alice:{}\n", bcrypt::hash(ALICE.password, 4).unwrap())
+}
+
+/// The program as somebody who owns the folder of the stage, and nothing else.
+fn unprivileged(stage: &Stage) -> Command {
+    chown(stage.folder(), Some(NOBODY), Some(NOBODY)).unwrap();
+    // A copy, because the folders above the binary may be closed to others.
+    let program = stage.path("portcullis");
+    if !program.exists() {
+        fs::copy(BINARY, &program).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(require("setpriv"));
+    command.current_dir(stage.folder()).args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program);
+    command
+}
+
+#[test]
+fn a_users_file_in_a_folder_of_others_is_served_and_followed_and_only_changes_to_it_fail() {
+    let stage = Stage::bare();
+    // As Kubernetes mounts a Secret: the file is a link into a folder that is exchanged as a whole.
+    let versions = [alice() + BOB_APR1, alice()];
+    for (version, content) in ["etc/..1", "etc/..2"].into_iter().zip(versions) {
+        fs::create_dir_all(stage.path(version)).unwrap();
+        fs::write(stage.path(version).join("htpasswd"), content).unwrap();
+    }
+    symlink("..1", stage.path("etc/..data")).unwrap();
+    symlink("..data/htpasswd", stage.path("etc/htpasswd")).unwrap();
+    stage.configure("[auth]\nhtpasswd = \"etc/htpasswd\"");
+
+    let command = |arguments: &[&str]| {
+        let mut command = unprivileged(&stage);
+        command.args(arguments);
+        command
+    };
+    let checked = command(&["check"]).output().unwrap();
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert!(checked.status.success() && told.contains("ok: "), "{told}");
+    assert!(told.contains("warning: users file etc/htpasswd: users and passwords cannot be changed here"), "{told}");
+
+    let server = stage.start_as(command(&["serve"]));
+    for _ in 0..2 {
+        assert!(signs_in(&server, &ALICE) && signs_in(&server, &BOB));
+    }
+    assert_eq!(server.log().matches("weak password hashes stay").count(), 1, "{}", server.log());
+    let removal = command(&["user", "remove", "bob"]).output().unwrap();
+    let told = String::from_utf8(removal.stderr).unwrap();
+    assert!(!removal.status.success() && told.contains("cannot be written"), "{told}");
+    assert!(told.contains("hint: the folder must be writable"), "{told}");
+
+    symlink("..2", stage.path("etc/..data_tmp")).unwrap();
+    fs::rename(stage.path("etc/..data_tmp"), stage.path("etc/..data")).unwrap();
+    fs::remove_dir_all(stage.path("etc/..1")).unwrap();
+    assert!(eventually(Duration::from_secs(5), || !signs_in(&server, &BOB)));
+    assert!(signs_in(&server, &ALICE));
+}
+
+#[test]
+fn a_users_file_on_a_read_only_mount_is_served() {
+    let stage = Stage::bare();
+    fs::create_dir(stage.path("etc")).unwrap();
+    Tool::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(stage.path("etc")).succeeds();
+    fs::write(stage.path("etc/htpasswd"), alice()).unwrap();
+    Tool::new("mount").args(["-o", "remount,ro"]).arg(stage.path("etc")).succeeds();
+    stage.configure("[auth]\nhtpasswd = \"etc/htpasswd\"");
+    let checked = stage.tool().arg("check").run();
+    let server = std::panic::catch_unwind(|| {
+        let server = stage.start();
+        signs_in(&server, &ALICE)
+    });
+    Tool::new("umount").arg(stage.path("etc")).succeeds();
+    assert!(checked.is_success() && checked.stderr.contains("Read-only file system"), "{checked}");
+    assert!(server.unwrap());
+}
+
+#[test]
+fn a_users_file_that_is_missing_and_cannot_be_made_is_found_by_check_before_serve_fails() {
+    let stage = Stage::bare();
+    fs::create_dir(stage.path("etc")).unwrap();
+    stage.configure("[auth]\nhtpasswd = \"etc/htpasswd\"");
+    let checked = unprivileged(&stage).arg("check").output().unwrap();
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert!(told.contains("error: users file etc/htpasswd: it is missing and cannot be made: etc: "), "{told}");
+    assert!(!checked.status.success() && !unprivileged(&stage).arg("serve").status().unwrap().success());
+}
+
+#[test]
+fn a_hash_of_an_unknown_scheme_disables_its_user_and_not_the_server() {
+    let stage = Stage::new();
+    let lines = "bob:$y$j75$abcdefgh$uMUXG79B2cFpoAYyDccUnsaH/aGTyBYMlnQidzyag01\ncarol:abNANd1rDfiNc\n";
+    let users = fs::read_to_string(stage.path("htpasswd")).unwrap();
+    stage.write("htpasswd", &format!("{lines}{users}"));
+    let checked = stage.tool().arg("check").succeeds();
+    assert!(checked.stderr.contains("warning: htpasswd:1: user bob cannot sign in: yescrypt hashes"), "{checked}");
+    assert!(checked.stderr.contains("warning: htpasswd:2: user carol cannot sign in: "), "{checked}");
+    let server = stage.start();
+    server.lives();
+    assert!(!signs_in(&server, &BOB));
+    server.says("the user of this line cannot sign in path=htpasswd line=1 user=bob");
+
+    let bob = format!("bob:{}\n", bcrypt::hash(BOB.password, 4).unwrap());
+    stage.write("htpasswd", &format!("{users}{bob}"));
+    assert!(eventually(Duration::from_secs(5), || signs_in(&server, &BOB)));
+}
