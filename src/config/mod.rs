@@ -108,6 +108,11 @@ impl Source {
     }
 }
 
+/// The path of every setting that exists, in the order of the reference.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    keys::KEYS.iter().map(|key| key.path())
+}
+
 /// Reads and resolves the configuration. Of `environment`, only names with our prefix matter; [`variables`] picks them out.
 pub fn load(
     flags: &Flags,
