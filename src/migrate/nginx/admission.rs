@@ -103,8 +103,9 @@ impl<'a> Admission<'a> {
                 "if" => match effect(directive) {
                     Effect::None | Effect::RefusesPaths(_) => {}
                     Effect::RequiresCertificate if certificates == Certificates::Required => {}
+                    Effect::RefusesHosts(hosts) if hosts.lets_through(server) => {}
                     Effect::Refuses(methods) => refused.extend(methods),
-                    Effect::RequiresCertificate | Effect::Unknown => {
+                    Effect::RequiresCertificate | Effect::RefusesHosts(_) | Effect::Unknown => {
                         self.hindered(directive.line, "an `if` refuses some requests");
                     }
                 },

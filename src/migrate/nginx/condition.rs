@@ -5,6 +5,7 @@
 use super::{
     super::pattern::{Pattern, Subject},
     paths::Paths,
+    scope::Scope,
     syntax::Directive,
 };
 
@@ -22,6 +23,8 @@ pub(super) enum Effect {
     RefusesPaths(Paths),
     /// It refuses clients without a verified certificate.
     RequiresCertificate,
+    /// It refuses requests for other hosts than those that this condition lets through.
+    RefusesHosts(HostCondition),
     /// It refuses something else.
     Unknown,
 }
@@ -47,8 +50,34 @@ pub(super) fn effect(directive: &Directive) -> Effect {
             "~*" => Effect::RefusesPaths(Paths::raw_expression(value, true)),
             _ => Effect::Unknown,
         },
+        "$host" | "$http_host" => match operator.as_str() {
+            "!=" if !value.contains('$') => Effect::RefusesHosts(HostCondition::Is(value.clone())),
+            "!~" | "!~*" if !value.contains("${") => {
+                let pattern = Pattern::regex(value, Subject::Text);
+                pattern.map_or(Effect::Unknown, |pattern| Effect::RefusesHosts(HostCondition::Matches(pattern)))
+            }
+            _ => Effect::Unknown,
+        },
         "$ssl_client_verify" if (operator.as_str(), value.as_str()) == ("!=", "SUCCESS") => Effect::RequiresCertificate,
         _ => Effect::Unknown,
+    }
+}
+
+/// Which hosts an `if` lets through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HostCondition {
+    Is(String),
+    Matches(Pattern),
+}
+
+impl HostCondition {
+    /// Whether a client can choose one of a server's names that is let through.
+    pub(super) fn lets_through(&self, server: Scope<'_>) -> bool {
+        let names = server.own().iter().filter(|directive| directive.name == "server_name");
+        names.flat_map(|directive| &directive.arguments).any(|name| match self {
+            Self::Is(wanted) => wanted == name,
+            Self::Matches(pattern) => pattern.matches(name, ""),
+        })
     }
 }
 
@@ -71,12 +100,11 @@ impl Condition {
 }
 
 /// Whether a condition is about how a client speaks and not about what it may do: about its program, about plain HTTP (which is
-/// not served here), or about a host name, which the client chooses.
+/// not served here).
 fn is_about_the_client(variable: &str, operator: &str, value: &str) -> bool {
     let is_one_of = |values: &[&str]| values.contains(&value);
     match (variable, operator) {
-        ("$http_user_agent", "=" | "!=" | "~" | "~*" | "!~" | "!~*")
-        | ("$host" | "$http_host", "!=" | "!~" | "!~*") => true,
+        ("$http_user_agent", "=" | "!=" | "~" | "~*" | "!~" | "!~*") => true,
         ("$scheme" | "$http_x_forwarded_proto", "=") => value == "http",
         ("$scheme" | "$http_x_forwarded_proto", "!=") => value == "https",
         ("$https", "=") => is_one_of(&["", "off"]),
@@ -167,7 +195,6 @@ mod tests {
             "if ($http_user_agent ~ \"^docker/1\\.3\") { return 404; }",
             "if ($scheme = http) { return 301 https://$host$request_uri; }",
             "if ($scheme != \"https\") { return 301 https://$host$request_uri; }",
-            "if ($host != registry.example.com) { return 444; }",
             "if ($server_port = 80) { return 301 https://$host$request_uri; }",
         ] {
             assert_eq!(of(text), Effect::None, "{text}");

@@ -115,6 +115,21 @@ fn a_redirect_is_no_permission() {
 }
 
 #[test]
+fn a_condition_on_the_host_is_harmless_only_where_the_server_has_that_name() {
+    let with = |condition: &str| format!("server_name r.test; {condition} location / {{ {PASS} }}");
+    for condition in ["if ($host != r.test) { return 444; }", "if ($host !~ ^r\\.test$) { return 444; }"] {
+        gives(&with(condition), &[("x", "pull,push")]);
+    }
+    for condition in [
+        "if ($host != other.test) { return 403; }",
+        "if ($host = r.test) { return 403; }",
+        "if ($host != other.test) { rewrite ^ /x break; }",
+    ] {
+        gives(&with(condition), &[("x", "")]);
+    }
+}
+
+#[test]
 fn conditions_on_paths_close_what_they_name() {
     for condition in [
         "if ($uri ~ ^/v2/a/) { return 403; }",

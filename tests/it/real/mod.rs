@@ -14,6 +14,7 @@ mod garbage;
 mod htpasswd;
 mod load;
 mod migrate;
+mod migrate_random;
 mod podman;
 mod skopeo;
 mod trust;
