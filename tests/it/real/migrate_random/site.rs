@@ -119,7 +119,8 @@ pub(super) fn common(chance: &mut Chance, folder: &Path) -> String {
 impl Site {
     pub(super) fn random(number: usize, common: &str, chance: &mut Chance, folder: &Path) -> Self {
         let host = format!("s{number}.test");
-        let mut writer = Writer { chance, folder, number, included: Vec::new() };
+        let strictness = [15, 40, 100][chance.below(3)];
+        let mut writer = Writer { chance, folder, number, strictness, included: Vec::new() };
         let inside = writer.server();
         let included = writer.included;
         let server = format!(
@@ -165,12 +166,19 @@ struct Writer<'a> {
     chance: &'a mut Chance,
     folder: &'a Path,
     number: usize,
+    /// How often conditions are written, of a hundred: a site with many lets nothing in.
+    strictness: usize,
     included: Vec<String>,
 }
 
 impl Writer<'_> {
     fn percent(&mut self, percent: usize) -> bool {
         self.chance.percent(percent)
+    }
+
+    /// Yes, so many times of a hundred in the strictest site.
+    fn strict(&mut self, percent: usize) -> bool {
+        self.chance.below(10_000) < percent * self.strictness
     }
 
     fn server(&mut self) -> String {
@@ -180,32 +188,35 @@ impl Writer<'_> {
         }
         text += &self.access(6);
         for _ in 0..self.chance.below(3) {
-            if self.percent(25) {
+            if self.strict(25) {
                 text += &self.condition(false);
             }
         }
-        if self.percent(5) {
+        if self.strict(5) {
             text += &self.rewrite();
         }
-        if self.percent(2) {
+        if self.strict(2) {
             text += "return 403;\n";
         }
         let mut names = BTreeSet::new();
         let count = 1 + self.chance.below(5);
-        let locations: String = (0..count).map(|_| self.location(None, &mut names, 0)).collect();
+        let mut locations: String = (0..count).map(|_| self.location(None, &mut names, 0)).collect();
+        if self.percent(60) && names.insert(" /v2/".to_owned()) {
+            locations += &["location /v2/ { ", &self.inside("/v2/", false), " }\n"].concat();
+        }
         if self.percent(15) { text + &self.include(&locations) } else { text + &locations }
     }
 
     /// Conditions that hold in any block; each is there so many times of a hundred.
     fn access(&mut self, percent: usize) -> String {
         let mut text = String::new();
-        if self.percent(percent) {
+        if self.strict(percent) {
             text += addresses(self.chance);
         }
-        if self.percent(percent) {
+        if self.strict(percent) {
             text += satisfy(self.chance);
         }
-        if self.percent(percent / 2) {
+        if self.strict(percent / 2) {
             text +=
                 self.chance.pick(&["auth_request /allowing;\n", "auth_request /refusing;\n", "auth_request off;\n"]);
         }
@@ -226,8 +237,8 @@ impl Writer<'_> {
         let within_pattern = parent.is_some_and(|(_, is_pattern)| is_pattern);
         let (modifier, path) = match self.chance.below(10) {
             0 if !within_pattern => ("=", (*self.chance.pick(&EXACT)).to_owned()),
-            1..=3 => ("~", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
-            4 => ("~*", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
+            1 | 2 => ("~", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
+            3 => ("~*", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
             _ if within_pattern => ("~", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
             5 => ("^~", (*self.chance.pick(&PREFIXES)).to_owned()),
             _ => ("", (*self.chance.pick(&PREFIXES)).to_owned()),
@@ -263,20 +274,20 @@ impl Writer<'_> {
         if self.percent(12) {
             text += self.chance.pick(&["auth_basic off;\n", "auth_basic off;\n", "auth_basic location;\n"]);
         }
-        if self.percent(8) {
+        if self.strict(8) {
             let _ = writeln!(text, "auth_basic_user_file {};", users(self.chance, self.folder));
         }
         text += &self.access(7);
-        if self.percent(15) {
+        if self.strict(15) {
             text += &self.limit();
         }
-        if self.percent(18) {
+        if self.strict(18) {
             text += &self.condition(true);
         }
-        if self.percent(4) {
+        if self.strict(4) {
             text += &self.rewrite();
         }
-        if self.percent(4) {
+        if self.strict(4) {
             text += self.chance.pick(&["return 403;\n", "return 200 other;\n", "internal;\n"]);
         }
         let pass = match self.chance.below(30) {
