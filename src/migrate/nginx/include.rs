@@ -52,6 +52,8 @@ const MOST_FILES: usize = 2000;
 const HINT: &str = "`nginx -t` says whether nginx itself can read the file";
 const HINT_DUMP: &str = "give what nginx -T prints, whole: nginx -T | portcullis migrate nginx /dev/stdin";
 
+/// The main file, beside which nginx looks for others.
+const MAIN: &str = "nginx.conf";
 /// Where nginx looks for files by default.
 const PREFIX: &str = "/etc/nginx";
 
@@ -60,13 +62,19 @@ pub(super) fn read(text: &str, files: &dyn Files, lines: &mut Lines) -> Result<V
     let Some(dump) = Dump::parse(text)? else {
         let directives = syntax::parse(text, lines.add("", text))?;
         let prefixes = prefixes(&directives, files);
-        return assemble(files, prefixes, directives, lines);
+        let is_whole = is_main(&directives);
+        let home = if is_whole { None } else { main_beside(files).map(|(folder, _)| folder) };
+        let mut directives = assemble(files, prefixes, home, directives, lines)?;
+        if !is_whole {
+            directives.extend(around(text, files, lines).unwrap_or_default());
+        }
+        return Ok(directives);
     };
     let (name, main) = &dump.files[0];
     lines.rename(name);
     let prefixes = vec![dump.folder()];
-    let read =
-        syntax::parse(main, lines.add(name, main)).and_then(|directives| assemble(&dump, prefixes, directives, lines));
+    let read = syntax::parse(main, lines.add(name, main))
+        .and_then(|directives| assemble(&dump, prefixes, None, directives, lines));
     let directives = read.map_err(|broken| located(broken, lines))?;
     let is_read = |name: &str| lines.names().any(|read| plain(Path::new(read)) == plain(Path::new(name)));
     match dump.files.iter().find(|(name, _)| !is_read(name)) {
@@ -80,10 +88,11 @@ pub(super) fn read(text: &str, files: &dyn Files, lines: &mut Lines) -> Result<V
 fn assemble(
     files: &dyn Files,
     prefixes: Vec<PathBuf>,
+    home: Option<PathBuf>,
     directives: Vec<Directive>,
     lines: &mut Lines,
 ) -> Result<Vec<Directive>, Broken> {
-    let mut includer = Includer { files, prefixes, lines, count: 0 };
+    let mut includer = Includer { files, prefixes, home, lines, count: 0, site: "", has_site: false };
     let mut directives = includer.expand(directives, 0)?;
     includer.make_absolute(&mut directives);
     Ok(directives)
@@ -92,11 +101,46 @@ fn assemble(
 /// Relative names are looked for beside nginx.conf.
 fn prefixes(directives: &[Directive], files: &dyn Files) -> Vec<PathBuf> {
     let folder = files.folder();
-    if directives.iter().any(|directive| ["http", "events"].contains(&directive.name.as_str())) {
+    if is_main(directives) {
         return vec![folder];
     }
-    let main = folder.ancestors().find(|folder| files.read(&folder.join("nginx.conf")).is_some());
-    main.map_or_else(|| vec![PathBuf::from(PREFIX), folder.clone()], |main| vec![main.to_owned()])
+    main_beside(files).map_or_else(|| vec![PathBuf::from(PREFIX), folder], |(main, _)| vec![main])
+}
+
+/// Whether this is more than a site.
+fn is_main(directives: &[Directive]) -> bool {
+    directives.iter().any(|directive| ["http", "events"].contains(&directive.name.as_str()))
+}
+
+/// The nearest folder with a main file, and its text.
+fn main_beside(files: &dyn Files) -> Option<(PathBuf, String)> {
+    let folder = files.folder();
+    folder.ancestors().find_map(|folder| Some((folder.to_owned(), files.read(&folder.join(MAIN))?)))
+}
+
+/// What `http` says around a site besides other servers, if the main file beside it includes the site.
+fn around(site: &str, files: &dyn Files, lines: &mut Lines) -> Option<Vec<Directive>> {
+    let (folder, text) = main_beside(files)?;
+    let mut taken = lines.clone();
+    let first = taken.add(&folder.join(MAIN).display().to_string(), &text);
+    let directives = syntax::parse(&text, first).ok()?;
+    let mut includer = Includer {
+        files,
+        prefixes: vec![folder.clone()],
+        home: Some(folder),
+        lines: &mut taken,
+        count: 0,
+        site,
+        has_site: false,
+    };
+    let mut directives = includer.expand(directives, 0).ok()?;
+    includer.make_absolute(&mut directives);
+    if !includer.has_site {
+        return None;
+    }
+    *lines = taken;
+    let http = directives.into_iter().find(|directive| directive.name == "http")?;
+    Some(http.block?.into_iter().filter(|directive| directive.name != "server").collect())
 }
 
 /// An error in a file other than the main one names it.
@@ -112,8 +156,13 @@ fn located(broken: Broken, lines: &Lines) -> Broken {
 struct Includer<'a> {
     files: &'a dyn Files,
     prefixes: Vec<PathBuf>,
+    /// The folder of this machine's own nginx, if it is known: what is missing in it is missing for nginx too.
+    home: Option<PathBuf>,
     lines: &'a mut Lines,
     count: usize,
+    /// A text that may be among those included, and whether it was.
+    site: &'a str,
+    has_site: bool,
 }
 
 /// Directives that name a file.
@@ -167,6 +216,7 @@ impl Includer<'_> {
             if depth == DEEPEST || self.count > MOST_FILES {
                 return Err(Broken::at(line, "files that include each other without end", HINT));
             }
+            self.has_site |= text == self.site;
             let first = self.lines.add(&self.shown(&path), &text);
             let read = syntax::parse(&text, first).map_err(|broken| located(broken, self.lines))?;
             let within = self.expand(read, depth + 1).map_err(|broken| match broken.line {
@@ -207,6 +257,10 @@ impl Includer<'_> {
             }
             let mut next = Vec::new();
             for folder in found {
+                let is_home = self.home.as_ref().is_some_and(|home| folder.starts_with(home));
+                if is_home && !self.files.exists(&folder) && self.files.list(&folder).is_none() {
+                    continue;
+                }
                 let mut names = self.files.list(&folder)?;
                 names.sort();
                 names.retain(|name| {

@@ -259,6 +259,21 @@ fn what_nginx_prints_and_what_lies_on_the_disk_become_the_same() {
 }
 
 #[test]
+fn what_nginx_conf_says_around_a_site_holds_for_it() {
+    let site = "server { listen 443 ssl; location /v2/ { proxy_pass http://127.0.0.1:5000; } }\n";
+    for (around, actions) in [("auth_basic r; auth_basic_user_file users;", "pull,push"), ("deny all;", ""), ("", "")] {
+        let main = format!("events {{}}\nhttp {{ {around} include sites/*; }}\n");
+        let files = [("/etc/nginx/nginx.conf", main.as_str()), ("/etc/nginx/sites/registry", site)];
+        for migrated in [
+            read("/etc/nginx/sites/registry", site, &memory("/etc/nginx/sites", &files)),
+            read("/dev/stdin", &dump(&files), &memory("/dev", &[])),
+        ] {
+            assert_eq!(may(&migrated.toml, "bob", "x"), actions, "{around}\n{}", migrated.toml);
+        }
+    }
+}
+
+#[test]
 fn a_users_file_of_another_site_in_the_output_of_nginx_lets_nobody_in() {
     let text = dump(&[
         ("/w/nginx.conf", "events {}\nhttp {\n include /w/registry.site;\n include /w/wiki.site;\n}\n"),
