@@ -1,6 +1,7 @@
 //! Numbers the lines of several files through, so that one number names a file and a line in it.
 //!
-//! Invariant: a line is in the last file that begins at or before it; the main file begins at 0, so its numbers are its own.
+//! Invariant: a line is in the last file that begins at or before it; the main file begins at 0, so its numbers are
+//! its own.
 
 /// The files that a configuration was read from.
 #[derive(Clone, Debug)]

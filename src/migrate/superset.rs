@@ -1,8 +1,8 @@
 //! Reads any regular expression as a pattern that matches at least the same texts.
 //!
-//! Where [`regex`](super::regex) understands an expression only if it can say it exactly, this reader drops what narrows an
-//! expression (assertions, the letters of a class) and keeps its words. Invariant: the pattern matches every text that the
-//! expression matches; where that cannot be guaranteed there is none.
+//! Where [`regex`](super::regex) understands an expression only if it can say it exactly, this reader drops what
+//! narrows an expression (assertions, the letters of a class) and keeps its words. Invariant: the pattern matches
+//! every text that the expression matches; where that cannot be guaranteed there is none.
 
 use super::pattern::{Atom, MOST, Pattern};
 
@@ -10,8 +10,8 @@ const DEEPEST: usize = 8;
 
 type Alternatives = Vec<Vec<Atom>>;
 
-/// A pattern that matches at least what a PCRE matches anywhere in a text; `folds` if it ignores case. Letters are taken as small
-/// then, as the names of repositories have no others.
+/// A pattern that matches at least what a PCRE matches anywhere in a text; `folds` if it ignores case. Letters are
+/// taken as small then, as the names of repositories have no others.
 pub(super) fn pattern(text: &str, folds: bool) -> Option<Pattern> {
     let rest = text.strip_prefix("(?i)").unwrap_or(text);
     let mut reader = Reader { rest, folds: folds || rest != text, depth: 0 };
@@ -80,7 +80,8 @@ impl Reader<'_> {
         (all.len() <= MOST).then_some(all)
     }
 
-    /// Up to `|`, `)` or the end. Outside groups, `^` at the beginning and `$` at the end say that nothing else is there.
+    /// Up to `|`, `)` or the end. Outside groups, `^` at the beginning and `$` at the end say that nothing else is
+    /// there.
     fn sequence(&mut self) -> Option<Alternatives> {
         let is_outside = self.depth == 0;
         let is_anchored = is_outside && self.take("^");

@@ -1,7 +1,7 @@
 //! Lists what other programs can be told and Portcullis has no setting for, in one table for each program.
 //!
-//! Remarks are made from these rows, so that a remark never denies a setting that exists. Invariant: each row names the setting
-//! that would carry its directive over, and a test fails as soon as the program has that setting.
+//! Remarks are made from these rows, so that a remark never denies a setting that exists. Invariant: each row names
+//! the setting that would carry its directive over, and a test fails as soon as the program has that setting.
 
 /// A directive or key that cannot be carried over.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Decides whom a location lets in, for each method.
 //!
-//! Invariant: where a condition cannot be read or expressed there is an obstacle, and what would be allowed without it is
-//! shown to people only.
+//! Invariant: where a condition cannot be read or expressed there is an obstacle, and what would be allowed without
+//! it is shown to people only.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +52,8 @@ impl<'a> Admission<'a> {
             addresses: None,
         };
         let refused = admission.refused(location, server, certificates);
-        // A push asks what is there. Giving up an upload, which is a DELETE, counts as a part of it and not as a deletion.
+        // A push asks what is there. Giving up an upload, which is a DELETE, counts as a part of it and not as a
+        // deletion.
         for (action, methods) in
             [(Action::Pull, &METHODS[..2]), (Action::Push, &METHODS[..5]), (Action::Delete, &METHODS[5..])]
         {
@@ -76,8 +77,8 @@ impl<'a> Admission<'a> {
         self.obstacle.get_or_insert_with(|| (line, why.to_owned()));
     }
 
-    /// The methods that `return` and `if` refuse, whoever asks. What `if` and `rewrite` say of paths is read for all locations
-    /// together.
+    /// The methods that `return` and `if` refuse, whoever asks. What `if` and `rewrite` say of paths is read for all
+    /// locations together.
     fn refused(
         &mut self,
         location: Scope<'a>,

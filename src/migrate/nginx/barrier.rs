@@ -1,6 +1,7 @@
 //! Conditions over paths that stand beside the locations: `rewrite`, and `if` with the path of a request.
 //!
-//! Invariant: a request that one of them may refuse, or lead elsewhere, is about a repository that its [`Barrier::paths`] cover.
+//! Invariant: a request that one of them may refuse, or lead elsewhere, is about a repository that its
+//! [`Barrier::paths`] cover.
 
 use super::{
     condition::{self, Effect},

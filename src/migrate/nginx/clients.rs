@@ -1,7 +1,7 @@
 //! Carries over the certificates that clients must show, to `[tls.client]`.
 //!
-//! nginx lets a certificate open a connection and names no user by it, so `user` is `"off"`. Invariant: certificates count as
-//! required only if `[tls.client]` is written and says so.
+//! nginx lets a certificate open a connection and names no user by it, so `user` is `"off"`. Invariant: certificates
+//! count as required only if `[tls.client]` is written and says so.
 
 use super::{
     super::{draft::Value, talk::Migration},

@@ -1,6 +1,7 @@
 //! Reads `if`: which requests it refuses.
 //!
-//! Invariant: an `if` that refuses requests for a reason that cannot be read is an [`Effect::Unknown`], never passed over.
+//! Invariant: an `if` that refuses requests for a reason that cannot be read is an [`Effect::Unknown`], never passed
+//! over.
 
 use super::{
     super::pattern::{Pattern, Subject},
@@ -99,8 +100,8 @@ impl Condition {
     }
 }
 
-/// Whether a condition is about how a client speaks and not about what it may do: about its program, about plain HTTP (which is
-/// not served here).
+/// Whether a condition is about how a client speaks and not about what it may do: about its program, about plain HTTP
+/// (which is not served here).
 fn is_about_the_client(variable: &str, operator: &str, value: &str) -> bool {
     let is_one_of = |values: &[&str]| values.contains(&value);
     match (variable, operator) {
@@ -136,7 +137,8 @@ fn methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
     Some(METHODS.into_iter().filter(|method| fits(method, &pattern) == wanted).collect())
 }
 
-/// Whether the block does more than set variables and headers, or choose among servers. What `rewrite` does is not seen here.
+/// Whether the block does more than set variables and headers, or choose among servers. What `rewrite` does is not
+/// seen here.
 fn refuses(block: &[Directive]) -> bool {
     const HARMLESS: [&str; 14] = [
         "set",

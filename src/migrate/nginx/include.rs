@@ -1,8 +1,8 @@
 //! Puts included files in their places, from the disk or from what `nginx -T` prints.
 //!
-//! `nginx -T` prints every file once, the main one first, each behind a line `# configuration file NAME:`. Invariant: a file that
-//! is included and cannot be read leaves its `include` where it is, for others to see; nothing is taken for a part of a block
-//! that no `include` puts there.
+//! `nginx -T` prints every file once, the main one first, each behind a line `# configuration file NAME:`. Invariant:
+//! a file that is included and cannot be read leaves its `include` where it is, for others to see; nothing is taken
+//! for a part of a block that no `include` puts there.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -274,7 +274,8 @@ impl Includer<'_> {
     }
 }
 
-/// A name against a pattern of the shell. Where a bracket is not understood it is one letter of any kind: more is read then.
+/// A name against a pattern of the shell. Where a bracket is not understood it is one letter of any kind: more is
+/// read then.
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,

@@ -1,8 +1,8 @@
 //! Writes the locations of a server as access rules.
 //!
-//! The names that locations speak of divide all repositories into regions, the narrower before the wider. A region's rule gives
-//! what all locations give that may answer for one of its repositories. Invariant: nothing more is given, whatever the order of
-//! the regions and however roughly they describe what a location is about.
+//! The names that locations speak of divide all repositories into regions, the narrower before the wider. A region's
+//! rule gives what all locations give that may answer for one of its repositories. Invariant: nothing more is given,
+//! whatever the order of the regions and however roughly they describe what a location is about.
 
 use super::{
     super::{

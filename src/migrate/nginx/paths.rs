@@ -1,8 +1,8 @@
 //! Which repositories the paths of a location belong to.
 //!
-//! A path below `/v2/` is a repository's name and then what is wanted of it (`/manifests/…`), so a prefix or an expression over
-//! paths says something about names. Invariant: [`Paths::cover`] holds every repository of which some path is matched, and all
-//! paths of the repositories in [`Paths::sure`] are matched.
+//! A path below `/v2/` is a repository's name and then what is wanted of it (`/manifests/…`), so a prefix or an
+//! expression over paths says something about names. Invariant: [`Paths::cover`] holds every repository of which some
+//! path is matched, and all paths of the repositories in [`Paths::sure`] are matched.
 
 use super::{
     super::{

@@ -1,7 +1,7 @@
 //! Carries over the load balancers in front of nginx, to `trusted_proxies` and `proxy_protocol`.
 //!
-//! Invariant: a proxy is trusted only if it writes a header that is read here, or the PROXY protocol; else clients could put
-//! that header in themselves.
+//! Invariant: a proxy is trusted only if it writes a header that is read here, or the PROXY protocol; else clients
+//! could put that header in themselves.
 
 use std::net::IpAddr;
 

@@ -105,7 +105,8 @@ fn meet<T>(one: &[T], other: &[T], is_wild: impl Fn(&T) -> bool + Copy, same: im
     reached[other.len()]
 }
 
-/// Whether the wildcards of the first sequence can stand for whatever the second one, its wildcards included, has in their places.
+/// Whether the wildcards of the first sequence can stand for whatever the second one, its wildcards included, has in
+/// their places.
 fn holds<T>(
     wide: &[T],
     narrow: &[T],

@@ -30,8 +30,9 @@ pub(super) fn all(file: &[Directive]) -> Vec<Scope<'_>> {
     servers
 }
 
-/// The one that is most likely the registry's, and the others that pass requests on too. It has a location below `/v2`, or names
-/// a registry, or asks for passwords, or speaks TLS, in this order of weight; among equals the first is taken.
+/// The one that is most likely the registry's, and the others that pass requests on too. It has a location below
+/// `/v2`, or names a registry, or asks for passwords, or speaks TLS, in this order of weight; among equals the first
+/// is taken.
 pub(super) fn choose<'a>(servers: &[Scope<'a>], migration: &Migration) -> Result<(Scope<'a>, Vec<Scope<'a>>), Broken> {
     let mut candidates: Vec<(usize, Scope<'a>)> = servers
         .iter()

@@ -1,8 +1,8 @@
 //! The locations of a server, and which of them may answer for a set of repositories.
 //!
-//! nginx looks among the locations of one level for the longest prefix, then among the locations within it, then through the
-//! expressions of the level in their order (not where the prefix has `^~`). Invariant: every location that answers for some path
-//! of a repository in a region is among its [`Tree::handlers`].
+//! nginx looks among the locations of one level for the longest prefix, then among the locations within it, then
+//! through the expressions of the level in their order (not where the prefix has `^~`). Invariant: every location
+//! that answers for some path of a repository in a region is among its [`Tree::handlers`].
 
 use std::collections::BTreeSet;
 

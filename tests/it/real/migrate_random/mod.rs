@@ -1,8 +1,10 @@
-//! Asks nginx and the rules that `migrate` makes of its configuration the same questions, for thousands of random sites.
+//! Asks nginx and the rules that `migrate` makes of its configuration the same questions, for thousands of random
+//! sites.
 //!
-//! One nginx serves a batch of sites under names of their own and answers each request that it lets through with the method and
-//! path that reached the other side. Only requests that the rules allow are asked, for only those could be one too many.
-//! `NGINX_SITES=100000 cargo test --test it real::migrate_random` tries more sites, `NGINX_SEED` brings back those of a run that failed.
+//! One nginx serves a batch of sites under names of their own and answers each request that it lets through with the
+//! method and path that reached the other side. Only requests that the rules allow are asked, for only those could be
+//! one too many. `NGINX_SITES=100000 cargo test --test it real::migrate_random` tries more sites, `NGINX_SEED` brings
+//! back those of a run that failed.
 
 mod chance;
 mod questions;
