@@ -4,14 +4,14 @@
 //! alone can read, and nothing that exists is written over.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use super::Failure;
-use crate::migrate::{self, Migrated, Origin};
+use crate::migrate::{self, Files, Migrated, Origin};
 
 /// Print the configuration that does what another program's did
 #[derive(Clone, Debug, clap::Args)]
@@ -57,8 +57,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Command::DockerAuth(_) => Origin::DockerAuth { htpasswd },
     };
     let name = file.display().to_string();
-    let text = read(file)?;
-    let Migrated { toml, remarks, users } = migrate::migrate(origin, &name, &text).map_err(|broken| {
+    let largest = match &args.command {
+        Command::Nginx(_) => migrate::LARGEST_DUMP,
+        Command::Registry(_) | Command::DockerAuth(_) => migrate::LARGEST,
+    };
+    let text = read(file, largest)?;
+    let disk = Disk { file };
+    let Migrated { toml, remarks, users } = migrate::migrate_with(origin, &name, &text, &disk).map_err(|broken| {
         let separator = if broken.line.is_some() { ":" } else { ": " };
         Failure::new(format!("{name}{separator}{broken}"), Some(broken.hint))
     })?;
@@ -74,16 +79,44 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     out.write_all(toml.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::new(error, None))
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+/// The files beside the one that is read.
+struct Disk<'a> {
+    file: &'a Path,
+}
+
+impl Files for Disk<'_> {
+    fn read(&self, path: &Path) -> Option<String> {
+        // A pipe would never end.
+        path.metadata().ok().filter(Metadata::is_file)?;
+        read(path, migrate::LARGEST).ok()
+    }
+
+    fn list(&self, folder: &Path) -> Option<Vec<String>> {
+        let entries = fs::read_dir(folder).ok()?;
+        entries.map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn folder(&self) -> PathBuf {
+        let path = std::path::absolute(self.file).unwrap_or_default();
+        path.parent().map(Path::to_owned).unwrap_or_default()
+    }
+}
+
+fn read(path: &Path, largest: u64) -> Result<String, Failure> {
     let said =
         |error: &dyn std::fmt::Display, hint: &str| Failure::new(format!("{}: {error}", path.display()), Some(hint));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| said(&error, "name the file whose settings are to be carried over"))?;
-    file.take(migrate::LARGEST + 1)
+    file.take(largest + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| said(&error, "name the file whose settings are to be carried over"))?;
-    if bytes.len() as u64 > migrate::LARGEST {
-        return Err(said(&"larger than 1 MiB", "is this really a configuration file?"));
+    if bytes.len() as u64 > largest {
+        let text = format!("larger than {} MiB", largest >> 20);
+        return Err(said(&text, "is this really a configuration file?"));
     }
     String::from_utf8(bytes).map_err(|_| said(&"this is not UTF-8", "is this really a configuration file?"))
 }

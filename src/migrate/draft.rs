@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    lines::Lines,
     rules::{self, Block, Entry, Verdict},
     talk::printable,
 };
@@ -101,11 +102,13 @@ pub(super) struct Draft {
     file: String,
     settings: Vec<Setting>,
     entries: Vec<Entry>,
+    /// `[[tls.files.more]]`: a certificate, its key, and where they come from.
+    certificates: Vec<(Value, Value, String)>,
 }
 
 impl Draft {
     pub(super) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), settings: Vec::new(), entries: Vec::new() }
+        Self { file: file.to_owned(), settings: Vec::new(), entries: Vec::new(), certificates: Vec::new() }
     }
 
     /// The first value of a key stays.
@@ -116,12 +119,21 @@ impl Draft {
         }
     }
 
+    /// Each pair of files is there once.
+    pub(super) fn further_certificate(&mut self, certificate: Value, key: Value, from: String) {
+        let is_first = |setting: &Setting| (setting.table, &setting.value) == ("tls.files", &certificate);
+        let is_known = self.certificates.iter().any(|(known, ..)| *known == certificate);
+        if !is_known && !self.settings.iter().any(is_first) {
+            self.certificates.push((certificate, key, from));
+        }
+    }
+
     pub(super) fn rules(&mut self, entries: Vec<Entry>) {
         self.entries.extend(entries);
     }
 
-    pub(super) fn render(self) -> String {
-        let Self { file, settings, entries } = self;
+    pub(super) fn render(self, lines: &Lines) -> String {
+        let Self { file, settings, entries, certificates } = self;
         let mut out = format!("# Written by `portcullis migrate` from {file}. Read it before you use it, and let\n");
         out.push_str("# `portcullis check` read it too.\n");
         let mut blocks = Some(rules::in_order(entries));
@@ -129,7 +141,7 @@ impl Draft {
             if table == "access" {
                 let blocks = blocks.take().unwrap_or_default();
                 out.push_str(&groups(&blocks));
-                out.push_str(&access(&file, &blocks));
+                out.push_str(&access(lines, &blocks));
             }
             let inside: Vec<&Setting> = settings.iter().filter(|setting| setting.table == table).collect();
             if !inside.is_empty() && !table.is_empty() {
@@ -137,6 +149,15 @@ impl Draft {
             }
             for Setting { key, value, from, .. } in inside {
                 let _ = write!(out, "\n{}{key} = {value}\n", comment(from));
+            }
+            if table == "tls.files" {
+                for (certificate, key, from) in &certificates {
+                    let _ = write!(
+                        out,
+                        "\n{}[[tls.files.more]]\ncertificate = {certificate}\nkey = {key}\n",
+                        comment(from)
+                    );
+                }
             }
         }
         out
@@ -164,8 +185,8 @@ fn groups(blocks: &[Block]) -> String {
     out
 }
 
-fn access(file: &str, blocks: &[Block]) -> String {
-    let mut out: String = blocks.iter().map(|block| one_block(file, block)).collect();
+fn access(lines: &Lines, blocks: &[Block]) -> String {
+    let mut out: String = blocks.iter().map(|block| one_block(lines, block)).collect();
     if !blocks.iter().any(|block| matches!(block, Block::Rule { verdict, .. } if verdict.is_written())) {
         out.push_str(
             "\n# Nobody may do anything until a rule says so. (Without any rule, every signed-in user may.)\n",
@@ -175,15 +196,19 @@ fn access(file: &str, blocks: &[Block]) -> String {
     out
 }
 
-fn one_block(file: &str, block: &Block) -> String {
+fn one_block(lines: &Lines, block: &Block) -> String {
     match block {
         Block::LeftOut { line, what, why } => {
-            format!("\n{}{}", comment(&format!("{file}:{line}: {what}")), comment(&format!("Left out: {why}.")))
+            format!(
+                "\n{}{}",
+                comment(&format!("{}: {what}", lines.place(*line))),
+                comment(&format!("Left out: {why}."))
+            )
         }
         Block::Rule { entry, verdict } => {
             let Entry { line, what, users, repositories, actions, .. } = entry;
             let actions = Value::list(actions.iter());
-            let mut out = format!("\n{}", comment(&format!("{file}:{line}: {what}")));
+            let mut out = format!("\n{}", comment(&format!("{}: {what}", lines.place(*line))));
             let (mark, written) = match verdict {
                 Verdict::AsItWas => ("", actions),
                 Verdict::Withheld(why) => {
@@ -197,17 +222,18 @@ fn one_block(file: &str, block: &Block) -> String {
                     ("", actions)
                 }
                 Verdict::Narrowed { to, because } => {
-                    let lines: Vec<String> = because.iter().map(|line| format!("{file}:{line}")).collect();
+                    let places: Vec<String> = because.iter().map(|line| lines.place(*line)).collect();
                     let _ = writeln!(
                         out,
                         "# Narrowed to what was left out above ({}) would give; it was:",
-                        lines.join(", ")
+                        places.join(", ")
                     );
                     let _ = writeln!(out, "#actions      = {actions}");
                     ("", Value::list(to.iter()))
                 }
                 Verdict::NeverReached(by) => {
-                    let _ = writeln!(out, "# Never reached: {file}:{by} is about everything that it is about.");
+                    let _ =
+                        writeln!(out, "# Never reached: {} is about everything that it is about.", lines.place(*by));
                     ("#", actions)
                 }
             };

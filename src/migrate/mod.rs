@@ -12,12 +12,14 @@
 mod acme;
 mod docker_auth;
 mod draft;
+mod lines;
 mod nginx;
 mod pattern;
 mod regex;
 mod registry;
 mod rules;
 mod span;
+mod superset;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -28,12 +30,15 @@ use std::path::Path;
 
 use crate::auth::htpasswd::Htpasswd;
 
+pub use nginx::{Files, NoFiles};
 pub use talk::{Broken, Remark, Weight};
 
 use talk::Migration;
 
 /// More than anybody writes by hand, in bytes.
 pub const LARGEST: u64 = 1 << 20;
+/// More than `nginx -T` prints of all files together, in bytes.
+pub const LARGEST_DUMP: u64 = 16 << 20;
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +65,17 @@ pub struct Migrated {
     pub users: Htpasswd,
 }
 
-/// Reads `text`, which comes from a file of this name.
+/// Reads `text`, which comes from a file of this name and is read alone.
 pub fn migrate(origin: Origin<'_>, name: &str, text: &str) -> Result<Migrated, Broken> {
+    migrate_with(origin, name, text, &NoFiles)
+}
+
+/// Reads `text`, which comes from a file of this name, and the `files` that it includes.
+pub fn migrate_with(origin: Origin<'_>, name: &str, text: &str, files: &dyn Files) -> Result<Migrated, Broken> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut migration = Migration::new(name);
     match origin {
-        Origin::Nginx => nginx::read(text, &mut migration)?,
+        Origin::Nginx => nginx::read(text, files, &mut migration)?,
         Origin::Registry => registry::read(&yaml::parse(text)?, &mut migration)?,
         Origin::DockerAuth { htpasswd } => docker_auth::read(&yaml::parse(text)?, htpasswd, &mut migration)?,
     }

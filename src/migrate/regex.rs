@@ -132,13 +132,25 @@ impl Reader<'_> {
     }
 
     fn group(&mut self) -> Result<Base, Unsupported> {
-        if self.depth == DEEPEST || (!self.take("?:") && self.peek() == Some('?')) {
+        if self.depth == DEEPEST || !(self.take("?:") || self.name() || self.peek() != Some('?')) {
             return Err(Unsupported);
         }
         self.depth += 1;
         let alternatives = self.alternatives()?;
         self.depth -= 1;
         if self.take(")") { Ok(Base::Group(alternatives)) } else { Err(Unsupported) }
+    }
+
+    /// `?<name>` or `?P<name>` at the beginning of a group, which matches the same with a name.
+    fn name(&mut self) -> bool {
+        let named = ["?P<", "?<"].iter().find_map(|start| self.rest.strip_prefix(start)?.split_once('>'));
+        let Some((name, rest)) = named else { return false };
+        let is_name = name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if is_name {
+            self.rest = rest;
+        }
+        is_name
     }
 
     /// A class is of use if it holds all letters of repository names, with or without the slash; for other texts, only

@@ -8,6 +8,7 @@ use std::fmt;
 use super::{
     Migrated,
     draft::{Draft, Value},
+    lines::Lines,
     rules::Entry,
 };
 use crate::auth::htpasswd::Htpasswd;
@@ -61,6 +62,8 @@ impl Broken {
 
 /// A migration under way.
 pub(super) struct Migration {
+    /// The files that are read.
+    pub(super) lines: Lines,
     file: String,
     draft: Draft,
     remarks: Vec<(Option<usize>, Remark)>,
@@ -71,17 +74,22 @@ impl Migration {
     pub(super) fn new(file: &str) -> Self {
         let file = printable(file);
         let draft = Draft::new(&file);
-        Self { file, draft, remarks: Vec::new(), users: Htpasswd::parse(b"") }
+        Self { lines: Lines::new(&file), file, draft, remarks: Vec::new(), users: Htpasswd::parse(b"") }
     }
 
     /// A setting, and the name of what it comes from.
     pub(super) fn set(&mut self, table: &'static str, key: &'static str, value: Value, line: usize, from: &str) {
-        self.draft.set(table, key, value, format!("{}:{line}: {from}", self.file));
+        self.draft.set(table, key, value, format!("{}: {from}", self.lines.place(line)));
     }
 
     /// A setting that stands in no line: what the origin does by itself.
     pub(super) fn set_default(&mut self, table: &'static str, key: &'static str, value: Value, from: &str) {
         self.draft.set(table, key, value, from.to_owned());
+    }
+
+    /// A certificate beside the first one, its key, and the line that it comes from.
+    pub(super) fn further_certificate(&mut self, certificate: Value, key: Value, line: usize) {
+        self.draft.further_certificate(certificate, key, format!("{}: ssl_certificate", self.lines.place(line)));
     }
 
     pub(super) fn rules(&mut self, entries: Vec<Entry>) {
@@ -99,8 +107,8 @@ impl Migration {
     }
 
     fn remark(&mut self, weight: Weight, line: Option<usize>, text: &str) {
-        let place = line.map(|line| format!(":{line}")).unwrap_or_default();
-        let remark = Remark { weight, text: printable(&format!("{}{place}: {text}", self.file)) };
+        let place = line.map_or_else(|| self.file.clone(), |line| self.lines.place(line));
+        let remark = Remark { weight, text: printable(&format!("{place}: {text}")) };
         if self.remarks.iter().all(|(_, earlier)| *earlier != remark) {
             self.remarks.push((line, remark));
         }
@@ -110,7 +118,7 @@ impl Migration {
     pub(super) fn finish(mut self) -> Migrated {
         self.remarks.sort_by_key(|(line, _)| line.unwrap_or(usize::MAX));
         let remarks = self.remarks.into_iter().map(|(_, remark)| remark).collect();
-        Migrated { toml: self.draft.render(), remarks, users: self.users }
+        Migrated { toml: self.draft.render(&self.lines), remarks, users: self.users }
     }
 }
 

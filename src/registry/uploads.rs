@@ -131,14 +131,17 @@ impl Repository<Push> {
 
     /// When an upload was begun, in whole seconds.
     pub async fn upload_began(&self, id: UploadId) -> Result<SystemTime, Error> {
-        if let Some(started) = self.session(id).await?.started {
-            let started = OffsetDateTime::from_unix_timestamp(started).map_err(|_| Error::UploadUnknown)?;
-            return Ok(started.into());
-        }
+        let started = self.session(id).await?.started;
+        // The file is registry:2's way of saying it, and as little durable as an upload without a byte: what a power cut left
+        // of it may be nothing.
         let object = found(self.store().open(&Key::UploadStarted(&self.name, id).path()).await)?;
-        let text = object.ok_or(Error::UploadUnknown)?.read(STARTED_MAX).await?;
-        let text = str::from_utf8(&text).map_err(|_| Error::UploadUnknown)?;
-        OffsetDateTime::parse(text, &Rfc3339).map(SystemTime::from).map_err(|_| Error::UploadUnknown)
+        let text = match object {
+            Some(object) => object.read(STARTED_MAX).await?,
+            None => Bytes::new(),
+        };
+        let written = str::from_utf8(&text).ok().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        let began = written.or_else(|| OffsetDateTime::from_unix_timestamp(started?).ok());
+        began.map(SystemTime::from).ok_or(Error::UploadUnknown)
     }
 
     /// Gives an upload up.

@@ -1,7 +1,7 @@
-//! Whom a location lets in, for each method.
+//! Decides whom a location lets in, for each method.
 //!
-//! Invariant: where a condition cannot be read or expressed there is an obstacle, and what would be allowed without it is
-//! shown to people only.
+//! Invariant: where a condition cannot be read or expressed there is an obstacle, and what would be allowed without
+//! it is shown to people only.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use super::{
     condition::{Effect, METHODS, effect},
     scope::Scope,
     syntax::Directive,
+    told, tree, unsupported,
 };
 use crate::access::{Action, Actions};
 
@@ -24,6 +25,13 @@ pub(super) struct Admission<'a> {
     pub(super) addresses: Option<usize>,
 }
 
+/// Whether there is no connection without a client's certificate here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certificates {
+    Required,
+    NotRequired,
+}
+
 /// From the widest to the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Admits {
@@ -33,8 +41,8 @@ enum Admits {
 }
 
 impl<'a> Admission<'a> {
-    /// Of a location within `server`.
-    pub(super) fn of(location: Scope<'a>, server: Scope<'a>) -> Self {
+    /// Of a location within `server`, or of the server itself, which answers where there is no location.
+    pub(super) fn of(location: Scope<'a>, server: Scope<'a>, certificates: Certificates) -> Self {
         let mut admission = Self {
             anonymous: Actions::NONE,
             signed_in: Actions::NONE,
@@ -42,12 +50,14 @@ impl<'a> Admission<'a> {
             files: Vec::new(),
             addresses: None,
         };
-        let refused = admission.refused(location, server);
+        let refused = admission.refused(location, server, certificates);
+        // A push asks what is there. Giving up an upload, which is a DELETE, counts as a part of it and not as a
+        // deletion.
         for (action, methods) in
-            [(Action::Pull, &METHODS[..2]), (Action::Push, &METHODS[2..5]), (Action::Delete, &METHODS[5..])]
+            [(Action::Pull, &METHODS[..2]), (Action::Push, &METHODS[..5]), (Action::Delete, &METHODS[5..])]
         {
             let admits = methods.iter().map(|method| {
-                let admits = admission.method(location, method);
+                let admits = admission.method(location, method, certificates);
                 if refused.contains(method) { Admits::Nobody } else { admits }
             });
             let strictest = admits.max().unwrap_or(Admits::Nobody);
@@ -66,19 +76,38 @@ impl<'a> Admission<'a> {
         self.obstacle.get_or_insert_with(|| (line, why.to_owned()));
     }
 
-    /// The methods that `return` and `if` refuse, whoever asks.
-    fn refused(&mut self, location: Scope<'a>, server: Scope<'a>) -> BTreeSet<&'static str> {
+    /// The methods that `return` and `if` refuse, whoever asks. What `if` and `rewrite` say of paths is read for all
+    /// locations together.
+    fn refused(
+        &mut self,
+        location: Scope<'a>,
+        server: Scope<'a>,
+        certificates: Certificates,
+    ) -> BTreeSet<&'static str> {
         let mut refused = BTreeSet::new();
-        if !passes_on(location.own()) {
+        let pass = location.own().iter().find(|directive| directive.name == "proxy_pass");
+        match pass {
+            None => refused.extend(METHODS),
+            Some(pass) if !keeps_path(pass, location) => {
+                self.hindered(pass.line, "requests are passed on under another path");
+            }
+            Some(_) => {}
+        }
+        if location.find("internal").is_some() {
             refused.extend(METHODS);
         }
-        for directive in server.own().iter().chain(location.own()) {
+        let own = if std::ptr::eq(location.own(), server.own()) { &[] } else { location.own() };
+        for directive in server.own().iter().chain(own) {
             match directive.name.as_str() {
-                "return" | "internal" => refused.extend(METHODS),
+                "return" => refused.extend(METHODS),
                 "if" => match effect(directive) {
-                    Effect::None => {}
+                    Effect::None | Effect::RefusesPaths(_) => {}
+                    Effect::RequiresCertificate if certificates == Certificates::Required => {}
+                    Effect::RefusesHosts(hosts) if hosts.lets_through(server) => {}
                     Effect::Refuses(methods) => refused.extend(methods),
-                    Effect::Unknown => self.hindered(directive.line, "an `if` refuses some requests"),
+                    Effect::RequiresCertificate | Effect::RefusesHosts(_) | Effect::Unknown => {
+                        self.hindered(directive.line, "an `if` refuses some requests");
+                    }
                 },
                 _ => {}
             }
@@ -86,11 +115,11 @@ impl<'a> Admission<'a> {
         refused
     }
 
-    fn method(&mut self, location: Scope<'a>, method: &str) -> Admits {
+    fn method(&mut self, location: Scope<'a>, method: &str, certificates: Certificates) -> Admits {
         let limit =
             location.own().iter().find(|directive| directive.name == "limit_except" && !excepts(directive, method));
         let scope = limit.map_or(location, |limit| location.within(limit));
-        self.conditions(scope);
+        self.conditions(scope, certificates);
         let list = scope.holding(&["allow", "deny"]);
         let addresses = Addresses::of(&list);
         let is_any = scope.find("satisfy").is_some_and(|directive| directive.first() == "any");
@@ -98,8 +127,8 @@ impl<'a> Admission<'a> {
             return match addresses {
                 Addresses::All => Admits::Everyone,
                 Addresses::None => Admits::Nobody,
-                Addresses::Some(line) => {
-                    self.hindered(line, "only some addresses were let in");
+                Addresses::Some(first) => {
+                    self.only_addresses(first);
                     Admits::Everyone
                 }
             };
@@ -108,27 +137,24 @@ impl<'a> Admission<'a> {
             (Addresses::All, true) if !list.is_empty() => Admits::Everyone,
             (Addresses::All | Addresses::None, true) | (Addresses::All, false) => Admits::SignedIn,
             (Addresses::None, false) => Admits::Nobody,
-            (Addresses::Some(line), true) => {
-                self.addresses = Some(line);
+            (Addresses::Some(first), true) => {
+                self.addresses = Some(first.line);
                 Admits::SignedIn
             }
-            (Addresses::Some(line), false) => {
-                self.hindered(line, "only some addresses were let in");
+            (Addresses::Some(first), false) => {
+                self.only_addresses(first);
                 Admits::SignedIn
             }
         }
     }
 
+    fn only_addresses(&mut self, first: &Directive) {
+        let setting = unsupported::find(&first.name).map_or("", |row| row.setting);
+        self.hindered(first.line, &format!("only some addresses were let in (there is no setting {setting})"));
+    }
+
     fn asks_for_password(&mut self, scope: Scope<'a>) -> bool {
-        let realm = scope.find("auth_basic").filter(|directive| directive.first() != "off");
-        let Some(realm) = realm else {
-            let is_asked = scope.find("auth_basic").is_none();
-            let hidden = scope.levels_of_server().flatten().find(|directive| directive.name == "include");
-            if let Some(include) = hidden.filter(|_| is_asked) {
-                self.hindered(include.line, "the included file may ask for passwords");
-            }
-            return false;
-        };
+        let Some(realm) = scope.find("auth_basic").filter(|directive| directive.first() != "off") else { return false };
         match scope.find("auth_basic_user_file") {
             Some(file) if !self.files.iter().any(|known| known.first() == file.first()) => self.files.push(file),
             Some(_) => {}
@@ -141,51 +167,59 @@ impl<'a> Admission<'a> {
     }
 
     /// Conditions that are neither passwords nor addresses.
-    fn conditions(&mut self, scope: Scope<'a>) {
-        for directive in scope.outwards().flatten() {
-            let (name, first) = (directive.name.as_str(), directive.first());
-            if name == "ssl_verify_client" && !["off", "optional", "optional_no_ca"].contains(&first) {
+    fn conditions(&mut self, scope: Scope<'a>, certificates: Certificates) {
+        for directive in scope.of_http().flatten() {
+            let asks = directive.name == "ssl_verify_client" && directive.first() == "on";
+            if asks && certificates != Certificates::Required {
                 self.hindered(directive.line, "clients had to show a certificate");
             }
-            let is_password = ["auth_basic", "auth_basic_user_file", "auth_delay", "auth_request_set"].contains(&name);
-            let is_program = ["access_by", "rewrite_by", "server_rewrite_by", "js_access"]
-                .iter()
-                .any(|start| name.starts_with(start));
-            if is_program || (name.contains("auth") && !is_password && !name.starts_with("proxy_") && first != "off") {
-                self.hindered(directive.line, &format!("{name} decided who was let in"));
+            if let Some(why) = told::may_restrict(directive) {
+                self.hindered(directive.line, &why);
             }
         }
     }
 }
 
-/// Whether requests reach the registry at all.
-fn passes_on(block: &[Directive]) -> bool {
-    block
-        .iter()
-        .any(|directive| directive.name == "proxy_pass" || (directive.name == "if" && passes_on(directive.inside())))
+/// Whether the registry behind is asked for the path that the client asked for.
+fn keeps_path(pass: &Directive, location: Scope<'_>) -> bool {
+    let target = pass.first();
+    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
+    let Some((_, path)) = rest.split_once('/') else {
+        // Only the whole of a request's address may be put in by a variable.
+        return !rest.contains("$uri") && !rest.contains("$document_uri") && !rest.contains("$1");
+    };
+    let is_unix = rest.starts_with("unix:");
+    let path = if is_unix { path.split_once(':').map(|(_, path)| path) } else { Some(path) };
+    match path {
+        None => true,
+        Some(path) => {
+            let path = if is_unix { path.to_owned() } else { format!("/{path}") };
+            path == "$request_uri" || location.location().and_then(tree::prefix_of).is_some_and(|prefix| prefix == path)
+        }
+    }
 }
 
 /// Whether the method is among those that a `limit_except` leaves alone. GET stands for HEAD as well.
 fn excepts(limit: &Directive, method: &str) -> bool {
-    let method = if method == "HEAD" { "GET" } else { method };
-    limit.arguments.iter().any(|argument| argument == method)
+    let names = |wanted: &str| limit.arguments.iter().any(|argument| argument.eq_ignore_ascii_case(wanted));
+    names(method) || (method == "HEAD" && names("GET"))
 }
 
 /// Whom `allow` and `deny` let in.
-enum Addresses {
+enum Addresses<'a> {
     All,
     None,
-    /// It depends; the first line of them.
-    Some(usize),
+    /// It depends; the first of them.
+    Some(&'a Directive),
 }
 
-impl Addresses {
-    fn of(list: &[&Directive]) -> Self {
+impl<'a> Addresses<'a> {
+    fn of(list: &[&'a Directive]) -> Self {
         let Some(first) = list.first() else { return Self::All };
         match (first.name.as_str(), first.first()) {
             ("allow", "all") => Self::All,
             ("deny", "all") => Self::None,
-            _ => Self::Some(first.line),
+            _ => Self::Some(first),
         }
     }
 }

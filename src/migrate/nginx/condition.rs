@@ -1,9 +1,12 @@
-//! `if`: which methods it refuses, as far as it can be read.
+//! Reads `if`: which requests it refuses.
 //!
-//! Invariant: an `if` that refuses requests for a reason that we cannot read is an [`Effect::Unknown`], never passed over.
+//! Invariant: an `if` that refuses requests for a reason that cannot be read is an [`Effect::Unknown`], never passed
+//! over.
 
 use super::{
     super::pattern::{Pattern, Subject},
+    paths::Paths,
+    scope::Scope,
     syntax::Directive,
 };
 
@@ -17,38 +20,100 @@ pub(super) enum Effect {
     None,
     /// It refuses these methods.
     Refuses(Vec<&'static str>),
+    /// It refuses at most these paths.
+    RefusesPaths(Paths),
+    /// It refuses clients without a verified certificate.
+    RequiresCertificate,
+    /// It refuses requests for other hosts than those that this condition lets through.
+    RefusesHosts(HostCondition),
     /// It refuses something else.
     Unknown,
 }
-
-/// Variables whose conditions are about how a client speaks, not about what it may.
-const HARMLESS: [&str; 8] = [
-    "$http_user_agent",
-    "$scheme",
-    "$https",
-    "$host",
-    "$http_host",
-    "$server_port",
-    "$ssl_protocol",
-    "$http_x_forwarded_proto",
-];
 
 pub(super) fn effect(directive: &Directive) -> Effect {
     if !refuses(directive.inside()) {
         return Effect::None;
     }
-    let words = directive.arguments.join(" ");
-    let words = words.strip_prefix('(').unwrap_or(&words);
-    let words = words.strip_suffix(')').unwrap_or(words).trim();
-    let (variable, rest) = words.split_once(' ').unwrap_or((words, ""));
-    if HARMLESS.contains(&variable) {
+    let Condition { variable, operator, value } = &Condition::of(directive);
+    if is_about_the_client(variable, operator, value) {
         return Effect::None;
     }
-    if variable != "$request_method" {
-        return Effect::Unknown;
+    match variable.as_str() {
+        "$request_method" => methods(operator, value).map_or(Effect::Unknown, Effect::Refuses),
+        "$uri" | "$document_uri" => match operator.as_str() {
+            "~" => Effect::RefusesPaths(Paths::expression(value, false)),
+            "~*" => Effect::RefusesPaths(Paths::expression(value, true)),
+            "=" if !value.contains('$') => Effect::RefusesPaths(Paths::exact(value)),
+            _ => Effect::Unknown,
+        },
+        "$request_uri" => match operator.as_str() {
+            "~" => Effect::RefusesPaths(Paths::raw_expression(value, false)),
+            "~*" => Effect::RefusesPaths(Paths::raw_expression(value, true)),
+            _ => Effect::Unknown,
+        },
+        "$host" | "$http_host" => match operator.as_str() {
+            "!=" if !value.contains('$') => Effect::RefusesHosts(HostCondition::Is(value.clone())),
+            "!~" | "!~*" if !value.contains("${") => {
+                let pattern = Pattern::regex(value, Subject::Text);
+                pattern.map_or(Effect::Unknown, |pattern| Effect::RefusesHosts(HostCondition::Matches(pattern)))
+            }
+            _ => Effect::Unknown,
+        },
+        "$ssl_client_verify" if (operator.as_str(), value.as_str()) == ("!=", "SUCCESS") => Effect::RequiresCertificate,
+        _ => Effect::Unknown,
     }
-    let (operator, value) = rest.trim().split_once(' ').unwrap_or((rest, ""));
-    methods(operator, value.trim()).map_or(Effect::Unknown, Effect::Refuses)
+}
+
+/// Which hosts an `if` lets through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HostCondition {
+    Is(String),
+    Matches(Pattern),
+}
+
+impl HostCondition {
+    /// Whether a client can choose one of a server's names that is let through.
+    pub(super) fn lets_through(&self, server: Scope<'_>) -> bool {
+        let names = server.own().iter().filter(|directive| directive.name == "server_name");
+        names.flat_map(|directive| &directive.arguments).any(|name| match self {
+            Self::Is(wanted) => wanted == name,
+            Self::Matches(pattern) => pattern.matches(name, ""),
+        })
+    }
+}
+
+/// What an `if` compares.
+struct Condition {
+    variable: String,
+    operator: String,
+    value: String,
+}
+
+impl Condition {
+    fn of(directive: &Directive) -> Self {
+        let words = directive.arguments.join(" ");
+        let words = words.strip_prefix('(').unwrap_or(&words);
+        let words = words.strip_suffix(')').unwrap_or(words).trim();
+        let (variable, rest) = words.split_once(' ').unwrap_or((words, ""));
+        let (operator, value) = rest.trim().split_once(' ').unwrap_or((rest.trim(), ""));
+        Self { variable: variable.to_owned(), operator: operator.to_owned(), value: value.trim().to_owned() }
+    }
+}
+
+/// Whether a condition is about how a client speaks and not about what it may do: about its program, about plain HTTP
+/// (which is not served here).
+fn is_about_the_client(variable: &str, operator: &str, value: &str) -> bool {
+    let is_one_of = |values: &[&str]| values.contains(&value);
+    match (variable, operator) {
+        ("$http_user_agent", "=" | "!=" | "~" | "~*" | "!~" | "!~*") => true,
+        ("$scheme" | "$http_x_forwarded_proto", "=") => value == "http",
+        ("$scheme" | "$http_x_forwarded_proto", "!=") => value == "https",
+        ("$https", "=") => is_one_of(&["", "off"]),
+        ("$https", "!=") => value == "on",
+        ("$server_port", "=") => value == "80",
+        ("$ssl_protocol", "=") => is_one_of(&["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"]),
+        _ => false,
+    }
 }
 
 /// The methods for which the condition holds.
@@ -57,23 +122,47 @@ fn methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
         Some(pattern) => pattern.matches(method, ""),
         None => *method == value,
     };
-    let (pattern, wanted) = match operator {
-        "=" => (None, true),
-        "!=" => (None, false),
-        "~" => (Some(Pattern::regex(value, Subject::Text).ok()?), true),
-        "!~" => (Some(Pattern::regex(value, Subject::Text).ok()?), false),
+    let (is_pattern, wanted) = match operator {
+        "=" => (false, true),
+        "!=" => (false, false),
+        "~" => (true, true),
+        "!~" => (true, false),
         _ => return None,
     };
+    // A variable in the value is put in by nginx; an expression may hold `$` alone.
+    if value.contains("${") || (!is_pattern && value.contains('$')) {
+        return None;
+    }
+    let pattern = if is_pattern { Some(Pattern::regex(value, Subject::Text).ok()?) } else { None };
     Some(METHODS.into_iter().filter(|method| fits(method, &pattern) == wanted).collect())
 }
 
-/// Whether the block does more than set variables and headers.
+/// Whether the block does more than set variables and headers, or choose among servers. What `rewrite` does is not
+/// seen here.
 fn refuses(block: &[Directive]) -> bool {
-    !block.iter().all(|directive| match directive.name.as_str() {
-        "return" => directive.arguments.iter().any(|argument| argument.starts_with("https://")),
-        "set" | "add_header" | "more_set_headers" | "access_log" | "limit_rate" | "break" => true,
-        _ => false,
-    })
+    const HARMLESS: [&str; 14] = [
+        "set",
+        "add_header",
+        "add_trailer",
+        "more_set_headers",
+        "more_clear_headers",
+        "access_log",
+        "error_log",
+        "expires",
+        "gzip",
+        "limit_rate",
+        "limit_rate_after",
+        "break",
+        "proxy_pass",
+        "rewrite",
+    ];
+    !block.iter().all(|directive| HARMLESS.contains(&directive.name.as_str()))
+}
+
+/// Whether an `if` can hold for a request that is to be carried over.
+pub(super) fn may_hold(directive: &Directive) -> bool {
+    let Condition { variable, operator, value } = &Condition::of(directive);
+    variable == "$http_user_agent" || !is_about_the_client(variable, operator, value)
 }
 
 #[cfg(test)]
@@ -81,7 +170,7 @@ mod tests {
     use super::{super::syntax::parse, *};
 
     fn of(text: &str) -> Effect {
-        effect(&parse(text).unwrap()[0])
+        effect(&parse(text, 0).unwrap()[0])
     }
 
     #[test]
@@ -94,15 +183,42 @@ mod tests {
         );
         assert_eq!(of("if ($request_method = DELETE) { return 405; }"), Effect::Refuses(vec!["DELETE"]));
         assert_eq!(of("if ($request_method = DELETE) { set $x 1; }"), Effect::None);
+        assert_eq!(
+            of("if ($request_method = PUT) { return 301 https://x/; }"),
+            Effect::Refuses(vec!["PUT"]),
+            "a request that is led elsewhere is refused"
+        );
+        assert_eq!(of("if ($request_method = $x) { return 405; }"), Effect::Unknown);
     }
 
     #[test]
     fn others_are_harmless_or_unknown() {
-        assert_eq!(of("if ($http_user_agent ~ \"^docker/1\\.3\") { return 404; }"), Effect::None);
-        assert_eq!(of("if ($scheme = http) { return 301 https://$host$request_uri; }"), Effect::None);
-        assert_eq!(of("if ($remote_user = bob) { return 403; }"), Effect::Unknown);
-        assert_eq!(of("if ($request_method ~* get) { return 403; }"), Effect::Unknown);
-        assert_eq!(of("if ($request_method !~ ^(GET|HEAD)+$) { return 403; }"), Effect::Unknown);
-        assert_eq!(of("if ($deny) { return 403; }"), Effect::Unknown);
+        for text in [
+            "if ($http_user_agent ~ \"^docker/1\\.3\") { return 404; }",
+            "if ($scheme = http) { return 301 https://$host$request_uri; }",
+            "if ($scheme != \"https\") { return 301 https://$host$request_uri; }",
+            "if ($server_port = 80) { return 301 https://$host$request_uri; }",
+        ] {
+            assert_eq!(of(text), Effect::None, "{text}");
+        }
+        for text in [
+            "if ($remote_user = bob) { return 403; }",
+            "if ($request_method ~* get) { return 403; }",
+            "if ($request_method !~ ^(GET|HEAD)+$) { return 403; }",
+            "if ($deny) { return 403; }",
+            "if ($scheme = https) { return 403; }",
+            "if ($server_port = 443) { return 403; }",
+            "if ($http_x_forwarded_proto = https) { return 403; }",
+            "if ($host = registry.example.com) { return 403; }",
+        ] {
+            assert_eq!(of(text), Effect::Unknown, "{text}");
+        }
+    }
+
+    #[test]
+    fn conditions_on_the_path_are_about_its_repositories() {
+        assert_eq!(of("if ($uri ~ ^/v2/a/) { return 403; }"), Effect::RefusesPaths(Paths::prefix("/v2/a/")));
+        assert_eq!(of("if ($uri !~ ^/v2/a/) { return 403; }"), Effect::Unknown);
+        assert!(matches!(of("if ($request_uri ~* ^/v2/a/) { return 403; }"), Effect::RefusesPaths(_)));
     }
 }

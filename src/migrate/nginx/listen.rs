@@ -8,6 +8,7 @@ use super::{
     super::{draft::Value, talk::Migration},
     scope::Scope,
     syntax::Directive,
+    unsupported,
 };
 
 /// Whether TLS is spoken there.
@@ -57,10 +58,11 @@ pub(super) fn plain(server: Scope<'_>) -> Vec<(SocketAddr, usize)> {
     }
 }
 
-pub(super) fn read(server: Scope<'_>, redirect: Vec<(SocketAddr, usize)>, migration: &mut Migration) {
-    let plain = plain(server);
+pub(super) fn read(servers: &[Scope<'_>], redirect: Vec<(SocketAddr, usize)>, migration: &mut Migration) {
+    let plain: Vec<(SocketAddr, usize)> = servers.iter().flat_map(|server| plain(*server)).collect();
     let mut secure: Vec<(SocketAddr, usize)> = Vec::new();
-    for directive in server.own().iter().filter(|directive| directive.name == "listen") {
+    let all = servers.iter().flat_map(Scope::own);
+    for directive in all.filter(|directive| directive.name == "listen") {
         options(directive, migration);
         match address(directive.first()) {
             Some(address) if !plain.contains(&(address, directive.line)) => {
@@ -110,17 +112,10 @@ fn redirects(mut addresses: impl Iterator<Item = (SocketAddr, usize)>, migration
 }
 
 fn options(directive: &Directive, migration: &mut Migration) {
-    for option in &directive.arguments {
-        match option.as_str() {
-            "proxy_protocol" => {
-                migration
-                    .warn(directive.line, "listen: the PROXY protocol is not spoken; let clients connect directly");
-            }
-            "quic" => {
-                migration.warn(directive.line, "listen: HTTP/3 is not spoken; clients of registries do not use it");
-            }
-            _ => {}
-        }
+    let row =
+        directive.arguments.iter().filter(|option| *option == "quic").find_map(|option| unsupported::find(option));
+    if let Some(row) = row {
+        migration.warn(directive.line, &format!("listen: {}", row.reason()));
     }
 }
 

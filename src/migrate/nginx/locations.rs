@@ -1,90 +1,72 @@
-//! The locations of a server as access rules.
+//! Writes the locations of a server as access rules.
 //!
-//! Invariant: the rules stand in the order in which nginx looks for a location; where that order cannot be written down,
-//! everything is closed.
+//! The names that locations speak of divide all repositories into regions, the narrower before the wider. A region's
+//! rule gives what all locations give that may answer for one of its repositories. Invariant: nothing more is given,
+//! whatever the order of the regions and however roughly they describe what a location is about.
 
 use super::{
     super::{
-        pattern::{Atom, Pattern, Subject},
         rules::{Carry, Entry},
         talk::Migration,
     },
-    admission::Admission,
+    admission::{Admission, Certificates},
+    barrier::{self, Barrier},
+    paths::Paths,
+    region::Region,
     scope::Scope,
+    syntax::Directive,
     tls,
+    tree::{Handler, Kind, Location, Tree},
 };
 use crate::access::{Action, Actions, Glob, Who};
 
-/// A location and what it is about.
-struct Location<'a> {
-    scope: Scope<'a>,
-    kind: Kind,
-    path: String,
-    reach: Reach,
+/// More regions than that are not told apart.
+const MOST_REGIONS: usize = 200;
+
+/// What is known of a server's locations.
+struct Site<'a> {
+    server: Scope<'a>,
+    tree: Tree<'a>,
+    barriers: Vec<Barrier>,
+    /// Of each location, and last of the server itself.
+    admissions: Vec<Admission<'a>>,
 }
 
-/// How a location is found. The order is that of precedence, but for `^~`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Expression,
-    Exact,
-    /// `^~`: expressions are not asked where this is the longest prefix.
-    Final,
-    Prefix,
-}
-
-/// Which repositories a location is about.
+/// What a region's repositories are let in for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Reach {
-    All,
-    Some(Vec<Glob>),
-    /// None: the catalog, the first question of clients, other things than the registry.
-    Other,
-    Unclear,
+struct Outcome {
+    line: usize,
+    what: String,
+    anonymous: Actions,
+    signed_in: Actions,
+    carry: Carry,
 }
 
-pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
-    let mut locations = Vec::new();
-    collect(server, &mut locations);
-    let order = in_order(locations, migration);
-    let admissions: Vec<(Location<'_>, Admission<'_>)> = order
-        .locations
-        .into_iter()
-        .map(|location| {
-            let admission = Admission::of(location.scope, server);
-            (location, admission)
-        })
-        .collect();
-    // The file of the location that is about everything, which comes last.
-    let file = admissions.iter().rev().flat_map(|(_, admission)| &admission.files).next().copied();
-    let users = file.and_then(|file| Some((tls::path(file, migration)?, file)));
-    if let Some((value, file)) = &users {
-        migration.set("auth", "htpasswd", value.clone(), file.line, "auth_basic_user_file");
+pub(super) fn read(server: Scope<'_>, certificates: Certificates, migration: &mut Migration) {
+    let mut site = Site::of(server, certificates);
+    let regions = site.regions();
+    if regions.len() == 1 && site.is_vast() {
+        let text = format!("more than {MOST_REGIONS} groups of repositories: what holds for all of them was taken");
+        migration.warn(server.line, &text);
     }
-    let anybody = admissions.iter().any(|(_, admission)| !admission.anonymous.is_empty());
-    let mut entries = Vec::new();
-    for (location, mut admission) in admissions {
-        if let Some(other) = admission.files.iter().find(|other| file.is_some_and(|file| file.first() != other.first()))
-        {
-            let why = format!("it had users of its own, in {}", other.first());
-            admission.obstacle.get_or_insert((other.line, why));
-        }
-        if let Some(why) = &order.obstacle {
-            admission.obstacle.get_or_insert((location.scope.line, why.clone()));
-        }
-        entries.extend(rules(&location, admission, anybody, migration));
+    let users = site.users(&regions);
+    let path = users.and_then(|file| Some((file, tls::path(file, migration)?)));
+    if let Some((file, value)) = path {
+        migration.set("auth", "htpasswd", value, file.line, "auth_basic_user_file");
     }
-    if file.is_none() && anybody {
+    let has_users = users.is_some();
+    let outcomes = site.outcomes(&regions);
+    site.tell(&regions, migration);
+    let anybody = outcomes.iter().any(|outcome| !outcome.anonymous.is_empty());
+    let mut entries: Vec<Entry> =
+        grouped(&regions, outcomes).iter().flat_map(|(outcome, globs)| rules(outcome, globs, anybody)).collect();
+    if !has_users && anybody {
         migration.warn(
             server.line,
             "nginx asks for no password: the registry behind it may, so its configuration decides: take the rules that \
              `portcullis migrate registry` makes of it; those that would hold otherwise stand in the file as comments",
         );
         entries.iter_mut().for_each(leave_to_registry);
-    }
-    if entries.is_empty() {
-        migration
-            .warn(server.line, "no location is about /v2/ as a whole, so nobody may do anything; write [[access]]");
     }
     migration.rules(entries);
     migration.warn(
@@ -101,198 +83,208 @@ fn leave_to_registry(entry: &mut Entry) {
     }
 }
 
-/// All locations, those within others too.
-fn collect<'a>(scope: Scope<'a>, found: &mut Vec<Location<'a>>) {
-    for directive in scope.own().iter().filter(|directive| directive.name == "location") {
-        let (kind, path) = match directive.arguments.as_slice() {
-            [path] => glued(path),
-            [modifier, path] => (modifier_of(modifier), path.as_str()),
-            _ => continue,
+impl<'a> Site<'a> {
+    fn of(server: Scope<'a>, certificates: Certificates) -> Self {
+        let tree = Tree::of(server);
+        let scopes = tree.locations.iter().map(|location| location.scope).chain([server]);
+        let admissions = scopes.map(|scope| Admission::of(scope, server, certificates)).collect();
+        let barriers = barrier::all(server, tree.locations.iter().map(|location| location.scope));
+        Self { server, tree, barriers, admissions }
+    }
+
+    /// Whether there are too many regions to tell them apart.
+    fn is_vast(&self) -> bool {
+        self.paths().flat_map(|paths| paths.cover.iter().chain(&paths.sure)).count() > 2 * MOST_REGIONS
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Paths> {
+        let of_locations = self.tree.locations.iter().map(|location| &location.paths);
+        of_locations.chain(self.barriers.iter().map(|barrier| &barrier.paths))
+    }
+
+    /// What the locations speak of, each region before those that contain it, and everything last.
+    fn regions(&self) -> Vec<Region> {
+        let mut regions: Vec<Region> = Vec::new();
+        let all = if self.is_vast() { None } else { Some(self.paths()) };
+        for region in all.into_iter().flatten().flat_map(|paths| paths.cover.iter().chain(&paths.sure)) {
+            if !regions.contains(region) && *region != Region::everything() {
+                let wider = regions.iter().position(|known| known.contains(region));
+                regions.insert(wider.unwrap_or(regions.len()), region.clone());
+            }
+        }
+        regions.push(Region::everything());
+        regions
+    }
+
+    fn outcomes(&self, regions: &[Region]) -> Vec<Outcome> {
+        (0..regions.len()).map(|index| self.outcome(&regions[index], &regions[..index])).collect()
+    }
+
+    fn admission(&self, handler: Handler) -> &Admission<'a> {
+        match handler {
+            Handler::Location(number) => &self.admissions[number],
+            Handler::Server => &self.admissions[self.tree.locations.len()],
+        }
+    }
+
+    fn line(&self, handler: Handler) -> usize {
+        match handler {
+            Handler::Location(number) => self.tree.locations[number].scope.line,
+            Handler::Server => self.server.line,
+        }
+    }
+
+    /// The users file of the widest region that has one; locations with another one are hindered by it.
+    fn users(&mut self, regions: &[Region]) -> Option<&'a Directive> {
+        let handlers = |index: usize| self.tree.handlers(&regions[index], &regions[..index]);
+        let file = (0..regions.len())
+            .rev()
+            .flat_map(handlers)
+            .find_map(|handler| self.admission(handler).files.first().copied())?;
+        for admission in &mut self.admissions {
+            let other = admission.files.iter().find(|other| other.first() != file.first()).copied();
+            let why = match other.or(admission.files.first().copied()) {
+                Some(own) if !tls::is_file(own.first()) => {
+                    (own.line, "its users are in no file that is known".to_owned())
+                }
+                Some(other) if other.first() != file.first() => {
+                    (other.line, format!("it had users of its own, in {}", other.first()))
+                }
+                Some(_) | None => continue,
+            };
+            admission.obstacle.get_or_insert(why);
+        }
+        Some(file)
+    }
+
+    /// What holds for the repositories that are in this region and in none of those before it.
+    fn outcome(&self, region: &Region, before: &[Region]) -> Outcome {
+        let handlers = self.tree.handlers(region, before);
+        let all: Vec<&Admission<'_>> = handlers.iter().map(|handler| self.admission(*handler)).collect();
+        let meet = |actions: fn(&Admission<'_>) -> Actions| {
+            all.iter().map(|admission| actions(admission)).reduce(Actions::intersection).unwrap_or_default()
         };
-        let inner = scope.within(directive);
-        // ~* does not care for capitals, and names have none.
-        let path = &if directive.first().starts_with("~*") { path.to_lowercase() } else { path.to_owned() };
-        if !path.starts_with('@') {
-            found.push(Location { scope: inner, kind, path: path.to_owned(), reach: reach(kind, path) });
-        }
-        collect(inner, found);
-    }
-}
-
-fn modifier_of(text: &str) -> Kind {
-    match text {
-        "=" => Kind::Exact,
-        "^~" => Kind::Final,
-        "~" | "~*" => Kind::Expression,
-        _ => Kind::Prefix,
-    }
-}
-
-/// `=/path` and `~expression` need no space between.
-fn glued(text: &str) -> (Kind, &str) {
-    let modifier = ["^~", "~*", "~", "="].into_iter().find(|modifier| text.starts_with(modifier));
-    modifier.map_or((Kind::Prefix, text), |modifier| (modifier_of(modifier), &text[modifier.len()..]))
-}
-
-const ROOT: &str = "/v2/";
-
-fn reach(kind: Kind, path: &str) -> Reach {
-    match kind {
-        Kind::Prefix | Kind::Final => below(path),
-        Kind::Exact if !path.starts_with(ROOT) || path == ROOT || path == "/v2/_catalog" => Reach::Other,
-        Kind::Exact => Reach::Unclear,
-        Kind::Expression => {
-            let Ok(pattern) = Pattern::regex(path, Subject::Text) else { return Reach::Unclear };
-            pattern.0.iter().map(|atoms| expression(atoms)).reduce(Reach::and).unwrap_or(Reach::Other)
+        let (anonymous, signed_in) = (meet(|admission| admission.anonymous), meet(|admission| admission.signed_in));
+        let obstacle = all.iter().find_map(|admission| admission.obstacle.as_ref().map(|(_, why)| why.clone()));
+        let barrier = self.barriers.iter().find(|barrier| barrier.paths.may_match(region, before));
+        let why = barrier.map(|barrier| barrier.why.clone()).or(obstacle);
+        let names: Vec<String> = handlers.iter().map(|handler| self.name(*handler)).collect();
+        Outcome {
+            line: handlers.iter().map(|handler| self.line(*handler)).min().unwrap_or(self.server.line),
+            what: names.join(", "),
+            anonymous,
+            signed_in,
+            carry: why.map_or(Carry::Exactly, Carry::Withheld),
         }
     }
-}
 
-impl Reach {
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Unclear, _) | (_, Self::Unclear) => Self::Unclear,
-            (Self::All, _) | (_, Self::All) => Self::All,
-            (Self::Other, reach) | (reach, Self::Other) => reach,
-            (Self::Some(one), Self::Some(other)) => Self::Some([one, other].concat()),
+    fn name(&self, handler: Handler) -> String {
+        match handler {
+            Handler::Location(number) => format!("location {}", self.tree.locations[number].path),
+            Handler::Server => "server, where no location is".to_owned(),
         }
     }
-}
 
-/// What is about all paths that begin like this.
-fn below(path: &str) -> Reach {
-    if ROOT.starts_with(path) {
-        return Reach::All;
-    }
-    let Some(rest) = path.strip_prefix(ROOT) else { return Reach::Other };
-    if rest.starts_with('_') {
-        return Reach::Other;
-    }
-    // `/v2/team/app/manifests/` is about a part of a repository, and `/v2/team/ma` might be.
-    let words = ["manifests", "blobs", "tags", "referrers", "_"];
-    let mut parts: Vec<&str> = rest.split('/').collect();
-    let last = parts.pop().unwrap_or_default();
-    if parts.iter().any(|part| words.contains(part))
-        || (!last.is_empty() && words.iter().any(|word| word.starts_with(last)))
-    {
-        return Reach::Unclear;
-    }
-    let text = if last.is_empty() { format!("{rest}**") } else { format!("{rest}*/**") };
-    // A path that no repository has.
-    text.parse().map_or(Reach::Other, |glob| Reach::Some(vec![glob]))
-}
-
-/// One alternative of an expression over paths.
-fn expression(atoms: &[Atom]) -> Reach {
-    let hidden = |pair: &[Atom]| pair == [Atom::Literal('/'), Atom::Literal('.')];
-    // Nothing in a registry's paths begins with a dot.
-    if atoms.windows(2).any(hidden) {
-        return Reach::Other;
-    }
-    let (anchored, atoms) = match atoms {
-        [Atom::Anything { .. }, rest @ ..] => (false, rest),
-        _ => (true, atoms),
-    };
-    let words: String =
-        atoms.iter().map_while(|atom| if let Atom::Literal(letter) = atom { Some(*letter) } else { None }).collect();
-    if anchored && !words.starts_with(ROOT) && !ROOT.starts_with(&words) {
-        return Reach::Other;
-    }
-    let tail = &atoms[words.chars().count()..];
-    match tail {
-        [Atom::Anything { nonempty: false }] if anchored => below(&words),
-        [Atom::Anything { nonempty: false }] | [] if !anchored && ROOT.starts_with(&words) && !tail.is_empty() => {
-            Reach::All
-        }
-        // Unanchored and alone: `.*`
-        [] if !anchored && words.is_empty() => Reach::All,
-        _ => Reach::Unclear,
-    }
-}
-
-struct Order<'a> {
-    locations: Vec<Location<'a>>,
-    /// Why the order is not nginx's.
-    obstacle: Option<String>,
-}
-
-/// Those that matter, as nginx tries them: expressions as they stand, then prefixes, the longest first.
-fn in_order<'a>(locations: Vec<Location<'a>>, migration: &mut Migration) -> Order<'a> {
-    let mut relevant = Vec::new();
-    for location in locations {
-        if location.reach != Reach::Other {
-            relevant.push(location);
-        } else if location.path.starts_with(ROOT) && location.kind != Kind::Exact {
-            let text = format!(
-                "location {}: about no repository; the catalog shows everyone what they may pull",
-                location.path
+    /// What of it the rules say otherwise than nginx, or only roughly.
+    fn tell(&self, regions: &[Region], migration: &mut Migration) {
+        let everything = regions.len() - 1;
+        if self.tree.handlers(&regions[everything], &regions[..everything]).contains(&Handler::Server) {
+            migration.warn(
+                self.server.line,
+                "no location is about /v2/ as a whole, so not everything is open; write [[access]]",
             );
-            migration.note(location.scope.line, &text);
+        }
+        for barrier in &self.barriers {
+            let text = format!(
+                "{}: {}, which rules cannot say: nobody is let in where it may apply",
+                barrier.what, barrier.why
+            );
+            migration.warn(barrier.line, &text);
+        }
+        for (location, admission) in self.tree.locations.iter().zip(&self.admissions) {
+            tell_location(location, admission, migration);
         }
     }
-    relevant.sort_by_key(|location| match location.kind {
-        Kind::Expression | Kind::Exact => (0, 0),
-        Kind::Final | Kind::Prefix => (1, usize::MAX - location.path.len()),
-    });
-    // The longest prefix that is about everything hides the shorter ones.
-    let is_prefix = |location: &Location<'_>| matches!(location.kind, Kind::Final | Kind::Prefix);
-    if let Some(main) = relevant.iter().position(|location| is_prefix(location) && location.reach == Reach::All) {
-        relevant.truncate(main + 1);
+}
+
+fn tell_location(location: &Location<'_>, admission: &Admission<'_>, migration: &mut Migration) {
+    let Location { scope, path, kind, paths, .. } = location;
+    let what = format!("location {path}");
+    if paths.cover.is_empty() {
+        if path.starts_with("/v2/_") && *kind != Kind::Exact {
+            migration.warn(
+                scope.line,
+                &format!("{what}: about no repository; the catalog shows everyone what they may pull"),
+            );
+        }
+        return;
     }
-    let is_final = relevant.last().is_some_and(|main| main.kind == Kind::Final && main.reach == Reach::All);
-    if is_final && relevant.iter().filter(|location| is_prefix(location)).count() == 1 {
-        relevant.retain(is_prefix);
+    if let Some(line) = admission.addresses {
+        migration.warn(line, "satisfy any: addresses are not looked at: those who came in by theirs must sign in now");
     }
-    let has = |kind| relevant.iter().any(|location| location.kind == kind);
-    let is_mixed = has(Kind::Final) && has(Kind::Expression);
-    let obstacle =
-        is_mixed.then(|| "locations with ~ and with ^~ below /v2/ have an order that rules cannot have".to_owned());
-    Order { locations: relevant, obstacle }
+    let patterns: Vec<String> = globs(&paths.cover).iter().map(ToString::to_string).collect();
+    let patterns = patterns.join(", ");
+    match &admission.obstacle {
+        Some(_) if admission.signed_in.is_empty() => {}
+        Some((line, why)) => {
+            let text = format!(
+                "{what}: {why}, which rules cannot say: nobody is let in where it may apply ({patterns}); its rule stands in the \
+                 file as a comment"
+            );
+            migration.warn(*line, &text);
+        }
+        None if paths.is_whole() => {}
+        None => {
+            let text = format!(
+                "{what}: patterns cannot say exactly what it is about; {patterns} may do what it and the locations around it all \
+                 allow"
+            );
+            migration.warn(scope.line, &text);
+        }
+    }
+}
+
+fn globs(regions: &[Region]) -> Vec<Glob> {
+    regions.iter().filter_map(Region::glob).collect()
+}
+
+/// Neighbours for which the same holds become one.
+fn grouped(regions: &[Region], outcomes: Vec<Outcome>) -> Vec<(Outcome, Vec<Glob>)> {
+    let mut groups: Vec<(Outcome, Vec<Glob>)> = Vec::new();
+    for (region, outcome) in regions.iter().zip(outcomes) {
+        // A cover is widened until a glob can say it, and what is sure is left out where none can.
+        let glob = region.glob().unwrap_or_else(Glob::everything);
+        match groups.last_mut() {
+            Some((last, globs)) if *last == outcome && *region != Region::everything() => globs.push(glob),
+            Some(_) | None => groups.push((outcome, vec![glob])),
+        }
+    }
+    groups
+}
+
+/// What a server lets in, to be compared with another one.
+pub(super) fn signature(server: Scope<'_>, certificates: Certificates) -> Vec<String> {
+    let mut site = Site::of(server, certificates);
+    let regions = site.regions();
+    let users = site.users(&regions).map_or("", Directive::first).to_owned();
+    let one = |(outcome, globs): &(Outcome, Vec<Glob>)| {
+        let Outcome { anonymous, signed_in, carry, .. } = outcome;
+        format!("{globs:?} {anonymous:?} {signed_in:?} {carry:?}")
+    };
+    grouped(&regions, site.outcomes(&regions)).iter().map(one).chain([users]).collect()
 }
 
 /// One rule for those signed in, and one for those who are not, if anybody of them gets in anywhere.
-fn rules(location: &Location<'_>, admission: Admission<'_>, anybody: bool, migration: &mut Migration) -> Vec<Entry> {
-    let Admission { anonymous, signed_in, obstacle, addresses, .. } = admission;
-    let line = location.scope.line;
-    let what = format!("location {}", location.path);
-    let unclear = location.reach == Reach::Unclear;
-    if let Some(line) = addresses {
-        migration.warn(line, "satisfy any: addresses are not looked at: those who came in by theirs must sign in now");
-    }
-    let carry = match obstacle {
-        _ if unclear => {
-            migration.warn(
-                line,
-                &format!(
-                    "{what}: cannot be expressed by our patterns; no rule gives more than this location where it might have \
-                     been meant, so write by hand what is missing"
-                ),
-            );
-            Carry::LeftOut("which repositories it is about cannot be expressed".to_owned())
-        }
-        Some((place, why)) => {
-            migration.warn(
-                place,
-                &format!(
-                    "{what}: {why}, which rules cannot say: nobody is let in; its rule stands in the file as a comment"
-                ),
-            );
-            Carry::Withheld(why)
-        }
-        None => Carry::Exactly,
-    };
-    let repositories = match &location.reach {
-        Reach::Some(globs) => globs.clone(),
-        Reach::All | Reach::Other | Reach::Unclear => "**".parse().into_iter().collect(),
-    };
+fn rules(outcome: &Outcome, globs: &[Glob], anybody: bool) -> Vec<Entry> {
     // registry:2 deletes only if it is told to, and its configuration is not here.
     let kept: Actions = [Action::Pull, Action::Push].into_iter().collect();
     let entry = |users, actions: Actions| {
+        let actions = actions.intersection(kept);
         // What forbids everything cannot be withheld.
-        let carry = if actions.is_empty() && !unclear { Carry::Exactly } else { carry.clone() };
-        let (what, repositories) = (what.clone(), repositories.clone());
-        Entry { line, what, users, repositories, actions: actions.intersection(kept), carry }
+        let carry = if actions.is_empty() { Carry::Exactly } else { outcome.carry.clone() };
+        Entry { line: outcome.line, what: outcome.what.clone(), users, repositories: globs.to_vec(), actions, carry }
     };
+    let (anonymous, signed_in) = (outcome.anonymous, outcome.signed_in);
     if !anybody {
         return vec![entry(vec![Who::SignedIn], signed_in)];
     }
@@ -300,60 +292,4 @@ fn rules(location: &Location<'_>, admission: Admission<'_>, anybody: bool, migra
         return vec![entry(vec![Who::SignedIn, Who::Anonymous], signed_in)];
     }
     vec![entry(vec![Who::SignedIn], signed_in), entry(vec![Who::Anonymous], anonymous)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn about(kind: Kind, path: &str) -> String {
-        match reach(kind, path) {
-            Reach::All => "all".to_owned(),
-            Reach::Some(globs) => globs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            Reach::Other => "none".to_owned(),
-            Reach::Unclear => "unclear".to_owned(),
-        }
-    }
-
-    #[test]
-    fn a_prefix_is_about_the_repositories_below_it() {
-        for (path, expected) in [
-            ("/", "all"),
-            ("/v2", "all"),
-            ("/v2/", "all"),
-            ("/v2/team/", "team/**"),
-            ("/v2/team/app", "team/app*/**"),
-            ("/v2/team", "team*/**"),
-            ("/v2/team/ta", "unclear"),
-            ("/v2/x", "x*/**"),
-            ("/v2/team/app/manifests/", "unclear"),
-            ("/v2/_catalog", "none"),
-            ("/v1/", "none"),
-            ("/ui", "none"),
-            ("/v2/Team/", "none"),
-        ] {
-            assert_eq!(about(Kind::Prefix, path), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn an_expression_is_about_what_it_begins_with() {
-        for (path, expected) in [
-            ("^/v2/", "all"),
-            ("^/v2/.*$", "all"),
-            ("/v2/", "all"),
-            ("^/(v1|v2)/", "all"),
-            ("^/v2/(team|dept)/", "team/** dept/**"),
-            ("^/v2/team/.*", "team/**"),
-            ("/v2/team/", "unclear"),
-            ("^/v2/[a-z]+/", "unclear"),
-            ("^/v2/.*/manifests/", "unclear"),
-            ("^/v2/team/$", "unclear"),
-            ("/\\.ht", "none"),
-            ("^/v1/", "none"),
-            (".*", "all"),
-        ] {
-            assert_eq!(about(Kind::Expression, path), expected, "{path}");
-        }
-    }
 }

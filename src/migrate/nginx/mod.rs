@@ -3,14 +3,24 @@
 //! Invariant: a condition of nginx that cannot be expressed closes what it guarded.
 
 mod admission;
+mod barrier;
+mod clients;
 mod condition;
+mod include;
 mod listen;
 mod locations;
+mod paths;
+mod proxies;
+mod region;
 mod scope;
 mod server;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod told;
+mod tree;
+mod unsupported;
 
 use super::{
     draft::Value,
@@ -19,15 +29,23 @@ use super::{
 use crate::tls::Hostname;
 use scope::Scope;
 
-pub(super) fn read(text: &str, migration: &mut Migration) -> Result<(), Broken> {
-    let file = syntax::parse(text)?;
+pub use include::{Files, NoFiles};
+
+pub(super) fn read(text: &str, files: &dyn Files, migration: &mut Migration) -> Result<(), Broken> {
+    let file = include::read(text, files, &mut migration.lines)?;
     let servers = server::all(&file);
-    let taken = server::choose(&servers, migration)?;
-    let redirect = server::redirect(&servers, taken);
-    listen::read(taken, redirect, migration);
-    hostnames(taken, migration);
-    tls::read(taken, migration);
-    locations::read(taken, migration);
+    let (taken, others) = server::choose(&servers, migration)?;
+    let certificates = clients::read(taken, migration);
+    let (alike, others): (Vec<Scope<'_>>, Vec<Scope<'_>>) =
+        others.into_iter().partition(|other| server::is_alike(taken, *other, certificates));
+    server::tell(taken, &others, migration);
+    // Servers that differ by their names and certificates alone are one.
+    let together: Vec<Scope<'_>> = [taken].into_iter().chain(alike).collect();
+    listen::read(&together, server::redirect(&servers, taken), migration);
+    hostnames(&together, migration);
+    tls::read(&together, migration);
+    proxies::read(taken, migration);
+    locations::read(taken, certificates, migration);
     told::tell(taken, migration);
     migration.warn(
         None,
@@ -37,10 +55,11 @@ pub(super) fn read(text: &str, migration: &mut Migration) -> Result<(), Broken> 
     Ok(())
 }
 
-fn hostnames(server: Scope<'_>, migration: &mut Migration) {
+fn hostnames(servers: &[Scope<'_>], migration: &mut Migration) {
     let mut names: Vec<Hostname> = Vec::new();
     let mut line = None;
-    for directive in server.own().iter().filter(|directive| directive.name == "server_name") {
+    let all = servers.iter().flat_map(Scope::own);
+    for directive in all.filter(|directive| directive.name == "server_name") {
         for name in &directive.arguments {
             if ["_", "", "$hostname"].contains(&name.as_str()) {
                 continue;

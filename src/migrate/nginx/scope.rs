@@ -12,8 +12,8 @@ const MOST: usize = 14;
 pub(super) struct Scope<'a> {
     levels: [&'a [Directive]; MOST],
     depth: usize,
-    /// Which level is the server's.
-    server: usize,
+    /// The innermost location.
+    location: Option<&'a Directive>,
     /// Where the innermost begins.
     pub(super) line: usize,
 }
@@ -23,7 +23,7 @@ impl<'a> Scope<'a> {
     pub(super) fn file(directives: &'a [Directive]) -> Self {
         let mut levels: [&[Directive]; MOST] = [&[]; MOST];
         levels[0] = directives;
-        Self { levels, depth: 1, server: 1, line: 1 }
+        Self { levels, depth: 1, location: None, line: 1 }
     }
 
     /// A block within this one.
@@ -31,8 +31,8 @@ impl<'a> Scope<'a> {
         self.depth = (self.depth + 1).min(MOST);
         self.levels[self.depth - 1] = block.inside();
         self.line = block.line;
-        if block.name == "server" {
-            self.server = self.depth - 1;
+        if block.name == "location" {
+            self.location = Some(block);
         }
         self
     }
@@ -47,9 +47,15 @@ impl<'a> Scope<'a> {
         self.levels[..self.depth].iter().rev().copied()
     }
 
-    /// The blocks from the innermost to the server's.
-    pub(super) fn levels_of_server(&self) -> impl Iterator<Item = &'a [Directive]> {
-        self.levels[self.server..self.depth].iter().rev().copied()
+    /// The innermost location around this, if there is one.
+    pub(super) fn location(&self) -> Option<&'a Directive> {
+        self.location
+    }
+
+    /// The blocks from the innermost to `http`, or to the file of a site, which stands in it.
+    pub(super) fn of_http(&self) -> impl Iterator<Item = &'a [Directive]> {
+        let has_http = self.levels[0].iter().any(|directive| directive.name == "http");
+        self.levels[usize::from(has_http)..self.depth].iter().rev().copied()
     }
 
     /// The directives of these names in the innermost block that has any.

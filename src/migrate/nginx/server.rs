@@ -2,11 +2,12 @@
 //!
 //! Invariant: if others could have been meant, they are told with their lines.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
     super::talk::{Broken, Migration},
-    listen,
+    admission::Certificates,
+    listen, locations,
     scope::Scope,
     syntax::Directive,
 };
@@ -29,31 +30,71 @@ pub(super) fn all(file: &[Directive]) -> Vec<Scope<'_>> {
     servers
 }
 
-/// The one that passes requests on, and asks for passwords, and speaks TLS, in this order; among equals the first.
-pub(super) fn choose<'a>(servers: &[Scope<'a>], migration: &mut Migration) -> Result<Scope<'a>, Broken> {
+/// The one that is most likely the registry's, and the others that pass requests on too. It has a location below
+/// `/v2`, or names a registry, or asks for passwords, or speaks TLS, in this order of weight; among equals the first
+/// is taken.
+pub(super) fn choose<'a>(servers: &[Scope<'a>], migration: &Migration) -> Result<(Scope<'a>, Vec<Scope<'a>>), Broken> {
     let mut candidates: Vec<(usize, Scope<'a>)> = servers
         .iter()
         .filter(|server| has(server.own(), &["proxy_pass"]))
         .map(|server| (score(server), *server))
         .collect();
     candidates.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    let Some((_, taken)) = candidates.first().copied() else {
+    let Some(((best, taken), others)) = candidates.split_first() else {
         return Err(Broken {
             line: None,
             reason: "there is no server in it that passes requests on to a registry (proxy_pass)".to_owned(),
             hint: "give the file of the site, or everything: nginx -T | portcullis migrate nginx /dev/stdin",
         });
     };
-    for (_, other) in candidates.iter().skip(1) {
+    // Nothing but a guess would tell them apart, and the users of one site are not those of another.
+    if let Some((_, other)) = others.first().filter(|(score, _)| score == best && *best < NAMES_REGISTRY) {
+        let (one, other) = (migration.lines.place(taken.line), migration.lines.place(other.line));
+        return Err(Broken {
+            line: None,
+            reason: format!("the servers in {one} and {other} both may be the registry's"),
+            hint: "give the file of the registry's site alone",
+        });
+    }
+    Ok((*taken, others.iter().map(|(_, server)| *server).collect()))
+}
+
+/// Reports those that are not carried over.
+pub(super) fn tell(taken: Scope<'_>, others: &[Scope<'_>], migration: &mut Migration) {
+    for other in others {
+        let (file, line) = migration.lines.find(taken.line);
+        let is_same = file == migration.lines.find(other.line).0;
+        let place = if is_same { format!("line {line}") } else { migration.lines.place(taken.line) };
         let text = format!(
-            "server{}: not carried over: the server in line {} was taken for the registry's; keep only the right one in the \
+            "server{}: not carried over: the server in {place} was taken for the registry's; keep only the right one in the \
              file to have it otherwise",
             named(other),
-            taken.line
         );
         migration.warn(other.line, &text);
     }
-    Ok(taken)
+}
+
+/// Whether two servers pass requests on to the same place, and let the same people do the same.
+pub(super) fn is_alike(one: Scope<'_>, other: Scope<'_>, certificates: Certificates) -> bool {
+    let clients = |server: Scope<'_>| {
+        ["ssl_verify_client", "ssl_client_certificate", "ssl_trusted_certificate", "ssl_crl"]
+            .map(|name| server.find(name).map_or("off", Directive::first).to_owned())
+    };
+    targets(one.own()) == targets(other.own())
+        && clients(one) == clients(other)
+        && locations::signature(one, certificates) == locations::signature(other, certificates)
+}
+
+/// Where requests are passed on to.
+fn targets(directives: &[Directive]) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for directive in directives {
+        if directive.name == "proxy_pass" {
+            found.insert(directive.first());
+        }
+        found.extend(targets(directive.inside()));
+    }
+    found
 }
 
 fn named(server: &Scope<'_>) -> String {
@@ -61,11 +102,33 @@ fn named(server: &Scope<'_>) -> String {
     name.map(|directive| format!(" {}", directive.first())).unwrap_or_default()
 }
 
+/// What a server weighs that names a registry.
+const NAMES_REGISTRY: usize = 4;
+
 fn score(server: &Scope<'_>) -> usize {
     let asks = server.find("auth_basic_user_file").is_some() || has(server.own(), &["auth_basic_user_file"]);
     let is_registry = has_location_of_registry(server.own());
     let is_tls = server.own().iter().any(listen::is_tls) || server.find("ssl_certificate").is_some();
-    4 * usize::from(is_registry) + 2 * usize::from(asks) + usize::from(is_tls)
+    2 * NAMES_REGISTRY * usize::from(is_registry)
+        + NAMES_REGISTRY * usize::from(names_registry(server))
+        + 2 * usize::from(asks)
+        + usize::from(is_tls)
+}
+
+/// Whether a name of the server, or of what it passes requests on to, speaks of a registry.
+fn names_registry(server: &Scope<'_>) -> bool {
+    let speaks = |text: &str| ["registry", "docker", ":5000"].iter().any(|word| text.contains(word));
+    let own = server.own().iter().filter(|directive| directive.name == "server_name");
+    let upstreams = server.outwards().flatten().filter(|directive| directive.name == "upstream");
+    let targets = targets(server.own());
+    let is_target =
+        |name: &str| targets.iter().any(|target| target.split_once("://").is_some_and(|(_, rest)| rest == name));
+    own.flat_map(|directive| &directive.arguments).any(|name| speaks(name))
+        || targets.iter().any(|target| speaks(target))
+        || upstreams
+            .filter(|upstream| is_target(upstream.first()))
+            .flat_map(Directive::inside)
+            .any(|directive| speaks(directive.first()))
 }
 
 fn has_location_of_registry(directives: &[Directive]) -> bool {

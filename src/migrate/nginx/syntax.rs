@@ -30,10 +30,15 @@ impl Directive {
     }
 }
 
-/// Reads a whole file.
-pub(super) fn parse(text: &str) -> Result<Vec<Directive>, Broken> {
-    let mut reader = Reader { rest: text, line: 1 };
+/// Reads a whole file, whose lines are counted on from those before it.
+pub(super) fn parse(text: &str, before: usize) -> Result<Vec<Directive>, Broken> {
+    let mut reader = Reader { rest: text, line: before + 1 };
     reader.directives(None, 0)
+}
+
+/// nginx knows no other spaces.
+fn is_space(letter: char) -> bool {
+    matches!(letter, ' ' | '\t' | '\r' | '\n')
 }
 
 enum Token {
@@ -123,7 +128,7 @@ impl Reader<'_> {
                         self.next();
                     }
                 }
-                Some(letter) if letter.is_whitespace() => {
+                Some(letter) if is_space(letter) => {
                     self.next();
                 }
                 Some(mark @ (';' | '{' | '}')) => {
@@ -155,7 +160,7 @@ impl Reader<'_> {
             }
         }
         match self.peek() {
-            Some(letter) if letter.is_whitespace() || matches!(letter, ';' | '{' | ')') => Ok(word),
+            Some(letter) if is_space(letter) || matches!(letter, ';' | '{' | ')') => Ok(word),
             Some(letter) => Err(Broken::at(self.line, format!("{letter:?} right after a closing {quote}"), HINT)),
             None => Err(Broken::at(self.line, "the file ends within a directive", HINT)),
         }
@@ -166,7 +171,7 @@ impl Reader<'_> {
         let mut word = String::new();
         while let Some(letter) = self.peek() {
             let is_variable = letter == '{' && word.ends_with('$');
-            if !is_variable && (letter.is_whitespace() || matches!(letter, ';' | '{')) {
+            if !is_variable && (is_space(letter) || matches!(letter, ';' | '{')) {
                 break;
             }
             self.next();
@@ -194,11 +199,11 @@ mod tests {
 
     fn words(text: &str) -> Vec<Vec<String>> {
         let flat = |directive: Directive| [vec![directive.name], directive.arguments].concat();
-        parse(text).unwrap().into_iter().map(flat).collect()
+        parse(text, 0).unwrap().into_iter().map(flat).collect()
     }
 
     fn broken(text: &str) -> String {
-        parse(text).unwrap_err().to_string()
+        parse(text, 0).unwrap_err().to_string()
     }
 
     #[test]
@@ -211,14 +216,14 @@ mod tests {
 
     #[test]
     fn blocks_hold_directives_with_their_lines() {
-        let file = parse("http {\n  server {\n    listen 443\n      ssl;\n  }\n}\n").unwrap();
+        let file = parse("http {\n  server {\n    listen 443\n      ssl;\n  }\n}\n", 0).unwrap();
         let listen = &file[0].inside()[0].inside()[0];
         assert_eq!((listen.line, listen.name.as_str(), listen.arguments.len()), (3, "listen", 2));
     }
 
     #[test]
     fn programs_in_lua_are_passed_over() {
-        let file = parse("access_by_lua_block { if x then y = {1, 2} end; }\na b;").unwrap();
+        let file = parse("access_by_lua_block { if x then y = {1, 2} end; }\na b;", 0).unwrap();
         assert_eq!(file[1].name, "a");
     }
 

@@ -8,9 +8,22 @@ use super::{
     syntax::Directive,
 };
 
-pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
-    certificate(server, migration);
-    if let Some(protocols) = server.find("ssl_protocols") {
+pub(super) fn read(servers: &[Scope<'_>], migration: &mut Migration) {
+    let mut is_first = true;
+    for server in servers {
+        for (certificate, key) in pairs(*server, migration) {
+            let (Some(chain), Some(secret)) = (path(certificate, migration), path(key, migration)) else { continue };
+            if is_first {
+                migration.set("tls.files", "certificate", chain, certificate.line, "ssl_certificate");
+                migration.set("tls.files", "key", secret, key.line, "ssl_certificate_key");
+            } else {
+                migration.further_certificate(chain, secret, certificate.line);
+            }
+            is_first = false;
+        }
+    }
+    let protocols = servers.first().and_then(|server| server.find("ssl_protocols"));
+    if let Some(protocols) = protocols {
         let speaks = |version: &str| protocols.arguments.iter().any(|argument| argument == version);
         if ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"].into_iter().any(speaks) {
             migration.warn(protocols.line, "ssl_protocols: nothing older than TLS 1.2 is spoken");
@@ -20,37 +33,29 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
     }
 }
 
-fn certificate(server: Scope<'_>, migration: &mut Migration) {
+/// The certificates of a server, each with its key: nginx takes them by their order.
+fn pairs<'a>(server: Scope<'a>, migration: &mut Migration) -> Vec<(&'a Directive, &'a Directive)> {
     let certificates = server.holding(&["ssl_certificate"]);
     let keys = server.holding(&["ssl_certificate_key"]);
-    if let Some(second) = certificates.get(1) {
-        migration.warn(second.line, "ssl_certificate: one certificate is served, the first was taken");
+    let paired = certificates.len().min(keys.len());
+    if let Some(half) = certificates.get(paired).or(keys.get(paired)) {
+        migration.warn(half.line, "ssl_certificate: a certificate needs its key beside it; write both in [tls.files]");
     }
-    let (Some(certificate), Some(key)) = (certificates.first(), keys.first()) else {
-        if let Some(half) = certificates.first().or(keys.first()) {
-            migration
-                .warn(half.line, "ssl_certificate: a certificate needs its key beside it; write both in [tls.files]");
-        }
-        return;
-    };
-    if let Some(password) = server.find("ssl_password_file") {
-        migration.warn(
-            password.line,
-            "ssl_password_file: keys with a passphrase are not read; take it off with `openssl pkey -in KEY -out NEW`",
-        );
-    }
-    if let (Some(chain), Some(secret)) = (path(certificate, migration), path(key, migration)) {
-        migration.set("tls.files", "certificate", chain, certificate.line, "ssl_certificate");
-        migration.set("tls.files", "key", secret, key.line, "ssl_certificate_key");
-    }
+    certificates.into_iter().zip(keys).collect()
+}
+
+/// Whether this is the name of a file, whatever is asked.
+pub(super) fn is_file(text: &str) -> bool {
+    !text.is_empty()
+        && !text.contains(['$', '\0'])
+        && !["data:", "engine:", "store:"].iter().any(|scheme| text.starts_with(scheme))
 }
 
 /// The file that a directive names.
 pub(super) fn path(directive: &Directive, migration: &mut Migration) -> Option<Value> {
     let Directive { name, line, .. } = directive;
     let text = directive.first();
-    let is_file = !text.is_empty() && !text.contains(['$', '\0']);
-    if !is_file || ["data:", "engine:", "store:"].iter().any(|scheme| text.starts_with(scheme)) {
+    if !is_file(text) {
         migration.warn(*line, &format!("{name}: not the name of a file; write its contents to one and name that"));
         return None;
     }

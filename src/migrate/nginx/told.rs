@@ -1,8 +1,9 @@
-//! What of a server is told instead of carried over.
+//! Reports each directive of a server that is not carried over, with the reason.
 //!
-//! Invariant: each directive of the server is carried over, told here with its reason, or told to be unknown.
+//! Invariant: each directive of the server is carried over, reported with its reason, or reported as unknown; and what
+//! [`may_restrict`] does not know to be harmless may refuse requests.
 
-use super::{super::talk::Migration, condition, scope::Scope, syntax::Directive};
+use super::{super::talk::Migration, condition, scope::Scope, syntax::Directive, unsupported};
 
 const CARRIED: &[&str] = &[
     "allow",
@@ -13,22 +14,27 @@ const CARRIED: &[&str] = &[
     "listen",
     "location",
     "proxy_pass",
+    "real_ip_header",
     "return",
     "satisfy",
     "server_name",
+    "set_real_ip_from",
     "ssl",
     "ssl_certificate",
     "ssl_certificate_key",
-    "ssl_password_file",
+    "ssl_client_certificate",
+    "ssl_crl",
     "ssl_protocols",
+    "ssl_trusted_certificate",
+    "ssl_verify_client",
 ];
 
-/// Directives by how they begin, whether they matter, and why they are left out. The first that fits is told.
+/// Directives by how they begin, whether they matter, and why they are left out. The first that fits is reported.
 const TOLD: &[(&str, bool, &str)] = &[
     (
         "include",
         true,
-        "not followed; copy its lines into the file, or read everything: nginx -T | portcullis migrate nginx /dev/stdin",
+        "the file cannot be read here; read everything where nginx runs: nginx -T | portcullis migrate nginx /dev/stdin",
     ),
     ("client_max_body_size", false, "not needed: layers may have any size, manifests 4 MiB as in registry:2"),
     ("client_body_buffer_size", false, "not needed: bodies are not kept in memory"),
@@ -40,45 +46,91 @@ const TOLD: &[(&str, bool, &str)] = &[
     ("chunked_transfer_encoding", false, "not needed: bodies of any kind are taken"),
     ("http2", false, "HTTP/2 is spoken with whoever wants it"),
     ("gzip", false, "not needed: layers are compressed already"),
+    ("brotli", false, "not needed: layers are compressed already"),
     ("add_header", false, "headers are as they are; plain HTTP is never served"),
+    ("add_trailer", false, "headers are as they are"),
     ("more_set_headers", false, "headers are as they are"),
+    ("more_clear_headers", false, "headers are as they are"),
+    ("expires", false, "headers are as they are"),
+    ("etag", false, "headers are as they are"),
     ("server_tokens", false, "not needed: no version is told"),
     ("access_log", false, "each request is one line of the log, on standard error; [log] says how"),
     ("error_log", false, "errors are in the log, on standard error; [log] says how"),
-    ("log_not_found", false, "[log] says what is logged"),
-    ("ssl_client_certificate", true, "client certificates are not asked for"),
-    ("ssl_trusted_certificate", false, "not needed: answers of OCSP are not attached"),
-    ("ssl_verify_", true, "client certificates are not asked for"),
-    ("ssl_crl", true, "client certificates are not asked for"),
+    ("log_", false, "[log] says what is logged"),
     ("ssl_", false, "not needed: only safe ciphers, curves and sessions are spoken"),
-    (
-        "limit_req",
-        true,
-        "requests are not counted; wrong passwords slow down whoever guesses, and limits.connections bounds the rest",
-    ),
-    ("limit_conn", true, "connections are not counted by address; limits.connections bounds them all"),
-    ("limit_rate", true, "the speed is not limited"),
-    ("auth_delay", false, "wrong passwords slow down whoever guesses"),
+    ("auth_delay", false, "wrong passwords delay further attempts"),
     ("auth_", true, "only passwords of the users file are checked"),
-    ("real_ip_", true, "headers of proxies are not trusted; let clients connect directly"),
-    ("set_real_ip_from", true, "headers of proxies are not trusted; let clients connect directly"),
-    ("rewrite", true, "paths are not rewritten; the registry is at /v2/"),
+    ("real_ip_", false, "not needed: of X-Forwarded-For, what trusted_proxies wrote is read"),
     ("root", false, "no files are served"),
     ("index", false, "no files are served"),
+    ("autoindex", false, "no files are served"),
     ("try_files", false, "no files are served"),
     ("alias", false, "no files are served"),
     ("error_page", false, "errors are those of the registry protocol"),
+    ("recursive_error_pages", false, "errors are those of the registry protocol"),
     ("internal", false, "there are no internal locations"),
     ("set", false, "there are no variables"),
+    ("break", false, "there are no variables"),
     ("default_type", false, "not needed: media types are the registry's"),
     ("charset", false, "not needed: media types are the registry's"),
+    ("types", false, "not needed: media types are the registry's"),
     ("resolver", false, "not needed: no names are looked up"),
     ("tcp_", false, "not needed"),
     ("sendfile", false, "not needed"),
+    ("aio", false, "not needed"),
+    ("directio", false, "not needed"),
+    ("output_buffers", false, "not needed"),
+    ("postpone_output", false, "not needed"),
+    ("open_file_cache", false, "not needed"),
+    ("lingering_", false, "not needed"),
+    ("reset_timedout_connection", false, "not needed"),
+    ("absolute_redirect", false, "not needed: redirects are those of the registry protocol"),
+    ("port_in_redirect", false, "not needed: redirects are those of the registry protocol"),
+    ("server_name_in_redirect", false, "not needed: redirects are those of the registry protocol"),
     ("underscores_in_headers", false, "not needed"),
+    ("ignore_invalid_headers", false, "not needed"),
+    ("connection_pool_size", false, "not needed"),
+    ("request_pool_size", false, "not needed"),
     ("large_client_header_buffers", false, "heads of requests are bounded by themselves"),
     ("merge_slashes", false, "paths are taken as they are"),
+    ("uninitialized_variable_warn", false, "there are no variables"),
+    ("rewrite_log", false, "[log] says what is logged"),
+    ("status_zone", false, "not needed"),
+    ("vhost_traffic_status", false, "not needed"),
 ];
+
+/// What `http` may hold beside that and restricts nothing by itself.
+const HARMLESS_IN_HTTP: &[&str] = &[
+    "server",
+    "upstream",
+    "map",
+    "geo",
+    "split_clients",
+    "server_names_",
+    "variables_hash_",
+    "map_hash_",
+    "types_hash_",
+    "lua_package_",
+    "lua_shared_dict",
+    "lua_ssl_",
+    "init_by_lua",
+    "init_worker_by_lua",
+    "set_by_lua",
+    "log_by_lua",
+    "header_filter_by_lua",
+    "body_filter_by_lua",
+    "js_import",
+    "js_path",
+    "js_set",
+    "fastcgi_",
+    "uwsgi_",
+    "scgi_",
+    "grpc_",
+    "if",
+];
+
+/// Files that come with nginx or certbot, which hold no restriction.
+const HARMLESS_FILES: [&str; 3] = ["mime.types", "proxy_params", "options-ssl-nginx.conf"];
 
 pub(super) fn tell(server: Scope<'_>, migration: &mut Migration) {
     let mut seen = Vec::new();
@@ -97,7 +149,11 @@ fn walk<'a>(directives: &'a [Directive], seen: &mut Vec<&'a str>, migration: &mu
             continue;
         }
         seen.push(name);
-        match TOLD.iter().find(|(start, ..)| name.starts_with(start)) {
+        if let Some(row) = unsupported::find(name) {
+            migration.warn(*line, &format!("{name}: {}", row.reason()));
+            continue;
+        }
+        match TOLD.iter().find(|(start, ..)| begins(name, start)) {
             Some((_, true, why)) => migration.warn(*line, &format!("{name}: {why}")),
             Some((_, false, why)) => migration.note(*line, &format!("{name}: {why}")),
             None => migration.warn(*line, &format!("{name}: not known here, and not carried over")),
@@ -106,11 +162,39 @@ fn walk<'a>(directives: &'a [Directive], seen: &mut Vec<&'a str>, migration: &mu
 }
 
 fn condition_is_told(directive: &Directive, migration: &mut Migration) {
-    let words = directive.arguments.join(" ");
-    match condition::effect(directive) {
-        condition::Effect::None => {
-            migration.note(directive.line, &format!("if {words}: left out: it takes no rights away"));
-        }
-        condition::Effect::Refuses(_) | condition::Effect::Unknown => {}
+    if condition::effect(directive) == condition::Effect::None {
+        let words = directive.arguments.join(" ");
+        migration.note(directive.line, &format!("if {words}: left out: it takes no rights away"));
     }
+}
+
+/// Why a directive may refuse requests, unless it is one that does not, or one whose conditions are read elsewhere.
+pub(super) fn may_restrict(directive: &Directive) -> Option<String> {
+    let (name, first) = (directive.name.as_str(), directive.first());
+    if name == "include" {
+        let is_harmless = HARMLESS_FILES.contains(&first.rsplit('/').next().unwrap_or_default());
+        return (!is_harmless)
+            .then(|| format!("the included file {first} cannot be read here, and may refuse requests"));
+    }
+    let is_password = ["auth_basic", "auth_basic_user_file", "auth_delay", "auth_request_set"].contains(&name);
+    let is_decision = (name.contains("auth") && !name.starts_with("proxy_")) || name.starts_with("ssl_ocsp");
+    if is_decision && !is_password {
+        return (first != "off").then(|| format!("{name} decided who was let in"));
+    }
+    let is_program = name.contains("_by_lua")
+        && !["init_", "set_", "log_", "header_filter_", "body_filter_"].iter().any(|start| name.starts_with(start));
+    if is_program || name == "proxy_method" || (name == "ssl_reject_handshake" && first != "off") {
+        return Some(format!("{name} decided what was let in"));
+    }
+    let is_known = CARRIED.contains(&name)
+        || TOLD.iter().any(|(start, ..)| begins(name, start))
+        || HARMLESS_IN_HTTP.iter().any(|start| begins(name, start))
+        || unsupported::find(name).is_some();
+    (!is_known).then(|| format!("{name} is not known here, and may refuse requests"))
+}
+
+/// Whether a directive is of this name or family.
+fn begins(name: &str, start: &str) -> bool {
+    let rest = name.strip_prefix(start);
+    rest.is_some_and(|rest| rest.is_empty() || start.ends_with('_') || (start != "set" && rest.starts_with('_')))
 }

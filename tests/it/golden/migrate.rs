@@ -22,6 +22,8 @@ const INPUTS: [(&str, &str); 5] = [
 /// A folder with one of the inputs in it, and the call that reads it.
 fn call(folder: &Path, origin: &str, file: &str) -> Tool {
     fs::copy(input(file), folder.join(file)).unwrap();
+    fs::create_dir_all(folder.join("snippets")).unwrap();
+    fs::copy(input("snippets/headers.conf"), folder.join("snippets/headers.conf")).unwrap();
     cli().folder(folder).args(["migrate", origin, file])
 }
 

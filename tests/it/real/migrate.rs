@@ -190,3 +190,39 @@ fn nginx_itself_reads_the_sites_that_we_read() {
         tested.succeeds().says_one_of(&["test is successful"]);
     }
 }
+
+/// As the guide says: `nginx -T | portcullis migrate nginx /dev/stdin`.
+#[test]
+fn what_nginx_prints_of_two_sites_becomes_what_the_site_alone_becomes() {
+    let stage = furnished();
+    let folder = stage.folder().display().to_string();
+    for name in ["sites", "snippets"] {
+        fs::create_dir_all(stage.path(name)).unwrap();
+    }
+    let tls = format!("ssl_certificate {folder}/certs/server.crt; ssl_certificate_key {folder}/certs/server.key;");
+    let site = |name: &str, inside: &str| {
+        format!("server {{ listen 127.0.0.1:{} ssl; server_name {name}.test;\n{tls}\n{inside}\n}}\n", stage.port())
+    };
+    stage.write("nginx.conf", "events {}\nhttp {\n include sites/*.conf;\n include none/*.conf;\n}\n");
+    let inside = "include snippets/auth.conf; location /v2/ { proxy_pass http://127.0.0.1:5000; } include snippets/[a-c]*.rules;";
+    stage.write("sites/registry.conf", &site("registry", inside));
+    let inside =
+        format!("auth_basic w; auth_basic_user_file {folder}/wiki; location / {{ proxy_pass http://127.0.0.1:8; }}");
+    stage.write("sites/wiki.conf", &site("wiki", &inside));
+    stage.write("snippets/auth.conf", "auth_basic r; auth_basic_user_file htpasswd;\n");
+    stage.write("snippets/closed.rules", "location /v2/closed/ { deny all; }\n");
+
+    let printed =
+        Tool::new("nginx").args(["-T", "-e", "stderr", "-p", &folder, "-c", &format!("{folder}/nginx.conf"), "-g"]);
+    let printed = printed.arg(format!("pid {folder}/nginx.pid;")).succeeds().stdout;
+    let settings = |tool: Tool| -> Vec<String> {
+        let said = tool.succeeds();
+        assert!(!said.stderr.contains("include"), "{said}");
+        said.stdout.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let whole = settings(stage.tool().args(["migrate", "nginx", "/dev/stdin"]).input(&printed));
+    let alone = settings(stage.tool().args(["migrate", "nginx", "sites/registry.conf"]));
+    assert_eq!(whole, alone);
+    assert!(whole.contains(&format!("htpasswd = \"{folder}/htpasswd\"")), "{whole:#?}");
+    assert!(whole.contains(&"repositories = [\"closed/**\"]".to_owned()), "{whole:#?}");
+}

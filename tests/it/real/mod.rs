@@ -15,6 +15,7 @@ mod garbage;
 mod htpasswd;
 mod load;
 mod migrate;
+mod migrate_random;
 mod migrate_registry;
 mod passwords;
 mod podman;

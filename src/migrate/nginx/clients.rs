@@ -1,0 +1,61 @@
+//! Carries over the certificates that clients must show, to `[tls.client]`.
+//!
+//! nginx lets a certificate open a connection and names no user by it, so `user` is `"off"`. Invariant: certificates
+//! count as required only if `[tls.client]` is written and says so.
+
+use super::{
+    super::{draft::Value, talk::Migration},
+    admission::Certificates,
+    condition::{self, Effect},
+    scope::Scope,
+    tls,
+};
+
+const TABLE: &str = "tls.client";
+
+pub(super) fn read(server: Scope<'_>, migration: &mut Migration) -> Certificates {
+    let authorities = server.find("ssl_client_certificate");
+    let trusted = server.find("ssl_trusted_certificate");
+    let verify = server.find("ssl_verify_client").filter(|directive| directive.first() != "off");
+    let Some(verify) = verify else {
+        for unused in [authorities, server.find("ssl_crl")].into_iter().flatten() {
+            let text = format!("{}: not needed: ssl_verify_client does not ask clients for certificates", unused.name);
+            migration.note(unused.line, &text);
+        }
+        return Certificates::NotRequired;
+    };
+    // Optional in the handshake, and refused without one by a line behind it.
+    let refusing = server
+        .own()
+        .iter()
+        .any(|directive| directive.name == "if" && condition::effect(directive) == Effect::RequiresCertificate);
+    let is_required = refusing || verify.first() == "on";
+    if verify.first() == "optional_no_ca" && !is_required {
+        let text = "ssl_verify_client optional_no_ca: certificates that nothing here verifies are not asked for";
+        migration.warn(verify.line, text);
+        return Certificates::NotRequired;
+    }
+    let Some(directive) = authorities.or(trusted) else {
+        migration.warn(verify.line, "ssl_verify_client: the authorities are missing; set tls.client.ca");
+        return Certificates::NotRequired;
+    };
+    let Some(ca) = tls::path(directive, migration) else { return Certificates::NotRequired };
+    if let (Some(_), Some(trusted)) = (authorities, trusted) {
+        let text = "ssl_trusted_certificate: clients whose certificates only this file vouches for are refused; append it to the \
+                    file of ssl_client_certificate";
+        migration.warn(trusted.line, text);
+    }
+    let from = &directive.name;
+    migration.set(TABLE, "ca", ca, directive.line, from);
+    let mode = if is_required { "required" } else { "optional" };
+    migration.set(TABLE, "mode", Value::text(mode), verify.line, "ssl_verify_client");
+    migration.set(TABLE, "user", Value::text("off"), verify.line, "ssl_verify_client: a certificate names no user");
+    let crl = server.find("ssl_crl");
+    if let Some(crl) = crl {
+        match tls::path(crl, migration) {
+            Some(path) => migration.set(TABLE, "crl", path, crl.line, "ssl_crl"),
+            None => return Certificates::NotRequired,
+        }
+    }
+    if is_required { Certificates::Required } else { Certificates::NotRequired }
+}

@@ -1,0 +1,375 @@
+//! Puts included files in their places, from the disk or from what `nginx -T` prints.
+//!
+//! `nginx -T` prints every file once, the main one first, each behind a line `# configuration file NAME:`. Invariant:
+//! a file that is included and cannot be read leaves its `include` where it is, for others to see; nothing is taken
+//! for a part of a block that no `include` puts there.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::{
+    super::{lines::Lines, talk::Broken},
+    syntax::{self, Directive},
+};
+
+/// Where included files are read.
+pub trait Files {
+    /// The text of a file; none if it cannot be read.
+    fn read(&self, path: &Path) -> Option<String>;
+    /// The names in a folder; none if it cannot be read.
+    fn list(&self, folder: &Path) -> Option<Vec<String>>;
+    /// Whether a file that a directive names, and that is not read here, is there.
+    fn exists(&self, path: &Path) -> bool;
+    /// The folder of the main file.
+    fn folder(&self) -> PathBuf;
+}
+
+/// No file can be read.
+pub struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _: &Path) -> Option<String> {
+        None
+    }
+
+    fn list(&self, _: &Path) -> Option<Vec<String>> {
+        None
+    }
+
+    fn exists(&self, _: &Path) -> bool {
+        false
+    }
+
+    fn folder(&self) -> PathBuf {
+        PathBuf::from("/")
+    }
+}
+
+/// How deep files may include each other.
+const DEEPEST: usize = 10;
+/// How many files may be included, counted as often as they are.
+const MOST_FILES: usize = 2000;
+
+const HINT: &str = "`nginx -t` says whether nginx itself can read the file";
+const HINT_DUMP: &str = "give what nginx -T prints, whole: nginx -T | portcullis migrate nginx /dev/stdin";
+
+/// The main file, beside which nginx looks for others.
+const MAIN: &str = "nginx.conf";
+/// Where nginx looks for files by default.
+const PREFIX: &str = "/etc/nginx";
+
+/// Reads a configuration with everything that it includes.
+pub(super) fn read(text: &str, files: &dyn Files, lines: &mut Lines) -> Result<Vec<Directive>, Broken> {
+    let Some(dump) = Dump::parse(text)? else {
+        let directives = syntax::parse(text, lines.add("", text))?;
+        let prefixes = prefixes(&directives, files);
+        let is_whole = is_main(&directives);
+        let home = if is_whole { None } else { main_beside(files).map(|(folder, _)| folder) };
+        let mut directives = assemble(files, prefixes, home, directives, lines)?;
+        if !is_whole {
+            directives.extend(around(text, files, lines).unwrap_or_default());
+        }
+        return Ok(directives);
+    };
+    let (name, main) = &dump.files[0];
+    lines.rename(name);
+    let prefixes = vec![dump.folder()];
+    let read = syntax::parse(main, lines.add(name, main))
+        .and_then(|directives| assemble(&dump, prefixes, None, directives, lines));
+    let directives = read.map_err(|broken| located(broken, lines))?;
+    let is_read = |name: &str| lines.names().any(|read| plain(Path::new(read)) == plain(Path::new(name)));
+    match dump.files.iter().find(|(name, _)| !is_read(name)) {
+        Some((name, _)) => {
+            Err(Broken { line: None, reason: format!("{name} is printed, and nothing includes it"), hint: HINT_DUMP })
+        }
+        None => Ok(directives),
+    }
+}
+
+fn assemble(
+    files: &dyn Files,
+    prefixes: Vec<PathBuf>,
+    home: Option<PathBuf>,
+    directives: Vec<Directive>,
+    lines: &mut Lines,
+) -> Result<Vec<Directive>, Broken> {
+    let mut includer = Includer { files, prefixes, home, lines, count: 0, site: "", has_site: false };
+    let mut directives = includer.expand(directives, 0)?;
+    includer.make_absolute(&mut directives);
+    Ok(directives)
+}
+
+/// Relative names are looked for beside nginx.conf.
+fn prefixes(directives: &[Directive], files: &dyn Files) -> Vec<PathBuf> {
+    let folder = files.folder();
+    if is_main(directives) {
+        return vec![folder];
+    }
+    main_beside(files).map_or_else(|| vec![PathBuf::from(PREFIX), folder], |(main, _)| vec![main])
+}
+
+/// Whether this is more than a site.
+fn is_main(directives: &[Directive]) -> bool {
+    directives.iter().any(|directive| ["http", "events"].contains(&directive.name.as_str()))
+}
+
+/// The nearest folder with a main file, and its text.
+fn main_beside(files: &dyn Files) -> Option<(PathBuf, String)> {
+    let folder = files.folder();
+    folder.ancestors().find_map(|folder| Some((folder.to_owned(), files.read(&folder.join(MAIN))?)))
+}
+
+/// What `http` says around a site besides other servers, if the main file beside it includes the site.
+fn around(site: &str, files: &dyn Files, lines: &mut Lines) -> Option<Vec<Directive>> {
+    let (folder, text) = main_beside(files)?;
+    let mut taken = lines.clone();
+    let first = taken.add(&folder.join(MAIN).display().to_string(), &text);
+    let directives = syntax::parse(&text, first).ok()?;
+    let mut includer = Includer {
+        files,
+        prefixes: vec![folder.clone()],
+        home: Some(folder),
+        lines: &mut taken,
+        count: 0,
+        site,
+        has_site: false,
+    };
+    let mut directives = includer.expand(directives, 0).ok()?;
+    includer.make_absolute(&mut directives);
+    if !includer.has_site {
+        return None;
+    }
+    *lines = taken;
+    let http = directives.into_iter().find(|directive| directive.name == "http")?;
+    Some(http.block?.into_iter().filter(|directive| directive.name != "server").collect())
+}
+
+/// An error in a file other than the main one names it.
+fn located(broken: Broken, lines: &Lines) -> Broken {
+    match broken.line {
+        Some(line) => {
+            Broken { line: None, reason: format!("{}: {}", lines.place(line), broken.reason), hint: broken.hint }
+        }
+        None => broken,
+    }
+}
+
+struct Includer<'a> {
+    files: &'a dyn Files,
+    prefixes: Vec<PathBuf>,
+    /// The folder of this machine's own nginx, if it is known: what is missing in it is missing for nginx too.
+    home: Option<PathBuf>,
+    lines: &'a mut Lines,
+    count: usize,
+    /// A text that may be among those included, and whether it was.
+    site: &'a str,
+    has_site: bool,
+}
+
+/// Directives that name a file.
+const NAMING: [&str; 6] = [
+    "auth_basic_user_file",
+    "ssl_certificate",
+    "ssl_certificate_key",
+    "ssl_client_certificate",
+    "ssl_crl",
+    "ssl_trusted_certificate",
+];
+
+impl Includer<'_> {
+    /// Puts the folder before the names of files that are there.
+    fn make_absolute(&self, directives: &mut [Directive]) {
+        for directive in directives {
+            self.make_absolute(directive.block.as_deref_mut().unwrap_or_default());
+            if let ([name], true) = (directive.arguments.as_mut_slice(), NAMING.contains(&directive.name.as_str()))
+                && !name.is_empty()
+                && !name.contains(['$', ':'])
+                && let Some(path) =
+                    self.prefixes.iter().map(|prefix| prefix.join(&*name)).find(|path| self.files.exists(path))
+            {
+                *name = path.display().to_string();
+            }
+        }
+    }
+
+    fn expand(&mut self, directives: Vec<Directive>, depth: usize) -> Result<Vec<Directive>, Broken> {
+        let mut expanded = Vec::new();
+        for mut directive in directives {
+            if directive.name == "include" && directive.block.is_none() {
+                match self.included(directive.first()) {
+                    Some(found) => expanded.extend(self.all(found, directive.line, depth)?),
+                    None => expanded.push(directive),
+                }
+                continue;
+            }
+            if let Some(block) = directive.block.take() {
+                directive.block = Some(self.expand(block, depth)?);
+            }
+            expanded.push(directive);
+        }
+        Ok(expanded)
+    }
+
+    fn all(&mut self, found: Vec<(PathBuf, String)>, line: usize, depth: usize) -> Result<Vec<Directive>, Broken> {
+        let mut directives = Vec::new();
+        for (path, text) in found {
+            self.count += 1;
+            if depth == DEEPEST || self.count > MOST_FILES {
+                return Err(Broken::at(line, "files that include each other without end", HINT));
+            }
+            self.has_site |= text == self.site;
+            let first = self.lines.add(&self.shown(&path), &text);
+            let read = syntax::parse(&text, first).map_err(|broken| located(broken, self.lines))?;
+            let within = self.expand(read, depth + 1).map_err(|broken| match broken.line {
+                Some(line) if line > first => located(broken, self.lines),
+                Some(_) | None => broken,
+            })?;
+            directives.extend(within);
+        }
+        Ok(directives)
+    }
+
+    /// A file's name, as short as the main one's.
+    fn shown(&self, path: &Path) -> String {
+        let is_short = self.lines.names().next().is_some_and(|name| !name.contains('/'));
+        let short = path.strip_prefix(self.files.folder()).ok().filter(|_| is_short);
+        short.unwrap_or(path).display().to_string()
+    }
+
+    /// The files that an `include` names; none if one of them, or a folder in which some may be, cannot be read.
+    fn included(&self, name: &str) -> Option<Vec<(PathBuf, String)>> {
+        self.prefixes.iter().find_map(|prefix| {
+            let path = prefix.join(name);
+            let paths = if name.contains(['*', '?', '[']) { self.matching(&path)? } else { vec![path] };
+            paths.into_iter().map(|path| Some((path.clone(), self.files.read(&path)?))).collect()
+        })
+    }
+
+    /// The paths that a pattern of the shell matches, in their order.
+    fn matching(&self, pattern: &Path) -> Option<Vec<PathBuf>> {
+        let mut found = vec![PathBuf::new()];
+        for component in pattern.components() {
+            let text = component.as_os_str().to_str()?;
+            if !matches!(component, Component::Normal(_)) || !text.contains(['*', '?', '[']) {
+                for path in &mut found {
+                    path.push(component);
+                }
+                continue;
+            }
+            let mut next = Vec::new();
+            for folder in found {
+                let is_home = self.home.as_ref().is_some_and(|home| folder.starts_with(home));
+                if is_home && !self.files.exists(&folder) && self.files.list(&folder).is_none() {
+                    continue;
+                }
+                let mut names = self.files.list(&folder)?;
+                names.sort();
+                names.retain(|name| {
+                    text.starts_with('.') == name.starts_with('.') && fits(text.as_bytes(), name.as_bytes())
+                });
+                next.extend(names.into_iter().map(|name| folder.join(name)));
+            }
+            found = next;
+        }
+        Some(found)
+    }
+}
+
+/// A name against a pattern of the shell. Where a bracket is not understood it is one letter of any kind: more is
+/// read then.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            fits(rest, name) || name.split_first().is_some_and(|(_, after)| fits(pattern, after))
+        }
+        (Some((b'?', rest)), Some((_, after))) => fits(rest, after),
+        (Some((b'[', rest)), Some((letter, after))) => match rest.iter().skip(1).position(|byte| *byte == b']') {
+            Some(end) => bracket(&rest[..=end], *letter) && fits(&rest[end + 2..], after),
+            None => *letter == b'[' && fits(rest, after),
+        },
+        (Some((expected, rest)), Some((letter, after))) => expected == letter && fits(rest, after),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+fn bracket(inside: &[u8], letter: u8) -> bool {
+    let (negated, inside) = match inside.split_first() {
+        Some((b'!' | b'^', rest)) => (true, rest),
+        Some(_) | None => (false, inside),
+    };
+    let in_range = inside.windows(3).any(|range| range[1] == b'-' && (range[0]..=range[2]).contains(&letter));
+    (inside.contains(&letter) || in_range) != negated
+}
+
+/// What `nginx -T` prints.
+struct Dump {
+    files: Vec<(String, String)>,
+}
+
+/// The name in a line between two files.
+fn marker(line: &str) -> Option<&str> {
+    line.strip_prefix("# configuration file ")?
+        .strip_suffix(':')
+        .filter(|name| name.starts_with(['/', '.']) && name.contains('/'))
+}
+
+impl Dump {
+    /// None if the text is a file and not several. What nginx says of its test may stand before them.
+    fn parse(text: &str) -> Result<Option<Self>, Broken> {
+        let said = |line: &&str| line.trim().is_empty() || line.starts_with("nginx: ");
+        if text.lines().find(|line| !said(line)).is_none_or(|line| marker(line).is_none()) {
+            return Ok(None);
+        }
+        let mut files: Vec<(String, String)> = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            if let Some(name) = marker(line) {
+                if files.iter().any(|(known, _)| known == name) {
+                    return Err(Broken::at(index + 1, format!("{name} is printed twice"), HINT_DUMP));
+                }
+                files.push((name.to_owned(), String::new()));
+            } else if let Some((_, text)) = files.last_mut() {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        Ok(Some(Self { files }))
+    }
+}
+
+/// Without dots and doubled slashes, which nginx prints as they are written.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|component| !matches!(component, Component::CurDir)).collect()
+}
+
+/// What is not printed does not exist.
+impl Files for Dump {
+    fn read(&self, path: &Path) -> Option<String> {
+        let is_it = |(name, _): &&(String, String)| plain(Path::new(name)) == plain(path);
+        self.files.iter().find(is_it).map(|(_, text)| text.clone())
+    }
+
+    fn list(&self, folder: &Path) -> Option<Vec<String>> {
+        let folder = plain(folder);
+        let mut names: Vec<String> = Vec::new();
+        for (name, _) in &self.files {
+            let path = plain(Path::new(name));
+            let first =
+                path.strip_prefix(&folder).ok().and_then(|rest| rest.components().next().map(Component::as_os_str));
+            if let Some(first) = first.and_then(|first| first.to_str())
+                && !names.iter().any(|known| known == first)
+            {
+                names.push(first.to_owned());
+            }
+        }
+        Some(names)
+    }
+
+    /// nginx found it: its test opens certificates, and users files are looked for in the same folder.
+    fn exists(&self, _: &Path) -> bool {
+        true
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new(&self.files[0].0).parent().unwrap_or(Path::new("/")).to_owned()
+    }
+}

@@ -1,0 +1,213 @@
+//! The locations of a server, and which of them may answer for a set of repositories.
+//!
+//! nginx looks among the locations of one level for the longest prefix, then among the locations within it, then
+//! through the expressions of the level in their order (not where the prefix has `^~`). Invariant: every location
+//! that answers for some path of a repository in a region is among its [`Tree::handlers`].
+
+use std::collections::BTreeSet;
+
+use super::{paths::Paths, region::Region, scope::Scope, syntax::Directive};
+
+/// How a location is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `~` and `~*`.
+    Expression,
+    /// `=`
+    Exact,
+    /// `^~`: expressions beside it are not asked where this is the longest prefix.
+    Final,
+    Prefix,
+}
+
+/// A location.
+pub(super) struct Location<'a> {
+    pub(super) scope: Scope<'a>,
+    pub(super) path: &'a str,
+    pub(super) kind: Kind,
+    pub(super) paths: Paths,
+    /// Those within it.
+    children: Vec<usize>,
+}
+
+/// Which one answers: a location by its number, or the server itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Handler {
+    Server,
+    Location(usize),
+}
+
+/// All locations of a server.
+pub(super) struct Tree<'a> {
+    pub(super) locations: Vec<Location<'a>>,
+    roots: Vec<usize>,
+}
+
+/// The modifier of a location, and what stands behind it. `=/path` and `~expression` need no space between.
+fn parts(location: &Directive) -> Option<(&str, &str)> {
+    match location.arguments.as_slice() {
+        [text] => {
+            let modifier = ["^~", "~*", "~", "="].into_iter().find(|modifier| text.starts_with(modifier)).unwrap_or("");
+            Some((modifier, &text[modifier.len()..]))
+        }
+        [modifier, text] => Some((modifier, text)),
+        _ => None,
+    }
+}
+
+/// The prefix that a location is about, if it is one.
+pub(super) fn prefix_of(location: &Directive) -> Option<&str> {
+    parts(location).filter(|(modifier, _)| ["", "^~"].contains(modifier)).map(|(_, text)| text)
+}
+
+impl<'a> Tree<'a> {
+    pub(super) fn of(server: Scope<'a>) -> Self {
+        let mut tree = Self { locations: Vec::new(), roots: Vec::new() };
+        tree.roots = tree.collect(server);
+        tree
+    }
+
+    /// The locations of one level, and those within them.
+    fn collect(&mut self, scope: Scope<'a>) -> Vec<usize> {
+        let mut level = Vec::new();
+        for directive in scope.own().iter().filter(|directive| directive.name == "location") {
+            let Some((modifier, path)) = parts(directive) else { continue };
+            // Requests are led to named locations by others only.
+            if path.starts_with('@') {
+                continue;
+            }
+            let (kind, paths) = match modifier {
+                "=" => (Kind::Exact, Paths::exact(path)),
+                "^~" => (Kind::Final, Paths::prefix(path)),
+                "~" => (Kind::Expression, Paths::expression(path, false)),
+                "~*" => (Kind::Expression, Paths::expression(path, true)),
+                _ => (Kind::Prefix, Paths::prefix(path)),
+            };
+            let inner = scope.within(directive);
+            let number = self.locations.len();
+            self.locations.push(Location { scope: inner, path, kind, paths, children: Vec::new() });
+            self.locations[number].children = self.collect(inner);
+            level.push(number);
+        }
+        level
+    }
+
+    /// Those that may answer for a path of some repository in the region and in none of the `others`.
+    pub(super) fn handlers(&self, region: &Region, others: &[Region]) -> BTreeSet<Handler> {
+        let Found { decided, open } = self.search(&self.roots, Handler::Server, &Search { region, others });
+        decided.into_iter().chain(open).collect()
+    }
+
+    /// Looks through one level, behind which `fallback` answers.
+    fn search(&self, level: &[usize], fallback: Handler, search: &Search<'_>) -> Found {
+        let of_kind = |kinds: &[Kind]| -> Vec<usize> {
+            let fits = |number: &usize| {
+                let Location { kind, paths, .. } = &self.locations[*number];
+                kinds.contains(kind) && search.may_find(paths)
+            };
+            level.iter().copied().filter(fits).collect()
+        };
+        let mut found = Found::default();
+        found.decided.extend(of_kind(&[Kind::Exact]).into_iter().map(Handler::Location));
+
+        let mut prefixes = of_kind(&[Kind::Prefix, Kind::Final]);
+        prefixes.sort_by_key(|number| std::cmp::Reverse(self.locations[*number].path.len()));
+        let surely = |number: &usize| self.locations[*number].paths.surely_match(search.region);
+        let longest = prefixes.iter().position(surely);
+        // What the expressions of this level may take over.
+        let mut open = BTreeSet::new();
+        if longest.is_none() {
+            open.insert(fallback);
+        }
+        for number in prefixes.into_iter().take(longest.map_or(usize::MAX, |index| index + 1)) {
+            let location = &self.locations[number];
+            let within = self.search(&location.children, Handler::Location(number), search);
+            found.decided.extend(within.decided);
+            if location.kind == Kind::Final { found.open.extend(within.open) } else { open.extend(within.open) }
+        }
+        for number in of_kind(&[Kind::Expression]) {
+            if open.is_empty() {
+                break;
+            }
+            let within = self.search(&self.locations[number].children, Handler::Location(number), search);
+            found.decided.extend(within.decided.into_iter().chain(within.open));
+            if surely(&number) {
+                open.clear();
+            }
+        }
+        found.open.extend(open);
+        found
+    }
+}
+
+struct Search<'a> {
+    region: &'a Region,
+    others: &'a [Region],
+}
+
+impl Search<'_> {
+    fn may_find(&self, paths: &Paths) -> bool {
+        paths.may_match(self.region, self.others)
+    }
+}
+
+/// What a level may find.
+#[derive(Default)]
+struct Found {
+    /// By their exact path or an expression: nothing around can take them over.
+    decided: BTreeSet<Handler>,
+    /// By a prefix alone: an expression around can take them over.
+    open: BTreeSet<Handler>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::syntax::parse, *};
+
+    fn answering(server: &str, region: &str) -> Vec<String> {
+        let file = parse(&format!("server {{ {server} }}"), 0).unwrap();
+        let scope = Scope::file(&file).within(&file[0]);
+        let tree = Tree::of(scope);
+        let region = Region::new(region.split('/').map(str::to_owned).collect()).unwrap();
+        let name = |handler| match handler {
+            Handler::Server => "server".to_owned(),
+            Handler::Location(number) => {
+                let location: &Location<'_> = &tree.locations[number];
+                location.path.to_owned()
+            }
+        };
+        tree.handlers(&region, &[]).into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn the_longest_prefix_answers_unless_an_expression_does() {
+        let server =
+            "location / {} location /v2/a/ {} location ~ ^/v2/[a-z]+/x {} location ^~ /v2/b/ {} location ~ ^/v2/c/ {}";
+        for (region, expected) in [
+            ("d/**", &["/", "^/v2/[a-z]+/x"] as &[_]),
+            ("a/**", &["/v2/a/", "^/v2/[a-z]+/x"]),
+            ("b/**", &["/v2/b/"]),
+            ("c/**", &["^/v2/[a-z]+/x", "^/v2/c/"]),
+            ("a*/**", &["/", "/v2/a/", "^/v2/[a-z]+/x"]),
+        ] {
+            assert_eq!(answering(server, region), expected, "{region}");
+        }
+    }
+
+    #[test]
+    fn locations_within_the_longest_prefix_are_asked_first() {
+        let server =
+            "location /v2/ { location ~ ^/v2/a/ {} location /v2/b/ {} } location /v2/a/c/ {} location ~ ^/v2/b/ {}";
+        for (region, expected) in [
+            ("a/b/**", &["^/v2/a/"] as &[_]),
+            ("a/c/**", &["/v2/a/c/"]),
+            ("b/**", &["^/v2/b/"]),
+            ("x/**", &["/v2/"]),
+            ("a/**", &["^/v2/a/", "/v2/a/c/"]),
+        ] {
+            assert_eq!(answering(server, region), expected, "{region}");
+        }
+        assert_eq!(answering("location = /v2/a/tags/list {} location ~ ^/v2/ {}", "a"), ["/v2/a/tags/list", "^/v2/"]);
+        assert_eq!(answering("location /ui {}", "**"), ["server"]);
+    }
+}
