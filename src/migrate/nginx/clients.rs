@@ -18,7 +18,7 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) -> Certificates
     let trusted = server.find("ssl_trusted_certificate");
     let verify = server.find("ssl_verify_client").filter(|directive| directive.first() != "off");
     let Some(verify) = verify else {
-        for unused in [authorities, server.find("ssl_crl")].into_iter().flatten() {
+        for unused in [authorities, trusted, server.find("ssl_crl")].into_iter().flatten() {
             let text = format!("{}: not needed: ssl_verify_client does not ask clients for certificates", unused.name);
             migration.note(unused.line, &text);
         }

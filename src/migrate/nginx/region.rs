@@ -10,6 +10,9 @@ pub(super) struct Region(Vec<String>);
 
 const REST: &str = "**";
 
+/// How long a repository's name can be.
+const MAX_NAME_LEN: usize = 255;
+
 /// The most stars that a component of a glob may have.
 const MOST_STARS: usize = 3;
 
@@ -24,6 +27,7 @@ impl Region {
         let is_possible = |component: &String| {
             component == REST
                 || (!component.is_empty()
+                    && component.len() <= 2 * MAX_NAME_LEN + 1
                     && component.bytes().all(|byte| {
                         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-' | b'*')
                     })
