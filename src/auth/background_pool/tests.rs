@@ -1,4 +1,5 @@
-//! Threads that get no processor are threads that wait at a gate; the clock is the runtime's, which stands still while they do.
+//! Threads that get no processor are threads that wait at a gate; the clock is the runtime's, which stands still while
+//! they do.
 
 use std::sync::{
     Condvar,
