@@ -1,7 +1,8 @@
 //! Measures what a storm of sign-ins does to those who are signed in, and what other programs do to a sign-in.
 //!
-//! First: how long a token holder waits for a manifest while 64 others try passwords, against how long it takes in calm. Second:
-//! how long the first sign-in at a fresh server takes while a busy loop more than there are processors runs beside it.
+//! First: how long a token holder waits for a manifest while 64 others try passwords, against how long it takes in
+//! calm. Second: how long the first sign-in at a fresh server takes while a busy loop more than there are processors
+//! runs beside it.
 //!
 //! The server is the release binary with bcrypt at cost 10, the load comes from the same machine and shares its processors.
 //! Every guesser has an address of its own in 127.0.0.0/8. With the lockout of the defaults they are soon told to wait; to

@@ -1,19 +1,20 @@
 //! Runs password hashing at idle scheduling priority, and again at normal priority where that gets no processor.
 //!
-//! A hash takes a processor for a tenth of a second, a thousand times as long as a request with a token. Hashing threads therefore have
-//! the policy `SCHED_IDLE` (`sched(7)`): a thread that wakes up for a request preempts them at once. With the lowest `nice` value
-//! they kept the processor to the end of their slice, and requests with tokens took five times as long as in calm
-//! (`cargo bench --bench storm`).
+//! A hash takes a processor for a tenth of a second, a thousand times as long as a request with a token. Hashing
+//! threads therefore have the policy `SCHED_IDLE` (`sched(7)`): a thread that wakes up for a request preempts them at
+//! once. With the lowest `nice` value they kept the processor to the end of their slice, and requests with tokens took
+//! five times as long as in calm (`cargo bench --bench storm`).
 //!
-//! An idle thread waits for as long as other programs keep the processors busy, and clients give up after fifteen seconds. A
-//! computation that waited for [`MAX_WAIT`] is therefore overtaken: it starts again on a thread of normal priority, and the first
-//! of the two results counts. Rejected: raising the priority of the waiting thread, because leaving `SCHED_IDLE` needs `CAP_SYS_NICE`
-//! or an `RLIMIT_NICE` that neither services nor containers have (the kernel treats `SCHED_IDLE` as a `nice` value of 20);
-//! and going on with what the waiting thread has, because it cannot hand over anything while it does not run.
+//! An idle thread waits for as long as other programs keep the processors busy, and clients give up after fifteen
+//! seconds. A computation that waited for [`MAX_WAIT`] is therefore overtaken: it starts again on a thread of normal
+//! priority, and the first of the two results counts. Rejected: raising the priority of the waiting thread, because
+//! leaving `SCHED_IDLE` needs `CAP_SYS_NICE` or an `RLIMIT_NICE` that neither services nor containers have (the kernel
+//! treats `SCHED_IDLE` as a `nice` value of 20); and going on with what the waiting thread has, because it cannot hand
+//! over anything while it does not run.
 //!
-//! Invariant: a computation waits for a processor for [`MAX_WAIT`] at most before it competes for one at normal priority. There are
-//! at most as many threads that were overtaken as there are computations at once: while there is one, computations start at normal
-//! priority.
+//! Invariant: a computation waits for a processor for [`MAX_WAIT`] at most before it competes for one at normal
+//! priority. There are at most as many threads that were overtaken as there are computations at once: while there is
+//! one, computations start at normal priority.
 
 use std::{
     fs::File,
@@ -40,8 +41,8 @@ const MAX_WAIT: Duration = Duration::from_millis(300);
 /// How often a running computation is looked at.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// For how long the processors count as busy after an idle thread was overtaken; twice as long each time that it happens again
-/// soon after that.
+/// For how long the processors count as busy after an idle thread was overtaken; twice as long each time that it
+/// happens again soon after that.
 const BUSY_PERIOD: Duration = Duration::from_secs(60);
 const MAX_BUSY_PERIOD: Duration = Duration::from_secs(60 * 60);
 
@@ -83,9 +84,9 @@ type Outcome<T> = thread::Result<T>;
 type Work<T> = dyn Fn() -> T + Send + Sync;
 
 impl BackgroundPool {
-    /// Runs `work` on a thread of its own: the runtime's blocking threads serve files, and would keep the priority. A thread costs
-    /// microseconds. `permit` is held until there is a result, also if the caller leaves, and handed back with it. A panic of
-    /// `work` is passed on.
+    /// Runs `work` on a thread of its own: the runtime's blocking threads serve files, and would keep the priority. A
+    /// thread costs microseconds. `permit` is held until there is a result, also if the caller leaves, and handed back
+    /// with it. A panic of `work` is passed on.
     ///
     /// # Errors
     ///
@@ -119,7 +120,8 @@ impl BackgroundPool {
         let _ = answer.map(|answer| done.send(answer));
     }
 
-    /// The first outcome of the threads that compute `work`; `None` if nobody waits for it any more and it is not there yet.
+    /// The first outcome of the threads that compute `work`; `None` if nobody waits for it any more and it is not there
+    /// yet.
     async fn first_outcome<T: Send + 'static>(
         &self,
         work: &Arc<Work<T>>,
@@ -216,8 +218,8 @@ impl Worker {
     }
 }
 
-/// Whether a thread that computed for `own` of the `elapsed` time has waited for too long. One that has done more than it waited
-/// goes on: at a high cost, doing all of it again would take longer than the rest.
+/// Whether a thread that computed for `own` of the `elapsed` time has waited for too long. One that has done more than
+/// it waited goes on: at a high cost, doing all of it again would take longer than the rest.
 fn is_stalled(elapsed: Duration, own: Duration) -> bool {
     let waited = elapsed.saturating_sub(own);
     waited >= MAX_WAIT && waited >= own

@@ -1,7 +1,7 @@
 //! Verifies passwords against the users file, and replaces hashes that are weaker than bcrypt.
 //!
-//! Engines' floor. Invariant: a refusal takes the same work for every user, existing, disabled or not; hashing never runs on the
-//! executor, and never for more callers at once, nor for more waiting ones, than [`Limits`] says.
+//! Engines' floor. Invariant: a refusal takes the same work for every user, existing, disabled or not; hashing never
+//! runs on the executor, and never for more callers at once, nor for more waiting ones, than [`Limits`] says.
 
 use std::{
     collections::HashMap,
@@ -193,7 +193,8 @@ impl PasswordChecker {
 
     /// Writes a bcrypt hash in the place of an older one; where that fails, the user signs in all the same.
     async fn rehash(&self, verified: Verified, password: &Password, permit: Permit) -> Verified {
-        // bcrypt would cut a longer password, and the user's own would not be compared whole any more: the older hash stays.
+        // bcrypt would cut a longer password, and the user's own would not be compared whole any more: the older hash
+        // stays.
         let Ok(new) = NewPassword::try_from(password.clone()) else { return verified };
         match self.write_bcrypt(&verified, new, permit).await {
             Ok(Some(hash)) => {
@@ -202,7 +203,8 @@ impl PasswordChecker {
             }
             Ok(None) => verified,
             Err(error) => {
-                // Where it failed once (a read-only mount), each sign-in would hash for nothing. The next start tries again.
+                // Where it failed once (a read-only mount), each sign-in would hash for nothing. The next start tries
+                // again.
                 if !self.rehash_failed.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, hint = error.hint(), "weak password hashes stay: the users file cannot be changed");
                 }

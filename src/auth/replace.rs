@@ -91,7 +91,8 @@ impl Target {
         if let Some(folder) = self.file.parent() {
             access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| denied(folder, errno))?;
         }
-        // A file that is mounted on its own may be read-only in a folder that is not. Its mode does not matter: it is replaced.
+        // A file that is mounted on its own may be read-only in a folder that is not. Its mode does not matter: it is
+        // replaced.
         if access(&self.file, Access::WRITE_OK) == Err(Errno::ROFS) {
             return Err(denied(&self.file, Errno::ROFS));
         }

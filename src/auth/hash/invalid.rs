@@ -69,8 +69,8 @@ impl InvalidHash {
         }
     }
 
-    /// Whether the line is as its writer meant it, and only its user cannot sign in here. Others say that somebody has to look at
-    /// the file: letters are missing, a password lies open, or sign-ins would stop the gate.
+    /// Whether the line is as its writer meant it, and only its user cannot sign in here. Others say that somebody has
+    /// to look at the file: letters are missing, a password is in clear text, or sign-ins would stop the gate.
     #[must_use]
     pub fn is_of_user_alone(&self) -> bool {
         match self {

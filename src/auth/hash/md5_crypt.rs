@@ -1,6 +1,7 @@
 //! Verifies MD5 crypt: `$1$<salt>$<22 letters>`, and Apache's `$apr1$`, which differs in this prefix alone.
 //!
-//! Engines' floor. Invariant: salt and digest are checked letters, so that verifying can only fail for a wrong password.
+//! Engines' floor. Invariant: salt and digest are checked letters, so that verifying can only fail for a wrong
+//! password.
 //!
 //! Ours because the algorithm is a page, frozen since 1996, and no crate that has it is looked after.
 

@@ -45,8 +45,8 @@ impl StoredHash {
         Ok(Self::Bcrypt(bcrypt::Hash::new(password, cost, salt)))
     }
 
-    /// Whether nginx or registry:2 would take that password for this hash. Takes as long as the format wants: never call it on the
-    /// executor.
+    /// Whether nginx or registry:2 would take that password for this hash. Takes as long as the format wants: never
+    /// call it on the executor.
     ///
     /// As there, bcrypt compares the first 72 bytes, and a zero byte ends a password. An empty one never matches.
     #[must_use]
@@ -178,15 +178,16 @@ pub struct NoRandomness;
 /// The alphabet of crypt(3), in the order of the six bits that each letter stands for.
 const CRYPT_ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The longest password in bytes that crypt(3) hashes: libxcrypt refuses what does not fit into 512 bytes with its terminating zero.
-/// The bound matters, because SHA crypt computes in proportion to the length.
+/// The longest password in bytes that crypt(3) hashes: libxcrypt refuses what does not fit into 512 bytes with its
+/// terminating zero. The bound matters, because SHA crypt computes in proportion to the length.
 const CRYPT_MAX_PASSWORD_LEN: usize = 511;
 
 /// The longest password in bytes for the formats that nginx computes itself and does not bound: more than a header of
 /// [`Credentials::MAX_BASIC`](super::Credentials::MAX_BASIC) bytes holds in base64.
 const NGINX_MAX_PASSWORD_LEN: usize = 12 * 1024;
 
-/// Whether a text is a salt that crypt(3) takes (libxcrypt excludes what has a meaning in `/etc/shadow`), of at most `max_len` bytes.
+/// Whether a text is a salt that crypt(3) takes (libxcrypt excludes what has a meaning in `/etc/shadow`), of at most
+/// `max_len` bytes.
 fn is_salt(text: &str, max_len: usize) -> bool {
     text.len() <= max_len && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"$:;*!\\".contains(&byte))
 }

@@ -1,9 +1,10 @@
 //! Parses and changes an htpasswd file: lines of `name:hash`, comments, and lines that are neither.
 //!
-//! A user whose hash is of a scheme that is not known here is disabled alone, as is one with two different passwords; a line of
-//! another kind keeps the whole file out ([`Reason::spoils_file`]).
+//! A user whose hash is of a scheme that is not known here is disabled alone, as is one with two different passwords; a
+//! line of another kind keeps the whole file out ([`Reason::spoils_file`]).
 //!
-//! Engines' floor, no I/O. Invariant: [`Htpasswd::to_bytes`] gives back every byte of the lines that were not asked to change.
+//! Engines' floor, no I/O. Invariant: [`Htpasswd::to_bytes`] gives back every byte of the lines that were not asked to
+//! change.
 
 mod problem;
 
@@ -83,7 +84,8 @@ impl Htpasswd {
         })
     }
 
-    /// Gives a user this hash: in the place of the user's line, a comment in it kept above, or in a new line at the end.
+    /// Gives a user this hash: in the place of the user's line, a comment in it kept above, or in a new line at the
+    /// end.
     pub fn set(&mut self, user: &UserName, hash: &StoredHash) {
         let mut lines = self.take_lines();
         let first = lines.iter().position(|line| line.user.as_ref() == Some(user));

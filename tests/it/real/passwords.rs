@@ -1,8 +1,8 @@
-//! The same users file and the same passwords for nginx, docker-registry and ours: a random file in every format that crypt(3),
-//! `htpasswd` and `openssl passwd` write, and thousands of right and almost right passwords.
+//! The same users file and the same passwords for nginx, docker-registry and ours: a random file in every format that
+//! crypt(3), `htpasswd` and `openssl passwd` write, and thousands of right and almost right passwords.
 //!
-//! Who signs in at one of the two signs in at ours, if ours knows the scheme; who signs in at ours does at one of the two.
-//! `PASSWORDS_SEED` asks for another file.
+//! Who signs in at one of the two signs in at ours, if ours knows the scheme; who signs in at ours does at one of the
+//! two. `PASSWORDS_SEED` asks for another file.
 
 use std::{
     collections::BTreeMap, env, fmt::Write as _, fs, net::TcpStream, path::Path, process::Command, time::Duration,
