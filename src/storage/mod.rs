@@ -10,13 +10,11 @@ mod config;
 mod contract;
 mod draft;
 mod error;
-#[cfg(test)]
-mod faulty;
 mod filesystem;
+#[cfg(test)]
+mod intercepted;
 mod memory;
 mod path;
-#[cfg(test)]
-mod pausing;
 
 use std::{
     fmt,
@@ -34,13 +32,11 @@ pub use config::Config;
 pub use draft::Draft;
 pub(crate) use error::found;
 pub use error::{StoreError, StoreErrorKind};
-#[cfg(test)]
-pub(crate) use faulty::FaultyStore;
 pub use filesystem::{Claim, FilesystemStore, Separate, TEMPORARY, claim, dangling_link, separate_folders};
+#[cfg(test)]
+pub(crate) use intercepted::{FaultyStore, Hook, InterceptedStore, Operation, Pause, Pauses};
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
-#[cfg(test)]
-pub(crate) use pausing::{Pause, PausingStore};
 
 /// A place for objects: named sequences of bytes in folders that come and go with what is in them.
 ///

@@ -20,7 +20,7 @@ async fn a_push_that_fails_at_any_step_leaves_nothing_half_visible_and_can_be_re
     for kind in [StoreErrorKind::Full, StoreErrorKind::Unavailable] {
         for allowed in 0.. {
             let store = MemoryStore::default();
-            let failing = registry(Arc::new(FaultyStore::new(store.clone(), allowed, kind)));
+            let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, kind)));
             let pushed = push_image(&open(&failing, "alice", "a"), "1", b"layer").await;
 
             let healthy = registry(Arc::new(store.clone()));
@@ -47,7 +47,7 @@ async fn a_tag_that_cannot_be_moved_means_what_it_meant() {
         let healthy = registry(Arc::new(store.clone()));
         let before = push_image(&open(&healthy, "alice", "a"), "1", b"old").await.unwrap();
         push_blob(&open(&healthy, "alice", "a"), b"new").await.unwrap();
-        let failing = registry(Arc::new(FaultyStore::new(store.clone(), allowed, StoreErrorKind::Full)));
+        let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Full)));
         let moved = tag_image(&open(&failing, "alice", "a"), "1", b"new").await;
         let seen = pull_image(&open(&healthy, "alice", "a"), "1").await.unwrap().digest;
         match moved {
@@ -66,7 +66,7 @@ async fn a_deletion_that_fails_at_any_step_leaves_no_tag_to_nowhere() {
         let store = MemoryStore::default();
         let healthy = registry(Arc::new(store.clone()));
         let put = push_image(&open(&healthy, "alice", "a"), "1", b"layer").await.unwrap();
-        let failing = registry(Arc::new(FaultyStore::new(store.clone(), allowed, StoreErrorKind::Unavailable)));
+        let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable)));
         let deleted = open::<Delete>(&failing, "alice", "a").delete_manifest(&Reference::Digest(put.digest)).await;
         assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
         if deleted.is_ok() {
@@ -88,7 +88,7 @@ async fn a_referrer_is_listed_or_not_there_whatever_step_of_its_push_or_deletion
             let store = MemoryStore::default();
             let healthy = registry(Arc::new(store.clone()));
             push_image(&open(&healthy, "alice", "a"), "1", b"signature").await.unwrap();
-            let failing = registry(Arc::new(FaultyStore::new(store.clone(), allowed, StoreErrorKind::Unavailable)));
+            let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable)));
             let put = async |registry: &Registry| {
                 let push = open::<Push>(registry, "alice", "a");
                 push.put_manifest(&reference, Vec::new(), None, document.clone()).await.map(|_| ())
@@ -147,7 +147,7 @@ async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_
         open::<Delete>(&healthy, "alice", "a").delete_manifest(&"gone".parse().unwrap()).await.unwrap();
 
         let later = SystemTime::now() + Duration::from_secs(2 * 86_400);
-        let faulty = Arc::new(FaultyStore::new(store.clone(), allowed, StoreErrorKind::Unavailable));
+        let faulty = Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable));
         let collected = Registry::new(faulty, config.clone()).collect_garbage(false, later).await;
         assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
         let pull = open::<Pull>(&healthy, "alice", "a");

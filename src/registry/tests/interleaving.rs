@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     access::Delete,
     registry::{GcConfig, Report, Untagged, layout::Key, links},
-    storage::{MemoryStore, Pause, PausingStore},
+    storage::{InterceptedStore, MemoryStore, Pause, Pauses},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -32,7 +32,10 @@ impl Fixture {
     async fn new() -> Self {
         let store = MemoryStore::default();
         let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), trash: Duration::ZERO, ..GcConfig::default() };
-        let registry = Registry::new(Arc::new(PausingStore(store.clone())), Config { gc, ..Config::default() });
+        let registry = Registry::new(
+            Arc::new(InterceptedStore::new(store.clone(), Arc::new(Pauses))),
+            Config { gc, ..Config::default() },
+        );
         push_image(&open(&registry, "alice", "source"), "1", b"wanted").await.unwrap();
         let push = open::<Push>(&registry, "alice", "a");
         push_blob(&push, b"wanted").await.unwrap();

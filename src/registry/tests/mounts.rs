@@ -9,83 +9,28 @@ use crate::{
     access::Scope,
     oci::{Page, RepositoryName},
     registry::{FoundSource, layout::Key, mount_source::MAX_LOOKS},
-    storage::{Append, Entry, MemoryStore, Object, Stat, StoreError, StorePath, Version},
+    storage::{Hook, InterceptedStore, MemoryStore, Operation, StoreError},
 };
 
-/// A store that writes down what is looked at.
+/// Writes down what is looked at.
 #[derive(Debug, Default)]
-struct CountingStore {
-    inner: MemoryStore,
-    looks: Mutex<Vec<String>>,
-}
+struct Looks(Mutex<Vec<String>>);
 
-impl CountingStore {
-    fn note(&self, path: &StorePath) {
-        self.looks.lock().unwrap().push(path.as_str().to_owned());
-    }
-
+impl Looks {
     /// What was looked at since the last time.
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.looks.lock().unwrap())
+        std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
 #[async_trait]
-impl Store for CountingStore {
-    async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
-        self.note(path);
-        self.inner.stat(path).await
-    }
-
-    async fn open(&self, path: &StorePath) -> Result<Object, StoreError> {
-        self.note(path);
-        self.inner.open(path).await
-    }
-
-    async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
-        self.inner.write(path, content).await
-    }
-
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
-        self.inner.write_unsynced(path, content).await
-    }
-
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
-        self.inner.append(path, offset).await
-    }
-
-    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
-        self.inner.publish(from, to).await
-    }
-
-    async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.inner.touch(path).await
-    }
-
-    async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.inner.remove(path).await
-    }
-
-    async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.inner.remove_tree(path).await
-    }
-
-    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.inner.discard_tree(path).await
-    }
-
-    async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
-        self.note(path);
-        self.inner.list(path).await
-    }
-
-    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
-        folders.iter().for_each(|path| self.note(path));
-        self.inner.versions(folders).await
-    }
-
-    async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError> {
-        self.inner.probe(moved_into).await
+impl Hook for Looks {
+    async fn before(&self, operation: Operation<'_>) -> Result<(), StoreError> {
+        match operation {
+            Operation::Read(paths) => self.0.lock().unwrap().extend(paths.iter().map(ToString::to_string)),
+            Operation::Change | Operation::Probe => {}
+        }
+        Ok(())
     }
 }
 
@@ -104,14 +49,15 @@ fn alice(reach: Reach) -> Subject {
 }
 
 struct Fixture {
-    store: Arc<CountingStore>,
+    looks: Arc<Looks>,
+    store: MemoryStore,
     registry: Registry,
 }
 
 impl Fixture {
     /// Repositories that link to the same blob, or to none.
     async fn new(names: impl IntoIterator<Item = String>, has_blob: impl Fn(&str) -> bool) -> Self {
-        let store = Arc::new(CountingStore::default());
+        let (looks, store) = (Arc::new(Looks::default()), MemoryStore::default());
         let blob = Key::Blob(&digest(b"blob")).path();
         store.write(&blob, Bytes::from_static(b"blob")).await.unwrap();
         for name in names {
@@ -119,13 +65,13 @@ impl Fixture {
             let link = Key::LayerLink(&name.parse().unwrap(), &digest(content)).path();
             store.write(&link, digest(content).to_string().into()).await.unwrap();
         }
-        let registry = registry(store.clone());
-        Self { store, registry }
+        let registry = registry(Arc::new(InterceptedStore::new(store.clone(), looks.clone())));
+        Self { looks, store, registry }
     }
 
     /// What is found for a mount into `target` without a source, and what was looked at for that.
     async fn find(&self, target: &str, subject: &Subject) -> (Option<String>, Vec<String>) {
-        self.store.take();
+        self.looks.take();
         let (gate, target) = (gate(), target.parse::<RepositoryName>().unwrap());
         let access = |name: &RepositoryName| gate.mount_access(subject, name);
         let found =
@@ -134,7 +80,7 @@ impl Fixture {
             FoundSource::Open(source) => source.name().to_string(),
             FoundSource::NarrowToken(narrow) => format!("narrow: {}", narrow.repository()),
         });
-        (found, self.store.take())
+        (found, self.looks.take())
     }
 
     async fn read_catalog(&self) {

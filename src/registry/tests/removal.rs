@@ -182,7 +182,7 @@ async fn a_removal_that_fails_at_any_step_leaves_nothing_half_visible_and_a_seco
         let healthy = registry(Arc::new(store.clone()));
         fill(&healthy, "a").await;
         fill(&healthy, "a/nested").await;
-        let failing = registry(Arc::new(FaultyStore::new(store.clone(), allowed, StoreErrorKind::Unavailable)));
+        let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable)));
         let removed = admin(&failing, "a").delete().await;
 
         assert_eq!(damages(&healthy).await, [""; 0], "after {allowed} changes");

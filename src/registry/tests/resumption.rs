@@ -74,7 +74,7 @@ async fn an_upload_whose_closing_request_failed_at_any_step_can_be_closed_in_eve
                 let store = MemoryStore::default();
                 let healthy = registry(Arc::new(store.clone()));
                 let id = begun(&healthy, split).await;
-                let failing = registry(Arc::new(FaultyStore::new(store, allowed, StoreErrorKind::Unavailable)));
+                let failing = registry(Arc::new(FaultyStore::failing(store, allowed, StoreErrorKind::Unavailable)));
                 let closed = close(&open(&failing, "alice", "a"), id, &WHOLE[split..], claimed).await;
                 if closed.is_ok() {
                     assert!(has(&healthy, &claimed).await);
@@ -110,7 +110,7 @@ async fn an_upload_that_was_given_up_is_there_or_gone_at_every_step() {
         let store = MemoryStore::default();
         let healthy = registry(Arc::new(store.clone()));
         let id = begun(&healthy, 11).await;
-        let failing = registry(Arc::new(FaultyStore::new(store, allowed, StoreErrorKind::Unavailable)));
+        let failing = registry(Arc::new(FaultyStore::failing(store, allowed, StoreErrorKind::Unavailable)));
         let cancelled = open::<Push>(&failing, "alice", "a").cancel_upload(id).await;
         let repository = open::<Push>(&healthy, "alice", "a");
         match repository.upload_offset(id).await {
