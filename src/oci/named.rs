@@ -4,7 +4,7 @@
 //! fields that nobody has thought of yet. So the text is searched, not parsed: each run of exactly as many hexadecimal digits as
 //! a hash has is a digest, with `sha256:` before it or not (in-toto writes the algorithm as a key), in upper or lower case.
 //! The text is searched as it is, with JSON's escapes undone (`\u0061` is an `a`), and, because descriptors can embed content
-//! (`data`), within everything that decodes as base64.
+//! (`data`), within everything that decodes as base64, with line breaks in it or not.
 //!
 //! Rejected: a JSON parser. It refuses what other programs' parsers take (lone surrogates, duplicate keys), and a document
 //! that it refuses would name nothing.
@@ -33,23 +33,54 @@ const BASE64: [GeneralPurpose; 2] = [GeneralPurpose::new(&STANDARD, LENIENT), Ge
 /// Every digest that `document` names, in any of its fields, keys or embedded documents.
 #[must_use]
 pub fn named_digests(document: &[u8]) -> HashSet<Digest> {
-    let mut found = HashSet::new();
-    search(document, &mut found);
-    found
+    let mut search = Search::default();
+    search.within(document);
+    // A line break between two words must not join them, if what is before it is base64 by itself.
+    let plain = unescaped(document);
+    if plain.iter().copied().any(is_line_break) {
+        search.within_base64(&plain);
+    }
+    search.found
 }
 
-/// Searches a text and what is embedded in it. Decoding shortens by a quarter, so the recursion ends.
-fn search(text: &[u8], found: &mut HashSet<Digest>) {
-    hashes(text, found);
-    let plain = unescaped(text);
-    if let Cow::Owned(plain) = &plain {
-        hashes(plain, found);
-    }
-    for run in runs(&plain, is_base64).filter(|run| run.len() >= SHORTEST_BASE64) {
-        for content in BASE64.iter().filter_map(|engine| engine.decode(run).ok()) {
-            search(&content, found);
+#[derive(Default)]
+struct Search {
+    found: HashSet<Digest>,
+    /// How many bytes were looked at.
+    searched: usize,
+}
+
+impl Search {
+    /// Searches a text and what is embedded in it. Each piece is decoded in one way only, and that shortens it by a quarter:
+    /// however deep it goes, the work is that of a few times the text.
+    fn within(&mut self, text: &[u8]) {
+        self.searched += text.len();
+        hashes(text, &mut self.found);
+        let plain = unescaped(text);
+        if let Cow::Owned(plain) = &plain {
+            hashes(plain, &mut self.found);
+        }
+        if plain.iter().copied().any(is_line_break) {
+            // As Go's decoder passes over them.
+            let joined: Vec<u8> = plain.iter().copied().filter(|byte| !is_line_break(*byte)).collect();
+            self.within_base64(&joined);
+        } else {
+            self.within_base64(&plain);
         }
     }
+
+    fn within_base64(&mut self, plain: &[u8]) {
+        for run in runs(plain, is_base64).filter(|run| run.len() >= SHORTEST_BASE64) {
+            let is_for_urls = run.iter().any(|byte| b"-_".contains(byte));
+            if let Ok(content) = BASE64[usize::from(is_for_urls)].decode(run) {
+                self.within(&content);
+            }
+        }
+    }
+}
+
+fn is_line_break(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
 /// The runs of hexadecimal digits that are as long as a hash.
@@ -95,7 +126,12 @@ fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
                 rest = if code.is_some() { &digits[4..] } else { digits };
             }
             Some((escaped, after)) => {
-                plain.push(if b"\"\\/".contains(escaped) { *escaped } else { b' ' });
+                plain.push(match escaped {
+                    b'"' | b'\\' | b'/' => *escaped,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    _ => b' ',
+                });
                 rest = after;
             }
             None => {}
@@ -170,6 +206,35 @@ mod tests {
         for document in [&once, &twice, &hash_alone] {
             assert!(names(document, &sought), "{document}");
         }
+    }
+
+    #[test]
+    fn base64_with_line_breaks_is_read_as_gos_decoder_reads_it() {
+        let sought = digest("layer");
+        let inner = json!({"layers": [{"digest": sought}], "padding": "x".repeat(100)}).to_string();
+        let lines: Vec<String> = BASE64_STANDARD
+            .encode(inner)
+            .into_bytes()
+            .chunks(76)
+            .map(|line| String::from_utf8_lossy(line).into())
+            .collect();
+        for line_break in ["\n", "\r\n"] {
+            let document = json!({"payload": lines.join(line_break) + line_break}).to_string();
+            assert!(names(&document, &sought), "{document}");
+        }
+    }
+
+    #[test]
+    fn content_embedded_in_itself_however_deep_costs_a_few_times_its_length() {
+        let sought = digest("layer");
+        let mut text = format!("layer {}", sought.hex());
+        for _ in 0..30 {
+            text = BASE64_STANDARD.encode(format!("{text}\n")).replace(['+', '/', '='], "");
+        }
+        let document = json!({"nested": text}).to_string();
+        let mut search = Search::default();
+        search.within(document.as_bytes());
+        assert!(search.searched < 5 * document.len(), "{} of {}", search.searched, document.len());
     }
 
     #[test]

@@ -80,10 +80,10 @@ impl Engine {
         Ok(catalog.names.clone())
     }
 
-    /// The names of the repositories as they were when a list was last answered, in byte order; none if none was.
-    /// They may be out of date: this never looks at the store.
-    pub(super) async fn remembered_names(&self) -> Arc<[RepositoryName]> {
-        self.index.catalog.lock().await.names.clone()
+    /// The names of the repositories as they were when a list was last answered, in byte order; none if none was, or if one is
+    /// being answered. They may be out of date: this never waits for the store.
+    pub(super) fn remembered_names(&self) -> Arc<[RepositoryName]> {
+        self.index.catalog.try_lock().map_or_else(|_| [].into(), |catalog| catalog.names.clone())
     }
 
     /// A page of the repositories that `shows` shows, in byte order. If the list goes on behind it, only the folders around

@@ -109,11 +109,6 @@ impl RepositoryLocks {
         RepositoryLock { _held: shard.changes.lock().await, puts: &shard.puts }
     }
 
-    /// The number of puts until now, to be compared with [`RepositoryLock::puts`].
-    pub(super) fn puts(&self, name: &RepositoryName) -> PutCount {
-        PutCount(self.shard(name).puts.load(Ordering::SeqCst))
-    }
-
     pub(super) async fn stay(&self, name: &RepositoryName) -> Presence<'_> {
         Presence { _held: self.shard(name).presence.read().await }
     }

@@ -72,7 +72,7 @@ impl Registry {
             return Ok(None);
         }
         let access = match search.among(iter::once(target).chain(first)).await? {
-            None => match search.among(nearest(&self.engine.remembered_names().await, target)).await? {
+            None => match search.among(nearest(&self.engine.remembered_names(), target)).await? {
                 None => search.walk(target).await?,
                 access => access,
             },
@@ -142,13 +142,21 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
         let Some(access) = (self.access)(name) else { return Ok(None) };
         self.left -= 1;
         self.tried.insert(name.clone());
-        let is_there = links::exists(&*self.engine.store, Key::LayerLink(name, self.digest)).await?;
+        // A repository that cannot be read is no source, and no reason to refuse an upload to another one.
+        let found = links::exists(&*self.engine.store, Key::LayerLink(name, self.digest)).await;
+        let is_there = found.unwrap_or_else(|error| {
+            tracing::warn!(repository = %name, %error, "passed over as a source of a mount");
+            false
+        });
         Ok(is_there.then_some(access))
     }
 
     async fn list(&mut self, folder: &StorePath) -> Result<Contents, Error> {
         self.left -= 1;
-        let entries = self.engine.store.list(folder).await?;
+        let entries = self.engine.store.list(folder).await.unwrap_or_else(|error| {
+            tracing::warn!(%folder, %error, "passed over in the search for the source of a mount");
+            Vec::new()
+        });
         let folders: Vec<String> =
             entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
         let is_repository = folders.iter().any(|name| marks_repository(name));

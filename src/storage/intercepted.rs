@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -20,7 +20,7 @@ pub(crate) enum Operation<'a> {
     /// Something is looked at.
     Read(&'a [StorePath]),
     /// Something is changed.
-    Change,
+    Change(&'a StorePath),
     /// The store is probed.
     Probe,
 }
@@ -48,8 +48,8 @@ impl<S: Store, H: Hook> InterceptedStore<S, H> {
         self.hook.before(Operation::Read(std::slice::from_ref(path))).await
     }
 
-    async fn change(&self) -> Result<(), StoreError> {
-        self.hook.before(Operation::Change).await
+    async fn change(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.hook.before(Operation::Change(path)).await
     }
 }
 
@@ -66,43 +66,43 @@ impl<S: Store, H: Hook> Store for InterceptedStore<S, H> {
     }
 
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
-        self.change().await?;
+        self.change(path).await?;
         self.inner.write(path, content).await
     }
 
     async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
-        self.change().await?;
+        self.change(path).await?;
         self.inner.write_unsynced(path, content).await
     }
 
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
-        self.change().await?;
+        self.change(path).await?;
         let inner = self.inner.append(path, offset).await?;
-        Ok(Box::new(InterceptedAppend { inner, hook: self.hook.clone() }))
+        Ok(Box::new(InterceptedAppend { inner, path: path.clone(), hook: self.hook.clone() }))
     }
 
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
-        self.change().await?;
+        self.change(to).await?;
         self.inner.publish(from, to).await
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.change().await?;
+        self.change(path).await?;
         self.inner.touch(path).await
     }
 
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.change().await?;
+        self.change(path).await?;
         self.inner.remove(path).await
     }
 
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.change().await?;
+        self.change(path).await?;
         self.inner.remove_tree(path).await
     }
 
     async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.change().await?;
+        self.change(path).await?;
         self.inner.discard_tree(path).await
     }
 
@@ -124,18 +124,19 @@ impl<S: Store, H: Hook> Store for InterceptedStore<S, H> {
 
 struct InterceptedAppend<H> {
     inner: Box<dyn Append>,
+    path: StorePath,
     hook: Arc<H>,
 }
 
 #[async_trait]
 impl<H: Hook> Append for InterceptedAppend<H> {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        self.hook.before(Operation::Change).await?;
+        self.hook.before(Operation::Change(&self.path)).await?;
         self.inner.write(pieces).await
     }
 
     async fn sync(&mut self) -> Result<u64, StoreError> {
-        self.hook.before(Operation::Change).await?;
+        self.hook.before(Operation::Change(&self.path)).await?;
         self.inner.sync().await
     }
 }
@@ -163,7 +164,7 @@ impl Hook for Faults {
     async fn before(&self, operation: Operation<'_>) -> Result<(), StoreError> {
         match operation {
             Operation::Read(_) => Ok(()),
-            Operation::Change | Operation::Probe => {
+            Operation::Change(_) | Operation::Probe => {
                 let take = |left: usize| left.checked_sub(1);
                 let taken = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
                 taken.map(|_| ()).map_err(|_| StoreError::new(self.kind, "injected"))
@@ -172,12 +173,8 @@ impl Hook for Faults {
     }
 }
 
-tokio::task_local! {
-    static PAUSE: Pause;
-}
-
-/// Stops one task before an operation of the test's choice: an order of events without waiting for time. Only the task that
-/// runs in [`Pause::run`] is stopped; everything else passes.
+/// Stops whatever comes to an operation of the test's choice, once: an order of events without waiting for time. A test that
+/// lets one piece of work run alone until then stops that one, and everything after it passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Pause {
     left: Arc<AtomicUsize>,
@@ -185,15 +182,35 @@ pub(crate) struct Pause {
     resumed: Arc<Semaphore>,
 }
 
-/// The hook that has tasks stop where their [`Pause`] says.
-#[derive(Debug)]
-pub(crate) struct Pauses;
+/// The hook that stops at a [`Pause`], once there is one, and writes down what is changed.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses {
+    pause: OnceLock<Pause>,
+    changes: Mutex<Vec<StorePath>>,
+}
+
+impl Pauses {
+    /// Counts operations, and writes down changes, from here on.
+    pub(crate) fn begin(&self, pause: &Pause) {
+        self.pause.set(pause.clone()).expect("one pause for a store");
+        self.changes.lock().unwrap().clear();
+    }
+
+    /// What was changed until the first change of this object.
+    pub(crate) fn changes_before(&self, path: &StorePath) -> Vec<StorePath> {
+        self.changes.lock().unwrap().iter().take_while(|changed| *changed != path).cloned().collect()
+    }
+}
 
 #[async_trait]
 impl Hook for Pauses {
-    async fn before(&self, _: Operation<'_>) -> Result<(), StoreError> {
-        if let Ok(pause) = PAUSE.try_with(Clone::clone) {
+    async fn before(&self, operation: Operation<'_>) -> Result<(), StoreError> {
+        if let Some(pause) = self.pause.get() {
             pause.pass().await;
+        }
+        match operation {
+            Operation::Change(path) => self.changes.lock().unwrap().push(path.clone()),
+            Operation::Read(_) | Operation::Probe => {}
         }
         Ok(())
     }
@@ -209,25 +226,24 @@ impl Pause {
         }
     }
 
-    /// Does `work`, which stops where this says. Whether it came so far or ended before, [`reached`](Self::reached) returns.
+    /// Does `work`. Whether it stopped or ended, [`reached`](Self::reached) returns.
     pub(crate) async fn run<F: Future>(self, work: F) -> F::Output {
-        let reached = self.reached.clone();
-        let done = PAUSE.scope(self, work).await;
-        reached.add_permits(1);
+        let done = work.await;
+        self.reached.add_permits(1);
         done
     }
 
-    /// Waits until the task has stopped or ended.
+    /// Waits until the work has stopped or ended.
     pub(crate) async fn reached(&self) {
         self.reached.acquire().await.expect("never closed").forget();
     }
 
-    /// Lets the task go on.
+    /// Lets the work go on.
     pub(crate) fn resume(&self) {
         self.resumed.add_permits(1);
     }
 
-    /// Whether the task came so far.
+    /// Whether the work came so far.
     pub(crate) fn was_reached(&self) -> bool {
         self.left.load(Ordering::SeqCst) == usize::MAX
     }

@@ -108,14 +108,17 @@ pub(super) fn read_set(path: &Path) -> Result<Vec<CertificateDer<'static>>, Sour
     if set.is_empty() { Err(SourceError::NoCertificate { path: path.to_owned() }) } else { Ok(set) }
 }
 
-/// The revocation lists of a PEM file; everything else in it is passed over.
+/// The revocation lists of a PEM file; other blocks in it are passed over. What is no block and looks like one is an error: a
+/// list that is left out would let in whom it revokes.
 pub(super) fn read_revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
     let text = read(path)?;
+    let damaged = |damage| SourceError::damaged(path, damage);
     let mut lists = Vec::new();
     for item in Reader::new(&text) {
-        match item.map_err(|damage| SourceError::damaged(path, damage))? {
+        match item.map_err(damaged)? {
             Item::Block(block) if block.label == "X509 CRL" => lists.push(block.data.into()),
-            Item::Block(_) | Item::Skipped(_) => {}
+            Item::Block(_) => {}
+            Item::Skipped(damage) => return Err(damaged(damage)),
         }
     }
     Ok(lists)

@@ -38,7 +38,7 @@ fn a_server_on_every_address_is_found_by_check_where_the_interfaces_have_no_ipv6
     let script = format!(
         "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && {busybox} ip link set lo up || exit 9\n\
          {BINARY} serve 2> log & server=$!\n\
-         for _ in $(seq 200); do grep -q serving log && break; sleep 0.1; done\n\
+         while ! grep -q serving log; do kill -0 $server || exit 1; sleep 0.1; done\n\
          {BINARY} check --live; live=$?\nkill $server; wait $server; exit $live\n",
         busybox = require("busybox").display()
     );

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::support::client::Client;
@@ -43,20 +43,28 @@ fn a_repair_beside_a_server_is_refused_and_touches_nothing() {
 
 #[test]
 fn a_check_beside_a_server_that_is_being_pushed_to_reports_nothing() {
-    let (server, is_over) = (Portcullis::start(), AtomicBool::new(false));
+    let (server, is_over, pushed) = (Portcullis::start(), AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let pushing = scope.spawn(|| {
             for number in 0.. {
                 push(&server, &format!("r{}", number % 3), format!("content {number}").as_bytes());
+                pushed.store(number + 1, Ordering::SeqCst);
                 if is_over.load(Ordering::SeqCst) {
-                    return number;
+                    return;
                 }
             }
-            unreachable!("there are numbers enough")
         });
-        let checks: Vec<_> = (0..3).map(|_| tool(&server, "fsck").run()).collect();
+        let mut checks = Vec::new();
+        // Each check has pushes beside it; a push that fails ends the wait as well.
+        for _ in 0..3 {
+            let before = pushed.load(Ordering::SeqCst);
+            checks.push(tool(&server, "fsck").run());
+            while pushed.load(Ordering::SeqCst) == before && !pushing.is_finished() {
+                std::thread::yield_now();
+            }
+        }
         is_over.store(true, Ordering::SeqCst);
-        assert!(pushing.join().unwrap() > 0, "pushes went on meanwhile");
+        pushing.join().unwrap();
         for check in checks {
             assert!(check.is_success(), "{check}");
             check.says_one_of(&["\"findings\":[]"]);

@@ -9,7 +9,7 @@ use super::{
     condition::{Effect, METHODS, effect},
     scope::Scope,
     syntax::Directive,
-    told, tree, unsupported,
+    told, unsupported, upstream,
 };
 use crate::access::{Action, Actions};
 
@@ -88,10 +88,13 @@ impl<'a> Admission<'a> {
         let pass = location.own().iter().find(|directive| directive.name == "proxy_pass");
         match pass {
             None => refused.extend(METHODS),
-            Some(pass) if !keeps_path(pass, location) => {
-                self.hindered(pass.line, "requests are passed on under another path");
-            }
-            Some(_) => {}
+            Some(pass) => match upstream::target(pass, location) {
+                None => self.hindered(pass.line, "the request decides which server it is passed on to"),
+                Some(target) if !target.keeps_path(location) => {
+                    self.hindered(pass.line, "requests are passed on under another path");
+                }
+                Some(_) => {}
+            },
         }
         if location.find("internal").is_some() {
             refused.extend(METHODS);
@@ -176,25 +179,6 @@ impl<'a> Admission<'a> {
             if let Some(why) = told::may_restrict(directive) {
                 self.hindered(directive.line, &why);
             }
-        }
-    }
-}
-
-/// Whether the registry behind is asked for the path that the client asked for.
-fn keeps_path(pass: &Directive, location: Scope<'_>) -> bool {
-    let target = pass.first();
-    let rest = target.split_once("://").map_or(target, |(_, rest)| rest);
-    let Some((_, path)) = rest.split_once('/') else {
-        // Only the whole of a request's address may be put in by a variable.
-        return !rest.contains("$uri") && !rest.contains("$document_uri") && !rest.contains("$1");
-    };
-    let is_unix = rest.starts_with("unix:");
-    let path = if is_unix { path.split_once(':').map(|(_, path)| path) } else { Some(path) };
-    match path {
-        None => true,
-        Some(path) => {
-            let path = if is_unix { path.to_owned() } else { format!("/{path}") };
-            path == "$request_uri" || location.location().and_then(tree::prefix_of).is_some_and(|prefix| prefix == path)
         }
     }
 }

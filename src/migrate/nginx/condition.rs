@@ -137,10 +137,10 @@ fn methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
     Some(METHODS.into_iter().filter(|method| fits(method, &pattern) == wanted).collect())
 }
 
-/// Whether the block does more than set variables and headers, or choose among servers. What `rewrite` does is not
-/// seen here.
+/// Whether the block does more than set variables and headers: another `proxy_pass` may lead to a server that refuses. What
+/// `rewrite` does is not seen here, nor what a variable is set for.
 fn refuses(block: &[Directive]) -> bool {
-    const HARMLESS: [&str; 14] = [
+    const HARMLESS: [&str; 13] = [
         "set",
         "add_header",
         "add_trailer",
@@ -153,7 +153,6 @@ fn refuses(block: &[Directive]) -> bool {
         "limit_rate",
         "limit_rate_after",
         "break",
-        "proxy_pass",
         "rewrite",
     ];
     !block.iter().all(|directive| HARMLESS.contains(&directive.name.as_str()))

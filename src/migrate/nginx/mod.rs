@@ -21,6 +21,7 @@ mod tls;
 mod told;
 mod tree;
 mod unsupported;
+mod upstream;
 
 use super::{
     draft::Value,

@@ -408,3 +408,28 @@ fn a_server_with_two_certificates_keeps_both() {
     let crate::tls::Source::Files { certificate, more, .. } = load(&toml).config.tls.source else { panic!("{toml}") };
     assert_eq!((certificate.as_path(), more[0].key.as_path()), (Path::new("/rsa.crt"), Path::new("/ec.key")));
 }
+
+/// Whether signed-in users may pull and push where a site has these lines before and in its location for the registry.
+fn passes_on(server: &str, pass: &str) -> bool {
+    let text = site(&format!("{server} location /v2/ {{ {pass} }}"));
+    may(&migrated(Origin::Nginx, &text).toml, "bob", "team/app") == "pull,push"
+}
+
+#[test]
+fn a_server_that_the_request_chooses_lets_no_one_in() {
+    assert!(passes_on("", "proxy_pass http://registry:5000;"));
+    assert!(passes_on("", "proxy_pass http://registry:5000$request_uri;"));
+    assert!(passes_on("", "set $up registry:5000; proxy_pass http://$up;"));
+    assert!(passes_on("set $up http://registry:5000;", "proxy_pass $up;"));
+    for (server, pass) in [
+        ("", "proxy_pass http://$up;"),
+        ("", "proxy_pass http://${up}:5000;"),
+        ("set $up registry:5000; if ($remote_user = bob) { set $up 127.0.0.1:1; }", "proxy_pass http://$up;"),
+        ("set $up $remote_user;", "proxy_pass http://$up;"),
+        ("set $up http://registry:5000/other;", "proxy_pass $up;"),
+        ("", "if ($remote_user = bob) { proxy_pass http://127.0.0.1:1; } proxy_pass http://registry:5000;"),
+        ("", "proxy_pass http://registry:5000$uri;"),
+    ] {
+        assert!(!passes_on(server, pass), "{server} {pass}");
+    }
+}

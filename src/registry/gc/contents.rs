@@ -1,8 +1,8 @@
 //! Reads what a repository holds: its manifests and layers, its tags, and what each document names.
 //!
-//! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name a manifest
-//! that was pushed as a blob, and a build cache a description that names layers. Documents never change, so what was read for one
-//! marking is kept for the next.
+//! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name a
+//! manifest that was pushed as a blob, and a build cache a description that names layers. Documents never change, so what was
+//! read for one marking is kept for the next.
 //!
 //! Invariant: a repository of which anything cannot be read is an [`Unreadable`], never a smaller repository.
 
@@ -142,8 +142,8 @@ async fn read_manifest(engine: &Engine, manifest: Digest, is_dry: bool) -> Resul
     Ok((manifest, Document::new(&text)))
 }
 
-/// A blob that is no document names nothing. One whose bytes are not there, or cannot be read, takes nobody's place: its link is
-/// kept as it is, and `fsck` says what is wrong with it.
+/// What a blob names: nothing, if it is no document or its bytes are missing; then its link stays as it is, and `fsck` says
+/// what is wrong with it.
 pub(super) async fn read_blob(engine: &Engine, blob: Digest) -> Result<(Digest, Document), Unreadable> {
     let nothing = (blob, Document::default());
     let Some(object) = engine.peek_blob(&blob).await? else { return Ok(nothing) };

@@ -6,14 +6,17 @@
 
 use std::collections::HashSet;
 
-use super::{Collection, LeftOut, contents::read_blob};
+use super::{
+    Collection, LeftOut,
+    contents::{Unreadable, read_blob},
+};
 use crate::{
     oci::{Digest, named_digests},
     registry::{
         Engine,
         layout::{Folder, quarantine},
     },
-    storage::{StoreError, StorePath, found},
+    storage::{StoreError, StoreErrorKind, StorePath, found},
 };
 
 /// The longest link that is read.
@@ -91,9 +94,11 @@ impl Engine {
         }
         let mut named = linked.clone();
         for digest in linked {
-            // One that is missing or damaged names nothing that could be known.
-            if let Ok((_, document)) = read_blob(self, digest).await {
-                named.extend(document.names);
+            match read_blob(self, digest).await {
+                Ok((_, document)) => named.extend(document.names),
+                // What is only wrong says nothing; what the disk does not give may say anything.
+                Err(Unreadable::Store(error)) if !is_damage(error.kind()) => return Err(error),
+                Err(_) => {}
             }
         }
         Ok(named)
@@ -106,6 +111,15 @@ impl Engine {
             return Ok(HashSet::new());
         }
         Ok(named_digests(&object.read(LINK_MAX).await?))
+    }
+}
+
+fn is_damage(kind: StoreErrorKind) -> bool {
+    match kind {
+        StoreErrorKind::Corrupt | StoreErrorKind::TooLarge | StoreErrorKind::NotFound => true,
+        StoreErrorKind::Full | StoreErrorKind::NotWritable | StoreErrorKind::Unavailable | StoreErrorKind::Split => {
+            false
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     storage::Stat,
 };
 
-/// What of a repository is needed, and since when nobody can have known better.
+/// What of a repository is needed, as of a moment.
 #[derive(Debug)]
 pub(super) struct Marked {
     /// The manifests and blobs that stay.
@@ -32,7 +32,9 @@ impl Collection<'_> {
     /// Marks, reading only documents that `contents` does not have yet.
     pub(super) async fn mark(&self, name: &RepositoryName, contents: &mut Contents) -> Result<Marked, Unreadable> {
         let engine = &*self.registry.engine;
-        let puts = engine.repositories.puts(name);
+        // Under the lock, so that no put is half-done: one that counted before is in the lists, one that counts later is
+        // noticed.
+        let puts = engine.repositories.lock(name).await.puts();
         contents.refresh(engine, name, self.is_dry).await?;
         let roots: Vec<Digest> = contents
             .revisions

@@ -34,33 +34,34 @@ enum Swept {
 
 impl Collection<'_> {
     pub(super) async fn sweep_repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
-        self.sweep_contents(name).await?;
-        self.sweep_uploads(name).await
+        let is_left_out = self.sweep_contents(name).await?;
+        if is_left_out { Ok(()) } else { self.sweep_uploads(name).await }
     }
 
-    async fn sweep_contents(&mut self, name: &RepositoryName) -> Result<(), Error> {
+    /// Says whether the repository was left out.
+    async fn sweep_contents(&mut self, name: &RepositoryName) -> Result<bool, Error> {
         let mut contents = Contents::default();
         for _ in 0..ROUNDS {
             let marked = match self.mark(name, &mut contents).await {
                 Ok(marked) => marked,
                 Err(unreadable) => {
                     self.leave_out(&Folder::Repository(name).path(), with_causes(&unreadable)).await;
-                    return Ok(());
+                    return Ok(true);
                 }
             };
             self.named.extend(&marked.missing);
             match self.sweep_once(name, &contents, &marked).await? {
-                Swept::Whole => return Ok(()),
+                Swept::Whole => return Ok(false),
                 Swept::Overtaken => {}
                 Swept::Unreadable(error) => {
                     self.leave_out(&Folder::Repository(name).path(), with_causes(&error)).await;
-                    return Ok(());
+                    return Ok(true);
                 }
             }
         }
         tracing::info!(repository = %name, "pushed to all the time; the rest is left to the next collection");
         self.linked.extend(contents.revisions.iter().chain(&contents.layers).map(|(digest, _)| *digest));
-        Ok(())
+        Ok(false)
     }
 
     async fn sweep_once(

@@ -1,4 +1,4 @@
-//! A collection that is stopped before each of its operations in turn, while a client acts.
+//! A collection that is stopped before each of its operations in turn, while a client acts; and the other way round.
 //!
 //! What the client was promised must hold when both have ended, and after one more collection.
 
@@ -7,20 +7,21 @@ use std::time::Duration;
 use super::*;
 use crate::{
     access::Delete,
-    registry::{GcConfig, Report, Untagged, layout::Key, links},
+    registry::{GcConfig, Report, Untagged, layout::Key},
     storage::{InterceptedStore, MemoryStore, Pause, Pauses},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// How often the client's task is let run while the collection stands still: on one thread it then is done, or waits for the
-/// collection. Were it too seldom, fewer orders of events would be tried, and none would be wrong.
+/// How often the second task is let run while the first stands still: on one thread it then is done, or waits for the first.
+/// Were it too seldom, fewer orders of events would be tried, and none would be wrong.
 const TURNS: usize = 100;
 
 /// A registry with a repository `source` that needs the layer `wanted`, and a repository `a` in which everything is old and
 /// nothing is needed.
 struct Fixture {
+    pauses: Arc<Pauses>,
     registry: Registry,
     /// An image of `a` without a tag.
     image: Digest,
@@ -30,10 +31,10 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        let store = MemoryStore::default();
+        let (store, pauses) = (MemoryStore::default(), Arc::new(Pauses::default()));
         let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), trash: Duration::ZERO, ..GcConfig::default() };
         let registry = Registry::new(
-            Arc::new(InterceptedStore::new(store.clone(), Arc::new(Pauses))),
+            Arc::new(InterceptedStore::new(store.clone(), pauses.clone())),
             Config { gc, ..Config::default() },
         );
         push_image(&open(&registry, "alice", "source"), "1", b"wanted").await.unwrap();
@@ -46,12 +47,13 @@ impl Fixture {
             open::<Delete>(&registry, "alice", "a").delete_manifest(&tag.parse().unwrap()).await.unwrap();
         }
         store.age(2 * DAY);
-        Self { registry, image, index }
+        Self { pauses, registry, image, index }
     }
 
-    /// Whether a link is there, without renewing its lease as a client's look would.
-    async fn has(&self, link: Key<'_>) -> bool {
-        links::exists(&*self.registry.engine.store, link).await.unwrap()
+    /// Whether an old link was not taken away yet when a document became a manifest of `a`: both happen under the lock.
+    fn was_there_before(&self, document: &Digest, link: Key<'_>) -> bool {
+        let put = Key::RevisionLink(&"a".parse().unwrap(), document).path();
+        !self.pauses.changes_before(&put).contains(&link.path())
     }
 
     async fn collect(&self) -> Report {
@@ -99,12 +101,12 @@ impl Client {
             Self::ReadIndex => pull.manifest(&Reference::Digest(fixture.index)).await.is_ok(),
             Self::TagImage => tag_image(&push, "again", b"layer").await.is_ok(),
             Self::NameImage => {
-                put_index(&push, "new", &[("tomorrow", fixture.index)]).await;
-                fixture.has(Key::RevisionLink(&push.name, &fixture.index)).await
+                let document = put_index(&push, "new", &[("tomorrow", fixture.index)]).await;
+                fixture.was_there_before(&document, Key::RevisionLink(&push.name, &fixture.index))
             }
             Self::NameLayer => {
-                put_index(&push, "new", &[("tomorrow", digest(b"unwanted"))]).await;
-                fixture.has(Key::LayerLink(&push.name, &digest(b"unwanted"))).await
+                let document = put_index(&push, "new", &[("tomorrow", digest(b"unwanted"))]).await;
+                fixture.was_there_before(&document, Key::LayerLink(&push.name, &digest(b"unwanted")))
             }
         }
     }
@@ -132,29 +134,53 @@ impl Client {
     }
 }
 
-/// Has a client act before each operation of a collection in turn. Returns how often it succeeded, and how often the
-/// collection took something.
-async fn at_every_moment(client: Client) -> (usize, usize) {
+/// Which of the two is stopped before each of its operations in turn, while the other one runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    Collection,
+    Client,
+}
+
+/// What one of the two came to.
+enum Done {
+    Collected(Report),
+    /// Whether the client was told that it succeeded.
+    Acted(bool),
+}
+
+/// Returns how often the client succeeded, and how often the collection took something.
+async fn at_every_moment(client: Client, stopped: Stopped) -> (usize, usize) {
     let (mut successes, mut collections) = (0, 0);
     for number in 0.. {
         let (fixture, pause) = (Arc::new(Fixture::new().await), Pause::before(number));
-        let collecting = {
-            let (fixture, pause) = (fixture.clone(), pause.clone());
-            tokio::spawn(pause.run(async move { fixture.collect().await }))
-        };
-        pause.reached().await;
-        let acting = {
+        let work = |is_collection: bool| {
             let fixture = fixture.clone();
-            tokio::spawn(async move { client.act(&fixture).await })
+            async move {
+                if is_collection {
+                    Done::Collected(fixture.collect().await)
+                } else {
+                    Done::Acted(client.act(&fixture).await)
+                }
+            }
         };
+        fixture.pauses.begin(&pause);
+        let first = tokio::spawn(pause.clone().run(work(stopped == Stopped::Collection)));
+        pause.reached().await;
+        let second = tokio::spawn(work(stopped == Stopped::Client));
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
         }
         pause.resume();
-        let is_promised = acting.await.unwrap();
-        let report = collecting.await.unwrap();
-        assert_eq!(report.left_out, [], "{client:?} before operation {number}");
-        collections += usize::from(!report.garbage.is_empty());
+        let mut is_promised = false;
+        for done in [first.await.unwrap(), second.await.unwrap()] {
+            match done {
+                Done::Collected(report) => {
+                    assert_eq!(report.left_out, [], "{client:?}, operation {number} of the {stopped:?}");
+                    collections += usize::from(!report.garbage.is_empty());
+                }
+                Done::Acted(acted) => is_promised = acted,
+            }
+        }
         if is_promised {
             successes += 1;
             client.relies_on(&fixture).await;
@@ -171,30 +197,39 @@ async fn at_every_moment(client: Client) -> (usize, usize) {
 #[tokio::test]
 async fn a_blob_that_is_pushed_or_mounted_again_at_any_moment_of_a_collection_stays() {
     for client in [Client::Push, Client::Mount] {
-        let (successes, collections) = at_every_moment(client).await;
+        let (successes, collections) = at_every_moment(client, Stopped::Collection).await;
         assert!(successes > 30, "{client:?} always succeeds: {successes}");
         assert_eq!(successes, collections, "and something else was garbage each time");
+        let (successes, collections) = at_every_moment(client, Stopped::Client).await;
+        assert!(successes > 3, "{client:?} always succeeds: {successes}");
+        assert_eq!(successes, collections, "and something else was garbage each time");
+    }
+}
+
+/// At how many moments at least the client succeeds, and the collection takes something: where the collection is stopped,
+/// and where the client is.
+async fn holds_at_every_moment(client: Client) {
+    for (stopped, least) in [(Stopped::Collection, (5, 30)), (Stopped::Client, (2, 2))] {
+        let (successes, collections) = at_every_moment(client, stopped).await;
+        assert!(successes >= least.0 && collections >= least.1, "{client:?}: {successes} of {collections}");
     }
 }
 
 #[tokio::test]
 async fn a_manifest_or_blob_that_is_looked_for_at_any_moment_of_a_collection_keeps_what_it_names() {
     for client in [Client::LookAtBlob, Client::ReadImage, Client::ReadIndex] {
-        let (successes, collections) = at_every_moment(client).await;
-        assert!(successes > 5 && collections > 30, "{client:?}: {successes} of {collections}");
+        holds_at_every_moment(client).await;
     }
 }
 
 #[tokio::test]
 async fn an_old_image_that_is_tagged_at_any_moment_of_a_collection_is_whole_or_refused() {
-    let (successes, collections) = at_every_moment(Client::TagImage).await;
-    assert!(successes > 5 && collections > 30, "{successes} of {collections}");
+    holds_at_every_moment(Client::TagImage).await;
 }
 
 #[tokio::test]
 async fn what_a_document_names_in_an_unknown_field_at_any_moment_of_a_collection_stays() {
     for client in [Client::NameImage, Client::NameLayer] {
-        let (successes, collections) = at_every_moment(client).await;
-        assert!(successes > 5 && collections > 30, "{client:?}: {successes} of {collections}");
+        holds_at_every_moment(client).await;
     }
 }

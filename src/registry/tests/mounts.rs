@@ -28,7 +28,7 @@ impl Hook for Looks {
     async fn before(&self, operation: Operation<'_>) -> Result<(), StoreError> {
         match operation {
             Operation::Read(paths) => self.0.lock().unwrap().extend(paths.iter().map(ToString::to_string)),
-            Operation::Change | Operation::Probe => {}
+            Operation::Change(_) | Operation::Probe => {}
         }
         Ok(())
     }

@@ -1,0 +1,70 @@
+//! Reads where `proxy_pass` passes a request on to.
+//!
+//! Invariant: a target is known only if no request can choose another: a variable in it was set to a text, wherever it is set,
+//! and under no condition. A `map` by user or path would let some requests reach the registry and others not.
+
+use super::{scope::Scope, syntax::Directive, tree};
+
+/// A target that is the same for all requests.
+pub(super) struct Target {
+    /// Without the scheme.
+    rest: String,
+    /// Whether a variable was in it: then nginx takes a path in it for the whole path.
+    has_variable: bool,
+}
+
+/// The target of a `proxy_pass`; `None` if it depends on the request.
+pub(super) fn target(pass: &Directive, location: Scope<'_>) -> Option<Target> {
+    let mut text = pass.first().to_owned();
+    let mut has_variable = false;
+    while let Some((start, end, name)) = variable(&text) {
+        text.replace_range(start..end, &fixed_value(&name, location)?);
+        has_variable = true;
+    }
+    let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest).to_owned();
+    Some(Target { rest, has_variable })
+}
+
+/// The first variable before the path, but for `$request_uri`, which is the path: its place and its name.
+fn variable(text: &str) -> Option<(usize, usize, String)> {
+    let after_scheme = text.find("://").map_or(0, |found| found + 3);
+    let host_end = text[after_scheme..].find('/').map_or(text.len(), |found| after_scheme + found);
+    let start = text[..host_end].find('$')?;
+    let named = text[start + 1..].trim_start_matches('{');
+    let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let name: String = named.chars().take_while(|character| is_word(*character)).collect();
+    let braces = text[start + 1..].len() - named.len();
+    let end = (start + 1 + braces + name.len() + braces).min(text.len());
+    (name != "request_uri").then_some((start, end, name))
+}
+
+/// The text that a variable always has where a location is.
+fn fixed_value(name: &str, location: Scope<'_>) -> Option<String> {
+    let is_set = |directive: &&Directive| directive.name == "set" && directive.first().trim_start_matches('$') == name;
+    let mut values = Vec::new();
+    for level in location.outwards() {
+        let is_conditional =
+            |directive: &Directive| directive.name == "if" && directive.inside().iter().any(|inner| is_set(&inner));
+        if level.iter().any(is_conditional) {
+            return None;
+        }
+        values
+            .extend(level.iter().filter(is_set).map(|directive| directive.arguments.get(1).map_or("", String::as_str)));
+    }
+    // The innermost is the one that counts; one that depends on the request may be put into another.
+    let is_fixed = values.iter().all(|value| !value.contains('$'));
+    values.first().filter(|value| is_fixed && !value.is_empty()).map(|value| (*value).to_owned())
+}
+
+impl Target {
+    /// Whether the registry behind is asked for the path that the client asked for.
+    pub(super) fn keeps_path(&self, location: Scope<'_>) -> bool {
+        let Some((_, path)) = self.rest.split_once('/') else { return true };
+        let is_unix = self.rest.starts_with("unix:");
+        let path = if is_unix { path.split_once(':').map(|(_, path)| path) } else { Some(path) };
+        let Some(path) = path else { return true };
+        let path = if is_unix { path.to_owned() } else { format!("/{path}") };
+        let is_prefix = || location.location().and_then(tree::prefix_of).is_some_and(|prefix| prefix == path);
+        path == "$request_uri" || (!self.has_variable && is_prefix())
+    }
+}
