@@ -130,9 +130,9 @@ impl Reloader {
             }
         }
         if seen.warned.is_none_or(|warned| warned.elapsed() >= REMINDER) {
-            seen.warned = Some(Instant::now());
+            let is_first = seen.warned.replace(Instant::now()).is_none();
             warn_of_expiry(&self.resolver.identities(), SystemTime::now());
-            warn_of_chains(&self.resolver.identities(), SystemTime::now());
+            warn_of_chains(&self.resolver.identities(), SystemTime::now(), is_first);
         }
         if is_asked {
             self.changes.send_replace(self.config.tls.clone());
@@ -283,11 +283,12 @@ fn warn_of_expiry(identities: &Identities, now: SystemTime) {
     }
 }
 
-/// Logs what clients will object to in the chains that are sent, for example an intermediate that has expired.
-fn warn_of_chains(identities: &Identities, now: SystemTime) {
+/// Logs what clients will object to in the chains that are sent, for example an intermediate that has expired. What may
+/// be right as it is, is said once.
+fn warn_of_chains(identities: &Identities, now: SystemTime, is_first: bool) {
     for identity in identities.iter() {
         let file = identity.file().map(Path::display).map(tracing::field::display);
-        for fault in identity.chain_faults(now) {
+        for fault in identity.chain_faults(now).into_iter().filter(|fault| is_first || !fault.is_doubtful()) {
             tracing::warn!(file, hint = fault.hint(), "{fault}");
         }
     }

@@ -1,8 +1,8 @@
 //! The gate: subject and policy in, proof or refusal out.
 //!
 //! Invariant: [`Gate::authorize`] is the only place in the program that makes an [`Authorized`], except for
-//! [`LocalOperator`](super::LocalOperator). It has private fields and is neither `Clone` nor `Default`: each one was admitted,
-//! for this repository and this right.
+//! [`LocalOperator`](super::LocalOperator). It has private fields and is neither `Clone` nor `Default`: each one was
+//! admitted, for this repository and this right.
 
 use std::marker::PhantomData;
 

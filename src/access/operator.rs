@@ -1,10 +1,10 @@
 //! Authorizes the local operator: the account of this machine that runs a command on the data folder itself.
 //!
-//! Access rules are about users of the registry and do not apply to the account that owns its files. The audit trail shows
-//! the local operator under a name that begins with `@`, which no user's name does.
+//! Access rules are about users of the registry and do not apply to the account that owns its files. The audit trail
+//! shows the local operator under a name that begins with `@`, which no user's name does.
 //!
-//! Invariant: [`LocalOperator::assume`] is the only way to become one, it is closed to other crates, and only the command
-//! `portcullis repository` calls it (a test of `tests/it/architecture` reads that).
+//! Invariant: [`LocalOperator::assume`] is the only way to become one, it is closed to other crates, and only the
+//! command `portcullis repository` calls it (a test of `tests/it/architecture` reads that).
 
 use super::{
     action::Admin,
@@ -23,8 +23,8 @@ impl LocalOperator {
     /// The name that the audit trail shows.
     pub const NAME: &'static str = UserName::LOCAL_OPERATOR;
 
-    /// Takes the account that runs this process for the local operator. Only for a command that works on the data folder
-    /// itself, never for a request that came over the network.
+    /// Takes the account that runs this process for the local operator. Only for a command that works on the data
+    /// folder itself, never for a request that came over the network.
     pub(crate) fn assume() -> Self {
         Self { private: () }
     }

@@ -74,8 +74,8 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
 const SPACE: &str = "What no other repository has is garbage now: `portcullis gc` gives the space back when registry.gc.grace and \
                      registry.gc.trash are over, and the server does so by itself.";
 
-/// The data folder of a registry, and the account that can write to it: its administrator, whatever the access rules say of
-/// users.
+/// The data folder of a registry, and the account that can write to it: its administrator, whatever the access rules
+/// say of users.
 struct Keeper {
     storage: storage::Config,
     registry: Registry,

@@ -1,7 +1,7 @@
 //! Carries over the certificates that a program orders from Let's Encrypt: `[tls.acme]` and `hostnames`.
 //!
-//! Invariant: a certificate is ordered for no other name than before, and `[tls.acme]` is written only where a name is left
-//! to order one for.
+//! Invariant: a certificate is ordered for no other name than before, and `[tls.acme]` is written only where a name is
+//! left to order one for.
 
 use super::{draft::Value, talk::Migration};
 use crate::tls::{Hostname, acme::orderable};

@@ -1,7 +1,7 @@
 //! Reports every key of a YAML configuration that is not carried over, from a table of the program that it belongs to.
 //!
-//! A row that is there because we lack a setting names that setting, as it would be called. A test holds these names against
-//! the settings that exist, so that no row goes on saying what is no longer true.
+//! A row that is there because we lack a setting names that setting, as it would be called. A test holds these names
+//! against the settings that exist, so that no row goes on saying what is no longer true.
 //!
 //! Invariant: every key is carried over, reported with its reason, or reported as unknown.
 

@@ -13,8 +13,8 @@ use super::digest::Digest;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The type of the content, as its author wrote it. Not a [`MediaType`](super::MediaType): layers carry types of their
-    /// users' invention, with parameters or without a slash, and a registry compares them at most.
+    /// The type of the content, as its author wrote it. Not a [`MediaType`](super::MediaType): layers carry types of
+    /// their users' invention, with parameters or without a slash, and a registry compares them at most.
     #[serde(default)]
     pub media_type: Option<String>,
     /// Its digest.

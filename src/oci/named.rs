@@ -1,15 +1,17 @@
 //! Finds every digest that a document names, whatever the document is and whichever field names it.
 //!
-//! Garbage collection must not depend on what this program understands of a document: tomorrow's formats name content in
-//! fields that nobody has thought of yet. So the text is searched, not parsed: each run of exactly as many hexadecimal digits as
-//! a hash has is a digest, with `sha256:` before it or not (in-toto writes the algorithm as a key), in upper or lower case.
-//! The text is searched as it is, with JSON's escapes undone (`\u0061` is an `a`), and, because descriptors can embed content
-//! (`data`), within everything that decodes as base64, with line breaks in it or not.
+//! Garbage collection must not depend on what this program understands of a document: tomorrow's formats name content
+//! in fields that nobody has thought of yet. So the text is searched, not parsed: each run of exactly as many
+//! hexadecimal digits as a hash has is a digest, with `sha256:` before it or not (in-toto writes the algorithm as a
+//! key), in upper or lower case. The text is searched as it is, with JSON's escapes undone (`\u0061` is an `a`), and,
+//! because descriptors can embed content (`data`), within everything that decodes as base64, with line breaks in it or
+//! not.
 //!
-//! Rejected: a JSON parser. It refuses what other programs' parsers take (lone surrogates, duplicate keys), and a document
-//! that it refuses would name nothing.
+//! Rejected: a JSON parser. It refuses what other programs' parsers take (lone surrogates, duplicate keys), and a
+//! document that it refuses would name nothing.
 //!
-//! Invariant: nothing that any reader of JSON could take for a digest is missed; what is found too much costs only space.
+//! Invariant: nothing that any reader of JSON could take for a digest is missed; what is found too much costs only
+//! space.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -51,8 +53,8 @@ struct Search {
 }
 
 impl Search {
-    /// Searches a text and what is embedded in it. Each piece is decoded in one way only, and that shortens it by a quarter:
-    /// however deep it goes, the work is that of a few times the text.
+    /// Searches a text and what is embedded in it. Each piece is decoded in one way only, and that shortens it by a
+    /// quarter: however deep it goes, the work is that of a few times the text.
     fn within(&mut self, text: &[u8]) {
         self.searched += text.len();
         hashes(text, &mut self.found);
@@ -104,8 +106,8 @@ fn runs(text: &[u8], kind: impl Fn(u8) -> bool) -> impl Iterator<Item = &[u8]> {
     text.split(move |byte| !kind(*byte)).filter(|run| !run.is_empty())
 }
 
-/// A text with JSON's escapes (RFC 8259, section 7) undone as far as they stand for ASCII; others become a space, so that
-/// `\b` and `\f` are not taken for digits.
+/// A text with JSON's escapes (RFC 8259, section 7) undone as far as they stand for ASCII; others become a space, so
+/// that `\b` and `\f` are not taken for digits.
 fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'\\') {
         return Cow::Borrowed(text);

@@ -80,8 +80,8 @@ impl Engine {
         Ok(catalog.names.clone())
     }
 
-    /// The names of the repositories as they were when a list was last answered, in byte order; none if none was, or if one is
-    /// being answered. They may be out of date: this never waits for the store.
+    /// The names of the repositories as they were when a list was last answered, in byte order; none if none was, or if
+    /// one is being answered. They may be out of date: this never waits for the store.
     pub(super) fn remembered_names(&self) -> Arc<[RepositoryName]> {
         self.index.catalog.try_lock().map_or_else(|_| [].into(), |catalog| catalog.names.clone())
     }
@@ -106,14 +106,6 @@ impl Engine {
             }
         }
         Ok(page_of(&self.repository_names().await?, page, shows))
-    }
-
-    /// The names of all folders that hold something of a repository, if only an upload, in byte order. Read from the store,
-    /// not from memory: who collects garbage must miss none of them.
-    pub(super) async fn folders_with_content(&self) -> Result<Vec<String>, Error> {
-        let mut tree = Tree::new(|folder| folder.starts_with('_'));
-        tree.refresh(&*self.store).await?;
-        Ok(tree.names().map(ToOwned::to_owned).collect())
     }
 
     /// The tags of a repository, in byte order.

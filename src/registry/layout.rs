@@ -135,8 +135,8 @@ impl Folder<'_> {
     }
 }
 
-/// The folders into which objects are moved, from each other or from the store's temporary files. A store whose folders lie
-/// on several file systems cannot move anything into some of them.
+/// The folders into which objects are moved, from each other or from the store's temporary files. A store whose folders
+/// lie on several file systems cannot move anything into some of them.
 #[must_use]
 pub fn moved_into() -> Vec<StorePath> {
     // What is above comes before what is below it, which lies on the same file system as a rule.

@@ -206,8 +206,8 @@ impl Repository<Delete> {
 }
 
 impl Engine {
-    /// Takes a manifest out of its repository, and then out of the lists of referrers of its subjects: an entry that leads
-    /// nowhere is passed over, a manifest that is not listed would be missed. `false` if it was not there.
+    /// Takes a manifest out of its repository, and then out of the lists of referrers of its subjects: an entry that
+    /// leads nowhere is passed over, a manifest that is not listed would be missed. `false` if it was not there.
     pub(super) async fn unlink_revision(
         &self,
         _alone: &RepositoryLock<'_>,

@@ -20,6 +20,7 @@ mod manifests;
 mod mount_source;
 mod referrers;
 mod removal;
+mod repository_walk;
 mod requests;
 mod tags;
 mod tend;

@@ -104,8 +104,8 @@ impl Repository<Push> {
             Session::new(self.principal.to_string(), Some(started.unix_timestamp()), 0, &Digester::new(algorithm));
         let started = started.format(&Rfc3339).unwrap_or_default();
         let _here = self.engine.repositories.stay(&self.name).await;
-        // Neither is durable: no byte was acknowledged yet. The time is in the session; registry:2's `purgeuploads` reads it
-        // from the file.
+        // Neither is durable: no byte was acknowledged yet. The time is in the session; registry:2's `purgeuploads`
+        // reads it from the file.
         let store = self.store();
         store.write_unsynced(&Key::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
         store.write_unsynced(&Key::UploadSession(&self.name, id).path(), session.to_bytes()).await?;
@@ -132,8 +132,8 @@ impl Repository<Push> {
     /// When an upload was begun, in whole seconds.
     pub async fn upload_began(&self, id: UploadId) -> Result<SystemTime, Error> {
         let started = self.session(id).await?.started;
-        // The file is registry:2's way of saying it, and as little durable as an upload without a byte: what a power cut left
-        // of it may be nothing.
+        // The file is registry:2's way of saying it, and as little durable as an upload without a byte: what a power
+        // cut left of it may be nothing.
         let object = found(self.store().open(&Key::UploadStarted(&self.name, id).path()).await)?;
         let text = match object {
             Some(object) => object.read(STARTED_MAX).await?,

@@ -1,8 +1,8 @@
 //! The certificate, as each client would judge it.
 //!
-//! Invariant: a chain is trusted only if rustls' own verifier says so for this host and this moment, or if the certificate
-//! itself, byte for byte, is among the trusted ones, as Go allows. A server's certificate that is marked as an authority, which
-//! Go allows too, is trusted if every signature up to a trusted authority was verified.
+//! Invariant: a chain is trusted only if rustls' own verifier says so for this host and this moment, or if the
+//! certificate itself, byte for byte, is among the trusted ones, as Go allows. A server's certificate that is marked as
+//! an authority, which Go allows too, is trusted if every signature up to a trusted authority was verified.
 
 use std::{fs, path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -42,7 +42,7 @@ impl Chain {
     pub(super) fn notes(&self, now: SystemTime) -> Vec<String> {
         let faults = self.order.as_ref().map(|order| order.faults(now)).unwrap_or_default();
         // An issuer that is not sent is one that is trusted here.
-        let is_note = |fault: &ChainFault| !matches!(fault, ChainFault::Missing { is_certain: false, .. });
+        let is_note = |fault: &ChainFault| !fault.is_doubtful();
         faults.iter().filter(|fault| is_note(fault)).map(|fault| format!("{fault}: {}", fault.hint())).collect()
     }
 
@@ -155,7 +155,8 @@ impl Chain {
         verifier.verify_server_cert(self.first(), &self.certificates[1..], &name, &[], moment).is_ok()
     }
 
-    /// No authority that is trusted here issued it: it is not known, was replaced, has expired, or its intermediate is missing.
+    /// No authority that is trusted here issued it: it is not known, was replaced, has expired, or its intermediate is
+    /// missing.
     fn unknown(&self, authorities: &[CertificateDer<'static>], trust: &Trust, now: SystemTime) -> Fault {
         let words = "x509: certificate signed by unknown authority";
         let read = |der: &CertificateDer<'_>| Presented::read(der).ok();

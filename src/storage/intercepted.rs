@@ -1,4 +1,5 @@
-//! A store around another one, for tests: a hook sees each operation before it is done, and may delay it or have it fail.
+//! A store around another one, for tests: a hook sees each operation before it is done, and may delay it or have it
+//! fail.
 
 use std::{
     fmt,
@@ -141,8 +142,8 @@ impl<H: Hook> Append for InterceptedAppend<H> {
     }
 }
 
-/// Lets so many changes happen and has the others fail; reading always works. What does everything above make of a disk that
-/// is full, or failing?
+/// Lets so many changes happen and has the others fail; reading always works. What does everything above make of a disk
+/// that is full, or failing?
 #[derive(Debug)]
 pub(crate) struct Faults {
     left: AtomicUsize,
@@ -173,8 +174,8 @@ impl Hook for Faults {
     }
 }
 
-/// Stops whatever comes to an operation of the test's choice, once: an order of events without waiting for time. A test that
-/// lets one piece of work run alone until then stops that one, and everything after it passes.
+/// Stops whatever comes to an operation of the test's choice, once: an order of events without waiting for time. A test
+/// that lets one piece of work run alone until then stops that one, and everything after it passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Pause {
     left: Arc<AtomicUsize>,

@@ -48,9 +48,9 @@ pub use path::{InvalidPath, StorePath};
 ///
 /// # What is durable
 ///
-/// When `write`, `publish`, `remove`, `remove_tree` or [`Append::sync`] return, their effect outlives the process and the
-/// power. Folders on the way are as durable as what lies in them. The name of an object that an append made is durable once
-/// something else in its folder was written, or the object was published.
+/// When `write`, `publish`, `remove`, `remove_tree` or [`Append::sync`] return, their effect outlives the process and
+/// the power. Folders on the way are as durable as what lies in them. The name of an object that an append made is
+/// durable once something else in its folder was written, or the object was published.
 ///
 /// # What may happen at once
 ///
@@ -67,8 +67,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Makes or replaces an object. For small ones: links, states, records.
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
-    /// Makes or replaces an object in one step, as [`write`](Store::write) does, for what nothing has been promised of yet:
-    /// a power cut may take it back, or leave it empty.
+    /// Makes or replaces an object in one step, as [`write`](Store::write) does, for what nothing has been promised of
+    /// yet: a power cut may take it back, or leave it empty.
     async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
     /// Opens an object for appending at `offset`, and makes it if `offset` is 0 and it is not there. What lies behind

@@ -1,9 +1,11 @@
-//! Follows a server's chain from its own certificate to the last issuer that it sends, and names what clients will object to.
+//! Follows a server's chain from its own certificate to the last issuer that it sends, and names what clients will
+//! object to.
 //!
-//! A server sends its chain as it is configured, and clients alone notice that an intermediate has expired, is missing, or
-//! comes at the wrong place: some of them, because others have the missing one from elsewhere.
+//! A server sends its chain as it is configured, and clients alone notice that an intermediate has expired, is missing,
+//! or comes at the wrong place: some of them, because others have the missing one from elsewhere.
 //!
-//! Invariant: a chain that every client accepts has no fault; what may be right and may be wrong is no
+//! Invariant: a chain that every client accepts has no fault but, where its issuer may be a root that clients trust or
+//! a missing intermediate, a [doubtful](ChainFault::is_doubtful) one; what may be right and may be wrong is no
 //! [certain](ChainFault::is_certain) fault.
 
 mod fault;
@@ -33,8 +35,8 @@ struct Member {
 }
 
 impl Chain {
-    /// Reads the certificates of a chain, the server's own first, which begin in these lines of a file; the error is a reason
-    /// for people.
+    /// Reads the certificates of a chain, the server's own first, which begin in these lines of a file; the error is a
+    /// reason for people.
     pub fn read(certificates: &[CertificateDer<'static>], lines: &[usize]) -> Result<Self, String> {
         let read = |(index, certificate): (usize, &CertificateDer<'static>)| {
             let facts = Facts::read(certificate)?;
@@ -61,8 +63,8 @@ impl Chain {
         self.path(now).last().copied().unwrap_or(0)
     }
 
-    /// Whether `authority` signed the last certificate that is reached from the server's own, and all of them are in time at
-    /// `now`. A signature by an unknown algorithm, or a limit to names, is not taken for good.
+    /// Whether `authority` signed the last certificate that is reached from the server's own, and all of them are in
+    /// time at `now`. A signature by an unknown algorithm, or a limit to names, is not taken for good.
     #[must_use]
     pub fn leads_to(&self, authority: &CertificateDer<'_>, now: SystemTime) -> bool {
         let path = self.path(now);
@@ -156,7 +158,8 @@ impl Chain {
         })
     }
 
-    /// Whether a certificate of the path, or of no use, comes between the two. Several of one authority are alternatives.
+    /// Whether a certificate of the path, or of no use, comes between the two. Several of one authority are
+    /// alternatives.
     fn is_interrupted(&self, child: usize, issuer: usize, path: &[usize]) -> bool {
         let is_harmless = |between: usize| {
             let is_alternative = self.members[between].facts.has_name_of(&self.members[issuer].facts);

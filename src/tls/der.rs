@@ -48,8 +48,8 @@ pub(super) fn elements(mut bytes: &[u8]) -> Option<Vec<Element<'_>>> {
     Some(found)
 }
 
-/// Whether `bytes` are OpenSSL's `X509_CERT_AUX`, which follows the certificate in a `TRUSTED CERTIFICATE` block: uses that
-/// are trusted, uses that are not, an alias, a key identifier, other data; each of them optional.
+/// Whether `bytes` are OpenSSL's `X509_CERT_AUX`, which follows the certificate in a `TRUSTED CERTIFICATE` block: uses
+/// that are trusted, uses that are not, an alias, a key identifier, other data; each of them optional.
 pub(super) fn is_trust_settings(bytes: &[u8]) -> bool {
     let Some((outer, [])) = split(bytes) else { return false };
     let Some(parts) = elements(outer.contents).filter(|_| outer.tag == SEQUENCE) else { return false };

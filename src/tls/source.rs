@@ -1,7 +1,7 @@
 //! The operator's own certificate and key, read from PEM files.
 //!
-//! Invariant: every way in which the pair could fail a client later is refused here, by path, line, reason and remedy. What
-//! OpenSSL would leave out of a chain without a word is an error.
+//! Invariant: every way in which the pair could fail a client later is refused here, by path, line, reason and remedy.
+//! What OpenSSL would leave out of a chain without a word is an error.
 
 use std::{path::Path, time::SystemTime};
 
@@ -56,8 +56,8 @@ pub(super) fn read_placed(path: &Path) -> Result<Vec<Placed>, SourceError> {
 /// A certificate and the line in which it begins.
 pub(super) type Placed = (usize, CertificateDer<'static>);
 
-/// The certificates of a chain in PEM: those that nginx would serve. Where nginx would leave something out, there is an error
-/// instead.
+/// The certificates of a chain in PEM: those that nginx would serve. Where nginx would leave something out, there is an
+/// error instead.
 pub(super) fn chain(text: &[u8]) -> Result<Vec<Placed>, Damage> {
     let mut chain = Vec::new();
     for item in Reader::new(text) {
@@ -94,7 +94,8 @@ fn link(block: Block, is_first: bool) -> Result<Option<Placed>, Damage> {
     Ok(Some((line, certificate)))
 }
 
-/// All certificates of a PEM file in which they are a set: authorities that are trusted. Everything else in it is passed over.
+/// All certificates of a PEM file in which they are a set: authorities that are trusted. Everything else in it is
+/// passed over.
 pub(super) fn read_set(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let text = read(path)?;
     let damaged = |damage: Damage| SourceError::damaged(path, damage);
@@ -108,8 +109,8 @@ pub(super) fn read_set(path: &Path) -> Result<Vec<CertificateDer<'static>>, Sour
     if set.is_empty() { Err(SourceError::NoCertificate { path: path.to_owned() }) } else { Ok(set) }
 }
 
-/// The revocation lists of a PEM file; other blocks in it are passed over. What is no block and looks like one is an error: a
-/// list that is left out would let in whom it revokes.
+/// The revocation lists of a PEM file; other blocks in it are passed over. What is no block and looks like one is an
+/// error: a list that is left out would let in whom it revokes.
 pub(super) fn read_revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
     let text = read(path)?;
     let damaged = |damage| SourceError::damaged(path, damage);

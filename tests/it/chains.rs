@@ -38,7 +38,8 @@ impl Authority {
     }
 }
 
-/// A server's certificate, its intermediate's that ends in so many days, its root's; the key lies in the stage's folder.
+/// A server's certificate, its intermediate's that ends in so many days, its root's; the key lies in the stage's
+/// folder.
 fn chain(stage: &Stage, days: i64) -> [String; 3] {
     let (root, middle) = (Authority::new("root", 900), Authority::new("inter", days));
     let key = KeyPair::generate().unwrap();

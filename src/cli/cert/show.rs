@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::super::Failure;
-use crate::tls::{self, Certificate, Expiry, Nearness, Source};
+use crate::tls::{self, Certificate, ChainFault, Expiry, Nearness, Source};
 
 /// Shows what is there, then says what is not.
 pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> {
@@ -38,13 +38,15 @@ pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> 
                     let _ = writeln!(text, "  key       {}", key.display());
                     // The authority of a self-made certificate is another file.
                     if config.source.directory().is_none() {
-                        problems.extend(identity.chain_faults(now).iter().map(ToString::to_string));
+                        let label = |fault: &ChainFault| if fault.is_doubtful() { "note" } else { "problem" };
+                        let faults = identity.chain_faults(now);
+                        problems.extend(faults.iter().map(|fault| (label(fault), fault.to_string())));
                     }
                 }
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => problems.push(("problem", error.to_string())),
             }
-            for problem in problems {
-                let _ = writeln!(text, "  problem   {problem}");
+            for (label, problem) in problems {
+                let _ = writeln!(text, "  {label:<9} {problem}");
             }
         }
     }

@@ -1,11 +1,11 @@
 //! What an entry of the list is about: which callers, which repositories, and what cannot be expressed.
 //!
-//! `docker_auth` puts the caller's account, letter by letter, into a pattern and then reads the pattern. So the same pattern
-//! is another one for a caller whose account is empty (`/^${account}/` fits every name then) or has slashes. Such callers get
-//! parts of their own.
+//! `docker_auth` puts the caller's account, letter by letter, into a pattern and then reads the pattern. So the same
+//! pattern is another one for a caller whose account is empty (`/^${account}/` fits every name then) or has slashes.
+//! Such callers get parts of their own.
 //!
-//! Invariant: users and repositories of a [`Part`] are exactly those of the entry, or, where there is an obstacle, at least
-//! all of them.
+//! Invariant: users and repositories of a [`Part`] are exactly those of the entry, or, where there is an obstacle, at
+//! least all of them.
 
 use std::collections::BTreeSet;
 
@@ -249,8 +249,8 @@ fn substituted(text: &str, account: &str) -> String {
     text.replace(ACCOUNT, &quoted)
 }
 
-/// Whether the account is a part of the pattern as a whole wherever it is put in: nothing before or after it has a meaning
-/// for its first or last letter.
+/// Whether the account is a part of the pattern as a whole wherever it is put in: nothing before or after it has a
+/// meaning for its first or last letter.
 fn is_account_whole(text: &str) -> bool {
     let is_regex = text.len() > 2 && text.starts_with('/') && text.ends_with('/');
     text.match_indices(ACCOUNT).all(|(start, _)| {

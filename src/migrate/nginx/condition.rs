@@ -137,8 +137,8 @@ fn methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
     Some(METHODS.into_iter().filter(|method| fits(method, &pattern) == wanted).collect())
 }
 
-/// Whether the block does more than set variables and headers: another `proxy_pass` may lead to a server that refuses. What
-/// `rewrite` does is not seen here, nor what a variable is set for.
+/// Whether the block does more than set variables and headers: another `proxy_pass` may lead to a server that refuses.
+/// What `rewrite` does is not seen here, nor what a variable is set for.
 fn refuses(block: &[Directive]) -> bool {
     const HARMLESS: [&str; 13] = [
         "set",

@@ -1,7 +1,7 @@
 //! Reads where `proxy_pass` passes a request on to.
 //!
-//! Invariant: a target is known only if no request can choose another: a variable in it was set to a text, wherever it is set,
-//! and under no condition. A `map` by user or path would let some requests reach the registry and others not.
+//! Invariant: a target is known only if no request can choose another: a variable in it was set to a text, wherever it
+//! is set, and under no condition. A `map` by user or path would let some requests reach the registry and others not.
 
 use super::{scope::Scope, syntax::Directive, tree};
 

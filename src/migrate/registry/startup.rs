@@ -1,7 +1,7 @@
 //! Checks what registry:2 checks before it starts.
 //!
-//! A file that registry:2 refuses allows nothing to anybody, so a configuration made from it would allow more. What is only
-//! missing may come from a variable `REGISTRY_…`, and is a warning.
+//! A file that registry:2 refuses allows nothing to anybody, so a configuration made from it would allow more. What is
+//! only missing may come from a variable `REGISTRY_…`, and is a warning.
 //!
 //! Invariant: once [`check`] has passed, every key that is read has the type that registry:2 demands.
 

@@ -1,10 +1,10 @@
 //! Reads a YAML document as Go's `gopkg.in/yaml.v2` does, into a tree in which everything knows its line.
 //!
-//! Both programs read their files with that library, and its answers decide who may do what: which words are booleans, that
-//! a quoted `"true"` is none, that the last of two equal keys counts, and that `<<` replaces earlier keys.
+//! Both programs read their files with that library, and its answers decide who may do what: which words are booleans,
+//! that a quoted `"true"` is none, that the last of two equal keys counts, and that `<<` replaces earlier keys.
 //!
-//! Invariant: the tree is bounded, aliases counted as often as they are used; what could be read in two ways is refused; and
-//! it has no `Debug`, for it holds hashes and secrets.
+//! Invariant: the tree is bounded, aliases counted as often as they are used; what could be read in two ways is
+//! refused; and it has no `Debug`, for it holds hashes and secrets.
 
 mod scalar;
 #[cfg(test)]
@@ -365,7 +365,8 @@ fn no_merge(line: usize) -> Broken {
     Broken::at(line, "a merge of something that is no map", HINT)
 }
 
-/// The last value of a key counts. Of two maps, Go keeps the last one or puts both together, by the type that reads them.
+/// The last value of a key counts. Of two maps, Go keeps the last one or puts both together, by the type that reads
+/// them.
 fn put(entries: &mut Entries, entry: (String, usize, Rc<Node>)) -> Result<(), Broken> {
     let Some(known) = entries.iter_mut().find(|(key, ..)| *key == entry.0) else {
         entries.push(entry);

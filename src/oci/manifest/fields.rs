@@ -1,7 +1,7 @@
 //! Reads the fields of a document, before it is known what kind it is.
 //!
-//! Programs in Go write an empty list or map as `null`, and older ones leave it out; an empty string stands for one that is not
-//! set. All of these mean the same to every client, so they mean the same here.
+//! Programs in Go write an empty list or map as `null`, and older ones leave it out; an empty string stands for one
+//! that is not set. All of these mean the same to every client, so they mean the same here.
 
 use std::collections::BTreeMap;
 

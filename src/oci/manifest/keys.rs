@@ -34,7 +34,8 @@ pub(super) fn check_keys(document: &[u8]) -> Result<(), ManifestError> {
     lists.chain(config).chain(subject).try_for_each(|descriptor| descriptor.check(&DESCRIPTOR_KEYS))
 }
 
-/// The key with the two letters beyond ASCII that fold to ASCII ones: Go's JSON takes `manife\u{17f}ts` for `manifests`.
+/// The key with the two letters beyond ASCII that fold to ASCII ones: Go's JSON takes `manife\u{17f}ts` for
+/// `manifests`.
 fn folded(key: &str) -> String {
     key.replace('\u{17f}', "s").replace('\u{212a}', "k")
 }

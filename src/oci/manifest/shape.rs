@@ -1,7 +1,8 @@
 //! What a document shows of its kind by the fields that it has.
 //!
-//! registry:2 keeps no media type beside a document, and OCI leaves `mediaType` optional: then nothing else tells an image
-//! from an index. Reading here never refuses: what is stored was accepted, if not by us then by the registry that wrote it.
+//! registry:2 keeps no media type beside a document, and OCI leaves `mediaType` optional: then nothing else tells an
+//! image from an index. Reading here never refuses: what is stored was accepted, if not by us then by the registry that
+//! wrote it.
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 

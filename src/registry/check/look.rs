@@ -9,6 +9,7 @@ use crate::{
         Error,
         layout::{Folder, Key},
         links,
+        repository_walk::name_of,
     },
     storage::{StoreErrorKind, StorePath},
 };
@@ -58,7 +59,11 @@ impl Check<'_> {
         let mut look = Look { check: self, unsound, findings: Vec::new(), linked: HashSet::new() };
         // Before the links: bytes that come after this are none of ours to judge, and those before it have their links.
         let blobs = self.registry.all_blobs().await?;
-        for folder in self.registry.engine.folders_with_content().await? {
+        let found = self.registry.engine.find_repositories().await;
+        if let Some((_, error)) = found.unlisted.into_iter().next() {
+            return Err(error.into());
+        }
+        for folder in found.folders.iter().map(name_of) {
             match folder.parse() {
                 Ok(name) => look.repository(&name).await?,
                 Err(_) => look.findings.push(finding(None, Damage::StrangeFolder { folder })),

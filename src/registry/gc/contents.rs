@@ -1,8 +1,8 @@
 //! Reads what a repository holds: its manifests and layers, its tags, and what each document names.
 //!
 //! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name a
-//! manifest that was pushed as a blob, and a build cache a description that names layers. Documents never change, so what was
-//! read for one marking is kept for the next.
+//! manifest that was pushed as a blob, and a build cache a description that names layers. Documents never change, so
+//! what was read for one marking is kept for the next.
 //!
 //! Invariant: a repository of which anything cannot be read is an [`Unreadable`], never a smaller repository.
 
@@ -62,8 +62,8 @@ pub(super) enum Unreadable {
 }
 
 impl Contents {
-    /// Lists everything anew, and reads the manifests that were not read before. Unless `is_dry`, a manifest whose bytes lie in
-    /// the trash comes back from there.
+    /// Lists everything anew, and reads the manifests that were not read before. Unless `is_dry`, a manifest whose
+    /// bytes lie in the trash comes back from there.
     pub(super) async fn refresh(
         &mut self,
         engine: &Engine,
@@ -142,8 +142,8 @@ async fn read_manifest(engine: &Engine, manifest: Digest, is_dry: bool) -> Resul
     Ok((manifest, Document::new(&text)))
 }
 
-/// What a blob names: nothing, if it is no document or its bytes are missing; then its link stays as it is, and `fsck` says
-/// what is wrong with it.
+/// What a blob names: nothing, if it is no document or its bytes are missing; then its link stays as it is, and `fsck`
+/// says what is wrong with it.
 pub(super) async fn read_blob(engine: &Engine, blob: Digest) -> Result<(Digest, Document), Unreadable> {
     let nothing = (blob, Document::default());
     let Some(object) = engine.peek_blob(&blob).await? else { return Ok(nothing) };

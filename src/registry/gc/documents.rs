@@ -1,5 +1,5 @@
-//! Collections of repositories with generated documents: whatever a kept document is and wherever it names a digest, what it
-//! names stays; and what no kept document names goes.
+//! Collections of repositories with generated documents: whatever a kept document is and wherever it names a digest,
+//! what it names stays; and what no kept document names goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -1,8 +1,8 @@
 //! Leaves a repository out of a collection: nothing of it goes, and nothing that it may refer to.
 //!
-//! Of a repository that cannot be read whole, no marking says what it needs. So every link below its folder counts, whatever
-//! it is a link of, and every digest that a document behind a link names. Where even that cannot be read, the collection takes
-//! no bytes at all.
+//! Of a repository that cannot be read whole, no marking says what it needs. So every link below its folder counts,
+//! whatever it is a link of, and every digest that a document behind a link names. Where even that cannot be read, the
+//! collection takes no bytes at all.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,7 @@ use super::{
 };
 use crate::{
     oci::{Digest, named_digests},
-    registry::{
-        Engine,
-        layout::{Folder, quarantine},
-    },
+    registry::{Engine, layout::quarantine, repository_walk::name_of},
     storage::{StoreError, StoreErrorKind, StorePath, found},
 };
 
@@ -44,15 +41,6 @@ impl Collection<'_> {
     }
 }
 
-/// The name that a repository in this folder has, or would have.
-pub(super) fn name_of(folder: &StorePath) -> String {
-    let root = Folder::Repositories.path();
-    if *folder == root {
-        return "(all)".to_owned();
-    }
-    folder.as_str().strip_prefix(root.as_str()).unwrap_or_default().trim_start_matches('/').to_owned()
-}
-
 /// An error with its causes, in one line.
 pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -68,8 +56,8 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 impl Engine {
-    /// Every digest that a link in `folder`, or in its quarantine, has in its path or in its text, and every digest that a
-    /// document of these names.
+    /// Every digest that a link in `folder`, or in its quarantine, has in its path or in its text, and every digest
+    /// that a document of these names.
     async fn everything_named_in(&self, folder: &StorePath) -> Result<HashSet<Digest>, StoreError> {
         let mut linked = HashSet::new();
         let mut open = Vec::new();

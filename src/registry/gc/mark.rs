@@ -1,7 +1,8 @@
-//! Marks what a repository needs: everything that can be reached from its tags and kept manifests by what documents name.
+//! Marks what a repository needs: everything that can be reached from its tags and kept manifests by what documents
+//! name.
 //!
-//! Invariant: no edge of the graph depends on the role that a document gives a digest. What is named is kept, as manifest and as
-//! blob; and a referrer (a signature, an SBOM) of what is kept is kept.
+//! Invariant: no edge of the graph depends on the role that a document gives a digest. What is named is kept, as
+//! manifest and as blob; and a referrer (a signature, an SBOM) of what is kept is kept.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -22,7 +23,8 @@ pub(super) struct Marked {
     pub(super) kept: HashSet<Digest>,
     /// What manifests that stay name and the repository does not have: its bytes stay, if they are somewhere.
     pub(super) missing: HashSet<Digest>,
-    /// The manifests that nothing keeps, each before those that it names: however far a sweep comes, what is left is whole.
+    /// The manifests that nothing keeps, each before those that it names: however far a sweep comes, what is left is
+    /// whole.
     pub(super) unkept: Vec<Digest>,
     /// When the marking began. A manifest that is put later may name anything.
     pub(super) puts: PutCount,
@@ -32,8 +34,8 @@ impl Collection<'_> {
     /// Marks, reading only documents that `contents` does not have yet.
     pub(super) async fn mark(&self, name: &RepositoryName, contents: &mut Contents) -> Result<Marked, Unreadable> {
         let engine = &*self.registry.engine;
-        // Under the lock, so that no put is half-done: one that counted before is in the lists, one that counts later is
-        // noticed.
+        // Under the lock, so that no put is half-done: one that counted before is in the lists, one that counts later
+        // is noticed.
         let puts = engine.repositories.lock(name).await.puts();
         contents.refresh(engine, name, self.is_dry).await?;
         let roots: Vec<Digest> = contents
@@ -123,7 +125,8 @@ impl Closure {
             self.unread.push(*digest);
             return;
         };
-        // Of a blob, only what is here: a configuration names the layers as they are unpacked (`diff_ids`), which are nowhere.
+        // Of a blob, only what is here: a configuration names the layers as they are unpacked (`diff_ids`), which are
+        // nowhere.
         let is_manifest = self.revisions.contains(digest);
         let counts = |name: &&Digest| is_manifest || self.revisions.contains(*name) || self.layers.contains(*name);
         self.open.extend(document.names.iter().filter(counts));

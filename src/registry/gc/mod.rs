@@ -7,30 +7,34 @@
 //!                        empty    what has been in the trash for long enough
 //! ```
 //!
-//! Invariant: nothing is taken away that a tag, a kept manifest or a client's lease reaches. What is taken away goes to the
-//! trash first and comes back by itself when it is looked for; only what stayed there unwanted is deleted.
+//! Invariant: nothing is taken away that a tag, a kept manifest or a client's lease reaches. What is taken away goes to
+//! the trash first and comes back by itself when it is looked for; only what stayed there unwanted is deleted.
 //!
 //! # Why no document can lead to a loss
 //!
-//! 1. *What counts as named does not depend on the document.* [`named_digests`](crate::oci::named_digests) searches text:
+//! 1. *What counts as named does not depend on the document.* [`named_digests`](crate::oci::named_digests) searches
+//!    text:
 //!    it knows no fields, so it cannot read one in the wrong way, and it cannot refuse a document. A digest that a reader of
 //!    JSON could get out of the document is among what it finds.
-//! 2. *What is named is kept in every role.* The marking follows a digest as manifest and as blob at once, and looks into
+//! 2. *What is named is kept in every role.* The marking follows a digest as manifest and as blob at once, and looks
+//!    into
 //!    everything that it reaches and that can be a document, so it stops only where bytes name nothing.
-//! 3. *What cannot be read keeps everything.* A repository of which one link, one manifest or one folder cannot be read is left
+//! 3. *What cannot be read keeps everything.* A repository of which one link, one manifest or one folder cannot be read
+//!    is left
 //!    out whole, and whatever its links and documents name keeps its bytes (`left_out`). If even that cannot be read, no bytes
 //!    go at all. So a smaller marking is never the result of a failure.
-//! 4. *What is put meanwhile is known before anything goes.* A manifest is put under the repository's lock and counted. A sweep
+//! 4. *What is put meanwhile is known before anything goes.* A manifest is put under the repository's lock and counted.
+//!    A sweep
 //!    holds the same lock and takes nothing if a manifest was put since its marking began; so at each removal the marking has
 //!    seen every document of the repository. Blobs without a document yet, and manifests that are read, have leases: the age
 //!    of the link, which is looked at under the lock as well.
-//! 5. *Bytes have a second life.* They go only if no repository links to them or names them and they are older than grace; then
+//! 5. *Bytes have a second life.* They go only if no repository links to them or names them and they are older than
+//!    grace; then
 //!    they wait in the trash, from where each look brings them back.
 
 mod contents;
 mod left_out;
 mod mark;
-mod repositories;
 mod sweep;
 mod trash;
 
@@ -38,7 +42,7 @@ use std::{collections::HashSet, fmt, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Registry};
+use super::{Error, Registry, repository_walk::name_of};
 use crate::oci::{Digest, RepositoryName};
 
 /// What a collection did, or would do.
@@ -150,8 +154,8 @@ struct Collection<'a> {
 }
 
 impl Registry {
-    /// Finds what nothing needs and takes it away, or, if the run `is_dry`, only says what it would take. A repository that
-    /// cannot be read whole is left out, and named in the report.
+    /// Finds what nothing needs and takes it away, or, if the run `is_dry`, only says what it would take. A repository
+    /// that cannot be read whole is left out, and named in the report.
     pub async fn collect_garbage(&self, is_dry: bool, now: SystemTime) -> Result<Report, Error> {
         let mut collection = Collection {
             registry: self,
@@ -184,7 +188,7 @@ impl Collection<'_> {
             self.leave_out_unlisted(folder, error);
         }
         for folder in &found.folders {
-            match left_out::name_of(folder).parse::<RepositoryName>() {
+            match name_of(folder).parse::<RepositoryName>() {
                 Ok(name) => self.sweep_repository(&name).await?,
                 Err(error) => self.leave_out(folder, error.to_string()).await,
             }

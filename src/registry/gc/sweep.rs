@@ -1,8 +1,9 @@
 //! Sweeps a repository: removes links that nothing needs, and uploads that expired.
 //!
-//! Invariant: a link goes only under the repository's lock, after two looks under the same lock: no manifest was put since the
-//! marking began, so the marking knows everything that is named; and the link is still old, so no push, mount or read has
-//! renewed its lease. Where either fails, the marking is done again, without the lock and reading only what is new.
+//! Invariant: a link goes only under the repository's lock, after two looks under the same lock: no manifest was put
+//! since the marking began, so the marking knows everything that is named; and the link is still old, so no push, mount
+//! or read has renewed its lease. Where either fails, the marking is done again, without the lock and reading only what
+//! is new.
 
 use super::{Collection, Why, contents::Contents, left_out::with_causes, mark::Marked};
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
     storage::{Stat, StoreError, found},
 };
 
-/// How often a repository is marked in one collection. One that is pushed to at every moment is left to the next collection.
+/// How often a repository is marked in one collection. One that is pushed to at every moment is left to the next
+/// collection.
 const ROUNDS: usize = 4;
 
 /// How many layers are looked at while the lock is held once: a long sweep keeps no push waiting.
@@ -179,8 +181,8 @@ impl Collection<'_> {
         };
         for entry in entries {
             let Ok(id) = entry.name.parse::<UploadId>() else { continue };
-            // Looked at before it is locked: a request that wants to write at that moment would find it busy. One that cannot
-            // be looked at has not expired.
+            // Looked at before it is locked: a request that wants to write at that moment would find it busy. One that
+            // cannot be looked at has not expired.
             if !matches!(self.expired(name, id).await, Ok(Some(_))) {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! The trash: where bytes wait that no repository has any more.
 //!
-//! Invariant: bytes leave the trash for good only after a whole trash period in which no request looked for them, and no
-//! repository linked to them or named them.
+//! Invariant: bytes leave the trash for good only after a whole trash period in which no request looked for them, and
+//! no repository linked to them or named them.
 
 use super::{Collection, Why};
 use crate::{

@@ -14,12 +14,12 @@ use crate::{
 const DAY: Duration = Duration::from_secs(86_400);
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// How often the second task is let run while the first stands still: on one thread it then is done, or waits for the first.
-/// Were it too seldom, fewer orders of events would be tried, and none would be wrong.
+/// How often the second task is let run while the first stands still: on one thread it then is done, or waits for the
+/// first. Were it too seldom, fewer orders of events would be tried, and none would be wrong.
 const TURNS: usize = 100;
 
-/// A registry with a repository `source` that needs the layer `wanted`, and a repository `a` in which everything is old and
-/// nothing is needed.
+/// A registry with a repository `source` that needs the layer `wanted`, and a repository `a` in which everything is old
+/// and nothing is needed.
 struct Fixture {
     pauses: Arc<Pauses>,
     registry: Registry,
@@ -206,8 +206,8 @@ async fn a_blob_that_is_pushed_or_mounted_again_at_any_moment_of_a_collection_st
     }
 }
 
-/// At how many moments at least the client succeeds, and the collection takes something: where the collection is stopped,
-/// and where the client is.
+/// At how many moments at least the client succeeds, and the collection takes something: where the collection is
+/// stopped, and where the client is.
 async fn holds_at_every_moment(client: Client) {
     for (stopped, least) in [(Stopped::Collection, (5, 30)), (Stopped::Client, (2, 2))] {
         let (successes, collections) = at_every_moment(client, stopped).await;

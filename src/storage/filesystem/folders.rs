@@ -1,8 +1,9 @@
 //! Folders that are as durable as what lies in them.
 //!
-//! Invariant: where names have no order that is known, a folder that [`Folders::ensure`] has seen is recorded on disk in its
-//! parent, and so is each folder above it: a file is not called durable in a folder that another thread made a moment ago and
-//! has not synced yet. Where they have one, the sync of the file's folder, which comes after, records them all.
+//! Invariant: where names have no order that is known, a folder that [`Folders::ensure`] has seen is recorded on disk
+//! in its parent, and so is each folder above it: a file is not called durable in a folder that another thread made a
+//! moment ago and has not synced yet. Where they have one, the sync of the file's folder, which comes after, records
+//! them all.
 
 use std::{
     fs::{self, File},

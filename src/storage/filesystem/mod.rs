@@ -1,10 +1,10 @@
 //! A store in a folder of this machine.
 //!
 //! Invariant: an object appears at its path by one `rename` of a file that was synced before, and the folder is synced
-//! after, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs, on file systems that
-//! keep changes of names in order (`order`); on others, each folder that was made or left costs one more. Temporary files lie in one folder of their own
-//! (`portcullis/tmp`), not beside what they become: leftovers of a crash are then found without a walk, and other readers
-//! of the tree never meet them.
+//! after, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs, on file
+//! systems that keep changes of names in order (`order`); on others, each folder that was made or left costs one more.
+//! Temporary files lie in one folder of their own (`portcullis/tmp`), not beside what they become: leftovers of a crash
+//! are then found without a walk, and other readers of the tree never meet them.
 //!
 //! All system calls that may wait for a disk run on tokio's blocking threads. What is in the kernel's memory is read at once
 //! (`cached`).

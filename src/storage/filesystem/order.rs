@@ -1,10 +1,13 @@
 //! Tells by the type of a file system whether it keeps changes of names in order.
 //!
-//! Where one journal or transaction holds all changes of names, the sync of a folder makes every change before it durable as
-//! well, in whichever folder it was: a file in three new folders needs one sync of the innermost. So it is with ext4 (also
-//! without a journal, where `fsync` syncs new parents: `ext4_sync_parent`), XFS (the log is forced up to the inode's last change),
-//! btrfs (`fsync` logs new ancestors), F2FS, bcachefs and ZFS (the intent log keeps the order of all changes of names). POSIX
-//! promises no such thing; so what is not in this list gets a sync for each folder.
+//! Where one journal or transaction holds all changes of names, the sync of a folder makes every change before it
+//! durable as well, in whichever folder it was: a file in three new folders needs one sync of the innermost. So it is
+//! with ext3 and ext4, XFS (the log is forced up to the inode's last change), btrfs (`fsync` logs new ancestors), F2FS,
+//! bcachefs and ZFS (the intent log keeps the order of all changes of names). POSIX promises no such thing; so what is
+//! not in this list gets a sync for each folder.
+//!
+//! ext4 without a journal has the same number and cannot be told apart: there `fsync` syncs new parents
+//! (`ext4_sync_parent`), but a move may show both names after a power cut. The operator's page says so.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! Finds folders of a store into which no file can be renamed, because they lie on another file system.
 //!
-//! Every object becomes visible by a rename, and the kernel renames within one mount of one file system only. A folder that
-//! is a mount point, or a symbolic link to another disk, makes every push fail, while everything that is there can be pulled.
+//! Every object becomes visible by a rename, and the kernel renames within one mount of one file system only. A folder
+//! that is a mount point, or a symbolic link to another disk, makes every push fail, while everything that is there can
+//! be pulled.
 //!
 //! Invariant: looking changes nothing: the rename that is tried is that of a file that does not exist.
 
@@ -39,8 +40,8 @@ impl fmt::Display for Separate {
     }
 }
 
-/// Those of the folders below `root` that lie on another file system than the store's temporary files. Of a folder that is
-/// not there, the folder counts in which it would be made.
+/// Those of the folders below `root` that lie on another file system than the store's temporary files. Of a folder that
+/// is not there, the folder counts in which it would be made.
 #[must_use]
 pub fn separate_folders(root: &Path, folders: &[StorePath]) -> Vec<Separate> {
     let temporary = nearest(root, TEMPORARY);
@@ -69,7 +70,8 @@ fn nearest(root: &Path, name: &str) -> PathBuf {
     place
 }
 
-/// Whether a file could be moved. What keeps it from being looked at keeps it from being used too, and is told elsewhere.
+/// Whether a file could be moved. What keeps it from being looked at keeps it from being used too, and is told
+/// elsewhere.
 fn can_rename(from: &Path, to: &Path) -> bool {
     let device = |folder: &Path| fs::metadata(folder).map(|found| found.dev()).ok();
     // Subvolumes of one mount have devices of their own.

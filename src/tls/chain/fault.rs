@@ -89,6 +89,12 @@ pub enum ChainFault {
 }
 
 impl ChainFault {
+    /// Whether it is as likely to be no fault at all: the issuer may be a root that the clients trust.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Missing { is_certain: false, .. })
+    }
+
     /// Whether clients refuse the chain, and not only some of them.
     #[must_use]
     pub fn is_certain(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Splits a file into the lines that OpenSSL sees: `BIO_gets` with a buffer of 255 bytes, and blanks cut off at the end.
+//! Splits a file into the lines that OpenSSL sees: `BIO_gets` with a buffer of 255 bytes, and blanks cut off at the
+//! end.
 
 use super::Damage;
 
@@ -29,7 +30,8 @@ impl<'a> Piece<'a> {
         self.bytes.contains(&0).then(|| Damage::new(self.line, reason))
     }
 
-    /// Without what OpenSSL takes for blanks at the end: control characters, and, where `char` is signed, what is not ASCII.
+    /// Without what OpenSSL takes for blanks at the end: control characters, and, where `char` is signed, what is not
+    /// ASCII.
     pub(super) fn text(&self) -> &'a [u8] {
         let is_blank = |byte: &u8| *byte <= b' ' || *byte >= 0x80;
         let end = self.bytes.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);

@@ -1,7 +1,7 @@
 //! Tells text between blocks, which is a comment, from text that was meant to be a block.
 //!
-//! Invariant: only bytes that cannot be mistaken are called damage. A line of dashes, the attributes that `openssl pkcs12`
-//! writes and the text of `openssl x509 -text` are comments.
+//! Invariant: only bytes that cannot be mistaken are called damage. A line of dashes, the attributes that `openssl
+//! pkcs12` writes and the text of `openssl x509 -text` are comments.
 
 /// A line of base64 in PEM has 64 or 76 characters; fingerprints in base64 are shorter.
 const MIN_BASE64_LEN: usize = 60;

@@ -6,7 +6,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::support::Tool;
 
-/// A server's certificate, its intermediate, another authority, and the server's key; all of them in PEM, with newlines.
+/// A server's certificate, its intermediate, another authority, and the server's key; all of them in PEM, with
+/// newlines.
 pub(super) struct Material {
     pub(super) leaf: String,
     /// The server's certificate in a `TRUSTED CERTIFICATE` block, with trust settings.
@@ -75,7 +76,8 @@ fn in_lines_of(length: usize, pem: &str) -> String {
     format!("{first}\n{}\n{last}\n", lines.join("\n"))
 }
 
-/// Files, and how many certificates are in them, or in which line there is something that would be skipped or is damaged.
+/// Files, and how many certificates are in them, or in which line there is something that would be skipped or is
+/// damaged.
 pub(super) fn spellings(material: &Material) -> Vec<(&'static str, String, Result<usize, usize>)> {
     let Material { leaf, trusted, middle, trusted_middle, key, .. } = material;
     let lines = leaf.lines().count();

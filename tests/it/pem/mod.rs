@@ -1,7 +1,7 @@
 //! PEM files as OpenSSL and nginx read them: the same certificates in the same order, or an error that names the line.
 //!
-//! Thousands of files that differ from a good one by a few random changes are given to OpenSSL, by the calls that nginx makes,
-//! and to us. `PEM_FILES=100000 PEM_SEED=7 cargo test --test it pem::` tries more of them.
+//! Thousands of files that differ from a good one by a few random changes are given to OpenSSL, by the calls that nginx
+//! makes, and to us. `PEM_FILES=100000 PEM_SEED=7 cargo test --test it pem::` tries more of them.
 
 mod material;
 mod mutation;

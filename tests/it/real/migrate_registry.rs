@@ -1,5 +1,5 @@
-//! Random configurations, held against Debian's docker-registry: what our rules allow, it allows too, and what it does not
-//! start from is refused or said.
+//! Random configurations, held against Debian's docker-registry: what our rules allow, it allows too, and what it does
+//! not start from is refused or said.
 //!
 //! `MIGRATE_ROUNDS` makes it longer, and `MIGRATE_SEED` begins elsewhere.
 

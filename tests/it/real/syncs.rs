@@ -1,7 +1,7 @@
 //! How many syncs of the disk a push waits for, as strace sees them.
 //!
-//! Each sync is a trip to the disk and often a flush of its cache, so their number is what small pushes cost. A file and its
-//! folder are two; fewer cannot be durable, more are wasted.
+//! Each sync is a trip to the disk and often a flush of its cache, so their number is what small pushes cost. A file
+//! and its folder are two; fewer cannot be durable, more are wasted.
 
 use std::{
     fs,
@@ -98,23 +98,30 @@ fn put(server: &Running<'_>, reference: &str, document: &Value) {
     server.alice("PUT", &path, &[&format!("Content-Type: {MANIFEST}")], document.to_string().as_bytes()).expect(201);
 }
 
+/// Whether a folder lies in ext4, XFS, btrfs or tmpfs (`statfs(2)`).
+fn keeps_order(folder: &Path) -> bool {
+    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994].contains(&i128::from(rustix::fs::statfs(folder).unwrap().f_type))
+}
+
 #[test]
 fn a_new_small_blob_waits_for_the_disk_at_most_six_times_and_a_manifest_with_a_tag_eight_times() {
     let stage = Stage::new();
     let traced = Traced::start(&stage);
+    // Where the order of names is not known, each folder on the way is synced as well.
+    let (blob, manifest) = if keeps_order(stage.folder()) { (6, 8) } else { (16, 24) };
     let first = traced.costs(|server| in_one_request(server, b"{}"));
     // In a repository that was not there before, too, and in each way in which clients upload.
-    assert!((1..=6).contains(&first), "the first blob: {first}");
+    assert!((1..=blob).contains(&first), "the first blob: {first}");
     for (upload, ways) in [
         (in_one_request as fn(&Running<'_>, &[u8]), "one request"),
         (in_two_requests, "two requests"),
         (in_three_requests, "three requests"),
     ] {
         let count = traced.costs(|server| upload(server, ways.as_bytes()));
-        assert!((3..=6).contains(&count), "{ways}: {count}");
+        assert!((3..=blob).contains(&count), "{ways}: {count}");
     }
     for (tag, note) in [("new", "the first tag"), ("another", "another tag"), ("new", "a tag that moves on")] {
         let count = traced.costs(|server| put(server, tag, &image(b"one request", note)));
-        assert!((6..=8).contains(&count), "{note}: {count}");
+        assert!((6..=manifest).contains(&count), "{note}: {count}");
     }
 }

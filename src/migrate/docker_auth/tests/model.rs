@@ -1,7 +1,8 @@
-//! A model of how `docker_auth` decides, made from its documentation and source (`authz/acl.go`), and not from our code.
+//! A model of how `docker_auth` decides, made from its documentation and source (`authz/acl.go`), and not from our
+//! code.
 //!
-//! Entries are tried in order and the first that matches decides. Variables are put into a pattern first; then a pattern
-//! between slashes is a regular expression of Go, any other one a pattern of Go's `path.Match`.
+//! Entries are tried in order and the first that matches decides. Variables are put into a pattern first; then a
+//! pattern between slashes is a regular expression of Go, any other one a pattern of Go's `path.Match`.
 
 use std::{cell::RefCell, collections::HashMap, net::Ipv4Addr, sync::LazyLock};
 

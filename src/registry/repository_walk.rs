@@ -1,13 +1,11 @@
 //! Finds every folder that holds something of a repository, if only an upload.
 //!
-//! The folders are read from the store, not from the index of lists: a collection must miss none of them.
+//! The folders are read from the store, not from the index of lists: a collection or a check must miss none of them.
 
 use futures_util::{StreamExt as _, stream};
 
-use crate::{
-    registry::{Engine, layout::Folder, links},
-    storage::{Entry, StoreError, StorePath},
-};
+use super::{Engine, layout::Folder, links};
+use crate::storage::{Entry, StoreError, StorePath};
 
 /// What a walk found.
 #[derive(Debug, Default)]
@@ -51,4 +49,13 @@ impl Found {
         }
         deeper
     }
+}
+
+/// The name that a repository in this folder has, or would have.
+pub(super) fn name_of(folder: &StorePath) -> String {
+    let root = Folder::Repositories.path();
+    if *folder == root {
+        return "(all)".to_owned();
+    }
+    folder.as_str().strip_prefix(root.as_str()).unwrap_or_default().trim_start_matches('/').to_owned()
 }
