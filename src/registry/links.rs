@@ -46,16 +46,44 @@ pub(super) async fn list(
     store: &dyn Store,
     folder: impl Fn(Algorithm) -> StorePath,
 ) -> Result<Vec<(Digest, Stat)>, StoreError> {
+    list_in(store, folder, false).await
+}
+
+/// The same, but something in the place of a link's folder that is no folder is an error: it may be a link to a disk that is
+/// not mounted.
+pub(super) async fn list_whole(
+    store: &dyn Store,
+    folder: impl Fn(Algorithm) -> StorePath,
+) -> Result<Vec<(Digest, Stat)>, StoreError> {
+    list_in(store, folder, true).await
+}
+
+async fn list_in(
+    store: &dyn Store,
+    folder: impl Fn(Algorithm) -> StorePath,
+    is_strict: bool,
+) -> Result<Vec<(Digest, Stat)>, StoreError> {
     let mut found = Vec::new();
     for algorithm in Algorithm::ALL {
         let folder = folder(algorithm);
         for entry in store.list(&folder).await? {
             let Ok(digest) = format!("{algorithm}:{}", entry.name).parse() else { continue };
+            if is_strict && !entry.is_folder {
+                return Err(not_a_folder(&folder, &entry.name));
+            }
             let Ok(link) = folder.join(&entry.name).and_then(|folder| folder.join("link")) else { continue };
             found.extend(present(store.stat(&link).await)?.map(|stat| (digest, stat)));
         }
     }
     Ok(found)
+}
+
+/// Something lies where a folder must be.
+pub(super) fn not_a_folder(parent: &StorePath, name: &str) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Corrupt,
+        format!("{parent}/{name} is no folder, or a link to one that is not mounted"),
+    )
 }
 
 /// Makes the link, or sets it to `digest`.

@@ -137,7 +137,8 @@ impl Stat {
 pub struct Entry {
     /// Its name within the folder.
     pub name: String,
-    /// Whether it is a folder itself.
+    /// Whether it is a folder itself. What is neither a folder nor an object is a link to nothing, such as to a disk that is
+    /// not mounted.
     pub is_folder: bool,
 }
 

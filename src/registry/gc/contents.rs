@@ -12,13 +12,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
 use crate::{
-    oci::{Digest, Manifest, RepositoryName, Tag, named_digests},
+    oci::{Algorithm, Digest, Manifest, RepositoryName, Tag, named_digests},
     registry::{
         Engine,
         layout::{Folder, Key, quarantine},
         links,
     },
-    storage::{Stat, StoreError},
+    storage::{Entry, Stat, StoreError, StorePath},
 };
 
 /// How much of a blob shows whether it is JSON: more white space than that begins no document that a program writes.
@@ -72,10 +72,11 @@ impl Contents {
     ) -> Result<(), Unreadable> {
         let store = &*engine.store;
         self.tagged.clear();
+        folders_are_whole(engine, name).await?;
         // Tags before manifests: what a tag means was put before the tag was set.
         let tags = tags(engine, name).await?;
-        self.layers = links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await?;
-        self.revisions = links::list(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
+        self.layers = links::list_whole(store, |algorithm| Folder::Layers(name, algorithm).path()).await?;
+        self.revisions = links::list_whole(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
         let here: HashSet<Digest> = self.revisions.iter().map(|(digest, _)| *digest).collect();
         let away = links::list(store, |algorithm| quarantine(&Folder::Revisions(name, algorithm).path())).await?;
         if let Some((away, _)) = away.into_iter().find(|(away, _)| !here.contains(away)) {
@@ -120,6 +121,28 @@ impl Contents {
         let is_here = links::exists(store, Key::RevisionLink(name, &manifest)).await?;
         Ok(!is_here && links::read(store, Key::TagCurrent(name, tag)).await? == Some(manifest))
     }
+}
+
+/// Whether everything above the links is a folder, or not there at all. A link to a disk that is not mounted would look like an
+/// empty folder further down.
+async fn folders_are_whole(engine: &Engine, name: &RepositoryName) -> Result<(), Unreadable> {
+    let tags = Folder::Tags(name).path();
+    let manifests = tags.parent().unwrap_or_else(StorePath::root);
+    let above = |folder: StorePath| folder.parent().unwrap_or_else(StorePath::root);
+    let revisions = above(Folder::Revisions(name, Algorithm::Sha256).path());
+    let layers = above(Folder::Layers(name, Algorithm::Sha256).path());
+    for folder in [Folder::Repository(name).path(), manifests, tags, revisions, layers] {
+        // Only names that mean something: an administrator's notes beside them are files.
+        let counts = |entry: &Entry| {
+            entry.name.starts_with('_') || folder.as_str().contains("/_") && entry.name.parse::<Tag>().is_ok()
+        };
+        if let Some(stray) =
+            engine.store.list(&folder).await?.into_iter().find(|entry| !entry.is_folder && counts(entry))
+        {
+            return Err(links::not_a_folder(&folder, &stray.name).into());
+        }
+    }
+    Ok(())
 }
 
 async fn tags(engine: &Engine, name: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Unreadable> {

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     oci::{Digest, named_digests},
-    registry::{Engine, layout::quarantine, repository_walk::name_of},
-    storage::{StoreError, StoreErrorKind, StorePath, found},
+    registry::{Engine, layout::quarantine, links, repository_walk::name_of},
+    storage::{StoreError, StoreErrorKind, StorePath},
 };
 
 /// The longest link that is read.
@@ -65,6 +65,9 @@ impl Engine {
             for entry in self.store.list(&folder).await? {
                 // Other folders are repositories of their own, and uploads have no links.
                 if entry.name.starts_with('_') && entry.name != "_uploads" {
+                    if !entry.is_folder {
+                        return Err(links::not_a_folder(&folder, &entry.name));
+                    }
                     open.extend(folder.join(&entry.name));
                 }
             }
@@ -94,7 +97,8 @@ impl Engine {
 
     /// A link that is too long for one says nothing.
     async fn text_of_link(&self, path: &StorePath) -> Result<HashSet<Digest>, StoreError> {
-        let Some(object) = found(self.store.open(path).await)? else { return Ok(HashSet::new()) };
+        // What is listed and not there is a link to nothing, or was removed a moment ago: in doubt nothing is known.
+        let object = self.store.open(path).await?;
         if object.size() > LINK_MAX {
             return Ok(HashSet::new());
         }

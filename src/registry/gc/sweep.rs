@@ -30,8 +30,8 @@ enum Swept {
     Whole,
     /// Something was put or looked for since the marking.
     Overtaken,
-    /// The age of a link cannot be read.
-    Unreadable(StoreError),
+    /// The repository cannot be read, or not be changed.
+    Stopped(StoreError),
 }
 
 impl Collection<'_> {
@@ -55,7 +55,7 @@ impl Collection<'_> {
             match self.sweep_once(name, &contents, &marked).await? {
                 Swept::Whole => return Ok(false),
                 Swept::Overtaken => {}
-                Swept::Unreadable(error) => {
+                Swept::Stopped(error) => {
                     self.leave_out(&Folder::Repository(name).path(), with_causes(&error)).await;
                     return Ok(true);
                 }
@@ -72,9 +72,14 @@ impl Collection<'_> {
         contents: &Contents,
         marked: &Marked,
     ) -> Result<Swept, Error> {
-        match self.sweep_manifests(name, contents, marked).await? {
-            Swept::Whole => self.sweep_layers(name, contents, marked).await,
-            stopped @ (Swept::Overtaken | Swept::Unreadable(_)) => Ok(stopped),
+        let swept = match self.sweep_manifests(name, contents, marked).await {
+            Ok(Swept::Whole) => self.sweep_layers(name, contents, marked).await,
+            stopped => stopped,
+        };
+        match swept {
+            // One that another account restored, or that lies on a disk of its own.
+            Err(Error::StoreNotWritable(error)) => Ok(Swept::Stopped(error)),
+            swept => swept,
         }
     }
 
@@ -94,7 +99,7 @@ impl Collection<'_> {
                     Ok(Some(stat)) if self.is_old(stat) => old.push(digest),
                     // Before anything goes: what it names may be among the rest.
                     Ok(Some(_)) => return Ok(Swept::Overtaken),
-                    Err(error) => return Ok(Swept::Unreadable(error)),
+                    Err(error) => return Ok(Swept::Stopped(error)),
                 }
             }
             if self.is_overtaken(&alone, marked) {
@@ -136,7 +141,7 @@ impl Collection<'_> {
             for digest in some {
                 match links::stat(&*engine.store, Key::LayerLink(name, digest)).await {
                     Ok(stat) => self.sweep_layer(&alone, name, digest, stat).await?,
-                    Err(error) => return Ok(Swept::Unreadable(error)),
+                    Err(error) => return Ok(Swept::Stopped(error)),
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::{
         layout::{Folder, Key, quarantine},
         links,
     },
-    storage::{MemoryStore, Store, StorePath},
+    storage::{FaultyStore, MemoryStore, Store, StoreErrorKind, StorePath},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -349,4 +349,61 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     assert_eq!(house.open::<Pull>("a").tags(&Page::default()).await.unwrap().entries, ["1"]);
     server.abort();
     assert!(server.await.unwrap_err().is_cancelled(), "it did not fail before");
+}
+
+/// A registry on disk in which one repository lies on a disk of its own, and everything is old.
+async fn with_a_disk_of_its_own(place: &str) -> (tempfile::TempDir, Registry) {
+    let root = tempfile::tempdir().unwrap();
+    let store = Arc::new(crate::storage::FilesystemStore::open(root.path().join("data")).unwrap());
+    let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), ..GcConfig::default() };
+    let house = House { registry: Registry::new(store, Config { gc, ..Config::default() }), store: Arc::default() };
+    for name in ["team/app", "other"] {
+        house.image(name, Some("1"), "layer", None).await;
+        house.blob(name, "orphan").await;
+    }
+    let place = root.path().join("data").join(Folder::Repositories.path().as_str()).join(place);
+    std::fs::rename(&place, root.path().join("disk")).unwrap();
+    std::os::unix::fs::symlink(root.path().join("disk"), &place).unwrap();
+    (root, house.registry)
+}
+
+#[tokio::test]
+async fn a_repository_on_a_disk_that_is_not_mounted_is_left_out_and_loses_nothing() {
+    let digest = Digest::of(Algorithm::Sha256, b"layer").hex();
+    for place in [
+        "team".to_owned(),
+        "team/app".to_owned(),
+        "team/app/_manifests".to_owned(),
+        "team/app/_manifests/tags".to_owned(),
+        "team/app/_manifests/tags/1".to_owned(),
+        "team/app/_manifests/revisions".to_owned(),
+        "team/app/_manifests/revisions/sha256".to_owned(),
+        "team/app/_layers".to_owned(),
+        format!("team/app/_layers/sha256/{digest}"),
+    ] {
+        let (root, registry) = with_a_disk_of_its_own(&place).await;
+        std::fs::rename(root.path().join("disk"), root.path().join("away")).unwrap();
+        let report = registry.collect_garbage(false, SystemTime::now() + 30 * DAY).await.unwrap();
+        assert_eq!(report.left_out.len(), 1, "{place}: {report:?}");
+        let others = report
+            .garbage
+            .iter()
+            .all(|garbage| garbage.repository.as_ref().is_some_and(|name| name.as_str() == "other"));
+        assert!(others, "{place}: {report:?}");
+        std::fs::rename(root.path().join("away"), root.path().join("disk")).unwrap();
+        let found = registry.examine(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
+        assert_eq!(found.damages().count(), 0, "{place}: {:?}", found.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_changed_is_left_out_and_named() {
+    let house = House::new(Untagged::Keep);
+    house.image("a", Some("1"), "layer", None).await;
+    house.blob("a", "orphan").await;
+    let store = FaultyStore::failing((*house.store).clone(), 0, StoreErrorKind::NotWritable);
+    let registry = Registry::new(Arc::new(store), Config::default());
+    let report = registry.collect_garbage(false, SystemTime::now() + 2 * DAY).await.unwrap();
+    assert_eq!(report.left_out.len(), 1, "{report:?}");
+    assert!(house.has_blob("a", "orphan").await);
 }

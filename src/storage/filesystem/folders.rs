@@ -56,7 +56,7 @@ impl Folders {
         let Some(parent) = folder.parent() else { return Ok(()) };
         self.ensure(parent)?;
         let _making_it = shard.write().unwrap_or_else(PoisonError::into_inner);
-        fs::create_dir(folder)?;
+        fs::create_dir(folder).map_err(|error| if is_dangling(folder) { dangling(folder) } else { error })?;
         match self.order {
             NameOrder::Kept => Ok(()),
             NameOrder::Unknown => sync(parent),
@@ -88,6 +88,15 @@ impl Folders {
         let index = (hash % self.shards.len() as u64) as usize;
         &self.shards[index]
     }
+}
+
+fn is_dangling(folder: &Path) -> bool {
+    folder.is_symlink() && !folder.exists()
+}
+
+/// Not "exists already", after which the folder would be made again.
+fn dangling(folder: &Path) -> io::Error {
+    io::Error::other(format!("{} is a link to nothing: mount what it leads to", folder.display()))
 }
 
 /// The folder that a place in the store lies in.
@@ -130,9 +139,10 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<Entry>> {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let mut kind = entry.file_type()?;
         if kind.is_symlink() {
-            // An administrator may have moved a repository to another disk.
-            let Ok(target) = fs::metadata(entry.path()) else { continue };
-            kind = target.file_type();
+            // An administrator may have moved a repository to another disk. While that is not mounted, the entry is no folder, and
+            // no object either.
+            let target = fs::metadata(entry.path());
+            kind = target.map_or(kind, |target| target.file_type());
         }
         found.push(Entry { name, is_folder: kind.is_dir() });
     }

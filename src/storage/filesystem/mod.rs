@@ -345,6 +345,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_folder_below_a_link_to_nothing_is_an_error_that_names_it_and_is_not_tried_again_and_again() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/nowhere", root.path().join("team")).unwrap();
+        let store = FilesystemStore::open(root.path()).unwrap();
+        let deep = "team/a/b/c/d/e/f/g/link".parse().unwrap();
+        let error = store.write(&deep, Bytes::new()).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("team is a link to nothing"), "{cause}");
+    }
+
+    #[tokio::test]
     async fn a_root_that_is_new_lies_in_folders_that_are_made_one_by_one() {
         let above = tempfile::tempdir().unwrap();
         let root = above.path().join("new/and/deep");
