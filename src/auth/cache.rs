@@ -34,25 +34,25 @@ impl Fingerprints {
     }
 
     pub(super) fn of(&self, user: &UserName, hash: &StoredHash, password: &Password) -> Fingerprint {
-        self.sign([hash.text(), user.as_str(), password.expose()])
+        self.sign([hash.text().as_bytes(), user.as_str().as_bytes(), password.expose_bytes()])
     }
 
     /// Stands for an attempt, whether there is such a user or not.
     pub(super) fn of_attempt(&self, user: &str, password: &Password) -> Fingerprint {
-        self.sign(["", user, password.expose()])
+        self.sign([b"", user.as_bytes(), password.expose_bytes()])
     }
 
     /// Stands for these very bytes.
     pub(super) fn of_token(&self, token: &BearerToken) -> Fingerprint {
-        self.sign([token.expose()])
+        self.sign([token.expose().as_bytes()])
     }
 
-    fn sign<const PARTS: usize>(&self, parts: [&str; PARTS]) -> Fingerprint {
+    fn sign<const PARTS: usize>(&self, parts: [&[u8]; PARTS]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
             // With the lengths, no two lists read the same.
             context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
+            context.update(part);
         }
         let tag = context.sign();
         Fingerprint(*tag.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))

@@ -35,7 +35,7 @@ impl Credentials {
     #[must_use]
     pub fn is_blank(&self) -> bool {
         match self {
-            Self::Basic { user, password } => user.is_empty() && password.expose().is_empty(),
+            Self::Basic { user, password } => user.is_empty() && password.expose_bytes().is_empty(),
             Self::Bearer(_) => false,
         }
     }
@@ -68,9 +68,9 @@ fn within(value: &[u8], limit: usize) -> Result<(), InvalidCredentials> {
 
 fn parse_basic(encoded: &[u8]) -> Result<Credentials, InvalidCredentials> {
     let decoded = BASE64.decode(encoded).map(Zeroizing::new).map_err(|_| InvalidCredentials::Malformed)?;
-    let text = str::from_utf8(&decoded).map_err(|_| InvalidCredentials::Malformed)?;
-    let (user, password) = text.split_once(':').ok_or(InvalidCredentials::Malformed)?;
-    Ok(Credentials::Basic { user: user.to_owned(), password: Password::new(password.to_owned()) })
+    let colon = decoded.iter().position(|byte| *byte == b':').ok_or(InvalidCredentials::Malformed)?;
+    let user = str::from_utf8(&decoded[..colon]).map_err(|_| InvalidCredentials::Malformed)?;
+    Ok(Credentials::Basic { user: user.to_owned(), password: Password::from_bytes(decoded[colon + 1..].to_vec()) })
 }
 
 /// A token that somebody sent, believed by nobody yet.
@@ -95,7 +95,7 @@ impl BearerToken {
 /// Why a header is no credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCredentials {
-    /// Not base64, not UTF-8, no colon, letters that no token has.
+    /// Not base64, no colon, a name that is not UTF-8, letters that no token has.
     #[error("the Authorization header is malformed")]
     Malformed,
     /// Longer than anybody needs.

@@ -4,9 +4,10 @@
 
 use zeroize::Zeroizing;
 
-/// A password as somebody typed or sent it, usable or not.
+/// A password as it was typed or sent, usable or not: bytes, because nginx and registry:2 compare bytes, and older clients send
+/// another encoding than UTF-8.
 #[derive(Clone)]
-pub struct Password(Zeroizing<String>);
+pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
     /// The longest password in bytes that can be set: bcrypt reads no further, so that more would be silently ignored.
@@ -15,12 +16,25 @@ impl Password {
     /// Takes a text as a password.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self::from_bytes(text.into_bytes())
     }
 
-    /// The text itself, for showing it once or hashing it. The name is long to be found by searching.
+    /// Takes bytes as a password.
+    #[must_use]
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The text itself, for showing it once or reading a token from it; empty if it is no text, which no token is. For comparing
+    /// passwords there is [`expose_bytes`](Self::expose_bytes).
     #[must_use]
     pub fn expose(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The bytes themselves.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -32,7 +46,7 @@ impl Password {
         if self.0.len() > Self::MAX {
             return Err(UnusablePassword::TooLong { bytes: self.0.len() });
         }
-        if self.0.contains('\0') {
+        if self.0.contains(&0) {
             return Err(UnusablePassword::Nul);
         }
         Ok(())
@@ -63,7 +77,7 @@ impl Password {
 
     /// The bytes before the first zero byte, which is where nginx and crypt(3) end a password.
     fn c_string(&self) -> &[u8] {
-        let bytes = self.0.as_bytes();
+        let bytes = self.expose_bytes();
         &bytes[..bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len())]
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     app::StartError,
     auth::keys::{KeyError, RotateError},
     config::Problems,
+    registry,
 };
 
 /// Why a command failed, and what to do about it.
@@ -55,6 +56,12 @@ impl From<UserError> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         Self::new(chain(&error), error.hint().as_deref())
+    }
+}
+
+impl From<registry::Error> for Failure {
+    fn from(error: registry::Error) -> Self {
+        Self::new(chain(&error), None)
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
         None => runtime.block_on(registry.examine(now, Registry::IN_FLIGHT, &mut show)),
     };
     bar.finish_and_clear();
-    let found = found.map_err(|error| Failure::new(error, None))?;
+    let found = found?;
     report(&found).map_err(|error| Failure::new(error, None))?;
     match (found.damages().count(), args.repair) {
         (0, _) => Ok(()),

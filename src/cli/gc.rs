@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
             collect(&registry, &config.storage).await
         }
     });
-    let report = report.map_err(|error| Failure::new(error, None))?;
+    let report = report?;
     warn_of_left_out(&report);
     let mut out = io::stdout().lock();
     out.write_all(table(&report, args.dry_run).as_bytes()).map_err(|error| Failure::new(error, None))

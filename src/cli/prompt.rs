@@ -35,7 +35,7 @@ pub(super) fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result
         Purpose::New => {
             let password = ask(format!("New password for {user}: "))?;
             let again = ask("The same again: ".to_owned())?;
-            if password.expose() == again.expose() { Ok(password) } else { Err(PromptError::Different) }
+            if password.expose_bytes() == again.expose_bytes() { Ok(password) } else { Err(PromptError::Different) }
         }
     }
 }

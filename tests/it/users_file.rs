@@ -1,9 +1,13 @@
 //! Users files that the server can read and not change, and users files with lines that it cannot use.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::process::Command;
 use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use crate::support::portcullis::{ALICE, BINARY, BOB, User};
 use crate::support::stage::authorization;
@@ -123,4 +127,22 @@ fn a_hash_of_an_unknown_scheme_disables_its_user_and_not_the_server() {
     let bob = format!("bob:{}\n", bcrypt::hash(BOB.password, 4).unwrap());
     stage.write("htpasswd", &format!("{users}{bob}"));
     assert!(eventually(Duration::from_secs(60), || signs_in(&server, &BOB)));
+}
+
+#[test]
+fn a_password_in_another_encoding_than_utf_8_signs_in_as_it_does_at_nginx() {
+    let stage = Stage::new();
+    let password = b"p\xe4ssw\xf6rd";
+    let line =
+        Tool::new("htpasswd").args(["-nbB", "-C", "5", "latin"]).arg(OsStr::from_bytes(password)).succeeds().stdout;
+    stage.write("htpasswd", line.trim());
+    let server = stage.start();
+    let status = |password: &[u8]| {
+        let pair = BASE64_STANDARD.encode([b"latin:", password].concat());
+        server.ask("GET", "/v2/", &[&format!("Authorization: Basic {pair}")], b"").status
+    };
+    assert_eq!(
+        (status(password), status(b"p\xe4ssw\xf7rd"), status("p\u{fffd}ssw\u{fffd}rd".as_bytes())),
+        (200, 401, 401)
+    );
 }
