@@ -28,7 +28,8 @@ impl Target {
         let file = match fs::canonicalize(path) {
             Ok(file) => file,
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-                if fs::symlink_metadata(path).is_ok() {
+                // A file that is there by now was made a moment ago.
+                if path.is_symlink() {
                     return Err(ReplaceError::DanglingLink { path: path.to_owned() });
                 }
                 let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
