@@ -19,7 +19,6 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
     Engine, Error,
-    catalog::marks_repository,
     layout::{Folder, Key},
     links,
     tree::Tree,
@@ -49,7 +48,7 @@ struct Catalog {
 
 impl Default for Catalog {
     fn default() -> Self {
-        Self { tree: Tree::new(marks_repository), names: [].into(), answers: 0 }
+        Self { tree: Tree::new(), names: [].into(), answers: 0 }
     }
 }
 

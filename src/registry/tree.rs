@@ -8,14 +8,12 @@ use std::{iter, sync::Arc};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Error, layout::Folder, links};
+use super::{Error, catalog::marks_repository, layout::Folder, links};
 use crate::storage::{Store, StorePath, Version};
 
 /// The folders that repositories lie in, each as it was when it was last read.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// Whether a folder of this name makes the one around it a repository.
-    marks: fn(&str) -> bool,
     /// In byte order, so that the first is the one that all others lie in.
     paths: Arc<[StorePath]>,
     versions: Vec<Option<Version>>,
@@ -30,14 +28,9 @@ struct Contents {
 }
 
 impl Tree {
-    /// A tree of which nothing is known yet. Folders in which one lies that `marks` says are repositories.
-    pub(super) fn new(marks: fn(&str) -> bool) -> Self {
-        Self {
-            marks,
-            paths: [Folder::Repositories.path()].into(),
-            versions: vec![None],
-            contents: vec![Contents::default()],
-        }
+    /// A tree of which nothing is known yet.
+    pub(super) fn new() -> Self {
+        Self { paths: [Folder::Repositories.path()].into(), versions: vec![None], contents: vec![Contents::default()] }
     }
 
     /// The names of the repositories, in byte order.
@@ -56,7 +49,7 @@ impl Tree {
             return Ok(false);
         }
         // The versions were taken before: what comes in between is read, and looks like a change the next time.
-        let read = self.read(store, changed.iter().map(|index| self.paths[*index].clone()).collect()).await?;
+        let read = Self::read(store, changed.iter().map(|index| self.paths[*index].clone()).collect()).await?;
         if iter::zip(&changed, &read).all(|(index, contents)| self.contents[*index] == *contents) {
             self.versions = versions;
             return Ok(false);
@@ -115,7 +108,7 @@ impl Tree {
         grown.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
         let (paths, (versions, contents)): (Vec<_>, _) =
             grown.into_iter().map(|(path, version, contents)| (path, (version, contents))).unzip();
-        Ok(Self { marks: self.marks, paths: paths.into(), versions, contents })
+        Ok(Self { paths: paths.into(), versions, contents })
     }
 
     async fn read_new(
@@ -127,19 +120,18 @@ impl Tree {
             return Ok(Vec::new());
         }
         let versions = store.versions(paths.as_slice().into()).await?;
-        let contents = self.read(store, paths.clone()).await?;
+        let contents = Self::read(store, paths.clone()).await?;
         Ok(iter::zip(paths, iter::zip(versions, contents))
             .map(|(path, (version, contents))| (path, version, contents))
             .collect())
     }
 
-    async fn read(&self, store: &dyn Store, paths: Vec<StorePath>) -> Result<Vec<Contents>, Error> {
-        let marks = self.marks;
+    async fn read(store: &dyn Store, paths: Vec<StorePath>) -> Result<Vec<Contents>, Error> {
         let read = stream::iter(paths).map(|path| async move {
             let entries = store.list(&path).await?;
             let folders: Vec<String> =
                 entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
-            let is_marked = folders.iter().any(|name| marks(name));
+            let is_marked = folders.iter().any(|name| marks_repository(name));
             Ok(Contents { is_marked, deeper: folders.into_iter().filter(|name| !name.starts_with('_')).collect() })
         });
         read.buffered(links::PARALLEL).try_collect().await

@@ -39,6 +39,10 @@ fn empty_as_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Me
 }
 
 impl Fields {
+    pub(super) fn has_media_type(&self) -> bool {
+        self.media_type.is_some()
+    }
+
     pub(super) fn kind(&self, declared: Option<&MediaType>, shape: &Shape) -> Result<ManifestKind, ManifestError> {
         let known = |media_type: &MediaType| {
             ManifestKind::named(media_type.as_str()).ok_or_else(|| ManifestError::Unsupported(media_type.clone()))

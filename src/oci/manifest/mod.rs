@@ -98,7 +98,8 @@ impl Manifest {
         if fields.schema_version != Some(2) {
             return Err(ManifestError::SchemaVersion);
         }
-        let shape = Shape::new(document);
+        // Read once more only where the document does not say itself what it is.
+        let shape = if fields.has_media_type() { Shape::default() } else { Shape::new(document) };
         let kind = fields.kind(declared, &shape)?;
         let manifest = fields.into_manifest(kind, &shape)?;
         manifest.check_embedded_data()?;

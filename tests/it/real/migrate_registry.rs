@@ -14,6 +14,7 @@ use portcullis::config::{self, Flags};
 use portcullis::migrate::{Origin, migrate};
 use portcullis::tls::ClientMode;
 
+use crate::support::chance::Chance;
 use crate::support::daemon::Daemon;
 use crate::support::portcullis::{ALICE, User};
 use crate::support::stage::authorization;
@@ -23,16 +24,12 @@ use crate::support::{Stage, eventually, port};
 
 const ROUNDS: u64 = 120;
 
-/// The same numbers for the same seed (`SplitMix64`).
-struct Numbers(u64);
+/// Choices that a seed brings back.
+struct Numbers(Chance);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     /// One of the good choices, and sometimes (in this percentage) one of the odd ones.
@@ -287,7 +284,7 @@ fn no_random_configuration_of_docker_registry_allows_more_after_its_migration() 
     let _upstream = started(&stage, SocketAddr::from(([127, 0, 0, 1], upstream)), "upstream.yml", &[]).unwrap();
     let (mut ran, mut refused, mut allowed, mut allowed_before) = (0, 0, 0, 0);
     for round in 0..rounds {
-        let mut numbers = Numbers(seed.wrapping_mul(1_000_003).wrapping_add(round));
+        let mut numbers = Numbers(Chance::new(seed.wrapping_mul(1_000_003).wrapping_add(round), 0));
         let text = filled(&document(&mut numbers), &stage, upstream);
         stage.write("config.yml", &text);
         let variables: &[(&str, &str)] = match numbers.next() % 6 {
