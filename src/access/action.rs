@@ -1,27 +1,27 @@
-//! What may be done to a repository: as a value for policies and tokens, and as types for proofs.
+//! Defines the actions on a repository: as values for policies and tokens, and as types for proofs.
 //!
-//! Invariant: each [`Right`] type stands for exactly one [`Action`], and no other module can add one.
+//! Invariant: each [`Right`] type represents exactly one [`Action`], and no other module can add one.
 
 use std::{fmt, str::FromStr};
 
-/// Something that can be done to a repository.
+/// An action on a repository, which access rules and token scopes grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     /// Read manifests, blobs, tags and referrers.
     Pull,
-    /// Upload blobs, put manifests and tags.
+    /// Upload blobs, push manifests and set tags.
     Push,
     /// Delete manifests, tags and blobs.
     Delete,
-    /// Delete whole repositories; whatever else only administrators do.
+    /// Delete whole repositories, and other administration.
     Admin,
 }
 
 impl Action {
-    /// Every action, in the order in which they are written.
+    /// Every action, in the order in which sets print them.
     pub const ALL: [Self; 4] = [Self::Pull, Self::Push, Self::Delete, Self::Admin];
 
-    /// The word for it in access rules and token scopes.
+    /// The name of the action in access rules and token scopes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl FromStr for Action {
     }
 }
 
-/// A text is not an action.
+/// The error for a text that is not the name of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an action is pull, push, delete or admin")]
 pub struct UnknownAction;
@@ -60,8 +60,8 @@ impl Actions {
     /// No action at all.
     pub const NONE: Self = Self(0);
 
-    /// What a user of a registry without access rules may do, and what `*` means in a token scope. Administration is not
-    /// part of it: nobody becomes an administrator by asking for everything.
+    /// All actions but administration: the rights of a user without access rules, and the meaning of `*` in a token
+    /// scope. A client cannot become an administrator by requesting `*`.
     pub const PULL_PUSH_DELETE: Self =
         Self(1 << Action::Pull as u8 | 1 << Action::Push as u8 | 1 << Action::Delete as u8);
 
@@ -71,25 +71,25 @@ impl Actions {
         self.0 & 1 << action as u8 != 0
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the set has no action.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self == Self::NONE
     }
 
-    /// What is in both.
+    /// The actions that are in both sets.
     #[must_use]
     pub fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in either.
+    /// The actions that are in at least one of the sets.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The actions, in the order of [`Action::ALL`].
+    /// Iterates over the actions in the order of [`Action::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Action> {
         Action::ALL.into_iter().filter(move |action| self.contains(*action))
     }
@@ -114,9 +114,9 @@ impl fmt::Debug for Actions {
     }
 }
 
-/// An [`Action`] as a type, so that a proof of one right cannot be handed in for another.
+/// An [`Action`] as a type, so that a proof of one right cannot be passed where another is required.
 pub trait Right: sealed::Sealed + Send + Sync + 'static {
-    /// The action that this type stands for.
+    /// The action that this type represents.
     const ACTION: Action;
 }
 
@@ -135,13 +135,13 @@ macro_rules! rights {
 }
 
 rights! {
-    /// The right to read.
+    /// The right to read: [`Action::Pull`].
     Pull,
-    /// The right to write.
+    /// The right to write: [`Action::Push`].
     Push,
-    /// The right to delete.
+    /// The right to delete manifests, tags and blobs: [`Action::Delete`].
     Delete,
-    /// The right to administer.
+    /// The right to administer: [`Action::Admin`].
     Admin
 }
 

@@ -1,8 +1,8 @@
-//! Finds access rules that can decide nothing.
+//! Finds access rules without effect: rules that can never decide a request.
 //!
-//! First floor. Invariant: a rule is named only if it certainly decides nothing: none of its users can sign in, none
-//! of its patterns can match a name, or for each of its users and patterns an earlier rule decides first. A rule that
-//! decides, and changes nothing by it, is not named: a closing `actions = []` says what is meant.
+//! Invariant: a rule is reported only if it certainly decides nothing: none of its users can sign in, none of its
+//! patterns can match a repository name, or for each of its users and patterns an earlier rule decides. A rule that
+//! decides requests without changing their result is not reported: a final `actions = []` makes the intention explicit.
 
 use super::{
     glob::{Caller, Glob},
@@ -11,19 +11,19 @@ use super::{
     who::Who,
 };
 
-/// Why a rule can decide nothing.
+/// Why a rule can never decide a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoEffect {
     /// None of its users can sign in; a group may be empty.
     Users,
     /// No repository name matches any of its patterns, for any of its users.
     Repositories,
-    /// These rules before it decide, together, everything that it is about and that can happen.
+    /// These earlier rules together decide every request that the rule could decide.
     Earlier(Vec<RuleNumber>),
 }
 
 impl Policy {
-    /// The rules that can decide nothing, where only those users sign in for whom `can_sign_in` says so.
+    /// The rules without effect, where `can_sign_in` returns whether a user can sign in.
     #[must_use]
     pub fn without_effect(&self, can_sign_in: impl Fn(&UserName) -> bool) -> Vec<(RuleNumber, NoEffect)> {
         let numbered = || (1..).map(RuleNumber).zip(self.rules());
@@ -58,7 +58,8 @@ fn no_effect(
     Some(NoEffect::Earlier(deciding))
 }
 
-/// A group as its members: an earlier rule may be about some of them, and the next one about the others.
+/// The matchers of the users who can sign in. A group is expanded into its members, because one earlier rule may cover
+/// some of them and another rule the others.
 fn those_who_sign_in(who: &Who, can_sign_in: &impl Fn(&UserName) -> bool) -> Vec<Who> {
     match who {
         Who::Anonymous | Who::SignedIn => vec![who.clone()],
@@ -108,7 +109,7 @@ mod tests {
         }
     }
 
-    /// What is said of the rules where Alice, Bob and "CI" can sign in.
+    /// The reported rules, where Alice, Bob and "CI" can sign in.
     fn told(rules: Vec<Rule>) -> Vec<(usize, NoEffect)> {
         let told = Policy::new(rules).without_effect(|name| matches!(name.as_str(), "alice" | "bob" | "CI"));
         told.into_iter().map(|(number, why)| (number.0, why)).collect()

@@ -1,8 +1,8 @@
-//! The gate: subject and policy in, proof or refusal out.
+//! Decides on access: takes a subject and the policy, and returns a proof or a denial.
 //!
-//! Invariant: [`Gate::authorize`] is the only place in the program that makes an [`Authorized`], except for
-//! [`LocalOperator`](super::LocalOperator). It has private fields and is neither `Clone` nor `Default`: each one was
-//! admitted, for this repository and this right.
+//! Invariant: [`Gate::authorize`] is the only function that creates an [`Authorized`], except for
+//! [`LocalOperator`](super::LocalOperator). `Authorized` has private fields and is neither `Clone` nor `Default`, so
+//! each one was granted for its repository and its right.
 
 use std::marker::PhantomData;
 
@@ -15,17 +15,17 @@ use super::{
 };
 use crate::oci::RepositoryName;
 
-/// A principal, and how far the credential it came with reaches.
+/// The principal of a request, and the restriction of the credential that authenticated it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// Who it is.
+    /// The user, or an anonymous caller.
     pub principal: Principal,
-    /// What limits it beyond the policy.
+    /// The limits and scopes of the credential, which restrict it beyond the policy.
     pub reach: Reach,
 }
 
 impl Subject {
-    /// Nobody, holding nothing: who calls without an `Authorization` header.
+    /// The subject of a request without an `Authorization` header: an anonymous caller with no scope.
     #[must_use]
     pub fn anonymous() -> Self {
         Self { principal: Principal::Anonymous, reach: Reach::scopes(Vec::new()) }
@@ -42,48 +42,49 @@ pub struct Authorized<A: Right> {
 }
 
 impl<A: Right> Authorized<A> {
-    /// Where.
+    /// The repository that the proof is for.
     #[must_use]
     pub fn repository(&self) -> &RepositoryName {
         &self.repository
     }
 
-    /// Who.
+    /// The principal that the access was granted to.
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
 
-    /// Which rule admitted it; none admits the local operator.
+    /// The rule that granted the access; `None` for the local operator.
     #[must_use]
     pub fn rule(&self) -> Option<RuleNumber> {
         self.rule
     }
 
-    /// A proof for a principal whom the rules are not about.
+    /// A proof for a principal that the rules do not apply to.
     pub(super) fn by_no_rule(repository: RepositoryName, principal: Principal) -> Self {
         Self { repository, principal, rule: None, right: PhantomData }
     }
 }
 
-/// Proof that a subject may list repositories, and the means to tell which ones.
+/// Proof that a subject may list repositories; filters the list to those that it may pull.
 #[derive(Debug)]
 pub struct CatalogView<'a>(View<'a>);
 
 #[derive(Debug)]
 enum View<'a> {
     Everything,
-    /// The rules that are about the subject, in order: found once, because they are asked about thousands of repositories.
+    /// The rules that match the subject, in order. They are selected once, because a listing checks thousands of
+    /// repositories.
     ByRules(Vec<&'a Rule>, &'a Subject),
 }
 
 impl CatalogView<'_> {
-    /// A view of all repositories, which no rule gives.
+    /// A view of all repositories, which is not granted by a rule.
     pub(super) fn everything() -> Self {
         Self(View::Everything)
     }
 
-    /// Whether this caller may know of `repository`.
+    /// Whether the list shows `repository` to this caller.
     #[must_use]
     pub fn shows(&self, repository: &RepositoryName) -> bool {
         let (rules, Subject { principal, reach }) = match &self.0 {
@@ -96,19 +97,19 @@ impl CatalogView<'_> {
     }
 }
 
-/// A refusal: everything that the answer and the audit need, and nothing about the rules.
+/// A denial: everything that the response and the audit log need, and nothing about the rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{principal} may not {} {}", .wanted.verb(), .wanted.object())]
 pub struct Denied {
-    /// Who asked.
+    /// The principal that was denied.
     pub principal: Principal,
-    /// What for.
+    /// The requested operation.
     pub wanted: Wanted,
-    /// Whether other credentials could change the answer.
+    /// Whether other credentials could be granted the operation.
     pub remedy: Remedy,
 }
 
-/// What was asked for.
+/// The operation that a request needs permission for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// An action on a repository.
@@ -118,7 +119,7 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// The scope of a token that would do.
+    /// The scope of a token that would permit the operation.
     #[must_use]
     pub fn scope(&self) -> Scope {
         match self {
@@ -127,7 +128,7 @@ impl Wanted {
         }
     }
 
-    /// The action as a word.
+    /// The verb of the operation, for messages and the audit log.
     #[must_use]
     pub fn verb(&self) -> &'static str {
         match self {
@@ -136,7 +137,7 @@ impl Wanted {
         }
     }
 
-    /// The repository, or what stands for all of them.
+    /// The repository name, or "the catalog".
     #[must_use]
     pub fn object(&self) -> &str {
         match self {
@@ -146,32 +147,35 @@ impl Wanted {
     }
 }
 
-/// What a refused caller can do about it.
+/// What a denied client can do to be granted access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Sign in: 401 with a challenge.
+    /// Sign in: the response is 401 with a challenge.
     SignIn,
-    /// Fetch a token of wider scope, which the rules and the restriction of the credential allow: 401 with a challenge.
+    /// Fetch a token with a wider scope, which the rules and the restriction of the credential allow: the response is
+    /// 401 with a challenge.
     WiderToken,
-    /// Nothing but talk to the administrator: 403.
+    /// Nothing; only the administrator can grant the access: the response is 403.
     None,
 }
 
-/// Where every request is admitted or refused.
+/// Decides every access of a request to a repository or to the catalog.
 #[derive(Clone, Debug)]
 pub struct Gate {
     policy: Policy,
 }
 
 impl Gate {
-    /// A gate that keeps `policy`.
+    /// A gate that enforces `policy`.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self { policy }
     }
 
-    /// Admits `subject` to do `A` to `repository`, or says why not. Policy and token must both agree; a token is never more
-    /// than its user, and it is looked at when it is used, not only when it is made.
+    /// Grants `subject` the right `A` on `repository`, or returns the denial.
+    ///
+    /// The policy and the token must both allow it. A token never grants more than its user has, and the policy is
+    /// evaluated when the token is used, not only when it is issued.
     pub fn authorize<A: Right>(&self, subject: &Subject, repository: RepositoryName) -> Result<Authorized<A>, Denied> {
         let Subject { principal, reach } = subject;
         let refuse = |repository, remedy| {
@@ -179,7 +183,7 @@ impl Gate {
         };
         match self.policy.decide(principal, A::ACTION, &repository) {
             Verdict::Allowed(_) if !reach.limits_allow(principal, A::ACTION, &repository) => {
-                // No other token that this credential could fetch would reach further.
+                // No other token that this credential could get would be wider.
                 refuse(repository, remedy_for(principal))
             }
             Verdict::Allowed(_) if !reach.names(A::ACTION, &repository) => refuse(repository, Remedy::WiderToken),
@@ -190,7 +194,7 @@ impl Gate {
         }
     }
 
-    /// Admits `subject` to the list of repositories.
+    /// Grants `subject` a view of the catalog, or returns the denial.
     pub fn authorize_catalog<'a>(&'a self, subject: &'a Subject) -> Result<CatalogView<'a>, Denied> {
         let Subject { principal, reach } = subject;
         let allowed = self.may_pull_something(subject);
@@ -207,8 +211,8 @@ impl Gate {
         self.policy.may_pull_something(principal) && reach.limits_allow_lists()
     }
 
-    /// Asked ∩ allowed: the scopes that a token for whoever shows this credential is given. A scope of which nothing is
-    /// left is left out.
+    /// The scopes of a token for this subject: each requested scope, reduced to the actions that the policy and the
+    /// credential allow. A scope without any allowed action is left out.
     #[must_use]
     pub fn grant(&self, subject: &Subject, asked: &[Scope]) -> Vec<Scope> {
         asked.iter().filter_map(|scope| self.grant_one(subject, scope)).collect()
@@ -227,7 +231,8 @@ impl Gate {
     }
 }
 
-/// An anonymous caller may turn out to be somebody; a user whom the policy refuses stays who they are.
+/// What a caller can do when the policy denies it access: an anonymous caller may sign in; for a user no other
+/// credential helps.
 fn remedy_for(principal: &Principal) -> Remedy {
     match principal {
         Principal::Anonymous => Remedy::SignIn,

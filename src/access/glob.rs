@@ -1,6 +1,6 @@
-//! Patterns over repository names.
+//! Glob patterns that match repository names.
 //!
-//! Invariant: matching takes bounded time whatever the pattern and the name are, because a pattern has few wildcards.
+//! Invariant: matching takes bounded time for every pattern and name, because the number of wildcards is limited.
 
 mod satisfiable;
 
@@ -11,14 +11,14 @@ use crate::oci::RepositoryName;
 
 pub(super) use satisfiable::Caller;
 
-/// A pattern over repository names: `*` is one path component (or a piece of one), `**` any number of components,
-/// `{user}` the name of the one who asks.
+/// A pattern for repository names: `*` matches one path component (or a part of one), `**` any number of components,
+/// and `{user}` the name of the calling user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// `**`
+    /// `**`: any number of components.
     Rest,
     /// One component: literal pieces, `*` and `{user}`.
     One(Vec<Piece>),
@@ -32,8 +32,8 @@ enum Piece {
 }
 
 impl Glob {
-    /// Whether the pattern covers `repository` when `principal` asks. `{user}` covers nothing for anonymous callers, and
-    /// nothing for a user whose name could not be a component of a repository name.
+    /// Whether the pattern matches `repository` for `principal`. `{user}` matches nothing for anonymous callers, and
+    /// nothing for a user whose name cannot be a component of a repository name.
     #[must_use]
     pub fn matches(&self, principal: &Principal, repository: &RepositoryName) -> bool {
         let user = match principal {
@@ -49,8 +49,8 @@ impl Glob {
         Self(vec![Part::Rest])
     }
 
-    /// Whether every name that `other` matches is matched here as well, for whoever asks. Where that is hard to tell, the
-    /// answer is no: a rule that is wrongly called unreachable would be worse than one that is not noticed.
+    /// Whether this pattern matches every name that `other` matches, for every caller. The result is `false` where this
+    /// is hard to decide: a wrong report of an unreachable rule would be worse than a missing one.
     pub(super) fn covers(&self, other: &Self) -> bool {
         parts_cover(&self.0, &other.0)
     }
@@ -69,8 +69,9 @@ fn parts_cover(wide: &[Part], narrow: &[Part]) -> bool {
     }
 }
 
-/// Whether the components of a name that are left, if any are, match. `**` tries every split; the depth is bounded by the
-/// number of components, of which a name has at most 128, and a glob holds at most [`MAX_RESTS`] of them.
+/// Whether the parts match the remaining components of a name, of which there may be none. `**` tries every split; the
+/// depth is bounded by the number of components, of which a name has at most 128, and by [`MAX_RESTS`], the maximum
+/// number of `**` in a pattern.
 fn parts_match(parts: &[Part], name: Option<&str>, user: Option<&str>) -> bool {
     match parts.split_first() {
         None => name.is_none(),
@@ -84,7 +85,7 @@ fn parts_match(parts: &[Part], name: Option<&str>, user: Option<&str>) -> bool {
     }
 }
 
-/// The first component, and the others.
+/// Splits a name into its first component and the rest.
 fn first_of(name: &str) -> (&str, Option<&str>) {
     name.split_once('/').map_or((name, None), |(first, others)| (first, Some(others)))
 }
@@ -176,16 +177,16 @@ impl fmt::Display for Glob {
 /// Why a text is not a repository pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidGlob {
-    /// Nothing between two slashes, or nothing at all.
+    /// An empty component, or an empty pattern.
     #[error("a repository pattern has no empty parts: write team/** or **")]
     Empty,
-    /// `a**` or the like.
-    #[error("'**' stands alone between slashes, as in team/**")]
+    /// `**` as a part of a component, as in `a**`.
+    #[error("'**' must be a whole path component, as in team/**")]
     DoubleStar,
-    /// Something that no repository name contains, so that the pattern would match nothing.
+    /// A character that no repository name contains, so that the pattern would match nothing.
     #[error("a repository pattern is lower-case letters, digits, '.', '_', '-', '/', '*', '**' and {{user}}")]
     Character,
-    /// More wildcards than a name needs, whose matching could take long.
+    /// More wildcards than the limit that keeps matching fast.
     #[error("a repository pattern has at most {MAX_RESTS} '**', and {MAX_STARS} '*' between two slashes")]
     TooManyStars,
 }

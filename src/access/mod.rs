@@ -1,7 +1,10 @@
-//! Who may do what: principals, scopes, the policy, and the gate that turns a question into a proof.
+//! Decides who may do what: principals, scopes, the access policy, and the gate that answers a request with a proof or
+//! a denial.
 //!
-//! First floor: imports [`oci`](crate::oci) only, does no I/O. The one invariant: an [`Authorized`] exists only where the
-//! [`Gate`] admitted its subject, or for the [`LocalOperator`], and everything that touches a repository demands one.
+//! This module imports [`oci`](crate::oci) only and does no I/O.
+//!
+//! Invariant: an [`Authorized`] exists only where the [`Gate`] granted access to its subject, or for the
+//! [`LocalOperator`], and every operation on a repository requires one.
 
 mod action;
 mod effect;

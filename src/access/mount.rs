@@ -1,7 +1,7 @@
-//! Answers whether a caller may mount blobs of a repository, and whether a token of wider scope would let it.
+//! Decides whether a caller may mount blobs from a repository, and whether a token with a wider scope would allow it.
 //!
-//! First floor. Invariant: a [`NarrowToken`] exists only for a repository that the rules and the restriction of the
-//! credential let the caller pull, so that what is said about it is nothing that the caller may not know.
+//! Invariant: a [`NarrowToken`] exists only for a repository that the rules and the restriction of the credential let
+//! the caller pull, so a response based on it reveals nothing that is hidden from the caller.
 
 use super::{
     action::Pull,
@@ -9,16 +9,16 @@ use super::{
 };
 use crate::oci::RepositoryName;
 
-/// How a caller may pull a repository that a blob is to be mounted from.
+/// How a caller may pull the source repository of a mount.
 #[derive(Debug)]
 pub enum MountAccess {
-    /// With the credentials of this request.
+    /// The credentials of this request suffice.
     Granted(Authorized<Pull>),
-    /// With a token of wider scope, which it can have.
+    /// A token with a wider scope, which the caller can get, would suffice.
     NarrowToken(NarrowToken),
 }
 
-/// Proof that only the scope of its token keeps a caller from pulling a repository.
+/// Proof that only the scope of its token prevents a caller from pulling a repository.
 #[derive(Debug)]
 pub struct NarrowToken {
     repository: RepositoryName,
@@ -26,13 +26,13 @@ pub struct NarrowToken {
 }
 
 impl NarrowToken {
-    /// The repository.
+    /// The source repository of the mount.
     #[must_use]
     pub fn repository(&self) -> &RepositoryName {
         &self.repository
     }
 
-    /// The refusal, for the answer and the audit.
+    /// The denial, for the response and the audit log.
     #[must_use]
     pub fn denied(&self) -> &Denied {
         &self.denied
@@ -40,8 +40,8 @@ impl NarrowToken {
 }
 
 impl Gate {
-    /// How `subject` may pull `repository`; `None` where neither this credential nor a token that it could fetch
-    /// would do.
+    /// How `subject` may pull `repository`; `None` if neither this credential nor a token that it could get would
+    /// suffice.
     #[must_use]
     pub fn mount_access(&self, subject: &Subject, repository: &RepositoryName) -> Option<MountAccess> {
         match self.authorize::<Pull>(subject, repository.clone()) {
@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    /// What a caller may do with `base/os`.
+    /// The mount access of a caller to `base/os`.
     fn access(principal: &str, reach: Reach) -> &'static str {
         let gate = Gate::new(Policy::new(vec![
             rule("bob", "base/**", &[Action::Push]),

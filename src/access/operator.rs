@@ -1,10 +1,10 @@
-//! Authorizes the local operator: the account of this machine that runs a command on the data folder itself.
+//! Authorises the local operator: the operating system account that runs a command directly on the data directory.
 //!
-//! Access rules are about users of the registry and do not apply to the account that owns its files. The audit trail
-//! shows the local operator under a name that begins with `@`, which no user's name does.
+//! Access rules apply to users of the registry, not to the account that owns its files. The audit log shows the local
+//! operator under a name that begins with `@`, which no user name does.
 //!
-//! Invariant: [`LocalOperator::assume`] is the only way to become one, it is closed to other crates, and only the
-//! command `portcullis repository` calls it (a test of `tests/it/architecture` reads that).
+//! Invariant: [`LocalOperator::assume`] is the only constructor, is not visible to other crates, and is called only by
+//! the command `portcullis repository` (a test in `tests/it/architecture` checks this).
 
 use super::{
     action::Admin,
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::oci::RepositoryName;
 
-/// The administrator of every repository on this machine's data folder.
+/// The account with administration rights on every repository in this machine's data directory.
 #[derive(Debug)]
 pub struct LocalOperator {
     private: (),
 }
 
 impl LocalOperator {
-    /// The name that the audit trail shows.
+    /// The name of the local operator in the audit log.
     pub const NAME: &'static str = UserName::LOCAL_OPERATOR;
 
-    /// Takes the account that runs this process for the local operator. Only for a command that works on the data
-    /// folder itself, never for a request that came over the network.
+    /// Treats the account that runs this process as the local operator. Only for a command that works directly on the
+    /// data directory, never for a request from the network.
     pub(crate) fn assume() -> Self {
         Self { private: () }
     }
@@ -36,7 +36,7 @@ impl LocalOperator {
         Authorized::by_no_rule(repository, Principal::User(UserName::local_operator()))
     }
 
-    /// The list of all repositories.
+    /// A view of all repositories.
     #[must_use]
     pub fn catalog(&self) -> CatalogView<'static> {
         let Self { private: () } = self;

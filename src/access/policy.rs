@@ -1,7 +1,8 @@
-//! The access rules: who may do what to which repositories.
+//! The access policy: an ordered list of rules for users and repositories.
 //!
-//! Invariant: the first rule that names the user and the repository decides, for every action; what no rule names is
-//! denied. A later rule can therefore never widen an earlier one, and `actions = []` is how to say "nothing here".
+//! Invariant: the first rule that matches the user and the repository decides, for every action; without a matching
+//! rule access is denied. A later rule can therefore never widen an earlier one, and a rule with `actions = []` denies
+//! everything.
 
 use std::fmt;
 
@@ -22,15 +23,15 @@ pub struct Policy {
 /// One access rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Whom it is about.
+    /// The users that the rule applies to.
     pub users: Vec<Who>,
-    /// Which repositories it is about.
+    /// Patterns of the repositories that the rule applies to.
     pub repositories: Vec<Glob>,
-    /// What those users may do to those repositories, and all that they may.
+    /// The actions that the rule grants; it denies all others.
     pub actions: Actions,
 }
 
-/// The number of a rule in its policy, counted from 1 as people count.
+/// The number of a rule in its policy, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RuleNumber(pub usize);
 
@@ -40,12 +41,12 @@ impl fmt::Display for RuleNumber {
     }
 }
 
-/// What the policy says of one question.
+/// The decision of the policy on one action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// This rule admits.
+    /// This rule allows the action.
     Allowed(RuleNumber),
-    /// This rule is about the user and the repository, and does not list the action; with `None`, no rule is.
+    /// This rule matches the user and the repository and does not list the action; `None` if no rule matches.
     Refused(Option<RuleNumber>),
 }
 
@@ -56,8 +57,8 @@ impl Policy {
         Self { rules }
     }
 
-    /// What holds without any rule: every signed-in user may pull, push and delete everything, as with nginx in front of
-    /// registry:2. Nobody is anonymous, nobody is an administrator.
+    /// The default policy: every signed-in user may pull, push and delete everything, as with nginx in front of
+    /// registry:2. Anonymous callers may do nothing, and no user is an administrator.
     #[must_use]
     pub fn signed_in_may_do_everything() -> Self {
         Self::new(vec![Rule {
@@ -73,32 +74,32 @@ impl Policy {
         &self.rules
     }
 
-    /// What `principal` may do to `repository`, and by which rule.
+    /// Decides whether `principal` may do `action` on `repository`, and by which rule.
     #[must_use]
     pub fn decide(&self, principal: &Principal, action: Action, repository: &RepositoryName) -> Verdict {
         let Some((number, rule)) = self.rule_for(principal, repository) else { return Verdict::Refused(None) };
         if rule.actions.contains(action) { Verdict::Allowed(number) } else { Verdict::Refused(Some(number)) }
     }
 
-    /// Everything that `principal` may do to `repository`.
+    /// All actions that `principal` may do on `repository`.
     #[must_use]
     pub fn actions(&self, principal: &Principal, repository: &RepositoryName) -> Actions {
         self.rule_for(principal, repository).map_or(Actions::NONE, |(_, rule)| rule.actions)
     }
 
-    /// Whether any rule lets `principal` pull anything: if none does, even an empty list is not for them.
+    /// Whether any rule lets `principal` pull a repository. If none does, the catalog is denied instead of empty.
     #[must_use]
     pub fn may_pull_something(&self, principal: &Principal) -> bool {
         self.rules.iter().any(|rule| rule.actions.contains(Action::Pull) && rule.names(principal))
     }
 
-    /// Whether any rule lets `principal` do anything, to whatever repository.
+    /// Whether any rule grants `principal` any action on any repository.
     #[must_use]
     pub fn allows_something(&self, principal: &Principal) -> bool {
         self.rules.iter().any(|rule| !rule.actions.is_empty() && rule.names(principal))
     }
 
-    /// What stands between the question and the rule that decides it.
+    /// Explains a decision: the rule that decides, and why each earlier rule does not.
     #[must_use]
     pub fn explain(&self, principal: &Principal, repository: &RepositoryName) -> Explanation<'_> {
         let numbered = || (1..).map(RuleNumber).zip(&self.rules);
@@ -110,7 +111,7 @@ impl Policy {
         Explanation { deciding: numbered().nth(passed.len()), passed }
     }
 
-    /// Rules that never decide anything, because one before each is about all that it is about: the rule, and that one.
+    /// The rules that never decide because one earlier rule covers them completely, each with that earlier rule.
     #[must_use]
     pub fn unreachable(&self) -> Vec<(RuleNumber, RuleNumber)> {
         let numbered = || (1..).map(RuleNumber).zip(&self.rules);
@@ -120,7 +121,7 @@ impl Policy {
         numbered().filter_map(|(number, rule)| Some((number, cover(number, rule)?.0))).collect()
     }
 
-    /// The rules that are about `principal`, in order. The first of them that matches a repository decides.
+    /// The rules that match `principal`, in order. The first of them that matches a repository decides.
     pub(super) fn rules_about(&self, principal: &Principal) -> Vec<&Rule> {
         self.rules.iter().filter(|rule| rule.names(principal)).collect()
     }
@@ -140,7 +141,7 @@ impl Rule {
         self.passes(principal, repository).is_none()
     }
 
-    /// Why the rule does not decide, if it does not.
+    /// Why the rule does not decide; `None` if it does.
     fn passes(&self, principal: &Principal, repository: &RepositoryName) -> Option<Passed> {
         if !self.names(principal) {
             return Some(Passed::User);
@@ -148,19 +149,19 @@ impl Rule {
         (!self.matches(principal, repository)).then_some(Passed::Repository)
     }
 
-    /// Whether the rule is about `repository` when `principal` asks, whom it names.
+    /// Whether a pattern of the rule matches `repository` for `principal`, which the rule's users match.
     pub(super) fn matches(&self, principal: &Principal, repository: &RepositoryName) -> bool {
         self.repositories.iter().any(|glob| glob.matches(principal, repository))
     }
 
-    /// Whether each user and each repository of `other` is covered here.
+    /// Whether this rule covers each user and each repository of `other`.
     fn covers(&self, other: &Self) -> bool {
         other.users.iter().all(|who| self.users.iter().any(|wide| wide.covers(who)))
             && other.repositories.iter().all(|glob| self.repositories.iter().any(|wide| wide.covers(glob)))
     }
 }
 
-/// As in the configuration file.
+/// Formats the rule as in the configuration file.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |words: Vec<String>| words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
@@ -171,21 +172,21 @@ impl fmt::Display for Rule {
     }
 }
 
-/// How the policy comes to its answer.
+/// How the policy reaches a decision.
 #[derive(Clone, Debug)]
 pub struct Explanation<'a> {
-    /// The rules before the one that decides, and why each did not.
+    /// The rules before the deciding one, and why each does not decide.
     pub passed: Vec<(RuleNumber, &'a Rule, Passed)>,
-    /// The rule that decides; without one the answer is no.
+    /// The rule that decides; without one, access is denied.
     pub deciding: Option<(RuleNumber, &'a Rule)>,
 }
 
 /// Why a rule does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passed {
-    /// It is not about this user.
+    /// The rule does not match the user.
     User,
-    /// It is about this user, and not about this repository.
+    /// The rule matches the user but not the repository.
     Repository,
 }
 

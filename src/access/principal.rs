@@ -1,19 +1,20 @@
-//! Who is asking.
+//! Validates user names and represents the caller of a request: a user, or anonymous.
 //!
-//! Invariant: a [`UserName`] can stand in an htpasswd line, a Basic header, a log line and an access rule without being
-//! mistaken for something else.
+//! Invariant: a [`UserName`] is unambiguous in an htpasswd line, a Basic authentication header, a log line and an
+//! access rule.
 
 use std::{fmt, str::FromStr};
 
-/// The name of a user, as it stands before the colon in an htpasswd file.
+/// A valid user name: the text before the colon of an htpasswd line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserName(String);
 
 impl UserName {
-    /// The longest name, in bytes: Apache's own limit is of the same order.
+    /// The maximum length of a name in bytes; Apache's own limit is of the same order.
     pub const MAX: usize = 255;
 
-    /// The name of the local operator, which no text is parsed as: no users file, rule or token can hold it.
+    /// The name of the local operator. [`UserName::from_str`] rejects it, so that no users file, rule or token can
+    /// contain it.
     pub(super) const LOCAL_OPERATOR: &'static str = "@local-operator";
 
     pub(super) fn local_operator() -> Self {
@@ -62,19 +63,19 @@ impl FromStr for UserName {
 /// Why a text is not a user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUserName {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a user name is empty")]
     Empty,
-    /// Over [`UserName::MAX`] bytes.
+    /// The text has more than [`UserName::MAX`] bytes.
     #[error("a user name has at most {} bytes", UserName::MAX)]
     TooLong,
     /// The colon ends the name in htpasswd files and in Basic credentials (RFC 7617).
     #[error("a user name cannot contain ':'")]
     Colon,
-    /// Line feeds and the like.
+    /// A line feed or another control character.
     #[error("a user name cannot contain control characters")]
     Control,
-    /// White space at either end, which nobody sees and nobody can type again.
+    /// White space at the beginning or the end, which users cannot see.
     #[error("a user name cannot begin or end with a space")]
     Space,
     /// `*`, `anonymous` and `@group` mean something else in access rules, `#` begins a comment in htpasswd files.
@@ -82,12 +83,12 @@ pub enum InvalidUserName {
     Reserved,
 }
 
-/// Whoever stands at the gate.
+/// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// Nobody signed in.
+    /// A caller without credentials.
     Anonymous,
-    /// A user of the users file, or one whom a workload signs in as.
+    /// A user of the users file, or the user that a workload token is mapped to.
     User(UserName),
 }
 

@@ -1,6 +1,7 @@
-//! How far a credential reaches: the policy says what a user may do, this says how much of it one credential is good for.
+//! Restricts a credential to repositories, actions and scopes: the policy decides what a user may do, and this type how
+//! much of it one credential permits.
 //!
-//! Invariant: a reach only ever narrows. Nothing here admits anybody to anything; the gate asks the policy as well.
+//! Invariant: a restriction only narrows access and never grants it; the gate checks the policy as well.
 
 use super::{
     action::{Action, Actions},
@@ -10,26 +11,26 @@ use super::{
 };
 use crate::oci::RepositoryName;
 
-/// How far a credential reaches: as far as its limits and its scopes both do.
+/// The restriction of a credential: an operation must be within both its limits and its scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// What limits the credential itself, and everything made from it.
+    /// The limits of the credential and of every token that is issued for it; `None` for no limits.
     limits: Option<Limits>,
-    /// What a token was asked for.
+    /// The scopes of a token; `None` for a credential that is not a scoped token.
     scopes: Option<Vec<Scope>>,
 }
 
-/// The repositories and actions that a credential was made for.
+/// The repositories and actions that a credential was created for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Where.
+    /// Patterns of the permitted repositories.
     pub repositories: Vec<Glob>,
-    /// What.
+    /// The permitted actions.
     pub actions: Actions,
 }
 
 impl Limits {
-    /// Whether there is an action and a repository name that they leave to `user`.
+    /// Whether the limits leave `user` at least one action and one possible repository name.
     #[must_use]
     pub fn leave_something(&self, user: &UserName) -> bool {
         !self.actions.is_empty() && self.repositories.iter().any(|glob| glob.is_satisfiable(Caller::User(user)))
@@ -42,32 +43,32 @@ impl Limits {
 }
 
 impl Reach {
-    /// As far as the policy goes: a password.
+    /// No restriction: the policy alone decides, as for a password.
     #[must_use]
     pub fn full() -> Self {
         Self { limits: None, scopes: None }
     }
 
-    /// Only what these scopes name: a token.
+    /// Only the given scopes, as for a token.
     #[must_use]
     pub fn scopes(scopes: Vec<Scope>) -> Self {
         Self { limits: None, scopes: Some(scopes) }
     }
 
-    /// The same, and no further than `limits`.
+    /// Adds limits to the restriction.
     #[must_use]
     pub fn within(self, limits: Option<Limits>) -> Self {
         Self { limits, ..self }
     }
 
-    /// What the credential's limits leave of a repository, whatever its scopes are. [`Actions`] has no "all", hence the
-    /// question about one action.
+    /// Whether the credential's limits allow `action` on `repository`, regardless of its scopes. [`Actions`] cannot
+    /// express "all", so the method checks one action.
     #[must_use]
     pub(super) fn limits_allow(&self, principal: &Principal, action: Action, repository: &RepositoryName) -> bool {
         self.limits.as_ref().is_none_or(|limits| limits.actions(principal, repository).contains(action))
     }
 
-    /// What is left of `actions` on a repository within the credential's limits.
+    /// Reduces `actions` on a repository to those that the credential's limits allow.
     #[must_use]
     pub(super) fn limit(&self, principal: &Principal, actions: Actions, repository: &RepositoryName) -> Actions {
         match &self.limits {
@@ -76,13 +77,13 @@ impl Reach {
         }
     }
 
-    /// Whether the credential's limits leave anything that can be listed.
+    /// Whether the credential's limits allow pull, which listing repositories requires.
     #[must_use]
     pub(super) fn limits_allow_lists(&self) -> bool {
         self.limits.as_ref().is_none_or(|limits| limits.actions.contains(Action::Pull))
     }
 
-    /// Whether the scopes name this action there.
+    /// Whether the scopes include `action` on `repository`.
     #[must_use]
     pub(super) fn names(&self, action: Action, repository: &RepositoryName) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| {
@@ -93,7 +94,7 @@ impl Reach {
         })
     }
 
-    /// The repositories that the scopes name for pulling; none where there are no scopes.
+    /// The repositories that the scopes include for pull; empty if there are no scopes.
     pub fn pullable(&self) -> impl Iterator<Item = &RepositoryName> {
         self.scopes.iter().flatten().filter_map(|scope| match scope {
             Scope::Repository { name, actions } if actions.contains(Action::Pull) => Some(name),
@@ -101,19 +102,19 @@ impl Reach {
         })
     }
 
-    /// Whether the scopes name the list of repositories.
+    /// Whether the scopes include the catalog.
     #[must_use]
     pub(super) fn names_catalog(&self) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&Scope::Catalog))
     }
 
-    /// Whether the credential itself has limits, so that its user may be able to do more than it can.
+    /// Whether the credential has limits, so that its user may be permitted more with other credentials.
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.limits.is_some()
     }
 
-    /// Whether there is a token, and it is good for nothing.
+    /// Whether there is a token without any scope, which permits nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.scopes.as_ref().is_some_and(Vec::is_empty)

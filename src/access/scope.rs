@@ -1,32 +1,33 @@
-//! Token scopes: what a client asks the token endpoint for, and what a token says it may be used for.
+//! Parses and prints token scopes: the operations that a client requests a token for, and those that a token permits.
 //!
-//! Invariant: a [`Scope`] names one resource that exists in our world; scopes of other kinds are dropped while parsing,
-//! because clients ask for plugins, charts and what not and expect to be given what remains.
+//! Invariant: a [`Scope`] is of a kind that this registry has. Parsing drops scopes of other kinds, because clients
+//! request scopes for plugins, charts and other resources and expect a token for the rest.
 
 use std::fmt;
 
 use super::action::{Action, Actions};
 use crate::oci::RepositoryName;
 
-/// What a token may be used for.
+/// One scope of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// `repository:NAME:ACTIONS`
+    /// `repository:NAME:ACTIONS`: actions on one repository.
     Repository {
-        /// Which repository.
+        /// The repository.
         name: RepositoryName,
-        /// What may be done to it.
+        /// The actions on it.
         actions: Actions,
     },
-    /// `registry:catalog:*`: the list of repositories, and the search in it.
+    /// `registry:catalog:*`: the list of repositories, and searches in it.
     Catalog,
 }
 
 impl Scope {
-    /// The number of scopes of one token request that count; a mount needs two, `docker pull --all-tags` one.
+    /// The maximum number of scopes that are read from one token request; a mount needs two, `docker pull --all-tags`
+    /// one.
     pub const MAX: usize = 100;
 
-    /// The scope that would allow `action` on `name`. Whoever may push asks for pull as well, as clients do.
+    /// The scope that permits `action` on `name`. The scope for push includes pull, as in the requests of clients.
     #[must_use]
     pub fn for_action(name: RepositoryName, action: Action) -> Self {
         let actions = match action {
@@ -36,17 +37,17 @@ impl Scope {
         Self::Repository { name, actions }
     }
 
-    /// Reads the `scope` parameters of a request: each may hold several scopes between spaces (RFC 6749 section 3.3),
-    /// and a client may send several parameters (Docker does). Unknown kinds, names that are none and actions that we
-    /// do not know are left out. Only the first [`Scope::MAX`] are read: a client that collects scopes while it works
-    /// still gets a token, and the request costs no more than one with that many.
+    /// Parses the `scope` parameters of a request. Each may contain several scopes between spaces (RFC 6749 section
+    /// 3.3), and a client may send several parameters (Docker does). Unknown kinds, invalid names and unknown actions
+    /// are left out. Only the first [`Scope::MAX`] scopes are read: a client that collects scopes while it works still
+    /// gets a token, and the request costs no more than one with that many.
     pub fn parse_all<'a>(parameters: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
         let texts = parameters.into_iter().flat_map(str::split_ascii_whitespace);
         texts.take(Self::MAX).filter_map(Self::parse).collect()
     }
 
-    /// Reads `type[(class)]:name:action[,action]`. The type ends at the first colon and the actions begin after the last,
-    /// because a name may hold `host:port`.
+    /// Parses `type[(class)]:name:action[,action]`. The type ends at the first colon and the actions begin after the
+    /// last, because a name may contain `host:port`.
     fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once(':')?;
         let (name, actions) = rest.rsplit_once(':')?;
@@ -58,7 +59,8 @@ impl Scope {
     }
 }
 
-/// `*` is everything but administration, which is asked for by its name; words that are no actions of ours are ignored.
+/// Parses a list of actions. `*` means everything but administration, which must be requested by its name; unknown
+/// actions are ignored.
 fn parse_actions(text: &str) -> Actions {
     text.split(',').fold(Actions::NONE, |actions, word| match word {
         "*" => actions.union(Actions::PULL_PUSH_DELETE),

@@ -1,21 +1,21 @@
-//! Whom an access rule is about.
+//! Subject matchers of access rules: anonymous callers, all users, one user, or a group.
 //!
-//! Invariant: a group that a rule names has its members at hand; there is no rule about a group that nobody defined.
+//! Invariant: a group matcher holds the members of its group, so a rule cannot refer to an undefined group.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::principal::{InvalidUserName, Principal, UserName};
 
-/// Whom a rule is about.
+/// One entry of a rule's `users`, which matches principals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// `"anonymous"`: nobody signed in.
+    /// `"anonymous"`: callers without credentials.
     Anonymous,
     /// `"*"`: any signed-in user.
     SignedIn,
-    /// `"alice"`.
+    /// `"alice"`: the user of this name.
     User(UserName),
-    /// `"@team"`, with its members.
+    /// `"@team"`: the members of a group.
     Group(Arc<Group>),
 }
 
@@ -24,12 +24,14 @@ pub enum Who {
 pub struct Group {
     /// The name, without the `@`.
     pub name: String,
-    /// Who belongs to it.
+    /// The users in the group.
     pub members: BTreeSet<UserName>,
 }
 
 impl Who {
-    /// Reads `*`, `anonymous`, a user's name, or `@group` where `group` finds it.
+    /// Parses `*`, `anonymous`, a user name, or `@group`; `group` looks up the group of a name.
+    ///
+    /// Errors: an unknown group, or an invalid user name.
     pub fn parse(text: &str, group: impl FnOnce(&str) -> Option<Arc<Group>>) -> Result<Self, InvalidWho> {
         match text {
             "*" => Ok(Self::SignedIn),
@@ -51,7 +53,7 @@ impl Who {
         }
     }
 
-    /// Whether everybody whom `other` names is named here as well.
+    /// Whether this matches every principal that `other` matches.
     pub(super) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Anonymous, Self::Anonymous) | (Self::SignedIn, Self::SignedIn | Self::User(_) | Self::Group(_)) => {
@@ -68,7 +70,7 @@ impl Who {
     }
 }
 
-/// As in the configuration file, without the quotes.
+/// Formats the matcher as in the configuration file, without the quotes.
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -80,13 +82,13 @@ impl fmt::Display for Who {
     }
 }
 
-/// Why a text names nobody.
+/// Why a text is not a valid entry of a rule's `users`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWho {
-    /// `@name` without such a group.
+    /// `@name`, and no group has this name.
     #[error("there is no group {0:?}; define it under [groups]")]
     UnknownGroup(String),
-    /// Neither `*` nor `anonymous` nor a group, and no user's name either.
+    /// Neither `*` nor `anonymous` nor a group, and not a valid user name either.
     #[error(transparent)]
     UserName(#[from] InvalidUserName),
 }

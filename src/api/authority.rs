@@ -1,7 +1,8 @@
-//! `/ca.crt`: the certificate authority that the server made for itself.
+//! Serves `/ca.crt`: the certificate of the certificate authority (CA) that this server created for itself.
 //!
-//! Invariant: nobody needs credentials for it, and no key ever comes this way: what is sent was made from a certificate that
-//! was parsed. Whoever fetches it does not trust this connection yet, and compares the fingerprint with one from elsewhere.
+//! Invariant: the endpoint requires no credentials and never serves a private key: the PEM text is re-encoded from a
+//! parsed certificate. The client that downloads it does not trust this connection yet; its user compares the
+//! fingerprint with one obtained in another way.
 
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, header};
@@ -15,7 +16,7 @@ pub(super) fn certificate(api: &Api) -> Result<Response, ApiError> {
     let pem = (api.parts().authority)().ok_or_else(|| {
         ApiError::new(
             Code::NameUnknown,
-            "this server has a certificate of somebody else, not of an authority of its own",
+            "this server has no certificate authority of its own; the operator configured its certificate",
         )
     })?;
     let mut response = Response::new(Body::from(pem));

@@ -1,4 +1,4 @@
-//! `/v2/<name>/blobs/<digest>`: whole, in part, or gone.
+//! Serves `/v2/<name>/blobs/<digest>`: reads a blob, or a byte range of it, and deletes it.
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -46,14 +46,15 @@ pub(super) async fn read(
                 .with(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}")))
         }
         Selection::Unsatisfiable => {
-            let message = format!("the range lies outside of a blob of {size} bytes");
+            let message = format!("the requested range is outside the blob, which has {size} bytes");
             Err(ApiError::new(Code::RangeInvalid, message)
                 .with_header(header::CONTENT_RANGE, &format!("bytes */{size}")))
         }
     }
 }
 
-/// The range that is asked for, unless the client made it depend on a version that is not ours (RFC 9110 section 13.1.5).
+/// The requested byte range; `None` if the client made it depend on another version of the content with `If-Range` (RFC
+/// 9110 section 13.1.5).
 fn wanted(headers: &HeaderMap, digest: &Digest) -> Option<ByteRange> {
     let is_ours =
         headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == reply::entity_tag(digest).as_bytes());

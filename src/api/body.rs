@@ -1,7 +1,8 @@
-//! Request bodies: streamed with an idle limit, or collected with a size limit.
+//! Reads request bodies: as a stream with an idle timeout, or collected with a size limit.
 //!
-//! Invariant: a body is never waited for longer than the idle timeout without a byte, and never held in memory beyond the
-//! limit that its reader names. There is no limit on the whole: a slow push of a large layer is a good push.
+//! Invariant: the server never waits longer than the idle timeout for the next byte of a body, and never holds more of
+//! a body in memory than the limit that the caller gives. The total duration is not limited, because a slow push of a
+//! large layer is legitimate.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use http::{HeaderMap, header};
 use super::error::{ApiError, Code};
 use crate::registry::BodyError;
 
-/// The bytes of a body, as the engine takes them in.
+/// The bytes of a body as a stream for the registry. The stream ends with an error if no byte arrives within `idle`.
 pub(super) fn stream(body: Body, idle: Duration) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
     stream::unfold(Some(body.into_data_stream()), move |body| async move {
         let mut body: BodyDataStream = body?;
@@ -22,28 +23,30 @@ pub(super) fn stream(body: Body, idle: Duration) -> impl Stream<Item = Result<By
             Ok(Some(Err(error))) => Some((Err(BodyError(error.to_string())), None)),
             Ok(None) => None,
             Err(_) => {
-                let reason = format!("no byte came for {} seconds", idle.as_secs());
+                let reason = format!("no byte received for {} seconds", idle.as_secs());
                 Some((Err(BodyError(reason)), None))
             }
         }
     })
 }
 
-/// A body of at most `limit` bytes.
+/// Collects a body of at most `limit` bytes.
+///
+/// Errors: `TooLarge` for a longer body, `Timeout` if the body breaks off or no byte arrives within `idle`.
 pub(super) async fn collect(body: Body, idle: Duration, limit: usize) -> Result<Bytes, ApiError> {
     let mut pieces = std::pin::pin!(stream(body, idle));
     let mut whole = BytesMut::new();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|BodyError(reason)| ApiError::new(Code::Timeout, reason))?;
         if whole.len() + piece.len() > limit {
-            return Err(ApiError::new(Code::TooLarge, format!("the body may have at most {limit} bytes")));
+            return Err(ApiError::new(Code::TooLarge, format!("the request body exceeds {limit} bytes")));
         }
         whole.extend_from_slice(&piece);
     }
     Ok(whole.freeze())
 }
 
-/// How long the body says it is.
+/// The length of the body according to `Content-Length`; `None` if the header is absent or not a number.
 pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

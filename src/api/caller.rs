@@ -1,4 +1,4 @@
-//! Who is at the other end: the connection, and the subject that its credentials name.
+//! Describes the connection of a request, and authenticates the request by its credentials.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,23 +14,25 @@ use crate::{
     auth::{AuthenticationError, ClientChain, Credentials, credentials::InvalidCredentials},
 };
 
-/// What the listener knows of a connection; it puts one into the extensions of every request.
+/// The addresses and the client certificate of a connection. The listener adds one to the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// The other end.
+    /// The address of the client.
     pub peer: SocketAddr,
-    /// Our end.
+    /// The local address that accepted the connection.
     pub local: SocketAddr,
-    /// The host, perhaps with a port, that a trusted proxy was asked for.
+    /// The host, perhaps with a port, that a client requested from a trusted proxy, as the proxy forwards it.
     pub forwarded_host: Option<Arc<str>>,
-    /// The certificate that the other end showed.
+    /// The certificate chain that the client presented in the TLS handshake.
     pub certificate: Option<ClientChain>,
 }
 
-/// Reads the credentials of a request and checks them. No `Authorization` header is whom the connection's certificate signs in,
-/// or else an anonymous subject; one that does
-/// not hold is an error, never an anonymous subject. Docker searches with an empty name and an empty password where nobody
-/// signed in; where a caller may be anonymous without a token, `takes_blank` takes that for no credentials.
+/// Reads the credentials of a request and verifies them.
+///
+/// A request without an `Authorization` header gets the user that the connection's client certificate authenticates, or
+/// else an anonymous subject. Invalid credentials are an error and never become an anonymous subject. Docker's search
+/// sends an empty user name with an empty password when the user has not logged in; with `takes_blank` such credentials
+/// count as none, for endpoints that allow anonymous callers without a token.
 pub(super) async fn identify(
     api: &Api,
     headers: &HeaderMap,
@@ -43,7 +45,7 @@ pub(super) async fn identify(
     api.authenticator().subject(credentials, certificate, peer, now).await
 }
 
-/// What a request shows, believed by nobody yet.
+/// Parses the `Authorization` header; the credentials are not verified.
 pub(super) fn credentials(headers: &HeaderMap) -> Result<Option<Credentials>, InvalidCredentials> {
     headers.get(header::AUTHORIZATION).map(|value| Credentials::parse(value.as_bytes())).transpose()
 }

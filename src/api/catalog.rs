@@ -1,4 +1,4 @@
-//! `GET /v2/_catalog`: the repositories that this caller may pull.
+//! Serves `GET /v2/_catalog`: lists the repositories that the caller may pull.
 
 use axum::response::Response;
 use serde::Serialize;

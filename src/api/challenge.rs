@@ -1,6 +1,6 @@
-//! The challenge: telling a client how to sign in.
+//! Builds `WWW-Authenticate` challenges, which tell a client how to authenticate and for which scopes.
 //!
-//! Invariant: a parameter without a value is left out, because Docker stops reading at an empty one.
+//! Invariant: a challenge contains no parameter with an empty value, because Docker stops parsing at one.
 
 use std::fmt::{Display, Write as _};
 
@@ -13,16 +13,16 @@ use super::{
 };
 use crate::{access::Scope, auth::ChallengeScheme};
 
-/// Why a challenge is sent.
+/// Why the response contains a challenge.
 #[derive(Clone, Copy)]
 pub(super) enum Reason {
-    /// No credentials came.
+    /// The request has no credentials.
     Missing,
-    /// A password that is wrong.
+    /// The password is wrong.
     WrongPassword,
-    /// A token that does not hold: `invalid_token` makes containerd fetch another.
+    /// The token is invalid or has expired: the error `invalid_token` makes containerd fetch another token.
     InvalidToken,
-    /// A token that does not reach so far.
+    /// The token is valid and lacks the scope of the request.
     InsufficientScope,
 }
 
@@ -36,7 +36,8 @@ impl Reason {
     }
 }
 
-/// 401, with the challenge that would lead to the right credentials: those of a token for all of `scopes`.
+/// A 401 error with a challenge for credentials that would suffice; a bearer challenge names a token for all of
+/// `scopes`.
 pub(super) fn challenge(
     api: &Api,
     target: Target<'_>,
@@ -55,7 +56,7 @@ pub(super) fn challenge(
     ApiError::new(Code::Unauthorized, message).with_header(header::WWW_AUTHENTICATE, &value)
 }
 
-/// The challenge of the token endpoint itself, which takes passwords only.
+/// The challenge of the token endpoint itself, which accepts passwords only.
 pub(super) fn basic() -> String {
     r#"Basic realm="portcullis", charset="UTF-8""#.to_owned()
 }
@@ -74,7 +75,8 @@ fn bearer(realm: &str, service: &str, scopes: &[Scope], error: Option<&str>) -> 
     value
 }
 
-/// The service is the administrator's text; the others are made of tokens that need no escape.
+/// Escapes the service name, which is free text of the operator; the other parameters cannot contain a character that
+/// needs escaping.
 fn quoted(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }

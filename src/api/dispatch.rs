@@ -1,4 +1,5 @@
-//! Endpoint → who → may they → do.
+//! Routes each [`Endpoint`] to its handler, after authenticating the caller and asking the gate for the right that it
+//! needs.
 //!
 //! Invariant: the match over [`Endpoint`] has no wildcard, and every arm that needs a repository gets it from
 //! [`Visitor::open`], which asks the gate.
@@ -38,7 +39,7 @@ use crate::{
     registry::Repository,
 };
 
-/// Answers one request.
+/// Handles one request: parses its endpoint and returns the response of the handler, or an error response.
 pub(super) async fn dispatch(State(api): State<Api>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let endpoint = match Endpoint::parse(&head.method, head.uri.path(), head.uri.query()) {
@@ -49,7 +50,7 @@ pub(super) async fn dispatch(State(api): State<Api>, request: Request) -> Respon
     visit.answer(endpoint, body).await.unwrap_or_else(ApiError::into_response)
 }
 
-/// One request, before it is known who sends it.
+/// The context of one request before authentication.
 #[derive(Clone, Copy)]
 pub(super) struct Visit<'a> {
     pub(super) api: &'a Api,
@@ -121,7 +122,7 @@ impl Visit<'_> {
         Ok(if self.has_no_tokens() { with_anonymous_rights(subject) } else { subject })
     }
 
-    /// Whether the challenge asks for passwords, so that no client fetches a token, not even an anonymous one.
+    /// Whether the challenge scheme is Basic, so that clients never fetch a token, not even an anonymous one.
     fn has_no_tokens(self) -> bool {
         match self.api.parts().challenge {
             ChallengeScheme::Basic => true,
@@ -129,7 +130,8 @@ impl Visit<'_> {
         }
     }
 
-    /// The answer to credentials that do not hold.
+    /// The error response for credentials that were not accepted: a challenge for `scope`, or 429 or 503 with
+    /// `Retry-After`.
     pub(super) fn unidentified(self, error: AuthenticationError, scope: Option<&Scope>) -> ApiError {
         let scopes: Vec<Scope> = scope.cloned().into_iter().collect();
         let challenge = |reason| challenge(self.api, self.target(), reason, &scopes, error);
@@ -152,7 +154,8 @@ impl Visit<'_> {
     }
 }
 
-/// An anonymous subject that shows no token, with all that the rules give to anonymous callers.
+/// Gives an anonymous subject without a token all that the rules allow anonymous callers; returns other subjects
+/// unchanged.
 fn with_anonymous_rights(subject: Subject) -> Subject {
     match subject.principal {
         Principal::Anonymous if subject.reach.is_empty() => Subject { reach: Reach::full(), ..subject },
@@ -160,10 +163,10 @@ fn with_anonymous_rights(subject: Subject) -> Subject {
     }
 }
 
-/// When to come back to a store that failed: clients give up after a few tries, so not at once.
+/// The `Retry-After` of a failed store. Clients give up after a few attempts, so it is not immediate.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
 
-/// 429 or 503, and when to come back.
+/// A 429 or 503 error with `Retry-After` in whole seconds, at least one.
 pub(super) fn later(error: &AuthenticationError) -> ApiError {
     let (code, wait) = match error {
         AuthenticationError::Locked { retry_after } => (Code::TooManyRequests, *retry_after),
@@ -182,7 +185,7 @@ pub(super) fn later(error: &AuthenticationError) -> ApiError {
     ApiError::new(code, error).with_header(http::header::RETRY_AFTER, &seconds.max(1).to_string())
 }
 
-/// One request, and who sends it.
+/// The context of one request after authentication.
 pub(super) struct Visitor<'a> {
     pub(super) visit: Visit<'a>,
     pub(super) subject: &'a Subject,
@@ -199,7 +202,7 @@ impl Visitor<'_> {
             | Endpoint::Ping
             | Endpoint::TokenKeys
             | Endpoint::Token => {
-                unreachable!("answered before anybody is identified")
+                unreachable!("answered before authentication")
             }
             Endpoint::Base => self.base(),
             Endpoint::Catalog(page) => {
@@ -207,7 +210,7 @@ impl Visitor<'_> {
                 let view = gate.authorize_catalog(self.subject).map_err(|denied| self.refuse(&denied))?;
                 catalog::list(api, &view, &page).await
             }
-            // The protocol of searches is older than tokens, so clients fetch no anonymous token for it.
+            // The search protocol is older than tokens, so clients fetch no anonymous token for it.
             Endpoint::Search(search) => {
                 let (gate, subject) = (api.gate(), with_anonymous_rights(self.subject.clone()));
                 let view = gate.authorize_catalog(&subject).map_err(|denied| self.refuse(&denied))?;
@@ -248,8 +251,9 @@ impl Visitor<'_> {
         }
     }
 
-    /// Docker and podman learn from this whether and how to sign in, so nobody anonymous is let through, not even where
-    /// anonymous pulls are allowed: `docker login` takes a 200 for success with any password.
+    /// The response to `GET /v2/`. Docker and podman derive from it whether and how to log in. Anonymous callers always
+    /// get a challenge, even where the rules allow anonymous pulls, because `docker login` takes a 200 as success with
+    /// any password.
     fn base(&self) -> Result<Response, ApiError> {
         match self.subject.principal {
             Principal::User(_) => Ok(reply::json("application/json", &json!({}))),
@@ -263,7 +267,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// Asks the gate, and opens what it admits to.
+    /// Opens the repository with the right `A`, if the gate grants it to the caller; else returns the error response.
     fn open<A: Right>(&self, name: RepositoryName) -> Result<Repository<A>, ApiError> {
         let gate = self.visit.api.gate();
         let proof = gate.authorize::<A>(self.subject, name).map_err(|denied| self.refuse(&denied))?;
@@ -274,10 +278,11 @@ impl Visitor<'_> {
         self.refuse_scopes(denied, &[denied.wanted.scope()])
     }
 
-    /// Refuses, and asks for a token of these scopes if one would help.
+    /// The error response of a denied request: a challenge for a token with these scopes if such a token would help,
+    /// else 403.
     pub(super) fn refuse_scopes(&self, denied: &Denied, scopes: &[Scope]) -> ApiError {
         let Visit { api, .. } = self.visit;
-        // Whoever shows nothing is asked to show something, which is how every client begins.
+        // A request without credentials is not an audit event: every client begins with one, to get the challenge.
         if self.has_credentials() || matches!(denied.principal, Principal::User(_)) {
             let (user, action, object) = (&denied.principal, denied.wanted.verb(), denied.wanted.object());
             audit::record(&Event::Refused { user, action, object });
@@ -289,7 +294,8 @@ impl Visitor<'_> {
                 challenge(api, self.visit.target(), reason, scopes, denied)
             }
             Remedy::None => {
-                // Whoever may push, but not with this token, would look for the fault in the rules.
+                // Without this addition, a user who may push, though not with this token, would look for the mistake in
+                // the rules.
                 let with = if self.subject.reach.is_limited() { " with this access token" } else { "" };
                 ApiError::new(Code::Denied, format_args!("{denied}{with}")).with_detail(self.detail(denied))
             }
@@ -313,7 +319,7 @@ impl Visitor<'_> {
 }
 
 impl Endpoint {
-    /// The scope of a token that would do, for a challenge to a caller who is not known yet.
+    /// The scope that a token needs for this endpoint, for the challenge to a caller that is not authenticated yet.
     fn scope(&self) -> Option<Scope> {
         use crate::access::Action;
         let scope = |name: &RepositoryName, action| Some(Scope::for_action(name.clone(), action));
@@ -337,7 +343,7 @@ impl Endpoint {
     }
 }
 
-/// The challenge of the token endpoint.
+/// A 401 error with the Basic challenge of the token endpoint.
 pub(super) fn wrong_password(error: &AuthenticationError) -> ApiError {
     ApiError::new(Code::Unauthorized, error).with_header(http::header::WWW_AUTHENTICATE, &challenge::basic())
 }

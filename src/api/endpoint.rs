@@ -1,12 +1,13 @@
-//! Method, path and query → [`Endpoint`]: the one place that reads a URL.
+//! Parses the method, path and query of a request into an [`Endpoint`]; no other code reads a request URL.
 //!
-//! Invariant: names, digests, tags and numbers in an [`Endpoint`] were parsed; nothing behind it looks at the path again.
+//! Invariant: names, digests, tags and numbers in an [`Endpoint`] are parsed values; no handler looks at the path
+//! again.
 //!
-//! The path is percent-decoded once, as a whole, and then read: so every spelling of a path that RFC 3986 calls
-//! equivalent is the same endpoint with the same rights, as with registry:2, and what was encoded twice still holds a
-//! `%`, which no name, tag, digest or fixed part of a path contains. It is read from the right: a repository name
-//! contains slashes and may itself be `blobs/manifests`, so only the last components say what is meant. A `..` is no
-//! name, however it is written.
+//! The path is percent-decoded once, as a whole, and then parsed. So all spellings of a path that RFC 3986 calls
+//! equivalent are the same endpoint with the same rights, as in registry:2. A path that was encoded twice still
+//! contains a `%`, which no name, tag, digest or fixed part of a path contains. The path is parsed from the right: a
+//! repository name contains slashes and may itself be `blobs/manifests`, so only the last components identify the
+//! endpoint. A `..` is not a valid name, in any encoding.
 
 mod query;
 
@@ -22,10 +23,10 @@ use crate::{
 };
 use query::Query;
 
-/// Everything that can be asked of Portcullis over HTTP.
+/// Every operation of the HTTP API, with its parsed parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// `GET /v2/`: is this a registry, and am I signed in?
+    /// `GET /v2/`: the API version check, which clients also use to find out whether and how to authenticate.
     Base,
     /// `GET /v2/_catalog`
     Catalog(Page),
@@ -53,62 +54,67 @@ pub enum Endpoint {
     CancelUpload(RepositoryName, UploadId),
     /// `GET /v2/<name>/referrers/<digest>[?artifactType=…][&last=<digest>]`
     Referrers(RepositoryName, Digest, Referring),
-    /// `DELETE /v1/repositories/<name>`: the repository with everything in it. Outside of `/v2/`, so that an empty variable in
-    /// somebody's script never makes a deletion of something small one of everything.
+    /// `DELETE /v1/repositories/<name>`: deletes the repository with all its content. The path is outside of `/v2/`, so
+    /// that a script with an empty variable in a `DELETE /v2/…` path never deletes a whole repository instead of one
+    /// tag or blob.
     RemoveRepository(RepositoryName),
     /// `GET` or `POST /token`
     Token,
     /// `GET /token/jwks`
     TokenKeys,
-    /// `GET /v1/_ping`: what is left of Docker's first registry protocol, before a search.
+    /// `GET /v1/_ping`: the ping of Docker's first registry protocol, which clients send before a search.
     Ping,
     /// `GET /v1/search?q=…&n=…`
     Search(Search),
-    /// `GET /ca.crt`: the authority that signed the server's certificate, for clients to trust once a person has compared its
-    /// fingerprint.
+    /// `GET /ca.crt`: the certificate of the CA that signed the server's certificate. A client may trust it once its
+    /// user has compared the fingerprint.
     Authority,
-    /// `GET /healthz`: the process lives.
+    /// `GET /healthz`: liveness; the process runs.
     Alive,
-    /// `GET /readyz`: it can serve.
+    /// `GET /readyz`: readiness; the registry can use its store.
     Ready,
 }
 
-/// What `docker search` looks for.
+/// The parameters of a `docker search`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
-    /// A piece of a repository's name; nothing finds everything.
+    /// A substring of the repository name; the empty string matches every repository.
     pub text: String,
-    /// The most results: 1 to 100, and 25 where nobody says.
+    /// The maximum number of results: 1 to 100, by default 25.
     pub limit: usize,
 }
 
-/// What a `POST` to `uploads/` wants.
+/// The kind of upload that a `POST` to `uploads/` begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewUpload {
-    /// A session to upload to; the algorithm is a hint for hashing while bytes arrive.
+    /// An upload session; the algorithm is a hint for hashing while bytes arrive.
     Session(Algorithm),
-    /// A blob, whole, in this very request.
+    /// A whole blob in the body of this request (monolithic upload).
     Whole(Digest),
-    /// A blob that another repository has.
+    /// A cross-repository mount of a blob that another repository has.
     Mount(Digest, MountSource),
 }
 
-/// Where a blob is to be mounted from.
+/// The repository that a blob is to be mounted from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountSource {
-    /// `from=<name>`
+    /// `from=<name>`: the named repository.
     Named(RepositoryName),
-    /// `from=` something that is no name, and so no repository that exists.
+    /// `from=` with an invalid name, which cannot be a repository that exists.
     Nowhere,
-    /// No `from`: any repository that has it.
+    /// No `from` parameter: any repository that has the blob.
     Any,
 }
 
 impl Endpoint {
-    /// The most tags that one manifest may be given beside its digest (the specification asks for at least ten).
+    /// The maximum number of tags that a manifest push may set beside its digest (the specification asks for at least
+    /// ten).
     pub const MAX_TAGS: usize = 32;
 
-    /// Reads a request line: the path and the query as they were sent.
+    /// Parses the path and the query as the client sent them.
+    ///
+    /// Errors: an unknown path, a method that the path does not allow, or an invalid name, digest, tag or query
+    /// parameter.
     pub fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Self, ApiError> {
         let (path, query) = (decode(path), Query::new(query.unwrap_or_default()));
         match path.strip_prefix("/v2") {
@@ -138,8 +144,8 @@ impl Endpoint {
     }
 }
 
-/// Decodes a path once. Bytes that are no UTF-8 become a character that no name has, and a `%` without two digits
-/// behind it stays, which no name has either.
+/// Percent-decodes a path once. Bytes that are not valid UTF-8 become U+FFFD, which no name contains; a `%` without two
+/// hexadecimal digits behind it stays, and no name contains it either.
 pub(super) fn decode(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
@@ -163,9 +169,9 @@ fn registry(method: &Method, rest: &str, query: Query<'_>) -> Result<Endpoint, A
             if last.is_empty() { start_upload(method, name, query) } else { upload(method, name, last, query) }
         }
         ("blobs", reference) => blob(method, name(before)?, reference),
-        // No name has a colon, so this is a digest with a slash behind it.
+        // No name contains a colon, so this is a digest followed by a slash.
         (subject, "") if subject.contains(':') => {
-            Err(ApiError::new(Code::DigestInvalid, "a digest ends with its digits"))
+            Err(ApiError::new(Code::DigestInvalid, "a digest must not be followed by a slash"))
         }
         _ => Err(nothing_here()),
     }
@@ -181,9 +187,9 @@ fn manifest(method: &Method, name: RepositoryName, reference: &str, query: Query
     }
 }
 
-/// The reference of a manifest that is to be there already. What cannot be a tag is the tag of none, so the answer is
-/// the one to any unknown tag: the specification's conformance tests ask for such a reference, and a 400 to a DELETE
-/// would say that tags cannot be deleted here. A malformed digest stays a mistake of the client.
+/// The reference of a manifest to read or delete. A reference that is not a valid tag gets the error of an unknown tag:
+/// the specification's conformance tests request such a reference, and a 400 for a DELETE would mean that the registry
+/// cannot delete tags. A malformed digest remains an error of the client.
 fn existing(parsed: Result<Reference, InvalidReference>) -> Result<Reference, ApiError> {
     parsed.map_err(|error| match error {
         InvalidReference::Tag(_) => ApiError::new(Code::ManifestUnknown, error),
@@ -224,7 +230,7 @@ fn upload(method: &Method, name: RepositoryName, id: &str, query: Query<'_>) -> 
         Method::PUT => match query.first("digest") {
             Some(claimed) => Ok(Endpoint::FinishUpload(name, id, digest(&claimed)?)),
             None => {
-                Err(ApiError::new(Code::DigestInvalid, "the last request of an upload names its digest: ?digest=…"))
+                Err(ApiError::new(Code::DigestInvalid, "the request that completes an upload needs a digest: ?digest=…"))
             }
         },
         _ => Err(not_allowed("GET, HEAD, PATCH, PUT, DELETE")),
@@ -248,11 +254,11 @@ fn digest(text: &str) -> Result<Digest, ApiError> {
 }
 
 fn nothing_here() -> ApiError {
-    ApiError::new(Code::NameUnknown, "there is nothing at this path; the registry lies below /v2/")
+    ApiError::new(Code::NameUnknown, "no endpoint has this path; the registry API is below /v2/")
 }
 
 fn not_allowed(allowed: &str) -> ApiError {
-    ApiError::new(Code::Unsupported, format!("this path answers {allowed}")).with_header(http::header::ALLOW, allowed)
+    ApiError::new(Code::Unsupported, format!("this path allows {allowed}")).with_header(http::header::ALLOW, allowed)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The one shape of errors: a code, a message, perhaps a detail, and the status and headers that go with the code.
+//! Defines API errors: a code, a message, an optional detail, and the HTTP status and headers of the code.
 //!
-//! Invariant: every error body is `{"errors":[{"code","message","detail"}]}`, never empty and never HTML; Docker reports
-//! anything else as an "unexpected response". What went wrong inside is logged under the request id, not told.
+//! Invariant: every error body is `{"errors":[{"code","message","detail"}]}`, never empty and never HTML; Docker
+//! reports anything else as an "unexpected response". The cause of an internal error is logged under the request id and
+//! not sent to the client.
 
 use std::fmt::Display;
 
@@ -26,7 +27,7 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The code as clients read it.
+            /// The code as it appears in the error body.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -34,7 +35,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The status that goes with it.
+            /// The HTTP status of the response.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self {
@@ -46,55 +47,55 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request as such makes no sense.
+    /// The request is malformed.
     BadRequest = "UNSUPPORTED", BAD_REQUEST;
-    /// A digest that is none, or that the content does not have.
+    /// The digest is malformed, or the content has another one.
     DigestInvalid = "DIGEST_INVALID", BAD_REQUEST;
-    /// A body that is longer or shorter than announced.
+    /// The body is longer or shorter than announced.
     SizeInvalid = "SIZE_INVALID", BAD_REQUEST;
-    /// A repository name that is none.
+    /// The repository name is malformed.
     NameInvalid = "NAME_INVALID", BAD_REQUEST;
-    /// A tag that is none.
+    /// The tag is malformed.
     TagInvalid = "TAG_INVALID", BAD_REQUEST;
-    /// A document that is no manifest.
+    /// The document is not a valid manifest.
     ManifestInvalid = "MANIFEST_INVALID", BAD_REQUEST;
-    /// A manifest that refers to what is not here.
+    /// The manifest refers to a blob or manifest that the repository does not have.
     ManifestBlobUnknown = "MANIFEST_BLOB_UNKNOWN", BAD_REQUEST;
-    /// `n` is no number.
+    /// The page size `n` is not a number.
     PaginationNumberInvalid = "PAGINATION_NUMBER_INVALID", BAD_REQUEST;
     /// The body of an upload broke off.
     BlobUploadInvalid = "BLOB_UPLOAD_INVALID", BAD_REQUEST;
-    /// Who is asking?
+    /// The request has no credentials, or they are not valid.
     Unauthorized = "UNAUTHORIZED", UNAUTHORIZED;
-    /// Not for this user.
+    /// The caller has no permission for the operation.
     Denied = "DENIED", FORBIDDEN;
-    /// No such repository.
+    /// The repository does not exist.
     NameUnknown = "NAME_UNKNOWN", NOT_FOUND;
-    /// No such manifest.
+    /// The manifest does not exist.
     ManifestUnknown = "MANIFEST_UNKNOWN", NOT_FOUND;
-    /// No such blob.
+    /// The blob does not exist.
     BlobUnknown = "BLOB_UNKNOWN", NOT_FOUND;
-    /// No such upload.
+    /// The upload session does not exist.
     BlobUploadUnknown = "BLOB_UPLOAD_UNKNOWN", NOT_FOUND;
-    /// Not with this method.
+    /// The path does not allow the method.
     Unsupported = "UNSUPPORTED", METHOD_NOT_ALLOWED;
-    /// The client took too long to send.
+    /// The client took too long to send the body.
     Timeout = "BLOB_UPLOAD_INVALID", REQUEST_TIMEOUT;
-    /// A document over the limit.
+    /// The body exceeds the size limit.
     TooLarge = "SIZE_INVALID", PAYLOAD_TOO_LARGE;
-    /// More tags than may be set at a time.
+    /// The request sets more tags than one request may.
     TooManyTags = "TAG_INVALID", URI_TOO_LONG;
-    /// A range that does not fit.
+    /// The range does not fit the content or the offset of the upload.
     RangeInvalid = "RANGE_INVALID", RANGE_NOT_SATISFIABLE;
-    /// Later.
+    /// The client made too many failed attempts; it may try again later.
     TooManyRequests = "TOOMANYREQUESTS", TOO_MANY_REQUESTS;
-    /// Our fault.
+    /// An internal error of the server.
     Unknown = "UNKNOWN", INTERNAL_SERVER_ERROR;
-    /// Not now.
+    /// The server cannot handle the request at present.
     Unavailable = "UNAVAILABLE", SERVICE_UNAVAILABLE;
 }
 
-/// An error on its way to the client.
+/// An error response that has not been sent yet.
 #[derive(Debug)]
 pub struct ApiError {
     code: Code,
@@ -104,38 +105,38 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with a message that says what is wrong and, if it can, what to do.
+    /// An error with a message that says what is wrong and, if possible, what to do.
     pub fn new(code: Code, message: impl Display) -> Self {
         Self { code, message: message.to_string(), detail: None, headers: Vec::new() }
     }
 
-    /// Our own failure: logged with its cause, answered without.
+    /// An internal error: its cause is logged and not part of the response.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error = %chain(error), "request failed");
         Self::new(Code::Unknown, "something went wrong here; the server's log has it under the request id")
     }
 
-    /// Adds what a program or a patient person can use.
+    /// Adds the `detail` of the error body: machine-readable facts about the error.
     #[must_use]
     pub fn with_detail(mut self, detail: Value) -> Self {
         self.detail = Some(detail);
         self
     }
 
-    /// Adds a header. A value that cannot stand in a header is left out.
+    /// Adds a header. A value that is not a valid header value is left out.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         self.headers.extend(HeaderValue::from_str(value).map(|value| (name, value)));
         self
     }
 
-    /// The code.
+    /// The error code, which decides the HTTP status.
     #[must_use]
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// The body alone, for answers that are not made by axum.
+    /// The JSON body alone, for responses that are not built by axum.
     #[must_use]
     pub fn body(&self) -> String {
         let mut error = json!({"code": self.code.as_str(), "message": self.message});
@@ -196,13 +197,13 @@ impl From<registry::Error> for ApiError {
     }
 }
 
-/// The store failed: the log is told which operation on what, the client what to do.
+/// A 503 error for a failure of the store: the log gets the operation and its cause, the client gets `message`.
 fn unavailable(error: &registry::Error, message: &str) -> ApiError {
     tracing::error!(error = %chain(error), "the store failed");
     ApiError::new(Code::Unavailable, message)
 }
 
-/// An error and what caused it, on one line.
+/// Formats an error and its chain of causes on one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

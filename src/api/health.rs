@@ -1,4 +1,6 @@
-//! `/healthz` and `/readyz`: for those who watch over the process. They need no credentials and tell no secrets.
+//! Serves `/healthz` (liveness) and `/readyz` (readiness) for monitoring and orchestration.
+//!
+//! Both endpoints require no credentials, and their responses contain no secrets.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +16,10 @@ use super::{
     state::Api,
 };
 
-/// How long an answer holds: anybody may ask, and each look writes to the disk.
+/// How long a readiness result is cached: anyone may send requests, and each probe writes to the disk.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// The last look at the store: when, and what was wrong with it.
+/// The cached result of the last probe of the store: its time, and the reason if the store was not usable.
 #[derive(Default)]
 pub(super) struct Readiness(Mutex<Option<(Instant, Option<String>)>>);
 
@@ -40,9 +42,10 @@ pub(super) async fn ready(api: &Api) -> Result<Response, ApiError> {
     }
 }
 
-/// What the caller, who has no credentials, learns of a store that cannot be used; the rest is in the log.
+/// The reason that is sent to callers, which have no credentials, when the store is not usable; the log has the full
+/// error.
 fn reason(error: &registry::Error) -> String {
-    // This names folders of the layout only, which is no secret.
+    // The message names only directories of the storage layout, which are not secret.
     if error.is_split_store() {
         return format!("{error}; nothing can be pushed until the whole data folder is on one file system");
     }

@@ -1,9 +1,10 @@
-//! A push does not die of an expired token: who began an upload while the token was good may finish it a while later.
+//! Lets an upload that was begun with a valid token finish after the token expires.
 //!
-//! Third floor. Invariant: an expired token is believed for the requests that carry on with one upload session, if it was made
-//! for pushing to that repository, and its subject began that session before it expired; for nothing else. The client that
-//! streams gigabytes in one request, and finds its token expired when it wants to close the upload, has no chance to fetch
-//! another.
+//! A client that streams gigabytes in one request may find its token expired when it sends the request that completes
+//! the upload, and it cannot fetch another token at that point.
+//!
+//! Invariant: an expired token is accepted only for requests that continue one upload session, only if it grants push
+//! to that repository, and only if the session was begun before the token expired.
 
 use std::time::SystemTime;
 
@@ -17,8 +18,9 @@ use crate::{
     registry::UploadId,
 };
 
-/// Who shows a token that has expired, if it is still good for this request. Whatever is wrong with it, the answer is the one
-/// to any expired token, which makes clients fetch a new one.
+/// The subject of an expired token, if the token may still continue the upload session of this request. In all other
+/// cases the result is `None`, and the response is the usual one for an expired token, which makes clients fetch a new
+/// token.
 pub(super) async fn identify(api: &Api, headers: &HeaderMap, endpoint: &Endpoint, now: SystemTime) -> Option<Subject> {
     let (name, id) = session(endpoint)?;
     let Some(Credentials::Bearer(token)) = caller::credentials(headers).ok()? else { return None };
@@ -28,11 +30,11 @@ pub(super) async fn identify(api: &Api, headers: &HeaderMap, endpoint: &Endpoint
     if began >= expired {
         return None;
     }
-    tracing::info!(user = %subject.principal, repository = %name, upload = %id, "an upload goes on with an expired token");
+    tracing::info!(user = %subject.principal, repository = %name, upload = %id, "upload continues with an expired token");
     Some(subject)
 }
 
-/// The session that a request carries on with.
+/// The upload session that a request continues.
 fn session(endpoint: &Endpoint) -> Option<(&RepositoryName, UploadId)> {
     match endpoint {
         Endpoint::UploadStatus(name, id)

@@ -1,4 +1,4 @@
-//! `/v2/<name>/manifests/<reference>`
+//! Serves `/v2/<name>/manifests/<reference>`: reads, pushes and deletes manifests.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::{
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
-/// Serves what is stored, whatever `Accept` says: clients send odd lists, and we convert nothing.
+/// Serves the stored manifest and ignores `Accept`: clients send incomplete lists of types, and the registry converts
+/// no manifest.
 pub(super) async fn read(
     repository: &Repository<Pull>,
     reference: &Reference,
@@ -49,7 +50,7 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     let declared = content_type(headers)?;
     if body::announced_length(headers).is_some_and(|length| length > Manifest::MAX as u64) {
-        return Err(ApiError::new(Code::TooLarge, format!("a manifest has at most {} bytes", Manifest::MAX)));
+        return Err(ApiError::new(Code::TooLarge, format!("the manifest exceeds {} bytes", Manifest::MAX)));
     }
     let document = body::collect(request, idle, Manifest::MAX).await?;
     let named = tags.clone();

@@ -1,7 +1,9 @@
-//! What happens to every request around its handling: an id, a log line, a panic turned into an answer, common headers.
+//! Wraps every request: assigns a request id, writes the access log, turns a panic into a response and adds common
+//! headers.
 //!
-//! Invariant: every request leaves one line in the log, when its answer has been sent or given up, or when its client went
-//! away before there was one; no line holds a header, a query or a body, where secrets travel.
+//! Invariant: every request leaves one line in the access log: when its response has been sent or given up, or when the
+//! client closes the connection before there is one. No line contains a header, a query or a body, because those may
+//! contain secrets.
 
 use std::{
     fmt,
@@ -31,10 +33,10 @@ use crate::{access::Principal, audit::excerpt};
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// For this host alone: its subdomains are other people's machines.
+/// `Strict-Transport-Security` for one year and for this host only: its subdomains may be other machines.
 const HTTPS_FOR_A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// The name of a request in the log, in the answer's `X-Request-Id` and in refusals.
+/// The id of a request in the log, in the response header `X-Request-Id` and in the detail of denied requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestId(Uuid);
 
@@ -44,15 +46,16 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Who sent the request, for its line in the log: an extension of the request, filled in when it is known.
+/// The user of a request, for its access log line: an extension of the request that is set when the caller is
+/// authenticated.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoggedUser(Arc<OnceLock<Principal>>);
 
 impl LoggedUser {
-    /// Notes the sender of a request.
+    /// Sets the user of a request.
     pub(super) fn note(extensions: &Extensions, principal: &Principal) {
         if let Some(Self(noted)) = extensions.get() {
-            // A request has one sender; noting it twice changes nothing.
+            // A request has one user; a second call changes nothing.
             let _ = noted.set(principal.clone());
         }
     }
@@ -67,27 +70,28 @@ impl fmt::Display for LoggedUser {
     }
 }
 
-/// A bug of ours, caught before it took the connection along.
+/// A panic in a handler, caught so that the connection survives it.
 #[derive(Debug, thiserror::Error)]
-#[error("a handler panicked")]
+#[error("request handler panicked")]
 struct HandlerPanicked;
 
-/// The layer around everything.
+/// The outermost middleware layer, which wraps routing and all handlers.
 pub(super) async fn outermost(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
     let user = LoggedUser::default();
     request.extensions_mut().insert(user.clone());
     let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
-    // From here on the line is written, even if the client leaves and this future is dropped.
+    // From here on the line is written even if the client disconnects and this future is dropped.
     let line = Line::begin(id, user, &request);
     let is_registry = endpoint::decode(request.uri().path()).starts_with("/v2");
-    // Whatever is logged on the way, or told the auditors, carries these; an error span, so that no log level takes it away.
+    // All log and audit events of the request carry these fields. The span has level error, so that no log level
+    // filters it out.
     let span = tracing::error_span!("request", request = %id, peer = peer.map(tracing::field::display));
     let (request, reading) = Reading::watch(request);
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = handled.unwrap_or_else(|_| {
-        // The panic's message went to standard error by the panic hook; this ties it to the request.
+        // The panic hook printed the panic's message to standard error; this event adds the request id.
         span.in_scope(|| ApiError::internal(&HandlerPanicked)).into_response()
     });
     common_headers(&mut response, id, is_registry);
@@ -103,13 +107,13 @@ fn common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
     if is_registry {
         headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
     }
-    // What a browser is given here was uploaded by somebody: it must neither guess a type nor run anything.
+    // Content comes from users: a browser must neither guess its type nor run it.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
     headers.extend(HeaderValue::from_str(&id.to_string()).map(|id| (REQUEST_ID, id)));
 }
 
-/// The line of a request in the log, written on drop.
+/// The access log line of a request, written on drop.
 struct Line {
     id: RequestId,
     peer: String,
@@ -130,7 +134,8 @@ impl Line {
             peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
             user,
             method: request.method().clone(),
-            // As it was sent: what is percent-encoded cannot end the line, and shows how a client spells its paths.
+            // The path as the client sent it: a percent-encoded line break cannot end the line, and the operator sees
+            // how a client encodes its paths.
             path: excerpt(request.uri().path()).into_owned(),
             began: Instant::now(),
             status: client_left(),
@@ -139,17 +144,17 @@ impl Line {
         }
     }
 
-    /// Lets the line be written when the body of the answer has gone out, or will never go.
+    /// Moves the line into the body of the response, so that it is written when the body has been sent or dropped.
     fn follow(mut self, response: Response) -> Response {
         let (head, body) = response.into_parts();
         self.status = head.status;
-        // Nobody asks for the body of an answer that has none to send.
+        // hyper does not poll the body of a response that has none to send.
         self.is_complete = self.method == Method::HEAD || body.is_end_stream();
         Response::from_parts(head, Body::new(Followed { body, line: self }))
     }
 }
 
-/// What is logged where there was no answer, because the client left before: as in the logs of nginx.
+/// The logged status of a request whose client disconnected before the response: 499, as in the logs of nginx.
 fn client_left() -> StatusCode {
     StatusCode::from_u16(499).expect("499 has three digits")
 }
@@ -174,7 +179,7 @@ impl Drop for Line {
     }
 }
 
-/// A body that counts what goes out.
+/// A response body that counts its sent bytes for the access log.
 struct Followed {
     body: Body,
     line: Line,
@@ -196,7 +201,7 @@ impl HttpBody for Followed {
             }
             Poll::Ready(None) => self.line.is_complete = true,
             Poll::Ready(Some(Err(error))) => {
-                tracing::error!(request = %self.line.id, %error, "the answer broke off");
+                tracing::error!(request = %self.line.id, %error, "response body failed");
             }
             Poll::Pending => {}
         }

@@ -1,10 +1,11 @@
-//! HTTP in, HTTP out: the only user of axum's types.
+//! Serves the registry's HTTP API with axum: routing, authentication, authorisation and responses.
 //!
-//! Third floor. A request passes the layers of `middleware`, becomes an [`Endpoint`], its caller a
-//! [`Subject`](crate::access::Subject), and `dispatch` asks the gate before anything is done.
+//! A request passes the layers of `middleware` and is parsed into an [`Endpoint`]; its credentials are verified and
+//! become a [`Subject`](crate::access::Subject); `dispatch` then asks the gate before the registry does anything. No
+//! other module uses axum's types.
 //!
 //! Invariant: `dispatch` matches [`Endpoint`] without a wildcard, and each arm that touches a repository hands the
-//! gate's proof to the engine; a new endpoint does not compile until somebody decided who may use it.
+//! gate's proof to the registry. A new endpoint does not compile until its author has decided which right it requires.
 
 mod authority;
 mod blobs;
@@ -39,7 +40,7 @@ pub use error::{ApiError, Code};
 pub use realm::Realm;
 pub use state::{Api, AuthorityCertificate, Parts};
 
-/// The whole HTTP surface as one service.
+/// All endpoints and middleware layers as one axum router.
 pub fn router(api: Api) -> axum::Router {
     let router = axum::Router::new().fallback(dispatch::dispatch);
     router.layer(axum::middleware::from_fn_with_state(api.clone(), middleware::outermost)).with_state(api)

@@ -1,15 +1,15 @@
-//! `POST /v2/<name>/blobs/uploads/?mount=<digest>[&from=<name>]`: finds the source of a mount, or asks for a wider
-//! token.
+//! Resolves the source of a blob mount (`POST /v2/<name>/blobs/uploads/?mount=<digest>[&from=<name>]`), or requests a
+//! token with a wider scope.
 //!
-//! Third floor. Invariant: a caller learns of a repository only what the rules let it know. A source that they forbid
-//! is answered like one that does not exist: 202, and the client uploads.
+//! Invariant: a caller gets no information about a repository that the rules hide from it. A source that the rules
+//! forbid gets the same response as one that does not exist: 202, and the client uploads the blob.
 //!
-//! Where only the scope of a token is missing, the answer is 401 with the scopes of target and source, as CNCF
-//! Distribution answers: crane, containerd and `BuildKit` then fetch a token for both and mount. Distribution answers
-//! so for every `from`, before it looks. Here the source is looked at first, so that a client is not sent to the
-//! token endpoint for a mount that would come to nothing. That reveals no more than the wider token would: the rules
-//! and the restriction of an access token are asked before, and the scope of a bearer token is merely what a client
-//! asked for.
+//! Where the rules allow the source and only the scope of the token is missing, the response is 401 with the scopes of
+//! target and source, as in CNCF Distribution: crane, containerd and `BuildKit` then fetch a token for both and mount.
+//! Distribution sends this response for every `from`, before it looks up the blob. Here the source is looked up first,
+//! so that a client does not fetch a token for a mount that would fail. This reveals no more than the wider token
+//! would: the rules and the restriction of an access token are checked before, and the scope of a bearer token is
+//! merely the one that the client requested.
 
 use super::{dispatch::Visitor, endpoint::MountSource, error::ApiError};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Visitor<'_> {
-    /// The repository that a blob may be mounted from into `target`, which the caller may push; `None` where there is
+    /// The repository that a blob may be mounted from into `target`, which the caller may push to; `None` if there is
     /// none.
     pub(super) async fn mount_source(
         &self,
@@ -47,7 +47,8 @@ impl Visitor<'_> {
         }
     }
 
-    /// A challenge that asks for passwords cannot name scopes. A client that shows a token nevertheless uploads.
+    /// Whether the access leads to a mount. A Basic challenge cannot name scopes, so a client that sends a token anyway
+    /// has to upload the blob.
     fn is_of_use(&self, access: &MountAccess) -> bool {
         match (access, self.visit.api.parts().challenge) {
             (MountAccess::Granted(_), _) | (MountAccess::NarrowToken(_), ChallengeScheme::Bearer) => true,
@@ -57,7 +58,7 @@ impl Visitor<'_> {
 
     fn ask_for_wider_token(&self, target: &RepositoryName, narrow: &NarrowToken) -> ApiError {
         let mut scopes = vec![Scope::for_action(target.clone(), Action::Push)];
-        // To push is asked for together with to pull.
+        // A scope for push includes pull, so a source that is the target needs no scope of its own.
         if narrow.repository() != target {
             scopes.push(narrow.denied().wanted.scope());
         }

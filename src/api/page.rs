@@ -1,4 +1,4 @@
-//! The link to the next page of a list.
+//! Adds the `Link` header to the next page of a list (pagination).
 
 use axum::response::Response;
 use http::header;
@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::reply::With as _;
 use crate::oci::{Page, Paged};
 
-/// Adds the `Link` to what follows (RFC 8288), if something does.
+/// Adds a `Link` header to the next page (RFC 8288), if the list continues.
 pub(super) fn link(response: Response, path: &str, page: &Page, shown: &Paged<impl AsRef<str>>) -> Response {
     let (true, Some(limit), Some(last)) = (shown.more, page.limit, shown.entries.last()) else { return response };
     let last = utf8_percent_encode(last.as_ref(), NON_ALPHANUMERIC);

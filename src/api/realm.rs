@@ -1,29 +1,29 @@
-//! Where clients find the token endpoint, as seen from outside.
+//! Computes the URL of the token endpoint (the realm of a challenge) as clients reach it from outside.
 //!
-//! Third floor. Invariant: a realm is on one of our own addresses, whatever host a caller names; of what the caller
-//! wrote it holds at most the spelling of an IP address that is ours, and the port.
+//! Invariant: a realm is on one of this server's own addresses, whatever host the client names. From the client's text
+//! it takes at most the spelling of an IP address of this server, and the port.
 
 use std::{borrow::Cow, fmt::Display, net::IpAddr};
 
 use http::{HeaderMap, Uri, header, uri::Authority};
 
-/// The addresses under which clients reach this server, to find the token endpoint on.
+/// The host names and addresses under which clients reach this server and its token endpoint.
 #[derive(Clone, Debug)]
 pub struct Realm {
     hosts: Vec<Host>,
 }
 
-/// A host, without regard to its spelling.
+/// A host in a normalised form, for comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    /// An IP address; an IPv4 address in the form of an IPv6 one is the IPv4 address.
+    /// An IP address; an IPv4-mapped IPv6 address becomes the IPv4 address.
     Address(IpAddr),
     /// A DNS name in lower case, without the final dot.
     Name(String),
 }
 
 impl Host {
-    /// Reads a host as a URL or a `Host` header has it.
+    /// Parses a host as it appears in a URL or a `Host` header.
     fn parse(text: &str) -> Self {
         let text = without_dot(text);
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -33,7 +33,7 @@ impl Host {
         }
     }
 
-    /// The host as a URL has it.
+    /// The host as it appears in a URL, with brackets around an IPv6 address.
     fn in_url(&self) -> Cow<'_, str> {
         match self {
             Self::Address(address @ IpAddr::V6(_)) => format!("[{address}]").into(),
@@ -43,20 +43,21 @@ impl Host {
     }
 }
 
-/// A name with a final dot is the same name (RFC 1034 section 3.1), which no certificate writes with the dot.
+/// Removes a final dot. A name with a final dot is the same name (RFC 1034 section 3.1), and certificates contain it
+/// without the dot.
 fn without_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
 impl Realm {
-    /// The names under which this server is reached; the first is used when a caller names another one. They are texts
-    /// here: this floor does not know how certificates name hosts.
+    /// The realm for the names under which clients reach this server; the first is used when a client names an unknown
+    /// host. The names are strings because this module does not depend on the TLS host name type.
     pub fn new(hostnames: impl IntoIterator<Item = impl Display>) -> Self {
         Self { hosts: hostnames.into_iter().map(|name| Host::parse(&name.to_string())).collect() }
     }
 
-    /// The URL of the token endpoint for a caller: on the host that the caller used, with us or with the proxy before
-    /// us, if it is one of ours, else on the first of our names.
+    /// The URL of the token endpoint for a request: on the host that the client requested, from this server or from a
+    /// trusted proxy, if it is one of this server's hosts; else on the first configured host.
     pub(super) fn url(&self, target: Target<'_>) -> String {
         let Target { uri, headers, forwarded_host, local_port } = target;
         let forwarded = || self.recognize(&forwarded_host?.parse().ok()?);
@@ -72,13 +73,13 @@ impl Realm {
         format!("https://{first}{port}/token")
     }
 
-    /// The authority for the realm of a caller who named this one; `None` if it is none of ours.
+    /// The authority for the realm of a client that requested this one; `None` if it is not one of this server's hosts.
     ///
-    /// A DNS name is written as it was configured, in whatever way the caller wrote it. An IP address and the port
-    /// stay as they came: go-containerregistry takes a realm on a private address only if it is, letter by letter,
-    /// the `host:port` that it was told to talk to, and Docker trusts a CA for each `host:port`.
+    /// A DNS name is written as it is configured, however the client spells it. An IP address and the port keep the
+    /// client's spelling: go-containerregistry accepts a realm on a private address only if it equals, character by
+    /// character, the `host:port` that it connects to, and Docker trusts a CA per `host:port`.
     fn recognize(&self, authority: &Authority) -> Option<String> {
-        // An authority may carry user information, which has no business in a realm.
+        // An authority may contain user information, which must not appear in a realm.
         if authority.as_str().contains('@') {
             return None;
         }
@@ -93,12 +94,12 @@ impl Realm {
     }
 }
 
-/// What a request says about how it reached us.
+/// The parts of a request that show under which host and port the client reached this server.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
-    /// The host that a trusted proxy was asked for.
+    /// The host that a client requested from a trusted proxy.
     pub(super) forwarded_host: Option<&'a str>,
     pub(super) local_port: u16,
 }

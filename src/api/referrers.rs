@@ -1,4 +1,4 @@
-//! `GET /v2/<name>/referrers/<digest>`
+//! Serves `GET /v2/<name>/referrers/<digest>`: lists the manifests that refer to a subject.
 
 use axum::response::Response;
 use http::{HeaderName, header};
@@ -34,7 +34,7 @@ pub(super) async fn list(
     }
 }
 
-/// The link to what follows, for the same filter.
+/// The value of the `Link` header to the next page, with the same filter.
 fn next(repository: &Repository<Pull>, subject: &Digest, wanted: &Referring, last: &Digest) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     if let Some(artifact_type) = &wanted.artifact_type {

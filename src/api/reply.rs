@@ -1,16 +1,17 @@
-//! Pieces of answers that several endpoints share.
+//! Builds the parts of responses that several endpoints share: JSON bodies, entity tags, empty and 304 responses.
 //!
-//! Invariant: an answer with content says its exact length, and is never compressed or chunked: clients check.
+//! Invariant: a response with content has an exact `Content-Length` and is never compressed or chunked, because clients
+//! verify it.
 
 use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::oci::Digest;
 
-/// `Docker-Content-Digest`
+/// The header `Docker-Content-Digest`, with the digest of the content.
 pub(super) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// An answer without a body.
+/// A response without a body and with `Content-Length: 0`.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
@@ -18,17 +19,17 @@ pub(super) fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// A JSON answer.
+/// A response with a JSON document as its body.
 pub(super) fn json(media_type: &'static str, document: &impl serde::Serialize) -> Response {
-    let text = serde_json::to_vec(document).expect("our own documents are plain text, numbers and lists");
+    let text = serde_json::to_vec(document).expect("documents of the API contain only strings, numbers and lists");
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
-/// Extends an answer.
+/// Adds headers to a response in a chain of calls.
 pub(super) trait With {
-    /// Adds a header, whose value is ours and made of visible characters.
+    /// Adds a header. The value must consist of visible ASCII characters.
     fn with(self, name: HeaderName, value: &str) -> Self;
 }
 
@@ -40,12 +41,12 @@ impl With for Response {
     }
 }
 
-/// The entity tag of content: its digest, which is what an entity tag wants to be.
+/// The entity tag (`ETag`) of content: its digest in quotes.
 pub(super) fn entity_tag(digest: &Digest) -> String {
     format!("\"{digest}\"")
 }
 
-/// Whether the client has this content already (RFC 9110 section 13.1.2).
+/// Whether `If-None-Match` shows that the client already has this content (RFC 9110 section 13.1.2).
 pub(super) fn is_known(headers: &HeaderMap, digest: &Digest) -> bool {
     let tag = entity_tag(digest);
     headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
@@ -53,14 +54,14 @@ pub(super) fn is_known(headers: &HeaderMap, digest: &Digest) -> bool {
     })
 }
 
-/// 304, with what identifies the content.
+/// A 304 response with the headers that identify the content.
 pub(super) fn not_modified(digest: &Digest) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     response.with(header::ETAG, &entity_tag(digest)).with(DOCKER_CONTENT_DIGEST, &digest.to_string())
 }
 
-/// Whether only the head of the answer is wanted.
+/// Whether the request is a HEAD request.
 pub(super) fn is_head(method: &Method) -> bool {
     method == Method::HEAD
 }

@@ -1,6 +1,6 @@
-//! `DELETE /v1/repositories/<name>`
+//! Serves `DELETE /v1/repositories/<name>`: deletes a repository with all its content.
 //!
-//! The specification of version 2 cannot delete a repository; this is how version 1 of Docker's registry did it.
+//! The specification of version 2 has no deletion of a repository; version 1 of Docker's registry had this path.
 
 use axum::response::Response;
 use http::StatusCode;

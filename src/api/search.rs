@@ -1,6 +1,7 @@
-//! `/v1/_ping` and `/v1/search`: what `docker search` and `podman search` ask, in the words of Docker's first registry protocol.
+//! Serves `/v1/_ping` and `/v1/search`, the endpoints of Docker's first registry protocol that `docker search` and
+//! `podman search` use.
 //!
-//! Invariant: a search finds nothing that the catalog would not show to the same caller.
+//! Invariant: a search finds no repository that the catalog would not list for the same caller.
 
 use axum::response::Response;
 use http::HeaderName;
@@ -16,12 +17,14 @@ use crate::{access::CatalogView, oci::RepositoryName};
 
 const STANDALONE: HeaderName = HeaderName::from_static("x-docker-registry-standalone");
 
-/// Docker asks this before it searches, without credentials, and takes what is no JSON for a registry that it does not know.
+/// The response to the ping that Docker sends without credentials before a search. Docker takes a response without JSON
+/// for an unknown kind of registry.
 pub(super) fn ping() -> Response {
     reply::json("application/json", &json!({"standalone": true})).with(STANDALONE, "true")
 }
 
-/// Names that hold the text, whatever its case: repository names are lower-case, and people are not.
+/// The repositories whose name contains the text. Repository names are lower-case, so the text is converted to lower
+/// case.
 pub(super) async fn results(api: &Api, view: &CatalogView<'_>, search: &Search) -> Result<Response, ApiError> {
     let found = api.registry().search(view, &search.text.to_lowercase(), search.limit).await?;
     let results: Vec<Value> = found.iter().map(result).collect();
@@ -29,7 +32,7 @@ pub(super) async fn results(api: &Api, view: &CatalogView<'_>, search: &Search) 
     Ok(reply::json("application/json", &answer))
 }
 
-/// Stars, descriptions and the like belong to Docker Hub; clients miss the fields all the same.
+/// One search result. Only Docker Hub has stars and descriptions, but clients require the fields.
 fn result(name: &RepositoryName) -> Value {
     json!({"name": name, "description": "", "star_count": 0, "is_official": false, "is_automated": false})
 }

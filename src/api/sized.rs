@@ -1,7 +1,7 @@
-//! A body that knows how long it is.
+//! A response body of a known length.
 //!
-//! Invariant: it is at its end with its last byte, not only when somebody asks for more: whoever sends an answer of a
-//! known length never asks, and the log would call the answer incomplete.
+//! Invariant: the body reports its end with its last byte, not only with the next poll: hyper does not poll again after
+//! `Content-Length` bytes, and the access log would record the response as incomplete.
 
 use std::{
     pin::Pin,
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
-/// A body of exactly the `length` bytes that the stream will bring.
+/// A body of exactly `length` bytes; the stream must yield that many.
 pub(super) fn body<S, E>(stream: S, length: u64) -> Body
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,

@@ -1,4 +1,4 @@
-//! What every request can reach.
+//! Holds the shared state of the HTTP API: registry, gate, authenticator and settings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,36 +11,38 @@ use crate::{
     registry::Registry,
 };
 
-/// The parts that the surface is built on.
+/// The components and settings that the HTTP API is built from.
 #[derive(Clone)]
 pub struct Parts {
-    /// The engine.
+    /// The registry engine.
     pub registry: Registry,
-    /// The gate; exchanged when the policy changes.
+    /// The gate, which decides on access; replaced when the policy changes.
     pub gate: Arc<ArcSwap<Gate>>,
-    /// Who is asking.
+    /// The authenticator, which verifies credentials.
     pub authenticator: Arc<Authenticator>,
-    /// Where the token endpoint is, as seen from outside; exchanged when the host names change.
+    /// The URL of the token endpoint as seen from outside; replaced when the host names change.
     pub realm: Arc<ArcSwap<Realm>>,
-    /// How callers without credentials are asked for them.
+    /// The scheme of the challenge to callers without credentials.
     pub challenge: ChallengeScheme,
-    /// How long a request body may rest before it is given up.
+    /// The maximum time without a byte in a request body before the request is given up.
     pub idle_timeout: Duration,
-    /// The certificate authority that the server made for itself, in PEM, if it did.
+    /// The certificate of the CA that the server created for itself, in PEM, if it did.
     pub authority: AuthorityCertificate,
-    /// Whether browsers are told to speak nothing but HTTPS to this host for the next year
-    /// (`Strict-Transport-Security`, RFC 6797).
+    /// Whether responses tell browsers to use only HTTPS with this host for the next year (`Strict-Transport-Security`,
+    /// RFC 6797).
     ///
-    /// They then do so on every port of the host and let nobody click a warning away. That is right where the operator
-    /// brought a certificate for the host, and too much where we made our own: the host often serves other things in
-    /// plain HTTP, and when the CA is made anew, its people would be locked out for a year.
+    /// A browser applies this to every port of the host and lets its user override no certificate warning. That is
+    /// right where the operator configured a certificate for the host. It is too much with a certificate of the
+    /// server's own CA: the host often serves other things over plain HTTP, and a new CA would lock its users out for
+    /// up to a year.
     pub is_https_for_good: bool,
 }
 
-/// The certificate of the server's own authority, as it is at the moment of the call. Clients trust it; it has no secrets.
+/// Returns the certificate of the server's own CA in PEM, as it is at the moment of the call. Clients trust it; it
+/// contains no secrets.
 pub type AuthorityCertificate = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// The state of the HTTP surface, shared by all requests.
+/// The state of the HTTP API, shared by all requests; cheap to clone.
 #[derive(Clone)]
 pub struct Api(Arc<Shared>);
 
@@ -50,7 +52,7 @@ pub(super) struct Shared {
 }
 
 impl Api {
-    /// The surface over these parts.
+    /// The state for these components.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared { parts, readiness: Readiness::default() }))

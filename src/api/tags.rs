@@ -1,4 +1,4 @@
-//! `GET /v2/<name>/tags/list`
+//! Serves `GET /v2/<name>/tags/list`: lists the tags of a repository.
 
 use axum::response::Response;
 use serde::Serialize;

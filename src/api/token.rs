@@ -1,9 +1,9 @@
-//! `/token`: passwords, access tokens, refresh tokens and clients' certificates in, bearer tokens out (Docker token specification; `POST` is its
-//! OAuth 2 variant).
+//! Serves `/token`: issues bearer tokens for passwords, access tokens, refresh tokens and client certificates (Docker
+//! token specification; `POST` is its OAuth 2 variant).
 //!
-//! Invariant: a token carries what was asked for and is allowed, and no more; nothing at all is still a token, which is how
-//! clients learn that a password is right. A refresh token is given to who asks for one, never by the way: go-containerregistry
-//! adopts any that it sees.
+//! Invariant: a token contains the requested scopes that the policy allows, and no more. A request with no allowed
+//! scope still gets a token, which is how clients find out that a password is right. The response contains a refresh
+//! token only if the request asks for one: go-containerregistry adopts any that it receives.
 
 use std::time::SystemTime;
 
@@ -25,7 +25,7 @@ use crate::{
     auth::{AuthenticationError, Credentials, Password},
 };
 
-/// The longest form, in bytes.
+/// The maximum size of a form body in bytes.
 const MAX_FORM: usize = 64 << 10;
 
 pub(super) async fn answer(visit: Visit<'_>, request: Body) -> Result<Response, ApiError> {
@@ -45,14 +45,15 @@ pub(super) async fn answer(visit: Visit<'_>, request: Body) -> Result<Response, 
     }
 }
 
-/// What a client shows to be given a token.
+/// The credential that a client presents to get a token.
 enum Shown {
     Credentials(Option<Credentials>),
     RefreshToken(Password),
 }
 
 impl Shown {
-    /// Docker's credential helpers keep a refresh token under the name `<token>`, and some clients send it so.
+    /// Takes the user name `<token>` for a refresh token: Docker's credential helpers store refresh tokens under this
+    /// name, and some clients send it.
     fn of(credentials: Option<Credentials>) -> Self {
         match credentials {
             Some(Credentials::Basic { user, password }) if user == "<token>" => Self::RefreshToken(password),
@@ -61,7 +62,7 @@ impl Shown {
     }
 }
 
-/// What a client asks for.
+/// The parameters of a token request.
 #[derive(Default)]
 struct Parameters {
     scopes: Vec<Scope>,
@@ -71,7 +72,7 @@ struct Parameters {
     password: Option<Password>,
     refresh_token: Option<Password>,
     client: Option<String>,
-    /// Whether a refresh token is asked for.
+    /// Whether the request asks for a refresh token.
     is_offline: bool,
 }
 
@@ -90,7 +91,7 @@ impl Parameters {
                 "client_id" => read.client = Some(value.into_owned()),
                 "offline_token" => read.is_offline |= value == "true",
                 "access_type" => read.is_offline |= value == "offline",
-                // `service` changes nothing: there is one service here.
+                // `service` is ignored: this server has one service.
                 _ => {}
             }
         }
@@ -111,18 +112,18 @@ impl Parameters {
         }
     }
 
-    /// Docker names the account beside the credentials; if they disagree, somebody is confused.
+    /// Docker sends the account beside the credentials; a mismatch is an error of the client.
     fn check_account(&self, credentials: Option<&Credentials>) -> Result<(), ApiError> {
         match (&self.account, credentials) {
             (Some(account), Some(Credentials::Basic { user, .. })) if account != user => {
-                Err(ApiError::new(Code::BadRequest, "the account is not the user who signs in"))
+                Err(ApiError::new(Code::BadRequest, "account does not match the user of the credentials"))
             }
             (Some(_) | None, _) => Ok(()),
         }
     }
 }
 
-/// The answer of the token endpoint.
+/// The JSON body of a successful token response.
 #[derive(Serialize)]
 struct Answer<'a> {
     token: &'a str,
@@ -153,7 +154,7 @@ async fn issue(visit: Visit<'_>, asked: &Parameters, shown: Shown, says_scope: b
         audit::record(&Event::TokenIssued { user: principal, scopes: &granted });
     }
     let refresh_token = match known {
-        // The same again: Docker compares it with what it has, and keeps that.
+        // The same refresh token again: Docker compares it with the one that it stores, and keeps that.
         Some(known) => Some(known),
         None if asked.is_offline => {
             authenticator.refresh_token(&holder, asked.client.as_deref().unwrap_or_default(), now).await

@@ -1,11 +1,11 @@
-//! Request bodies that nobody read to their end.
+//! Drains a request body that its handler did not read to the end, or closes the connection after the response.
 //!
-//! Invariant: an answer over HTTP/1 that is given before the body was read says that the connection closes. It does close,
-//! because what is left of the body cannot be told from a next request; a client that is not told sends its next request
-//! into a connection that is gone (RFC 9112 section 9.6).
+//! A short body is read and discarded before the response is sent: a client that is refused while it is sending tends
+//! to report the broken pipe and not the reason of the refusal. Draining also keeps the connection usable.
 //!
-//! What is small is read and thrown away instead, before the answer goes out: clients that are refused while they are
-//! sending tend to report the broken pipe and not the reason, and the connection is spared.
+//! Invariant: an HTTP/1 response that is sent before the request body was read to its end has `Connection: close`. The
+//! server does close the connection, because the rest of the body cannot be distinguished from a next request; a client
+//! without this header would send its next request on a closed connection (RFC 9112 section 9.6).
 
 use std::{
     pin::Pin,
@@ -28,36 +28,37 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-/// The longest body, as announced, that is thrown away, and for how long; a manifest is of this size.
+/// The maximum announced length of a body that is drained, about the size of a manifest, and the time limit for
+/// draining.
 const SMALL: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whether the body of a request was read to its end; `None` where there is none.
+/// Tracks whether the body of a request was read to its end; `None` if the request has no body.
 pub(super) struct Reading(Option<Watching>);
 
 struct Watching {
     fate: Arc<Fate>,
-    /// HTTP/2 ends a stream without ending the connection.
+    /// Whether an unread body ends the connection: in HTTP/1 it does, in HTTP/2 it ends only the stream.
     ends_connection: bool,
     is_small: bool,
 }
 
-/// What became of a body.
+/// The progress of a body, shared with [`Reading`].
 #[derive(Default)]
 struct Fate {
     has_ended: AtomicBool,
-    /// What was left when the last one who could have read it let go of it.
+    /// The unread rest of the body, stored when its last reader dropped it.
     left: Mutex<Option<Body>>,
 }
 
 impl Reading {
-    /// Begins to watch.
+    /// Wraps the body of a request to track how far it is read.
     pub(super) fn watch(request: Request) -> (Request, Self) {
         if request.body().is_end_stream() {
             return (request, Self(None));
         }
         let fate = Arc::new(Fate::default());
-        // A client that waits for our word before it sends is not sending, and must not be waited for.
+        // A client that expects `100 Continue` is not sending yet, so its body cannot be drained.
         let is_waiting = request.headers().contains_key(header::EXPECT);
         let is_small = !is_waiting && request.body().size_hint().exact().is_some_and(|length| length <= SMALL);
         let ends_connection = request.version() < Version::HTTP_2;
@@ -65,7 +66,7 @@ impl Reading {
         (request.map(|body| Body::new(Watched { body, fate })), reading)
     }
 
-    /// Throws away what is left if it is small, and says on the answer what will become of the connection.
+    /// Drains the rest of a short body, and adds `Connection: close` to the response if the body still was not read.
     pub(super) async fn settle(self, response: &mut Response) {
         let Self(Some(watching)) = self else { return };
         if watching.is_small {
@@ -81,7 +82,7 @@ impl Reading {
     }
 }
 
-/// Whether a body was read to its end.
+/// Reads and discards a body. Returns whether it was read to its end.
 async fn throw_away(mut body: Body) -> bool {
     while let Some(frame) = body.frame().await {
         if frame.is_err() {

@@ -1,4 +1,4 @@
-//! `/v2/<name>/blobs/uploads/…`: all the ways in which a blob comes in.
+//! Serves `/v2/<name>/blobs/uploads/…`: pushes blobs in one request, in chunks, or by a mount from another repository.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,13 +21,13 @@ use crate::{
 
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
-/// Begins a session: 202, and where to go on.
+/// Begins an upload session; the response is 202 with the session's location.
 pub(super) async fn start(repository: &Repository<Push>, algorithm: Algorithm) -> Result<Response, ApiError> {
     let id = repository.begin_upload(algorithm, SystemTime::now()).await?;
     Ok(session(StatusCode::ACCEPTED, repository.name(), id, 0))
 }
 
-/// Takes a whole blob in one request.
+/// Stores a whole blob from one request (monolithic upload).
 pub(super) async fn whole(
     repository: &Repository<Push>,
     claimed: Digest,
@@ -40,8 +40,8 @@ pub(super) async fn whole(
     Ok(created(repository.name(), &digest))
 }
 
-/// Links a blob of another repository, if the caller may read it there; else begins a session, so that the client can
-/// upload it as if it had not asked.
+/// Mounts a blob of another repository, if there is a source that the caller may read; else begins a session, so that
+/// the client uploads the blob.
 pub(super) async fn mount(
     repository: &Repository<Push>,
     source: Option<Repository<Pull>>,
@@ -55,13 +55,13 @@ pub(super) async fn mount(
     start(repository, digest.algorithm()).await
 }
 
-/// How far an upload has come.
+/// Returns the number of bytes that an upload session has received, in the `Range` header.
 pub(super) async fn status(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
     let offset = repository.upload_offset(id).await?;
     Ok(session(StatusCode::NO_CONTENT, repository.name(), id, offset))
 }
 
-/// Takes in a chunk.
+/// Appends a chunk to an upload session.
 pub(super) async fn chunk(
     repository: &Repository<Push>,
     id: UploadId,
@@ -80,7 +80,7 @@ pub(super) async fn chunk(
     }
 }
 
-/// Takes in the last chunk, if there is one, verifies and commits.
+/// Appends the last chunk, if there is one, verifies the digest and commits the blob.
 pub(super) async fn finish(
     repository: &Repository<Push>,
     id: UploadId,
@@ -100,7 +100,7 @@ pub(super) async fn finish(
     }
 }
 
-/// Gives an upload up.
+/// Cancels an upload session and deletes its data.
 pub(super) async fn cancel(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
     match repository.cancel_upload(id).await {
         Ok(()) => Ok(reply::empty(StatusCode::NO_CONTENT)),
@@ -108,12 +108,13 @@ pub(super) async fn cancel(repository: &Repository<Push>, id: UploadId) -> Resul
     }
 }
 
-/// Why a request to an upload is refused.
+/// Why a request to an upload session is refused.
 enum Refused {
-    /// It does not fit what the upload is at, or somebody else is writing: the session lives on, and the answer says where
-    /// it is. Nobody waits for the other writer: what the client believes of the offset would be wrong by then.
+    /// The chunk does not fit the offset of the upload, or another request is writing: the session stays open, and the
+    /// response contains its offset. The server does not wait for the other writer, because the client's offset would
+    /// be wrong by then.
     OutOfStep(Error),
-    /// Anything else.
+    /// Any other error, which is returned as it is.
     Otherwise(ApiError),
 }
 
@@ -140,7 +141,8 @@ impl Refused {
     }
 }
 
-/// How many bytes the body must have: what the chunk's range says, else what the length says, else any number.
+/// The number of bytes that the body must have: from `Content-Range`, else from `Content-Length`; `None` if neither is
+/// present.
 fn expected_length(
     headers: &HeaderMap,
     fits: impl FnOnce(ChunkRange) -> Result<(), Error>,
@@ -153,9 +155,9 @@ fn expected_length(
     fits(range)?;
     let length = range.length();
     match announced {
-        // An empty last request may repeat the range of the chunk before it; `fits` has refused that already.
+        // An empty last request may repeat the range of the previous chunk; `fits` has already refused that.
         Some(announced) if announced != length => {
-            Err(invalid(format!("the Content-Range speaks of {length} bytes and the Content-Length of {announced}")))
+            Err(invalid(format!("the Content-Range has {length} bytes and the Content-Length is {announced}")))
         }
         Some(_) | None => Ok(Some(length)),
     }
@@ -164,11 +166,11 @@ fn expected_length(
 fn session(status: StatusCode, name: &RepositoryName, id: UploadId, offset: u64) -> Response {
     let response = reply::empty(status)
         .with(header::LOCATION, &format!("/v2/{name}/blobs/uploads/{id}"))
-        // Both ends are included, so there is no way to write "nothing"; clients expect this for a new session.
+        // The range includes both ends, so it cannot express zero bytes; clients expect `0-0` for a new session.
         .with(header::RANGE, &format!("0-{}", offset.saturating_sub(1)))
         .with(DOCKER_UPLOAD_UUID, &id.to_string());
     if status == StatusCode::NO_CONTENT {
-        // RFC 9110 section 8.6 forbids a length here.
+        // RFC 9110 section 8.6 forbids a `Content-Length` in a 204 response.
         return without_length(response);
     }
     response

@@ -1,8 +1,9 @@
 //! Decides whether any repository name can match a pattern.
 //!
-//! First floor. Invariant: the answer is no only if it is certainly no. A pattern is run through the grammar of
-//! repository names (`RepositoryName`) as a finite automaton, in which `*` leads to every state that some text leads
-//! to.
+//! The pattern is run through the grammar of repository names (`RepositoryName`) as a finite automaton, in which `*`
+//! leads to every state that some text leads to.
+//!
+//! Invariant: the result is `false` only if certainly no repository name matches.
 
 use super::{Glob, Part, Piece};
 use crate::{access::UserName, oci::RepositoryName};
@@ -55,7 +56,7 @@ fn is_component(pieces: &[Piece], caller: Caller<'_>) -> bool {
     end.is_some_and(|states| states.contains(State::Alphanumeric))
 }
 
-/// How far a component has been read: what its last letters are.
+/// The state of the automaton after a prefix of a component: the kind of its last characters.
 #[derive(Clone, Copy)]
 enum State {
     Start,
@@ -82,12 +83,12 @@ impl State {
     }
 }
 
-/// A set of states.
+/// A set of automaton states, as bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct States(u8);
 
 impl States {
-    /// One letter of each kind that the grammar knows.
+    /// One character of each class that the grammar distinguishes.
     const LETTERS: &[u8] = b"a._-";
 
     fn of(state: State) -> Self {

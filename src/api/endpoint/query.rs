@@ -1,6 +1,6 @@
-//! Reads the query of a request: form-decoded once, each parameter parsed as what it must be.
+//! Parses the query of a request: form-decodes it once and parses each parameter as its type.
 //!
-//! Invariant: a parameter that nothing here asks for changes nothing.
+//! Invariant: unknown parameters are ignored.
 
 use super::{
     super::error::{ApiError, Code},
@@ -11,17 +11,17 @@ use crate::{
     registry::Referring,
 };
 
-/// The number of results of a search that names none.
+/// The number of search results if the client sends no valid `n`.
 const DEFAULT_RESULTS: usize = 25;
-/// The most results of a search.
+/// The maximum number of search results.
 const MAX_RESULTS: usize = 100;
 
-/// The query of a request.
+/// The query of a request, still encoded.
 #[derive(Clone, Copy)]
 pub(super) struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
-    /// The query as it was sent.
+    /// Wraps the query as the client sent it, without the question mark.
     pub(super) fn new(text: &'a str) -> Self {
         Self(text)
     }
@@ -30,38 +30,43 @@ impl<'a> Query<'a> {
         form_urlencoded::parse(self.0.as_bytes())
     }
 
-    /// The value of the first parameter of this name.
+    /// The decoded value of the first parameter of this name.
     pub(super) fn first(&self, key: &str) -> Option<String> {
         self.pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
     }
 
-    /// The part of a list that is asked for.
+    /// The requested page of a list, from `n` and `last`.
+    ///
+    /// Errors: `n` is not a number.
     pub(super) fn page(&self) -> Result<Page, ApiError> {
         let limit = self.first("n").map(|n| {
             let digits = !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit());
-            // More digits than a number holds is more than any list has.
+            // A number that does not fit is larger than any list, so it means the whole list.
             if digits { Ok(n.parse().unwrap_or(usize::MAX)) } else { Err(invalid_page(&n)) }
         });
         Ok(Page { limit: limit.transpose()?, last: self.first("last") })
     }
 
-    /// What a search looks for. Clients write what they like for `n`; a search that fails for that helps nobody.
+    /// The parameters of a search. Clients send all sorts of values for `n`; an invalid one is replaced by the default,
+    /// because rejecting it would break the search.
     pub(super) fn search(&self) -> Search {
         let limit = self.first("n").and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS);
         Search { text: self.first("q").unwrap_or_default(), limit }
     }
 
-    /// Which referrers are asked for.
+    /// The filter and the page of a referrers list, from `artifactType` and `last`.
     pub(super) fn referring(&self) -> Result<Referring, ApiError> {
         let last = self.first("last").map(|last| digest(&last)).transpose()?;
         Ok(Referring { artifact_type: self.first("artifactType"), last })
     }
 
-    /// The tags that a manifest is given beside its reference.
+    /// The tags that a manifest push sets beside its reference, from all `tag` parameters.
+    ///
+    /// Errors: more than [`Endpoint::MAX_TAGS`] tags, or an invalid one.
     pub(super) fn tags(&self) -> Result<Vec<Tag>, ApiError> {
         let tags: Vec<_> = self.pairs().filter(|(name, _)| name == "tag").map(|(_, value)| value).collect();
         if tags.len() > Endpoint::MAX_TAGS {
-            let message = format!("a manifest may be given at most {} tags at a time", Endpoint::MAX_TAGS);
+            let message = format!("a manifest push may set at most {} tags", Endpoint::MAX_TAGS);
             return Err(ApiError::new(Code::TooManyTags, message));
         }
         tags.iter().map(|tag| tag.parse().map_err(|error| ApiError::new(Code::TagInvalid, error))).collect()
@@ -69,5 +74,5 @@ impl<'a> Query<'a> {
 }
 
 fn invalid_page(n: &str) -> ApiError {
-    ApiError::new(Code::PaginationNumberInvalid, format!("n must be a number of entries, not {n:?}"))
+    ApiError::new(Code::PaginationNumberInvalid, format!("n must be a number, not {n:?}"))
 }

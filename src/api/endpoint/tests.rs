@@ -1,4 +1,4 @@
-//! Paths, good and bad, and their spellings.
+//! Tests of endpoint parsing: valid and invalid paths, and equivalent spellings of them.
 
 use proptest::prelude::*;
 
@@ -174,7 +174,7 @@ fn a_malformed_digest_tag_or_number_says_what_it_is() {
     }
 }
 
-/// A path of ours, good or bad.
+/// Generates paths of the API, with valid and invalid names.
 fn paths() -> impl Strategy<Value = String> {
     let name = "[a-z0-9._-]{1,5}(/[a-z0-9._-]{1,4}){0,2}";
     let rest = prop_oneof![
@@ -195,7 +195,8 @@ fn paths() -> impl Strategy<Value = String> {
 
 const METHODS: [Method; 6] = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::PATCH, Method::DELETE];
 
-/// The path with the characters encoded that `chosen` says, in upper or lower case, behind `percent`.
+/// Percent-encodes the characters of `path` that `chosen` selects, with upper- or lower-case hexadecimal digits behind
+/// `percent`.
 fn encode(path: &str, chosen: &[(bool, bool)], percent: &str) -> String {
     let letters = path.bytes().zip(chosen.iter().cycle());
     let encoded = letters.map(|(byte, (is_encoded, is_upper))| match (is_encoded, is_upper) {
@@ -223,7 +224,7 @@ fn ten_tags_are_taken_and_too_many_are_not() {
 }
 
 proptest! {
-    /// Otherwise the rules could be evaded by another spelling of a path.
+    /// If this failed, another spelling of a path could evade the access rules.
     #[test]
     fn every_encoding_of_a_path_is_the_endpoint_of_the_plain_path(
         path in paths(),

@@ -260,7 +260,7 @@ fn a_body_that_stands_still_is_given_up_and_what_came_is_kept() {
     if let Some(answer) = wire.try_answer_to("PATCH") {
         let answer = answer.expect_registry_error(400, "BLOB_UPLOAD_INVALID");
         assert!(
-            answer.json()["errors"][0]["message"].as_str().unwrap().contains("no byte came for 1 second"),
+            answer.json()["errors"][0]["message"].as_str().unwrap().contains("no byte received for 1 second"),
             "{answer}"
         );
     }
