@@ -1,4 +1,4 @@
-//! Authorises the local operator: the operating system account that runs a command directly on the data directory.
+//! Authorises the local operator: the operating system account that runs a command directly on the data folder.
 //!
 //! Access rules apply to users of the registry, not to the account that owns its files. The audit log shows the local
 //! operator under a name that begins with `@`, which no user name does.
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::oci::RepositoryName;
 
-/// The account with administration rights on every repository in this machine's data directory.
+/// The account with administration rights on every repository in this machine's data folder.
 #[derive(Debug)]
 pub struct LocalOperator {
     private: (),
@@ -24,7 +24,7 @@ impl LocalOperator {
     pub const NAME: &'static str = UserName::LOCAL_OPERATOR;
 
     /// Treats the account that runs this process as the local operator. Only for a command that works directly on the
-    /// data directory, never for a request from the network.
+    /// data folder, never for a request from the network.
     pub(crate) fn assume() -> Self {
         Self { private: () }
     }

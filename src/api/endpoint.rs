@@ -230,7 +230,7 @@ fn upload(method: &Method, name: RepositoryName, id: &str, query: Query<'_>) -> 
         Method::PUT => match query.first("digest") {
             Some(claimed) => Ok(Endpoint::FinishUpload(name, id, digest(&claimed)?)),
             None => {
-                Err(ApiError::new(Code::DigestInvalid, "the request that completes an upload needs a digest: ?digest=…"))
+                Err(ApiError::new(Code::DigestInvalid, "the last request of an upload must have a digest: ?digest=…"))
             }
         },
         _ => Err(not_allowed("GET, HEAD, PATCH, PUT, DELETE")),

@@ -1,6 +1,6 @@
-//! Content digests: `algorithm:hex`, and the hashing that makes them.
+//! Content digests (`algorithm:hex`): parsing, printing and hashing.
 //!
-//! Invariant: a [`Digest`] has an algorithm that we can compute and exactly as many bytes as that algorithm yields.
+//! Invariant: a [`Digest`] has a supported algorithm and exactly as many bytes as that algorithm produces.
 
 use std::{fmt, str::FromStr};
 
@@ -12,17 +12,17 @@ use sha2::{
 /// The registered digest algorithms (OCI image specification, "Digests").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
-    /// `sha256`, what every client uses unless told otherwise.
+    /// `sha256`, the default of every client.
     Sha256,
-    /// `sha512`.
+    /// `sha512`, the other registered algorithm.
     Sha512,
 }
 
 impl Algorithm {
-    /// Every algorithm, in the order in which they are looked for.
+    /// Every algorithm, in the order in which parsing tries them.
     pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
 
-    /// The name as it stands before the colon.
+    /// The name of the algorithm, as before the colon of a digest.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl Algorithm {
         }
     }
 
-    /// How many bytes the hash has.
+    /// The size of a hash in bytes.
     #[must_use]
     pub fn size(self) -> usize {
         match self {
@@ -55,7 +55,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// The name of some bytes: the algorithm and the hash.
+/// A content digest: the algorithm and the hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -71,7 +71,7 @@ impl Digest {
         digester.finish()
     }
 
-    /// The algorithm.
+    /// The hash algorithm.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -80,13 +80,14 @@ impl Digest {
     /// The hash in lower-case hexadecimal, without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
-        // By a table: `{byte:02x}` takes the better part of a microsecond, and a request for a manifest writes half a dozen.
+        // A table is used because `{byte:02x}` takes the better part of a microsecond per digest, and a request for a
+        // manifest formats half a dozen.
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
         self.as_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
-    /// The hash itself.
+    /// The hash in binary form.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.algorithm.size()]
@@ -130,8 +131,8 @@ impl FromStr for Digest {
 
 super::serde_as_text!(Digest);
 
-/// Upper-case digits are refused: the specification allows lower case only, and two spellings of one digest would be two
-/// paths on a case-sensitive disk.
+/// Parses one hexadecimal digit. Upper-case digits are rejected: the specification allows lower case only, and two
+/// spellings of one digest would be two paths on a case-sensitive file system.
 fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
     match digit {
         b'0'..=b'9' => Ok(digit - b'0'),
@@ -143,21 +144,21 @@ fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
 /// Why a text is not a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDigest {
-    /// No colon.
+    /// The text has no colon.
     #[error("a digest looks like sha256:<64 hexadecimal digits>")]
     Shape,
-    /// Not one of [`Algorithm::ALL`].
+    /// The algorithm is not one of [`Algorithm::ALL`].
     #[error("the digest algorithm must be sha256 or sha512")]
     Algorithm,
-    /// Too few or too many digits.
+    /// The hash has too few or too many digits.
     #[error("a {} digest has {} hexadecimal digits", .0, 2 * .0.size())]
     Length(Algorithm),
-    /// Something other than `0-9a-f`.
+    /// The hash has a character other than `0-9a-f`.
     #[error("a digest is written in lower-case hexadecimal digits")]
     Hex,
 }
 
-/// Bytes in, [`Digest`] out; the state in between can be saved and taken up again by another process.
+/// Computes a [`Digest`] incrementally. The intermediate state can be saved, and restored by another process.
 #[derive(Clone)]
 pub struct Digester(State);
 
@@ -168,7 +169,7 @@ enum State {
 }
 
 impl Digester {
-    /// A digester that has seen nothing.
+    /// A digester without any input yet.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
@@ -177,7 +178,7 @@ impl Digester {
         })
     }
 
-    /// The algorithm it was made for.
+    /// The hash algorithm of the digester.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
@@ -186,7 +187,7 @@ impl Digester {
         }
     }
 
-    /// Takes in the next bytes.
+    /// Adds the next bytes to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Sha256(state) => state.update(bytes),
@@ -194,7 +195,7 @@ impl Digester {
         }
     }
 
-    /// The digest of everything seen.
+    /// Returns the digest of all added bytes.
     #[must_use]
     pub fn finish(self) -> Digest {
         match self.0 {
@@ -203,7 +204,7 @@ impl Digester {
         }
     }
 
-    /// The state of the hash, to be given to [`Digester::restore`].
+    /// Serialises the state of the hash, for [`Digester::restore`].
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         match &self.0 {
@@ -212,7 +213,7 @@ impl Digester {
         }
     }
 
-    /// A digester that goes on where the saved one was; `None` if these bytes are no saved state.
+    /// Restores a digester from a saved state; `None` if the bytes are not a saved state of this algorithm.
     #[must_use]
     pub fn restore(algorithm: Algorithm, saved: &[u8]) -> Option<Self> {
         Some(Self(match algorithm {

@@ -1,15 +1,15 @@
-//! Media types as registries use them: a type and a subtype, no parameters.
+//! Media types without parameters: `type/subtype`, as in manifests and `Content-Type` headers.
 //!
-//! Invariant: a [`MediaType`] is two non-empty RFC 6838 names around one slash, so it can stand in a header as it is.
+//! Invariant: a [`MediaType`] consists of two non-empty RFC 6838 names and one slash, so it is a valid header value.
 
 use std::{fmt, str::FromStr};
 
-/// A media type without parameters, compared as written.
+/// A media type without parameters. Comparison is case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MediaType(String);
 
 impl MediaType {
-    /// The longest media type: two RFC 6838 names of 127 characters and the slash.
+    /// The maximum length in bytes: two RFC 6838 names of 127 characters and the slash.
     pub const MAX: usize = 255;
 
     /// The media type as text.
@@ -18,12 +18,12 @@ impl MediaType {
         &self.0
     }
 
-    /// One that is written in the source.
+    /// Parses a constant of the source code; panics if it is not a media type.
     pub(super) fn from_constant(text: &'static str) -> Self {
-        text.parse().expect("constants are media types")
+        text.parse().expect("constant is a valid media type")
     }
 
-    /// Reads a `Content-Type` header: what follows a `;` is dropped, for clients that append a charset.
+    /// Parses a `Content-Type` header. Parameters behind a `;` are dropped, because some clients append a charset.
     pub fn from_header(text: &str) -> Result<Self, InvalidMediaType> {
         text.split(';').next().unwrap_or_default().trim().parse()
     }
@@ -50,14 +50,14 @@ impl FromStr for MediaType {
 
 super::serde_as_text!(MediaType);
 
-/// RFC 6838 section 4.2, `restricted-name`.
+/// Whether the text is a `restricted-name` (RFC 6838 section 4.2).
 fn is_restricted_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
 }
 
-/// A text is not a media type.
+/// The error for a text that is not a media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a media type looks like application/vnd.oci.image.manifest.v1+json")]
 pub struct InvalidMediaType;

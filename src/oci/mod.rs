@@ -1,7 +1,10 @@
-//! The vocabulary: the nouns of the OCI distribution and image specifications as types that cannot be wrong.
+//! Types for the terms of the OCI distribution and image specifications: names, tags, digests, manifests, media types
+//! and ranges.
 //!
-//! Ground floor: imports nothing of ours, does no I/O and knows neither HTTP nor tokio. The one invariant: a value of any
-//! type here was parsed from text that its grammar admits, so nothing above checks a name, a tag or a digest again.
+//! This module imports no other module of the crate, does no I/O, and depends on neither HTTP nor tokio.
+//!
+//! Invariant: every value of these types was parsed from valid text, so other modules never validate a name, a tag or a
+//! digest again.
 
 mod descriptor;
 mod digest;
@@ -23,8 +26,8 @@ pub use page::{Page, Paged};
 pub use range::{ByteRange, ChunkRange, InvalidChunkRange, Selection};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 
-/// Implements serde through `Display` and `FromStr`, so that a deserialised value went through the same parser as any
-/// other (a derived `Deserialize` on a private field would fill it unchecked).
+/// Implements serde through `Display` and `FromStr`, so that a deserialised value passes the same validation as any
+/// other (a derived `Deserialize` would fill a private field without validation).
 macro_rules! serde_as_text {
     ($type:ty) => {
         impl serde::Serialize for $type {

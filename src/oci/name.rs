@@ -1,7 +1,7 @@
-//! Repository names: `team/app`, as the distribution specification's grammar admits them.
+//! Repository names such as `team/app`, validated by the grammar of the distribution specification.
 //!
-//! Invariant: no component is empty, begins with `.` or `_`, or is `..`; a name is therefore safe as a relative path and
-//! never collides with the `_`-prefixed folders of registry:2's layout.
+//! Invariant: no component is empty, begins with `.` or `_`, or is `..`. A name is therefore safe as a relative path
+//! and never collides with the `_`-prefixed directories of registry:2's storage layout.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -10,8 +10,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 pub struct RepositoryName(Arc<str>);
 
 impl RepositoryName {
-    /// The longest name. The specification leaves the limit to clients, which take 255 for host and name together; 255 is
-    /// also what registry:2 admits.
+    /// The maximum length in bytes. The specification leaves the limit to clients, which accept 255 for host and name
+    /// together; registry:2 accepts 255 as well.
     pub const MAX: usize = 255;
 
     /// The name as text.
@@ -52,7 +52,7 @@ impl FromStr for RepositoryName {
 
 super::serde_as_text!(RepositoryName);
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Whether the text matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, the grammar of a path component.
 fn is_component(text: &str) -> bool {
     let alphanumeric = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
     let bytes = text.as_bytes();
@@ -66,13 +66,13 @@ fn is_component(text: &str) -> bool {
 /// Why a text is not a repository name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a repository name is empty")]
     Empty,
-    /// Over [`RepositoryName::MAX`] bytes.
+    /// The text has more than [`RepositoryName::MAX`] bytes.
     #[error("a repository name has at most {} characters", RepositoryName::MAX)]
     TooLong,
-    /// A part between slashes that the grammar does not admit.
+    /// A component between slashes does not match the grammar.
     #[error(
         "each part of a repository name is lower-case letters and digits, with single '.', '_', '__' or dashes between them"
     )]

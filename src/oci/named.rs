@@ -1,16 +1,15 @@
-//! Finds every digest that a document names, whatever the document is and whichever field names it.
+//! Finds every digest in a document, whatever the format of the document and the name of the field.
 //!
-//! Garbage collection must not depend on what this program understands of a document: tomorrow's formats name content
-//! in fields that nobody has thought of yet. So the text is searched, not parsed: each run of exactly as many
-//! hexadecimal digits as a hash has is a digest, with `sha256:` before it or not (in-toto writes the algorithm as a
-//! key), in upper or lower case. The text is searched as it is, with JSON's escapes undone (`\u0061` is an `a`), and,
-//! because descriptors can embed content (`data`), within everything that decodes as base64, with line breaks in it or
-//! not.
+//! Garbage collection must not depend on which formats this program understands: future formats may reference content
+//! in unknown fields. So the text is searched, not parsed. Each run of exactly as many hexadecimal digits as a hash has
+//! counts as a digest, with or without `sha256:` before it (in-toto writes the algorithm as a key), in upper or lower
+//! case. The search covers the text as it is, the text with its JSON escapes decoded (`\u0061` is an `a`), and, because
+//! descriptors can embed content (`data`), everything that decodes as base64, with or without line breaks.
 //!
-//! Rejected: a JSON parser. It refuses what other programs' parsers take (lone surrogates, duplicate keys), and a
-//! document that it refuses would name nothing.
+//! Rejected alternative: a JSON parser. It refuses documents that other parsers accept (lone surrogates, duplicate
+//! keys), and no digest would be found in a refused document.
 //!
-//! Invariant: nothing that any reader of JSON could take for a digest is missed; what is found too much costs only
+//! Invariant: the search finds every text that any JSON reader could take for a digest; a false match only costs disk
 //! space.
 
 use std::{borrow::Cow, collections::HashSet};
@@ -23,7 +22,7 @@ use base64::{
 
 use super::digest::{Algorithm, Digest};
 
-/// Fewer base64 characters than these cannot hold the hexadecimal digits of a SHA-256 hash.
+/// The minimum length of a base64 text that can contain the hexadecimal digits of a SHA-256 hash.
 const SHORTEST_BASE64: usize = 86;
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -32,12 +31,13 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 
 const BASE64: [GeneralPurpose; 2] = [GeneralPurpose::new(&STANDARD, LENIENT), GeneralPurpose::new(&URL_SAFE, LENIENT)];
 
-/// Every digest that `document` names, in any of its fields, keys or embedded documents.
+/// All digests in `document`, in any field, key or embedded document.
 #[must_use]
 pub fn named_digests(document: &[u8]) -> HashSet<Digest> {
     let mut search = Search::default();
     search.within(document);
-    // A line break between two words must not join them, if what is before it is base64 by itself.
+    // The parts before and after a line break are also decoded separately, because the part before it may be base64 by
+    // itself.
     let plain = unescaped(document);
     if plain.iter().copied().any(is_line_break) {
         search.within_base64(&plain);
@@ -48,13 +48,13 @@ pub fn named_digests(document: &[u8]) -> HashSet<Digest> {
 #[derive(Default)]
 struct Search {
     found: HashSet<Digest>,
-    /// How many bytes were looked at.
+    /// The number of bytes that were searched.
     searched: usize,
 }
 
 impl Search {
-    /// Searches a text and what is embedded in it. Each piece is decoded in one way only, and that shortens it by a
-    /// quarter: however deep it goes, the work is that of a few times the text.
+    /// Searches a text and the content embedded in it. Each piece is decoded in one way only, and decoding shortens it
+    /// by a quarter, so the total work is a few times the length of the text, however deep content is nested.
     fn within(&mut self, text: &[u8]) {
         self.searched += text.len();
         hashes(text, &mut self.found);
@@ -63,7 +63,7 @@ impl Search {
             hashes(plain, &mut self.found);
         }
         if plain.iter().copied().any(is_line_break) {
-            // As Go's decoder passes over them.
+            // Go's base64 decoder ignores line breaks.
             let joined: Vec<u8> = plain.iter().copied().filter(|byte| !is_line_break(*byte)).collect();
             self.within_base64(&joined);
         } else {
@@ -85,7 +85,7 @@ fn is_line_break(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// The runs of hexadecimal digits that are as long as a hash.
+/// Adds the runs of hexadecimal digits that are as long as a hash.
 fn hashes(text: &[u8], found: &mut HashSet<Digest>) {
     for run in runs(text, |byte| byte.is_ascii_hexdigit()) {
         let algorithm = Algorithm::ALL.into_iter().find(|algorithm| run.len() == 2 * algorithm.size());
@@ -96,18 +96,18 @@ fn hashes(text: &[u8], found: &mut HashSet<Digest>) {
     }
 }
 
-/// A character of one of the two alphabets; padding ends a run and is not missed.
+/// Whether the byte belongs to one of the two base64 alphabets. Padding ends a run and is not needed for decoding.
 fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
 }
 
-/// The longest pieces of a text whose bytes all are of one kind.
+/// The maximal runs of bytes in a text for which `kind` is true.
 fn runs(text: &[u8], kind: impl Fn(u8) -> bool) -> impl Iterator<Item = &[u8]> {
     text.split(move |byte| !kind(*byte)).filter(|run| !run.is_empty())
 }
 
-/// A text with JSON's escapes (RFC 8259, section 7) undone as far as they stand for ASCII; others become a space, so
-/// that `\b` and `\f` are not taken for digits.
+/// Decodes the JSON escapes (RFC 8259, section 7) of ASCII characters in a text. All other escapes become a space, so
+/// that the letters of `\b` and `\f` are not taken for hexadecimal digits.
 fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'\\') {
         return Cow::Borrowed(text);
@@ -154,7 +154,7 @@ mod tests {
         Digest::of(Algorithm::Sha256, name.as_bytes())
     }
 
-    /// A text with every character written as an escape of JSON.
+    /// Writes every character of a text as a JSON escape.
     fn escape_all(text: &str) -> String {
         text.chars().fold(String::new(), |escaped, char| format!("{escaped}\\u{:04x}", u32::from(char)))
     }

@@ -1,33 +1,33 @@
-//! Pages of a list: `?n=` and `last=` (distribution specification, "Listing Tags").
+//! Pagination of lists with `?n=` and `last=` (distribution specification, "Listing Tags").
 //!
-//! Invariant: a page never allocates for more entries than the list has, whatever number a client asks for.
+//! Invariant: a page never allocates memory for more entries than the list has, whatever number the client requests.
 
-/// Which part of a sorted list is wanted.
+/// The requested part of a sorted list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// At most so many entries; everything without a limit, because clients do not follow links by default.
+    /// The maximum number of entries. `None` returns the whole list, because clients do not follow links by default.
     pub limit: Option<usize>,
-    /// Only entries that come strictly after this one.
+    /// Only entries that follow this one in byte order; it need not be in the list.
     pub last: Option<String>,
 }
 
-/// A page of a list.
+/// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paged<T> {
-    /// The entries.
+    /// The entries of the page.
     pub entries: Vec<T>,
-    /// Whether the list goes on after them.
+    /// Whether the list has more entries after these.
     pub more: bool,
 }
 
 impl Page {
-    /// The page of `sorted`, a list in byte order.
+    /// Selects this page of `sorted`, a list in byte order.
     pub fn of<T: AsRef<str>>(&self, sorted: impl IntoIterator<Item = T>) -> Paged<T> {
         let mut rest =
             sorted.into_iter().skip_while(|entry| self.last.as_deref().is_some_and(|last| entry.as_ref() <= last));
         let limit = self.limit.unwrap_or(usize::MAX);
         let entries: Vec<T> = rest.by_ref().take(limit).collect();
-        // An empty page was asked for: a link would lead to the same empty page for ever.
+        // With a limit of zero, a link to the next page would lead to the same empty page again.
         let more = limit > 0 && rest.next().is_some();
         Paged { entries, more }
     }

@@ -1,6 +1,6 @@
-//! Byte ranges: the ones a client asks a blob for, and the ones it announces for a chunk of an upload.
+//! Byte ranges: of a blob download (`Range`) and of an upload chunk (`Content-Range`).
 //!
-//! Invariant: a resolved [`Selection`] lies within the content; a [`ChunkRange`] is not empty and does not overflow.
+//! Invariant: a resolved [`Selection`] is within the content; a [`ChunkRange`] is not empty and does not overflow.
 
 use std::{fmt, ops::Range, str::FromStr};
 
@@ -9,34 +9,34 @@ use std::{fmt, ops::Range, str::FromStr};
 pub enum ByteRange {
     /// `bytes=first-last`, or `bytes=first-`.
     From {
-        /// The first byte.
+        /// The offset of the first byte.
         first: u64,
-        /// The last byte, included.
+        /// The offset of the last byte, inclusive; `None` for the end of the content.
         last: Option<u64>,
     },
-    /// `bytes=-length`: the last bytes.
+    /// `bytes=-length`: the last `length` bytes.
     Suffix {
-        /// How many.
+        /// The number of bytes.
         length: u64,
     },
-    /// `bytes=` and something that is no range.
+    /// `bytes=` with an invalid range.
     Malformed,
 }
 
-/// What part of the content to send.
+/// The part of the content to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All of it: 200.
+    /// The whole content; the status is 200.
     Whole,
-    /// Some of it: 206.
+    /// A part of the content; the status is 206.
     Part(Range<u64>),
-    /// Nothing of it: 416.
+    /// No byte of the content is in the range; the status is 416.
     Unsatisfiable,
 }
 
 impl ByteRange {
-    /// Reads the header. `None`: the header is of another unit or asks for several ranges, and may be ignored, as RFC 9110
-    /// leaves to the server.
+    /// Parses a `Range` header. `None` if the header has another unit or several ranges; RFC 9110 lets a server ignore
+    /// such a header.
     #[must_use]
     pub fn from_header(text: &str) -> Option<Self> {
         let spec = text.trim().strip_prefix("bytes=")?.trim();
@@ -55,8 +55,8 @@ impl ByteRange {
         }
     }
 
-    /// What the range selects of `size` bytes. A range that ends before it begins is unsatisfiable (registries answer so,
-    /// and the conformance suite expects it), one that ends late is cut.
+    /// Applies the range to content of `size` bytes. A range that ends before it begins is unsatisfiable (other
+    /// registries respond so, and the conformance suite expects it); a range that ends beyond the content is shortened.
     #[must_use]
     pub fn select(self, size: u64) -> Selection {
         let (start, end) = match self {
@@ -68,8 +68,8 @@ impl ByteRange {
     }
 }
 
-/// The `Content-Range` of an uploaded chunk: `start-end`, both included, without a unit (distribution specification,
-/// "Pushing a blob in chunks"). `bytes start-end/total`, as HTTP writes it, is understood as well.
+/// The `Content-Range` of an upload chunk: `start-end`, both inclusive, without a unit (distribution specification,
+/// "Pushing a blob in chunks"). The HTTP form `bytes start-end/total` is accepted as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkRange {
     start: u64,
@@ -83,7 +83,7 @@ impl ChunkRange {
         self.start
     }
 
-    /// How many bytes there are.
+    /// The number of bytes in the chunk.
     #[must_use]
     pub fn length(self) -> u64 {
         self.end - self.start + 1
@@ -109,21 +109,21 @@ impl fmt::Display for ChunkRange {
     }
 }
 
-/// Digits only: `parse` alone would take a plus sign.
+/// Parses a decimal number of digits only; `parse` alone would accept a plus sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// A position in content that is there already. One with more digits than a number holds lies behind any end, where
-/// RFC 9110 has a range cut, not refused.
+/// Parses an offset into existing content. A number that does not fit becomes `u64::MAX`, which is beyond every end:
+/// RFC 9110 requires such a range to be shortened, not refused.
 fn offset(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// A text is not the range of a chunk.
+/// The error for a text that is not the range of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the Content-Range of a chunk is written start-end, both included")]
+#[error("the Content-Range of a chunk must be start-end, both inclusive")]
 pub struct InvalidChunkRange;
 
 #[cfg(test)]

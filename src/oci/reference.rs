@@ -1,4 +1,4 @@
-//! Tags and references: what may stand after `/manifests/`.
+//! Tags and references: the last path component of `/v2/<name>/manifests/<reference>`, a tag or a digest.
 //!
 //! Invariant: a [`Tag`] never contains a colon, so a text is a tag or a digest, never both.
 
@@ -6,12 +6,12 @@ use std::{fmt, str::FromStr};
 
 use super::digest::{Digest, InvalidDigest};
 
-/// A name for a manifest within its repository: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+/// A tag: the name of a manifest within its repository, `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(String);
 
 impl Tag {
-    /// The longest tag.
+    /// The maximum length in bytes.
     pub const MAX: usize = 128;
 
     /// The tag as text.
@@ -48,17 +48,17 @@ impl FromStr for Tag {
 
 super::serde_as_text!(Tag);
 
-/// A text is not a tag.
+/// The error for a text that is not a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tag has 1 to {} letters, digits, '_', '.' or '-', and does not begin with '.' or '-'", Tag::MAX)]
 pub struct InvalidTag;
 
-/// Which manifest: by the name it was given or by its content.
+/// A reference to a manifest in a repository, by tag or by digest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reference {
-    /// By tag.
+    /// The manifest that the tag points to.
     Tag(Tag),
-    /// By digest.
+    /// The manifest with this digest.
     Digest(Digest),
 }
 
@@ -82,10 +82,10 @@ impl FromStr for Reference {
 /// Why a text is neither a tag nor a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    /// It has a colon, so it was meant as a digest.
+    /// The text has a colon and is not a valid digest.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
-    /// It has none, so it was meant as a tag.
+    /// The text has no colon and is not a valid tag.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
 }

@@ -1,43 +1,43 @@
-//! Why a document is not a manifest that is stored.
+//! The reasons for which a document is rejected as a manifest.
 
 use super::super::{digest::Digest, media_type::MediaType};
 
-/// Why a document is not a manifest that we store.
+/// The reason for which a document is rejected as a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON, or a field of the wrong shape.
+    /// The document is not JSON, or a field has the wrong type.
     #[error("the manifest cannot be read: {0}")]
     Json(#[from] serde_json::Error),
-    /// Docker's schema 1, signed or not.
-    #[error("schema 1 manifests are obsolete and not stored here; push with a client that writes schema 2 or OCI")]
+    /// The document is a Docker schema 1 manifest, signed or unsigned.
+    #[error("schema 1 manifests are obsolete and not supported; push with a client that writes schema 2 or OCI")]
     Schema1,
-    /// `schemaVersion` is missing or something else.
+    /// `schemaVersion` is missing or not 2.
     #[error("schemaVersion must be 2")]
     SchemaVersion,
-    /// A media type that no registry client would read as a manifest.
-    #[error("{0} is not a manifest type that is stored here; use an OCI manifest or index, or Docker schema 2")]
+    /// The media type is not one of a manifest.
+    #[error("{0} is not a supported manifest type; use an OCI manifest or index, or Docker schema 2")]
     Unsupported(MediaType),
-    /// The header says one thing and the document another.
+    /// The `Content-Type` and the document's `mediaType` differ.
     #[error("the Content-Type is {declared}, but the document's mediaType is {own}")]
     Contradiction {
-        /// What the header says.
+        /// The media type in the header.
         declared: MediaType,
-        /// What the document says.
+        /// The media type in the document.
         own: MediaType,
     },
-    /// A Docker document without `mediaType`.
-    #[error("a Docker manifest must carry its mediaType")]
+    /// A Docker document has no `mediaType`.
+    #[error("a Docker manifest must have the field mediaType")]
     MediaTypeMissing,
-    /// Fields of an image and of an index in one document.
+    /// The document has fields of an image and of an index.
     #[error("the document is both an image (config, layers) and an index (manifests)")]
     Ambiguous,
-    /// A field without which it is nothing.
+    /// A required field is missing.
     #[error("the field {0:?} is missing")]
     FieldMissing(&'static str),
-    /// A field that differs from a known one in upper and lower case only.
-    #[error("the field {0:?} is written in the wrong case, and clients would disagree about it")]
+    /// A field differs from a known one only in upper and lower case.
+    #[error("the field {0:?} is written in the wrong case; clients would interpret it differently")]
     KeyCase(String),
-    /// Embedded data that is not what the descriptor says.
+    /// Embedded data does not match its descriptor.
     #[error("the data embedded for {0} does not match its digest and size")]
     Data(Digest),
 }

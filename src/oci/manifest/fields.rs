@@ -1,7 +1,7 @@
-//! Reads the fields of a document, before it is known what kind it is.
+//! Deserialises the fields of a manifest or an index, and decides from them which kind the document is.
 //!
-//! Programs in Go write an empty list or map as `null`, and older ones leave it out; an empty string stands for one
-//! that is not set. All of these mean the same to every client, so they mean the same here.
+//! Programs in Go write an empty list or map as `null`, older ones omit it, and an empty string means that a field is
+//! not set. All of these mean the same to every client, so they are treated alike.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) struct Fields {
     annotations: BTreeMap<String, String>,
 }
 
-/// An empty text is one that is not set.
+/// Deserialises a media type; an empty string means that it is not set.
 fn empty_as_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MediaType>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     let text = text.filter(|text| !text.is_empty());
@@ -52,8 +52,8 @@ impl Fields {
                 Err(ManifestError::Contradiction { declared: declared.clone(), own: own.clone() })
             }
             (_, Some(own)) => known(own),
-            // Docker's documents must say what they are: without the field they could be taken for OCI ones later, when
-            // only the bytes are left to tell.
+            // A Docker document must contain its media type: without the field, it could be taken for an OCI document
+            // later, when only its bytes are known.
             (Some(declared), None) => match known(declared)? {
                 ManifestKind::DockerManifest | ManifestKind::DockerList => Err(ManifestError::MediaTypeMissing),
                 kind @ (ManifestKind::OciManifest | ManifestKind::OciIndex) => Ok(kind),
@@ -71,7 +71,7 @@ impl Fields {
         if !kind.is_index() && self.config.is_none() {
             return Err(ManifestError::FieldMissing("config"));
         }
-        // Read again from the disk, it would be taken for an image.
+        // When it is read from the store again, without a declared type, it would be taken for an image.
         if kind.is_index() && self.media_type.is_none() && !shape.kind().is_index() {
             return Err(ManifestError::FieldMissing("manifests"));
         }

@@ -1,7 +1,7 @@
-//! Refuses documents in which two clients could read different things under one key.
+//! Rejects documents with ambiguous JSON keys: keys that differ from known ones only in case, and duplicates.
 //!
-//! Go's JSON takes a key for a field's whatever the case of its letters; most other parsers do not. What the two would
-//! disagree about is ambiguous, and a check by one says nothing about a pull by the other.
+//! Go's JSON parser ignores the case of keys; most other parsers do not. The two would read different values from such
+//! a document, so a check with one parser would not hold for a client with the other.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ const KEYS: [&str; 8] =
 const DESCRIPTOR_KEYS: [&str; 8] =
     ["mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform"];
 
-/// Refuses a document in which two clients could read different things under one key, at its top or in a descriptor.
+/// Rejects a document with ambiguous keys at its top level or in a descriptor.
 pub(super) fn check_keys(document: &[u8]) -> Result<(), ManifestError> {
     #[derive(Deserialize)]
     struct Descriptors {
@@ -34,7 +34,7 @@ pub(super) fn check_keys(document: &[u8]) -> Result<(), ManifestError> {
     lists.chain(config).chain(subject).try_for_each(|descriptor| descriptor.check(&DESCRIPTOR_KEYS))
 }
 
-/// The key with the two letters beyond ASCII that fold to ASCII ones: Go's JSON takes `manife\u{17f}ts` for
+/// Replaces the two non-ASCII letters that fold to ASCII ones: Go's JSON parser takes `manife\u{17f}ts` for
 /// `manifests`.
 fn folded(key: &str) -> String {
     key.replace('\u{17f}', "s").replace('\u{212a}', "k")
@@ -44,7 +44,7 @@ fn folded(key: &str) -> String {
 struct Keys(Vec<String>);
 
 impl Keys {
-    /// No key may be one of `known` but for upper and lower case.
+    /// Returns an error if a key equals one of `known` except for its case.
     fn check(self, known: &[&str]) -> Result<(), ManifestError> {
         let is_twin = |key: &String| known.iter().any(|known| known.eq_ignore_ascii_case(&folded(key)) && known != key);
         self.0.into_iter().find(is_twin).map_or(Ok(()), |twin| Err(ManifestError::KeyCase(twin)))

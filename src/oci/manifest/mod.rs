@@ -1,8 +1,8 @@
-//! Manifests and indexes: the parts of the documents that a registry must understand.
+//! Parses and validates manifests and indexes, as far as a registry has to understand them.
 //!
-//! Invariant: a [`Manifest`] was read from a document that every client reads in the same way: one kind, no key that we
-//! read written twice or in another case, at the top or in a descriptor (Go's JSON ignores case), no field of the other
-//! kind, a media type that agrees with itself.
+//! Invariant: every client interprets the document of a [`Manifest`] in the same way. It has one kind; no relevant key
+//! appears twice or in another case, at the top level or in a descriptor (Go's JSON parser ignores case); it has no
+//! field of the other kind; and its media type matches the declared one.
 
 mod error;
 mod fields;
@@ -21,16 +21,16 @@ use fields::Fields;
 use shape::Shape;
 pub use shape::stored_media_type;
 
-/// The documents that can be stored under `/manifests/`.
+/// The kinds of documents that can be stored under `/manifests/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ManifestKind {
-    /// OCI image manifest: a config and layers.
+    /// An OCI image manifest: a config and layers.
     OciManifest,
-    /// OCI image index: other manifests.
+    /// An OCI image index: a list of manifests.
     OciIndex,
-    /// Docker image manifest, schema 2.
+    /// A Docker image manifest, schema 2.
     DockerManifest,
-    /// Docker manifest list.
+    /// A Docker manifest list.
     DockerList,
 }
 
@@ -38,7 +38,7 @@ impl ManifestKind {
     /// Every kind.
     pub const ALL: [Self; 4] = [Self::OciManifest, Self::OciIndex, Self::DockerManifest, Self::DockerList];
 
-    /// Its media type.
+    /// The media type of the kind.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl ManifestKind {
         }
     }
 
-    /// Whether it lists other manifests rather than layers.
+    /// Whether the document lists manifests instead of layers.
     #[must_use]
     pub fn is_index(self) -> bool {
         match self {
@@ -63,32 +63,33 @@ impl ManifestKind {
     }
 }
 
-/// What a manifest or an index says.
+/// The parsed content of a manifest or an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// Which document it is.
+    /// The kind of the document.
     pub kind: ManifestKind,
-    /// The image's configuration; none in an index.
+    /// The config of an image; `None` in an index.
     pub config: Option<Descriptor>,
     /// The layers of an image.
     pub layers: Vec<Descriptor>,
-    /// The children of an index.
+    /// The manifests that an index lists.
     pub manifests: Vec<Descriptor>,
-    /// The manifest that this one refers to.
+    /// The subject: the manifest that this one refers to.
     pub subject: Option<Descriptor>,
-    /// The artifact type that the document itself names.
+    /// The artifact type in the document, if it has one.
     pub artifact_type: Option<String>,
-    /// Its annotations.
+    /// The annotations of the document.
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Manifest {
-    /// The largest document, in bytes: the distribution specification asks registries for at least 4 MiB, and clients
-    /// read no more than that.
+    /// The maximum size of a document in bytes: the distribution specification requires registries to accept at least 4
+    /// MiB, and clients read no more than that.
     pub const MAX: usize = 4 << 20;
 
-    /// Reads a document that arrived as, or was stored as, `declared`. Without a declaration its own `mediaType` tells
-    /// what it is, else its shape (registry:2 keeps no media type on disk, and OCI leaves the field optional).
+    /// Parses a document with the media type `declared` in its request or in the store. Without a declaration, the
+    /// document's own `mediaType` decides its kind, or else its fields (registry:2 stores no media type, and OCI makes
+    /// the field optional).
     pub fn parse(declared: Option<&MediaType>, document: &[u8]) -> Result<Self, ManifestError> {
         keys::check_keys(document)?;
         let fields: Fields = serde_json::from_slice(document)?;
@@ -98,7 +99,7 @@ impl Manifest {
         if fields.schema_version != Some(2) {
             return Err(ManifestError::SchemaVersion);
         }
-        // Read once more only where the document does not say itself what it is.
+        // The document is parsed a second time only if it has no media type.
         let shape = if fields.has_media_type() { Shape::default() } else { Shape::new(document) };
         let kind = fields.kind(declared, &shape)?;
         let manifest = fields.into_manifest(kind, &shape)?;
@@ -106,28 +107,28 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The type of artifact that this is, for the list of referrers (distribution specification, "Listing Referrers"):
-    /// what the document says, else for an image the media type of its config.
+    /// The artifact type for the list of referrers (distribution specification, "Listing Referrers"): the one in the
+    /// document, or else, for an image, the media type of its config.
     #[must_use]
     pub fn effective_artifact_type(&self) -> Option<&str> {
         let own = self.artifact_type.as_deref().filter(|own| !own.is_empty());
         own.or_else(|| self.config.as_ref().and_then(|config| config.media_type.as_deref()))
     }
 
-    /// The blobs that must be here before an image may refer to them: the config, and layers that cannot be fetched
-    /// elsewhere.
+    /// The blobs that must exist before an image that refers to them is accepted: the config, and the layers without
+    /// other URLs.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         self.config.iter().chain(self.layers.iter().filter(|layer| layer.urls.is_empty()))
     }
 }
 
-/// Schema 1 in its two media types, signed and not.
+/// Whether the media type is one of the two of schema 1, signed and unsigned.
 fn is_schema_1(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.docker.distribution.manifest.v1+")
 }
 
 impl Manifest {
-    /// Embedded content must be what its descriptor says: a client that uses it never fetches the blob.
+    /// Checks that embedded content matches its descriptor: a client that uses it never fetches the blob.
     fn check_embedded_data(&self) -> Result<(), ManifestError> {
         let all = self.config.iter().chain(&self.layers).chain(&self.manifests).chain(&self.subject);
         for descriptor in all {

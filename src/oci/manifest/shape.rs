@@ -1,14 +1,14 @@
-//! What a document shows of its kind by the fields that it has.
+//! Detects the kind of a document without a media type by the fields that it has.
 //!
-//! registry:2 keeps no media type beside a document, and OCI leaves `mediaType` optional: then nothing else tells an
-//! image from an index. Reading here never refuses: what is stored was accepted, if not by us then by the registry that
-//! wrote it.
+//! registry:2 stores no media type with a document, and OCI makes `mediaType` optional; then only the fields
+//! distinguish an image from an index. Detection never fails: a stored document was accepted before, by this registry
+//! or by the one that wrote it.
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::{super::media_type::MediaType, ManifestKind};
 
-/// Which fields a document has.
+/// The fields of a document that indicate its kind.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Shape {
@@ -22,7 +22,7 @@ pub(super) struct Shape {
     manifests: Presence,
 }
 
-/// Whether a field is there.
+/// Whether a field is absent, `null` or has a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Presence {
     #[default]
@@ -49,7 +49,8 @@ impl Shape {
         serde_json::from_slice(document).unwrap_or_default()
     }
 
-    /// An index has `manifests`; a program that writes the fields of both kinds writes those of the other as `null`.
+    /// The kind that the fields indicate. An index has `manifests`; a program that writes the fields of both kinds
+    /// writes those of the other kind as `null`.
     pub(super) fn kind(&self) -> ManifestKind {
         match self.manifests {
             Presence::Present => ManifestKind::OciIndex,
@@ -59,7 +60,7 @@ impl Shape {
     }
 }
 
-/// The media type of a document on disk: its own, else the one that its shape shows.
+/// The media type of a stored document: its own, or else the one that its fields indicate.
 #[must_use]
 pub fn stored_media_type(document: &[u8]) -> MediaType {
     let shape = Shape::new(document);

@@ -1,4 +1,4 @@
-//! Documents that are read, and those that are refused.
+//! Tests of manifest parsing: accepted and rejected documents.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
