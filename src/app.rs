@@ -1,7 +1,7 @@
-//! The composition root: configuration in, running server out.
+//! The composition root: builds the server and all its parts from the configuration, serves, and shuts down.
 //!
-//! Process floor. Invariant: nothing is made that a later step of the start could render useless: the addresses are bound
-//! before the first administrator is made, so that a password is never shown by a server that does not run.
+//! Invariant: the start creates nothing that a later step could make useless. The addresses are bound before the first
+//! administrator is created, so a server that does not run never prints a password.
 
 use std::{
     io,
@@ -44,7 +44,7 @@ use crate::{
     tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, NameWatch, acme::Challenges},
 };
 
-/// A server that is bound and ready to serve.
+/// A server with bound addresses, ready to serve.
 pub struct App {
     server: Server,
     api: Api,
@@ -57,23 +57,23 @@ pub struct App {
     claim: Claim,
 }
 
-/// What to tell whoever started the server.
+/// The facts that the first-start banner shows to the operator.
 pub struct FirstStart {
-    /// How clients name this registry: host and port.
+    /// The host with the port, as clients address this registry in image names.
     pub host: String,
-    /// The certificate authority, if it is our own.
+    /// The certificate authority (CA), if the server created its own.
     pub authority: Option<Authority>,
-    /// The administrator that was made because there was no users file.
+    /// The administrator account, if the server created it because there was no users file.
     pub administrator: Option<(UserName, Password)>,
-    /// Whether anything was made that people must be told of.
+    /// Whether the start created anything that the operator has to know.
     pub is_first: bool,
 }
 
-/// Our own certificate authority.
+/// The certificate authority that the server created for itself.
 pub struct Authority {
-    /// Its certificate, which clients must trust.
+    /// The path of its certificate, which clients must trust.
     pub certificate: PathBuf,
-    /// By which a person recognises it.
+    /// The fingerprint by which a person verifies the certificate.
     pub fingerprint: Fingerprint,
 }
 
@@ -94,7 +94,7 @@ impl Signals {
 }
 
 impl App {
-    /// Makes what is missing, loads what is there, and binds the addresses.
+    /// Creates missing files, loads existing ones, and binds the addresses.
     pub async fn start(loaded: Loaded, source: Source) -> Result<Self, StartError> {
         raise_file_limit();
         reload::warn_of_doubts(&loaded);
@@ -163,13 +163,13 @@ impl App {
         Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, claim })
     }
 
-    /// What to tell whoever started the server.
+    /// The facts that the first-start banner shows to the operator.
     #[must_use]
     pub fn first_start(&self) -> &FirstStart {
         &self.first_start
     }
 
-    /// Serves until the process is asked to stop, then lets running transfers end.
+    /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
     pub async fn serve(self) {
         let Self { server, api, names, registry, reloader, keeper, signals, first_start, claim } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
@@ -192,22 +192,23 @@ impl App {
                 }
             };
             asked().await;
-            tracing::info!("stopping: no new requests, running transfers may end");
+            tracing::info!("stopping: no new requests, running transfers may finish");
             stopping.begin();
             asked().await;
-            tracing::info!("asked again: running transfers are cut off");
+            tracing::info!("second signal: cutting off running transfers");
             stopping.insist();
         });
         let drained = server.run(service(api, names), shutdown).await;
         watching.abort();
-        // A collection can stop anywhere: each step leaves a registry that is whole.
+        // Garbage collection can stop at any point: each step leaves a consistent registry.
         tending.abort();
         if drained.cut > 0 {
-            tracing::warn!(connections = drained.cut, "cut off transfers that did not end in time");
+            tracing::warn!(connections = drained.cut, "cut off transfers that did not finish in time");
         }
-        // Commits whose client is gone end in moments; a disk that hangs must not keep the process for ever.
+        // A commit whose client has disconnected finishes within moments. A hanging disk must not delay the exit
+        // further.
         if tokio::time::timeout(SETTLE, registry.settle()).await.is_err() {
-            tracing::warn!("gave up waiting for the store");
+            tracing::warn!("gave up waiting for the store to finish its commits");
         }
         drop(claim);
         tracing::info!("stopped");
@@ -215,10 +216,10 @@ impl App {
     }
 }
 
-/// How long a commit may take after its client was cut off.
+/// The time limit for commits that are still running after the last connection is closed.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// The API as a service of hyper's bodies: what the server knows of a connection becomes what the API may know.
+/// Adapts the API to hyper's request bodies, and passes it the connection data that the server has collected.
 fn service(
     api: Api,
     names: Arc<NameWatch>,
@@ -249,32 +250,33 @@ fn service(
     })
 }
 
-/// The host that a request asks for, as HTTP/2 or HTTP/1.1 says it.
+/// The requested host: the authority of the URI (HTTP/2), or the `Host` header (HTTP/1.1).
 fn authority<B>(request: &Request<B>) -> Option<uri::Authority> {
     let named = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
     request.uri().authority().cloned().or_else(named)
 }
 
-/// Keeps other servers, and commands that change the data, off the store for as long as this one runs.
+/// Locks the store against other servers, and against commands that change the data, until the lock is dropped.
 fn claim_store(config: &storage::Config) -> Result<Claim, StartError> {
     let storage::Config::Filesystem { root } = config;
     try_claim(config)?.ok_or_else(|| StartError::Claimed(root.clone()))
 }
 
-/// Likewise, for whoever can do something else if another one has the store.
+/// Locks the store; `None` if another process has it, for callers that have an alternative.
 pub(crate) fn try_claim(config: &storage::Config) -> Result<Option<Claim>, StoreError> {
     let storage::Config::Filesystem { root } = config;
     storage::claim(root).map_err(|error| StoreError::from_io(error, format!("claim {}", root.display())))
 }
 
-/// The store that the configuration names; made, if it is not there.
+/// Opens the configured store; creates it if it does not exist.
 fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
     match config {
         storage::Config::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
     }
 }
 
-/// Likewise, for commands that work on what is there: a folder that a typing error names must not be made.
+/// Opens the configured store for commands that need an existing one. It is not created, because its path may be a
+/// typing error.
 pub(crate) fn existing_store(config: &storage::Config) -> Result<Arc<dyn Store>, StartError> {
     match config {
         storage::Config::Filesystem { root } => {
@@ -284,7 +286,8 @@ pub(crate) fn existing_store(config: &storage::Config) -> Result<Arc<dyn Store>,
     }
 }
 
-/// Everything that is there can be pulled; `/readyz` and `portcullis check` say the same of it.
+/// Logs an error if the data folder spans several file systems. The server starts all the same, because pulls work;
+/// `/readyz` and `portcullis check` report the same error.
 async fn warn_of_split_store(registry: &Registry) {
     if let Err(error) = registry.probe().await
         && error.is_split_store()
@@ -298,7 +301,7 @@ fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority
         tls::Source::Files { .. } | tls::Source::Acme(_) => None,
         tls::Source::SelfSigned { directory } => {
             let fingerprint = loaded.identity.authority_fingerprint()?;
-            // From the root on, because the line that names it is pasted into another terminal than this one.
+            // The path is absolute, because the user pastes the line with it into another terminal.
             let certificate = directory.join("ca.crt");
             let certificate = std::path::absolute(&certificate).unwrap_or(certificate);
             Some(Authority { certificate, fingerprint })
@@ -306,7 +309,8 @@ fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority
     }
 }
 
-/// What a key file holds decides; the setting is for the next key.
+/// Warns if the key has another algorithm than the setting: the algorithm of the existing key applies, and the setting
+/// is for the next key.
 fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
     let found = keys.current().signer().algorithm();
     if found != wanted {
@@ -314,92 +318,94 @@ fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
             key = found.as_str(),
             setting = wanted.as_str(),
             hint = "portcullis token rotate",
-            "the token key is of another algorithm than auth.token.algorithm, and signs with its own"
+            "the token key has another algorithm than auth.token.algorithm; tokens are signed with the algorithm of the key"
         );
     }
 }
 
-/// Reading files, and making keys where there are none, has no business on the executor.
+/// Loads or creates certificates and keys. The work blocks, so it runs outside the async executor.
 async fn load_certificates(config: tls::Config) -> Result<tls::Loaded, StartError> {
     let loading = tokio::task::spawn_blocking(move || tls::load(&config, SystemTime::now(), &SystemRandom::new()));
     Ok(loading.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))??)
 }
 
-/// Hashing a password takes a while and has no business on the executor.
+/// Creates the first administrator if there is no users file. Hashing the password blocks, so it runs outside the async
+/// executor.
 async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)>, StartError> {
     let made = tokio::task::spawn_blocking(move || first_administrator(&path, Cost::DEFAULT, &SystemRandom::new()));
     let made = made.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))?;
     Ok(made?)
 }
 
-/// How the names of our images begin. Docker takes a first component that has neither a dot nor a port for an account on
-/// Docker Hub, so a machine that is called `harbour` is `harbour:443`, although `https` implies the port.
+/// The host that image names of this registry begin with. Docker takes a first component with neither a dot nor a port
+/// for an account on Docker Hub, so a machine `buildhost` becomes `buildhost:443`, although `https` implies the port.
 pub(crate) fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
     let port = addresses.first().map_or(443, SocketAddr::port);
     let host = hostnames.first().map_or_else(|| "localhost".to_owned(), |name| name.authority(port));
     if host == "localhost" || host.contains(['.', ':']) { host } else { format!("{host}:{port}") }
 }
 
-/// Every connection and every open blob is a file descriptor; the soft limit of 1024 is a courtesy to programs from the
-/// time of `select`. If it cannot be raised, the server works with what it has.
+/// Raises the soft limit of open files to the hard limit: every connection and every open blob needs a file descriptor,
+/// and the usual soft limit of 1024 exists only for programs that use `select`. If the limit cannot be raised, the
+/// server continues with the lower one.
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
+        tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
 
-/// Why the server does not start.
+/// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The operating system gives no threads, timers or signals.
+    /// The operating system provides no threads, timers or signals.
     #[error("the runtime cannot start")]
     Runtime(#[source] io::Error),
     /// The data folder cannot be used.
     #[error("data folder: {0}")]
     Store(#[from] StoreError),
-    /// There is no data folder to work on.
+    /// The data folder does not exist.
     #[error("there is no data folder {}", .0.display())]
     NoStore(PathBuf),
-    /// Another server, or a command that works on the data, has the data folder.
+    /// Another server, or a command that changes the data, has locked the data folder.
     #[error("data folder {}: another portcullis is using it", .0.display())]
     Claimed(PathBuf),
-    /// There is no certificate to serve with.
+    /// The server certificate cannot be loaded or created.
     #[error(transparent)]
     Certificate(#[from] tls::LoadError),
-    /// The TLS library refuses its configuration.
+    /// The TLS library rejects its configuration.
     #[error("TLS cannot be set up: {0}")]
     Protocol(rustls::Error),
-    /// An address cannot be listened on.
+    /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// There is no key to sign tokens with.
+    /// The key that signs tokens cannot be loaded or created.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// What vouches for the issuer of a workload's tokens cannot be used.
+    /// The trusted CA certificates for the issuer of workload tokens cannot be used.
     #[error("auth.workload: {0}")]
     Workload(#[from] TrustError),
-    /// The users file cannot be made.
+    /// The users file cannot be created.
     #[error(transparent)]
     Administrator(#[from] EditError),
     /// The users file cannot be read.
     #[error(transparent)]
     Users(#[from] LoadError),
-    /// The system has no randomness.
+    /// The operating system provides no random numbers.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
 }
 
 impl StartError {
-    /// What to do about it.
+    /// Advice for the operator on how to fix the error, if there is any.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Runtime(_) | Self::Protocol(_) | Self::Randomness(_) => None,
             Self::Store(_) => Some("name a folder that this user can write with --data DIR".to_owned()),
             Self::NoStore(_) => {
-                Some("name the folder with --data DIR, or the configuration that does with --config FILE".to_owned())
+                Some("pass the data folder with --data DIR, or a configuration file with --config FILE".to_owned())
             }
             Self::Claimed(_) => Some(
                 "stop the other server or wait for the other command, or name another folder with --data DIR"
@@ -422,8 +428,8 @@ mod tests {
     #[test]
     fn docker_does_not_take_the_name_that_we_greet_with_for_an_account_on_docker_hub() {
         let greeted = |name: &str, port| host(&[name.parse().unwrap()], &[SocketAddr::from(([0, 0, 0, 0], port))]);
-        assert_eq!(greeted("harbour", 443), "harbour:443");
-        assert_eq!(greeted("harbour", 8443), "harbour:8443");
+        assert_eq!(greeted("buildhost", 443), "buildhost:443");
+        assert_eq!(greeted("buildhost", 8443), "buildhost:8443");
         assert_eq!(greeted("registry.example.com", 443), "registry.example.com");
         assert_eq!(greeted("localhost", 443), "localhost");
     }

@@ -1,11 +1,12 @@
-//! What an auditor wants to know: who did what, as a value, said where it happened.
+//! Defines the audit events and emits them as `tracing` events of the target [`TARGET`].
 //!
-//! Mechanisms' floor: imports [`oci`](crate::oci) and [`access`](crate::access). Invariant: no field of an [`Event`] can hold a
-//! password, a token or a hash; there is no type in here for them.
+//! With `tracing`, the registry and the API need no handle of the audit log, and the span of the request adds the
+//! client's address and the request id, also in work that continues after the client has disconnected. The log setup
+//! decides where the audit log is written; without an audit log an event costs nothing.
 //!
-//! An event travels as a `tracing` event of [`TARGET`]. So it needs no handle on its way down to the engine, and the span of
-//! the request around it says from where and under which id, also in work that goes on when the client is gone. Whoever
-//! installs the log decides where the trail is written; where it is written nowhere, an event costs nothing.
+//! This module imports [`oci`](crate::oci) and [`access`](crate::access).
+//!
+//! Invariant: no field of an [`Event`] has a type that can hold a password, a token or a hash.
 
 use std::borrow::Cow;
 
@@ -16,241 +17,242 @@ use crate::{
     oci::{Digest, RepositoryName, Tag},
 };
 
-/// The target of every event.
+/// The `tracing` target of every audit event.
 pub const TARGET: &str = "portcullis::audit";
 
-/// The name of the field that holds an event, as JSON.
+/// The name of the `tracing` field that contains an event, as JSON.
 pub const FIELD: &str = "record";
 
-/// Something that an auditor wants to know. On paper it is a flat JSON object whose `event` is the variant's name.
+/// An audit event. It is serialised as a flat JSON object whose `event` is the variant's name.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "snake_case")]
 pub enum Event<'a> {
-    /// The server serves.
+    /// The server started.
     Started {
-        /// Its version.
+        /// The version of the server.
         version: &'a str,
     },
-    /// The server ends.
+    /// The server stopped.
     Stopped,
-    /// Somebody proved to be who they say.
+    /// A user was authenticated.
     SignedIn {
-        /// Who.
+        /// The authenticated user.
         #[serde(serialize_with = "display")]
         user: &'a UserName,
-        /// By what.
+        /// The kind of credential.
         method: Method,
-        /// What that is called in `portcullis token list`, if it is a token; of a CI job its issuer, and what that calls it; of a
-        /// certificate its fingerprint.
+        /// The name of the credential: for a token, its name in `portcullis token list`; for a CI job, its issuer and
+        /// the name of the job; for a certificate, its fingerprint.
         #[serde(skip_serializing_if = "Option::is_none")]
         credential: Option<&'a str>,
     },
-    /// Somebody did not.
+    /// An authentication failed.
     SignInRefused {
-        /// Who they say they are; anybody may have sent this.
+        /// The user name that the client sent, which is not verified.
         #[serde(serialize_with = "short")]
         user: &'a str,
-        /// Why not.
+        /// The reason of the failure.
         reason: &'a str,
     },
     /// A bearer token was refused.
     TokenRefused {
-        /// Why.
+        /// The reason of the refusal.
         reason: &'a str,
     },
-    /// The token endpoint gave out a token.
+    /// The token endpoint issued a bearer token.
     TokenIssued {
-        /// Whose it is.
+        /// The user of the token.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// What it is good for.
+        /// The scopes of the token.
         #[serde(serialize_with = "list")]
         scopes: &'a [Scope],
     },
-    /// The gate refused somebody whose credentials hold.
+    /// The gate denied an operation to a caller with valid credentials.
     Refused {
-        /// Who.
+        /// The user.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// What they wanted to do.
+        /// The verb of the denied operation.
         action: &'a str,
-        /// To what.
+        /// The repository, or "the catalog".
         object: &'a str,
     },
     /// A blob was uploaded.
     BlobPushed {
-        /// By whom.
+        /// The user who made the request.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// Where to.
+        /// The repository that was changed.
         #[serde(serialize_with = "display")]
         repository: &'a RepositoryName,
-        /// What.
+        /// The digest of the content.
         #[serde(serialize_with = "display")]
         digest: &'a Digest,
     },
-    /// A blob was linked from another repository.
+    /// A blob was mounted from another repository.
     BlobMounted {
-        /// By whom.
+        /// The user who made the request.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// Where to.
+        /// The repository that was changed.
         #[serde(serialize_with = "display")]
         repository: &'a RepositoryName,
-        /// What.
+        /// The digest of the content.
         #[serde(serialize_with = "display")]
         digest: &'a Digest,
-        /// Where from.
+        /// The repository that the blob was mounted from.
         #[serde(serialize_with = "display")]
         source: &'a RepositoryName,
     },
-    /// A manifest was put.
+    /// A manifest was pushed.
     ManifestPushed {
-        /// By whom.
+        /// The user who made the request.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// Where to.
+        /// The repository that was changed.
         #[serde(serialize_with = "display")]
         repository: &'a RepositoryName,
-        /// What.
+        /// The digest of the content.
         #[serde(serialize_with = "display")]
         digest: &'a Digest,
-        /// Under which tags.
+        /// The tags that the push set.
         #[serde(serialize_with = "list")]
         tags: &'a [Tag],
     },
     /// A tag was deleted.
     TagDeleted {
-        /// By whom.
+        /// The user who made the request.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// Where.
+        /// The repository that was changed.
         #[serde(serialize_with = "display")]
         repository: &'a RepositoryName,
-        /// Which.
+        /// The deleted tag.
         #[serde(serialize_with = "display")]
         tag: &'a Tag,
     },
     /// A manifest was deleted, with its tags.
     ManifestDeleted {
-        /// By whom.
+        /// The user who made the request.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// Where.
+        /// The repository that was changed.
         #[serde(serialize_with = "display")]
         repository: &'a RepositoryName,
-        /// Which.
+        /// The digest of the deleted content.
         #[serde(serialize_with = "display")]
         digest: &'a Digest,
     },
     /// A blob was deleted from a repository.
     BlobDeleted {
-        /// By whom.
+        /// The user who made the request.
         #[serde(serialize_with = "display")]
         user: &'a Principal,
-        /// Where.
+        /// The repository that was changed.
         #[serde(serialize_with = "display")]
         repository: &'a RepositoryName,
-        /// Which.
+        /// The digest of the deleted content.
         #[serde(serialize_with = "display")]
         digest: &'a Digest,
     },
     /// A whole repository was deleted.
     RepositoryDeleted {
-        /// By whom: a user, or somebody at this machine.
+        /// The user, or the local operator for a command on this machine.
         user: &'a str,
-        /// Which.
+        /// The deleted repository.
         #[serde(serialize_with = "display")]
         repository: &'a RepositoryName,
     },
-    /// The users file became another one.
+    /// The server loaded a changed users file.
     UsersChanged {
-        /// Who is new.
+        /// The added users.
         #[serde(serialize_with = "list")]
         added: &'a [UserName],
-        /// Who is gone.
+        /// The removed users.
         #[serde(serialize_with = "list")]
         removed: &'a [UserName],
-        /// Who has another password, or the same one hashed anew.
+        /// The users with another password, or with the same password hashed anew.
         #[serde(serialize_with = "list")]
         changed: &'a [UserName],
     },
-    /// A command on this machine changed a user; the server tells of the changed file when it takes it over.
+    /// A command on this machine edited the users file. The server records [`Event::UsersChanged`] when it loads the
+    /// file.
     UserEdited {
-        /// Whom.
+        /// The edited user.
         #[serde(serialize_with = "display")]
         user: &'a UserName,
         /// `added`, `password changed` or `removed`.
         change: &'a str,
-        /// The account on this machine.
+        /// The account on this machine that ran the command.
         by: &'a str,
     },
-    /// A command on this machine made an access token.
+    /// A command on this machine created an access token.
     AccessTokenCreated {
-        /// What it is called.
+        /// The name of the token.
         name: &'a str,
-        /// Whose it is.
+        /// The user of the token.
         #[serde(serialize_with = "display")]
         user: &'a UserName,
-        /// The account on this machine.
+        /// The account on this machine that ran the command.
         by: &'a str,
     },
-    /// A command on this machine ended an access token, or signed a device out.
+    /// A command on this machine revoked an access token or a refresh token.
     TokenRevoked {
-        /// What it is called in the list.
+        /// The name of the token in `portcullis token list`.
         name: &'a str,
-        /// The account on this machine.
+        /// The account on this machine that ran the command.
         by: &'a str,
     },
-    /// A command on this machine made a new key for tokens.
+    /// A command on this machine created a new key that signs tokens.
     TokenKeyRotated {
-        /// Its name.
+        /// The id of the key.
         key: &'a str,
-        /// The account on this machine.
+        /// The account on this machine that ran the command.
         by: &'a str,
     },
-    /// The access rules became others.
+    /// The server loaded changed access rules.
     PolicyChanged {
-        /// The rules now, in order.
+        /// The new rules, in order.
         rules: Vec<String>,
     },
-    /// The rules about the tokens of CI jobs became others.
+    /// The server loaded changed workload rules, which map tokens of CI jobs to users.
     WorkloadRulesChanged {
-        /// The rules now, in order.
+        /// The new rules, in order.
         rules: Vec<String>,
     },
-    /// Another certificate is shown to clients.
+    /// The server uses another certificate.
     CertificateChanged {
-        /// Its fingerprint.
+        /// The fingerprint of the new certificate.
         fingerprint: &'a str,
     },
-    /// Other certificates of clients are believed.
+    /// The server loaded other authorities for client certificates.
     ClientAuthoritiesChanged {
-        /// Whether clients are asked for certificates now.
+        /// Whether the server now requests client certificates.
         asks: bool,
     },
 }
 
-/// By what somebody proved who they are.
+/// The kind of credential that authenticated a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// A password of the users file.
     Password,
-    /// An access token, in the place of a password.
+    /// An access token, used in place of a password.
     AccessToken,
-    /// A refresh token, which a device keeps instead of a password.
+    /// A refresh token, which a client stores instead of a password.
     RefreshToken,
     /// The token of a CI job.
     Workload,
-    /// A certificate, shown in the handshake.
+    /// A client certificate in the TLS handshake.
     ClientCertificate,
 }
 
-/// The longest, in bytes, that a log repeats of what anybody may have sent; no name or path of ours is that long.
+/// The maximum length in bytes of client-supplied text in a log line; valid names and paths are shorter.
 const LONGEST: usize = 1024;
 
-/// A text as a log repeats it: one that is too long is cut, and says how much is missing.
+/// Shortens a text for the log: a long one is cut, and the number of missing bytes is appended.
 #[must_use]
 pub fn excerpt(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST {
@@ -260,7 +262,7 @@ pub fn excerpt(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}…({} bytes more)", &text[..end], text.len() - end))
 }
 
-/// Tells the trail.
+/// Emits an event for the audit log.
 pub fn record(event: &Event<'_>) {
     if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
         return;
@@ -269,7 +271,7 @@ pub fn record(event: &Event<'_>) {
 }
 
 fn on_paper(event: &Event<'_>) -> String {
-    serde_json::to_string(event).expect("an event is plain text and lists")
+    serde_json::to_string(event).expect("an audit event contains only strings and lists")
 }
 
 fn short<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {

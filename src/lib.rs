@@ -1,40 +1,44 @@
-//! Portcullis: a gate in front of a harbour of container images.
+//! Portcullis: an OCI registry and gateway that terminates TLS, authenticates users and enforces access rules.
 //!
-//! One sentence holds the house together: a request becomes an [`Endpoint`](api::Endpoint), a caller becomes a
-//! [`Subject`](access::Subject), the [`Gate`](access::Gate) turns the two into an
-//! [`Authorized`](access::Authorized) proof, and only that opens a [`Repository`](registry::Repository).
+//! The central design: a request becomes an [`Endpoint`](api::Endpoint), its caller becomes a
+//! [`Subject`](access::Subject), the [`Gate`](access::Gate) turns the two into an [`Authorized`](access::Authorized)
+//! proof, and only such a proof opens a [`Repository`](registry::Repository).
 //!
-//! The modules are floors, and imports point down only (`tests/it/architecture` reads every `use crate::…` and
-//! holds the table):
+//! The modules form layers, and imports point down only (`tests/it/architecture` reads every `use crate::…` and
+//! contains the allowed imports):
 //!
-//! | floor | modules | what lives there |
+//! | layer | modules | responsibility |
 //! |---|---|---|
-//! | process | [`cli`] [`app`] `reload` `acme` [`config`] [`migrate`] [`selftest`] [`server`] [`telemetry`] | arguments in, exit code out; sockets, signals, logs |
-//! | surface | [`api`] | HTTP in, HTTP out: the only user of axum's types |
-//! | engines | [`registry`] [`auth`] | what a registry does; who is asking |
-//! | mechanisms | [`storage`] [`access`] [`audit`] [`tls`] [`fetch`] | bytes that survive; who may; who did; certificates; asking other servers |
-//! | vocabulary | [`oci`] | the specification's nouns, parsed once; no I/O |
+//! | process | [`cli`] [`app`] `reload` `acme` [`config`] | command line, start, reload, ACME, configuration |
+//! | process | [`migrate`] [`selftest`] [`server`] [`telemetry`] | migration, self-test, sockets and shutdown, logs |
+//! | surface | [`api`] | the HTTP API; no other module uses axum's types |
+//! | engines | [`registry`] [`auth`] | the registry engine; authentication |
+//! | mechanisms | [`storage`] [`access`] [`audit`] | durable files, access rules, audit events |
+//! | mechanisms | [`tls`] [`fetch`] | certificates and TLS settings, HTTP client |
+//! | vocabulary | [`oci`] | the types of the OCI specifications, parsed once; no I/O |
 //!
 //! # The path of a request
 //!
-//! 1. [`server`] accepts a connection and finishes the handshake with the certificate that
-//!    [`tls::CertResolver`] holds at that moment.
-//! 2. [`api`] gives the request an id and reads its line as an [`Endpoint`](api::Endpoint): method, raw path, query.
-//! 3. [`auth::Authenticator`] turns its `Authorization` header into a [`Subject`](access::Subject): a password that was
-//!    checked, a token that was verified, or nobody.
-//! 4. [`Gate::authorize`](access::Gate::authorize) holds the subject against the [`Policy`](access::Policy) and what its token
-//!    reaches, and gives an [`Authorized`](access::Authorized) or a [`Denied`](access::Denied).
-//! 5. [`Registry::open`](registry::Registry::open) takes that proof for a [`Repository`](registry::Repository), whose type says
-//!    what can be done to it.
-//! 6. The engine finds its objects in a [`Store`](storage::Store), and [`api`] streams the answer.
+//! 1. [`server`] accepts a connection and completes the handshake with the current certificate of
+//!    [`tls::CertResolver`].
+//! 2. [`api`] assigns a request id and parses method, raw path and query into an [`Endpoint`](api::Endpoint).
+//! 3. [`auth::Authenticator`] turns the `Authorization` header into a [`Subject`](access::Subject): a user with a
+//!    verified password or token, or an anonymous caller.
+//! 4. [`Gate::authorize`](access::Gate::authorize) checks the subject against the [`Policy`](access::Policy) and the
+//!    restriction of its credential, and returns an [`Authorized`](access::Authorized) or a
+//!    [`Denied`](access::Denied).
+//! 5. [`Registry::open`](registry::Registry::open) takes that proof and returns a
+//!    [`Repository`](registry::Repository), whose type determines the permitted operations.
+//! 6. The engine reads and writes objects in a [`Store`](storage::Store), and [`api`] streams the response.
 //!
-//! # What holds everywhere
+//! # General rules
 //!
-//! Types with private fields have one parser, and a value of them needs no second check. A check returns a proof that the deed
-//! demands. Enums are matched without `_`. Secrets have no `Debug`. Time and randomness are arguments.
+//! A type with private fields has one parser, and its values need no second validation. A check returns a proof, which
+//! the checked operation requires as an argument. Enums are matched without `_`. Secrets have no `Debug`. Time and
+//! randomness are arguments.
 //!
-//! The crate is a library so that its own tests, and its one binary, can use it. Its interface is the command line, the
-//! configuration, HTTP and the disk; the Rust items may change in any release.
+//! The crate is a library so that its own tests and its one binary can use it. Its public interface is the command
+//! line, the configuration, HTTP and the disk layout; the Rust items may change in any release.
 
 pub mod access;
 mod acme;

@@ -1,4 +1,4 @@
-//! The `portcullis` program: parse, run, say what went wrong, pick the exit code.
+//! The `portcullis` program: parses the command line, runs the command, prints its error and sets the exit code.
 
 use std::process::ExitCode;
 

@@ -1,11 +1,12 @@
-//! Changes while running: SIGHUP, and files that became others.
+//! Reloads configuration, certificates and users while the server runs: on SIGHUP, and when their files change.
 //!
-//! Process floor. Invariant: what is broken changes nothing. Each of users, workload rules, policy and certificates is
-//! exchanged only for one that was read and checked whole, and what keeps the old one is logged with its reason. A configuration file that is
-//! gone is broken too: without one every signed-in user may do everything, and nobody says that by moving a file.
+//! Files are polled once a second instead of watched. Polling also detects a certificate that Kubernetes replaces
+//! behind a symbolic link, a rename by certbot, and changes on a network file system.
 //!
-//! Files are looked at once a second rather than watched: that also sees a certificate that Kubernetes exchanges behind a
-//! symbolic link, a rename by certbot, and a network file system.
+//! Invariant: a broken file changes nothing. Users, workload rules, policy and certificates are each replaced only as a
+//! whole, after the new version was read and validated; otherwise the old version remains and the reason is logged. A
+//! missing configuration file counts as broken too: without one every signed-in user may do everything, which no
+//! operator intends by moving a file.
 
 use std::{
     fs,
@@ -28,23 +29,24 @@ use crate::{
     tls::{self, CertResolver, ClientTrust, Hostname, Identities, Nearness},
 };
 
-/// How often files are looked at: changes take effect within five seconds, as documented.
+/// The polling interval: changes take effect within five seconds, as documented.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a certificate that nobody touched is looked at: our own ones are renewed when two thirds of their life are over.
+/// The interval at which certificates are reloaded without a change of their files: the server renews its own
+/// certificates when two thirds of their lifetime are over.
 const RENEWAL: Duration = Duration::from_secs(60 * 60);
 
-/// How often somebody is reminded of a certificate that ends soon.
+/// The interval of warnings about a certificate that expires soon.
 const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What holds and is hardly what was meant: it keeps no server from running, but somebody should hear of it.
+/// Logs the warnings about the configuration: valid settings that probably are a mistake.
 pub(crate) fn warn_of_doubts(loaded: &Loaded) {
     for doubt in loaded.doubts() {
         tracing::warn!(place = %doubt.place(), hint = doubt.advice(), "{}", doubt.message());
     }
 }
 
-/// Everything that can be exchanged while running.
+/// The parts of the server that can be replaced while it runs.
 pub(crate) struct Reloader {
     pub(crate) source: Source,
     pub(crate) file: Option<PathBuf>,
@@ -56,11 +58,12 @@ pub(crate) struct Reloader {
     pub(crate) realm: Arc<ArcSwap<Realm>>,
     pub(crate) resolver: Arc<CertResolver>,
     pub(crate) clients: Arc<ClientTrust>,
-    /// Tells whoever orders certificates what holds now, and that it was asked for.
+    /// Notifies the certificate renewal (`acme`) of the current TLS configuration, and of reload requests.
     pub(crate) changes: watch::Sender<tls::Config>,
 }
 
-/// What tells one state of a file from another; `None` if it is not there.
+/// The identity of a file's version: device, inode, size and modification time in seconds and nanoseconds; `None` if
+/// the file does not exist.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 fn stamp(path: &Path) -> Stamp {
@@ -68,7 +71,7 @@ fn stamp(path: &Path) -> Stamp {
     Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }
 
-/// What was there at the last look.
+/// The file versions of the last poll, and the times of the last renewal check and warning.
 struct Seen {
     file: Stamp,
     file_before: Stamp,
@@ -79,7 +82,7 @@ struct Seen {
 }
 
 impl Reloader {
-    /// Watches until it is dropped.
+    /// Polls and reloads until the future is dropped.
     pub(crate) async fn watch(mut self, mut hangup: Signal) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -89,14 +92,14 @@ impl Reloader {
                 received = hangup.recv() => received.is_some(),
                 _ = ticks.tick() => false,
             };
-            // A disk that is slow must not hold up what the executor does for others.
+            // File access blocks and may be slow, so it must not run on the async executor.
             let looked = tokio::task::spawn_blocking(move || {
                 self.look(&mut seen, is_asked);
                 (self, seen)
             });
             match looked.await {
                 Ok(back) => (self, seen) = back,
-                Err(panic) => return tracing::error!(%panic, "changes are not noticed any more"),
+                Err(panic) => return tracing::error!(%panic, "file watching failed; restart to apply changes"),
             }
         }
     }
@@ -112,13 +115,14 @@ impl Reloader {
             tracing::info!("reloading");
         }
         let file = self.file_stamp();
-        // A file that is still being written reads like one with fewer rules: it must look the same twice.
+        // A partially written file can be valid and have fewer rules, so the file must be unchanged for two polls.
         let is_settled = std::mem::replace(&mut seen.file_before, file) == file;
         if is_asked || (is_settled && file != seen.file) {
             seen.file = file;
             self.reload_configuration();
         }
-        // Likewise a certificate whose key comes a moment later. What changes while it is read is seen at the next look.
+        // A key may be written a moment after its certificate, so both must be unchanged for two polls, too. A change
+        // while the files are read is detected by the next poll.
         let certificates = self.certificate_stamps();
         let is_settled = std::mem::replace(&mut seen.certificates_before, certificates.clone()) == certificates;
         let has_changed = is_settled && certificates != seen.certificates;
@@ -165,7 +169,7 @@ impl Reloader {
             }
         };
         if let Some(gone) = self.file.as_ref().filter(|file| loaded.file.as_ref() != Some(file)) {
-            // Without it there would be no access rules, and everybody who signs in could do everything.
+            // Without the file there would be no access rules, and every signed-in user could do everything.
             tracing::error!("configuration not reloaded: {} is gone", gone.display());
             return;
         }
@@ -198,7 +202,8 @@ impl Reloader {
         }
     }
 
-    /// The rules of the new configuration; the authorities that they name are read again in any case.
+    /// Replaces the workload rules. The certificate authorities that they name are read again even if the rules are the
+    /// same.
     fn reload_workloads(&mut self, old: &[Rule]) {
         match self.workloads.replace(&self.config.workloads) {
             Ok(()) if *old == self.config.workloads => {}
@@ -209,13 +214,13 @@ impl Reloader {
             }
             Err(error) => {
                 tracing::error!(%error, hint = error.hint(), "workload rules not reloaded, the old ones stay");
-                // Else the next change would compare itself with rules that never held.
+                // Otherwise the next change would be compared with rules that were never in force.
                 self.config.workloads = old.to_vec();
             }
         }
     }
 
-    /// Whether anything was exchanged.
+    /// Reloads all certificates. Returns whether the server's certificates were replaced.
     fn reload_certificates(&self) -> bool {
         self.reload_clients();
         let old = self.resolver.identities();
@@ -248,7 +253,7 @@ impl Reloader {
         }
     }
 
-    /// The users file is watched by [`Users::watch`]; this is for those who do not want to wait.
+    /// Reloads the users file at once, on SIGHUP; [`Users::watch`] polls it in any case.
     fn reload_users(&self) {
         if let Err(error) = self.users.reload(SystemTime::now()) {
             tracing::error!(%error, hint = error.hint(), "users not reloaded, the old ones stay");
@@ -256,7 +261,7 @@ impl Reloader {
     }
 }
 
-/// Says which host names no certificate is for.
+/// Warns about each host name that no certificate covers.
 pub(crate) fn warn_of_uncovered_names(hostnames: &[Hostname], identities: &Identities) {
     let is_covered = |name: &Hostname| identities.iter().any(|identity| identity.covers(name));
     for name in hostnames.iter().filter(|name| !is_covered(name)) {
@@ -264,8 +269,8 @@ pub(crate) fn warn_of_uncovered_names(hostnames: &[Hostname], identities: &Ident
     }
 }
 
-/// Says which certificates have ended or soon will. Certificates of our own are renewed long before, so whoever reads this of
-/// one finds in the log why that failed.
+/// Logs which certificates have expired or expire soon. The server renews its own certificates long before; if such a
+/// line names one of them, the log also contains the reason why the renewal failed.
 fn warn_of_expiry(identities: &Identities, now: SystemTime) {
     for expiry in identities.expiries() {
         let (date, days) = (tls::date(expiry.not_after), expiry.days_left(now));
@@ -283,8 +288,8 @@ fn warn_of_expiry(identities: &Identities, now: SystemTime) {
     }
 }
 
-/// Logs what clients will object to in the chains that are sent, for example an intermediate that has expired. What may
-/// be right as it is, is said once.
+/// Logs faults of the certificate chains that the server sends, for example an expired intermediate. A doubtful fault,
+/// which may be intended, is logged only the first time.
 fn warn_of_chains(identities: &Identities, now: SystemTime, is_first: bool) {
     for identity in identities.iter() {
         let file = identity.file().map(Path::display).map(tracing::field::display);

@@ -1,7 +1,8 @@
-//! Logging: who gets to say what, in which format. Logs are talk and go to stderr.
+//! Sets up logging to stderr and the audit log.
 //!
-//! Process floor: imports [`audit`] only. The one invariant: a filter that would silence everything by a slip of the
-//! finger is refused, not obeyed. What is logged, and that no secret is, is the business of whoever logs it.
+//! The module imports [`audit`] only. Each module decides what it logs and that its events contain no secrets.
+//!
+//! Invariant: a filter in which a typing error would silence the whole log is rejected.
 
 mod trail;
 
@@ -19,36 +20,36 @@ use crate::audit;
 pub use trail::Target;
 use trail::Trail;
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people, one line per event.
     Text,
-    /// For machines: one object per line.
+    /// JSON for machines, one object per line.
     Json,
 }
 
-/// Settings of the log, already valid.
+/// Validated settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How lines are written.
+    /// The format of log lines.
     pub format: Format,
     /// A level or `tracing` directives: `info,portcullis::auth=debug`.
     pub filter: String,
-    /// Where the audit trail goes.
+    /// The destination of the audit log.
     pub audit: Target,
 }
 
-/// Why there is no log.
+/// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The filter is none.
+    /// The filter is not valid.
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
-    /// The audit trail cannot be opened.
+    /// The audit log cannot be opened.
     #[error("the audit trail cannot be written: {0}")]
     Trail(#[from] io::Error),
-    /// Something in this process logs already.
+    /// This process already has a log.
     #[error("the log is already set up")]
     AlreadyInstalled,
 }
@@ -56,26 +57,28 @@ pub enum Error {
 /// Why a text is not a log filter.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidFilter {
-    /// Nothing between commas, or nothing at all.
+    /// A directive between commas, or the whole text, is empty.
     #[error("a log level is missing")]
     Empty,
-    /// A bare word that is not a level. `tracing` would take it for the name of a module, and log nothing else.
+    /// A word that is not a level. `tracing` would take it for the name of a module, and log nothing else.
     #[error("a log level is error, warn, info, debug, trace or off, and {0:?} is none of them")]
     Level(String),
-    /// Anything else.
+    /// A directive that `tracing` cannot parse.
     #[error(transparent)]
     Directive(#[from] tracing_subscriber::filter::ParseError),
 }
 
-/// Sends the log of the whole process to stderr, coloured if that is a terminal.
+/// Installs the log of this process, which goes to stderr, in colour if that is a terminal.
+///
+/// Errors: an invalid filter, an audit log that cannot be opened, or a second call.
 pub fn install(config: &Config) -> Result<(), Error> {
     let trail = Trail::open(&config.audit)?;
     let subscriber = subscriber(config, trail, io::stderr().is_terminal(), io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadyInstalled)
 }
 
-/// Tells the auditors of something that a command did beside the server, if the trail is a file; a command's standard output
-/// is for its own data.
+/// Writes an event of a command that runs beside the server to the audit log, if that is a file. With
+/// [`Target::Stdout`] it writes nothing, because the command's standard output contains its own data.
 pub fn tell(target: &Target, event: &audit::Event<'_>) -> io::Result<()> {
     if let Target::Off | Target::Stdout = target {
         return Ok(());
@@ -85,7 +88,7 @@ pub fn tell(target: &Target, event: &audit::Event<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the text is a filter that means what it says.
+/// Checks that a text is a valid log filter.
 pub fn check_filter(text: &str) -> Result<(), InvalidFilter> {
     filter(text).map(|_| ())
 }
@@ -117,11 +120,11 @@ where
         Format::Text => Box::new(layer.compact().with_ansi(colour)),
         Format::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
     };
-    // The trail is for auditors and the log for operators: what goes to one does not go to the other. Each says up to which
-    // level it may want something: otherwise libraries, which say something of every frame, would be heard to the end first.
+    // Audit events go to the audit log only, and all others to the log only. Each layer has a maximum level hint;
+    // without one, `tracing` would build every event of libraries that log each HTTP/2 frame, and then discard it.
     let not_of_trail = filter_fn(|metadata| !is_of_trail(metadata)).with_max_level_hint(LevelFilter::TRACE);
     let log = layer.with_filter(filter(&config.filter)?.and(not_of_trail));
-    // With our spans, because what they say belongs to the events within.
+    // The spans of this crate are included, because audit events get their fields.
     let for_trail = |metadata: &Metadata<'_>| {
         *metadata.level() <= Level::INFO && (is_of_trail(metadata) || metadata.is_span() && is_ours(metadata))
     };

@@ -1,7 +1,7 @@
-//! Where the audit trail is written: a file or standard output, an object a line.
+//! Writes the audit log to a file or to standard output, one JSON object per line.
 //!
-//! Invariant: a line is whole, in the order in which things happened, and holds what the event and the span around it say and
-//! nothing else.
+//! Invariant: lines are whole and in the order of the events. A line contains the fields of the event and of the spans
+//! around it, and nothing else.
 
 use std::{
     fs::{File, OpenOptions},
@@ -26,15 +26,15 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use crate::audit;
 
-/// Where the audit trail goes (key `log.audit`).
+/// The destination of the audit log (key `log.audit`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Target {
-    /// Nowhere.
+    /// No audit log is written.
     #[default]
     Off,
-    /// Standard output, for machines where something collects it.
+    /// Standard output, for machines on which a log collector reads it.
     Stdout,
-    /// The end of a file, which may be moved away at any time: the next line makes a new one.
+    /// A file that is appended to. It may be moved away at any time (log rotation); the next line creates a new file.
     File(PathBuf),
 }
 
@@ -50,7 +50,7 @@ impl FromStr for Target {
     }
 }
 
-/// Writes events to where they belong.
+/// A `tracing` layer that writes audit events to their destination.
 pub(super) struct Trail {
     sink: Sink,
     has_failed: AtomicBool,
@@ -62,7 +62,7 @@ enum Sink {
 }
 
 impl Trail {
-    /// Opens the trail, so that a server that could not keep one does not start; `None` where there is to be none.
+    /// Opens the audit log, so that a server that cannot write one does not start; `None` if there is none.
     pub(super) fn open(target: &Target) -> io::Result<Option<Self>> {
         let sink = match target {
             Target::Off => return Ok(None),
@@ -72,8 +72,8 @@ impl Trail {
         Ok(Some(Self { sink, has_failed: AtomicBool::new(false) }))
     }
 
-    /// Written before whatever happened is answered, on the thread where it happened: a trail that lags behind is one with
-    /// holes after a crash, and a line costs microseconds.
+    /// Writes a line synchronously, on the thread of the event and before the response: asynchronous writing would lose
+    /// lines in a crash, and a line costs only microseconds.
     fn write(&self, line: &str) {
         let written = match &self.sink {
             Sink::Stdout => io::stdout().lock().write_all(line.as_bytes()),
@@ -81,13 +81,13 @@ impl Trail {
         };
         let failed = written.is_err();
         if let (Err(error), false) = (&written, self.has_failed.swap(failed, Ordering::Relaxed)) {
-            // Not by way of the log, which is where this is called from.
+            // The log cannot be used, because this function is called from it.
             let _ = writeln!(io::stderr(), "error: the audit trail cannot be written: {error}");
         }
     }
 }
 
-/// A file that is appended to under its name: when the name means another file, or none, that one is written to.
+/// A file that is reopened by its path when it was moved away or replaced (log rotation).
 struct Followed {
     path: PathBuf,
     file: File,
@@ -106,12 +106,12 @@ impl Followed {
         if there != Some(self.identity) {
             *self = Self::open(&self.path)?;
         }
-        // One call: lines of two processes that append to one file do not mix.
+        // A single call, so that lines of two processes that append to one file do not mix.
         self.file.write_all(line.as_bytes())
     }
 }
 
-/// What the spans around an event say of it.
+/// The fields of a span, stored in its extensions.
 struct Surroundings(Map<String, Value>);
 
 impl<S> Layer<S> for Trail
@@ -145,7 +145,7 @@ where
                 line.extend(fields.clone());
             }
         }
-        // What the event says itself counts more than what is said around it.
+        // Fields of the event take precedence over fields of its spans.
         line.extend(serde_json::from_str::<Map<String, Value>>(&record).unwrap_or_default());
         self.write(&format!("{}\n", Value::Object(line)));
     }

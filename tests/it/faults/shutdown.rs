@@ -88,7 +88,7 @@ fn transfers_that_do_not_end_are_cut_at_the_drain_timeout() {
         began.elapsed()
     );
     assert_eq!(status.code(), Some(0), "{}", server.log());
-    assert!(server.log().contains("cut off transfers that did not end in time"), "{}", server.log());
+    assert!(server.log().contains("cut off transfers that did not finish in time"), "{}", server.log());
     drop(server);
 
     // What the cut upload sent before is not lost.
@@ -110,7 +110,7 @@ fn a_second_signal_ends_the_wait_for_transfers() {
         server.daemon.signal(again);
         let status = server.daemon.ends_within(Duration::from_secs(30)).expect("it was asked twice");
         assert_eq!(status.code(), Some(0), "{}", server.log());
-        assert!(server.log().contains("asked again"), "{}", server.log());
+        assert!(server.log().contains("second signal"), "{}", server.log());
     }
 }
 
