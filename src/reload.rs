@@ -213,7 +213,7 @@ impl Reloader {
                 tracing::info!("workload rules reloaded");
             }
             Err(error) => {
-                tracing::error!(%error, hint = error.hint(), "workload rules not reloaded, the old ones stay");
+                tracing::error!(%error, hint = error.hint(), "workload rules not reloaded; the old ones stay in force");
                 // Otherwise the next change would be compared with rules that were never in force.
                 self.config.workloads = old.to_vec();
             }
@@ -226,7 +226,7 @@ impl Reloader {
         let old = self.resolver.identities();
         let reloaded = tls::reload(&self.config.tls, &old, SystemTime::now(), &SystemRandom::new());
         for error in &reloaded.errors {
-            tracing::error!(%error, hint = error.hint(), "certificate not exchanged, the old one stays");
+            tracing::error!(%error, hint = error.hint(), "certificate not reloaded; the old one stays in use");
         }
         let Some(new) = reloaded.identities.filter(|new| !new.are(&old)) else { return false };
         let known: Vec<_> = old.iter().map(|identity| identity.fingerprint()).collect();
@@ -244,11 +244,11 @@ impl Reloader {
             Ok(false) => {}
             Ok(true) => {
                 let asks = self.clients.asks();
-                tracing::info!(asks, "authorities of clients' certificates exchanged");
+                tracing::info!(asks, "client certificate authorities reloaded");
                 audit::record(&Event::ClientAuthoritiesChanged { asks });
             }
             Err(error) => {
-                tracing::error!(%error, hint = error.hint(), "authorities of clients' certificates not exchanged, the old ones stay");
+                tracing::error!(%error, hint = error.hint(), "client certificate authorities not reloaded; the old ones stay in force");
             }
         }
     }
@@ -256,7 +256,7 @@ impl Reloader {
     /// Reloads the users file at once, on SIGHUP; [`Users::watch`] polls it in any case.
     fn reload_users(&self) {
         if let Err(error) = self.users.reload(SystemTime::now()) {
-            tracing::error!(%error, hint = error.hint(), "users not reloaded, the old ones stay");
+            tracing::error!(%error, hint = error.hint(), "users not reloaded; the old ones stay in force");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Builds `WWW-Authenticate` challenges, which tell a client how to authenticate and for which scopes.
+//! Builds `WWW-Authenticate` challenges: how a client has to authenticate, and for which scopes.
 //!
 //! Invariant: a challenge contains no parameter with an empty value, because Docker stops parsing at one.
 

@@ -105,7 +105,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with a message that says what is wrong and, if possible, what to do.
+    /// An error with a message for the user: the cause and, if possible, a remedy.
     pub fn new(code: Code, message: impl Display) -> Self {
         Self { code, message: message.to_string(), detail: None, headers: Vec::new() }
     }

@@ -32,7 +32,7 @@ pub(super) async fn ready(api: &Api) -> Result<Response, ApiError> {
     if last.as_ref().is_none_or(|(looked, _)| looked.elapsed() >= FRESH) {
         let probed = api.registry().probe().await;
         if let Err(error) = &probed {
-            tracing::warn!(%error, "not ready");
+            tracing::warn!(%error, "readiness probe failed");
         }
         *last = Some((Instant::now(), probed.err().map(|error| reason(&error))));
     }

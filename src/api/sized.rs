@@ -1,7 +1,7 @@
-//! A response body of a known length.
+//! Response bodies of a known length, which report their end together with their last byte.
 //!
-//! Invariant: the body reports its end with its last byte, not only with the next poll: hyper does not poll again after
-//! `Content-Length` bytes, and the access log would record the response as incomplete.
+//! hyper does not poll a body again after `Content-Length` bytes, and the access log would record a response as
+//! incomplete if its body reported its end only at the next poll.
 
 use std::{
     pin::Pin,

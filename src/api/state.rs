@@ -28,8 +28,8 @@ pub struct Parts {
     pub idle_timeout: Duration,
     /// The certificate of the CA that the server created for itself, in PEM, if it did.
     pub authority: AuthorityCertificate,
-    /// Whether responses tell browsers to use only HTTPS with this host for the next year (`Strict-Transport-Security`,
-    /// RFC 6797).
+    /// Whether responses instruct browsers to use only HTTPS with this host for the next year
+    /// (`Strict-Transport-Security`, RFC 6797).
     ///
     /// A browser applies this to every port of the host and lets its user override no certificate warning. That is
     /// right where the operator configured a certificate for the host. It is too much with a certificate of the

@@ -66,7 +66,8 @@ impl Reading {
         (request.map(|body| Body::new(Watched { body, fate })), reading)
     }
 
-    /// Drains the rest of a short body, and adds `Connection: close` to the response if the body still was not read.
+    /// Drains the rest of a short body. If the body still was not read to its end and the request is HTTP/1, adds
+    /// `Connection: close` to the response.
     pub(super) async fn settle(self, response: &mut Response) {
         let Self(Some(watching)) = self else { return };
         if watching.is_small {

@@ -166,7 +166,7 @@ fn a_broken_file_of_authorities_keeps_the_old_ones_and_does_not_start() {
     keep(&stage, "robot", &authority.issue("robot"));
     let server = stage.start();
     stage.write("clients.crt", "nothing of use");
-    server.says("authorities of clients' certificates not exchanged");
+    server.says("client certificate authorities not reloaded");
     assert_eq!(status(&with(&server, "robot", &[], "/v2/")), 200);
     for command in ["serve", "check"] {
         let refused = stage.tool().arg(command).fails();

@@ -215,7 +215,7 @@ fn a_certificate_that_is_exchanged_is_served_within_seconds_and_a_broken_one_is_
     open.answer_to("GET").expect(200);
 
     stage.write("own.crt", "-----BEGIN CERTIFICATE-----\nbroken\n");
-    server.says("certificate not exchanged, the old one stays");
+    server.says("certificate not reloaded; the old one stays in use");
     assert!(is_served("second"));
     stage.write("own.crt", &fs::read_to_string(stage.path("first.crt")).unwrap());
     std::thread::sleep(Duration::from_millis(2500));

@@ -1,4 +1,4 @@
-//! The reasons for which a document is rejected as a manifest.
+//! Defines the errors of manifest parsing: why a document is rejected.
 
 use super::super::{digest::Digest, media_type::MediaType};
 

@@ -1,7 +1,8 @@
-//! Rejects documents with ambiguous JSON keys: keys that differ from known ones only in case, and duplicates.
+//! Rejects documents with ambiguous JSON keys: keys that differ from known ones only in upper and lower case.
 //!
 //! Go's JSON parser ignores the case of keys; most other parsers do not. The two would read different values from such
-//! a document, so a check with one parser would not hold for a client with the other.
+//! a document, so a check with one parser would not hold for a client with the other. Exact duplicates of a key are
+//! rejected by the derived deserialisers.
 
 use std::fmt;
 
