@@ -1,9 +1,9 @@
-//! Credentials → subject: the one place where a caller's claim to be somebody is believed or not.
+//! Maps the credentials of a request to a [`Subject`]: the one place that accepts or rejects them.
 //!
-//! Invariant: a [`Subject`] other than the anonymous one comes from a password that was checked, or a token or certificate that
-//! was verified, at this moment: a user who was removed, or whose password changed, is not believed a token of before, and a token
-//! that was made from an access token or a refresh token ends with it, as one that was made from the token of a CI job ends
-//! with the rule that admitted it, and one that was made from a certificate with its authority.
+//! Invariant: a [`Subject`] other than the anonymous one comes from a password, token or certificate that was verified
+//! for this very request. A bearer token is valid only as long as the credential it was issued for: the user's present
+//! password, the access token or refresh token, the rule that admitted the token of a CI job, or the authority of the
+//! client certificate.
 
 use std::{
     net::IpAddr,
@@ -27,7 +27,7 @@ use crate::access::{Limits, Principal, Reach, Scope, Subject, UserName};
 use crate::audit::{self, Event, Method};
 use crate::tls::{Certified, ClientChain, ClientTrust};
 
-/// Decides who is asking.
+/// Authenticates requests with passwords, tokens and client certificates, and issues bearer tokens.
 pub struct Authenticator {
     users: Arc<Users>,
     passwords: PasswordChecker,
@@ -38,13 +38,13 @@ pub struct Authenticator {
     clients: Arc<ClientTrust>,
 }
 
-/// Whoever a token is made for.
+/// The authenticated (or anonymous) subject that a bearer token can be issued to.
 #[derive(Clone)]
 pub struct Holder {
     subject: Subject,
-    /// `None` for nobody signed in.
+    /// The credential that the subject signed in with; `None` for the anonymous subject.
     origin: Option<Origin>,
-    /// The key that the origin is bound to, and that signs.
+    /// The key that the origin is bound to, and that signs the bearer token.
     signer: Arc<SigningKey>,
 }
 
@@ -53,7 +53,7 @@ impl Holder {
         Self { subject: Subject::anonymous(), origin: None, signer }
     }
 
-    /// Who it is, and how far what they showed reaches.
+    /// The principal, and the restrictions of the credential that it signed in with.
     #[must_use]
     pub fn subject(&self) -> &Subject {
         &self.subject
@@ -61,7 +61,7 @@ impl Holder {
 }
 
 impl Authenticator {
-    /// Puts the parts together.
+    /// Combines the verifiers into one authenticator.
     #[must_use]
     pub fn new(
         users: Arc<Users>,
@@ -75,20 +75,24 @@ impl Authenticator {
         Self { users, passwords, lockout, tokens, grants, workloads, clients }
     }
 
-    /// The name of the service that tokens are for.
+    /// The name of the service that bearer tokens are issued for (`service` and `aud`).
     #[must_use]
     pub fn service(&self) -> &str {
         self.tokens.service()
     }
 
-    /// The public keys that verify our tokens.
+    /// The public keys that verify our bearer tokens at `now`, as a JSON Web Key Set.
     #[must_use]
     pub fn key_set(&self, now: SystemTime) -> serde_json::Value {
         self.tokens.key_set(now)
     }
 
-    /// Who shows these credentials. Without any, it is whom the certificate of the connection signs in, or nobody: what a request
-    /// says about itself wins over what its connection says.
+    /// Authenticates a request. Its credentials take precedence over the client certificate of its connection; without
+    /// either, the subject is anonymous.
+    ///
+    /// # Errors
+    ///
+    /// Fails if credentials were sent and are not accepted. A certificate that signs no user in is ignored.
     pub async fn subject(
         &self,
         credentials: Option<Credentials>,
@@ -103,8 +107,10 @@ impl Authenticator {
         }
     }
 
-    /// Who shows a token that has expired, and until when it was good: within the grace for uploads, and only while what it was
-    /// made from stands. Whoever calls this makes sure that it is for such an upload and nothing else.
+    /// Authenticates a request by a bearer token that expired within the grace period for uploads, and returns when the
+    /// token expired. The credential that the token was issued for must still be valid.
+    ///
+    /// The caller must accept the subject only for an upload that was begun before the token expired.
     pub async fn late_subject(
         &self,
         token: &BearerToken,
@@ -125,8 +131,9 @@ impl Authenticator {
         Ok(Subject { principal: token.principal, reach: Reach::scopes(token.scopes).within(limits) })
     }
 
-    /// Who may be given a token: only somebody who shows a password, an access token, a refresh token or a certificate. A bearer
-    /// token that begets bearer tokens would never end.
+    /// Authenticates a request for a bearer token, by a password, an access token, the token of a CI job or a client
+    /// certificate; without any, the holder is anonymous. Bearer tokens are rejected: a client that could exchange one
+    /// for the next would stay signed in without end.
     pub async fn holder(
         &self,
         credentials: Option<Credentials>,
@@ -144,7 +151,7 @@ impl Authenticator {
         }
     }
 
-    /// Who shows a refresh token.
+    /// Authenticates a request for a bearer token by its refresh token.
     pub async fn refresh(
         &self,
         shown: &Password,
@@ -153,7 +160,7 @@ impl Authenticator {
     ) -> Result<Holder, AuthenticationError> {
         let token = GrantToken::parse(shown.expose()).ok_or(BadGrant::Unknown)?;
         let GrantId::Device { .. } = token.id() else { return Err(BadGrant::Unknown.into()) };
-        // Nobody says whose it is, so guesses are counted by the device.
+        // The request names no user, so failures are counted by the device id.
         let place = format!("{REFRESHING}:{}", token.id());
         self.check_lockout(&place, from)?;
         match self.believe(&token, now).await {
@@ -168,14 +175,15 @@ impl Authenticator {
         }
     }
 
-    /// A refresh token for the device that somebody signed in on with a password or an access token; `None` for everybody else,
-    /// and where it cannot be stored: then the client keeps the password, as it does with registries that have no refresh tokens.
+    /// Issues a refresh token to a client that signed in with a password or an access token. `None` for every other
+    /// credential, and where the token cannot be stored: the client then keeps the password, as it does with registries
+    /// that have no refresh tokens.
     pub async fn refresh_token(&self, holder: &Holder, client: &str, now: SystemTime) -> Option<Password> {
         let (Principal::User(user), Some(origin)) = (&holder.subject.principal, &holder.origin) else { return None };
         let (parent, credential) = match origin {
             Origin::Password(credential) => (None, credential),
             Origin::Grant { id: id @ GrantId::Access(_), credential } => (Some(*id), credential),
-            // A job gets another token for its next run, and whoever has a certificate can show it again.
+            // A CI job gets a new token for its next run, and a client can present its certificate again.
             Origin::Grant { id: GrantId::Device { .. }, .. } | Origin::Workload(_) | Origin::Certificate(_) => {
                 return None;
             }
@@ -196,19 +204,21 @@ impl Authenticator {
         }
     }
 
-    /// Makes a token for somebody.
+    /// Issues a bearer token for `scopes` to the subject.
     pub fn issue(&self, holder: &Holder, scopes: &[Scope], now: SystemTime) -> Result<IssuedToken, CannotSign> {
         self.tokens.issue(&holder.signer, &holder.subject.principal, holder.origin.as_ref(), scopes, now)
     }
 
-    /// Whom a certificate signs in. It is nothing that could be guessed, so nobody is kept waiting or counted here; the user need
-    /// not be in the users file, as the authority vouches for the name.
+    /// Signs a user in by the client certificate of the connection; `None` if there is none or it is not valid.
+    ///
+    /// A certificate cannot be guessed, so lockouts do not apply and failures are not counted. The user need not be in
+    /// the users file: the certificate authority vouches for the name.
     fn certified(&self, certificate: Option<&ClientChain>, now: SystemTime) -> Option<Holder> {
         let Certified { name, proof, fingerprint } = self.clients.certified(certificate?, now)?;
         let user = match name.parse::<UserName>() {
             Ok(user) => user,
             Err(error) => {
-                tracing::debug!(?name, %error, "a client's certificate signs nobody in: its name cannot be a user's");
+                tracing::debug!(?name, %error, "client certificate ignored: its name is not a valid user name");
                 return None;
             }
         };
@@ -218,7 +228,8 @@ impl Authenticator {
         Some(Holder { subject, origin: Some(Origin::Certificate(proof)), signer: self.tokens.signer() })
     }
 
-    /// Believes or refuses a name and what was shown as its password.
+    /// Signs a user in with HTTP Basic credentials: the password is an access token, the token of a CI job, or the
+    /// user's own password.
     async fn sign_in(
         &self,
         user: &str,
@@ -242,8 +253,8 @@ impl Authenticator {
         Ok(Holder { subject, origin: Some(origin), signer })
     }
 
-    /// An access token in the place of its user's password. It is looked up by its own id, whatever name stands beside it, so
-    /// that the time of the answer says nothing about users.
+    /// Signs a user in with an access token in place of the password. The token is looked up by its own id and not by
+    /// the user name, so that the response time does not reveal which users exist.
     async fn sign_in_with_token(
         &self,
         user: &str,
@@ -254,15 +265,15 @@ impl Authenticator {
         self.check_lockout(user, from)?;
         let GrantId::Access(_) = token.id() else { return Err(self.wrong_password(user, from)) };
         match self.believe(token, now).await {
-            // This does not clear the user's count: who has an access token may still be guessing the password.
+            // This does not clear the user's failures: an owner of an access token may still guess the password.
             Ok(believed) if believed.grant.user.as_str() == user => Ok(self.stands_in(&believed)),
             Ok(_) | Err(Refused::Unknown) => Err(self.wrong_password(user, from)),
             Err(refused) => Err(refuse(user, refused)),
         }
     }
 
-    /// The token of a CI job in the place of a password. Nobody guesses a signature: a good token is believed while others from
-    /// the same network, which CI systems share, are kept waiting, and it does not clear the user's count.
+    /// Signs a CI job in with its verified token. A signature cannot be guessed, so a valid token is accepted even
+    /// while the subnet, which many CI jobs share, is locked out; it does not clear the user's failures.
     fn job(&self, admitted: Admitted) -> Holder {
         let Admitted { user, job, rule, limits } = admitted;
         audit::record(&Event::SignedIn { user: &user, method: Method::Workload, credential: Some(&job) });
@@ -284,7 +295,7 @@ impl Authenticator {
         if let Err(locked) = self.check_lockout(user, from) {
             return locked;
         }
-        tracing::info!(peer = %from, user = ?user, %reason, "the token of a CI job is not believed");
+        tracing::info!(peer = %from, user = ?user, %reason, "the token of a CI job was rejected");
         self.count_failure(user, from, &format!("the token of a CI job: {reason}"))
     }
 
@@ -306,7 +317,11 @@ impl Authenticator {
         Holder { subject, origin: Some(Origin::Grant { id: grant.id, credential }), signer }
     }
 
-    /// Whether what a token was made from still stands, and how far it reaches.
+    /// Checks that the credential a bearer token was issued for is still valid, and returns its restrictions.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the credential was revoked, changed or has expired, or if the token store cannot be read.
     async fn standing(
         &self,
         user: &UserName,
@@ -374,19 +389,20 @@ impl Authenticator {
 
     fn count_failure(&self, user: &str, from: IpAddr, reason: &str) -> AuthenticationError {
         self.lockout.failed(user, from, Instant::now());
-        // One line of a fixed shape: fail2ban reads it. `{:?}` escapes what would make two lines of it.
+        // fail2ban parses this line, so its format is fixed. `{:?}` escapes line breaks in the user name.
         tracing::warn!(peer = %from, user = ?audit::excerpt(user), "sign-in refused");
         audit::record(&Event::SignInRefused { user, reason });
         AuthenticationError::WrongPassword
     }
 }
 
-/// A token that was good once, or of which nobody can tell; it is nobody's guess.
+/// Rejects a token that was valid once, or that the store could not look up. This is no guess and is not counted by the
+/// lockout.
 fn refuse(user: &str, refused: Refused) -> AuthenticationError {
     audit::record(&Event::SignInRefused { user, reason: &refused.to_string() });
     refused.into()
 }
 
-/// What stands in the log for whoever shows a refresh token, and, before a colon that no user's name holds, among those who have
-/// to wait.
+/// The user name that the log shows for a sign-in with a refresh token. Followed by a colon, which no user name
+/// contains, and the device id, it is also the user by which the lockout counts.
 const REFRESHING: &str = "<token>";

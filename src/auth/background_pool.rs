@@ -1,20 +1,20 @@
-//! Runs password hashing at idle scheduling priority, and again at normal priority where that gets no processor.
+//! Runs password hashing at idle scheduling priority, and again at normal priority if it gets no processor time.
 //!
 //! A hash takes a processor for a tenth of a second, a thousand times as long as a request with a token. Hashing
 //! threads therefore have the policy `SCHED_IDLE` (`sched(7)`): a thread that wakes up for a request preempts them at
-//! once. With the lowest `nice` value they kept the processor to the end of their slice, and requests with tokens took
-//! five times as long as in calm (`cargo bench --bench storm`).
+//! once. With the lowest `nice` value they kept the processor until the end of their time slice, and requests with
+//! tokens took five times as long as on an unloaded machine (`cargo bench --bench storm`).
 //!
-//! An idle thread waits for as long as other programs keep the processors busy, and clients give up after fifteen
-//! seconds. A computation that waited for [`MAX_WAIT`] is therefore overtaken: it starts again on a thread of normal
-//! priority, and the first of the two results counts. Rejected: raising the priority of the waiting thread, because
-//! leaving `SCHED_IDLE` needs `CAP_SYS_NICE` or an `RLIMIT_NICE` that neither services nor containers have (the kernel
-//! treats `SCHED_IDLE` as a `nice` value of 20); and going on with what the waiting thread has, because it cannot hand
-//! over anything while it does not run.
+//! A thread of idle priority waits for as long as other programs keep the processors busy, and clients time out after
+//! fifteen seconds. A computation that waited for [`MAX_WAIT`] is therefore overtaken: it starts again on a thread of
+//! normal priority, and the first of the two results is used. Rejected alternatives: raising the priority of the
+//! waiting thread, because leaving `SCHED_IDLE` needs `CAP_SYS_NICE` or an `RLIMIT_NICE` that neither services nor
+//! containers have (the kernel treats `SCHED_IDLE` as a `nice` value of 20); and continuing the work of the waiting
+//! thread, because it cannot hand over its state while it does not run.
 //!
-//! Invariant: a computation waits for a processor for [`MAX_WAIT`] at most before it competes for one at normal
-//! priority. There are at most as many threads that were overtaken as there are computations at once: while there is
-//! one, computations start at normal priority.
+//! Invariant: a computation waits for a processor for at most [`MAX_WAIT`] before it competes for one at normal
+//! priority. While an overtaken thread is running, computations start at normal priority, so that there are at most as
+//! many overtaken threads as concurrent computations.
 
 use std::{
     fs::File,
@@ -38,18 +38,18 @@ use tokio::{
 /// How long a computation may wait for a processor before it starts again at normal priority.
 const MAX_WAIT: Duration = Duration::from_millis(300);
 
-/// How often a running computation is looked at.
+/// The interval at which a running computation is checked for stalling.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// For how long the processors count as busy after an idle thread was overtaken; twice as long each time that it
-/// happens again soon after that.
+/// How long the processors count as busy after a thread of idle priority was overtaken. The period doubles, up to
+/// [`MAX_BUSY_PERIOD`], each time that this happens again soon afterwards.
 const BUSY_PERIOD: Duration = Duration::from_secs(60);
 const MAX_BUSY_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// The `nice` value of computations while the processors are busy: one step is a tenth of a processor.
 const LOW_PRIORITY_NICE: i32 = 10;
 
-/// Starts computations, each on a thread of its own, and overtakes those that get no processor.
+/// Starts computations, each on a thread of its own, and overtakes those that get no processor time.
 #[derive(Debug, Default)]
 pub(super) struct BackgroundPool {
     state: Mutex<State>,
@@ -58,18 +58,18 @@ pub(super) struct BackgroundPool {
 #[derive(Debug, Default)]
 struct State {
     busy: Option<Busy>,
-    /// Threads that were overtaken; those that have ended are gone.
+    /// The overtaken threads; entries of threads that have ended are removed.
     overtaken: Vec<Weak<Worker>>,
 }
 
-/// When idle threads last got no processor.
+/// The period in which the processors count as busy, after a thread of idle priority got no processor time.
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     until: Instant,
     period: Duration,
 }
 
-/// How a thread shares the processors with others.
+/// The scheduling priority of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Priority {
     Idle,
@@ -77,20 +77,20 @@ enum Priority {
     Normal,
 }
 
-/// The panic or the result of a computation.
+/// The result of a computation, or its panic.
 type Outcome<T> = thread::Result<T>;
 
-/// A computation. It has no effect but its result, because it may run twice.
+/// A computation. It has no side effects, because it may run twice.
 type Work<T> = dyn Fn() -> T + Send + Sync;
 
 impl BackgroundPool {
-    /// Runs `work` on a thread of its own: the runtime's blocking threads serve files, and would keep the priority. A
-    /// thread costs microseconds. `permit` is held until there is a result, also if the caller leaves, and handed back
-    /// with it. A panic of `work` is passed on.
+    /// Runs `work` on a new thread, because the runtime's blocking threads also serve files and would keep the lowered
+    /// priority; starting a thread takes microseconds. `permit` is held until there is a result, even if the caller
+    /// drops the future, and is returned with it. A panic of `work` is resumed in the caller.
     ///
     /// # Errors
     ///
-    /// Where the system gives no thread.
+    /// Fails if the operating system cannot start a thread.
     pub(super) async fn run<T, P>(
         self: &Arc<Self>,
         permit: P,
@@ -116,18 +116,18 @@ impl BackgroundPool {
     ) {
         let raced = self.first_outcome(&work, || done.is_closed()).await;
         let answer = raced.map(|outcome| outcome.map(|outcome| (outcome, permit))).transpose();
-        // The caller may have left.
+        // Sending fails if the caller has dropped the future.
         let _ = answer.map(|answer| done.send(answer));
     }
 
-    /// The first outcome of the threads that compute `work`; `None` if nobody waits for it any more and it is not there
-    /// yet.
+    /// Runs `work` on one thread, or on two if the first stalls, and returns the first outcome; `None` if the first
+    /// thread stalls after the caller has left.
     async fn first_outcome<T: Send + 'static>(
         &self,
         work: &Arc<Work<T>>,
         is_abandoned: impl Fn() -> bool,
     ) -> io::Result<Option<Outcome<T>>> {
-        // Room for both threads, so that neither waits to hand over its result.
+        // Capacity for both threads, so that sending the result never blocks.
         let (finished, mut outcomes) = mpsc::channel(2);
         let priority = self.priority(Instant::now());
         let worker = Worker::start(priority, Arc::clone(work), finished.clone())?;
@@ -159,7 +159,7 @@ impl BackgroundPool {
         }
     }
 
-    /// Learns that a thread of this priority got no processor.
+    /// Records that a thread of this priority got no processor time and was overtaken.
     fn overtake(&self, priority: Priority, worker: &Arc<Worker>, now: Instant) {
         let mut state = self.state();
         state.overtaken.push(Arc::downgrade(worker));
@@ -175,11 +175,12 @@ impl BackgroundPool {
     }
 }
 
-/// A thread that computes, as long as it does.
+/// A thread that runs a computation; it is dropped when the thread has ended.
 #[derive(Debug)]
 struct Worker {
     started: Instant,
-    /// The kernel's account of the thread, if there is one: how many nanoseconds it has run comes first.
+    /// The kernel's scheduler statistics of the thread (`schedstat`), if there are any. The first field is the time
+    /// that it has run, in nanoseconds.
     statistics: OnceLock<File>,
 }
 
@@ -192,12 +193,12 @@ impl Worker {
         let worker = Arc::new(Self { started: Instant::now(), statistics: OnceLock::new() });
         let running = Arc::clone(&worker);
         let compute = move || {
-            // Opened by the thread itself and before it steps back: afterwards it may not run for a while.
+            // Opened by the thread itself, before it lowers its priority: afterwards it may not run for a while.
             if let Ok(file) = File::open("/proc/thread-self/schedstat") {
                 let _ = running.statistics.set(file);
             }
             priority.apply();
-            // The other thread may have been faster.
+            // Sending fails if the other thread was faster.
             let _ = finished.try_send(panic::catch_unwind(AssertUnwindSafe(|| work())));
             drop(running);
         };
@@ -209,7 +210,7 @@ impl Worker {
         is_stalled(now.saturating_duration_since(self.started), self.own_time())
     }
 
-    /// How long the thread has computed; nothing, where the kernel does not say.
+    /// The processor time of the thread; zero where the kernel provides no statistics.
     fn own_time(&self) -> Duration {
         let mut buffer = [0; 64];
         let length = self.statistics.get().and_then(|file| file.read_at(&mut buffer, 0).ok()).unwrap_or(0);
@@ -218,15 +219,15 @@ impl Worker {
     }
 }
 
-/// Whether a thread that computed for `own` of the `elapsed` time has waited for too long. One that has done more than
-/// it waited goes on: at a high cost, doing all of it again would take longer than the rest.
+/// Whether a thread that ran for `own` of the `elapsed` time has waited for too long. A thread that ran for longer than
+/// it waited continues: at a high bcrypt cost, starting again would take longer than the rest.
 fn is_stalled(elapsed: Duration, own: Duration) -> bool {
     let waited = elapsed.saturating_sub(own);
     waited >= MAX_WAIT && waited >= own
 }
 
 impl Priority {
-    /// Gives the current thread this priority. Where that is not allowed, the work is done all the same.
+    /// Gives the current thread this priority. Where the system does not allow it, the thread continues unchanged.
     fn apply(self) {
         match self {
             Self::Idle => {

@@ -1,6 +1,6 @@
-//! The first administrator, on a machine that has no users yet.
+//! Creates the users file with one administrator and a random password on the first start.
 //!
-//! Engines' floor. Invariant: a users file that exists, even an empty one, is never touched.
+//! Invariant: a users file that exists, even an empty one, is never changed.
 
 use std::path::Path;
 
@@ -15,13 +15,15 @@ use super::{
 };
 use crate::access::UserName;
 
-/// Letters and digits that nobody takes for one another and no shell takes for something else.
+/// Letters and digits without those that are easily confused (`l`, `I`, `O`, `0`, `1`), and none that a shell
+/// interprets.
 const ALPHABET: &[u8] = b"abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
-/// 24 of 57 letters: 139 bits.
+/// The length of the generated password: 24 of 57 letters hold 139 bits.
 const LENGTH: usize = 24;
 
-/// Makes the users file with one administrator, unless there is a file. The password is for showing once. Blocks.
+/// Creates the users file with the user `admin`, and returns the name and the generated password, to be shown once.
+/// Returns `None` and changes nothing if the file exists. Blocks.
 pub fn first_administrator(
     path: &Path,
     cost: Cost,
@@ -48,7 +50,7 @@ fn random_password(random: &dyn SecureRandom) -> Result<NewPassword, NoRandomnes
     while text.len() < LENGTH {
         let mut byte = [0];
         random.fill(&mut byte).map_err(|_| NoRandomness)?;
-        // Six bits, and again if there is no such letter: every letter is equally likely.
+        // Six random bits are an index, and an index past the end is drawn again: every letter is equally likely.
         if let Some(letter) = ALPHABET.get(usize::from(byte[0] & 63)) {
             text.push(char::from(*letter));
         }

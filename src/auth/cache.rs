@@ -1,7 +1,8 @@
-//! What remembers, for minutes, that a password was right, or that a token's signature was good.
+//! Caches for five minutes which passwords and token signatures were verified, so that repeated requests skip hashing.
 //!
-//! Engines' floor. Invariant: holds neither passwords nor tokens, nor anything to try them against without this process's own
-//! random key; and a stored hash is part of what is remembered, so that a changed password is forgotten by itself.
+//! Invariant: the cache holds neither passwords nor tokens, only HMACs of them, which cannot be tested against guesses
+//! without the random key of this process. The HMAC of a password includes the stored hash: after a change of the
+//! password the entry no longer matches.
 
 use std::{
     collections::HashMap,
@@ -13,17 +14,17 @@ use aws_lc_rs::{error::Unspecified, hmac, rand::SecureRandom};
 use super::{credentials::BearerToken, hash::StoredHash, secret::Password};
 use crate::access::UserName;
 
-/// How many are remembered, of either kind: as many users as push and pull within [`AGE`].
+/// The maximum number of entries of a cache: one for each user, or each token, in use within [`AGE`].
 const CAPACITY: usize = 4096;
 
-/// How long.
+/// How long an entry is valid after the verification, however often it is used.
 const AGE: Duration = Duration::from_secs(5 * 60);
 
-/// Stands for a user, a hash and a password; or for a token.
+/// The key of a cache entry: an HMAC of a user name, a stored hash and a password, or of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint([u8; 32]);
 
-/// Makes fingerprints that nobody outside this process can make.
+/// Computes fingerprints with a random key that exists in this process only.
 pub(super) struct Fingerprints(hmac::Key);
 
 impl Fingerprints {
@@ -33,16 +34,17 @@ impl Fingerprints {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_slice())))
     }
 
+    /// The fingerprint of a password together with the user and the stored hash that it is compared with.
     pub(super) fn of(&self, user: &UserName, hash: &StoredHash, password: &Password) -> Fingerprint {
         self.sign([hash.text().as_bytes(), user.as_str().as_bytes(), password.expose_bytes()])
     }
 
-    /// Stands for an attempt, whether there is such a user or not.
+    /// The fingerprint of a sign-in attempt, computed alike for existing and unknown users.
     pub(super) fn of_attempt(&self, user: &str, password: &Password) -> Fingerprint {
         self.sign([b"", user.as_bytes(), password.expose_bytes()])
     }
 
-    /// Stands for these very bytes.
+    /// The fingerprint of a token's bytes.
     pub(super) fn of_token(&self, token: &BearerToken) -> Fingerprint {
         self.sign([token.expose().as_bytes()])
     }
@@ -50,7 +52,7 @@ impl Fingerprints {
     fn sign<const PARTS: usize>(&self, parts: [&[u8]; PARTS]) -> Fingerprint {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
-            // With the lengths, no two lists read the same.
+            // With the lengths in front, two different lists of parts never give the same bytes.
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
@@ -59,7 +61,8 @@ impl Fingerprints {
     }
 }
 
-/// Fingerprints of what was found good, and what was found; the least recently used forgotten first.
+/// Maps fingerprints of verified credentials to the result of the verification. A full cache evicts the entry that was
+/// unused for longest.
 pub(super) struct Cache<T = ()> {
     entries: HashMap<Fingerprint, Entry<T>>,
     capacity: usize,
@@ -76,15 +79,15 @@ impl<T> Cache<T> {
         Self { entries: HashMap::new(), capacity: CAPACITY }
     }
 
-    /// What was found a while ago.
+    /// The result stored for a fingerprint, if it is younger than [`AGE`].
     pub(super) fn recall(&mut self, fingerprint: &Fingerprint, now: Instant) -> Option<&T> {
         let entry = self.entries.get_mut(fingerprint)?;
         entry.used = now;
         (now.saturating_duration_since(entry.proved) < AGE).then_some(&entry.found)
     }
 
-    /// Remembers what was found. Looking through all entries takes microseconds, after as many for a signature and
-    /// milliseconds of hashing.
+    /// Stores the result of a verification. Where the cache is full, this scans all entries, which takes microseconds:
+    /// little beside the signature check or the hashing that preceded it.
     pub(super) fn keep(&mut self, fingerprint: Fingerprint, found: T, now: Instant) {
         if self.entries.len() >= self.capacity {
             self.entries.retain(|_, entry| now.saturating_duration_since(entry.proved) < AGE);
@@ -97,14 +100,14 @@ impl<T> Cache<T> {
     }
 }
 
-/// Of a password there is nothing to find but that it is right.
+/// The cache of passwords: the presence of an entry is the whole result.
 impl Cache {
-    /// Whether this was right a while ago.
+    /// Whether this password was verified within [`AGE`].
     pub(super) fn remembers(&mut self, fingerprint: &Fingerprint, now: Instant) -> bool {
         self.recall(fingerprint, now).is_some()
     }
 
-    /// Remembers that this was right.
+    /// Stores that this password was verified.
     pub(super) fn remember(&mut self, fingerprint: Fingerprint, now: Instant) {
         self.keep(fingerprint, (), now);
     }

@@ -1,41 +1,41 @@
-//! What can be chosen about signing in.
+//! Holds the validated configuration of authentication (section `auth` of the configuration file).
 //!
-//! Engines' floor. Invariant: plain data that is already valid; nothing here reads a file.
+//! Invariant: this is plain data; nothing here reads a file.
 
 use std::{num::NonZeroU32, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-/// What happens to users whose hash is older than bcrypt (key `auth.legacy_hashes`).
+/// How users whose hash is older than bcrypt are treated (key `auth.legacy_hashes`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LegacyHashes {
     /// They sign in, and their hash becomes bcrypt where the file can be written.
     #[default]
     Rehash,
-    /// They do not sign in until somebody sets a new password.
+    /// They cannot sign in until an administrator sets a new password.
     Refuse,
 }
 
 /// The scheme that a 401 asks for (key `auth.challenge`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChallengeScheme {
-    /// Tokens, as Docker's token specification has them.
+    /// Bearer tokens, by the token authentication specification of Distribution.
     #[default]
     Bearer,
-    /// The password with every request, for tools that know nothing else.
+    /// The password with every request, for clients that support Basic authentication only.
     Basic,
 }
 
-/// Everything about signing in.
+/// The configuration of authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The users file.
     pub htpasswd: PathBuf,
-    /// What happens to hashes that are not bcrypt.
+    /// How users whose hash is not bcrypt are treated.
     pub legacy_hashes: LegacyHashes,
     /// The scheme that a 401 asks for.
     pub challenge: ChallengeScheme,
-    /// After how many wrong passwords a minute answers wait.
+    /// The number of wrong passwords in a minute after which a caller is locked out.
     pub lockout_attempts: NonZeroU32,
-    /// The tokens that the token endpoint gives out.
+    /// The bearer tokens that the token endpoint issues.
     pub token: TokenConfig,
 }
 
@@ -45,17 +45,17 @@ pub enum TokenAlgorithm {
     /// ECDSA over P-256: small and fast.
     #[default]
     Es256,
-    /// RSA with PKCS#1 v1.5 padding: every registry knows it.
+    /// RSA with PKCS#1 v1.5 padding: supported by every registry.
     Rs256,
-    /// Ed25519: small and fast; Distribution 2 does not know it.
+    /// Ed25519: small and fast; not supported by Distribution 2.
     EdDsa,
 }
 
 impl TokenAlgorithm {
-    /// All of them.
+    /// Every algorithm, in the order in which messages list them.
     pub const ALL: [Self; 3] = [Self::Es256, Self::Rs256, Self::EdDsa];
 
-    /// Its name in JSON Web Tokens (RFC 7518, RFC 8037).
+    /// The `alg` name of the algorithm in JSON Web Tokens (RFC 7518, RFC 8037).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -69,41 +69,42 @@ impl TokenAlgorithm {
 /// The name of a key in the header of its tokens (key `auth.token.key_id`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyIdForm {
-    /// The thumbprint of RFC 7638.
+    /// The JWK thumbprint of RFC 7638.
     #[default]
     Thumbprint,
-    /// Docker's libtrust, which Distribution 2 looks keys up by.
+    /// The key id of Docker's libtrust, by which Distribution 2 looks keys up.
     Libtrust,
 }
 
-/// How tokens are made.
+/// The configuration of bearer tokens and the keys that sign them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
-    /// How long a token lives: within [`TokenConfig::LIFETIMES`].
+    /// How long a token is valid: within [`TokenConfig::LIFETIMES`].
     pub lifetime: Duration,
     /// The `iss` claim.
     pub issuer: String,
     /// The `service` of the challenge and the `aud` claim.
     pub service: String,
-    /// The signing keys, PKCS#8 PEM; made on first start.
+    /// The file of the signing keys, PKCS#8 PEM; created on the first start.
     pub key: PathBuf,
-    /// What kind of key is made, where one is made.
+    /// The algorithm of a key that is newly generated.
     pub algorithm: TokenAlgorithm,
-    /// By which name a token says which key signed it.
+    /// The form of the `kid` header, which names the key that signed a token.
     pub key_id: KeyIdForm,
-    /// Whether tokens bring a certificate of their key, for registries that find it in no other way.
+    /// Whether tokens carry a certificate of their key (`x5c`), for registries that have no other way to find the key.
     pub certificate_chain: bool,
-    /// After how long without use a refresh token ends (key `auth.token.refresh_lifetime`).
+    /// How long an unused refresh token stays valid (key `auth.token.refresh_lifetime`).
     pub refresh_lifetime: Duration,
-    /// How long after it has expired a token may still finish an upload that was begun before; `None`: not at all (key
+    /// How long after its expiry a token may still finish an upload that was begun before; `None` for not at all (key
     /// `auth.token.upload_grace`).
     pub upload_grace: Option<Duration>,
 }
 
 impl TokenConfig {
-    /// The lifetime where nothing is said: long enough for a slow pull, short enough not to matter when it leaks.
+    /// The default lifetime: long enough for a slow pull, short enough to limit the damage of a leaked token.
     pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-    /// Lifetimes that can be chosen. Docker takes anything under a minute for a minute, so less would only cause failures.
+    /// The lifetimes that the configuration may set. Docker treats a lifetime under a minute as a minute, so that a
+    /// shorter one would only cause failures.
     pub const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
 }

@@ -1,6 +1,6 @@
-//! Reading a small file that somebody may be writing at this moment.
+//! Reads a small file that another process may be writing at the same moment, and retries until it is stable.
 //!
-//! Engines' floor. Invariant: a [`Content`] is one state of the file, not two halves, and not larger than its reader allows.
+//! Invariant: a [`Content`] is one state of the file, never parts of two, and at most as large as its reader allows.
 
 use std::{
     fs::File,
@@ -14,16 +14,16 @@ use zeroize::Zeroizing;
 
 use super::stamp::Stamp;
 
-/// A file's bytes and what the file system said about them.
+/// The bytes of a file, and the file's metadata at the time of reading.
 pub(super) struct Content {
     bytes: Zeroizing<Vec<u8>>,
     stamp: Stamp,
 }
 
 impl Content {
-    /// Reads a file of at most `most` bytes. Blocks.
+    /// Reads a file of at most `most` bytes, waiting up to 100 ms for it to become stable. Blocks.
     pub(super) fn read(path: &Path, most: u64) -> Result<Self, ReadError> {
-        // Many programs truncate a file and write it again: read until nothing moves, a few times.
+        // Many programs truncate a file and write it again: read again while it is empty or has changed meanwhile.
         let mut content = Self::read_once(path, most)?;
         for _ in 0..5 {
             if !content.bytes.is_empty() && Stamp::of_path(path) == Some(content.stamp) {
@@ -41,7 +41,7 @@ impl Content {
         if !metadata.is_file() {
             return Err(ReadError::NotAFile);
         }
-        // The capacity is chosen up front: growing would leave copies behind that nobody overwrites.
+        // The capacity is reserved up front: growing would leave copies of secrets behind that are never overwritten.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len().min(most) + 1).unwrap_or(0)));
         file.take(most + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > most {
@@ -58,20 +58,20 @@ impl Content {
         digest::digest(&digest::SHA256, &self.bytes)
     }
 
-    /// The stamp, if it can be trusted to change with the next write.
+    /// The stamp, unless the file was written so recently that the next write may leave the stamp unchanged.
     pub(super) fn stamp_at(&self, now: SystemTime) -> Option<Stamp> {
         Some(self.stamp).filter(|stamp| !stamp.is_fresh(now))
     }
 }
 
-/// Why there is no content.
+/// Why the file was not read.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// A folder, a device, a pipe.
+    /// The path is a directory, a device or a pipe.
     NotAFile,
-    /// Larger than its reader allows.
+    /// The file is larger than its reader allows.
     TooLarge,
-    /// The system refused.
+    /// The operating system returned an error.
     System(io::Error),
 }
 

@@ -1,6 +1,6 @@
-//! The `Authorization` header.
+//! Parses the `Authorization` header: Basic (RFC 7617) and Bearer (RFC 6750).
 //!
-//! Engines' floor. Invariant: what was parsed is bounded in size, and prints nothing of itself.
+//! Invariant: parsed credentials are bounded in size and cannot be printed.
 
 use base64::{
     Engine,
@@ -11,27 +11,28 @@ use zeroize::Zeroizing;
 
 use super::secret::Password;
 
-/// Some clients leave the padding out.
+/// Base64 with optional padding: some clients leave it out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a caller shows.
+/// The credentials of a request.
 pub enum Credentials {
-    /// A name and a password (RFC 7617).
+    /// A user name and a password (RFC 7617).
     Basic {
-        /// The name as it was sent; whether it can be one is for the verifier, which must take its time over it.
+        /// The name as it was sent. Only the verifier checks it, because invalid names must take as long to reject as
+        /// valid ones.
         user: String,
         /// The password as it was sent.
         password: Password,
     },
-    /// A token (RFC 6750).
+    /// A bearer token (RFC 6750).
     Bearer(BearerToken),
 }
 
 impl Credentials {
-    /// Whether they are an empty name and an empty password.
+    /// Whether these are Basic credentials with an empty name and an empty password.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         match self {
@@ -40,13 +41,13 @@ impl Credentials {
         }
     }
 
-    /// The longest value with a name and a password, in bytes: the password may be the token of a CI job.
+    /// The maximum length in bytes of a Basic header value; the password may be the token of a CI job.
     pub const MAX_BASIC: usize = 16 * 1024;
 
-    /// The longest value with a token, in bytes: one with many scopes has some kilobytes.
+    /// The maximum length in bytes of a Bearer header value; a token with many scopes has some kilobytes.
     pub const MAX_BEARER: usize = 16 * 1024;
 
-    /// Parses the value of an `Authorization` header.
+    /// Parses the value of an `Authorization` header. The scheme is case-insensitive.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidCredentials> {
         let value = value.trim_ascii();
         let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
@@ -73,38 +74,38 @@ fn parse_basic(encoded: &[u8]) -> Result<Credentials, InvalidCredentials> {
     Ok(Credentials::Basic { user: user.to_owned(), password: Password::from_bytes(decoded[colon + 1..].to_vec()) })
 }
 
-/// A token that somebody sent, believed by nobody yet.
+/// A bearer token as a client sent it, not yet verified.
 #[derive(Clone)]
 pub struct BearerToken(Zeroizing<String>);
 
 impl BearerToken {
-    /// Takes letters that a token may have (RFC 6750, `b64token`).
+    /// Parses a token of the characters that RFC 6750 allows (`b64token`).
     fn parse(value: &[u8]) -> Result<Self, InvalidCredentials> {
         let letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
         let text = str::from_utf8(value).ok().filter(|text| !text.is_empty() && text.as_bytes().iter().all(letter));
         text.map(|text| Self(Zeroizing::new(text.to_owned()))).ok_or(InvalidCredentials::Malformed)
     }
 
-    /// The token itself, for verifying it. The name is long to be found by searching.
+    /// The text of the token, for verifying it. The method is named so that every use of the secret is easy to find.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a header is no credentials.
+/// Why an `Authorization` header was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCredentials {
-    /// Not base64, no colon, a name that is not UTF-8, letters that no token has.
+    /// Not base64, no colon, a name that is not UTF-8, or characters that no token has.
     #[error("the Authorization header is malformed")]
     Malformed,
-    /// Longer than anybody needs.
+    /// The value exceeds [`Credentials::MAX_BASIC`] or [`Credentials::MAX_BEARER`].
     #[error("the Authorization header has more than {limit} bytes")]
     TooLarge {
-        /// The limit of its scheme.
+        /// The limit of its scheme in bytes.
         limit: usize,
     },
-    /// Neither Basic nor Bearer.
+    /// The scheme is neither Basic nor Bearer.
     #[error("the Authorization header is neither Basic nor Bearer")]
     UnsupportedScheme,
 }
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_name_and_a_password_is_malformed() {
-        // Nothing, no base64, no colon, no UTF-8.
+        // In this order: empty, not base64, no colon, not UTF-8, two values.
         for value in ["Basic", "Basic ", "Basic !!", "Basic YWxpY2U=", "Basic /zp4", "Basic YTpi YTpi"] {
             assert_eq!(basic(value), Err(InvalidCredentials::Malformed), "{value}");
         }

@@ -1,17 +1,17 @@
-//! What one sign-in costs, whoever asks.
+//! Makes a rejected login take the same time for unknown and existing users, by equal hashing work.
 //!
-//! Engines' floor. Invariant: after [`Effort::spend`], a refused sign-in took the same work whether the user exists or not and
-//! whatever the format of the hash, so that the time of an answer says nothing about who is in the file.
+//! Invariant: after [`Effort::spend`], a rejected sign-in took the same work whether the user exists or not and
+//! whatever the format of the stored hash, so that the response time does not reveal which users are in the users file.
 
 use super::{
     hash::{Cost, HashKind, Md5Variant, Variant, spend_bcrypt, spend_md5_crypt, spend_sha_crypt},
     secret::Password,
 };
 
-/// The most that each format in a users file costs; a refusal spends all of it.
+/// The highest cost of each hash format in a users file; every rejected sign-in takes the sum of them.
 ///
-/// Most files hold bcrypt only, and then this is one hash of the highest cost. A file with older hashes makes every refusal
-/// dearer by those until they are gone: less than a decoy that is cheaper than the real ones would give away.
+/// Most files hold bcrypt only, and then this is one hash of the highest cost. A file with older hashes makes every
+/// rejection take longer by their cost until they are gone. A cheaper dummy hash would reveal which users exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Effort {
     bcrypt: Option<Cost>,
@@ -22,26 +22,27 @@ pub(super) struct Effort {
 }
 
 impl Effort {
-    /// The effort that hides any of these.
+    /// The effort that covers every one of these hashes.
     pub(super) fn covering(kinds: impl Iterator<Item = HashKind>) -> Self {
         let nothing = Self { bcrypt: None, apr1: false, md5_crypt: false, sha256_rounds: 0, sha512_rounds: 0 };
         kinds.fold(nothing, |effort, kind| match kind {
             HashKind::Bcrypt(cost) => Self { bcrypt: effort.bcrypt.max(Some(cost)), ..effort },
             HashKind::Apr1 => Self { apr1: true, ..effort },
             HashKind::Md5Crypt => Self { md5_crypt: true, ..effort },
-            // A single SHA-1 is lost in the noise of everything else.
+            // A single SHA-1 takes less than the variation of everything else.
             HashKind::Sha1 => effort,
             HashKind::Sha256Crypt { rounds } => Self { sha256_rounds: effort.sha256_rounds.max(rounds), ..effort },
             HashKind::Sha512Crypt { rounds } => Self { sha512_rounds: effort.sha512_rounds.max(rounds), ..effort },
         })
     }
 
-    /// The cost for hashes to come: the highest that somebody chose for this file.
+    /// The bcrypt cost for new hashes: the highest in this file, or the default where there is none.
     pub(super) fn bcrypt_cost(self) -> Cost {
         self.bcrypt.unwrap_or(Cost::DEFAULT)
     }
 
-    /// Spends what is left after a hash of this kind was compared, or everything where there was none.
+    /// Hashes `password` for the rest of the effort after it was compared with a hash of the kind `done`, or for all of
+    /// it if there was no hash to compare with. Blocks.
     pub(super) fn spend(self, done: Option<HashKind>, password: &Password) {
         for cost in self.bcrypt_left(done) {
             spend_bcrypt(password, cost);
@@ -94,7 +95,7 @@ mod tests {
         HashKind::Bcrypt(Cost::new(cost).unwrap())
     }
 
-    /// Turns of bcrypt, whether they come from a real hash or from a decoy.
+    /// The number of bcrypt rounds in total, of the real hash and of the dummy hashes.
     fn turns(effort: Effort, done: Option<HashKind>) -> u32 {
         let power = |cost: Cost| 1 << cost.to_string().parse::<u32>().unwrap();
         let real = match done {

@@ -1,10 +1,11 @@
-//! What slows down guessing: after too many wrong passwords, answers wait.
+//! Locks out password guessing: too many wrong passwords from a subnet block its sign-ins for a growing time.
 //!
-//! Engines' floor. Invariant: a caller with fewer wrong passwords in a minute than [`Lockout::new`] was told is never locked
-//! out, and a guesser in one network locks nobody out of another.
+//! Failures are counted in token buckets, one for each user and subnet, and one for each subnet. Concurrent attempts
+//! are all admitted and counted when they fail: counting them in advance would lock out a client that pulls many layers
+//! at once with the right password. The bounded queue in front of the hashing limits that burst.
 //!
-//! Attempts that run at the same time are all admitted, and counted when they fail: counting them before would lock out a client
-//! that pulls many layers at once with the right password. The bounded queue before the hashing bounds that burst.
+//! Invariant: a caller with fewer wrong passwords in a minute than the limit given to [`Lockout::new`] is never locked
+//! out, and failures from one subnet never lock out another.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -16,46 +17,47 @@ use std::{
 
 use super::network::Network;
 
-/// The window in which failures are counted.
+/// The time in which an empty bucket of attempts refills.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The longest lock, and also how long without a failure it takes to be forgotten.
+/// The longest lock, and also the time without a failure after which a caller's record is discarded.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// How many times as many wrong passwords one network may send for all users together. Behind one address there may be an
-/// office; but whoever tries one password on every name must not have ten tries for each.
+/// The limit of a subnet for all users together, as a multiple of the limit for one user. One address may be an office
+/// with many users, but an attacker who tries a few passwords on every name must not get the full limit for each name.
 const USERS: f64 = 10.0;
 
-/// How many callers are remembered, at some fifty bytes each.
+/// The maximum number of buckets, at some fifty bytes each.
 const CAPACITY: usize = 65_536;
 
-/// Counts failures per user and network, and per network.
+/// Counts failed sign-ins per user and subnet, and per subnet.
 pub struct Lockout {
     attempts: f64,
     capacity: usize,
-    /// Callers by a keyed hash of user and network: names of any length cost nothing, and nobody can aim for a collision.
+    /// The buckets by a keyed hash of user and subnet: the length of a name takes no memory, and an attacker cannot
+    /// construct a collision.
     callers: Mutex<HashMap<u64, Caller>>,
     keys: RandomState,
 }
 
-/// A bucket of attempts that refills over [`WINDOW`].
+/// A token bucket of attempts that refills over [`WINDOW`].
 struct Caller {
     left: f64,
-    /// As of when `left` is right; the end of the lock while there is one, because a bucket does not refill while locked.
+    /// The time that `left` refers to. During a lock, the end of the lock: a locked bucket does not refill.
     at: Instant,
     locks: u32,
 }
 
-/// A caller who has to wait.
+/// The error for a caller that is locked out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many wrong passwords; try again in {} seconds", retry_after.as_secs())]
 pub struct Locked {
-    /// How long: whole seconds, at least one, for `Retry-After`.
+    /// The rest of the lock in whole seconds, at least one, for `Retry-After`.
     pub retry_after: Duration,
 }
 
 impl Lockout {
-    /// Locks out after this many wrong passwords in a minute (key `auth.lockout.attempts`).
+    /// Creates a lockout that begins after `attempts` wrong passwords in a minute (key `auth.lockout.attempts`).
     #[must_use]
     pub fn new(attempts: NonZeroU32) -> Self {
         Self {
@@ -66,7 +68,11 @@ impl Lockout {
         }
     }
 
-    /// Whether this user may try from there. To be asked before any hashing.
+    /// Checks whether this user may try to sign in from this subnet; to be called before any hashing.
+    ///
+    /// # Errors
+    ///
+    /// Fails while the user is locked out in this subnet, or the subnet is locked out for all users.
     pub fn check(&self, user: &str, from: impl Into<Network>, now: Instant) -> Result<(), Locked> {
         let from = from.into();
         let callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +80,7 @@ impl Lockout {
         known.map(|caller| caller.check(now)).find(Result::is_err).unwrap_or(Ok(()))
     }
 
-    /// A password was wrong.
+    /// Counts a wrong password.
     pub fn failed(&self, user: &str, from: impl Into<Network>, now: Instant) {
         let from = from.into();
         self.count(self.key((user, from)), self.attempts, now);
@@ -89,8 +95,8 @@ impl Lockout {
         callers.entry(key).or_insert(Caller { left: attempts, at: now, locks: 0 }).failed(attempts, now);
     }
 
-    /// A password was right: whoever knows it is not guessing. What the network has sent for other users stays counted, or
-    /// one account of one's own would be enough to guess those of others.
+    /// Clears the failures of this user in this subnet after a right password. The failures of the subnet stay counted:
+    /// otherwise an attacker could clear them with an account of their own while guessing the passwords of others.
     pub fn succeeded(&self, user: &str, from: impl Into<Network>) {
         let key = self.key((user, from.into()));
         self.callers.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
@@ -112,7 +118,7 @@ impl Caller {
 
     fn failed(&mut self, attempts: f64, now: Instant) {
         if self.check(now).is_err() {
-            // Began before the lock did: it is counted already.
+            // This attempt began before the lock; the lock covers it already.
             return;
         }
         if self.is_forgotten(now) {
@@ -121,7 +127,7 @@ impl Caller {
         let refilled = now.saturating_duration_since(self.at).as_secs_f64() / WINDOW.as_secs_f64() * attempts;
         self.left = (self.left + refilled).min(attempts) - 1.0;
         self.at = now;
-        // The bucket counts in fractions; a hair under one is one.
+        // Rounding of the refill may leave a value slightly under one.
         if self.left < 1.0 - 1e-6 {
             self.left = self.left.max(0.0);
             self.at += lock(self.locks);
@@ -134,12 +140,12 @@ impl Caller {
     }
 }
 
-/// One second, two, four, up to [`LONGEST`].
+/// The duration of the next lock after `before` locks: 1 s, 2 s, 4 s, up to [`LONGEST`].
 fn lock(before: u32) -> Duration {
     Duration::from_secs(1_u64.checked_shl(before.min(32)).unwrap_or(u64::MAX)).min(LONGEST)
 }
 
-/// Forgets whom time has forgotten, else the caller with the fewest locks who was quiet for longest.
+/// Removes expired buckets and then the one with the fewest locks, of those the one without a failure for longest.
 fn make_room(callers: &mut HashMap<u64, Caller>, now: Instant) {
     callers.retain(|_, caller| !caller.is_forgotten(now));
     let least = callers.iter().min_by_key(|(_, caller)| (caller.locks, caller.at)).map(|(key, _)| *key);
@@ -166,7 +172,7 @@ mod tests {
         Duration::from_secs(count)
     }
 
-    /// Fails until locked and gives back the lock.
+    /// Fails until locked out, and returns the duration of the lock.
     fn provoke(lockout: &Lockout, at: Instant) -> Duration {
         for _ in 0..10 {
             if let Err(locked) = lockout.check("alice", from(HERE), at) {

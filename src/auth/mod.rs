@@ -1,9 +1,10 @@
-//! Who is asking: users and their passwords, credentials as they arrive, and what slows down guessing.
+//! Authenticates requests by password, token or client certificate, issues tokens, and locks out password guessing.
 //!
-//! An engine's floor: imports [`oci`](crate::oci), [`access`](crate::access), [`audit`](crate::audit),
-//! [`storage`](crate::storage), [`fetch`](crate::fetch) and, for clients' certificates, [`tls`](crate::tls). The one invariant:
-//! a [`Verified`] exists only where somebody proved to be a user of the users file, and nothing that proves it (a password, a
-//! token, a stored hash) can be printed.
+//! [`Authenticator`] turns the `Authorization` header and the certificate of a connection into a
+//! [`Subject`](crate::access::Subject); what that subject may do is decided in [`access`](crate::access).
+//!
+//! Invariant: a [`Verified`] exists only for a user of the users file whose password was checked; passwords, tokens and
+//! stored hashes cannot be printed.
 
 mod authenticator;
 mod background_pool;

@@ -1,10 +1,10 @@
-//! Where a caller comes from, as coarse as one subscriber.
+//! Reduces a client address to the subnet of one subscriber: an IPv4 address or an IPv6 /64.
 //!
-//! Engines' floor. Invariant: an address of an IPv4 network that arrives as IPv6 is the same network.
+//! Invariant: an IPv4 address and the same address mapped into IPv6 (`::ffff:0:0/96`) are the same subnet.
 
 use std::net::IpAddr;
 
-/// What one subscriber has: an IPv4 address, or an IPv6 /64. Whoever has the one can take any address of the other.
+/// The subnet of one subscriber: an IPv4 address, or an IPv6 /64, in which the subscriber can use any address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 

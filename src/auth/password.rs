@@ -1,7 +1,9 @@
 //! Verifies passwords against the users file, and replaces hashes that are weaker than bcrypt.
 //!
-//! Engines' floor. Invariant: a refusal takes the same work for every user, existing, disabled or not; hashing never
-//! runs on the executor, and never for more callers at once, nor for more waiting ones, than [`Limits`] says.
+//! An attempt looks into the cache of verified passwords, waits in the queue, and is hashed on a background thread.
+//!
+//! Invariant: a rejection takes the same work for every user, existing, disabled or not. Hashing never runs on the
+//! async executor, and never exceeds the concurrency and the queue length of [`Limits`].
 
 use std::{
     collections::HashMap,
@@ -29,22 +31,22 @@ use super::{
 };
 use crate::access::UserName;
 
-/// How much hashing at once.
+/// The limits of concurrent and waiting password hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Threads that hash.
+    /// The number of passwords that are hashed at once, each on a thread of its own.
     pub workers: NonZeroUsize,
-    /// Guesses that wait for one of them. Whoever comes then is told to come again, unless from a network of which fewer
-    /// wait: then the last of the most is.
+    /// The maximum number of attempts that wait for a thread. A further attempt is rejected as busy; if fewer attempts
+    /// of its subnet wait, the last attempt of the subnet with the most is rejected instead.
     pub waiting: usize,
-    /// Callers altogether: those that hash, those that wait for it, and those that wait for the same password to be hashed
-    /// for somebody else, which costs nothing but the memory of waiting.
+    /// The maximum number of callers altogether: those whose password is being hashed, those that wait for that, and
+    /// those that wait while another caller's equal attempt is hashed, which takes no more than the memory of waiting.
     pub callers: usize,
 }
 
 impl Default for Limits {
-    /// One processor stays free for everybody who is signed in already; at the default cost, and on a machine with time left
-    /// over, the last in the queue waits about three seconds, well under what clients bear.
+    /// Leaves one processor free for requests that are authenticated already. At the default bcrypt cost and with idle
+    /// processors, the last attempt in the queue waits about three seconds, well below the timeouts of clients.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = NonZeroUsize::new(processors.saturating_sub(1)).unwrap_or(NonZeroUsize::MIN);
@@ -52,7 +54,7 @@ impl Default for Limits {
     }
 }
 
-/// A user who gave the right password: only [`PasswordChecker::verify`] makes one.
+/// A user whose password was verified; only [`PasswordChecker::verify`] creates one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     user: UserName,
@@ -60,29 +62,29 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Who it is.
+    /// The name of the user.
     #[must_use]
     pub fn user(&self) -> &UserName {
         &self.user
     }
 
-    /// The fingerprint of the hash that the password was right for, to stand in tokens.
+    /// The fingerprint of the stored hash that the password matched, to be written into tokens.
     #[must_use]
     pub fn credential(&self, key: &hmac::Key) -> CredentialVersion {
         CredentialVersion::new(&self.hash, key)
     }
 }
 
-/// Why nobody was verified.
+/// Why a password was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// No such user, or another password: deliberately the same.
+    /// There is no such user, or the password is wrong; deliberately one error for both.
     #[error("the user name or the password is wrong")]
     Credentials,
-    /// Too many sign-ins at once (503 with `Retry-After`).
+    /// Too many sign-ins are being verified at once (503 with `Retry-After`).
     #[error("too many sign-ins at once")]
     Busy {
-        /// When to come again.
+        /// The time after which the client should try again.
         retry_after: Duration,
     },
 }
@@ -103,7 +105,11 @@ pub struct PasswordChecker {
 }
 
 impl PasswordChecker {
-    /// Makes one for a users file.
+    /// Creates a checker for the users of a users file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the operating system returns no random bytes.
     pub fn new(users: Arc<Users>, legacy: LegacyHashes, limits: Limits) -> Result<Self, NoRandomness> {
         Ok(Self {
             users,
@@ -118,7 +124,7 @@ impl PasswordChecker {
         })
     }
 
-    /// Verifies one password. Dropping the future gives up the place in the queue.
+    /// Verifies the password of `user`, sent from the subnet `from`. Dropping the future frees its place in the queue.
     pub async fn verify(
         &self,
         user: &str,
@@ -132,12 +138,12 @@ impl PasswordChecker {
             return Ok(verified);
         }
         let _place = self.places.try_acquire().map_err(|_| BUSY)?;
-        // A client that pulls ten layers sends the same password ten times at once: the first one hashes, the others find
-        // the answer. Two wrong passwords are two guesses, and each costs what a guess costs. Users who do not exist wait for
-        // their turn as well: else the time of two guesses at once would tell them from those who do.
+        // A client that pulls ten layers sends the same password ten times at once: the first request hashes it, the
+        // others find it in the cache. A wrong password is hashed each time. Attempts for unknown users take turns as
+        // well: otherwise the time of two concurrent equal guesses would reveal whether the user exists.
         let turn = self.turns.of(attempt);
         let _turn = turn.lock().await;
-        // While this one waited, the hash may have become another one.
+        // The stored hash may have changed while this attempt waited.
         let candidate = self.candidate(user.as_ref(), password);
         if let Some(verified) = candidate.as_ref().and_then(|who| self.remembered(who, now)) {
             return Ok(verified);
@@ -149,7 +155,7 @@ impl PasswordChecker {
         Ok(verified)
     }
 
-    /// The user whose password this may be: one who exists, with a hash that may be used.
+    /// The user to compare the password with, if the user exists and the stored hash may be used.
     fn candidate(&self, user: Option<&UserName>, password: &Password) -> Option<Candidate> {
         let user = user?;
         let hash = self.hash_of(user)?;
@@ -157,7 +163,7 @@ impl PasswordChecker {
         Some(Candidate { verified: Verified { user: user.clone(), hash }, fingerprint })
     }
 
-    /// The stored hash of a user who may sign in.
+    /// The stored hash of a user who may sign in; `None` for unknown users and for legacy hashes that are refused.
     pub(super) fn hash_of(&self, user: &UserName) -> Option<Arc<StoredHash>> {
         let users = self.users.snapshot();
         let hash = users.hash(user)?;
@@ -170,7 +176,7 @@ impl PasswordChecker {
         cache.remembers(&candidate.fingerprint, now).then(|| candidate.verified.clone())
     }
 
-    /// Compares the password with the hash of the candidate, if there is one, which takes the same time in either case.
+    /// Compares the password with the hash of the candidate; a rejection takes the same time without one.
     async fn hash(
         &self,
         candidate: Option<Verified>,
@@ -184,17 +190,16 @@ impl PasswordChecker {
         };
         let (is_right, permit) = self.pool.run(permit, move || job.run()).await.map_err(|_| BUSY)?;
         let verified = candidate.filter(|_| is_right).ok_or(Rejected::Credentials)?;
-        // The answer says that it was right; there is nothing left to hide.
+        // The password was right, which the response reveals anyway, so that the time no longer matters.
         if !verified.hash.kind().is_legacy() || self.rehash_failed.load(Ordering::Relaxed) {
             return Ok(verified);
         }
         Ok(self.rehash(verified, password, permit).await)
     }
 
-    /// Writes a bcrypt hash in the place of an older one; where that fails, the user signs in all the same.
+    /// Replaces a legacy hash in the users file by a bcrypt hash. Where that fails, the user is signed in all the same.
     async fn rehash(&self, verified: Verified, password: &Password, permit: Permit) -> Verified {
-        // bcrypt would cut a longer password, and the user's own would not be compared whole any more: the older hash
-        // stays.
+        // bcrypt would truncate a longer password, so that only its beginning would be compared: the older hash stays.
         let Ok(new) = NewPassword::try_from(password.clone()) else { return verified };
         match self.write_bcrypt(&verified, new, permit).await {
             Ok(Some(hash)) => {
@@ -203,8 +208,8 @@ impl PasswordChecker {
             }
             Ok(None) => verified,
             Err(error) => {
-                // Where it failed once (a read-only mount), each sign-in would hash for nothing. The next start tries
-                // again.
+                // Where writing failed once (a read-only mount), every sign-in would compute a hash in vain. It is
+                // tried again after the next start.
                 if !self.rehash_failed.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, hint = error.hint(), "weak password hashes stay: the users file cannot be changed");
                 }
@@ -213,7 +218,8 @@ impl PasswordChecker {
         }
     }
 
-    /// The new hash, unless the user was changed meanwhile (that change counts), or the system gives no thread.
+    /// Hashes the password with bcrypt and writes the hash. `None` if the user was changed meanwhile, which takes
+    /// precedence, or if no thread could be started.
     async fn write_bcrypt(
         &self,
         verified: &Verified,
@@ -225,16 +231,18 @@ impl PasswordChecker {
         let Ok((hash, permit)) = hashing else { return Ok(None) };
         let (hash, verified, users) = (hash?, verified.clone(), Arc::clone(&self.users));
         let writing = tokio::task::spawn_blocking(move || {
-            // As with hashing: no more at once than there are permits, whether somebody waits for it or not.
+            // The permit is held until the file is written, even if the caller has left: writes are limited like
+            // hashing.
             let _permit = permit;
             replace_hash(&users, &verified, &hash)
         });
-        // A panic here is a bug, and none of the user's.
+        // A panic here is a bug in this program and must not reject the user.
         writing.await.unwrap_or(Ok(None))
     }
 }
 
-/// Puts `hash` into the file, if that still holds the one that was verified. Blocks.
+/// Writes `hash` into the users file if that still holds the hash that was verified, and reloads it. Returns the hash
+/// that is in force, or `None` if it is another one. Blocks.
 fn replace_hash(users: &Users, verified: &Verified, hash: &StoredHash) -> Result<Option<Arc<StoredHash>>, EditError> {
     edit::<EditError>(users.path(), |file| {
         if file.hash(&verified.user).is_some_and(|stored| stored.is(&verified.hash)) {
@@ -246,22 +254,22 @@ fn replace_hash(users: &Users, verified: &Verified, hash: &StoredHash) -> Result
     Ok(users.snapshot().hash(&verified.user).filter(|stored| stored.is(hash)).map(Arc::clone))
 }
 
-/// Somebody whose password is not hashed yet: not [`Verified`] until then.
+/// A user whose password has not been compared yet; `verified` may be used only after that.
 struct Candidate {
     verified: Verified,
     fingerprint: Fingerprint,
 }
 
-/// One guess, which may be computed twice.
+/// One comparison of a password with a stored hash. It has no side effects, because it may be computed twice.
 struct Job {
-    /// `None` if there is no such user.
+    /// The stored hash; `None` if there is no such user.
     hash: Option<Arc<StoredHash>>,
     password: Password,
     effort: Effort,
 }
 
 impl Job {
-    /// Whether the password is right. A wrong one takes the same work whatever the hash is.
+    /// Compares the password and returns whether it is right. A wrong one takes the same work whatever the hash is.
     fn run(&self) -> bool {
         let is_right = self.hash.as_ref().is_some_and(|hash| hash.matches(&self.password));
         if !is_right {
@@ -271,14 +279,14 @@ impl Job {
     }
 }
 
-/// Lets callers with the same password for the same user hash one after the other.
+/// Locks by user name and password, so that equal attempts are hashed one after the other.
 #[derive(Default)]
 struct Turns(Mutex<HashMap<Fingerprint, Weak<tokio::sync::Mutex<()>>>>);
 
 impl Turns {
     fn of(&self, fingerprint: Fingerprint) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // As many as callers wait at the moment, which is bounded.
+        // There are at most as many live entries as waiting callers, which are bounded.
         turns.retain(|_, turn| turn.strong_count() > 0);
         if let Some(turn) = turns.get(&fingerprint).and_then(Weak::upgrade) {
             return turn;

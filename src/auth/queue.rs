@@ -1,7 +1,7 @@
-//! Who hashes next.
+//! A fair queue for password hashing: gives out permits to the subnets of the clients in turn (round robin).
 //!
-//! Engines' floor. Invariant: no more hash at once than there are workers, no more wait than was said, and networks take
-//! turns: however many guesses come from one, whoever comes from another waits for one of them at most, for each worker.
+//! Invariant: at most as many permits are out as there are workers, and at most `limit` callers wait. However many
+//! attempts one subnet sends, a caller from another waits for at most one of them per worker.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::network::Network;
 
-/// A line of callers for each network, and as many permits as there are workers.
+/// A queue of waiting callers for each subnet, and as many permits as there are workers.
 pub(super) struct Queue {
     state: Mutex<State>,
     limit: usize,
@@ -22,25 +22,29 @@ struct State {
     free: usize,
     waiting: usize,
     lines: HashMap<Network, VecDeque<oneshot::Sender<Permit>>>,
-    /// The networks of `lines`, in the order of their turns.
+    /// The subnets in `lines`, in the order of their turns.
     turns: VecDeque<Network>,
 }
 
-/// The right to hash, until it is dropped.
+/// The permission to hash one password; dropping it passes the permit to the next waiting caller.
 pub(super) struct Permit(Arc<Queue>);
 
-/// There is no room, or somebody whose network has fewer in it took the place.
+/// The error for a caller that finds the queue full, or that was displaced by a caller of a subnet with fewer waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
 impl Queue {
-    /// A queue for so many workers, in which at most `limit` callers wait.
+    /// Creates a queue with `workers` permits, in which at most `limit` callers wait.
     pub(super) fn new(workers: usize, limit: usize) -> Arc<Self> {
         let state = State { free: workers, waiting: 0, lines: HashMap::new(), turns: VecDeque::new() };
         Arc::new(Self { state: Mutex::new(state), limit })
     }
 
-    /// Waits for a permit. Dropping the future gives up the place.
+    /// Waits for a permit. Dropping the future leaves the queue.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the queue is full, or if a caller of a subnet with fewer waiting callers took this place.
     pub(super) async fn wait(self: &Arc<Self>, from: Network) -> Result<Permit, Full> {
         let called = {
             let mut state = self.state();
@@ -59,7 +63,7 @@ impl Queue {
         called.await.map_err(|_| Full)
     }
 
-    /// Hands a permit that somebody is done with to the next.
+    /// Passes a permit that was dropped to the next waiting caller.
     fn release(self: &Arc<Self>) {
         let next = {
             let mut state = self.state();
@@ -70,7 +74,7 @@ impl Queue {
             next
         };
         if let Some(next) = next {
-            // Whoever left meanwhile gives it back by dropping it, which leads here again.
+            // If that caller has left meanwhile, the permit is dropped here, which releases it again.
             let _ = next.send(Permit(Arc::clone(self)));
         }
     }
@@ -98,7 +102,7 @@ impl State {
         called
     }
 
-    /// The first of the network whose turn it is; that network's next turn comes after all others'.
+    /// Removes the first caller of the subnet whose turn it is; the subnet then moves behind all others.
     fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
         let network = self.turns.pop_front()?;
         let line = self.lines.get_mut(&network)?;
@@ -112,12 +116,12 @@ impl State {
         first
     }
 
-    /// Sends away the last of the longest line, if that is longer than the one of `from` would be.
+    /// Rejects the last caller of the longest line, if that line is longer than the line of `from` would become.
     fn make_room(&mut self, from: Network) -> Result<(), Full> {
         let own = self.lines.get(&from).map_or(0, VecDeque::len);
         let longest = self.lines.iter_mut().max_by_key(|(_, line)| line.len());
         let (_, line) = longest.filter(|(_, line)| line.len() > own + 1).ok_or(Full)?;
-        // Its receiver learns of it by the channel being closed.
+        // Dropping the sender closes the channel, which the waiting caller sees as `Full`.
         drop(line.pop_back());
         self.waiting -= 1;
         Ok(())
@@ -145,7 +149,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last]).into()
     }
 
-    /// Callers that wait, with the number of their network.
+    /// Lets callers of the given subnets wait, drops `held`, and returns the order in which they got a permit.
     async fn order(queue: &Arc<Queue>, held: Permit, callers: &[u8]) -> Vec<u8> {
         let order = Mutex::new(Vec::new());
         let waiting = callers.iter().map(|number| async {

@@ -1,45 +1,45 @@
-//! Why a caller is not believed.
+//! Defines the errors of authentication, whose messages are sent to clients.
 //!
-//! Engines' floor. Invariant: whoever does not hold a secret is told nothing that distinguishes users, tokens or ids.
+//! Invariant: a client that does not hold a secret gets the same error for existing and unknown users, tokens and ids.
 
 use std::time::Duration;
 
 use super::{credentials::InvalidCredentials, grants::Refused, lockout::Locked, token::BadToken};
 
-/// Why a caller is not believed.
+/// Why the credentials of a request were rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthenticationError {
-    /// The header cannot be read.
+    /// The `Authorization` header cannot be parsed.
     #[error(transparent)]
     BadHeader(#[from] InvalidCredentials),
-    /// No such user or another password.
+    /// There is no such user, or the password is wrong.
     #[error("the user name or the password is wrong")]
     WrongPassword,
-    /// The token is not believed.
+    /// The bearer token was rejected.
     #[error(transparent)]
     BadToken(#[from] BadToken),
-    /// The access token or refresh token is not believed.
+    /// The access token or refresh token was rejected.
     #[error(transparent)]
     BadGrant(#[from] BadGrant),
-    /// The store does not say whether a token stands (503).
+    /// The token store cannot be read, so that the token cannot be verified (503).
     #[error("the registry cannot look up the token; try again later")]
     Unavailable,
-    /// Too many wrong passwords from there.
+    /// Too many wrong passwords came from the subnet of the client.
     #[error("too many wrong passwords; wait before the next try")]
     Locked {
-        /// How long.
+        /// The rest of the lock.
         retry_after: Duration,
     },
     /// The token of a CI job cannot be verified at the moment (503).
     #[error("the issuer of the token cannot be asked for its keys; try again")]
     IssuerUnreachable {
-        /// How long.
+        /// The time after which the client should try again.
         retry_after: Duration,
     },
-    /// More sign-ins at once than can be checked.
+    /// Too many sign-ins are being verified at once (503).
     #[error("too many sign-ins at this moment; try again")]
     Busy {
-        /// How long.
+        /// The time after which the client should try again.
         retry_after: Duration,
     },
 }
@@ -50,16 +50,16 @@ impl From<Locked> for AuthenticationError {
     }
 }
 
-/// Why an access token or a refresh token is not believed, as whoever has its secret may know.
+/// Why an access token or a refresh token was rejected, as a client that holds its secret may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadGrant {
-    /// A refresh token that is none, or was revoked.
+    /// The refresh token is malformed, unknown or revoked.
     #[error("the refresh token is not valid here; sign in again")]
     Unknown,
-    /// It was good once.
+    /// The token has expired.
     #[error("the access token or refresh token has expired")]
     Expired,
-    /// It ended with the password.
+    /// The password of the user changed after the token was issued, or the user was removed.
     #[error("the access token or refresh token ended, because its user's password changed or the user was removed")]
     Superseded,
 }
@@ -71,7 +71,7 @@ impl From<Refused> for AuthenticationError {
             Refused::Expired => BadGrant::Expired.into(),
             Refused::Superseded => BadGrant::Superseded.into(),
             Refused::Store(error) => {
-                tracing::error!(%error, "the store of tokens failed");
+                tracing::error!(%error, "the token store failed");
                 Self::Unavailable
             }
         }

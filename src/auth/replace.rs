@@ -1,7 +1,7 @@
-//! Replacing a small file that others read: the users, the keys.
+//! Replaces a small file (users, keys) atomically, under a lock file that excludes other processes.
 //!
-//! Engines' floor. Invariant: whoever reads the file sees the old one or the new one, whole; two changes under the lock happen
-//! one after the other; and the new file has its rights from its first byte on.
+//! Invariant: readers of the file see the old content or the new one, whole; changes under the lock happen one after
+//! the other; and the new file has its permissions from its first byte on.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError},
@@ -14,21 +14,22 @@ use std::{
 
 use crate::storage::Draft;
 
-/// How long to wait for somebody else's change, which takes milliseconds.
+/// How long to wait for the lock. A change by another process takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The file itself, behind all symbolic links: those stay, and what they point to is replaced.
+/// The path of the file to replace, with all symbolic links resolved: the links stay, and their target is replaced.
 pub(super) struct Target {
     file: PathBuf,
 }
 
 impl Target {
+    /// Resolves the symbolic links of `path`. The file itself may be missing, its directory may not.
     pub(super) fn of(path: &Path) -> Result<Self, ReplaceError> {
         let error = |source| ReplaceError::Write { path: path.to_owned(), source };
         let file = match fs::canonicalize(path) {
             Ok(file) => file,
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-                // A file that is there by now was made a moment ago.
+                // If the path is a regular file by now, another process created it since the call above.
                 if path.is_symlink() {
                     return Err(ReplaceError::DanglingLink { path: path.to_owned() });
                 }
@@ -44,15 +45,19 @@ impl Target {
         Ok(Self { file })
     }
 
-    /// The file that will be replaced.
+    /// The path of the file that will be replaced.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Waits until nobody else changes the file, and keeps them off until the lock is dropped. Blocks.
+    /// Waits until no other process changes the file, and excludes others until the lock is dropped. Blocks.
     ///
-    /// The lock is a file beside the file: the file itself is replaced, and a lock on what was replaced excludes nobody.
-    /// It is never removed, for the same reason.
+    /// The lock is taken on a separate file `<file>.lock`, because a lock on a file that was replaced no longer
+    /// excludes a process that opens the new one. For the same reason the lock file is never removed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the lock file cannot be opened, or if another process holds the lock for [`PATIENCE`].
     pub(super) fn lock(&self) -> Result<File, ReplaceError> {
         let path = self.lock_path();
         let failed = |source| ReplaceError::Write { path: path.clone(), source };
@@ -82,7 +87,7 @@ impl Target {
         PathBuf::from(path)
     }
 
-    /// Whether [`Target::lock`] and [`Target::write`] are allowed to this process, without writing anything.
+    /// Checks that the permissions of this process suffice for [`Target::lock`] and [`Target::write`]; writes nothing.
     pub(super) fn check_writable(&self, replaced: &Metadata) -> Result<(), ReplaceError> {
         use rustix::{
             fs::{Access, access},
@@ -92,8 +97,8 @@ impl Target {
         if let Some(folder) = self.file.parent() {
             access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| denied(folder, errno))?;
         }
-        // A file that is mounted on its own may be read-only in a folder that is not. Its mode does not matter: it is
-        // replaced.
+        // A file that is mounted on its own may be on a read-only mount in a writable directory. Its mode does not
+        // matter, because it is replaced.
         if access(&self.file, Access::WRITE_OK) == Err(Errno::ROFS) {
             return Err(denied(&self.file, Errno::ROFS));
         }
@@ -109,7 +114,8 @@ impl Target {
         Ok(())
     }
 
-    /// Writes another file in the same folder and moves it into place; its owner stays. Blocks.
+    /// Writes a new file in the same directory and renames it into place, with the owner of the replaced file and
+    /// `mode`. Blocks.
     pub(super) fn write(&self, bytes: &[u8], replaced: Option<&Metadata>, mode: u32) -> Result<(), ReplaceError> {
         let draft = Draft::of(&self.file).map_err(|source| self.error(source))?;
         if let Some(replaced) = replaced {
@@ -119,7 +125,7 @@ impl Target {
         draft.replace(bytes).map_err(|source| self.error(source))
     }
 
-    /// A file that changed hands while somebody changed a password would lock its owner out.
+    /// Gives the new file the owner of the old one: otherwise that owner could no longer read it.
     fn keep_owner(&self, draft: &File, replaced: &Metadata) -> Result<(), ReplaceError> {
         let ours = draft.metadata().map_err(|source| self.error(source))?;
         if (ours.uid(), ours.gid()) == (replaced.uid(), replaced.gid()) {
@@ -129,6 +135,7 @@ impl Target {
             .map_err(|_| ReplaceError::Owner { path: self.file.clone(), uid: replaced.uid() })
     }
 
+    /// The error for an operation on the file that failed with `source`.
     pub(super) fn error(&self, source: io::Error) -> ReplaceError {
         ReplaceError::Write { path: self.file.clone(), source }
     }
@@ -137,38 +144,38 @@ impl Target {
 /// Why a file was not replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
-    /// The system refused to write.
+    /// The operating system refused to write.
     #[error("{}: cannot be written: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Somebody else has been changing the file for longer than that takes.
-    #[error("{}: somebody else is changing the file", path.display())]
+    /// Another process held the lock for longer than a change takes.
+    #[error("{}: locked by another process", path.display())]
     Locked {
-        /// The lock.
+        /// The lock file.
         path: PathBuf,
     },
-    /// A symbolic link to nothing.
-    #[error("{}: this link points to nothing", path.display())]
+    /// The path is a symbolic link to a file that does not exist.
+    #[error("{}: dangling symbolic link", path.display())]
     DanglingLink {
         /// The link.
         path: PathBuf,
     },
-    /// The file is somebody else's, and would have to be given away.
+    /// The file belongs to another user, and this process may not give the new file to that user.
     #[error("{}: the file belongs to user number {uid}, and only that user or root may replace it", path.display())]
     Owner {
         /// The file.
         path: PathBuf,
-        /// Its owner.
+        /// The user id of its owner.
         uid: u32,
     },
 }
 
 impl ReplaceError {
-    /// What to do about it.
+    /// What the administrator can do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -177,8 +184,8 @@ impl ReplaceError {
             }
             Self::Write { source, .. } if source.kind() == io::ErrorKind::NotFound => "make the folder first",
             Self::Write { .. } => "the folder must be writable by this user: the file is replaced, not overwritten",
-            Self::Locked { .. } => "try again; if it stays so, some `portcullis` command hangs",
-            Self::DanglingLink { .. } => "remove the link, or make what it points to",
+            Self::Locked { .. } => "try again; if the lock stays, look for a `portcullis` command that hangs",
+            Self::DanglingLink { .. } => "remove the link, or create the file that it points to",
             Self::Owner { .. } => "run the command as the owner of the file or as root",
         }
     }

@@ -1,44 +1,48 @@
-//! Passwords in memory.
+//! Holds passwords in memory so that they cannot be printed, and checks which passwords may be set.
 //!
-//! Engines' floor. Invariant: a password has no `Debug`, `Display` or `Serialize`, and is overwritten when it is dropped.
+//! Invariant: a password has no `Debug`, `Display` or `Serialize`, and is overwritten with zeros when it is dropped.
 
 use zeroize::Zeroizing;
 
-/// A password as it was typed or sent, usable or not: bytes, because nginx and registry:2 compare bytes, and older clients send
-/// another encoding than UTF-8.
+/// A password as it was typed or sent, usable or not. It is bytes, because nginx and registry:2 compare bytes, and
+/// older clients send encodings other than UTF-8.
 #[derive(Clone)]
 pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
-    /// The longest password in bytes that can be set: bcrypt reads no further, so that more would be silently ignored.
+    /// The maximum length in bytes of a password that can be set: bcrypt silently ignores further bytes.
     pub const MAX: usize = 72;
 
-    /// Takes a text as a password.
+    /// Creates a password from a text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self::from_bytes(text.into_bytes())
     }
 
-    /// Takes bytes as a password.
+    /// Creates a password from bytes.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The text itself, for showing it once or reading a token from it; empty if it is no text, which no token is. For comparing
-    /// passwords there is [`expose_bytes`](Self::expose_bytes).
+    /// The password as text, for showing it once or parsing a token from it; empty if it is not UTF-8, which no token
+    /// is. To compare passwords, use [`expose_bytes`](Self::expose_bytes).
     #[must_use]
     pub fn expose(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The bytes themselves.
+    /// The bytes of the password, including any zero byte.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Why this password cannot be set, if that is so.
+    /// Checks that this password can be set.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is empty, too long, or contains a zero byte.
     pub fn usable(&self) -> Result<(), UnusablePassword> {
         if self.0.is_empty() {
             return Err(UnusablePassword::Empty);
@@ -52,15 +56,15 @@ impl Password {
         Ok(())
     }
 
-    /// Whether nothing stands before the first zero byte.
+    /// Whether the password is empty up to its first zero byte.
     pub(super) fn is_empty(&self) -> bool {
         self.c_string().is_empty()
     }
 
-    /// What bcrypt reads: the password and its terminating zero, at most [`Password::MAX`] bytes.
+    /// The input of bcrypt: the password and its terminating zero, cut at [`Password::MAX`] bytes.
     pub(super) fn bcrypt_input(&self) -> Zeroizing<Vec<u8>> {
         let (bytes, _) = self.first_bytes(Self::MAX);
-        // The capacity is chosen up front: growing would leave a copy behind that nobody overwrites.
+        // The capacity is reserved up front: growing would leave a copy behind that is never overwritten.
         let mut input = Zeroizing::new(Vec::with_capacity(Self::MAX));
         input.extend(bytes);
         if input.len() < Self::MAX {
@@ -69,7 +73,8 @@ impl Password {
         input
     }
 
-    /// At most `max_len` bytes, and whether these are all of them: the bound of what one guess may cost.
+    /// The first `max_len` bytes, and whether that is the whole password. This limits the time that an attacker can
+    /// make one attempt take.
     pub(super) fn first_bytes(&self, max_len: usize) -> (&[u8], bool) {
         let bytes = self.c_string();
         (&bytes[..bytes.len().min(max_len)], bytes.len() <= max_len)
@@ -82,7 +87,7 @@ impl Password {
     }
 }
 
-/// A password that can be stored: proof that [`Password::usable`] said yes.
+/// A password that can be set: [`Password::usable`] has accepted it.
 pub struct NewPassword(Password);
 
 impl NewPassword {
@@ -102,19 +107,19 @@ impl TryFrom<Password> for NewPassword {
     }
 }
 
-/// Why a text cannot be a password.
+/// Why a password cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusablePassword {
-    /// Nothing there.
+    /// The password is empty.
     #[error("the password is empty")]
     Empty,
-    /// Over [`Password::MAX`] bytes.
+    /// The password is longer than [`Password::MAX`] bytes.
     #[error("the password has {bytes} bytes, and bcrypt reads only the first {}", Password::MAX)]
     TooLong {
-        /// Its length.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// A zero byte ends a password, so that `a` and `a\0a` would be the same.
+    /// The password contains a zero byte. Verifiers end a password there, so that `a` and `a\0a` would be the same.
     #[error("the password contains a zero byte")]
     Nul,
 }

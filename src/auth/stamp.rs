@@ -1,7 +1,7 @@
-//! How to tell that a file changed without reading it.
+//! Detects a changed file by its metadata (device, inode, size, times), without reading it.
 //!
-//! Engines' floor. Invariant: two equal stamps of a file mean the same content, provided that the file had been left alone for
-//! [`SETTLED`] when the first was taken.
+//! Invariant: two equal stamps of a path mean the same content, provided that the file had not been written for
+//! [`SETTLED`] when the first one was taken.
 
 use std::{
     fs::Metadata,
@@ -10,10 +10,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Longer than the tick in which any common file system counts time (FAT: two seconds).
+/// Longer than the resolution of the times of any common file system (FAT: two seconds).
 pub(super) const SETTLED: Duration = Duration::from_secs(3);
 
-/// What the file system says about a file. The device and the inode tell a file that was replaced, the times one that was written.
+/// The metadata that identifies one state of a file: device and inode change when the file is replaced, size and times
+/// when it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -24,6 +25,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp of a file with this metadata.
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -34,16 +36,17 @@ impl Stamp {
         }
     }
 
-    /// Follows symbolic links, to notice when one of them is swapped.
+    /// The stamp of the file at `path`; symbolic links are followed, so that a swapped link changes the stamp. `None`
+    /// if there is no such file.
     pub(super) fn of_path(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
     }
 
-    /// Whether the last write is so recent that another one could hide behind the same times.
+    /// Whether the last write is so recent that another write could leave the same times.
     pub(super) fn is_fresh(&self, now: SystemTime) -> bool {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let age = i128::from(seconds) - i128::from(self.modified.0.max(self.changed.0));
-        // A clock that is ahead of ours (NFS) counts as fresh as well, within reason.
+        // Times slightly in the future, from a file server whose clock is ahead (NFS), count as recent as well.
         age.unsigned_abs() <= SETTLED.as_secs().into()
     }
 }

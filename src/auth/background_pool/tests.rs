@@ -1,5 +1,5 @@
-//! Threads that get no processor are threads that wait at a gate; the clock is the runtime's, which stands still while
-//! they do.
+//! Tests the overtaking of stalled computations, with threads that wait at a gate in place of threads that get no
+//! processor time. The clock is the paused clock of the runtime, which does not advance while they wait.
 
 use std::sync::{
     Condvar,
@@ -12,7 +12,7 @@ use super::*;
 
 const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
-/// Keeps threads that are of idle priority waiting until it is opened.
+/// Blocks threads of idle priority until it is opened.
 #[derive(Default)]
 struct Gate {
     is_open: Mutex<bool>,
@@ -35,7 +35,7 @@ async fn result_of<T: Send + 'static>(pool: &Arc<BackgroundPool>, work: impl Fn(
     pool.run((), work).await.unwrap().0
 }
 
-/// Says the policy of its thread, after it has waited at the gate if that is idle.
+/// Work that returns the scheduling policy of its thread, and waits at the gate first if that is idle.
 fn stalling_at_idle(gate: &Arc<Gate>) -> impl Fn() -> ThreadSchedulePolicy + Send + Sync + 'static {
     let gate = Arc::clone(gate);
     move || {
@@ -47,7 +47,7 @@ fn stalling_at_idle(gate: &Arc<Gate>) -> impl Fn() -> ThreadSchedulePolicy + Sen
     }
 }
 
-/// Waits until every thread that was overtaken has ended.
+/// Waits until every overtaken thread has ended.
 async fn until_none_is_overtaken(pool: &BackgroundPool) {
     while pool.priority(Instant::now()) == Priority::Normal {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -59,7 +59,7 @@ async fn work_runs_at_idle_priority_where_nothing_is_known() {
     let (pool, policies) = (Arc::<BackgroundPool>::default(), Arc::<Mutex<Vec<_>>>::default());
     let seen = Arc::clone(&policies);
     result_of(&pool, move || seen.lock().unwrap().push(thread_schedule_policy().unwrap())).await;
-    // On a busy machine it was overtaken, and has yet to run.
+    // On a busy machine the thread may have been overtaken and not run yet.
     until_none_is_overtaken(&pool).await;
     assert!(policies.lock().unwrap().contains(&IDLE));
 }
@@ -70,13 +70,13 @@ async fn work_that_gets_no_processor_at_idle_priority_is_done_at_normal_priority
     let started = Instant::now();
     assert_ne!(result_of(&pool, stalling_at_idle(&gate)).await, IDLE);
     assert!(started.elapsed() >= MAX_WAIT);
-    // While the overtaken thread still waits, nothing else waits behind it.
+    // While the overtaken thread still waits, further work starts at normal priority.
     assert_eq!(pool.priority(Instant::now()), Priority::Normal);
     assert_ne!(result_of(&pool, stalling_at_idle(&gate)).await, IDLE);
     assert_eq!(pool.state().overtaken.len(), 1);
     gate.open();
     until_none_is_overtaken(&pool).await;
-    // The runtime's clock has run ahead meanwhile.
+    // The runtime's clock has advanced meanwhile.
     let until = pool.state().busy.unwrap().until;
     assert_eq!(pool.priority(until - BUSY_PERIOD), Priority::Low);
     assert_eq!(pool.priority(until), Priority::Idle);

@@ -1,6 +1,6 @@
-//! bcrypt: `$2y$<cost>$<22 letters of salt><31 letters of hash>`.
+//! Computes and verifies bcrypt hashes: `$2y$<cost>$<22 letters of salt><31 letters of hash>`.
 //!
-//! Engines' floor. Invariant: a [`struct@Hash`]'s cost is within [`Cost`]'s bounds.
+//! Invariant: the cost of a [`struct@Hash`] is within the bounds of [`Cost`].
 
 use std::{fmt, hint::black_box, str::FromStr};
 
@@ -19,28 +19,30 @@ const WHOLE_BITS: GeneralPurposeConfig =
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, WHOLE_BITS);
 
-/// Some writers leave bits in the last letter of the salt, which is only half used; registry:2 takes them.
+/// For salts: some programs leave bits set in the last letter, of which only two bits are used; registry:2 accepts
+/// them.
 const SALT_BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, WHOLE_BITS.with_decode_allow_trailing_bits(true));
 
-/// How often bcrypt turns: two to the power of this.
+/// The cost parameter of bcrypt: the number of rounds is two to the power of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cost(u32);
 
 impl Cost {
-    /// The least that bcrypt knows.
+    /// The lowest cost that bcrypt defines.
     pub const MIN: Self = Self(4);
-    /// About four seconds of one processor. With 17, which Apache's `htpasswd` can write, a handful of sign-ins would stop the gate.
+    /// About four seconds of one processor. With 17, which Apache's `htpasswd` can write, a handful of sign-ins would
+    /// occupy every processor.
     pub const MAX: Self = Self(16);
-    /// About fifty milliseconds.
+    /// The default cost, about fifty milliseconds of one processor.
     pub const DEFAULT: Self = Self(10);
 
-    /// Takes a number within the bounds.
+    /// Creates a cost from a number between [`Cost::MIN`] and [`Cost::MAX`].
     pub fn new(cost: u32) -> Result<Self, InvalidCost> {
         if (Self::MIN.0..=Self::MAX.0).contains(&cost) { Ok(Self(cost)) } else { Err(InvalidCost(cost)) }
     }
 
-    /// The costs from this one up to, not including, another. One hash of each takes as long together as what the other
-    /// takes longer than this one: 2^4 + 2^5 + 2^6 = 2^7 - 2^4.
+    /// The costs from this one up to `other`, exclusive. One hash of each takes together the difference between a hash
+    /// of `other` and a hash of this cost: 2^4 + 2^5 + 2^6 = 2^7 - 2^4.
     pub(in crate::auth) fn up_to(self, other: Self) -> impl Iterator<Item = Self> {
         (self.0..other.0).map(Self)
     }
@@ -56,17 +58,17 @@ impl FromStr for Cost {
     type Err = InvalidCost;
 
     fn from_str(text: &str) -> Result<Self, InvalidCost> {
-        // A text that is no number at all is out of bounds too; zero is the number to name then.
+        // A text that is not a number is reported as cost 0, which is out of bounds too.
         Self::new(text.parse().unwrap_or(0))
     }
 }
 
-/// A cost out of bounds.
+/// The error for a cost out of bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bcrypt cost {0} is out of bounds: it must lie between {min} and {max}, where each step doubles the time of a sign-in", min = Cost::MIN, max = Cost::MAX)]
 pub struct InvalidCost(u32);
 
-/// A bcrypt hash, taken apart.
+/// A parsed bcrypt hash.
 #[derive(Clone)]
 pub struct Hash {
     text: String,
@@ -76,14 +78,14 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// Hashes a password. `$2y$` is the prefix that every Apache takes.
+    /// Hashes a password. The prefix is `$2y$`, which every version of Apache accepts.
     pub(super) fn new(password: &NewPassword, cost: Cost, salt: [u8; 16]) -> Self {
         let digest = digest(password.password(), cost, salt);
         let text = format!("$2y${:02}${}{}", cost.0, BASE64.encode(salt), BASE64.encode(digest));
         Self { text, cost, salt, digest }
     }
 
-    /// Takes a text that begins with `$2a$`, `$2b$` or `$2y$`.
+    /// Parses a text that begins with `$2a$`, `$2b$` or `$2y$`.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidHash> {
         let damaged = InvalidHash::Damaged("bcrypt");
         if text.len() != 60 || !text.is_ascii() || text.as_bytes()[6] != b'$' {
@@ -112,14 +114,14 @@ impl Hash {
     }
 }
 
-/// Takes as long as verifying a password against a hash of that cost.
+/// Hashes `password` and discards the result, to take as long as verifying it against a hash of that cost.
 pub(in crate::auth) fn spend(password: &Password, cost: Cost) {
     black_box(digest(password, cost, *b"no one's salt...").ct_eq(&[0; 23]));
 }
 
 fn digest(password: &Password, cost: Cost, salt: [u8; 16]) -> [u8; 23] {
     let digest = ::bcrypt::bcrypt(cost.0, salt, &password.bcrypt_input());
-    // crypt(3) drops the last byte, and so has everybody since.
+    // The format stores 23 of the 24 bytes, as crypt(3) has done from the start.
     *digest.first_chunk().expect("bcrypt gives 24 bytes")
 }
 

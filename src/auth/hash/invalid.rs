@@ -1,42 +1,42 @@
-//! Why a text is not a password hash that we take.
+//! Defines why a text is not a supported password hash, and recognises unsupported schemes by name.
 //!
-//! Engines' floor. Invariant: no message repeats any part of the text, which may be somebody's password in the clear.
+//! Invariant: no message repeats any part of the text, which may be a password in clear text.
 
 use super::{MAX_ROUNDS, bcrypt::InvalidCost, is_crypt_base64};
 
 /// Why the text after the colon is not a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHash {
-    /// Nothing after the colon.
+    /// There is nothing after the colon.
     #[error("there is no password hash after the ':'")]
     Empty,
-    /// The format is known, but letters are missing, or too many, or not of the alphabet.
+    /// The format is supported, but letters are missing, in excess, or not of its alphabet.
     #[error("the {0} hash is damaged")]
     Damaged(&'static str),
-    /// A bcrypt cost out of bounds.
+    /// The bcrypt cost is out of bounds.
     #[error(transparent)]
     Cost(#[from] InvalidCost),
-    /// `rounds=` out of bounds.
+    /// The number in `rounds=` is out of bounds.
     #[error(
         "rounds must lie between 1000 and {MAX_ROUNDS}: more would keep a processor busy for seconds at every sign-in"
     )]
     Rounds,
-    /// A scheme with a name that we do not verify.
+    /// The scheme is recognised but not supported.
     #[error("{0} hashes are not supported")]
     Unsupported(&'static str),
-    /// Another `$scheme$` or `{SCHEME}`.
-    #[error("the scheme of this hash is not known")]
+    /// The text begins with an unknown `$scheme$` or `{SCHEME}`.
+    #[error("unknown password hash scheme")]
     UnknownScheme,
-    /// A hash behind `!` or `*`, as in `/etc/shadow`.
+    /// The hash begins with `!` or `*`, the mark of a locked account as in `/etc/shadow`.
     #[error("the hash is locked with '!' or '*'")]
     Locked,
-    /// No scheme at all: probably the password itself.
-    #[error("this is no hash of a known format (a password in the clear?)")]
+    /// The text has no scheme; it is probably the password itself.
+    #[error("not a supported password hash (a password in clear text?)")]
     Unknown,
 }
 
 impl InvalidHash {
-    /// Why a hash of none of our formats is not taken.
+    /// The error for a text in none of the supported formats.
     pub(super) fn unsupported(text: &str) -> Self {
         let formats = [
             ("$2$", "old bcrypt ($2$)"),
@@ -69,8 +69,9 @@ impl InvalidHash {
         }
     }
 
-    /// Whether the line is as its writer meant it, and only its user cannot sign in here. Others say that somebody has
-    /// to look at the file: letters are missing, a password is in clear text, or sign-ins would stop the gate.
+    /// Whether only the user of the line is disabled, because the line is probably intact and merely unsupported. With
+    /// any other error the whole file is rejected, because the administrator has to correct it: letters are missing, a
+    /// password is in clear text, or its hash would occupy the processors.
     #[must_use]
     pub fn is_of_user_alone(&self) -> bool {
         match self {
@@ -79,7 +80,7 @@ impl InvalidHash {
         }
     }
 
-    /// What to do about it.
+    /// What the administrator can do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -95,7 +96,7 @@ impl InvalidHash {
     }
 }
 
-/// Whether a text is `$scheme$…`, `$scheme,…` or `{SCHEME}…`.
+/// Whether a text begins with `$scheme$`, `$scheme,` or `{SCHEME}`.
 fn has_scheme(text: &str) -> bool {
     let (opening, closing): (_, &[char]) = if text.starts_with('{') { ('{', &['}']) } else { ('$', &['$', ',']) };
     let scheme = text.strip_prefix(opening).and_then(|rest| rest.split_once(closing));

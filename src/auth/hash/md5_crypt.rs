@@ -1,9 +1,8 @@
 //! Verifies MD5 crypt: `$1$<salt>$<22 letters>`, and Apache's `$apr1$`, which differs in this prefix alone.
 //!
-//! Engines' floor. Invariant: salt and digest are checked letters, so that verifying can only fail for a wrong
-//! password.
+//! The algorithm is implemented here because it is short, unchanged since 1996, and no maintained crate provides it.
 //!
-//! Ours because the algorithm is a page, frozen since 1996, and no crate that has it is looked after.
+//! Invariant: the letters of salt and digest are checked, so that verifying can only fail for a wrong password.
 
 use std::hint::black_box;
 
@@ -15,7 +14,7 @@ use super::{
 };
 use crate::auth::secret::Password;
 
-/// Which program's MD5 crypt.
+/// The variant of MD5 crypt; the prefix is part of the hashed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::auth) enum Variant {
     /// `$apr1$`, of Apache's `htpasswd -m` and `openssl passwd -apr1`.
@@ -25,7 +24,7 @@ pub(in crate::auth) enum Variant {
 }
 
 impl Variant {
-    /// The variant by the beginning of a hash.
+    /// The variant whose prefix the text begins with.
     pub(super) fn of_prefix(text: &str) -> Option<Self> {
         [Self::Apache, Self::Unix].into_iter().find(|variant| text.starts_with(variant.prefix()))
     }
@@ -45,7 +44,8 @@ impl Variant {
         }
     }
 
-    /// nginx computes `$apr1$` itself, of a password of any length, and leaves `$1$` to crypt(3).
+    /// The maximum password length in bytes: nginx computes `$apr1$` itself, of a password of any length, and leaves
+    /// `$1$` to crypt(3).
     const fn max_password_len(self) -> usize {
         match self {
             Self::Apache => NGINX_MAX_PASSWORD_LEN,
@@ -63,12 +63,12 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// Takes a text that begins with the prefix of `variant`.
+    /// Parses a text that begins with the prefix of `variant`.
     pub(super) fn parse(text: &str, variant: Variant) -> Result<Self, InvalidHash> {
         let damaged = InvalidHash::Damaged(variant.name());
         let start = variant.prefix().len();
         let (salt, digest) = text[start..].split_once('$').ok_or(damaged)?;
-        // 128 bits in 22 letters: the last one holds two.
+        // 128 bits in 22 letters: the last letter holds two bits.
         let digest_is_whole = digest.len() == 22 && is_crypt_base64(digest, 4);
         if !is_salt(salt, 8) || !digest_is_whole {
             return Err(damaged);
@@ -93,13 +93,13 @@ impl Hash {
     }
 }
 
-/// Takes as long as verifying a password against a hash of this variant.
+/// Hashes `password` and discards the result, to take as long as verifying it against a hash of this variant.
 pub(in crate::auth) fn spend(password: &Password, variant: Variant) {
     let (password, _) = password.first_bytes(variant.max_password_len());
     black_box(digest(password, b"saltsalt", variant));
 }
 
-/// The steps of MD5 crypt, in its author's order.
+/// Computes the last field of a hash: MD5 crypt, in the order of its original implementation.
 fn digest(password: &[u8], salt: &[u8], variant: Variant) -> String {
     let mut digest = first_digest(password, salt, variant);
     for round in 0..1000 {

@@ -1,7 +1,7 @@
-//! Password hashes as they stand in an htpasswd file.
+//! Parses and verifies password hashes of an htpasswd file: bcrypt, MD5 crypt, SHA-1 and SHA crypt. Writes bcrypt.
 //!
-//! Engines' floor. Invariant: a [`StoredHash`] is whole (every field checked, its cost bounded), so that verifying cannot fail
-//! for any reason but a wrong password, nor take more than a few seconds; and its text is never printed.
+//! Invariant: every field of a [`StoredHash`] is checked and its cost is bounded, so that verifying fails only for a
+//! wrong password and takes at most a few seconds. The text of a hash is never printed.
 
 mod bcrypt;
 mod invalid;
@@ -27,31 +27,33 @@ use super::secret::{NewPassword, Password};
 /// One password hash, in one of the formats that htpasswd files hold.
 #[derive(Clone)]
 pub enum StoredHash {
-    /// `$2a$`, `$2b$`, `$2y$`: what we write.
+    /// bcrypt (`$2a$`, `$2b$`, `$2y$`), the format of new hashes.
     Bcrypt(bcrypt::Hash),
-    /// `$apr1$`, the default of Apache's `htpasswd` for twenty years, and `$1$`, the default of `openssl passwd`.
+    /// MD5 crypt: `$apr1$`, for twenty years the default of Apache's `htpasswd`, and `$1$`, the default of `openssl
+    /// passwd`.
     Md5Crypt(md5_crypt::Hash),
-    /// `{SHA}`: SHA-1 without a salt.
+    /// SHA-1 without a salt (`{SHA}`).
     Sha1(sha1::Hash),
-    /// `$5$` and `$6$`: SHA-256 and SHA-512, five thousand times.
+    /// SHA crypt: `$5$` (SHA-256) and `$6$` (SHA-512), by default with 5,000 rounds.
     ShaCrypt(sha_crypt::Hash),
 }
 
 impl StoredHash {
-    /// Hashes a password with bcrypt, the only format that we write.
+    /// Hashes a password with bcrypt, the only format of new hashes, and a random salt.
     pub fn new(password: &NewPassword, cost: Cost, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
         let mut salt = [0; 16];
         random.fill(&mut salt).map_err(|_| NoRandomness)?;
         Ok(Self::Bcrypt(bcrypt::Hash::new(password, cost, salt)))
     }
 
-    /// Whether nginx or registry:2 would take that password for this hash. Takes as long as the format wants: never
-    /// call it on the executor.
+    /// Whether nginx or registry:2 would accept that password for this hash. It takes as long as the format requires,
+    /// so it must never run on the async executor.
     ///
-    /// As there, bcrypt compares the first 72 bytes, and a zero byte ends a password. An empty one never matches.
+    /// As in those programs, bcrypt compares the first 72 bytes, and a zero byte ends a password. An empty password
+    /// never matches.
     #[must_use]
     pub fn matches(&self, password: &Password) -> bool {
-        // An empty password costs the same as a wrong one.
+        // An empty password is hashed too, so that it takes as long as a wrong one.
         let matches = match self {
             Self::Bcrypt(hash) => hash.matches(password),
             Self::Md5Crypt(hash) => hash.matches(password),
@@ -61,7 +63,7 @@ impl StoredHash {
         matches && !password.is_empty()
     }
 
-    /// The format and what it costs.
+    /// The format with its cost parameter.
     #[must_use]
     pub fn kind(&self) -> HashKind {
         match self {
@@ -78,7 +80,7 @@ impl StoredHash {
         }
     }
 
-    /// The hash as it stands in the file: for writing it back and for fingerprints, never for people.
+    /// The text of the hash in the file, for writing it back and for fingerprints; it must never be shown.
     pub(super) fn text(&self) -> &str {
         match self {
             Self::Bcrypt(hash) => hash.text(),
@@ -88,7 +90,7 @@ impl StoredHash {
         }
     }
 
-    /// Whether the file still holds this very hash.
+    /// Whether both hashes have the same text, compared in constant time.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.text().as_bytes().ct_eq(other.text().as_bytes()).into()
     }
@@ -123,7 +125,7 @@ impl fmt::Debug for StoredHash {
     }
 }
 
-/// The format of a hash, which may be shown to anybody who may see the list of users.
+/// The format of a hash, which may be shown wherever the list of users may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HashKind {
     /// bcrypt with this cost.
@@ -134,20 +136,20 @@ pub enum HashKind {
     Md5Crypt,
     /// SHA-1 without a salt.
     Sha1,
-    /// SHA-256 this many times.
+    /// SHA crypt with SHA-256.
     Sha256Crypt {
-        /// How many times.
+        /// The number of rounds.
         rounds: u32,
     },
-    /// SHA-512 this many times.
+    /// SHA crypt with SHA-512.
     Sha512Crypt {
-        /// How many times.
+        /// The number of rounds.
         rounds: u32,
     },
 }
 
 impl HashKind {
-    /// Whether a bcrypt hash should take its place.
+    /// Whether the hash should be replaced by a bcrypt hash.
     #[must_use]
     pub fn is_legacy(self) -> bool {
         match self {
@@ -170,29 +172,29 @@ impl fmt::Display for HashKind {
     }
 }
 
-/// The machine gave no random bytes.
+/// The error for an operating system that returns no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no random bytes")]
 pub struct NoRandomness;
 
-/// The alphabet of crypt(3), in the order of the six bits that each letter stands for.
+/// The base64 alphabet of crypt(3): the position of a letter is its six-bit value.
 const CRYPT_ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The longest password in bytes that crypt(3) hashes: libxcrypt refuses what does not fit into 512 bytes with its
-/// terminating zero. The bound matters, because SHA crypt computes in proportion to the length.
+/// The maximum password length in bytes of crypt(3): libxcrypt refuses a password that does not fit into 512 bytes with
+/// its terminating zero. The bound matters because the time of SHA crypt grows with the length.
 const CRYPT_MAX_PASSWORD_LEN: usize = 511;
 
-/// The longest password in bytes for the formats that nginx computes itself and does not bound: more than a header of
-/// [`Credentials::MAX_BASIC`](super::Credentials::MAX_BASIC) bytes holds in base64.
+/// The maximum password length in bytes for the formats that nginx computes itself, without a bound of its own: more
+/// than a header of [`Credentials::MAX_BASIC`](super::Credentials::MAX_BASIC) bytes can carry in base64.
 const NGINX_MAX_PASSWORD_LEN: usize = 12 * 1024;
 
-/// Whether a text is a salt that crypt(3) takes (libxcrypt excludes what has a meaning in `/etc/shadow`), of at most
-/// `max_len` bytes.
+/// Whether a text is a salt of at most `max_len` bytes that crypt(3) accepts (libxcrypt excludes the characters that
+/// have a meaning in `/etc/shadow`).
 fn is_salt(text: &str, max_len: usize) -> bool {
     text.len() <= max_len && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"$:;*!\\".contains(&byte))
 }
 
-/// crypt(3)'s base64: of every three bytes the last one first, six bits at a time from the lowest on.
+/// Encodes in the base64 of crypt(3): of every three bytes the last one first, six bits at a time from the lowest on.
 fn encode_crypt_base64(groups: impl Iterator<Item = [u8; 3]>, rest: &[u8]) -> String {
     let letters = |bytes: &[u8]| {
         let bits = bytes.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte));
@@ -202,7 +204,7 @@ fn encode_crypt_base64(groups: impl Iterator<Item = [u8; 3]>, rest: &[u8]) -> St
     groups.flat_map(|group| letters(&group)).chain(letters(rest)).collect()
 }
 
-/// Whether a text is crypt(3)'s base64, its last letter under `last` (the bits that are left over must be zero).
+/// Whether a text is base64 of crypt(3) whose last letter has a value below `last` (the unused bits must be zero).
 fn is_crypt_base64(text: &str, last: usize) -> bool {
     let value = |byte: u8| CRYPT_ALPHABET.iter().position(|letter| *letter == byte);
     text.bytes().all(|byte| value(byte).is_some())

@@ -1,6 +1,6 @@
-//! `{SHA}` and SHA-1 in base64, without a salt.
+//! Verifies `{SHA}` hashes: SHA-1 in base64, without a salt.
 //!
-//! Engines' floor. Invariant: a [`struct@Hash`] holds exactly twenty bytes.
+//! Invariant: the digest of a [`struct@Hash`] has exactly twenty bytes.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
@@ -9,10 +9,10 @@ use subtle::ConstantTimeEq;
 use super::{InvalidHash, NGINX_MAX_PASSWORD_LEN};
 use crate::auth::secret::Password;
 
-/// What these hashes begin with.
+/// The prefix of these hashes.
 pub(super) const MAGIC: &str = "{SHA}";
 
-/// A `{SHA}` hash.
+/// A parsed `{SHA}` hash.
 #[derive(Clone)]
 pub struct Hash {
     text: String,
@@ -20,7 +20,7 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// Takes a text that begins with [`MAGIC`].
+    /// Parses a text that begins with [`MAGIC`].
     pub(super) fn parse(text: &str) -> Result<Self, InvalidHash> {
         let digest = STANDARD.decode(&text[MAGIC.len()..]).ok().and_then(|bytes| bytes.try_into().ok());
         let digest = digest.ok_or(InvalidHash::Damaged("SHA-1"))?;

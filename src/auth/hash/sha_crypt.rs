@@ -1,6 +1,6 @@
-//! Verifies SHA crypt: `$5$` and `$6$`, `rounds=<n>$` if they are not 5,000, salt, digest.
+//! Verifies SHA crypt: `$5$` (SHA-256) or `$6$` (SHA-512), `rounds=<n>$` if they are not 5,000, `<salt>$<digest>`.
 //!
-//! Engines' floor. Invariant: rounds are within 1,000 and [`MAX_ROUNDS`].
+//! Invariant: the number of rounds is between 1,000 and [`MAX_ROUNDS`].
 
 use std::hint::black_box;
 
@@ -10,15 +10,15 @@ use subtle::ConstantTimeEq;
 use super::{CRYPT_MAX_PASSWORD_LEN, InvalidHash, encode_crypt_base64, is_crypt_base64, is_salt};
 use crate::auth::secret::Password;
 
-/// About a second of one processor. The format itself goes to 999,999,999, a quarter of an hour.
+/// The maximum number of rounds, about a second of one processor. The format allows 999,999,999, a quarter of an hour.
 pub const MAX_ROUNDS: u32 = 1_000_000;
 
-/// Which SHA-2.
+/// The hash function of SHA crypt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::auth) enum Variant {
-    /// `$5$`
+    /// SHA-256, with the prefix `$5$`.
     Sha256,
-    /// `$6$`
+    /// SHA-512, with the prefix `$6$`.
     Sha512,
 }
 
@@ -32,13 +32,13 @@ pub struct Hash {
 }
 
 impl Hash {
-    /// Takes a text that begins with `$5$` or `$6$`.
+    /// Parses a text that begins with `$5$` or `$6$`.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidHash> {
         let (variant, name, letters, last) = if text.starts_with("$5$") {
-            // 256 bits in 43 letters: the last one holds four.
+            // 256 bits in 43 letters: the last letter holds four bits.
             (Variant::Sha256, "SHA-256", 43, 16)
         } else {
-            // 512 bits in 86 letters: the last one holds two.
+            // 512 bits in 86 letters: the last letter holds two bits.
             (Variant::Sha512, "SHA-512", 86, 4)
         };
         let damaged = InvalidHash::Damaged(name);
@@ -82,18 +82,20 @@ impl Hash {
 }
 
 fn parse_rounds(text: &str) -> Result<u32, InvalidHash> {
-    // crypt(3) moves numbers out of bounds to the nearest bound when it hashes; a stored one was never written so.
+    // When hashing, crypt(3) replaces a number out of bounds by the nearest bound, so that it never writes one.
     let rounds = text.parse().ok().filter(|rounds| (Params::ROUNDS_MIN..=MAX_ROUNDS).contains(rounds));
     rounds.filter(|_| !text.starts_with(['0', '+'])).ok_or(InvalidHash::Rounds)
 }
 
-/// Takes as long as verifying a password against such a hash; fewer rounds than the format knows are rounded up.
+/// Hashes `password` and discards the result, to take as long as verifying it against a hash with so many rounds. Fewer
+/// rounds than the format allows are rounded up to its minimum.
 pub(in crate::auth) fn spend(password: &Password, variant: Variant, rounds: u32) {
     let (password, _) = password.first_bytes(CRYPT_MAX_PASSWORD_LEN);
     black_box(digest(password, b"saltsaltsaltsalt", variant, rounds.max(Params::ROUNDS_MIN)));
 }
 
-/// The last field of a hash. The crate's own verifier takes salts of crypt's alphabet alone, and crypt(3) takes others.
+/// Computes the last field of a hash. The verifier of the `sha_crypt` crate is not used: it rejects salts with
+/// characters outside the alphabet of crypt(3), which crypt(3) itself accepts.
 fn digest(password: &[u8], salt: &[u8], variant: Variant, rounds: u32) -> String {
     let rounds = Params::new(rounds).unwrap_or_default();
     match variant {
@@ -110,7 +112,7 @@ fn digest(password: &[u8], salt: &[u8], variant: Variant, rounds: u32) -> String
     }
 }
 
-/// The offsets of a group of three bytes: each group begins with another third of the digest.
+/// The offsets of a group of three bytes, rotated: successive groups begin with different thirds of the digest.
 fn rotated(mut offsets: [usize; 3], by: usize) -> [usize; 3] {
     offsets.rotate_left(by);
     offsets

@@ -1,4 +1,4 @@
-//! Hashes that other programs wrote, and their limits.
+//! Tests that hashes written by other programs are read and matched, within their limits.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn password(text: &str) -> Password {
     Password::new(text.to_owned())
 }
 
-/// Written by Apache's htpasswd and by `openssl passwd`; the password is `secret`.
+/// Hashes written by Apache's htpasswd and by `openssl passwd`; the password is `secret`.
 const SECRETS: [&str; 8] = [
     "$1$saltsalt$9xy1btjgzLYfb7hivXtC//",
     "$1$.$sVnbJVxb2euEG34kw.xpg0",
@@ -18,7 +18,7 @@ const SECRETS: [&str; 8] = [
     "$2y$04$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu",
 ];
 
-/// Written by `openssl passwd` and confirmed by crypt(3); the passwords are so many times `k`.
+/// Hashes written by `openssl passwd` and confirmed by crypt(3), with the length of the password, which is all `k`.
 const LONG_PASSWORDS: [(usize, &str); 8] = [
     (80, "$apr1$salt$z2YN.dKOzGeTa9T8rEMgR."),
     (80, "$1$salt$/tZ4Kmg14yXweYpdN0yQ3."),
@@ -30,7 +30,7 @@ const LONG_PASSWORDS: [(usize, &str); 8] = [
     (255, "$6$salt$Y3aShzJpQ/THE4SwELakUaS13hBg6.yStl9x6TxXg0fpzgjCOpn42UUsDNsdpA0052yKKEOLWLBaUT/oHc4EW."),
 ];
 
-/// Of an empty password, written by `openssl passwd` and Apache's htpasswd.
+/// Hashes of an empty password, written by `openssl passwd` and Apache's htpasswd.
 const EMPTY_PASSWORDS: [&str; 4] = [
     "$apr1$salt$AnXM5PAEa9T4ruYbwPoUh/",
     "$1$salt$UsdFqFVB.FsuinRDK5eE..",
@@ -109,7 +109,7 @@ fn a_password_longer_than_its_format_takes_is_wrong_rather_than_cut() {
     for text in SECRETS.iter().filter(|text| !text.starts_with("$2")) {
         assert!(!text.parse::<StoredHash>().unwrap().matches(&long), "{text}");
     }
-    // Written by crypt(3), which refuses one byte more.
+    // Written by crypt(3), which refuses a password of one more byte.
     let hash: StoredHash = "$5$rounds=1000$salt$5h3GHkwEHgA4AN1wrupBLk1XnJgg7ZBVuiFpSVvd1m7".parse().unwrap();
     let bytes = "k".repeat(CRYPT_MAX_PASSWORD_LEN);
     assert!(hash.matches(&password(&bytes)));

@@ -1,10 +1,9 @@
-//! Parses and changes an htpasswd file: lines of `name:hash`, comments, and lines that are neither.
+//! Parses and edits the content of an htpasswd file: lines of `name:hash`, comments, and lines that are neither.
 //!
-//! A user whose hash is of a scheme that is not known here is disabled alone, as is one with two different passwords; a
-//! line of another kind keeps the whole file out ([`Reason::spoils_file`]).
+//! A hash of an unsupported scheme disables only its user, and so do two different passwords for one user; any other
+//! invalid line makes the whole file unusable ([`Reason::spoils_file`]). This module does no I/O.
 //!
-//! Engines' floor, no I/O. Invariant: [`Htpasswd::to_bytes`] gives back every byte of the lines that were not asked to
-//! change.
+//! Invariant: [`Htpasswd::to_bytes`] returns every byte of the lines that were not edited.
 
 mod problem;
 
@@ -22,10 +21,10 @@ use crate::access::UserName;
 
 pub use problem::{Problem, Reason};
 
-/// What some editors put in front of UTF-8.
+/// The UTF-8 byte order mark, which some editors write at the beginning of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A parsed file. Lines that are not understood are kept and named by [`Htpasswd::problems`].
+/// A parsed htpasswd file. Invalid lines are kept and listed by [`Htpasswd::problems`].
 #[derive(Clone)]
 pub struct Htpasswd {
     lines: Vec<Line>,
@@ -34,19 +33,20 @@ pub struct Htpasswd {
     effort: Effort,
 }
 
-/// One line, its end included.
+/// One line, including its line ending.
 #[derive(Clone)]
 struct Line {
     raw: Vec<u8>,
-    /// Whose line it is, even where its hash is not understood.
+    /// The user of the line, even where its hash is invalid.
     user: Option<UserName>,
 }
 
 impl Htpasswd {
-    /// The largest file that is read: some hundred thousand users.
+    /// The maximum size of the file in bytes: some hundred thousand users.
     pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-    /// Reads a file's content, which may be empty. Never fails: see [`Htpasswd::problems`].
+    /// Parses the content of a file, which may be empty. It never fails; [`Htpasswd::problems`] lists the invalid
+    /// lines.
     #[must_use]
     pub fn parse(content: &[u8]) -> Self {
         Self::from_lines(content.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect())
@@ -58,18 +58,18 @@ impl Htpasswd {
         &self.problems
     }
 
-    /// The lines for which the file is not taken.
+    /// The problems that make the whole file unusable.
     pub fn spoiling_problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter().filter(|problem| problem.reason.spoils_file())
     }
 
-    /// The hash of a user.
+    /// The hash of a user who can sign in.
     #[must_use]
     pub fn hash(&self, user: &UserName) -> Option<&Arc<StoredHash>> {
         self.users.get(user)
     }
 
-    /// Whether there is a line of that name, even one whose hash is not understood.
+    /// Whether there is a line of that user, even one with an invalid hash.
     #[must_use]
     pub fn has_line(&self, user: &UserName) -> bool {
         self.lines.iter().any(|line| line.user.as_ref() == Some(user))
@@ -84,14 +84,14 @@ impl Htpasswd {
         })
     }
 
-    /// Gives a user this hash: in the place of the user's line, a comment in it kept above, or in a new line at the
-    /// end.
+    /// Sets the hash of a user: replaces the user's line, moving a comment in it to a line above, or appends a new
+    /// line.
     pub fn set(&mut self, user: &UserName, hash: &StoredHash) {
         let mut lines = self.take_lines();
         let first = lines.iter().position(|line| line.user.as_ref() == Some(user));
         if let Some(first) = first {
             lines[first].raw = with_hash(&lines[first].raw, user, hash);
-            // The user wants one password; a second line of the same name would disable the user.
+            // Further lines of the user are removed: two different passwords would disable the user.
             let mut index = 0..;
             lines.retain(|line| index.next() == Some(first) || line.user.as_ref() != Some(user));
         } else {
@@ -100,11 +100,11 @@ impl Htpasswd {
             }
             lines.push(Line { raw: format!("{user}:{}\n", hash.text()).into_bytes(), user: None });
         }
-        // Read again as a whole, because one line may have become two.
+        // Parsed again as a whole, because one line may have become two.
         *self = Self::parse(&lines.into_iter().flat_map(|line| line.raw).collect::<Vec<_>>());
     }
 
-    /// Takes a user's lines out, and says whether there was one.
+    /// Removes the lines of a user, and returns whether there was one.
     pub fn remove(&mut self, user: &UserName) -> bool {
         let mut lines = self.take_lines();
         let before = lines.len();
@@ -114,13 +114,13 @@ impl Htpasswd {
         removed
     }
 
-    /// The file's content.
+    /// The content of the file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.lines.iter().flat_map(|line| &line.raw).copied().collect()
     }
 
-    /// The bcrypt cost that somebody chose for this file, for hashes to come.
+    /// The bcrypt cost for new hashes: the highest in this file, or the default where there is none.
     #[must_use]
     pub fn bcrypt_cost(&self) -> Cost {
         self.effort.bcrypt_cost()
@@ -160,7 +160,7 @@ impl Htpasswd {
     }
 }
 
-/// What the lines of one user say so far.
+/// The result of the lines of one user so far.
 struct Seen {
     first: usize,
     /// `None` if the user cannot sign in.
@@ -168,7 +168,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Adds a line to what is known of its user, and says what is wrong with it.
+    /// Adds a line of a user, and returns why it is invalid, or `None` if it is valid.
     fn add(
         users: &mut HashMap<UserName, Self>,
         user: &UserName,
@@ -198,7 +198,7 @@ enum Parsed {
     User(UserName, Result<StoredHash, InvalidHash>),
 }
 
-/// A line without its end, and without the mark that the first one may begin with.
+/// The content of a line without its line ending, and without the byte order mark that the first line may begin with.
 fn content_of(raw: &[u8], number: usize) -> &[u8] {
     let raw = if number == 1 { raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(raw) } else { raw };
     raw.trim_ascii_end()
@@ -208,7 +208,7 @@ fn parse_line(content: &[u8]) -> Parsed {
     if content.is_empty() || content.trim_ascii_start().starts_with(b"#") {
         return Parsed::Other;
     }
-    // The comment after a second colon, which nginx and Apache both read over, may be in any encoding.
+    // The comment after a second colon, which nginx and Apache ignore, may be in any encoding.
     let mut fields = content.splitn(3, |byte| *byte == b':');
     let (Some(name), Some(hash)) = (fields.next(), fields.next()) else {
         return Parsed::Unusable(Reason::NoColon);
@@ -226,8 +226,8 @@ fn parse_hash(field: &[u8]) -> Result<StoredHash, InvalidHash> {
     str::from_utf8(field).map_err(|_| InvalidHash::Unknown)?.parse()
 }
 
-/// A user's line with another hash, its comment moved to a line above: httpd and nginx read `name:hash:comment`, but
-/// Apache's `htpasswd -v` takes the comment for a part of the hash, as it does with the CR of a CRLF.
+/// The line of a user with another hash, its comment moved to a line above: httpd and nginx read `name:hash:comment`,
+/// but Apache's `htpasswd -v` reads the comment as part of the hash, and the CR of a CRLF too.
 fn with_hash(raw: &[u8], user: &UserName, hash: &StoredHash) -> Vec<u8> {
     let comment = raw.trim_ascii_end().splitn(3, |byte| *byte == b':').nth(2).map(<[u8]>::trim_ascii);
     let mut lines = Vec::new();

@@ -1,51 +1,51 @@
-//! Why a line of the users file lets nobody sign in.
+//! Defines the errors for a line of an htpasswd file whose user cannot sign in.
 //!
-//! Engines' floor. Invariant: no message repeats any part of a hash, which may be a password in clear text.
+//! Invariant: no message repeats any part of a hash, which may be a password in clear text.
 
 use crate::{
     access::{InvalidUserName, UserName},
     auth::hash::InvalidHash,
 };
 
-/// What is wrong with a line.
+/// An invalid line of an htpasswd file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct Problem {
-    /// The line, counted from 1.
+    /// The number of the line, counted from 1.
     pub line: usize,
-    /// The user of the line, where its name is one.
+    /// The user of the line, where the name is valid.
     pub user: Option<UserName>,
-    /// What is wrong.
+    /// Why the line is invalid.
     pub reason: Reason,
 }
 
-/// Why a line is not a user.
+/// Why a line does not define a user who can sign in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// A name in bytes that are not UTF-8, in which names are compared with what clients send.
+    /// The name is not UTF-8, the encoding in which names are compared with those that clients send.
     #[error("the line is not UTF-8 text")]
     NotText,
-    /// No colon.
-    #[error("a line reads `name:hash`, and this one has no ':'")]
+    /// The line has no colon.
+    #[error("expected `name:hash`, but the line has no ':'")]
     NoColon,
-    /// The part before the colon is not a name.
+    /// The part before the colon is not a valid user name.
     #[error(transparent)]
     Name(#[from] InvalidUserName),
-    /// The part after the colon is not a hash.
+    /// The part after the colon is not a supported hash.
     #[error(transparent)]
     Hash(#[from] InvalidHash),
-    /// A name for the second time with another hash: nginx takes the first line, registry:2 the last.
+    /// An earlier line of the same user has another hash; nginx would use the first line, registry:2 the last.
     #[error("the user {user:?} already has another password in line {first}, so that neither counts", user = .user.as_str())]
     Duplicate {
-        /// The name.
+        /// The name of the user.
         user: UserName,
-        /// Its first line.
+        /// The number of the first line of the user.
         first: usize,
     },
 }
 
 impl Reason {
-    /// Whether a file with such a line is not taken. Every other problem is one of its own user alone.
+    /// Whether such a line makes the whole file unusable; otherwise it only disables its own user.
     #[must_use]
     pub fn spoils_file(&self) -> bool {
         match self {
@@ -55,7 +55,7 @@ impl Reason {
         }
     }
 
-    /// What to do about it.
+    /// What the administrator can do about the problem.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What is read, what is kept and what is changed.
+//! Tests of parsing and editing: which lines are read, kept and changed.
 
 use proptest::prelude::*;
 
@@ -45,10 +45,10 @@ fn all_problems_are_named_at_once() {
     assert_eq!(
         messages,
         [
-            "line 1: a line reads `name:hash`, and this one has no ':'",
-            "line 3: a line reads `name:hash`, and this one has no ':'",
+            "line 1: expected `name:hash`, but the line has no ':'",
+            "line 3: expected `name:hash`, but the line has no ':'",
             "line 4: '*', 'anonymous' and names that begin with '@' or '#' are reserved",
-            "line 5: this is no hash of a known format (a password in the clear?)",
+            "line 5: not a supported password hash (a password in clear text?)",
             "line 6: yescrypt hashes are not supported",
             "line 7: the user \"alice\" already has another password in line 2, so that neither counts",
             "line 8: there is no password hash after the ':'",

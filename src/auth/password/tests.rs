@@ -1,11 +1,11 @@
-//! Verifying against a users file on disk.
+//! Tests the verification of passwords against a users file on disk.
 
 use std::fs;
 
 use super::*;
 use crate::auth::{hash::Cost, htpasswd::Htpasswd};
 
-/// The password of all three is `secret`.
+/// The hashes of the two users; the password of both is `secret`.
 const BCRYPT: &str = "$2y$04$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu";
 const APR1: &str = "$apr1$/w7CbeyA$4hAcSx9u1em70pJRgmzPS1";
 
@@ -61,7 +61,7 @@ async fn the_right_password_and_no_other_verifies() {
     for _ in 0..2 {
         assert_eq!(house.verify("alice", "secret").await.unwrap().user(), &name("alice"));
         for (user, text) in
-            [("alice", "Secret"), ("alice", ""), ("nobody", "secret"), ("", "secret"), ("a:b", "secret")]
+            [("alice", "Secret"), ("alice", ""), ("absent", "secret"), ("", "secret"), ("a:b", "secret")]
         {
             assert_eq!(house.verify(user, text).await.unwrap_err(), Rejected::Credentials, "{user} {text}");
         }
@@ -152,7 +152,7 @@ async fn older_hashes_can_be_refused() {
 #[tokio::test]
 async fn a_users_file_that_cannot_be_changed_keeps_nobody_out() {
     let house = House::new(LegacyHashes::Rehash);
-    // Something that root cannot write through either.
+    // A directory in place of the lock file: even root cannot open it for writing.
     fs::create_dir(house.folder.path().join("htpasswd.lock")).unwrap();
     house.verify("bob", "secret").await.unwrap();
     house.verify("bob", "secret").await.unwrap();
@@ -168,7 +168,7 @@ async fn when_the_queue_is_full_whoever_comes_is_told_to_come_again() {
         house.verify("a", "x"),
         house.verify("b", "x"),
         house.verify("c", "x"),
-        // Who is remembered needs no place in the queue.
+        // A cached password needs no place in the queue.
         house.verify("alice", "secret"),
         async { drop(worker) },
     );
@@ -183,7 +183,7 @@ async fn the_same_password_many_times_at_once_takes_one_turn() {
     let all = futures_util::future::join_all((0..50).map(|_| house.verify("bob", "secret"))).await;
     assert!(all.iter().all(Result::is_ok));
     let file = house.users.snapshot();
-    // Hashed once, written once: everybody was verified against the same new hash.
+    // Hashed once, written once: every request was verified against the same new hash.
     assert!(all.iter().flatten().all(|verified| verified.hash.is(file.hash(&name("bob")).unwrap())));
 }
 
@@ -192,7 +192,7 @@ async fn a_caller_who_left_keeps_no_place() {
     let house = House::with(LegacyHashes::Rehash, limits(1, 1));
     let worker = house.checker.queue.wait(here()).await.ok().unwrap();
     for _ in 0..5 {
-        let gone = tokio::time::timeout(Duration::ZERO, house.verify("nobody", "x")).await;
+        let gone = tokio::time::timeout(Duration::ZERO, house.verify("absent", "x")).await;
         assert!(gone.is_err());
     }
     drop(worker);
@@ -202,7 +202,7 @@ async fn a_caller_who_left_keeps_no_place() {
 #[tokio::test]
 async fn two_equal_guesses_at_once_wait_for_each_other_whether_the_user_exists_or_not() {
     let house = House::with(LegacyHashes::Rehash, limits(4, 100));
-    for user in ["alice", "nobody", ""] {
+    for user in ["alice", "absent", ""] {
         let turn = house.checker.turns.of(house.checker.fingerprints.of_attempt(user, &password("guess")));
         let other = turn.lock().await;
         let guess = house.verify(user, "guess");

@@ -1,7 +1,7 @@
-//! Changing the users file.
+//! Edits the users file on disk under its lock, or creates it.
 //!
-//! Engines' floor. Invariant: whoever reads the file sees the old one or the new one, whole; two changes at once happen one after
-//! the other; and the file is never readable by others.
+//! Invariant: readers of the file see the old content or the new one, whole; concurrent changes happen one after the
+//! other; and a written file is never readable by others (mode bits of `other` are cleared).
 
 use std::{
     fs::{self, DirBuilder},
@@ -16,9 +16,9 @@ use crate::auth::{
     replace::{ReplaceError, Target},
 };
 
-/// Changes the file, which is made if it is missing, and gives back what it now holds. Blocks.
+/// Applies `change` to the file, which is created if it is missing, and returns its new content. Blocks.
 ///
-/// Lines that are not understood stay as they are. Nothing is written when `change` fails, or changes nothing.
+/// Invalid lines stay as they are. Nothing is written where `change` fails or changes nothing.
 pub fn edit<E: From<EditError>>(
     path: &Path,
     change: impl FnOnce(&mut Htpasswd) -> Result<(), E>,
@@ -43,11 +43,12 @@ pub fn edit<E: From<EditError>>(
     Ok(changed)
 }
 
-/// Makes the file with this content unless something is there already; says whether it was made. Blocks.
+/// Creates the file, and its directory, with this content unless it exists; returns whether it was created. Blocks.
 ///
-/// Nothing is written for a file that is there: its folder may belong to others, or be mounted read-only.
+/// Where the file exists, no lock file is written either: its directory may belong to another user, or be mounted
+/// read-only.
 pub fn create(path: &Path, content: impl FnOnce() -> Result<Htpasswd, EditError>) -> Result<bool, EditError> {
-    // What cannot be looked at is not missing; why not is for its reader to say.
+    // A file whose metadata cannot be read is not missing; reading it later reports the error.
     if !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Ok(false);
     }
@@ -64,12 +65,12 @@ pub fn create(path: &Path, content: impl FnOnce() -> Result<Htpasswd, EditError>
     Ok(true)
 }
 
-/// The mode that the file had, without anything for others, and always ours to read and write.
+/// The mode of the replaced file without access for others, and always readable and writable by the owner.
 fn private_mode(mode: u32) -> u32 {
     (mode & 0o660) | 0o600
 }
 
-/// Whether [`edit`] could replace the file that is there, as far as can be seen without trying.
+/// Checks, without writing, that [`edit`] can probably replace the existing file.
 pub fn check_writable(path: &Path) -> Result<(), ReplaceError> {
     let target = Target::of(path)?;
     target.check_writable(&fs::metadata(target.file()).map_err(|source| target.error(source))?)
@@ -78,19 +79,19 @@ pub fn check_writable(path: &Path) -> Result<(), ReplaceError> {
 /// Why the users file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// It cannot be read in the first place.
+    /// The present file cannot be read.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// It cannot be written.
+    /// The file cannot be written.
     #[error(transparent)]
     Replace(#[from] ReplaceError),
-    /// No salt.
+    /// There are no random bytes for the salt of a hash.
     #[error(transparent)]
     Random(#[from] crate::auth::hash::NoRandomness),
 }
 
 impl EditError {
-    /// What to do about it.
+    /// What the administrator can do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -99,7 +100,7 @@ impl EditError {
                 "make the folder first, or name another file with --htpasswd FILE"
             }
             Self::Replace(error) => error.hint(),
-            Self::Random(_) => "the system is out of order",
+            Self::Random(_) => "the random number generator of the operating system does not work",
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Reading the users file.
+//! Reads the users file from disk and parses it.
 //!
-//! Engines' floor. Invariant: a [`Content`] is one state of the file, not two halves, and not larger than
-//! [`Htpasswd::MAX_BYTES`].
+//! Invariant: a [`Content`] is one state of the file, never parts of two, and at most [`Htpasswd::MAX_BYTES`] long.
 
 use std::{
     io,
@@ -17,23 +16,23 @@ use crate::auth::{
     stamp::Stamp,
 };
 
-/// One state of the users file.
+/// The bytes of the users file at one moment.
 pub(super) struct Content(content::Content);
 
 impl Content {
-    /// Reads a file.
+    /// Reads the file at `path`. Blocks.
     pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
         content::Content::read(path, Htpasswd::MAX_BYTES).map(Self).map_err(|error| LoadError::reading(path, error))
     }
 
-    /// Parses the bytes as a file to sign in with.
+    /// Parses the bytes strictly, for authentication: problems that make the file unusable are an error.
     pub(super) fn parse(&self, path: &Path) -> Result<Htpasswd, LoadError> {
         let file = self.parse_leniently();
         let problems: Vec<_> = file.spoiling_problems().cloned().collect();
         if problems.is_empty() { Ok(file) } else { Err(LoadError::Broken { path: path.to_owned(), problems }) }
     }
 
-    /// Parses what can be parsed, for changing a line and keeping the others.
+    /// Parses the bytes leniently, for editing a line and keeping the others: invalid lines are no error.
     pub(super) fn parse_leniently(&self) -> Htpasswd {
         Htpasswd::parse(self.0.bytes())
     }
@@ -42,13 +41,13 @@ impl Content {
         self.0.digest()
     }
 
-    /// The stamp, if it can be trusted to change with the next write.
+    /// The stamp, unless the file was written so recently that the next write may leave the stamp unchanged.
     pub(super) fn stamp_at(&self, now: SystemTime) -> Option<Stamp> {
         self.0.stamp_at(now)
     }
 }
 
-/// Reads a file for looking at it or changing it: what is wrong with it is in [`Htpasswd::problems`]. Blocks.
+/// Reads a users file leniently, for inspection: its invalid lines are listed by [`Htpasswd::problems`]. Blocks.
 pub fn inspect(path: &Path) -> Result<Htpasswd, LoadError> {
     Content::read(path).map(|content| content.parse_leniently())
 }
@@ -56,36 +55,36 @@ pub fn inspect(path: &Path) -> Result<Htpasswd, LoadError> {
 /// Why the users file was not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Nothing at that path.
+    /// There is no file at this path.
     #[error("{}: there is no users file", path.display())]
     Missing {
-        /// Where it should be.
+        /// The path of the users file.
         path: PathBuf,
     },
-    /// A folder, a device, a pipe.
+    /// The path is a directory, a device or a pipe.
     #[error("{}: the users file is not a regular file", path.display())]
     NotAFile {
-        /// What is there.
+        /// The path of the users file.
         path: PathBuf,
     },
-    /// The system refused.
+    /// The operating system returned an error.
     #[error("{}: the users file cannot be read: {source}", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Over [`Htpasswd::MAX_BYTES`].
+    /// The file is larger than [`Htpasswd::MAX_BYTES`].
     #[error("{}: the users file is larger than {} MiB", path.display(), Htpasswd::MAX_BYTES / 1024 / 1024)]
     TooLarge {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
     },
-    /// Lines that are not understood, or damaged.
+    /// The file has invalid lines that make it unusable.
     #[error("{}", broken(path, problems))]
     Broken {
-        /// The file.
+        /// The path of the users file.
         path: PathBuf,
         /// Every such line.
         problems: Vec<Problem>,
@@ -103,19 +102,19 @@ impl LoadError {
         }
     }
 
-    /// What to do about it.
+    /// What the administrator can do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "make it with `portcullis user add NAME`, or name another with --htpasswd FILE",
             Self::NotAFile { .. } | Self::TooLarge { .. } => "name the file with --htpasswd FILE",
             Self::Unreadable { .. } => "the file must be readable by the user that runs portcullis",
-            Self::Broken { problems, .. } => problems.first().map_or("mend the line", |problem| problem.reason.hint()),
+            Self::Broken { problems, .. } => problems.first().map_or("fix the line", |problem| problem.reason.hint()),
         }
     }
 }
 
-/// `file:line: reason`, a line each, as compilers do it.
+/// The message for unusable lines: `file:line: reason` for each, in the format of compilers.
 fn broken(path: &Path, problems: &[Problem]) -> String {
     let lines = problems.iter().map(|problem| format!("{}:{}: {}", path.display(), problem.line, problem.reason));
     lines.collect::<Vec<_>>().join("\n")

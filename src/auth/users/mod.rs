@@ -1,7 +1,7 @@
-//! The users file, as it is now.
+//! Keeps the users file in memory and reloads it when it changes on disk.
 //!
-//! Engines' floor. Invariant: [`Users`] always holds a file that was whole: one that is broken, half-written or missing changes
-//! nothing until it is whole again. A hash of an unknown scheme disables its user alone.
+//! Invariant: [`Users`] always holds a valid file: one that becomes invalid, half-written or missing changes nothing
+//! until it is valid again. A hash of an unsupported scheme disables only its user.
 
 mod edit;
 mod file;
@@ -32,34 +32,34 @@ use crate::{
 };
 use file::Content;
 
-/// The live users file: read without waiting, replaced as a whole.
+/// The users file in force. Reading it takes no lock; a reload replaces it as a whole.
 pub struct Users {
     path: PathBuf,
     current: ArcSwap<Htpasswd>,
     seen: Mutex<Seen>,
 }
 
-/// What was read last, good or bad; held while reading, so that two reloads never overtake each other.
+/// The state of the last read, valid or not. Its lock is held while reading, so that concurrent reloads happen in order.
 struct Seen {
-    /// `None` means: look again, whatever the file system says.
+    /// The stamp of the file; `None` makes the next poll read the file regardless of its metadata.
     stamp: Option<Stamp>,
     digest: digest::Digest,
     warned: HashSet<(UserName, HashKind)>,
-    /// The lines of the file in force that let nobody sign in: all of them were warned of.
+    /// The invalid lines of the file in force; each of them was logged as a warning.
     problems: Vec<Problem>,
 }
 
-/// What a look at the file brought.
+/// The result of reading the file again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reloaded {
-    /// The file holds what it held.
+    /// The content of the file is unchanged.
     Unchanged,
-    /// Other users, or other hashes.
+    /// The content changed and is in force now.
     Changed,
 }
 
 impl Users {
-    /// How often [`Users::watch`] looks, for want of a reason to choose.
+    /// The default interval of [`Users::watch`].
     pub const INTERVAL: Duration = Duration::from_secs(1);
 
     /// Reads the file for the first time. Blocks.
@@ -82,24 +82,24 @@ impl Users {
         &self.path
     }
 
-    /// The users as of now.
+    /// The users file in force, unaffected by later reloads.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Htpasswd> {
         self.current.load_full()
     }
 
-    /// The fingerprint of a user's hash, or `None` where there is no such user (any more).
+    /// The fingerprint of a user's present hash, or `None` if there is no such user.
     #[must_use]
     pub fn credential(&self, user: &UserName, key: &hmac::Key) -> Option<CredentialVersion> {
         self.current.load().hash(user).map(|hash| CredentialVersion::new(hash, key))
     }
 
-    /// Reads the file, whether it seems to have changed or not; on error the last good one stays. Blocks.
+    /// Reads the file even if its metadata is unchanged; on error the last valid file stays in force. Blocks.
     pub fn reload(&self, now: SystemTime) -> Result<Reloaded, LoadError> {
         self.read(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
-    /// Reads the file if it seems to have changed since it was read last. Blocks.
+    /// Reads the file if its metadata changed since the last read; on error the last valid file stays in force. Blocks.
     pub fn poll(&self, now: SystemTime) -> Result<Reloaded, LoadError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.stamp.is_some() && seen.stamp == Stamp::of_path(&self.path) {
@@ -108,10 +108,10 @@ impl Users {
         self.read(&mut seen, now)
     }
 
-    /// Looks at the file again and again, forever: changes take effect within two intervals.
+    /// Polls the file at `interval` without end: changes take effect within two intervals.
     ///
-    /// Asking for the file's state works everywhere: notifications do not arrive over NFS or from the host of a bind mount, and
-    /// watch the wrong file where Kubernetes swaps a symbolic link two folders up.
+    /// Polling works everywhere: inotify events do not arrive over NFS or from the host of a bind mount, and concern
+    /// the wrong file where Kubernetes swaps a symbolic link two directories up.
     pub async fn watch(self: Arc<Self>, interval: Duration) {
         let mut complaint = None;
         loop {
@@ -124,7 +124,7 @@ impl Users {
                     complaint = None;
                     tracing::info!(path = %self.path.display(), users = self.snapshot().users().count(), "users reloaded");
                 }
-                // Once per reason, not once per second.
+                // Logged once per error, not at every interval.
                 Ok(Err(error)) if complaint.as_ref() == Some(&error.to_string()) => {}
                 Ok(Err(error)) => {
                     tracing::error!(%error, hint = error.hint(), "users not reloaded; the last good file stays in force");
@@ -135,15 +135,15 @@ impl Users {
     }
 
     fn read(&self, seen: &mut Seen, now: SystemTime) -> Result<Reloaded, LoadError> {
-        // Until this reading ended well, the next poll tries again.
+        // If reading fails, the next poll tries again.
         seen.stamp = None;
         let content = Content::read(&self.path)?;
         seen.stamp = content.stamp_at(now);
         let digest = content.digest();
         let same = digest.as_ref() == seen.digest.as_ref();
         seen.digest = digest;
-        // A file that is broken is broken every time that somebody asks, and one that was mended to what it was before the
-        // fault differs from the last one read, so that `Unchanged` always means: as in force.
+        // An invalid file is an error at every reload, even if its digest is unchanged. A file that was restored after
+        // that has another digest than the invalid one, so that `Unchanged` always means: the same as in force.
         let parsed = content.parse(&self.path)?;
         if same {
             return Ok(Reloaded::Unchanged);
@@ -154,7 +154,7 @@ impl Users {
         Ok(Reloaded::Changed)
     }
 
-    /// Names each line whose user is disabled and each user with an older hash, once.
+    /// Logs a warning, once each, for every line whose user is disabled and every user with a legacy hash.
     fn warn(&self, seen: &mut Seen) {
         let file = self.current.load();
         for problem in file.problems().iter().filter(|problem| !seen.problems.contains(problem)) {
@@ -182,7 +182,8 @@ fn tell_auditors(before: &Htpasswd, after: &Htpasswd) {
     audit::record(&Event::UsersChanged { added: &added, removed: &removed, changed: &changed });
 }
 
-/// A fingerprint of a stored hash: another one after every change of the password, so that tokens issued before can end.
+/// A fingerprint of a stored hash (an HMAC), which tokens carry: it changes with the password, so that tokens issued
+/// before the change become invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialVersion(String);
 
@@ -192,12 +193,12 @@ impl CredentialVersion {
         Self(URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16]))
     }
 
-    /// What a token of ours says that it was made from; it is compared, never trusted.
+    /// Creates a fingerprint from the claim of a token, to be compared with the present one.
     pub(super) fn from_claim(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The fingerprint: 22 letters of base64url.
+    /// The text of the fingerprint: 22 letters of base64url.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! The users file on a real file system.
+//! Tests of reading, watching and editing the users file on a real file system.
 
 use std::{
     fs,
@@ -40,8 +40,8 @@ fn a_missing_file_is_told_from_a_broken_one() {
     fs::write(&path, "alice:plain\nbob\ncarol:$y$j9T$salt$hash\n").unwrap();
     let error = Users::load(path.clone(), SystemTime::now()).err().unwrap();
     let shown = path.display();
-    assert!(error.to_string().starts_with(&format!("{shown}:1: this is no hash")), "{error}");
-    assert!(error.to_string().contains(&format!("\n{shown}:2: a line reads")), "{error}");
+    assert!(error.to_string().starts_with(&format!("{shown}:1: not a supported password hash")), "{error}");
+    assert!(error.to_string().contains(&format!("\n{shown}:2: expected `name:hash`")), "{error}");
     assert!(!error.to_string().contains("yescrypt"), "{error}");
     assert!(!error.to_string().contains("plain"), "{error}");
 }
@@ -110,7 +110,7 @@ fn a_swapped_symbolic_link_is_noticed_even_when_size_and_time_are_the_same() {
         fs::File::open(&file).unwrap().set_modified(long_ago).unwrap();
     }
     symlink("a", &path).unwrap();
-    // A day later, so that the file counts as settled and only its stamp can tell.
+    // A day later, so that the file counts as settled and only its stamp shows the change.
     let tomorrow = SystemTime::now() + Duration::from_secs(86400);
     let users = Users::load(path.clone(), tomorrow).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Unchanged);
