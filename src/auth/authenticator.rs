@@ -132,7 +132,7 @@ impl Authenticator {
     }
 
     /// Authenticates a request for a bearer token, by a password, an access token, the token of a CI job or a client
-    /// certificate; without any, the holder is anonymous. Bearer tokens are rejected: a client that could exchange one
+    /// certificate; without any, the subject is anonymous. Bearer tokens are rejected: a client that could exchange one
     /// for the next would stay signed in without end.
     pub async fn holder(
         &self,

@@ -219,8 +219,8 @@ impl Worker {
     }
 }
 
-/// Whether a thread that ran for `own` of the `elapsed` time has waited for too long. A thread that ran for longer than
-/// it waited continues: at a high bcrypt cost, starting again would take longer than the rest.
+/// Whether a thread that ran for `own` of the `elapsed` time has waited for too long. A thread that ran for longer
+/// than it waited continues: at a high bcrypt cost, starting again would take longer than the rest.
 fn is_stalled(elapsed: Duration, own: Duration) -> bool {
     let waited = elapsed.saturating_sub(own);
     waited >= MAX_WAIT && waited >= own

@@ -1,6 +1,7 @@
 //! Reads a small file that another process may be writing at the same moment, and retries until it is stable.
 //!
-//! Invariant: a [`Content`] is one state of the file, never parts of two, and at most as large as its reader allows.
+//! Invariant: a [`Content`] is one state of the file, never parts of two, and at most as large as its reader
+//! allows.
 
 use std::{
     fs::File,
@@ -58,7 +59,7 @@ impl Content {
         digest::digest(&digest::SHA256, &self.bytes)
     }
 
-    /// The stamp, unless the file was written so recently that the next write may leave the stamp unchanged.
+    /// The file fingerprint, unless the file was written so recently that the next write may leave it unchanged.
     pub(super) fn stamp_at(&self, now: SystemTime) -> Option<Stamp> {
         Some(self.stamp).filter(|stamp| !stamp.is_fresh(now))
     }

@@ -1,7 +1,8 @@
 //! Makes a rejected login take the same time for unknown and existing users, by equal hashing work.
 //!
-//! Invariant: after [`Effort::spend`], a rejected sign-in took the same work whether the user exists or not and
-//! whatever the format of the stored hash, so that the response time does not reveal which users are in the users file.
+//! Invariant: after [`Effort::spend`], a rejected sign-in took the same work whether the user exists
+//! or not and whatever the format of the stored hash, so that the response time does not reveal which users are in the
+//! users file.
 
 use super::{
     hash::{Cost, HashKind, Md5Variant, Variant, spend_bcrypt, spend_md5_crypt, spend_sha_crypt},

@@ -3,8 +3,8 @@
 //! [`Authenticator`] turns the `Authorization` header and the certificate of a connection into a
 //! [`Subject`](crate::access::Subject); what that subject may do is decided in [`access`](crate::access).
 //!
-//! Invariant: a [`Verified`] exists only for a user of the users file whose password was checked; passwords, tokens and
-//! stored hashes cannot be printed.
+//! Invariant: a [`Verified`] exists only for a user of the users file whose password was checked; passwords, tokens
+//! and stored hashes cannot be printed.
 
 mod authenticator;
 mod background_pool;

@@ -241,8 +241,8 @@ impl PasswordChecker {
     }
 }
 
-/// Writes `hash` into the users file if that still holds the hash that was verified, and reloads it. Returns the hash
-/// that is in force, or `None` if it is another one. Blocks.
+/// Writes `hash` into the users file if that still holds the hash that was verified, and reloads it. Returns
+/// the hash that is in force, or `None` if it is another one. Blocks.
 fn replace_hash(users: &Users, verified: &Verified, hash: &StoredHash) -> Result<Option<Arc<StoredHash>>, EditError> {
     edit::<EditError>(users.path(), |file| {
         if file.hash(&verified.user).is_some_and(|stored| stored.is(&verified.hash)) {

@@ -1,7 +1,7 @@
 //! A fair queue for password hashing: gives out permits to the subnets of the clients in turn (round robin).
 //!
-//! Invariant: at most as many permits are out as there are workers, and at most `limit` callers wait. However many
-//! attempts one subnet sends, a caller from another waits for at most one of them per worker.
+//! Invariant: at most as many permits are out as there are workers, and at most `limit` callers wait. However
+//! many attempts one subnet sends, a caller from another waits for at most one of them per worker.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -116,7 +116,8 @@ impl State {
         first
     }
 
-    /// Rejects the last caller of the longest line, if that line is longer than the line of `from` would become.
+    /// Rejects the last caller of the subnet with the most waiting, if that is more than the subnet of `from` would
+    /// have.
     fn make_room(&mut self, from: Network) -> Result<(), Full> {
         let own = self.lines.get(&from).map_or(0, VecDeque::len);
         let longest = self.lines.iter_mut().max_by_key(|(_, line)| line.len());

@@ -87,7 +87,8 @@ impl Target {
         PathBuf::from(path)
     }
 
-    /// Checks that the permissions of this process suffice for [`Target::lock`] and [`Target::write`]; writes nothing.
+    /// Checks that the permissions of this process suffice for [`Target::lock`] and [`Target::write`];
+    /// writes nothing.
     pub(super) fn check_writable(&self, replaced: &Metadata) -> Result<(), ReplaceError> {
         use rustix::{
             fs::{Access, access},

@@ -1,6 +1,6 @@
 //! Detects a changed file by its metadata (device, inode, size, times), without reading it.
 //!
-//! Invariant: two equal stamps of a path mean the same content, provided that the file had not been written for
+//! Invariant: two equal fingerprints of a path mean the same content, provided that the file had not been written for
 //! [`SETTLED`] when the first one was taken.
 
 use std::{
@@ -25,7 +25,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a file with this metadata.
+    /// The fingerprint of a file with this metadata.
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -36,8 +36,8 @@ impl Stamp {
         }
     }
 
-    /// The stamp of the file at `path`; symbolic links are followed, so that a swapped link changes the stamp. `None`
-    /// if there is no such file.
+    /// The fingerprint of the file at `path`; symbolic links are followed, so that a swapped link changes it. `None` if
+    /// there is no such file.
     pub(super) fn of_path(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
     }

@@ -1,6 +1,7 @@
 //! Reads the users file from disk and parses it.
 //!
-//! Invariant: a [`Content`] is one state of the file, never parts of two, and at most [`Htpasswd::MAX_BYTES`] long.
+//! Invariant: a [`Content`] is one state of the file, never parts of two, and at most [`Htpasswd::MAX_BYTES`]
+//! long.
 
 use std::{
     io,
@@ -41,7 +42,7 @@ impl Content {
         self.0.digest()
     }
 
-    /// The stamp, unless the file was written so recently that the next write may leave the stamp unchanged.
+    /// The file fingerprint, unless the file was written so recently that the next write may leave it unchanged.
     pub(super) fn stamp_at(&self, now: SystemTime) -> Option<Stamp> {
         self.0.stamp_at(now)
     }

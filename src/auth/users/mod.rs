@@ -39,9 +39,9 @@ pub struct Users {
     seen: Mutex<Seen>,
 }
 
-/// The state of the last read, valid or not. Its lock is held while reading, so that concurrent reloads happen in order.
+/// The state of the last read, valid or not; locked while reading, so that concurrent reloads happen in order.
 struct Seen {
-    /// The stamp of the file; `None` makes the next poll read the file regardless of its metadata.
+    /// The fingerprint of the file; `None` makes the next poll read the file regardless of its metadata.
     stamp: Option<Stamp>,
     digest: digest::Digest,
     warned: HashSet<(UserName, HashKind)>,

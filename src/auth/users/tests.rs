@@ -110,7 +110,7 @@ fn a_swapped_symbolic_link_is_noticed_even_when_size_and_time_are_the_same() {
         fs::File::open(&file).unwrap().set_modified(long_ago).unwrap();
     }
     symlink("a", &path).unwrap();
-    // A day later, so that the file counts as settled and only its stamp shows the change.
+    // A day later, so that the file counts as settled and only its fingerprint shows it.
     let tomorrow = SystemTime::now() + Duration::from_secs(86400);
     let users = Users::load(path.clone(), tomorrow).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Unchanged);
