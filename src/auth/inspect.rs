@@ -1,43 +1,43 @@
-//! Taking a token apart without believing it.
+//! Decodes a JSON Web Token for display, without trusting it.
 //!
-//! Engines' floor. Invariant: nothing here lets anybody in: what a [`Dissection`] says is for people. The signature is compared
-//! and not kept, so that what is shown of a token is none.
+//! Invariant: nothing here authenticates a request: a [`Dissection`] is printed for an operator. It does not contain
+//! the signature, so its output cannot be used as a token.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value};
 
 use super::keys::{KeySet, SigningKey, library_algorithm};
 
-/// The longest token that is taken apart, in bytes.
+/// The longest token that is decoded, in bytes.
 pub const MAX_BYTES: usize = 64 << 10;
 
-/// The parts of a JSON Web Token that can be shown.
+/// The header and claims of a JSON Web Token that was decoded but not verified.
 #[derive(Debug)]
 pub struct Dissection {
-    /// How it says that it is signed.
+    /// The JOSE header: the algorithm and the id of the key, as the token states them.
     pub header: Map<String, Value>,
-    /// What it says.
+    /// The claims, as the token states them.
     pub claims: Map<String, Value>,
 }
 
 impl Dissection {
-    /// A time of the claims, in seconds since 1970.
+    /// The numeric date in `claim`, in seconds since 1970; `None` if the claim is missing or not a number.
     #[must_use]
     pub fn time(&self, claim: &str) -> Option<i64> {
         let value = self.claims.get(claim)?;
-        // Fractions are allowed (RFC 7519 section 2), and nobody misses them here.
+        // Fractions are allowed (RFC 7519 section 2); a display in seconds does not need them.
         #[expect(clippy::cast_possible_truncation, reason = "a float saturates, and the year 292 billion will do")]
         value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
     }
 }
 
-/// Takes a token apart.
+/// Decodes the header and the claims of a token.
 pub fn dissect(token: &str) -> Result<Dissection, NoToken> {
     let [header, claims, _] = parts(token)?;
     Ok(Dissection { header: object(header, "header")?, claims: object(claims, "claims")? })
 }
 
-/// Which of the keys signed the token, whatever its header says of that.
+/// The key whose signature the token carries. The header of the token is not consulted.
 #[must_use]
 pub fn signer<'a>(token: &str, keys: &'a KeySet) -> Option<&'a SigningKey> {
     let [_, _, signature] = parts(token).ok()?;
@@ -63,16 +63,16 @@ fn object(part: &str, name: &'static str) -> Result<Map<String, Value>, NoToken>
     serde_json::from_slice(&bytes).map_err(|_| NoToken::Unreadable(name))
 }
 
-/// Why something is no JSON Web Token.
+/// Why a text is not a JSON Web Token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoToken {
-    /// Not three of them.
-    #[error("this is no signed JSON Web Token: it has {0} parts between dots, not 3")]
+    /// The text does not have three parts between dots.
+    #[error("not a signed JWT: {0} parts between dots instead of 3")]
     Parts(usize),
-    /// A part is not base64url of a JSON object.
-    #[error("this is no JSON Web Token: its {0} cannot be read")]
+    /// A part is not a JSON object in base64url.
+    #[error("not a JWT: the {0} cannot be decoded")]
     Unreadable(&'static str),
-    /// Nobody makes tokens of this size.
-    #[error("this is no token: it has more than {} KiB", MAX_BYTES >> 10)]
+    /// The text is longer than [`MAX_BYTES`].
+    #[error("not a JWT: more than {} KiB", MAX_BYTES >> 10)]
     TooLong,
 }

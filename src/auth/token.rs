@@ -1,9 +1,11 @@
-//! Bearer tokens: made here, verified here.
+//! Issues and verifies bearer tokens: signed JSON Web Tokens of the Docker token specification.
 //!
-//! Invariant: a token is believed only if a key of ours signed it, in the one algorithm that the key is for, for our
-//! service, and it has not expired. Its header has one say, which of our keys that is; the algorithm it names must be that
-//! key's, and whatever key it brings along (`jwk`, `x5c`, `jku`) is not looked at. It says who was asked for and when; what
-//! they may do is decided again each time it is used.
+//! A token names its user, its scopes and its time. It grants nothing by itself: the access rules are evaluated again
+//! with every request that presents it.
+//!
+//! Invariant: a token is accepted only if one of this registry's keys signed it, with the one algorithm of that key,
+//! for this service, and if it has not expired. The header of a token selects the key (`kid`) and nothing else: its
+//! algorithm must be the one of that key, and keys in the header (`jwk`, `x5c`, `jku`) are ignored.
 
 mod claims;
 mod memory;
@@ -32,10 +34,10 @@ use crate::tls::CertificateProof;
 use claims::{Access, Claims, Statement, seconds};
 use memory::Memory;
 
-/// Clocks differ: a token is good so long before it was made and after it has expired.
+/// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
 pub(super) const LEEWAY: Duration = Duration::from_secs(60);
 
-/// Makes and verifies tokens.
+/// Issues and verifies bearer tokens.
 pub struct Tokens {
     keys: Arc<SigningKeys>,
     config: TokenConfig,
@@ -43,7 +45,7 @@ pub struct Tokens {
     memory: Memory,
 }
 
-/// What is checked of a token, for keys of each algorithm.
+/// The claims that the JWT library checks, for keys of each algorithm.
 struct Checks {
     es256: Validation,
     rs256: Validation,
@@ -57,7 +59,7 @@ impl Checks {
             validation.set_audience(&[&config.service]);
             validation.set_issuer(&[&config.issuer]);
             validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
-            // Time is an argument here, and the library reads the clock itself.
+            // Verification takes the time as an argument, but the library reads the system clock.
             validation.validate_exp = false;
             validation.validate_nbf = false;
             validation
@@ -75,47 +77,48 @@ impl Checks {
     }
 }
 
-/// A token that was just made.
+/// A token that was just issued.
 pub struct IssuedToken {
-    /// The token, to be handed to the client.
+    /// The encoded token, for the client.
     pub token: String,
-    /// When it was made.
+    /// When it was issued.
     pub issued_at: SystemTime,
-    /// How long it is good.
+    /// How long it is valid from then on.
     pub lifetime: Duration,
 }
 
-/// What a good token says.
+/// The content of a token that was verified.
 pub struct VerifiedToken {
-    /// Whose it is.
+    /// The user it was issued to, or the anonymous client.
     pub principal: Principal,
-    /// What it may be used for.
+    /// The scopes that it was issued with.
     pub scopes: Vec<Scope>,
-    /// For a user's token, what it was made from.
+    /// For the token of a user: the credential that it was issued for.
     pub origin: Option<Origin>,
-    /// Which key signed it.
+    /// The key that signed it.
     pub signer: Arc<SigningKey>,
-    /// Until when it is believed, leeway included.
+    /// The end of its validity, with [`LEEWAY`] included.
     pub expires: SystemTime,
 }
 
-/// What a user showed to be given a token: when that ends, the token ends.
+/// The credential that a user presented to obtain a token. The token ends when this credential ends.
 ///
-/// In the claim `via` it is one word: a letter for its kind, a colon, and what tells it from others of its kind.
+/// The claim `via` holds it as one word: a letter for its kind, a colon, and an identifier that is unique within the
+/// kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A password; this is the fingerprint of its stored hash.
+    /// A password, with the fingerprint of its stored hash.
     Password(CredentialVersion),
     /// An access token or a refresh token.
     Grant {
-        /// Which.
+        /// The id of that token.
         id: GrantId,
-        /// The fingerprint of the user's stored hash: a grant ends with it.
+        /// The fingerprint of the user's stored hash: when the hash changes, the token ends.
         credential: CredentialVersion,
     },
-    /// The token of a CI job; this is the fingerprint of the rule that admitted it.
+    /// The OIDC token of a CI job, with the fingerprint of the rule that accepted it.
     Workload(RuleId),
-    /// A certificate, shown in the handshake: which one, and who vouches for it.
+    /// A client certificate of the TLS handshake, with its fingerprint and its issuer.
     Certificate(CertificateProof),
 }
 
@@ -149,35 +152,41 @@ impl FromStr for Origin {
 }
 
 impl Tokens {
-    /// Tokens signed with the first of these keys.
+    /// Issues tokens with the first of `keys`, and verifies those of every key.
+    ///
+    /// # Errors
+    /// The system's random number generator failed.
     pub fn new(keys: Arc<SigningKeys>, config: TokenConfig) -> Result<Self, NoRandomness> {
         Ok(Self { keys, checks: Checks::new(&config), config, memory: Memory::new()? })
     }
 
-    /// The name of the service that tokens are for.
+    /// The name of the service that tokens are issued for (their audience).
     #[must_use]
     pub fn service(&self) -> &str {
         &self.config.service
     }
 
-    /// How long after it has expired a token may still finish an upload.
+    /// How long after its expiry a token may still finish an upload; `None`: not at all.
     pub(super) fn upload_grace(&self) -> Option<Duration> {
         self.config.upload_grace
     }
 
-    /// The public keys that verify our tokens (RFC 7517 section 5).
+    /// The public keys that verify the tokens, as a JSON Web Key Set (RFC 7517 section 5).
     #[must_use]
     pub fn key_set(&self, now: SystemTime) -> serde_json::Value {
         self.keys.current().to_jwks(now)
     }
 
-    /// The key that signs at this moment. Whoever binds a token to a password must have it signed with the same key.
+    /// The key that signs now. A caller that binds a token to a password must pass the same key to [`Tokens::issue`].
     #[must_use]
     pub fn signer(&self) -> Arc<SigningKey> {
         Arc::clone(self.keys.current().signer())
     }
 
-    /// Makes a token for `principal`, good for `scopes`.
+    /// Issues a token to `principal` for `scopes`, signed by `signer`.
+    ///
+    /// # Errors
+    /// The key could not sign.
     pub fn issue(
         &self,
         signer: &SigningKey,
@@ -204,13 +213,13 @@ impl Tokens {
         Ok(IssuedToken { token: signer.sign(&claims)?, issued_at: now, lifetime: self.config.lifetime })
     }
 
-    /// Reads a token, if it is one of ours and good at `now`.
+    /// Verifies a token: its signature, its issuer, its audience, and that `now` is within its time.
     pub fn verify(&self, token: &BearerToken, now: SystemTime) -> Result<VerifiedToken, BadToken> {
         self.verify_late(token, now, Duration::ZERO)
     }
 
-    /// Reads a token, if it is one of ours and was good at `now` or at most `grace` before. Who accepts one that has expired
-    /// looks at [`VerifiedToken::expires`], and knows what it may still be used for.
+    /// Verifies a token like [`Tokens::verify`], but accepts one that expired at most `grace` before `now`. The caller
+    /// compares [`VerifiedToken::expires`] and decides what an expired token may still do.
     pub(super) fn verify_late(
         &self,
         token: &BearerToken,
@@ -232,14 +241,14 @@ impl Tokens {
         Ok(verified)
     }
 
-    /// Whether the signature of this token was verified lately, by a key that is in force still.
+    /// Whether the cache holds the verified signature of this token, by a key that is still valid.
     #[cfg(test)]
     pub(super) fn remembers(&self, token: &BearerToken, now: SystemTime) -> bool {
         let place = self.memory.place(token);
         place.is_some_and(|place| self.memory.recall(&place, &self.keys.current(), now).is_some())
     }
 
-    /// What a token says that one of `keys` signed for us, whatever time it is for.
+    /// Verifies everything but the time: the claims of the token, and which of `keys` signed it.
     fn read<'a>(
         &self,
         token: &BearerToken,
@@ -248,7 +257,7 @@ impl Tokens {
     ) -> Result<(Statement, &'a Arc<SigningKey>), BadToken> {
         let header = jsonwebtoken::decode_header(token.expose()).map_err(|_| BadToken::Forged)?;
         if header.crit.is_some() {
-            // It wants something understood that we do not know (RFC 7515 section 4.1.11); ours never do.
+            // A critical extension (RFC 7515 section 4.1.11): none is supported, and tokens of this registry have none.
             return Err(BadToken::Forged);
         }
         let signer = header.kid.and_then(|id| keys.find(&id, now)).ok_or(BadToken::Forged)?;
@@ -271,27 +280,27 @@ impl VerifiedToken {
     }
 }
 
-/// The key could not sign.
+/// Signing a token failed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the token could not be signed")]
 pub struct CannotSign;
 
-/// Why a token is not believed.
+/// Why a token was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
-    /// Not a token, not ours, not for us, or changed on the way; which of them is nobody's business.
+    /// Not a token, not signed by this registry, not for this service, or altered. The client does not learn which.
     #[error("the token is not valid here")]
     Forged,
-    /// It was good once.
+    /// The token was valid once.
     #[error("the token has expired")]
     Expired,
-    /// Its time has not come, by more than clocks differ.
+    /// The validity of the token has not begun, by more than [`LEEWAY`].
     #[error("the token is not valid yet; compare the clocks of the two machines")]
     NotYetValid,
-    /// Its user is gone, or has another password now; or the rule for CI jobs that it came from is another one.
+    /// The user was removed or has a new password, or the workload rule of the token was changed or removed.
     #[error("the token was issued for an earlier password or rule, or its user was removed")]
     Superseded,
-    /// The access token or refresh token that it was made from has ended.
-    #[error("what the token was made from was revoked or has expired")]
+    /// The access token or refresh token that it was issued for has ended.
+    #[error("the access or refresh token that this token was issued for was revoked or has expired")]
     Revoked,
 }

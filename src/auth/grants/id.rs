@@ -1,6 +1,7 @@
-//! The names of grants.
+//! Ids of access tokens and refresh tokens.
 //!
-//! Invariant: an id is public. It stands in lists, logs and bearer tokens, says where the record lies, and proves nothing.
+//! Invariant: an id is public. It appears in lists, logs and bearer tokens, and gives the path of the record in the
+//! store; it authenticates only together with the secret.
 
 use std::{fmt, str::FromStr};
 
@@ -8,36 +9,37 @@ use aws_lc_rs::{digest, rand::SecureRandom};
 
 use crate::{access::UserName, auth::hash::NoRandomness};
 
-/// The name of a grant.
+/// The public id of an access token or a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantId {
     /// An access token: 16 hexadecimal digits.
     Access(u64),
-    /// A device: 24 hexadecimal digits.
+    /// A refresh token (a signed-in device): 24 hexadecimal digits.
     Device {
-        /// Stands for its user and the access token that it was signed in with, if it was, so that those devices can be found
-        /// and counted without looking at all of them. Who shares one by chance shares a folder and nothing else.
+        /// Hash of the user and of the access token that the device signed in with, if any. It is the name of a folder,
+        /// so these devices can be found and counted without reading all of them. Two owners with the same hash share a
+        /// folder and nothing else.
         owner: u32,
-        /// Which of them.
+        /// A random number.
         number: u64,
     },
 }
 
 impl GrantId {
-    /// A new access token's.
+    /// Generates the id of a new access token.
     pub fn access(random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
         Ok(Self::Access(number(random)?))
     }
 
-    /// A new device's; `parent` is the access token that it was signed in with.
+    /// Generates the id of a new refresh token; `parent` is the access token that the device signed in with.
     pub fn device(user: &UserName, parent: Option<Self>, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
         Ok(Self::Device { owner: owner(user, parent), number: number(random)? })
     }
 }
 
-/// What stands in the ids of devices for a user, and for each of the user's access tokens.
+/// The hash of a user, or of a user and one of the user's access tokens, in the ids of refresh tokens.
 pub(super) fn owner(user: &UserName, parent: Option<GrantId>) -> u32 {
-    // A name holds no colon.
+    // A user name contains no colon, so the two forms cannot collide.
     let text = parent.map_or_else(|| user.to_string(), |parent| format!("{user}:{parent}"));
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     u32::from_be_bytes(*digest.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
@@ -74,7 +76,7 @@ impl FromStr for GrantId {
     }
 }
 
-/// One spelling for each number: no sign, no capital letters.
+/// Parses lower-case hexadecimal digits. Each number has one spelling: no sign, no capital letters.
 pub(super) fn hexadecimal(text: &str) -> Result<u64, InvalidGrantId> {
     let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !digits {
@@ -83,7 +85,7 @@ pub(super) fn hexadecimal(text: &str) -> Result<u64, InvalidGrantId> {
     u64::from_str_radix(text, 16).map_err(|_| InvalidGrantId)
 }
 
-/// A text is not the name of a grant.
+/// A text is not a token id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is 16 or 24 hexadecimal digits")]
 pub struct InvalidGrantId;

@@ -1,7 +1,9 @@
-//! Grants as a server looks at them: with every request that shows one, or a bearer token that was made from one.
+//! Verifies access tokens and refresh tokens in a running server, with a short cache of their records.
 //!
-//! Invariant: what is believed was in the store at most [`AGE`] ago. Ids that are not in the store are never remembered, so
-//! that whoever makes up ids fills no memory; what is remembered is bounded.
+//! The server verifies with every request that presents such a token, or a bearer token that was issued for one.
+//!
+//! Invariant: the record behind an accepted token was in the store at most [`AGE`] ago. The cache is bounded and holds
+//! no ids that are not in the store, so an attacker who sends invented ids fills no memory.
 
 use std::{
     collections::HashMap,
@@ -23,26 +25,27 @@ use crate::{
     storage::{StoreError, StoreErrorKind},
 };
 
-/// For how long a record counts that was read: what is revoked ends within it.
+/// How long a cached record is used: a revoked token ends within this time.
 pub(super) const AGE: Duration = Duration::from_secs(1);
 
-/// How many records are remembered, at some hundred bytes each.
+/// The largest number of cached records, of some hundred bytes each.
 const CAPACITY: usize = 4096;
 
-/// How exactly it is known when a grant was used last.
+/// The resolution of the time of last use.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many devices may be signed in with one user's password, or with one access token; beyond that, the one that was not used
-/// for longest is signed out. Counted apart, because builds that sign in a hundred times a day would else sign people out.
+/// How many devices may be signed in with one user's password, or with one access token; beyond that, the least
+/// recently used one is signed out. The two are counted separately, because builds that sign in a hundred times a day
+/// with an access token would otherwise sign out the user's own devices.
 pub(super) const DEVICES: usize = 100;
 
-/// The grants of a running server.
+/// Verifies access and refresh tokens of a running server, and creates refresh tokens.
 pub struct Grants {
     store: GrantStore,
-    /// After how long without use a device is signed out.
+    /// How long a device may be unused before it is signed out.
     refresh_lifetime: Duration,
     seen: Mutex<HashMap<GrantId, Entry>>,
-    /// Held while a device is added, so that two at once do not both find room.
+    /// Held while a device is added, so that two concurrent logins do not both pass the limit check.
     adding: tokio::sync::Mutex<()>,
 }
 
@@ -53,28 +56,28 @@ struct Entry {
     read: Instant,
 }
 
-/// Whom a token stands in for.
+/// An access or refresh token that was verified.
 #[derive(Clone)]
 pub(in crate::auth) struct Believed {
     pub(in crate::auth) grant: Arc<Grant>,
-    /// The user's hash, for which the token was made.
+    /// The stored hash of the user, to which the token is bound.
     pub(in crate::auth) hash: Arc<StoredHash>,
     pub(in crate::auth) limits: Option<Limits>,
 }
 
-/// Why a grant is good for nothing.
+/// Why an access or refresh token was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// No such grant (any more), or another secret.
+    /// No token has this id (any more), or the secret differs.
     #[error("there is no such token")]
     Unknown,
-    /// Its time is over.
+    /// The access token has expired, or the refresh token was unused for too long.
     #[error("the token has expired")]
     Expired,
-    /// Its user is gone, or has another password now.
+    /// The user was removed or has a new password.
     #[error("the token was made for an earlier password, or its user was removed")]
     Superseded,
-    /// The store does not say.
+    /// The store failed.
     #[error(transparent)]
     Store(StoreError),
 }
@@ -90,13 +93,13 @@ impl From<StoreError> for Refused {
 }
 
 impl Grants {
-    /// The grants in a store.
+    /// Verifies the tokens in `store`.
     #[must_use]
     pub fn new(store: GrantStore, refresh_lifetime: Duration) -> Self {
         Self { store, refresh_lifetime, seen: Mutex::default(), adding: tokio::sync::Mutex::default() }
     }
 
-    /// Believes or refuses a token that somebody shows. `hash_of` gives the stored hash of a user who may sign in.
+    /// Verifies a token that a client presented. `hash_of` returns the stored hash of a user who may sign in.
     pub(in crate::auth) async fn believe(
         &self,
         token: &GrantToken,
@@ -107,7 +110,7 @@ impl Grants {
         if !grant.proof.is_of(token) {
             return Err(Refused::Unknown);
         }
-        // From here on, whoever asks has the secret, and may be told what became of it.
+        // From here on the client has proved that it has the secret, so the reason may be specific.
         let hash = hash_of(&grant.user).filter(|hash| grant.proof.is_bound_to(hash, token));
         let hash = hash.ok_or(Refused::Superseded)?;
         let limits = self.standing(grant.id, &grant.user, now).await?;
@@ -118,7 +121,7 @@ impl Grants {
         Ok(Believed { grant, hash, limits })
     }
 
-    /// Whether a grant of `user`'s stands, and how far it reaches.
+    /// Checks that a token of `user` is still valid, and returns its restriction; `None` if it has none.
     pub(in crate::auth) async fn standing(
         &self,
         id: GrantId,
@@ -143,7 +146,7 @@ impl Grants {
                     return Err(Refused::Expired);
                 }
                 match parent {
-                    // A parent is an access token: one step, and no further.
+                    // A parent is always an access token, so the recursion has one step.
                     Some(parent @ GrantId::Access(_)) => Box::pin(self.standing(*parent, user, now)).await,
                     Some(GrantId::Device { .. }) => Err(Refused::Unknown),
                     None => Ok(None),
@@ -152,8 +155,11 @@ impl Grants {
         }
     }
 
-    /// Signs a device in: the token is for its user alone, who has this hash. `parent` is the access token that was shown
-    /// instead of a password.
+    /// Creates a refresh token for a device of `user`, bound to the stored hash. `parent` is the access token that the
+    /// client presented instead of a password.
+    ///
+    /// # Errors
+    /// The store failed, or the system's random number generator did.
     pub(in crate::auth) async fn add_device(
         &self,
         user: &UserName,
@@ -172,7 +178,7 @@ impl Grants {
         Ok(token)
     }
 
-    /// Signs out the devices that were not used for longest, if there are too many.
+    /// Signs out the least recently used devices if there are too many.
     async fn make_room(&self, user: &UserName, parent: Option<GrantId>) -> Result<(), StoreError> {
         let ids = self.store.device_ids(owner(user, parent)).await?;
         if ids.len() < DEVICES {
@@ -184,9 +190,9 @@ impl Grants {
                 Some(grant) if grant.user == *user && grant.parent() == parent => {
                     devices.push((Some(used.unwrap_or(grant.created)), id));
                 }
-                // Somebody else's.
+                // The device of another owner with the same hash.
                 Some(_) => {}
-                // The first to go: nobody can use it.
+                // Damaged, so it cannot be used: removed first.
                 None => devices.push((None, id)),
             }
         }
@@ -194,12 +200,12 @@ impl Grants {
         let surplus = (devices.len() + 1).saturating_sub(DEVICES);
         for (_, id) in devices.into_iter().take(surplus) {
             self.store.remove(id).await?;
-            tracing::info!(%user, device = %id, "signed out the device that was not used for longest: there are too many");
+            tracing::info!(%user, device = %id, "signed out the least recently used device: too many devices");
         }
         Ok(())
     }
 
-    /// What the store says of a grant, or said a moment ago.
+    /// The record of a token, from the cache or from the store.
     async fn find(&self, id: GrantId) -> Result<Option<Entry>, StoreError> {
         if let Some(entry) = self.remembered(id) {
             return Ok(Some(entry));
@@ -229,7 +235,7 @@ impl Grants {
         }
     }
 
-    /// Writes down that a grant was used, unless that was done within the last minute; nobody waits for it.
+    /// Records the time of use in the background, unless a use was recorded within the last minute.
     fn note_use(&self, id: GrantId, now: SystemTime) {
         let is_news = |used: &Option<SystemTime>| {
             used.is_none_or(|used| now.duration_since(used).is_ok_and(|since| since >= MINUTE))
@@ -242,7 +248,7 @@ impl Grants {
         let store = self.store.clone();
         tokio::spawn(async move {
             if let Err(error) = store.note_use(id, now).await {
-                tracing::warn!(%error, grant = %id, "it could not be noted that a token was used");
+                tracing::warn!(%error, grant = %id, "failed to record the last use of a token");
             }
         });
     }

@@ -1,18 +1,20 @@
-//! Grants: what stands in for a user's password. Access tokens are made for machines by an administrator, refresh tokens for
-//! devices at `docker login`.
+//! Stores and verifies access tokens and refresh tokens, which a client presents in place of a user's password.
 //!
-//! Engines' floor. Invariant: a grant is as good as its record in the store, its user's stored hash and, for a device that was
-//! signed in with an access token, that token: it ends with any of them, and so does every bearer token made from it. What is
-//! stored of a secret (its SHA-256, and an HMAC under it) helps nobody to use it.
+//! An administrator creates access tokens for machines; `docker login` creates a refresh token for a device. Both are
+//! called grants here, to distinguish them from the bearer tokens that are issued for them.
+//!
+//! Invariant: a grant depends on its record in the store, on its user's stored hash and, for a device that signed in
+//! with an access token, on that token. It ends when any of these ends, and so does every bearer token issued for it.
+//! The store holds the SHA-256 of a secret and an HMAC under it, neither of which can be used to sign in.
 //!
 //! ```text
 //! portcullis/credentials/
 //!   tokens/<id>/{record,used}                               an access token, and when it was used last
-//!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> stands for its user, and more
+//!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> is a hash of its user and parent
 //! ```
 //!
-//! Commands work on the store beside a running server, which looks at a record again after a second. A record is written
-//! once and never changed, so that a server that notes a use cannot bring back what a command takes away.
+//! Commands change the store beside a running server, which reads a record again after a second. A record is written
+//! once and never changed, so a server that records a use cannot restore a token that a command has revoked.
 
 mod id;
 mod live;

@@ -1,7 +1,7 @@
-//! What is stored of a grant.
+//! The stored record of an access or refresh token, and its JSON form.
 //!
-//! Invariant: a record that is read is whole, of a version that we know, and about the id that it was looked up by. It has
-//! no field that we would pass over: one that limits the grant could not be overlooked.
+//! Invariant: a record that is read is complete, of a supported version, and has the id that it was looked up by. A
+//! record with an unknown field is rejected, because the field could be a restriction.
 
 use std::{fmt, str::FromStr, time::SystemTime};
 
@@ -18,49 +18,50 @@ use crate::{
     auth::hash::StoredHash,
 };
 
-/// Something that stands in for a user's password.
+/// An access token or a refresh token, as the store holds it: without its secret.
 #[derive(Clone)]
 pub struct Grant {
-    /// Its name.
+    /// The public id.
     pub id: GrantId,
-    /// Whose it is.
+    /// The user that it authenticates.
     pub user: UserName,
-    /// When it was made, in whole seconds.
+    /// When it was created, in whole seconds.
     pub created: SystemTime,
-    /// What for.
+    /// Whether it is an access or a refresh token, with the properties of its kind.
     pub kind: GrantKind,
     pub(super) proof: Proof,
 }
 
-/// What a grant is for.
+/// The kind of a token and the properties of that kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GrantKind {
-    /// An access token.
+    /// An access token, created by an administrator.
     Access {
-        /// What people call it; no other access token is called so.
+        /// Its name, unique among access tokens.
         name: TokenName,
-        /// What it is good for, within what its user may do.
+        /// Its restriction: it grants no more than this, and no more than its user has.
         limits: Limits,
-        /// Until when.
+        /// When it expires; `None`: never.
         expires: Option<SystemTime>,
     },
-    /// A refresh token.
+    /// A refresh token, created at a device's login.
     Device {
-        /// What the client called itself.
+        /// The client name from the login request.
         client: ClientName,
-        /// The access token that it was signed in with, if it was: it reaches no further, and ends with it.
+        /// The access token that the device signed in with, if any: its restriction applies here too, and both end
+        /// together.
         parent: Option<GrantId>,
     },
 }
 
 impl Grant {
-    /// A grant for whoever has the token, while this is the user's hash.
+    /// The record of a new token, bound to the stored hash of its user.
     #[must_use]
     pub fn new(token: &GrantToken, user: UserName, hash: &StoredHash, kind: GrantKind, now: SystemTime) -> Self {
         Self { id: token.id(), user, created: whole_seconds(now), kind, proof: token.proof(hash) }
     }
 
-    /// How it begins its line in the list: an access token with its name, a device with its id.
+    /// The first column of the token list: the name of an access token, the id of a refresh token.
     #[must_use]
     pub fn listed_as(&self) -> String {
         match &self.kind {
@@ -69,7 +70,7 @@ impl Grant {
         }
     }
 
-    /// The access token that a device was signed in with.
+    /// The access token that a device signed in with.
     #[must_use]
     pub fn parent(&self) -> Option<GrantId> {
         match &self.kind {
@@ -101,7 +102,7 @@ impl Grant {
         serde_json::to_vec(&stored).expect("a record is plain text and numbers")
     }
 
-    /// Reads the record of `id`; what is wrong with it is for the log.
+    /// Parses the record of `id`. The error is text for the log.
     pub(super) fn from_json(id: GrantId, json: &[u8]) -> Result<Self, String> {
         let stored: Stored = serde_json::from_slice(json).map_err(|error| error.to_string())?;
         if stored.version != VERSION {
@@ -162,7 +163,7 @@ fn bytes(text: &str) -> Result<[u8; 32], String> {
     bytes.try_into().map_err(|_| "not 32 bytes".to_owned())
 }
 
-/// RFC 3339, in whole seconds.
+/// A time in RFC 3339, in whole seconds.
 pub(super) fn text_of(time: SystemTime) -> String {
     OffsetDateTime::from(whole_seconds(time)).format(&Rfc3339).unwrap_or_default()
 }
@@ -175,12 +176,12 @@ fn whole_seconds(time: SystemTime) -> SystemTime {
     OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
 }
 
-/// What people call an access token.
+/// The name of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenName(String);
 
 impl TokenName {
-    /// The longest, in bytes.
+    /// The longest name, in bytes.
     pub const MAX: usize = 64;
 
     /// The name as text.
@@ -205,7 +206,7 @@ impl FromStr for TokenName {
         if !begins_well || text.len() > Self::MAX || !text.bytes().all(letter) {
             return Err(InvalidTokenName::Letters);
         }
-        // A command takes either, and must not take one for the other.
+        // Commands accept a name or an id in the same argument, so the two must be distinct.
         if text.parse::<GrantId>().is_ok() {
             return Err(InvalidTokenName::LooksLikeAnId);
         }
@@ -216,25 +217,25 @@ impl FromStr for TokenName {
 /// Why a text cannot be the name of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTokenName {
-    /// Nothing there, too much, or what lists and shells would stumble over.
+    /// Empty, too long, or with characters that break lists or shell commands.
     #[error(
-        "a token's name is 1 to {} letters, digits and '.', '_', '@', '/', '+', '-', and begins with one of the first two",
+        "a token's name has 1 to {} letters, digits and '.', '_', '@', '/', '+', '-', and begins with a letter or digit",
         TokenName::MAX
     )]
     Letters,
-    /// It could not be told from an id.
+    /// The name has the form of an id.
     #[error("16 or 24 hexadecimal digits are an id, and cannot be a name")]
     LooksLikeAnId,
 }
 
-/// What a client calls itself when it signs in: for people to recognise a device by, believed by nobody.
+/// The name that a client sends when it signs in. It is unverified, and displayed for the user to recognise a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientName(String);
 
 impl ClientName {
     const MAX: usize = 64;
 
-    /// Takes of a text what can stand in a list.
+    /// Keeps the printable ASCII characters of a text, up to 64 of them.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let name: String = text.chars().filter(char::is_ascii_graphic).take(Self::MAX).collect();

@@ -1,7 +1,10 @@
-//! The secret of a grant, as people paste it and machines send it: `pcat_<id>_<secret>` and `pcrt_<id>_<secret>`.
+//! Generates, parses and compares token secrets in their text form: `pcat_<id>_<secret>` for an access token,
+//! `pcrt_<id>_<secret>` for a refresh token.
+//!
+//! The prefix lets secret scanners recognise a token that was committed or logged by mistake.
 //!
 //! Invariant: a token has no `Debug`, `Display` or `Serialize`, is overwritten when it is dropped, and is compared in
-//! constant time. The prefix is for scanners that look for secrets where there should be none.
+//! constant time.
 
 use aws_lc_rs::{digest, hmac, rand::SecureRandom};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
@@ -17,21 +20,22 @@ use crate::auth::{
 const ACCESS: &str = "pcat_";
 const REFRESH: &str = "pcrt_";
 
-/// An id and 256 bits that only the owner has.
+/// A token as the client has it: an id and a secret of 256 bits.
 pub struct GrantToken {
     id: GrantId,
     secret: Zeroizing<[u8; 32]>,
 }
 
 impl GrantToken {
-    /// A new secret for a grant.
+    /// Generates a secret for the token with this id.
     pub fn draw(id: GrantId, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
         let mut secret = Zeroizing::new([0; 32]);
         random.fill(secret.as_mut_slice()).map_err(|_| NoRandomness)?;
         Ok(Self { id, secret })
     }
 
-    /// Reads what somebody sent; anything that is not exactly what we print is not a token but some password.
+    /// Parses a password from a client. `None` if it is not exactly the form of [`GrantToken::expose`]: then it is an
+    /// ordinary password.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(ACCESS).or_else(|| text.strip_prefix(REFRESH))?;
@@ -41,25 +45,25 @@ impl GrantToken {
             return None;
         }
         let mut bytes = Zeroizing::new([0; 32]);
-        // 43 letters are 32 bytes; with more, the buffer is too small, and that is an error.
+        // 43 characters are 32 bytes; with more, the buffer is too small, and decoding fails.
         let length = BASE64_URL_SAFE_NO_PAD.decode_slice(secret, bytes.as_mut_slice()).ok()?;
         (length == 32).then_some(Self { id, secret: bytes })
     }
 
-    /// Which grant it is for.
+    /// The public id of the token.
     #[must_use]
     pub fn id(&self) -> GrantId {
         self.id
     }
 
-    /// The token as text, for showing it once. The name is long to be found by searching.
+    /// The token as text, to be displayed once. The name makes uses easy to find in the source.
     #[must_use]
     pub fn expose(&self) -> Password {
         let secret = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(self.secret.as_slice()));
         Password::new([prefix(self.id), &self.id.to_string(), "_", &secret].concat())
     }
 
-    /// What is stored, so that this token and no other is believed, while this is its user's hash.
+    /// The stored verifier that accepts this token and no other, as long as `hash` is the stored hash of its user.
     pub(super) fn proof(&self, hash: &StoredHash) -> Proof {
         Proof { secret: self.digest(), binding: self.binding(hash) }
     }
@@ -85,22 +89,22 @@ fn prefix(id: GrantId) -> &'static str {
     }
 }
 
-/// By what a token is known again.
+/// The stored verifier of a token secret.
 #[derive(Clone, Copy)]
 pub(super) struct Proof {
     /// The SHA-256 of the secret.
     pub(super) secret: [u8; 32],
-    /// The HMAC of the user's stored hash under the secret: another hash, and the token has ended.
+    /// The HMAC of the user's stored hash under the secret: the token ends when the hash changes.
     pub(super) binding: [u8; 32],
 }
 
 impl Proof {
-    /// Whether this is the token's.
+    /// Whether the secret of `token` matches, compared in constant time.
     pub(super) fn is_of(&self, token: &GrantToken) -> bool {
         self.secret.ct_eq(&token.digest()).into()
     }
 
-    /// Whether the token was made for this hash.
+    /// Whether the token was created for this stored hash, compared in constant time.
     pub(super) fn is_bound_to(&self, hash: &StoredHash, token: &GrantToken) -> bool {
         self.binding.ct_eq(&token.binding(hash)).into()
     }

@@ -1,7 +1,7 @@
-//! Grants in the store: made, found, listed and taken away.
+//! Creates, lists and revokes access and refresh tokens in the store.
 //!
-//! Invariant: a record is written once. Making is durable before the secret is shown, taking away before it is confirmed; when
-//! a grant was used last lies beside its record, so that noting a use never writes the record again.
+//! Invariant: a record is written once. A token is durable before its secret is displayed, and a revocation before it
+//! is confirmed. The time of last use is an object beside the record, so recording a use never rewrites the record.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -19,50 +19,51 @@ use crate::{
 const TOKENS: &str = "portcullis/credentials/tokens";
 const DEVICES: &str = "portcullis/credentials/devices";
 
-/// The longest record: one with hundreds of repositories.
+/// The longest record in bytes: enough for hundreds of repositories.
 const RECORD_MAX: u64 = 64 << 10;
 
-/// The longest note of a last use.
+/// The longest object with a time of last use, in bytes.
 const USED_MAX: u64 = 64;
 
-/// The grants of a registry. What commands use; servers look through [`Grants`](super::Grants).
+/// The access and refresh tokens of a registry, without a cache. Commands use it; a server uses
+/// [`Grants`](super::Grants).
 #[derive(Clone, Debug)]
 pub struct GrantStore {
     store: Arc<dyn Store>,
 }
 
-/// An access token that is to be made.
+/// The properties of an access token that is to be created.
 #[derive(Clone, Debug)]
 pub struct NewAccessToken {
-    /// What it is called.
+    /// Its name.
     pub name: TokenName,
-    /// Whose it is.
+    /// The user that it authenticates.
     pub user: UserName,
-    /// What it is good for.
+    /// Its restriction.
     pub limits: Limits,
-    /// Until when.
+    /// When it expires; `None`: never.
     pub expires: Option<SystemTime>,
 }
 
-/// A line of the list.
+/// A row of the token list.
 #[derive(Clone)]
 pub struct Listed {
-    /// Its name.
+    /// The public id.
     pub id: GrantId,
-    /// The grant; `None` if its record is damaged, so that it is good for nothing.
+    /// The record; `None` if it is damaged, in which case the token is rejected.
     pub grant: Option<Grant>,
-    /// When it was used last, within a minute.
+    /// When it was last used, to within a minute; `None`: never.
     pub used: Option<SystemTime>,
 }
 
 impl GrantStore {
-    /// The grants in this store.
+    /// The tokens in this store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store }
     }
 
-    /// Makes an access token for `token`'s owner, under a name that no other one has.
+    /// Stores a new access token under a name that no other one has.
     pub async fn create(
         &self,
         token: &GrantToken,
@@ -77,7 +78,8 @@ impl GrantStore {
         let kind = GrantKind::Access { name: name.clone(), limits, expires };
         let grant = Grant::new(token, user, hash, kind, now);
         self.write(&grant).await?;
-        // Of two commands at once at least one sees the other here. Both giving way is better than two of one name.
+        // Of two concurrent commands at least one sees the other's record here. It is better that both fail than that
+        // two tokens have one name.
         let namesakes =
             self.access_tokens().await?.into_iter().filter(|other| other.id != grant.id && is_called(other, &name));
         if namesakes.count() > 0 {
@@ -87,16 +89,16 @@ impl GrantStore {
         Ok(())
     }
 
-    /// The access token of that name.
+    /// The id of the access token with this name.
     pub async fn named(&self, name: &TokenName) -> Result<Option<GrantId>, StoreError> {
         let tokens = self.access_tokens().await?;
         Ok(tokens.into_iter().find(|listed| is_called(listed, name)).map(|listed| listed.id))
     }
 
-    /// Ends a grant, and the devices that were signed in with it. Says whether it was there.
+    /// Removes a token and the refresh tokens of devices that signed in with it. Returns whether it existed.
     pub async fn revoke(&self, id: GrantId) -> Result<bool, StoreError> {
         let was_there = self.remove(id).await?;
-        // They have ended with it already; nobody wants to see them in the list.
+        // They are invalid without their parent; removing them keeps the list short.
         for listed in self.devices().await? {
             let parent = listed.grant.as_ref().and_then(Grant::parent);
             if parent == Some(id) {
@@ -132,7 +134,7 @@ impl GrantStore {
         Ok(numbers.map(|number| GrantId::Device { owner, number }).collect())
     }
 
-    /// What is there of these; a grant that goes away meanwhile is left out.
+    /// Reads the records with these ids; a token that is removed meanwhile is left out.
     pub(super) async fn look_at(&self, ids: Vec<GrantId>) -> Result<Vec<Listed>, StoreError> {
         let mut listed = Vec::new();
         for id in ids {
@@ -159,7 +161,7 @@ impl GrantStore {
         self.store.write(&record(grant.id), grant.to_json().into()).await
     }
 
-    /// When a grant was used last. A note that cannot be read is no reason to keep anybody out.
+    /// When a token was last used. An unreadable time counts as none, because it must not reject a valid token.
     pub(super) async fn used(&self, id: GrantId) -> Result<Option<SystemTime>, StoreError> {
         let Some(object) = found(self.store.open(&used(id)).await)? else { return Ok(None) };
         let text = object.read(USED_MAX).await?;
@@ -168,7 +170,7 @@ impl GrantStore {
 
     pub(super) async fn note_use(&self, id: GrantId, now: SystemTime) -> Result<(), StoreError> {
         self.store.write(&used(id), text_of(now).into()).await?;
-        // If the grant was taken away meanwhile, nothing of it is to stay.
+        // If the token was revoked meanwhile, the object that was just written must not remain.
         if found(self.store.stat(&record(id)).await)?.is_none() {
             self.store.remove_tree(&folder(id)).await?;
         }
@@ -216,7 +218,7 @@ fn number(text: &str, digits: usize) -> Option<u64> {
     (text.len() == digits).then(|| hexadecimal(text).ok()).flatten()
 }
 
-/// Why an access token was not made.
+/// Why an access token was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
     /// The name is taken.

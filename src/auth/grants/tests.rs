@@ -1,4 +1,4 @@
-//! What a running server believes of grants, over a store in memory.
+//! Tests access and refresh tokens of a running server over an in-memory store.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The grants of a server that signs devices out after 90 days, over a store in memory.
+/// A server that signs devices out after 90 days, over an in-memory store.
 struct Place {
     memory: Arc<MemoryStore>,
     store: GrantStore,
@@ -33,7 +33,7 @@ impl Place {
         Self { memory, grants: Grants::new(store.clone(), 90 * DAY), store }
     }
 
-    /// A server that has not looked yet, for what one that has would only see later.
+    /// A second server with an empty cache, which sees a change at once.
     fn fresh(&self) -> Grants {
         Grants::new(self.store.clone(), 90 * DAY)
     }
@@ -75,7 +75,7 @@ async fn ask(grants: &Grants, token: &GrantToken, now: SystemTime) -> Result<Bel
     grants.believe(token, now, |user| (*user == alice()).then(|| Arc::new(hash()))).await
 }
 
-/// Waits for what is written down on the side.
+/// Waits for the time of last use, which is recorded in the background.
 async fn used(place: &Place, id: GrantId) -> Option<SystemTime> {
     for _ in 0..1000 {
         if let Some(used) = place.store.used(id).await.unwrap() {

@@ -1,7 +1,7 @@
-//! The claims of our tokens: as they are written, and as they are read.
+//! Converts between bearer token claims in JSON and this crate's types.
 //!
-//! Invariant: a [`Statement`] is what a token says and nothing that passes: it holds of the same bytes for ever, and whether it
-//! is still good is asked anew each time.
+//! Invariant: a [`Statement`] depends only on the bytes of the token, so it can be cached; its time is checked
+//! separately at each use.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{BadToken, LEEWAY, Origin};
 use crate::access::{Action, Actions, Principal, Scope, UserName};
 
-/// The claims of a token (Docker token specification, "Token Authentication Implementation").
+/// The claims of a token in JSON (Docker token specification, "Token Authentication Implementation").
 #[derive(Serialize, Deserialize)]
 pub(super) struct Claims {
     pub(super) iss: String,
@@ -25,7 +25,7 @@ pub(super) struct Claims {
     pub(super) via: Option<String>,
 }
 
-/// One entry of the `access` claim.
+/// One entry of the `access` claim in JSON.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Access {
     r#type: String,
@@ -33,14 +33,14 @@ pub(super) struct Access {
     actions: Vec<String>,
 }
 
-/// What a token says that one of our keys signed for our service.
+/// The parsed claims of a token whose signature, issuer and audience were verified.
 pub(super) struct Statement {
     pub(super) principal: Principal,
     pub(super) scopes: Vec<Scope>,
     pub(super) origin: Option<Origin>,
-    /// In seconds since 1970, without leeway.
+    /// The `nbf` claim in seconds since 1970, without leeway.
     not_before: u64,
-    /// As long as clocks may differ after the time that the token names.
+    /// The `exp` claim plus [`LEEWAY`].
     pub(super) expires: SystemTime,
 }
 
@@ -61,7 +61,7 @@ impl Statement {
         })
     }
 
-    /// Whether `now` is within its time, or at most `grace` after.
+    /// Checks that `now` is within the time of the token, or at most `grace` after it.
     pub(super) fn check_time(&self, now: SystemTime, grace: Duration) -> Result<(), BadToken> {
         let now = seconds(now);
         if seconds(self.expires).saturating_add(grace.as_secs()) < now {
@@ -102,7 +102,7 @@ impl Access {
     }
 }
 
-/// Seconds since 1970, as JSON Web Tokens count.
+/// Seconds since 1970, the time format of JSON Web Tokens (RFC 7519 section 2).
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,8 +1,9 @@
-//! What remembers, for minutes, which tokens have a good signature: looking one up takes a microsecond, verifying it forty.
+//! Caches verified token signatures for some minutes: a lookup takes a microsecond, a verification forty.
 //!
-//! Invariant: what is remembered is that one key signed these bytes, and what they say. It counts only while that very key is
-//! among those in force; everything that may end a token besides is asked at each use, by whoever recalls it. Only tokens that
-//! were good get in, so that nobody without one fills it, and none of them can be read out of it.
+//! Invariant: an entry says that one key signed these bytes, and holds their claims. It counts only while exactly that
+//! key is valid; everything else that may end a token is checked by the caller at each use. Only valid tokens are
+//! inserted, so a client without a valid token cannot fill the cache, and entries are stored under keyed fingerprints,
+//! so no token can be read out of it.
 
 use std::{
     ptr,
@@ -20,11 +21,11 @@ use crate::auth::{
     keys::{KeySet, SigningKey},
 };
 
-/// The longest token that is remembered, in bytes, so that all of them take twenty megabytes at most: one for a dozen
-/// repositories is shorter, with the certificate of an RSA key in its header.
+/// The longest token that is cached, in bytes; it bounds the whole cache to about twenty megabytes. A token for a dozen
+/// repositories is shorter, even with the certificate of an RSA key in its header.
 const LONGEST: usize = 4096;
 
-/// The tokens whose signatures were verified lately.
+/// The tokens whose signatures were verified recently.
 pub(super) struct Memory {
     fingerprints: Fingerprints,
     tokens: Mutex<Cache<Remembered>>,
@@ -32,7 +33,7 @@ pub(super) struct Memory {
 
 struct Remembered {
     statement: Arc<Statement>,
-    /// Not held: a key that was taken out of the file is gone, whatever it has signed.
+    /// Weak, so that the cache does not keep a private key in memory that was removed from the file.
     signer: Weak<SigningKey>,
 }
 
@@ -42,12 +43,12 @@ impl Memory {
         Ok(Self { fingerprints, tokens: Mutex::new(Cache::new()) })
     }
 
-    /// Where a token is remembered; `None` for those that are not.
+    /// The cache key of a token; `None` if the token is too long to be cached.
     pub(super) fn place(&self, token: &BearerToken) -> Option<Fingerprint> {
         (token.expose().len() <= LONGEST).then(|| self.fingerprints.of_token(token))
     }
 
-    /// What the token says, if its signature was verified a while ago, and which of `keys` made it.
+    /// The claims of a cached token and the key that signed it, if that is still among the valid `keys`.
     pub(super) fn recall<'a>(
         &self,
         place: &Fingerprint,
@@ -60,7 +61,7 @@ impl Memory {
         Some((Arc::clone(statement), keys.in_force(now).find(is_signer)?))
     }
 
-    /// Remembers a token that was verified, and found good.
+    /// Inserts a token that was verified and is valid now.
     pub(super) fn remember(&self, place: Fingerprint, statement: Arc<Statement>, signer: &Arc<SigningKey>) {
         let remembered = Remembered { statement, signer: Arc::downgrade(signer) };
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).keep(place, remembered, Instant::now());
