@@ -118,7 +118,7 @@ pub enum Origin {
     },
     /// The OIDC token of a CI job, with the fingerprint of the rule that accepted it.
     Workload(RuleId),
-    /// A client certificate of the TLS handshake, with its fingerprint and its issuer.
+    /// A client certificate of the TLS handshake: its fingerprint, that of the trusted authorities, and its expiry.
     Certificate(CertificateProof),
 }
 

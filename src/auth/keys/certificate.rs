@@ -1,8 +1,9 @@
-//! Certificates of the keys, for registries that find keys in certificates.
+//! Issues X.509 certificates for the signing keys, for registries that verify tokens by a certificate
+//! (`rootcertbundle`).
 //!
-//! Engines' floor. Invariant: a chain that a token brings along leads to any certificate that [`root`] ever made for the same
-//! key and issuer, however often either was made: the chain's own one has another subject, so that a verifier takes
-//! the root for its issuer and not for the same certificate with another signature.
+//! Invariant: the chain in a token's header verifies against every certificate that [`root`] ever issued for the same
+//! key and issuer name, however often either was issued. The certificate in the chain has another subject, so a
+//! verifier regards the root as its issuer, and not as the same certificate with another signature.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,17 +21,19 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Nobody trusts these keys for the sake of a date: a registry trusts what its operator gave it.
+/// The validity of a certificate. It is long because trust does not depend on the date: the operator of the other
+/// registry installs the certificate by hand.
 const LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Characters in a Common Name (RFC 5280, appendix A.1: ub-common-name).
 const MAX_COMMON_NAME: usize = 64;
 
-/// A self-signed certificate of the key, for another registry's `rootcertbundle`.
+/// Issues a self-signed certificate of the key, for another registry's `rootcertbundle`.
 pub(super) fn root(pkcs8: &[u8], pair: &Pair, issuer: &str, now: SystemTime) -> Result<Certificate, rcgen::Error> {
     root_params(pair, issuer, now)?.self_signed(&key_pair(pkcs8, pair)?)
 }
 
-/// The chain of the `x5c` header (RFC 7515 section 4.1.6): one certificate, signed by the root, which the verifier has.
+/// Issues the chain of the `x5c` header (RFC 7515 section 4.1.6): one certificate in base64, signed by the root, which
+/// the verifier has.
 pub(super) fn chain(pkcs8: &[u8], pair: &Pair, issuer: &str, now: SystemTime) -> Result<Vec<String>, rcgen::Error> {
     let key = key_pair(pkcs8, pair)?;
     let root = Issuer::new(root_params(pair, issuer, now)?, &key);
@@ -51,7 +54,8 @@ fn root_params(pair: &Pair, issuer: &str, now: SystemTime) -> Result<Certificate
 
 fn params(pair: &Pair, issuer: &str, now: SystemTime, role: &[u8]) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
-    // From yesterday on, for clocks that are behind, and by whole days, so that a day's certificates are the same.
+    // Valid from yesterday on, for clocks that are behind, and in whole days, so that certificates of one day are
+    // equal.
     let days = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / DAY.as_secs();
     let begins = UNIX_EPOCH + DAY * u32::try_from(days).unwrap_or(u32::MAX).saturating_sub(1);
     params.not_before = begins.into();
@@ -59,7 +63,7 @@ fn params(pair: &Pair, issuer: &str, now: SystemTime, role: &[u8]) -> Result<Cer
     let public_info = pair.public_info().map_err(|_| rcgen::Error::KeyGenerationUnavailable)?;
     let named = Digest::of(Algorithm::Sha256, &[role, &days.to_be_bytes(), &public_info].concat());
     let mut serial = named.as_bytes()[..16].to_vec();
-    // Positive, and not shorter for it (RFC 5280 section 4.1.2.2).
+    // A positive integer of always the same length (RFC 5280 section 4.1.2.2).
     serial[0] = serial[0] & 0x7f | 0x40;
     params.serial_number = Some(SerialNumber::from(serial));
     let mut name = DistinguishedName::new();

@@ -1,6 +1,6 @@
-//! How keys fail: in words, with what to do.
+//! Errors of reading and rotating the signing keys, with hints for the operator.
 //!
-//! Engines' floor. Invariant: no error holds any of the file's content.
+//! Invariant: no error contains any content of the key file.
 
 use std::{
     io,
@@ -14,24 +14,24 @@ use super::{
 };
 use crate::auth::{content::ReadError, replace::ReplaceError};
 
-/// Why there is no signing key.
+/// Why the signing keys could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read or written.
     #[error("token key {}: {}", .0.display(), .1)]
     Io(PathBuf, #[source] io::Error),
-    /// The file holds something else.
+    /// The file is not a valid key file.
     #[error("token key {}:{}: {}", path.display(), problem.line, problem.fault)]
     Broken {
         /// The file.
         path: PathBuf,
-        /// The first thing that is wrong with it.
+        /// The first problem, with its line.
         problem: Problem,
     },
-    /// Something that is no key file.
+    /// The path is not a regular file, or the file is too large.
     #[error("token key {}: this is not a small regular file", .0.display())]
     NotAKeyFile(PathBuf),
-    /// The system has no randomness to give.
+    /// The system's random number generator failed.
     #[error("a token key could not be generated")]
     Generation,
 }
@@ -48,13 +48,13 @@ impl KeyError {
         }
     }
 
-    /// Whether there is no file at all.
+    /// Whether the file does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Io(_, error) if error.kind() == io::ErrorKind::NotFound)
     }
 
-    /// What to do about it.
+    /// How the operator can fix it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -70,16 +70,16 @@ impl KeyError {
 /// Why the keys were not rotated.
 #[derive(Debug, thiserror::Error)]
 pub enum RotateError {
-    /// Tokens that are out there would end early.
-    #[error("{} seconds are too short an overlap: tokens of the old key live up to {} seconds", .0.as_secs(), LEAST_OVERLAP.as_secs())]
+    /// Issued tokens would end before their expiry.
+    #[error("{} seconds are too short an overlap: tokens of the old key are valid for up to {} seconds", .0.as_secs(), LEAST_OVERLAP.as_secs())]
     ShortOverlap(Duration),
-    /// Longer than a time can be written.
+    /// The overlap is longer than a year.
     #[error("{} seconds are too long an overlap", .0.as_secs())]
     LongOverlap(Duration),
-    /// Too many keys for one file.
+    /// The file would exceed its maximum size.
     #[error("token key {}: there are too many keys already", .0.display())]
     Full(PathBuf),
-    /// What is there cannot be read.
+    /// The existing keys cannot be read.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The file cannot be written.
@@ -88,15 +88,15 @@ pub enum RotateError {
 }
 
 impl RotateError {
-    /// What to do about it.
+    /// How the operator can fix it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
             Self::ShortOverlap(_) => {
-                "give 61m or more: an hour, the longest life of a token, and a minute for clocks that differ"
+                "give 61m or more: an hour, the longest lifetime of a token, and a minute for clocks that differ"
             }
             Self::LongOverlap(_) => "give 365d or less",
-            Self::Full(_) => "wait until some have retired, or remove the last ones from the file",
+            Self::Full(_) => "wait until some have retired, or remove the last keys from the file",
             Self::Key(error) => error.hint(),
             Self::Replace(error) => error.hint(),
         }

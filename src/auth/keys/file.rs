@@ -1,7 +1,7 @@
-//! The text of the key file: private keys in PEM, the first of which signs.
+//! Parses and writes the key file: private keys in PEM, the first of which signs.
 //!
-//! Before an older key stands a line that says until when its tokens are believed. PEM calls what stands between its blocks
-//! explanatory text (RFC 7468 section 2), so every other program reads over it:
+//! The line before an older key gives the time at which its tokens become invalid. It is explanatory text between PEM
+//! blocks (RFC 7468 section 2), which every other program ignores:
 //!
 //! ```text
 //! -----BEGIN PRIVATE KEY-----
@@ -13,8 +13,8 @@
 //! -----END PRIVATE KEY-----
 //! ```
 //!
-//! Engines' floor. Invariant: every block is understood or the file is refused: a key that is quietly passed over would end
-//! tokens, and a date that is would keep them alive.
+//! Invariant: a file with a block or a date that cannot be parsed is rejected. Ignoring a key would invalidate its
+//! tokens, and ignoring a date would keep tokens valid.
 
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -25,24 +25,24 @@ use zeroize::Zeroizing;
 const RETIRES: &str = "Retires:";
 const LABEL: &str = "PRIVATE KEY";
 
-/// A private key as it stands in the file.
+/// One private key of the file.
 pub(super) struct Block {
     pub(super) pkcs8: Zeroizing<Vec<u8>>,
     pub(super) retires: Option<SystemTime>,
-    /// Where it begins, counted from 1.
+    /// The line of its `BEGIN`, counted from 1.
     pub(super) line: usize,
 }
 
-/// What is wrong, and in which line.
+/// A problem of the key file and its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
-    /// What it is.
+    /// The kind of problem.
     pub fault: Fault,
 }
 
-/// Understands the whole file: at least one key.
+/// Parses the whole file: at least one key.
 pub(super) fn parse(text: &str) -> Result<Vec<Block>, Problem> {
     let mut lines = text.lines().map(str::trim).enumerate().map(|(index, line)| (index + 1, line));
     let mut blocks = Vec::new();
@@ -70,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Block>, Problem> {
     if blocks.is_empty() { Err(Problem { line: 1, fault: Fault::NoKey }) } else { Ok(blocks) }
 }
 
-/// The file as it is written.
+/// Renders the content of the file.
 pub(super) fn text(blocks: &[Block]) -> Zeroizing<String> {
     let length: usize = blocks.iter().map(|block| 200 + block.pkcs8.len() * 2).sum();
     let mut text = Zeroizing::new(String::with_capacity(length));
@@ -89,7 +89,7 @@ pub(super) fn text(blocks: &[Block]) -> Zeroizing<String> {
     text
 }
 
-/// A time as people and the parser read it, to the second.
+/// A time in RFC 3339, in whole seconds: the form of a `Retires:` line and of listings.
 #[must_use]
 pub fn spell(time: SystemTime) -> String {
     let whole = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -100,7 +100,7 @@ fn boundary<'a>(line: &'a str, beginning: &str) -> Option<&'a str> {
     line.strip_prefix(beginning)?.strip_suffix("-----")
 }
 
-/// What follows `Retires:`, in whatever case somebody wrote it.
+/// The rest of a line that begins with `Retires:`, in upper or lower case.
 fn date(line: &str) -> Option<&str> {
     let (word, time) = line.split_at_checked(RETIRES.len())?;
     word.eq_ignore_ascii_case(RETIRES).then_some(time)
@@ -120,45 +120,45 @@ fn decode<'a>(label: &str, lines: impl Iterator<Item = &'a str>) -> Result<Zeroi
     Err(Fault::NotPem)
 }
 
-/// Why a file is no key file.
+/// Why a file is not a valid key file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Nothing begins.
-    #[error("there is no private key in PEM here")]
+    /// The file has no PEM block.
+    #[error("no private key in PEM found")]
     NoKey,
-    /// Some other kind of block.
+    /// A PEM block with another label.
     #[error("this is not an unencrypted private key in PKCS#8, which begins with `-----BEGIN PRIVATE KEY-----`")]
     NotPkcs8,
-    /// No end, or something else than base64 before it.
-    #[error("this block is damaged")]
+    /// A PEM block without an end line, or with content that is not base64.
+    #[error("this PEM block is damaged")]
     NotPem,
-    /// PKCS#8 of something else.
+    /// PKCS#8 with an unsupported key.
     #[error("this is not a private key for ECDSA with P-256, RSA or Ed25519")]
     Unusable,
-    /// RSA that can be broken.
+    /// An RSA key that is too short to be secure.
     #[error("this RSA key has less than 2048 bits")]
     SmallRsa,
-    /// A date that nobody can read.
+    /// A `Retires:` line without a valid RFC 3339 time.
     #[error("this is not a date and time as in `Retires: 2026-11-22T06:37:43Z`")]
     BadDate,
-    /// A date that belongs to no key, or two for one.
-    #[error("this date belongs to no key")]
+    /// A `Retires:` line without a key after it, or a second one for the same key.
+    #[error("this `Retires:` line belongs to no key")]
     StrayDate,
-    /// The first key would end.
+    /// The first key has a `Retires:` line.
     #[error("the first key signs, and must not have a `Retires:` line")]
     SignerRetires,
 }
 
 impl Fault {
-    /// What to do about it.
+    /// How the operator can fix it.
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
             Self::NotPkcs8 => "convert it: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW",
             Self::NoKey | Self::NotPem | Self::Unusable | Self::SmallRsa => {
-                "put a good key there, or move the file away to have a new one made at the next start"
+                "put a valid key there, or move the file away: the next start makes a new one"
             }
-            Self::BadDate | Self::StrayDate => "a `Retires:` line stands before the key that it is about, once",
+            Self::BadDate | Self::StrayDate => "write one `Retires:` line before each key that is to retire",
             Self::SignerRetires => "remove the line, or let `portcullis token rotate` make the new first key",
         }
     }

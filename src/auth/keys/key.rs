@@ -1,6 +1,7 @@
-//! One key that signs tokens, and everything that is known by it.
+//! A key that signs tokens, with its key id, its public JWK form and its certificate chain.
 //!
-//! Engines' floor. Invariant: the private half leaves only as signatures; the one algorithm of a key comes from the key itself.
+//! Invariant: the private key is used for signatures and never returned. Each key has exactly one algorithm, which
+//! follows from its type.
 
 use std::time::SystemTime;
 
@@ -23,11 +24,12 @@ use crate::{
     oci::{self, Digest},
 };
 
-/// A key that signs tokens, says how to verify them, and binds them to the passwords they were issued for.
+/// A key that signs tokens, verifies them, and binds them to the passwords for which they were issued.
 pub struct SigningKey {
     pair: Pair,
     decoding: DecodingKey,
-    /// Keys the fingerprints of stored hashes in tokens: derived, so that replicas that share the key agree.
+    /// The HMAC key for the fingerprints of stored hashes in tokens. It is derived from the private key, so that
+    /// replicas with the same key file compute the same fingerprints.
     binding: hmac::Key,
     retires: Option<SystemTime>,
     form: KeyIdForm,
@@ -38,7 +40,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// The key in a block of the key file.
+    /// Reads the key in a block of the key file.
     pub(super) fn new(block: &Block, config: &TokenConfig, now: SystemTime) -> Result<Self, Fault> {
         let pair = Pair::read(&block.pkcs8)?;
         let members = pair.members().ok_or(Fault::Unusable)?;
@@ -58,7 +60,7 @@ impl SigningKey {
         })
     }
 
-    /// The name of the key in the header of its tokens, in the form that was chosen.
+    /// The key id (`kid`) in the header of its tokens, in the configured form.
     #[must_use]
     pub fn id(&self) -> &str {
         match self.form {
@@ -67,30 +69,30 @@ impl SigningKey {
         }
     }
 
-    /// Whether a token's header means this key: in either form, so that another choice ends nobody's token.
+    /// Whether `id` is the key id of this key, in either form: a change of the configured form invalidates no token.
     #[must_use]
     pub fn is_called(&self, id: &str) -> bool {
         id == self.thumbprint || id == self.libtrust
     }
 
-    /// What it signs with.
+    /// The algorithm of its signatures.
     #[must_use]
     pub fn algorithm(&self) -> TokenAlgorithm {
         self.pair.algorithm()
     }
 
-    /// From when on its tokens are not believed; `None` for never.
+    /// The time from which on its tokens are invalid; `None`: never.
     #[must_use]
     pub fn retires(&self) -> Option<SystemTime> {
         self.retires
     }
 
-    /// Whether its tokens are believed.
+    /// Whether its tokens are valid at `now`.
     pub(super) fn verifies_at(&self, now: SystemTime) -> bool {
         self.retires.is_none_or(|retires| now < retires)
     }
 
-    /// The public half as a JSON Web Key (RFC 7517).
+    /// The public key as a JSON Web Key (RFC 7517).
     #[must_use]
     pub fn to_jwk(&self) -> Value {
         let mut key = json!({"use": "sig", "alg": self.algorithm().as_str(), "kid": self.id()});
@@ -100,17 +102,17 @@ impl SigningKey {
         key
     }
 
-    /// What binds tokens to stored passwords.
+    /// The HMAC key that binds tokens to stored password hashes.
     pub(in crate::auth) fn binding(&self) -> &hmac::Key {
         &self.binding
     }
 
-    /// What verifies its signatures.
+    /// The public key in the form that the JWT library verifies with.
     pub(in crate::auth) fn decoding(&self) -> &DecodingKey {
         &self.decoding
     }
 
-    /// A signed token with these claims.
+    /// Signs a token with these claims.
     pub(in crate::auth) fn sign(&self, claims: &impl Serialize) -> Result<String, CannotSign> {
         let header = Header {
             kid: Some(self.id().to_owned()),
@@ -126,7 +128,7 @@ impl SigningKey {
     }
 }
 
-/// What the library that reads tokens calls an algorithm.
+/// The JWT library's value for an algorithm.
 pub(in crate::auth) fn library_algorithm(algorithm: TokenAlgorithm) -> Algorithm {
     match algorithm {
         TokenAlgorithm::Es256 => Algorithm::ES256,
@@ -139,13 +141,14 @@ fn sha256(bytes: &[u8]) -> Digest {
     Digest::of(oci::Algorithm::Sha256, bytes)
 }
 
-/// RFC 7638: the digest of the required members, ordered by name, without spaces.
+/// The JWK thumbprint (RFC 7638): the SHA-256 of the required members, ordered by name, without spaces.
 fn thumbprint(members: &Members) -> String {
     let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
     BASE64_URL_SAFE_NO_PAD.encode(sha256(format!("{{{}}}", members.join(",")).as_bytes()).as_bytes())
 }
 
-/// Docker's libtrust: 240 bits of a digest in base32 (RFC 4648), in twelve groups of four letters.
+/// The key id of Docker's libtrust: 240 bits of the SHA-256 of the public key in base32 (RFC 4648), in twelve groups of
+/// four letters.
 fn libtrust(public_info: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let digest = sha256(public_info);
@@ -185,7 +188,8 @@ mod tests {
 
     #[test]
     fn the_libtrust_form_is_what_openssl_and_base32_make_of_the_key() {
-        // The P-256 key above; computed with `openssl dgst -sha256 -binary | head -c 30 | base32 | fold -w 4 | paste -sd:`.
+        // The P-256 key above; computed with `openssl dgst -sha256 -binary | head -c 30 | base32 | fold -w 4 | paste
+        // -sd:`.
         let info = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D7gS2XpJFbZiItSs3m9+9Ue\
                     6GnvHw/GW2ZZaVtszggXIw==";
         assert_eq!(

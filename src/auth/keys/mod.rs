@@ -1,7 +1,7 @@
-//! The keys that sign and verify tokens, as they are now.
+//! Loads the keys that sign and verify bearer tokens from a file, and reloads the file when it changes.
 //!
-//! Engines' floor. Invariant: private keys are read from and written to one file with mode 0600 and are never printed; the keys
-//! in force are always those of one file that was understood as a whole, the first of which signs.
+//! Invariant: private keys are read from and written to one file with mode 0600, and are never printed. The current
+//! keys are always those of one file that was parsed completely; the first of them signs.
 
 mod certificate;
 mod error;
@@ -39,17 +39,17 @@ use crate::storage::Draft;
 use file::Block;
 use pair::Pair;
 
-/// The largest key file, in bytes: a hundred RSA keys.
+/// The largest key file in bytes: room for a hundred RSA keys.
 const MAX_BYTES: u64 = 256 << 10;
 
-/// The keys of one state of the file.
+/// The keys of one version of the file.
 pub struct KeySet {
     signer: Arc<SigningKey>,
     older: Vec<Arc<SigningKey>>,
 }
 
 impl KeySet {
-    /// Reads the file. Blocks.
+    /// Reads the configured file. Blocks.
     pub fn read(config: &TokenConfig, now: SystemTime) -> Result<Self, KeyError> {
         Self::of(&read(&config.key)?, config, now)
     }
@@ -76,24 +76,24 @@ impl KeySet {
         iter::once(&self.signer).chain(&self.older)
     }
 
-    /// Those whose tokens are believed at `now`.
+    /// The keys whose tokens are valid at `now`.
     pub fn in_force(&self, now: SystemTime) -> impl Iterator<Item = &Arc<SigningKey>> {
         self.all().filter(move |key| key.verifies_at(now))
     }
 
-    /// The key of this name, if its tokens are believed at `now`.
+    /// The key with this id, if its tokens are valid at `now`.
     #[must_use]
     pub fn find(&self, id: &str, now: SystemTime) -> Option<&Arc<SigningKey>> {
         self.in_force(now).find(|key| key.is_called(id))
     }
 
-    /// The public keys that verify tokens at `now` (RFC 7517 section 5).
+    /// The JSON Web Key Set of the public keys that verify tokens at `now` (RFC 7517 section 5).
     #[must_use]
     pub fn to_jwks(&self, now: SystemTime) -> Value {
         json!({"keys": self.in_force(now).map(|key| key.to_jwk()).collect::<Vec<_>>()})
     }
 
-    /// Of which keys, by name and date, in the file's order; for noticing a change.
+    /// The ids and retirement times of the keys in the file's order, compared to detect a change.
     fn summary(&self) -> Vec<String> {
         let line = |key: &Arc<SigningKey>| match key.retires() {
             None => key.id().to_owned(),
@@ -103,7 +103,7 @@ impl KeySet {
     }
 }
 
-/// A self-signed certificate of each key that verifies at `now`, in PEM, one after the other. Blocks.
+/// Issues a self-signed certificate in PEM for each key that is valid at `now`, in the file's order. Blocks.
 pub fn certificates(config: &TokenConfig, now: SystemTime) -> Result<Vec<(TokenAlgorithm, String)>, KeyError> {
     let blocks = blocks(&read(&config.key)?).map_err(|problem| KeyError::broken(&config.key, problem))?;
     let mut certificates = Vec::new();
@@ -125,25 +125,26 @@ fn blocks(content: &Content) -> Result<Vec<Block>, Problem> {
     file::parse(text)
 }
 
-/// The live key file: read without waiting, replaced as a whole.
+/// The current keys of the configured file: read without locking, exchanged as a whole when the file changes.
 pub struct SigningKeys {
     config: TokenConfig,
     current: ArcSwap<KeySet>,
     seen: Mutex<Seen>,
 }
 
-/// What was read last, good or bad; held while reading, so that two readings never overtake each other.
+/// The version of the file that was read last, valid or not. The lock is held while reading, so that an older version
+/// never replaces a newer one.
 struct Seen {
-    /// `None` means: look again, whatever the file system says.
+    /// `None`: read the file again, even if its metadata is unchanged.
     stamp: Option<Stamp>,
     digest: digest::Digest,
 }
 
 impl SigningKeys {
-    /// How often [`SigningKeys::watch`] looks: a new key signs within two seconds.
+    /// The polling interval of [`SigningKeys::watch`]: a new key signs within two seconds.
     pub const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// The keys in the configured file; one is made, if the file is not there. Blocks.
+    /// Loads the keys of the configured file, and creates the file with one key if it does not exist. Blocks.
     pub fn load_or_create(config: TokenConfig, now: SystemTime) -> Result<Self, KeyError> {
         make_if_missing(&config)?;
         let content = read(&config.key)?;
@@ -152,20 +153,20 @@ impl SigningKeys {
         Ok(Self { config, current, seen })
     }
 
-    /// The keys as of now.
+    /// The current keys.
     #[must_use]
     pub fn current(&self) -> Arc<KeySet> {
         self.current.load_full()
     }
 
-    /// Reads the file if it seems to have changed since it was read last; on error the last good keys stay. Says whether there
-    /// are others now. Blocks.
+    /// Reads the file if its metadata has changed since the last read; on error the previous keys stay. Returns whether
+    /// the keys have changed. Blocks.
     pub fn poll(&self, now: SystemTime) -> Result<bool, KeyError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.stamp.is_some() && seen.stamp == Stamp::of_path(&self.config.key) {
             return Ok(false);
         }
-        // Until this reading ended well, the next one tries again.
+        // Unless this read succeeds, the next poll reads again.
         seen.stamp = None;
         let content = read(&self.config.key)?;
         let (stamp, digest) = (content.stamp_at(now), content.digest());
@@ -181,7 +182,7 @@ impl SigningKeys {
         Ok(false)
     }
 
-    /// Looks at the file again and again, forever. Asking works everywhere; notifications do not (see
+    /// Polls the file without end. Polling works on every file system; notifications do not (see
     /// [`Users::watch`](super::Users::watch)).
     pub async fn watch(self: Arc<Self>, interval: Duration) {
         let mut complaint = None;
@@ -197,12 +198,12 @@ impl SigningKeys {
                         tracing::info!(signer = keys.signer().id(), keys = keys.all().count(), "token keys reloaded");
                     }
                 }
-                // The runtime is ending.
+                // The runtime shuts down.
                 Err(_) => {}
-                // Once per reason, not once per second.
+                // Each reason is logged once, not every second.
                 Ok(Err(error)) if complaint.as_ref() == Some(&error.to_string()) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(%error, hint = error.hint(), "token keys not reloaded; the last good ones stay in force");
+                    tracing::error!(%error, hint = error.hint(), "token keys not reloaded; the previous ones stay in use");
                     complaint = Some(error.to_string());
                 }
             }
@@ -210,7 +211,7 @@ impl SigningKeys {
     }
 }
 
-/// Makes the file with one key, unless there is one: says whether it was made. Blocks.
+/// Creates the file with one key unless it exists; returns whether it was created. Blocks.
 fn make_if_missing(config: &TokenConfig) -> Result<bool, KeyError> {
     let path = &config.key;
     if fs::symlink_metadata(path).is_ok() {
@@ -219,7 +220,7 @@ fn make_if_missing(config: &TokenConfig) -> Result<bool, KeyError> {
     let text = file::text(&[draw(config.algorithm)?]);
     match write_new(path, &text) {
         Ok(()) => Ok(true),
-        // Another replica was faster: its key is the one.
+        // Another replica created it meanwhile: its key is used.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(KeyError::Io(path.clone(), error)),
     }
@@ -230,7 +231,7 @@ fn draw(algorithm: TokenAlgorithm) -> Result<Block, KeyError> {
     Ok(Block { pkcs8, retires: None, line: 1 })
 }
 
-/// Written whole or not at all, and never over a key that is there: tokens out there were signed with it.
+/// Creates the file atomically, and never replaces an existing one, because issued tokens were signed with its key.
 fn write_new(path: &Path, text: &Zeroizing<String>) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;

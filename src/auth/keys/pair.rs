@@ -1,7 +1,6 @@
-//! The three kinds of private keys, as aws-lc holds them.
+//! Private keys of the three supported types (ECDSA P-256, RSA, Ed25519): generates, parses and signs with aws-lc.
 //!
-//! Engines' floor. Invariant: what a key is decides how it signs and how it is verified, and nothing else does; RSA keys have at
-//! least 2048 bits.
+//! Invariant: the type of a key alone determines its signature algorithm; RSA keys have at least 2048 bits.
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
@@ -19,7 +18,7 @@ use zeroize::Zeroizing;
 use super::file::Fault;
 use crate::auth::config::TokenAlgorithm;
 
-/// A private key.
+/// A private key with its public key.
 pub(super) enum Pair {
     P256(EcdsaKeyPair),
     Rsa(RsaKeyPair),
@@ -30,14 +29,15 @@ pub(super) enum Pair {
 pub(super) type Members = Vec<(&'static str, String)>;
 
 impl Pair {
-    /// Makes a private key, in PKCS#8. An RSA key takes a second or so.
+    /// Generates a private key in PKCS#8. An RSA key takes about a second.
     pub(super) fn draw(algorithm: TokenAlgorithm) -> Result<Zeroizing<Vec<u8>>, Unspecified> {
         let random = SystemRandom::new();
         let pkcs8 = match algorithm {
             TokenAlgorithm::Es256 => loop {
                 let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)?;
                 let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref())?;
-                // Some programs compute thumbprints of P-256 keys without leading zeros; a key that has none means the same to all.
+                // Some programs drop leading zeros when they compute thumbprints of P-256 keys; a key without leading
+                // zeros has the same thumbprint everywhere.
                 if coordinates(&pair).is_some_and(|(x, y)| x[0] != 0 && y[0] != 0) {
                     break document.as_ref().to_vec();
                 }
@@ -53,7 +53,7 @@ impl Pair {
         Ok(Zeroizing::new(pkcs8))
     }
 
-    /// Understands PKCS#8.
+    /// Parses a private key in PKCS#8.
     pub(super) fn read(pkcs8: &[u8]) -> Result<Self, Fault> {
         if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8) {
             return Ok(Self::P256(pair));
@@ -76,7 +76,7 @@ impl Pair {
         }
     }
 
-    /// The signature as JSON Web Signatures have it (RFC 7518 section 3, RFC 8037).
+    /// Signs `message`, in the signature format of JSON Web Signatures (RFC 7518 section 3, RFC 8037).
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let random = SystemRandom::new();
         match self {
@@ -90,7 +90,7 @@ impl Pair {
         }
     }
 
-    /// What verifies the signatures.
+    /// The public key in the form that the JWT library verifies with.
     pub(super) fn decoding(&self) -> DecodingKey {
         match self {
             Self::P256(pair) => DecodingKey::from_ec_der(pair.public_key().as_ref()),
@@ -105,7 +105,7 @@ impl Pair {
         }
     }
 
-    /// The DER of its `SubjectPublicKeyInfo` (RFC 5280 section 4.1).
+    /// The public key as a `SubjectPublicKeyInfo` in DER (RFC 5280 section 4.1).
     pub(super) fn public_info(&self) -> Result<Vec<u8>, Unspecified> {
         let info = match self {
             Self::P256(pair) => pair.public_key().as_der()?,
@@ -116,7 +116,7 @@ impl Pair {
         Ok(info.as_ref().to_vec())
     }
 
-    /// What its JSON form must have (RFC 7517, RFC 7518 section 6, RFC 8037 section 2).
+    /// The required members of its JSON Web Key (RFC 7517, RFC 7518 section 6, RFC 8037 section 2).
     pub(super) fn members(&self) -> Option<Members> {
         let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
         let fixed = |text: &str| text.to_owned();
@@ -139,7 +139,7 @@ impl Pair {
     }
 }
 
-/// The halves of the uncompressed public point (SEC 1 section 2.3.3).
+/// The coordinates x and y of the uncompressed public point (SEC 1 section 2.3.3).
 fn coordinates(pair: &EcdsaKeyPair) -> Option<(&[u8], &[u8])> {
     let point = pair.public_key().as_ref().strip_prefix(&[4])?;
     (point.len() == 64).then(|| point.split_at(32))

@@ -1,7 +1,8 @@
-//! A new key that signs, while the old ones still verify.
+//! Rotates the signing keys: adds a new first key and keeps the older ones for verification until they retire.
 //!
-//! Engines' floor. Invariant: no token ends before its time by a rotation, and no rotation is lost to another: from reading the
-//! file to replacing it, a lock beside it (`….lock`, by `flock`, which NFS passes on to other machines) is held.
+//! Invariant: a rotation invalidates no token before its expiry, and concurrent rotations do not overwrite each other:
+//! from reading the file to replacing it, the process holds a lock beside it (`….lock`, by `flock`, which also works
+//! over NFS).
 
 use std::{
     fs,
@@ -17,25 +18,26 @@ use super::{
 };
 use crate::auth::{config::TokenConfig, replace::Target, token::LEEWAY};
 
-/// The shortest time for which an old key is kept: the longest life that any server may be configured to give its tokens, and
-/// what clocks may differ. A server that notices the new key a second late signs with the old one for a second; the
-/// leeway has room for that.
+/// The shortest time for which an old key is kept: the longest configurable lifetime of a token plus the tolerated
+/// clock difference. A server that reads the new file a second late signs with the old key for a second; the leeway
+/// covers that.
 pub const LEAST_OVERLAP: Duration = TokenConfig::LIFETIMES.end().saturating_add(LEEWAY);
 
 const MOST_OVERLAP: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What a rotation did.
+/// The result of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// The name of the key that signs now.
+    /// The id of the new key, which signs from now on.
     pub signer: String,
-    /// The names of the older keys, and until when their tokens are believed.
+    /// The ids of the older keys, and the times at which they retire.
     pub kept: Vec<(String, SystemTime)>,
-    /// How many had retired and were removed.
+    /// The number of keys that had retired and were removed.
     pub dropped: usize,
 }
 
-/// Makes a new first key and keeps those before it for `keep`. Where there is none, one is made, as at the first start. Blocks.
+/// Adds a new first key and keeps the current ones for `keep`. Without a file, it creates one with a single key, like a
+/// first start. Blocks.
 pub fn rotate(config: &TokenConfig, keep: Duration, now: SystemTime) -> Result<Rotation, RotateError> {
     if keep < LEAST_OVERLAP {
         return Err(RotateError::ShortOverlap(keep));
@@ -47,7 +49,7 @@ pub fn rotate(config: &TokenConfig, keep: Duration, now: SystemTime) -> Result<R
         let signer = super::KeySet::read(config, now)?.signer().id().to_owned();
         return Ok(Rotation { signer, kept: Vec::new(), dropped: 0 });
     }
-    // Before the lock: an RSA key takes its time.
+    // Generated before the lock is taken, because an RSA key takes about a second.
     let new = draw(config.algorithm)?;
     let target = Target::of(&config.key)?;
     let _lock = target.lock()?;
@@ -56,7 +58,7 @@ pub fn rotate(config: &TokenConfig, keep: Duration, now: SystemTime) -> Result<R
     let before = kept.len();
     kept.retain(|block| block.retires.is_none_or(|retires| now < retires));
     for block in &mut kept {
-        // Who has a date keeps it: an end that moved with every rotation would be none.
+        // A key that has a date keeps it: a date that moved with every rotation would never be reached.
         block.retires.get_or_insert(now + keep);
     }
     let dropped = before - kept.len();
@@ -70,7 +72,7 @@ pub fn rotate(config: &TokenConfig, keep: Duration, now: SystemTime) -> Result<R
     Ok(rotation)
 }
 
-/// Also the check that what will be written can be read.
+/// The result of the rotation. It reads every key, so a file that could not be read again is not written.
 fn describe(blocks: &[Block], dropped: usize, config: &TokenConfig, now: SystemTime) -> Result<Rotation, KeyError> {
     let named = |block: &Block| {
         let key = SigningKey::new(block, config, now);

@@ -1,8 +1,8 @@
-//! Tokens whose signatures are not verified again, and what ends them all the same.
+//! Tests of the cache of verified signatures: a cached token ends when it expires or its key is removed.
 
 use super::*;
 
-/// A token that was believed, and is remembered.
+/// Issues a token and verifies it once, so that it is cached.
 fn remembered(tokens: &Tokens, now: SystemTime) -> String {
     let token = issue(tokens, now);
     assert!(verify(tokens, &token, now).is_ok());
@@ -19,7 +19,7 @@ fn a_remembered_token_says_what_it_said() {
         let scopes = Scope::parse_all(["repository:a/b:pull,push registry:catalog:*"]);
         let origin = "w:somerule".parse::<Origin>().unwrap();
         let token = tokens.issue(&tokens.signer(), &alice(), Some(&origin), &scopes, house.now).unwrap().token;
-        assert!(!tokens.remembers(&bearer(&token), house.now), "nobody has shown it");
+        assert!(!tokens.remembers(&bearer(&token), house.now), "it was not verified yet");
         let [first, again] = [(); 2].map(|()| verify(&tokens, &token, house.now).unwrap());
         assert!(tokens.remembers(&bearer(&token), house.now), "{algorithm:?}");
         for verified in [first, again] {
@@ -40,7 +40,7 @@ fn a_remembered_token_ends_when_it_expires() {
     assert!(verify(&tokens, &token, end - Duration::from_secs(1)).is_ok());
     assert_eq!(verify(&tokens, &token, end + Duration::from_secs(1)).err(), Some(BadToken::Expired));
     assert_eq!(verify(&tokens, &token, house.now - HOUR).err(), Some(BadToken::NotYetValid));
-    // A clock that was set right again makes no difference.
+    // A clock that was corrected makes no difference.
     assert!(verify(&tokens, &token, house.now).is_ok());
 }
 
@@ -57,8 +57,8 @@ fn a_remembered_token_ends_when_its_key_is_taken_out_of_the_file() {
         house.write(&other.text());
         assert!(keys.poll(house.now).unwrap());
         is_forged(&tokens, &token, house.now);
-        assert!(signer.upgrade().is_none(), "no secret outlives its file because of a token");
-        // Put back, the key is believed again, after its signature was verified again.
+        assert!(signer.upgrade().is_none(), "the cache does not keep a removed key in memory");
+        // When the key is put back, the token is valid again, after its signature was verified anew.
         house.write(&before);
         assert!(keys.poll(house.now).unwrap());
         assert!(!tokens.remembers(&bearer(&token), house.now));

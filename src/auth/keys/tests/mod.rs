@@ -1,4 +1,4 @@
-//! The key file on a real file system, and the tokens of its keys.
+//! Tests the key file on a real file system, and the tokens that its keys sign.
 
 mod memory;
 mod rotation;
@@ -211,7 +211,7 @@ fn a_broken_or_missing_file_keeps_the_keys_until_it_is_mended() {
     assert!(keys.poll(house.now).err().unwrap().is_missing());
     assert!(verify(&tokens, &token, house.now).is_ok());
     house.write(&text);
-    assert!(!keys.poll(house.now).unwrap(), "these keys are in force");
+    assert!(!keys.poll(house.now).unwrap(), "these keys are current already");
     let other = House::new(TokenAlgorithm::Es256);
     other.keys();
     house.write(&other.text());
@@ -256,5 +256,5 @@ fn whoever_takes_a_token_apart_learns_which_key_signed_it() {
     for no_token in ["", "a", "a.b", "a.b.c", "a.b.c.d", "..", "eyJ9.e30.", "W10.e30.", "é.é.é"] {
         assert!(inspect::dissect(no_token).is_err(), "{no_token}");
     }
-    assert!(inspect::dissect("e30.e30.").is_ok(), "not signed, but one can look at it");
+    assert!(inspect::dissect("e30.e30.").is_ok(), "a token without a signature can be decoded");
 }

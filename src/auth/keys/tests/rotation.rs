@@ -1,4 +1,4 @@
-//! New keys beside old ones.
+//! Tests of key rotation: overlap, retirement dates and concurrent rotations.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn a_new_key_signs_and_the_old_one_verifies_until_it_has_retired() {
         let listed = |now| tokens.key_set(now)["keys"].as_array().unwrap().len();
         assert_eq!((listed(house.now), listed(house.now + DAY)), (2, 1));
 
-        // A token that never ends, for the key's sake: the key ends, and the token with it.
+        // A token with a longer lifetime than its key: it ends when the key retires.
         let eternal =
             Tokens::new(Arc::clone(&keys), TokenConfig { lifetime: 2 * DAY, ..house.config.clone() }).unwrap();
         let old_key = keys.current().find(&first, house.now).unwrap().clone();
