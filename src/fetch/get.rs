@@ -1,6 +1,6 @@
-//! GET over HTTPS: one connection, one answer.
+//! Sends one GET request over HTTPS on a connection of its own, and returns the body.
 //!
-//! Invariant: what an answer costs is bounded before it is asked for, and only a 200 is one.
+//! Invariant: time and size of a response are bounded before the request, and every status except 200 is an error.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,40 +16,40 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{HttpsUrl, Trust, TrustError};
 
-/// The head of an answer, in bytes.
+/// The largest response head (status line and header fields), in bytes.
 const MAX_HEAD: usize = 32 << 10;
 
-/// What an answer may cost.
+/// The limits of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// From the name of the host to the last byte.
+    /// The longest time, from resolving the host name to the last byte.
     pub time: Duration,
-    /// Of the body, in bytes.
+    /// The largest body, in bytes.
     pub size: usize,
 }
 
 /// A document that was fetched.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its bytes.
+    /// The response body.
     pub body: Bytes,
-    /// How long it is good, if its server says so.
+    /// How long it may be cached, from `Cache-Control`; `None`: not specified.
     pub max_age: Option<Duration>,
 }
 
-/// Fetches documents from servers that some authorities vouch for.
+/// An HTTPS client with a fixed set of trusted roots.
 #[derive(Clone)]
 pub struct Fetcher {
     tls: Arc<ClientConfig>,
 }
 
 impl Fetcher {
-    /// One that believes these authorities.
+    /// A client that trusts these authorities.
     pub fn new(trust: &Trust) -> Result<Self, TrustError> {
         Ok(Self { tls: trust.client()? })
     }
 
-    /// The document at `url`. Whatever is not a 200 is an error, redirects included.
+    /// Fetches the document at `url`. Every status except 200 is an error, redirects included.
     pub async fn get(&self, url: &HttpsUrl, limits: Limits) -> Result<Document, FetchError> {
         match tokio::time::timeout(limits.time, self.exchange(url, limits.size)).await {
             Ok(fetched) => fetched,
@@ -93,7 +93,7 @@ fn unreadable(error: Box<dyn std::error::Error + Send + Sync>, size: usize) -> F
     }
 }
 
-/// `Cache-Control: max-age`; zero where the server wants nothing to be kept.
+/// `Cache-Control: max-age`; zero for `no-store` and `no-cache`.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let directives: Vec<String> =
@@ -105,29 +105,29 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
 }
 
-/// Why there is no document.
+/// Why a document could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No such host, or nobody answers there.
+    /// The host name does not resolve, or the connection failed.
     #[error("cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
-    /// Its certificate is not believed, or it speaks no TLS.
-    #[error("its TLS is not trusted: {0}")]
+    /// The TLS handshake failed, or the certificate is not trusted.
+    #[error("TLS handshake failed: {0}")]
     Handshake(#[source] io::Error),
-    /// It speaks no HTTP.
-    #[error("does not answer as HTTP: {0}")]
+    /// The response is not valid HTTP.
+    #[error("HTTP error: {0}")]
     Http(#[from] hyper::Error),
-    /// Another status than 200.
+    /// The response has another status than 200.
     #[error("answered {0} instead of 200; redirects are not followed")]
     Status(u16),
-    /// More bytes than were allowed.
+    /// The body exceeds [`Limits::size`].
     #[error("answered with more than {0} bytes")]
     TooLarge(usize),
-    /// It took longer than was allowed.
+    /// The request took longer than [`Limits::time`].
     #[error("did not answer within {} seconds", .0.as_secs())]
     TimedOut(Duration),
-    /// The URL cannot stand in a request.
-    #[error("the URL cannot be asked for")]
+    /// The URL cannot be used in a request.
+    #[error("the URL cannot be used in a request")]
     Unaskable,
 }
 

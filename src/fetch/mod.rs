@@ -1,8 +1,7 @@
-//! Asking other servers: one small document over HTTPS.
+//! A minimal HTTPS client: fetches one small document with GET.
 //!
-//! A mechanism's floor: imports nothing of ours. The one invariant: nothing here can be led anywhere else than to the URL that
-//! the caller names: no redirect is followed, no plain HTTP is spoken, no certificate is believed that the caller's roots do
-//! not vouch for; and an answer is bounded in time and size.
+//! Invariant: a request goes only to the URL of the caller: redirects are not followed, plain HTTP is not used, and a
+//! server certificate must verify against the caller's roots. A response is bounded in time and size.
 
 mod get;
 mod trust;

@@ -1,6 +1,6 @@
-//! A web site for tests: HTTPS on loopback, with an authority of its own.
+//! An HTTPS server for tests: on loopback, with its own certificate authority and configurable responses.
 //!
-//! Invariant: it ends with its value; nothing listens after a test.
+//! Invariant: the server stops when its value is dropped.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{HttpsUrl, Trust};
 
-/// What the site answers.
+/// A response of the test server.
 #[derive(Clone)]
 pub(crate) struct Reply {
     status: u16,
@@ -64,7 +64,7 @@ struct Pages {
     hits: HashMap<String, usize>,
 }
 
-/// The site.
+/// A running test server.
 pub(crate) struct Site {
     address: SocketAddr,
     authority: String,
@@ -82,12 +82,12 @@ impl Site {
         Self { address, authority, pages, _serving: serving }
     }
 
-    /// Believes this site and no other.
+    /// Roots that trust this server only.
     pub(crate) fn trust(&self) -> Trust {
         Trust::Only(self.authority.clone().into_bytes())
     }
 
-    /// The certificate of its authority.
+    /// The certificate of its authority, in PEM.
     pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
@@ -96,12 +96,12 @@ impl Site {
         format!("https://{}{path}", self.address).parse().unwrap()
     }
 
-    /// What is answered from now on.
+    /// Sets the response to requests for `path`.
     pub(crate) fn put(&self, path: &str, reply: Reply) {
         self.pages.lock().unwrap().replies.insert(path.to_owned(), reply);
     }
 
-    /// How often somebody asked.
+    /// The number of requests for `path`.
     pub(crate) fn hits(&self, path: &str) -> usize {
         self.pages.lock().unwrap().hits.get(path).copied().unwrap_or_default()
     }

@@ -1,6 +1,6 @@
-//! Whose certificates are believed.
+//! The certificate authorities that an HTTPS client trusts: the public ones, or those of a file.
 //!
-//! Invariant: a CA that somebody names replaces the public ones; it never adds to them.
+//! Invariant: configured authorities replace the public ones and are never added to them.
 
 use std::{
     fs, io,
@@ -15,17 +15,17 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-/// Whose certificates are believed.
+/// The trusted certificate authorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The authorities that Mozilla trusts: they are part of the program, which may run where there is no other list.
+    /// The authorities that Mozilla trusts. They are compiled in, because a minimal container has no list of its own.
     Public,
-    /// These authorities, in PEM, and no other.
+    /// Only these authorities, in PEM.
     Only(Vec<u8>),
 }
 
 impl Trust {
-    /// The authorities of a file, or the public ones where there is no file.
+    /// Reads the authorities of a file; `None`: the public ones.
     pub fn read(file: Option<&Path>) -> Result<Self, TrustError> {
         let Some(path) = file else { return Ok(Self::Public) };
         let pem = fs::read(path).map_err(|error| TrustError::Io(path.to_owned(), error))?;
@@ -34,7 +34,7 @@ impl Trust {
         Ok(trust)
     }
 
-    /// The authorities; `None` if there is not a single one, or one that cannot be read.
+    /// The parsed authorities; `None` if there is none, or if one cannot be parsed.
     fn roots(&self) -> Option<RootCertStore> {
         let mut roots = RootCertStore::empty();
         match self {
@@ -59,28 +59,28 @@ impl Trust {
     }
 }
 
-/// Why a file of authorities cannot be used.
+/// Why the authorities of a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file cannot be read.
     #[error("certificate authority {}: {}", .0.display(), .1)]
     Io(PathBuf, #[source] io::Error),
-    /// The file holds something else.
+    /// The file contains no certificate, or an invalid one.
     #[error("certificate authority {}: not a certificate in PEM", .0.display())]
     NoCertificate(PathBuf),
-    /// The TLS library refuses its configuration.
+    /// The TLS library rejected its configuration.
     #[error("TLS cannot be set up: {0}")]
     Protocol(#[from] rustls::Error),
 }
 
 impl TrustError {
-    /// What to do about it.
+    /// How the operator can fix it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Io(..) => "the file must be there and readable by the user who runs portcullis",
             Self::NoCertificate(_) => "name the file that begins with -----BEGIN CERTIFICATE-----, not one with a key",
-            Self::Protocol(_) => "this is a fault of the program; please report it",
+            Self::Protocol(_) => "this is a bug in portcullis; please report it",
         }
     }
 }

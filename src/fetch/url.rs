@@ -1,12 +1,13 @@
-//! Where documents are fetched from.
+//! Parses and validates `https://` URLs.
 //!
-//! Invariant: an [`HttpsUrl`] is `https`, names a host, and carries neither a password nor a fragment.
+//! Invariant: an [`HttpsUrl`] has the scheme `https` and a host, and has neither a user name, a password nor a
+//! fragment.
 
 use std::{fmt, str::FromStr};
 
 use http::{Uri, uri::Scheme};
 
-/// An `https://` URL, kept letter by letter as it was written.
+/// A validated `https://` URL, with its exact text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpsUrl {
     text: String,
@@ -19,7 +20,7 @@ impl HttpsUrl {
     /// The longest URL in bytes.
     pub const MAX: usize = 2048;
 
-    /// As it was written.
+    /// The exact text of the URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -31,32 +32,32 @@ impl HttpsUrl {
         &self.host
     }
 
-    /// The port, 443 where none is written.
+    /// The port; 443 if the URL has none.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Path and query, as they stand in the first line of a request.
+    /// The request target: path and query.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Host and port for the `Host` header.
+    /// Host and port for the `Host` header, without the default port.
     #[must_use]
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == 443 { host } else { format!("{host}:{}", self.port) }
     }
 
-    /// Whether there is a query.
+    /// Whether the URL has a query.
     #[must_use]
     pub fn has_query(&self) -> bool {
         self.target.contains('?')
     }
 
-    /// Whether the same server on the same port answers.
+    /// Whether both URLs have the same host and port.
     #[must_use]
     pub fn same_origin(&self, other: &Self) -> bool {
         self.host == other.host && self.port == other.port
@@ -70,7 +71,7 @@ impl FromStr for HttpsUrl {
         if text.len() > Self::MAX {
             return Err(InvalidUrl::TooLong);
         }
-        // The parser drops a fragment without a word.
+        // The parser drops a fragment silently.
         if text.contains('#') {
             return Err(InvalidUrl::Fragment);
         }
@@ -83,7 +84,7 @@ impl FromStr for HttpsUrl {
             return Err(InvalidUrl::UserInformation);
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        // "host:" and "host:99999" have no port that could be read.
+        // "host:" and "host:99999" have a port that cannot be parsed.
         let has_port = authority.as_str().len() > authority.host().len();
         let port = match authority.port_u16() {
             Some(0) => return Err(InvalidUrl::Malformed),
@@ -105,23 +106,23 @@ impl fmt::Display for HttpsUrl {
     }
 }
 
-/// Why a text is not such a URL.
+/// Why a text is not an accepted URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUrl {
     /// Over [`HttpsUrl::MAX`] bytes.
-    #[error("a URL has at most {} bytes here", HttpsUrl::MAX)]
+    #[error("a URL must not exceed {} bytes", HttpsUrl::MAX)]
     TooLong,
-    /// No URL, or one without a host.
-    #[error("this is not a URL with a host")]
+    /// Not a URL, or one without a host.
+    #[error("not a URL with a host")]
     Malformed,
-    /// Anybody on the way could answer in the place of the server.
-    #[error("only https is safe from whoever is on the way")]
+    /// Another scheme, or none: over plain HTTP an attacker on the network could forge the response.
+    #[error("only https is accepted, because plain HTTP can be altered in transit")]
     NotHttps,
-    /// A name or a password before the host.
-    #[error("a name or a password has no place in this URL")]
+    /// A user name or a password before the host.
+    #[error("the URL must not contain a user name or a password")]
     UserInformation,
-    /// `#…`, which never reaches the server.
-    #[error("'#' has no place in this URL")]
+    /// A fragment (`#…`), which is never sent to the server.
+    #[error("the URL must not contain '#'")]
     Fragment,
 }
 

@@ -1,7 +1,7 @@
-//! What a rule wants a token to say.
+//! The claims that a workload rule requires of a token.
 //!
-//! Invariant: there is at least one claim, and one at least that means something: on an issuer that many share, a rule without
-//! would let in all of them.
+//! Invariant: at least one claim restricts its value. A public issuer signs tokens for every project, so a rule without
+//! such a claim would accept all of them.
 
 use std::fmt;
 
@@ -9,31 +9,34 @@ use serde_json::{Map, Value};
 
 use super::pattern::Pattern;
 
-/// One claim and what it must be.
+/// One required claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The names that lead to it, from outside to inside.
+    /// The path of its name, from the outermost object inwards.
     pub path: Vec<String>,
-    /// Its value.
+    /// The pattern that its value must match.
     pub pattern: Pattern,
 }
 
-/// The claims that a rule demands, all of them.
+/// The claims that a rule requires; all of them must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims(Vec<Claim>);
 
 impl Claims {
-    /// Demands all of these.
+    /// Requires all of `claims`.
+    ///
+    /// # Errors
+    /// No claim has a pattern that restricts its value.
     pub fn new(claims: Vec<Claim>) -> Result<Self, VagueClaims> {
         if claims.iter().all(|claim| claim.pattern.is_vague()) { Err(VagueClaims) } else { Ok(Self(claims)) }
     }
 
-    /// Each of them.
+    /// The claims, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Claim> {
         self.0.iter()
     }
 
-    /// The first claim that `token` does not have as it should.
+    /// The first claim that is missing in `token` or does not match.
     pub(super) fn missed(&self, token: &Map<String, Value>) -> Option<&Claim> {
         self.0.iter().find(|claim| !claim.holds(token))
     }
@@ -46,7 +49,7 @@ impl Claim {
         found.flatten().is_some_and(|value| self.accepts(value))
     }
 
-    /// A list is as good as the best of its elements.
+    /// A list matches if one of its elements does.
     fn accepts(&self, value: &Value) -> bool {
         match value {
             Value::Array(elements) => elements.iter().any(|element| self.accepts_one(element)),
@@ -71,9 +74,9 @@ impl fmt::Display for Claim {
     }
 }
 
-/// Claims that everybody has.
+/// No required claim restricts its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no claim that tells one project from another: whoever gets a token from this issuer could sign in")]
+#[error("no claim that distinguishes one project from another: every token of this issuer would be accepted")]
 pub struct VagueClaims;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The keys of one issuer: fetched when they are needed, kept for as long as they are good.
+//! Fetches the signing keys of one OIDC issuer (its JWKS) on demand and caches them.
 //!
-//! Invariant: whatever callers send, the issuer is asked by one request at a time, for a key that nobody knows at most once a
-//! minute; and a key is believed no longer than [`STALE`] after the issuer last vouched for it.
+//! Invariant: whatever clients send, at most one request to the issuer is in progress (singleflight), and an unknown
+//! key id causes at most one request a minute. A key is used at most [`STALE`] beyond the time for which the issuer's
+//! response may be cached.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,26 +18,28 @@ use super::{
 };
 use crate::fetch::{FetchError, Fetcher, HttpsUrl, InvalidUrl, Limits, Trust, TrustError};
 
-/// Of each of the two documents.
+/// The time and size limits for each of the two documents: discovery and keys.
 const LIMITS: Limits = Limits { time: Duration::from_secs(5), size: 256 << 10 };
 
-/// How long keys are kept where the issuer does not say.
+/// How long keys are cached if the response has no `Cache-Control`.
 const USUAL: Duration = Duration::from_secs(60 * 60);
 
-/// Keys are kept at least and at most so long, whatever the issuer says.
+/// The shortest time for which keys are cached, whatever `Cache-Control` contains.
 const SHORTEST: Duration = Duration::from_secs(5 * 60);
+
+/// The longest time for which keys are cached, whatever `Cache-Control` contains.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long keys whose time is over are used while the issuer cannot be asked.
+/// How long expired keys remain in use while the issuer cannot be reached.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a key that is not among those at hand makes us ask again.
+/// The shortest interval between two fetches because of an unknown key id.
 const SEARCH: Duration = Duration::from_secs(60);
 
-/// How long an issuer that failed is left alone.
+/// The pause after a failed fetch.
 pub(super) const RETRY: Duration = Duration::from_secs(10);
 
-/// What tells one issuer from another; keys that were fetched under one do not count for another.
+/// The identity of an issuer and where its keys come from. Keys fetched for one source are never used for another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Source {
     issuer: IssuerUrl,
@@ -51,7 +54,7 @@ impl Source {
     }
 }
 
-/// An issuer and what is known of its keys.
+/// An issuer and the cache of its keys.
 pub(super) struct Issuer {
     source: Source,
     fetcher: Fetcher,
@@ -61,11 +64,11 @@ pub(super) struct Issuer {
 #[derive(Default)]
 struct Known {
     held: Option<Held>,
-    /// When the issuer failed last.
+    /// The time of the last failed fetch.
     failed: Option<Instant>,
-    /// When it was asked for a key that nobody knew.
+    /// The time of the last fetch because of an unknown key id.
     searched: Option<Instant>,
-    /// While it is being asked: closed when that is over.
+    /// A fetch in progress; the channel is closed when it ends.
     flight: Option<watch::Receiver<()>>,
 }
 
@@ -75,11 +78,11 @@ struct Held {
 }
 
 enum Consulted {
-    /// There is nothing better to be had now.
+    /// Use the cached keys, or fail if there are none: no fetch is allowed now.
     Held(Option<Arc<KeySet>>),
-    /// Somebody asks the issuer; wait.
+    /// Another caller's fetch is in progress: wait for it.
     Flight(watch::Receiver<()>),
-    /// Ask the issuer.
+    /// Start a fetch.
     Ask(watch::Sender<()>, watch::Receiver<()>),
 }
 
@@ -97,15 +100,15 @@ impl Issuer {
         self.source == *source
     }
 
-    /// The issuer's keys, asked for again if the one that is wanted is not among those at hand. `None` if there are none,
-    /// because the issuer cannot be reached.
+    /// The keys of the issuer, fetched again if the key id `wanted` is not cached. `None` if the issuer cannot be
+    /// reached and no usable keys are cached.
     pub(super) async fn keys(self: &Arc<Self>, wanted: &str, now: Instant) -> Option<Arc<KeySet>> {
         let mut flight = match self.consult(wanted, now) {
             Consulted::Held(keys) => return keys,
             Consulted::Flight(flight) => flight,
             Consulted::Ask(landing, flight) => {
                 let issuer = self.clone();
-                // On its own: callers who hang up must not keep the others from an answer.
+                // A separate task, so that a caller that is cancelled does not cancel the fetch for the others.
                 tokio::spawn(async move {
                     let fetched = issuer.fetch().await;
                     issuer.land(fetched, now);
@@ -114,7 +117,7 @@ impl Issuer {
                 flight
             }
         };
-        // Nothing is ever sent; the end is the message.
+        // No value is ever sent; closing the channel is the signal.
         let _ended = flight.changed().await;
         self.known().usable(now)
     }
@@ -130,7 +133,7 @@ impl Issuer {
         if is_fresh && usable.as_ref().is_some_and(|keys| keys.has(wanted)) {
             return Consulted::Held(usable);
         }
-        // One that was closed without landing belongs to a task that is gone.
+        // A channel that was closed without a result belongs to a task that panicked or was cancelled.
         if let Some(flight) = known.flight.clone().filter(|flight| flight.has_changed().is_ok()) {
             return Consulted::Flight(flight);
         }
@@ -172,8 +175,8 @@ impl Issuer {
         Ok((keys, document.max_age.unwrap_or(USUAL).clamp(SHORTEST, LONGEST)))
     }
 
-    /// Where the issuer says that its keys are. The administrator wrote the issuer's name; where that leads to comes from the
-    /// network, and must not lead anywhere else.
+    /// Fetches the discovery document and returns the URL of the keys. The administrator configured the issuer, but
+    /// this URL comes from the network, so it must have the same origin.
     async fn discover(&self) -> Result<HttpsUrl, Unusable> {
         #[derive(Deserialize)]
         struct Description {
@@ -198,18 +201,18 @@ impl Known {
     }
 }
 
-/// Why there are no keys.
+/// Why no keys could be fetched.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("{0}: {1}")]
     Fetch(HttpsUrl, #[source] FetchError),
-    #[error("its description is not that of an OpenID provider")]
+    #[error("the discovery document is not that of an OpenID provider")]
     Description,
-    #[error("it calls itself {0:?}")]
+    #[error("the discovery document names another issuer: {0:?}")]
     OtherIssuer(String),
-    #[error("its jwks_uri: {0}")]
+    #[error("the jwks_uri in the discovery document: {0}")]
     Url(#[from] InvalidUrl),
-    #[error("its keys are on another host, at {0}; if that is as it should be, set jwks_uri in the configuration")]
+    #[error("the keys are on another host, at {0}; if that is intended, set jwks_uri in the configuration")]
     OtherHost(HttpsUrl),
     #[error(transparent)]
     Keys(#[from] BadKeys),

@@ -1,7 +1,7 @@
-//! The public keys of an issuer (RFC 7517).
+//! Parses the JSON Web Key Set of an issuer (RFC 7517) and verifies signatures with its keys.
 //!
-//! Invariant: a key verifies only the algorithms that belong to its own type, so that a token cannot choose: nothing verifies
-//! `none`, and no public key is ever taken for the secret of an HMAC.
+//! Invariant: a key verifies only the algorithms of its own type, so that a token cannot choose: nothing verifies
+//! `none`, and no public key is ever used as the secret of an HMAC.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey,
@@ -10,10 +10,10 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// More keys than any issuer has at a time.
+/// The largest number of keys in a set, more than any issuer has at a time.
 const MAX_KEYS: usize = 64;
 
-/// The keys that an issuer signs with at the moment.
+/// The public keys with which an issuer currently signs.
 pub(super) struct KeySet(Vec<PublicKey>);
 
 struct PublicKey {
@@ -28,7 +28,7 @@ struct Document {
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set. Keys of kinds that we do not know, for other purposes or without an id are passed over.
+    /// Parses a JSON Web Key Set. Keys of unsupported types, for other purposes or without an id are skipped.
     pub(super) fn read(json: &[u8]) -> Result<Self, BadKeys> {
         let document: Document = serde_json::from_slice(json).map_err(|_| BadKeys::NoSet)?;
         if document.keys.len() > MAX_KEYS {
@@ -38,24 +38,24 @@ impl KeySet {
         if keys.is_empty() { Err(BadKeys::None) } else { Ok(Self(keys)) }
     }
 
-    /// Whether there is a key of this name.
+    /// Whether there is a key with this id.
     pub(super) fn has(&self, id: &str) -> bool {
         self.0.iter().any(|key| key.id == id)
     }
 
-    /// Whether a key of this name may be used with this algorithm.
+    /// Whether a key with this id may be used with this algorithm.
     pub(super) fn allows(&self, id: &str, algorithm: Algorithm) -> bool {
         self.of(id, algorithm).next().is_some()
     }
 
-    /// Whether a key of this name signed `message`.
+    /// Whether a key with this id signed `message`.
     pub(super) fn verifies(&self, id: &str, algorithm: Algorithm, message: &str, signature: &str) -> bool {
         self.of(id, algorithm).any(|key| {
             jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm).unwrap_or(false)
         })
     }
 
-    /// Keys of different types may share a name (RFC 7517 section 4.5).
+    /// The keys with this id and algorithm. Keys of different types may share an id (RFC 7517 section 4.5).
     fn of(&self, id: &str, algorithm: Algorithm) -> impl Iterator<Item = &PublicKey> {
         self.0.iter().filter(move |key| key.id == id && key.algorithms.contains(&algorithm))
     }
@@ -80,7 +80,8 @@ impl PublicKey {
     }
 }
 
-/// The algorithms that a key can be for by its type. An `if` for each: the library may learn further types, and those are for none.
+/// The algorithms that the type of a key allows. It is a chain of `if`, so that a type that a later version of the
+/// library adds allows none.
 fn algorithms(key: &AlgorithmParameters) -> &'static [Algorithm] {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
     if let AlgorithmParameters::RSA(_) = key {
@@ -103,13 +104,13 @@ fn algorithms(key: &AlgorithmParameters) -> &'static [Algorithm] {
     &[]
 }
 
-/// Why a document holds no keys.
+/// Why a document contains no usable keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKeys {
-    #[error("its keys are not a JSON Web Key Set")]
+    #[error("not a JSON Web Key Set")]
     NoSet,
-    #[error("it has more than {MAX_KEYS} keys")]
+    #[error("JSON Web Key Set has more than {MAX_KEYS} keys")]
     TooMany,
-    #[error("none of its keys is one for signatures that is supported here")]
+    #[error("JSON Web Key Set has no supported signature key")]
     None,
 }

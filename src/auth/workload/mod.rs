@@ -1,11 +1,11 @@
-//! Workload identity: the OIDC token of a CI job in the place of a password.
+//! Workload identity: authenticates a CI job by an OIDC token that it sends as its password.
 //!
-//! Invariant: nobody is signed in by a token that the keys of a configured issuer did not sign, for the audience and with all the
-//! claims of a rule, within its time; what the token says before its signature was verified decides nothing but which
-//! issuer's keys are asked.
+//! Invariant: a token is accepted only if a key of a configured issuer signed it, if it is within its time, and if it
+//! has the audience and all required claims of a rule. Before its signature is verified, the token decides nothing but
+//! which issuer's keys are used.
 //!
 //! ```text
-//! password ──presented──▶ Presented ──issuer──▶ keys ──verify──▶ claims ──rule──▶ user, limits
+//! password ──presented──▶ Presented ──issuer──▶ keys ──verify──▶ claims ──rule──▶ user, restriction
 //! ```
 
 mod claims;

@@ -1,10 +1,11 @@
-//! Patterns over the values of claims.
+//! Wildcard patterns that match the values of claims.
 //!
-//! Invariant: matching takes time in proportion to pattern and value, both of which are bounded, whatever they are.
+//! Invariant: matching takes time proportional to the product of the lengths of pattern and value, both of which are
+//! bounded.
 
 use std::{fmt, str::FromStr};
 
-/// A text, in which `*` stands for any letters but `/`, and `**` for any letters.
+/// A text in which `*` matches any characters except `/`, and `**` matches any characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -14,9 +15,9 @@ pub struct Pattern {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Piece {
     Byte(u8),
-    /// `*`
+    /// `*`: any bytes except `/`.
     Star,
-    /// `**`
+    /// `**`: any bytes.
     Rest,
 }
 
@@ -24,10 +25,10 @@ impl Pattern {
     /// The longest pattern in bytes.
     pub const MAX: usize = 255;
 
-    /// The longest value that wildcards are tried on, in bytes.
+    /// The longest value that a pattern with wildcards matches, in bytes.
     const LONGEST: usize = 1024;
 
-    /// Whether a value is one of those that the pattern means, as a whole and letter by letter.
+    /// Whether the pattern matches the whole value, with upper and lower case distinguished.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
         if self.is_literal() {
@@ -55,7 +56,7 @@ impl Pattern {
         places[end]
     }
 
-    /// A wildcard may stand for nothing at all.
+    /// Marks the places behind wildcards, because a wildcard also matches the empty text.
     fn skip(&self, places: &mut [bool]) {
         for (place, piece) in self.pieces.iter().enumerate() {
             if places[place] && !matches!(piece, Piece::Byte(_)) {
@@ -64,7 +65,8 @@ impl Pattern {
         }
     }
 
-    /// Whether every value that `other` means is meant here as well. Where that is hard to tell, the answer is no.
+    /// Whether this pattern matches every value that `other` matches. The check is conservative: false where it is not
+    /// obvious.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self == other || self.pieces == [Piece::Rest] || (other.is_literal() && self.matches(&other.text))
     }
@@ -73,7 +75,7 @@ impl Pattern {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Byte(_)))
     }
 
-    /// Whether it has nothing but wildcards, and so says hardly anything.
+    /// Whether it has no letter or digit, so that it matches almost every value.
     #[must_use]
     pub fn is_vague(&self) -> bool {
         self.pieces
@@ -117,14 +119,14 @@ impl fmt::Display for Pattern {
 /// Why a text is not a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPattern {
-    /// Nothing there, or over [`Pattern::MAX`] bytes.
-    #[error("a claim's value has 1 to {} bytes", Pattern::MAX)]
+    /// Empty, or over [`Pattern::MAX`] bytes.
+    #[error("the pattern of a claim must have 1 to {} bytes", Pattern::MAX)]
     Length,
-    /// Line feeds and the like.
-    #[error("a claim's value has no control characters")]
+    /// A control character, such as a line feed.
+    #[error("the pattern of a claim must not contain control characters")]
     Control,
     /// Three stars or more in a row.
-    #[error("there are '*' (any letters but '/') and '**' (any letters), and no more stars than that")]
+    #[error("'*' matches any characters except '/', '**' any characters; more than two '*' in a row are not allowed")]
     Stars,
 }
 

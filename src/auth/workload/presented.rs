@@ -1,30 +1,30 @@
-//! A password that is the token of some issuer: recognised by its shape, believed by nobody yet.
+//! Recognises a JSON Web Token in a password and parses it without verifying it.
 //!
-//! Invariant: recognising takes one pass over a bounded text; nothing is decided by what was read here but whose keys the
-//! signature is held against.
+//! Invariant: parsing takes one pass over a bounded text. The unverified content only selects the issuer whose keys
+//! verify the signature.
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest token in bytes; those of CI systems have one or two kilobytes.
+/// The longest accepted token in bytes; those of CI systems have one or two kilobytes.
 pub const MAX_TOKEN: usize = 16 << 10;
 
-/// A text in the form of a signed JSON Web Token (RFC 7515 section 7.1).
+/// An unverified JSON Web Token in compact form (RFC 7515 section 7.1).
 pub(super) struct Presented<'a> {
-    /// Who it says has signed it.
+    /// The `iss` claim.
     pub(super) issuer: String,
-    /// How it says it was signed.
+    /// The `alg` of its header.
     pub(super) algorithm: String,
-    /// The key that it says it was signed with.
+    /// The `kid` of its header.
     pub(super) key: Option<String>,
-    /// Whether it says that it is not to be understood without some extension.
+    /// Whether its header has `crit`, which demands an extension.
     pub(super) is_critical: bool,
-    /// What was signed: header and payload.
+    /// The signed part: header and payload in base64url, with the dot between them.
     pub(super) message: &'a str,
-    /// The payload alone, in base64url.
+    /// The payload in base64url.
     pub(super) payload: &'a str,
-    /// In base64url.
+    /// The signature in base64url.
     pub(super) signature: &'a str,
 }
 
@@ -41,7 +41,7 @@ struct Payload {
 }
 
 impl<'a> Presented<'a> {
-    /// Reads a password. `None` if it is none of these tokens: then it is a password.
+    /// Parses a password. `None` if it does not have the form of such a token: then it is an ordinary password.
     pub(super) fn read(text: &'a str) -> Option<Self> {
         if text.len() > MAX_TOKEN {
             return None;
@@ -55,7 +55,7 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// Whether a text that is too long to be looked at more closely looks like a token all the same. No password is so long.
+/// Whether a text over [`MAX_TOKEN`] bytes has the characters of a token. No password is that long.
 pub(super) fn is_oversized(text: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.len() > MAX_TOKEN && text.starts_with("eyJ") && text.bytes().all(letter)
@@ -85,7 +85,7 @@ mod tests {
             ("https://i", "RS256", Some("1"))
         );
         assert_eq!((format!("{}.{}", read.message, read.signature), read.is_critical), (text.clone(), false));
-        // Without a signature it is a token still, so that it is refused as one.
+        // Without a signature it still has the form of a token, so it is rejected as one.
         assert!(Presented::read(&token(r#"{"alg":"none"}"#, r#"{"iss":"https://i"}"#, "")).is_some());
         assert!(Presented::read(&token(r#"{"alg":"RS256","crit":[]}"#, r#"{"iss":"i"}"#, "")).unwrap().is_critical);
     }

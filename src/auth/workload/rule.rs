@@ -1,6 +1,6 @@
-//! Who is let in by which token (`[[auth.workload]]`).
+//! A workload rule: maps OIDC tokens with certain claims to a user (`[[auth.workload]]`).
 //!
-//! Invariant: plain data that is already valid; two rules have the same [`RuleId`] only if they say the same.
+//! Invariant: a rule is validated data; two rules have the same [`RuleId`] only if they are equal.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -14,28 +14,28 @@ use crate::{
     oci::{Algorithm, Digest},
 };
 
-/// Which tokens sign in as which user.
+/// Maps tokens of an issuer with certain claims to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Who signs the tokens: their `iss`, letter by letter.
+    /// The issuer: the exact `iss` of the tokens.
     pub issuer: IssuerUrl,
-    /// Where the issuer's keys are; `None`: where its discovery document says, on its own host.
+    /// The URL of the issuer's keys; `None`: from its discovery document, which must name a URL on the same host.
     pub jwks_uri: Option<HttpsUrl>,
-    /// The authorities that vouch for the issuer's certificate, instead of the public ones.
+    /// The file of authorities that verify the issuer's certificate, instead of the public ones.
     pub ca: Option<PathBuf>,
-    /// Whom the tokens are for: one of their `aud`.
+    /// The audience: must be among the `aud` of the tokens.
     pub audience: String,
-    /// What else they must say.
+    /// The further claims that the tokens must have.
     pub claims: Claims,
-    /// Who is signed in.
+    /// The user that the tokens authenticate.
     pub user: UserName,
-    /// How far that reaches; `None`: as far as the access rules.
+    /// The restriction of such a login; `None`: only the access rules apply.
     pub limits: Option<Limits>,
 }
 
 impl Rule {
-    /// Whether this rule admits every token that `other` admits, as the same user. Where that is hard to tell, the
-    /// answer is no.
+    /// Whether this rule accepts every token that `other` accepts, as the same user. The check is conservative: false
+    /// where it is not obvious.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let is_demanded = |wide: &Claim| {
@@ -47,7 +47,7 @@ impl Rule {
             && self.claims.iter().all(is_demanded)
     }
 
-    /// What tells this rule from any other, in whatever process.
+    /// The fingerprint of the rule, the same in every process.
     #[must_use]
     pub fn id(&self) -> RuleId {
         let claims: Vec<_> = self.claims.iter().map(|claim| json!([claim.path, claim.pattern.to_string()])).collect();
@@ -63,7 +63,7 @@ impl Rule {
     }
 }
 
-/// As an auditor reads it; what it does not say about where keys are, the issuer's name does.
+/// The rule for the audit log, without `jwks_uri` and `ca`: the issuer identifies them.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { issuer, audience, claims, user, limits, .. } = self;
@@ -81,12 +81,13 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The fingerprint of a rule. A token that came from it carries it, and ends when no rule has it any more.
+/// The fingerprint of a rule. A bearer token that was issued under a rule contains it, and ends when the rule is
+/// changed or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleId(String);
 
 impl RuleId {
-    /// As it stands in a token of ours.
+    /// The fingerprint from the `via` claim of a bearer token.
     pub(in crate::auth) fn from_claim(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -98,24 +99,24 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// The name of an issuer, which is also where it is asked for its keys (OIDC Discovery 1.0 section 3).
+/// The identifier of an issuer, which is also the base URL of its discovery document (OIDC Discovery 1.0 section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerUrl(HttpsUrl);
 
 impl IssuerUrl {
-    /// As it was written: an issuer is compared letter by letter.
+    /// The text as it was configured: issuers are compared as exact strings.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The URL itself.
+    /// The parsed URL.
     #[must_use]
     pub fn url(&self) -> &HttpsUrl {
         &self.0
     }
 
-    /// Where it describes itself (section 4 of the same).
+    /// The URL of the discovery document (OIDC Discovery 1.0 section 4).
     pub(super) fn discovery(&self) -> Result<HttpsUrl, InvalidUrl> {
         format!("{}/.well-known/openid-configuration", self.as_str().trim_end_matches('/')).parse()
     }
@@ -135,13 +136,13 @@ impl FromStr for IssuerUrl {
     }
 }
 
-/// Why a text is not the name of an issuer.
+/// Why a text is not an issuer identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIssuer {
-    /// Not even a URL that we would ask.
+    /// Not an accepted URL.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
-    /// The specification forbids it.
-    #[error("an issuer has no '?'")]
+    /// The URL has a query, which OIDC Discovery forbids.
+    #[error("an issuer URL must not contain '?'")]
     Query,
 }

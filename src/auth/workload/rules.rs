@@ -1,6 +1,6 @@
-//! All rules and their issuers, as they are at the moment.
+//! Authenticates OIDC tokens by the current workload rules, and exchanges the rules at a reload.
 //!
-//! Invariant: rules are exchanged as a whole or not at all, and issuers that stay keep their keys.
+//! Invariant: rules are exchanged all at once or not at all, and issuers that remain keep their cached keys.
 
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ use crate::{
     fetch::TrustError,
 };
 
-/// Signs in whoever shows the right token.
+/// The current workload rules and their issuers.
 pub struct Workloads(ArcSwap<State>);
 
 #[derive(Default)]
@@ -35,49 +35,49 @@ struct Known {
     rule: Rule,
 }
 
-/// Somebody who showed a token that a rule admits.
+/// A successful login with an OIDC token.
 #[derive(Debug)]
 pub struct Admitted {
-    /// Who it is.
+    /// The user of the rule.
     pub user: UserName,
-    /// Which job: what its issuer calls it, after the issuer. For an auditor to read.
+    /// The issuer and the `sub` claim, separated by a space, for the audit log.
     pub job: String,
-    /// The rule.
+    /// The fingerprint of the rule that accepted the token.
     pub rule: RuleId,
-    /// How far the rule reaches.
+    /// The restriction of the rule.
     pub limits: Option<Limits>,
 }
 
-/// Why somebody who showed a token is not admitted.
+/// Why a login with an OIDC token was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// The token is not good, or not for this.
+    /// The token is not valid, or no rule accepts it.
     #[error(transparent)]
     Bad(#[from] BadWorkload),
-    /// Nobody knows whether it is good.
-    #[error("the keys of {issuer} are not known")]
+    /// The keys that would verify the token cannot be fetched.
+    #[error("the keys of {issuer} cannot be fetched")]
     Unreachable {
-        /// Whose keys are missing.
+        /// The issuer whose keys are missing.
         issuer: String,
-        /// When to come again.
+        /// When the client may try again.
         retry_after: Duration,
     },
 }
 
 impl Workloads {
-    /// Reads what the rules name.
+    /// Loads the issuers of `rules`, with the files of authorities that they name.
     pub fn new(rules: &[Rule]) -> Result<Self, TrustError> {
         Ok(Self(ArcSwap::from_pointee(State::default().next(rules)?)))
     }
 
-    /// Exchanges the rules. An error changes nothing.
+    /// Exchanges the rules. On error the previous rules stay.
     pub fn replace(&self, rules: &[Rule]) -> Result<(), TrustError> {
         self.0.store(Arc::new(self.0.load().next(rules)?));
         Ok(())
     }
 
-    /// Who signs in as `user` with `password`, if that is a token of an issuer whom we know; `None` if it is a password like any
-    /// other.
+    /// Authenticates `user` by `password`, if that is a token of a configured issuer; `None` if it is an ordinary
+    /// password.
     pub async fn admit(&self, user: &str, password: &Password, now: SystemTime) -> Option<Result<Admitted, Refused>> {
         let state = self.0.load_full();
         if state.rules.is_empty() {
@@ -91,7 +91,7 @@ impl Workloads {
         Some(state.admit(issuer, user, &token, now).await)
     }
 
-    /// Whether the rule that a token of ours came from still stands, and how far it reaches.
+    /// Checks that the rule under which a bearer token was issued still exists, and returns its restriction.
     pub fn standing(&self, user: &UserName, id: &RuleId) -> Result<Option<Limits>, BadToken> {
         let state = self.0.load();
         let known = state.rules.iter().find(|known| known.id == *id && known.rule.user == *user);

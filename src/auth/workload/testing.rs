@@ -1,4 +1,4 @@
-//! An issuer for tests: keys made at run time, tokens with whatever header and claims a test wants.
+//! Test helpers: an OIDC issuer with keys generated at run time, which signs any header and claims.
 
 use std::{
     sync::LazyLock,
@@ -14,26 +14,26 @@ use super::{Claim, Claims, Rule};
 pub(super) const ISSUER: &str = "https://issuer.example";
 pub(super) const AUDIENCE: &str = "registry.example";
 
-/// The time at which tests take place.
+/// The current time in the tests, in seconds since 1970.
 pub(super) const NOW: u64 = 1_800_000_000;
 
 pub(super) fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// Somebody who signs.
+/// A signing key of the test issuer.
 pub(super) struct Signer {
     pub(super) id: String,
     algorithm: Algorithm,
     key: EncodingKey,
 }
 
-/// Making an RSA key takes a while; one is enough for everybody. The library signs with PKCS#1, which in PKCS#8 follows a head of
-/// 26 bytes (RFC 5208 section 5).
+/// One RSA key for all tests, because generating one is slow. The library expects PKCS#1, which in PKCS#8 follows a
+/// header of 26 bytes (RFC 5208 section 5).
 static RSA: LazyLock<Vec<u8>> =
     LazyLock::new(|| KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap().serialize_der().split_off(26));
 
-/// Before a bare Ed25519 key in PKCS#8 (RFC 8410 section 7): the library takes no public key beside it.
+/// The PKCS#8 header of a bare Ed25519 private key (RFC 8410 section 7): the library accepts no public key beside it.
 const ED25519_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
 impl Signer {
@@ -51,7 +51,7 @@ impl Signer {
         Self { id: id.to_owned(), algorithm, key }
     }
 
-    /// The public half, without saying which algorithm it is for.
+    /// The public JWK, without `alg`.
     pub(super) fn public(&self) -> Value {
         let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, self.algorithm).unwrap()).unwrap();
         let fields = jwk.as_object_mut().unwrap();
@@ -60,13 +60,13 @@ impl Signer {
         jwk
     }
 
-    /// A token with these claims.
+    /// Signs a token with these claims.
     pub(super) fn sign(&self, claims: &Value) -> String {
         let name = serde_json::to_value(self.algorithm).unwrap();
         self.sign_as(&json!({"alg": name, "kid": self.id, "typ": "JWT"}), claims)
     }
 
-    /// Likewise, with a header that may not tell the truth.
+    /// Signs a token with these claims and any header, which may be false.
     pub(super) fn sign_as(&self, header: &Value, claims: &Value) -> String {
         let message = unsigned(header, claims);
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &self.key, self.algorithm).unwrap();
@@ -74,7 +74,7 @@ impl Signer {
     }
 }
 
-/// Header and payload.
+/// Encodes header and payload, without a signature.
 pub(super) fn unsigned(header: &Value, claims: &Value) -> String {
     use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
     format!(
@@ -84,7 +84,7 @@ pub(super) fn unsigned(header: &Value, claims: &Value) -> String {
     )
 }
 
-/// What [`rule`] wants.
+/// Claims that satisfy [`rule`].
 pub(super) fn claims() -> Value {
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "job", "iat": NOW - 10, "nbf": NOW - 10, "exp": NOW + 300,
@@ -92,7 +92,7 @@ pub(super) fn claims() -> Value {
     })
 }
 
-/// The same with one claim changed, or removed where `value` is null.
+/// The claims that satisfy [`rule`], with one of them changed, or removed where `value` is null.
 pub(super) fn claims_with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     let fields = claims.as_object_mut().unwrap();
@@ -104,7 +104,7 @@ pub(super) fn claims_with(name: &str, value: Value) -> Value {
     claims
 }
 
-/// `acme/app`, on any of its branches, is `ci`.
+/// A rule that maps jobs of `acme/app` on any branch to the user `ci`.
 pub(super) fn rule() -> Rule {
     let claim = |name: &str, pattern: &str| Claim { path: vec![name.to_owned()], pattern: pattern.parse().unwrap() };
     Rule {

@@ -1,6 +1,6 @@
-//! Whether a token holds: its signature, its time, and what a rule wants it to say.
+//! Verifies an OIDC token: its signature, its time, its audience and the claims that a rule requires.
 //!
-//! Invariant: claims are read after the signature was verified, never before.
+//! Invariant: claims are read only after the signature was verified.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,23 +10,23 @@ use serde_json::{Map, Value};
 
 use super::{keys::KeySet, presented::Presented, rule::Rule};
 
-/// Clocks differ: a token is good so long before it was made and after it has expired.
+/// The tolerated clock difference in seconds: a token is valid for this long before its issue and after its expiry.
 const LEEWAY: u64 = 60;
 
-/// A token for a job is made for that job: one that was made longer ago was kept by somebody.
+/// The largest age of a token in seconds. A token is issued for one job, so an older one was stored and may be stolen.
 const MAX_AGE: u64 = 24 * 60 * 60;
 
-/// What a token with a good signature says.
+/// The claims of a token whose signature was verified.
 pub(super) struct Verified(Map<String, Value>);
 
-/// How a token says that it was signed.
+/// The algorithm and key id of a token's header, checked but not yet verified.
 pub(super) struct Signed<'a> {
     algorithm: Algorithm,
     pub(super) key: &'a str,
 }
 
 impl<'a> Signed<'a> {
-    /// Refuses what no key could make good, before any key is asked for.
+    /// Rejects a token that no key could verify, before any key is fetched.
     pub(super) fn read(token: &'a Presented<'_>) -> Result<Self, BadWorkload> {
         if token.is_critical {
             return Err(BadWorkload::Critical);
@@ -41,7 +41,7 @@ impl<'a> Signed<'a> {
 }
 
 impl Verified {
-    /// Holds a token against the keys of its issuer.
+    /// Verifies the signature of a token with the keys of its issuer.
     pub(super) fn new(token: &Presented<'_>, signed: &Signed<'_>, keys: &KeySet) -> Result<Self, BadWorkload> {
         if !keys.has(signed.key) {
             return Err(BadWorkload::UnknownKey);
@@ -57,7 +57,7 @@ impl Verified {
         Ok(Self(claims))
     }
 
-    /// Whether `now` is within its time.
+    /// Checks that `now` is within the time of the token.
     pub(super) fn is_current(&self, now: SystemTime) -> Result<(), BadWorkload> {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let expires = self.seconds("exp")?.ok_or(BadWorkload::NoTime)?;
@@ -75,7 +75,7 @@ impl Verified {
         Ok(())
     }
 
-    /// Whether it is a token that `rule` is about.
+    /// Checks that the token has the issuer, the audience and the claims of `rule`.
     pub(super) fn satisfies(&self, rule: &Rule) -> Result<(), BadWorkload> {
         if self.0.get("iss").and_then(Value::as_str) != Some(rule.issuer.as_str()) {
             return Err(BadWorkload::Issuer);
@@ -89,7 +89,7 @@ impl Verified {
         }
     }
 
-    /// What its issuer calls the job, cut where nobody reads on.
+    /// The `sub` claim, cut after 255 characters.
     pub(super) fn subject(&self) -> String {
         const LONGEST: usize = 255;
         self.0.get("sub").and_then(Value::as_str).unwrap_or_default().chars().take(LONGEST).collect()
@@ -104,7 +104,7 @@ impl Verified {
         }
     }
 
-    /// A date in seconds since 1970 (RFC 7519 section 2), which may have a fraction.
+    /// A numeric date in seconds since 1970 (RFC 7519 section 2); a fraction is dropped.
     fn seconds(&self, name: &str) -> Result<Option<u64>, BadWorkload> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let whole = value.as_u64();
@@ -113,52 +113,52 @@ impl Verified {
     }
 }
 
-/// Why a token is not believed: for the log, not for whoever showed it.
+/// Why a token was rejected: for the log, not for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadWorkload {
-    /// Over [`MAX_TOKEN`](super::MAX_TOKEN).
-    #[error("the token is larger than any token")]
+    /// The token exceeds [`MAX_TOKEN`](super::MAX_TOKEN).
+    #[error("token exceeds {} bytes", super::MAX_TOKEN)]
     TooLarge,
-    /// `none`, an HMAC, one that nobody knows, or one that is not for the key that is named.
-    #[error("its algorithm is not one that its issuer's key is for")]
+    /// The algorithm is `none`, an HMAC, unsupported, or not one of the named key.
+    #[error("algorithm (alg) is not one of the issuer's key")]
     Algorithm,
-    /// Without a `kid`.
-    #[error("it does not name the key that signed it (kid)")]
+    /// The header has no `kid`.
+    #[error("token does not name the key that signed it (kid)")]
     NoKeyId,
-    /// A `kid` that the issuer does not have.
-    #[error("its issuer has no such key (kid)")]
+    /// The issuer has no key with the `kid` of the header.
+    #[error("issuer has no such key (kid)")]
     UnknownKey,
-    /// An extension that must be understood (RFC 7515 section 4.1.11).
-    #[error("it demands an extension (crit)")]
+    /// The header demands an extension (RFC 7515 section 4.1.11).
+    #[error("token demands an extension (crit)")]
     Critical,
-    /// Changed on the way, or signed by somebody else.
-    #[error("its signature is wrong")]
+    /// The token was altered, or signed with another key.
+    #[error("signature is wrong")]
     Signature,
-    /// Signed by its issuer, but not the claims of a token.
-    #[error("its claims cannot be read")]
+    /// The issuer signed the token, but its claims are malformed.
+    #[error("claims cannot be read")]
     Malformed,
-    /// Without `exp` or `iat`.
-    #[error("it does not say when it was issued and when it expires (iat, exp)")]
+    /// The claim `exp` or `iat` is missing.
+    #[error("token has no time of issue or no expiry (iat, exp)")]
     NoTime,
-    /// `exp`
-    #[error("it has expired")]
+    /// The time in `exp` has passed.
+    #[error("token has expired")]
     Expired,
-    /// `nbf` or `iat`
-    #[error("it is not valid yet; compare the clocks")]
+    /// The time in `nbf` or `iat` is in the future.
+    #[error("token is not valid yet; compare the clocks")]
     NotYetValid,
-    /// `iat`
-    #[error("it was issued more than a day ago")]
+    /// The time in `iat` is more than a day ago.
+    #[error("token was issued more than a day ago")]
     TooOld,
-    /// `iss`
-    #[error("it is from another issuer")]
+    /// The claim `iss` differs from the issuer of the rule.
+    #[error("token is from another issuer")]
     Issuer,
-    /// No rule for the user who signs in.
+    /// No rule maps the issuer to the user name of the login.
     #[error("no rule maps this issuer to the user who signs in")]
     User,
-    /// `aud`
-    #[error("it is not for the audience {0:?}")]
+    /// The claim `aud` does not contain the audience of the rule.
+    #[error("token is not for the audience {0:?}")]
     Audience(String),
-    /// Another claim is not what a rule wants.
-    #[error("it lacks the claim {0}")]
+    /// A claim that the rule requires is missing or has another value.
+    #[error("token lacks the claim {0}")]
     Claim(String),
 }

@@ -32,7 +32,7 @@ fn a_rule_that_would_let_in_every_project_of_an_issuer_is_refused() {
     for claims in ["claims = {}", "claims = { repository = \"*\" }", "claims = { a = \"**\", b = \"*/*\" }"] {
         let refused = told(claims);
         assert!(
-            refused.starts_with("error: portcullis.toml:5:10: auth.workload.claims: no claim that tells one project"),
+            refused.starts_with("error: portcullis.toml:5:10: auth.workload.claims: no claim that distinguishes one"),
             "{refused}"
         );
     }
@@ -47,11 +47,11 @@ fn everything_that_is_missing_or_wrong_is_told_with_its_line() {
         ),
         "error: portcullis.toml:1:1: this rule has no audience\n\
          hint: for example audience = \"registry.example.com\"\n\
-         error: portcullis.toml:2:10: auth.workload.issuer: \"http://issuer.example\": only https is safe from whoever is on the way\n\
+         error: portcullis.toml:2:10: auth.workload.issuer: \"http://issuer.example\": only https is accepted, because plain HTTP can be altered in transit\n\
          hint: for example \"https://token.actions.githubusercontent.com\"\n\
          error: portcullis.toml:3:16: auth.workload.claims: expected a text for \"a\", found true\n\
          hint: numbers and flags stand in quotes too: \"true\"\n\
-         error: portcullis.toml:3:26: auth.workload.claims: \"***\": there are '*' (any letters but '/') and '**' (any letters), and no more stars than that\n\
+         error: portcullis.toml:3:26: auth.workload.claims: \"***\": '*' matches any characters except '/', '**' any characters; more than two '*' in a row are not allowed\n\
          hint: for example { repository = \"acme/app\", ref = \"refs/heads/*\" }\n\
          error: portcullis.toml:4:8: auth.workload.user: \"a:b\": a user name cannot contain ':'\n\
          hint: for example \"alice\"\n\
@@ -59,7 +59,7 @@ fn everything_that_is_missing_or_wrong_is_told_with_its_line() {
          hint: for example [\"team/**\"]\n\
          error: portcullis.toml:6:12: auth.workload.actions: \"fly\": an action is pull, push, delete or admin\n\
          hint: for example \"pull\"\n\
-         error: portcullis.toml:7:12: auth.workload.jwks_uri: \"issuer.example\": only https is safe from whoever is on the way\n\
+         error: portcullis.toml:7:12: auth.workload.jwks_uri: \"issuer.example\": only https is accepted, because plain HTTP can be altered in transit\n\
          hint: for example \"https://issuer.example.com/jwks\"\n\
          error: portcullis.toml:8:1: unknown key 'audiance' in [[auth.workload]]\n\
          hint: did you mean 'audience'?"

@@ -105,9 +105,9 @@ fn whoever_is_not_the_job_of_the_rule_is_refused() {
     assert_eq!(status(&server, "ci-acme", &token), 200);
     assert_eq!(status(&server, "alice", &token), 401, "the token is for one user, and that is not alice");
     for (client, audience, reason) in [
-        ("evil", AUDIENCE, "it lacks the claim repository"),
-        ("acme-tag", AUDIENCE, "it lacks the claim ref"),
-        ("acme-main", "urn:somebody.else", "it is not for the audience"),
+        ("evil", AUDIENCE, "token lacks the claim repository"),
+        ("acme-tag", AUDIENCE, "token lacks the claim ref"),
+        ("acme-main", "urn:somebody.else", "token is not for the audience"),
     ] {
         let token = provider.token(client, audience);
         skopeo_login(&stage, "ci-acme", &token).fails().says_one_of(&["unauthorized", "invalid username/password"]);
@@ -119,7 +119,7 @@ fn whoever_is_not_the_job_of_the_rule_is_refused() {
     let other = if signature.as_bytes()[100] == b'A' { "B" } else { "A" };
     let forged = format!("{head}.{}{other}{}", &signature[..100], &signature[101..]);
     assert_eq!(status(&server, "ci-acme", &forged), 401);
-    server.says("its signature is wrong");
+    server.says("signature is wrong");
     let log = server.log();
     assert!(!log.contains(&token) && !log.contains(signature), "a token stands in\n{log}");
 }

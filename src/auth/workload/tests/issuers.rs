@@ -1,4 +1,4 @@
-//! The ways in which an issuer may answer, or not, over real HTTPS; and what the rules make of it.
+//! Tests the cache of issuer keys against a real HTTPS server, and logins by the rules.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use crate::{
     fetch::testing::{Reply, Site},
 };
 
-/// A site that is an OIDC provider with these keys, and rules about it.
+/// A test site that is an OIDC provider with these keys, and a rule for it.
 struct Provider {
     site: Site,
     folder: tempfile::TempDir,
@@ -112,7 +112,7 @@ async fn a_caller_who_hangs_up_does_not_keep_the_keys_from_arriving() {
     let signer = Signer::new("a", Algorithm::ES256);
     let provider = Provider::start(&[&signer]).await;
     let (issuer, now) = (provider.issuer(), Instant::now());
-    // Polled once: the request is on its way when the caller is gone.
+    // Polled once: the request is in progress when the caller is cancelled.
     let hung_up = tokio::time::timeout(Duration::ZERO, issuer.keys("a", now)).await;
     assert!(hung_up.is_err());
     assert_eq!(knows(&issuer, "a", now).await, Some(true));
@@ -146,11 +146,11 @@ async fn keys_outlive_an_issuer_that_fails_by_a_day_and_no_more() {
     provider.fail();
     assert_eq!(knows(&issuer, "a", now + HOUR).await, Some(true));
     assert_eq!(knows(&issuer, "a", now + HOUR + Duration::from_secs(9)).await, Some(true));
-    assert_eq!(provider.asked(), 2, "an issuer that fails is left alone for ten seconds");
+    assert_eq!(provider.asked(), 2, "after a failure there is no request for ten seconds");
     assert_eq!(knows(&issuer, "a", now + 24 * HOUR).await, Some(true));
     assert_eq!(knows(&issuer, "a", now + 24 * HOUR + 10 * MINUTE).await, None);
     provider.publish(&[&signer]);
-    assert_eq!(knows(&issuer, "a", now + 25 * HOUR).await, Some(true), "and believed again when it is back");
+    assert_eq!(knows(&issuer, "a", now + 25 * HOUR).await, Some(true), "and accepted again when the issuer is back");
 }
 
 #[tokio::test]

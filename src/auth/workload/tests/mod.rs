@@ -1,4 +1,4 @@
-//! Every way in which a token may not hold, and the ways in which an issuer may not answer.
+//! Tests the verification of OIDC tokens, and the cache of issuer keys.
 
 mod issuers;
 mod tokens;

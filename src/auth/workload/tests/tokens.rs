@@ -1,4 +1,4 @@
-//! Every way in which a token may not hold.
+//! Tests every reason for which an OIDC token is rejected.
 
 use std::time::SystemTime;
 
@@ -90,7 +90,7 @@ fn a_key_that_the_token_brings_along_is_not_looked_at() {
     let (signer, intruder) = (Signer::new("a", Algorithm::ES256), Signer::new("a", Algorithm::ES256));
     let header = json!({"alg": "ES256", "kid": "a", "jwk": intruder.public(), "jku": "https://evil.example/jwks"});
     assert_eq!(judge(&signer, &intruder.sign_as(&header, &claims())), Err(BadWorkload::Signature));
-    assert_eq!(judge(&signer, &signer.sign_as(&header, &claims())), Ok(()), "by our key it is good");
+    assert_eq!(judge(&signer, &signer.sign_as(&header, &claims())), Ok(()), "signed by the issuer's key it is valid");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_token_holds_within_its_time_give_or_take_a_minute() {
         assert_eq!(judged(name, Value::Null, NOW), Err(BadWorkload::NoTime), "{name}");
     }
     assert_eq!(judged("exp", json!(u64::MAX), NOW + 86_390), Ok(()));
-    assert_eq!(judged("exp", json!(u64::MAX), NOW + 86_391), Err(BadWorkload::TooOld), "however long it says");
+    assert_eq!(judged("exp", json!(u64::MAX), NOW + 86_391), Err(BadWorkload::TooOld), "whatever its expiry");
     assert_eq!(judged("iat", json!(f64::from(u32::MAX) + 0.5), NOW), Err(BadWorkload::NotYetValid));
     for nonsense in [json!("1800000000"), json!(-1), json!(1e300), json!([NOW])] {
         assert_eq!(judged("exp", nonsense.clone(), NOW), Err(BadWorkload::Malformed), "{nonsense}");
