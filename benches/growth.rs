@@ -1,7 +1,8 @@
-//! What lists cost when the registry has grown: 100,000 tags in one repository, 5,000 and 20,000 repositories.
+//! Measures tag lists and catalog listings of a large registry: 100,000 tags in one repository, 5,000 and 20,000
+//! repositories.
 //!
-//! The folder is made without the engine, which would sync every link; the first answer reads it, the others compare
-//! versions. Times are medians, in milliseconds.
+//! The data folder is written without the engine, which would sync every link. The first listing reads the folders, the
+//! later ones only compare their versions. Times are medians, in milliseconds.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
@@ -52,7 +53,7 @@ async fn main() {
 }
 
 fn open(root: &Path) -> Registry {
-    // A folder that changed a moment ago is read again each time; what is measured is one that rests.
+    // A folder that changed within the last second is read again each time; the benchmark measures unchanged folders.
     std::thread::sleep(Duration::from_millis(1500));
     Registry::new(Arc::new(FilesystemStore::open(root).unwrap()), Config::default())
 }

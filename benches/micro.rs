@@ -1,11 +1,12 @@
-//! The small steps that every request takes: reading its line, believing its credentials, asking the policy, hashing its bytes.
+//! Microbenchmarks of the steps of a request: parsing the endpoint, verifying credentials, evaluating the policy,
+//! hashing.
 //!
-//! `cargo bench --bench micro`, with a piece of a name behind `--` for a part. SHA-256 of uploads is `sha2`'s, whose
-//! state can be saved between requests; beside it stands the one of the TLS library, to see that both use the processor's
-//! instructions.
+//! Run it with `cargo bench --bench micro`, with a part of a benchmark's name after `--` to select some. Uploads use
+//! the SHA-256 of `sha2`, whose state can be saved between requests. The one of the TLS library is measured as well, to
+//! check that both use the processor's SHA instructions.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
-#![allow(clippy::print_stdout, reason = "what the numbers were measured on belongs beside them")]
+#![allow(clippy::print_stdout, reason = "the processor's features belong beside the numbers")]
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
 
 use std::{
@@ -71,14 +72,14 @@ fn tokens(criterion: &mut Criterion) {
         let header = format!("Bearer {}", issued.token);
         let Ok(Credentials::Bearer(token)) = Credentials::parse(header.as_bytes()) else { panic!("a bearer token") };
         criterion.bench_function(&format!("token: {} verified for the first time", algorithm.as_str()), |bencher| {
-            // Each of these has yet to see a token.
+            // Each of these has an empty cache.
             bencher.iter_batched(
                 fresh,
                 |new| assert!(new.verify(black_box(&token), now).is_ok()),
                 BatchSize::SmallInput,
             );
         });
-        criterion.bench_function(&format!("token: {} remembered", algorithm.as_str()), |bencher| {
+        criterion.bench_function(&format!("token: {} cached", algorithm.as_str()), |bencher| {
             bencher.iter(|| assert!(tokens.verify(black_box(&token), now).is_ok()));
         });
     }
@@ -93,7 +94,7 @@ fn passwords(criterion: &mut Criterion) {
     let checker = PasswordChecker::new(users, LegacyHashes::Refuse, Limits::default()).unwrap();
     let password = Password::new("wonderland".into());
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    criterion.bench_function("password: remembered, bcrypt at cost 10", |bencher| {
+    criterion.bench_function("password: cached, bcrypt at cost 10", |bencher| {
         bencher.iter(|| {
             let verified = runtime.block_on(checker.verify("alice", black_box(&password), from.into(), Instant::now()));
             assert!(verified.is_ok());
@@ -160,7 +161,8 @@ fn uploads(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Which instructions for hashing the processor has: without them SHA-256 is five times as slow, whoever computes it.
+/// Prints whether the processor has SHA instructions: without them SHA-256 is five times as slow in every
+/// implementation.
 fn machine(_: &mut Criterion) {
     #[cfg(target_arch = "x86_64")]
     println!("SHA extensions of this processor: {}", if is_x86_feature_detected!("sha") { "yes" } else { "no" });

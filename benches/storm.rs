@@ -1,12 +1,12 @@
-//! Measures what a storm of sign-ins does to those who are signed in, and what other programs do to a sign-in.
+//! Measures contention for processors: requests with a token during many sign-ins, and sign-ins beside busy processes.
 //!
-//! First: how long a token holder waits for a manifest while 64 others try passwords, against how long it takes in
-//! calm. Second: how long the first sign-in at a fresh server takes while a busy loop more than there are processors
-//! runs beside it.
+//! The first part compares the latency of a manifest request with a token while 64 clients guess passwords with the
+//! latency without guessers. The second part measures the first sign-in at a new server while busy loops run, one more
+//! than there are processors.
 //!
-//! The server is the release binary with bcrypt at cost 10, the load comes from the same machine and shares its processors.
-//! Every guesser has an address of its own in 127.0.0.0/8. With the lockout of the defaults they are soon told to wait; to
-//! see what protects the others when it does not help, it is as good as off in the second storm.
+//! The server is the release binary with bcrypt at cost 10; the load comes from the same machine and shares its
+//! processors. Every guesser has an address of its own in 127.0.0.0/8. With the default lockout the server soon answers
+//! them with 429. A second run practically disables the lockout, to measure the protection of other clients without it.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
@@ -31,17 +31,17 @@ const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.im
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    println!("| storm | p50 | p99 | p99 against calm | answers to the guessers |\n|---|---|---|---|---|");
+    println!("| load | p50 | p99 | p99 against calm | responses to the guessers |\n|---|---|---|---|---|");
     let calm = measure("none", 10, 0, Duration::ZERO).await;
     measure("64 guessers", 10, GUESSERS, calm).await;
-    measure("64 guessers that no lockout stops", 10_000, GUESSERS, calm).await;
+    measure("64 guessers without lockout", 10_000, GUESSERS, calm).await;
     println!("\n| first sign-in | median | worst |\n|---|---|---|");
     sign_ins("nothing else runs", 0).await;
     let loops = thread::available_parallelism().map_or(1, NonZeroUsize::get) + 1;
     sign_ins(&format!("{loops} busy loops beside the server"), loops).await;
 }
 
-/// Prints a row of first sign-ins, each at a server of its own and on a connection of its own.
+/// Prints a row of first sign-ins, each at a new server and on a new connection.
 async fn sign_ins(name: &str, loops: usize) {
     let _loops: Vec<_> = (0..loops).map(|_| BusyLoop::start()).collect();
     let mut times = Vec::with_capacity(SIGN_INS);
@@ -57,7 +57,7 @@ async fn sign_ins(name: &str, loops: usize) {
     println!("| {name} | {:.2} s | {:.2} s |", times[SIGN_INS / 2].as_secs_f64(), times[SIGN_INS - 1].as_secs_f64());
 }
 
-/// A process that wants a processor for itself, at normal priority.
+/// A process that loops at normal priority.
 struct BusyLoop(Child);
 
 impl BusyLoop {
@@ -73,7 +73,7 @@ impl Drop for BusyLoop {
     }
 }
 
-/// Prints a row, and says the 99th percentile.
+/// Measures and prints a row, and returns the 99th percentile.
 async fn measure(name: &str, attempts: u32, guessers: u8, calm: Duration) -> Duration {
     let server = Server::start(attempts).await;
     let holder = server.token_holder().await;
@@ -82,7 +82,8 @@ async fn measure(name: &str, attempts: u32, guessers: u8, calm: Duration) -> Dur
     }
     let storm: Vec<_> =
         (0..guessers).map(|number| tokio::spawn(guess(server.client(number + 1), server.url("/token")))).collect();
-    // Their handshakes are work for this machine twice, and not what is asked about.
+    // Until the guessers have connected: their TLS handshakes use this machine's processors twice, as client and
+    // server.
     for _ in 0..REQUESTS / 10 {
         server.pull(&holder).await;
     }
@@ -112,7 +113,7 @@ async fn measure(name: &str, attempts: u32, guessers: u8, calm: Duration) -> Dur
 }
 
 thread_local! {
-    /// What the guessers were told. All of them run on the one thread of the runtime.
+    /// The status codes that the guessers received. All of them run on the one thread of the runtime.
     static TALLY: std::cell::RefCell<Vec<StatusCode>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
@@ -168,7 +169,7 @@ impl Server {
         format!("https://localhost:{}{path}", self.port)
     }
 
-    /// Somebody with a token and something to pull.
+    /// Signs in, pushes a manifest, and returns a client with its token.
     async fn token_holder(&self) -> (Client, String) {
         let client = self.client(0);
         let url = self.url("/token?scope=repository:a:pull,push");

@@ -1,4 +1,4 @@
-//! A client for everything that is not load: tokens, the beginning and end of uploads, manifests, lists.
+//! An HTTPS client for the requests that are not load: tokens, start and end of uploads, manifests, lists.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -21,17 +21,17 @@ use crate::{
     material::{Material, User},
 };
 
-/// What clients accept: docker-registry has no manifest for those who do not name its kind.
+/// The `Accept` header of all clients: docker-registry returns a manifest only to clients that accept its media type.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, */*";
 
-/// A client of one server, on one connection for as long as requests come one after the other.
+/// A client of one server, which reuses one connection for sequential requests.
 pub(crate) struct Client {
     runtime: Runtime,
     inner: reqwest::Client,
     base: String,
 }
 
-/// What came back.
+/// A response.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) location: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// Of the server on this port, over HTTP/1.1.
+    /// A client of the server on this port, over HTTP/1.1.
     pub(crate) fn new(material: &Material, port: u16) -> Self {
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
@@ -48,7 +48,7 @@ impl Client {
         }
     }
 
-    /// Sends a request; `target` is a path, or a URL that the server gave.
+    /// Sends a request; `target` is a path, or a URL from a response.
     pub(crate) fn send(
         &self,
         method: Method,
@@ -61,7 +61,7 @@ impl Client {
             .unwrap_or_else(|error| panic!("{target}: {error:?}"))
     }
 
-    /// What the server says to a request without credentials, if there is a server.
+    /// The status of a request without credentials; `None` if the server does not respond.
     pub(crate) fn try_get(&self, path: &str) -> Option<StatusCode> {
         self.try_send(Method::GET, path, None, None, Vec::new()).ok().map(|answer| answer.status)
     }
@@ -89,7 +89,7 @@ impl Client {
         })
     }
 
-    /// `Bearer …`, from Portcullis' token endpoint.
+    /// Requests a token from Portcullis and returns the value of an `Authorization` header, `Bearer …`.
     pub(crate) fn token(&self, user: &User, scope: &str) -> String {
         let answer = self.send(Method::GET, &token_path(scope), Some(&basic(user)), None, Vec::new());
         assert_eq!(answer.status, StatusCode::OK, "a token for {}", user.name);
@@ -98,17 +98,17 @@ impl Client {
     }
 }
 
-/// Where Portcullis gives tokens.
+/// The path of Portcullis' token endpoint, with `scope`.
 pub(crate) fn token_path(scope: &str) -> String {
     format!("/token?service=localhost&scope={scope}")
 }
 
-/// `Basic …`.
+/// The value of an `Authorization` header for Basic authentication, `Basic …`.
 pub(crate) fn basic(user: &User) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", user.name, user.password)))
 }
 
-/// A client that negotiates what everybody else does, from an address of its own if one is given.
+/// A client that negotiates the same TLS parameters as all other load, from the local address `from` if it is given.
 pub(crate) fn http(material: &Material, http: Http, from: Option<Ipv4Addr>) -> reqwest::Client {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
@@ -125,7 +125,7 @@ pub(crate) fn http(material: &Material, http: Http, from: Option<Ipv4Addr>) -> r
             builder.http2_prior_knowledge()
         }
     };
-    // Well before a server closes a connection that rests, which a request could just miss.
+    // Shorter than a server's idle timeout, so that no request is sent on a connection that the server is closing.
     let builder = builder.tls_backend_preconfigured(tls).pool_idle_timeout(Duration::from_secs(5));
     builder.local_address(from.map(IpAddr::from)).build().unwrap()
 }

@@ -1,4 +1,4 @@
-//! What every case is given: how often to measure, how much, and where to put things.
+//! Parameters and folders that every case receives: the number of rounds, the sizes, the temporary folder.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,8 +20,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Makes what all servers share. Everything is below the build folder, because `/tmp` may be memory, which costs nothing
-    /// to sync.
+    /// Creates the files that all servers share. Everything is below the build folder, because `/tmp` may be a tmpfs,
+    /// where a sync costs nothing.
     pub(crate) fn new(rounds: usize, small: bool) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let material = Material::make(&folder.path().join("material"));
@@ -29,38 +29,38 @@ impl Context {
         Self { rounds, material, small, folder }
     }
 
-    /// A folder that nobody else uses, gone when it is dropped.
+    /// A new folder, removed when it is dropped.
     pub(crate) fn folder(&self) -> TempDir {
         tempfile::tempdir_in(self.folder.path()).unwrap()
     }
 
-    /// A place for what lasts as long as the run.
+    /// A path in the folder of this run.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// So many megabytes, in bytes; an eighth of it in a small run.
+    /// `count` megabytes in bytes; an eighth of them in a small run.
     pub(crate) fn megabytes(&self, count: usize) -> usize {
         self.scaled(count * MEGABYTE)
     }
 
-    /// Bytes as gigabytes of 2^30.
+    /// Converts bytes to gigabytes of 2^30 bytes.
     #[expect(clippy::cast_precision_loss, reason = "sizes of a benchmark are far below 2^52")]
     pub(crate) fn gigabytes(bytes: usize) -> f64 {
         bytes as f64 / f64::from(1 << 30)
     }
 
-    /// So many of something; an eighth of it in a small run.
+    /// `count`, or an eighth of it in a small run.
     pub(crate) fn scaled(&self, count: usize) -> usize {
         if self.small { count / 8 } else { count }
     }
 
-    /// How long to make load that is not counted in requests.
+    /// The duration of load that is measured by time and not by a number of requests.
     pub(crate) fn spell(&self) -> Duration {
         Duration::from_secs(if self.small { 2 } else { 3 })
     }
 
-    /// The checkout.
+    /// The root of the repository.
     pub(crate) fn checkout() -> &'static Path {
         Path::new(env!("CARGO_MANIFEST_DIR"))
     }

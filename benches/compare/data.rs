@@ -1,4 +1,4 @@
-//! Random files whose digests are new each time they are asked for, without hashing all of them again.
+//! Random blobs as files, which get a new digest on demand without hashing the whole content again.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use std::{
 use aws_lc_rs::rand::fill;
 use sha2::{Digest as _, Sha256};
 
-/// What changes is at the end, so that the hash of the rest can be kept.
+/// The size of the variable part at the end of a file; the hash state of the rest is kept.
 const STAMP: usize = 16;
 
 /// A file with random bytes.
@@ -22,7 +22,7 @@ pub(crate) struct Blob {
 }
 
 impl Blob {
-    /// So many bytes.
+    /// Creates a file of `size` random bytes.
     pub(crate) fn make(path: PathBuf, size: usize) -> Self {
         let mut file = BufWriter::new(File::create(&path).unwrap());
         let mut before_stamp = Sha256::new();
@@ -42,12 +42,12 @@ impl Blob {
         blob
     }
 
-    /// So many files of so many bytes in a folder.
+    /// Creates `count` files of `size` random bytes in a folder.
     pub(crate) fn make_many(folder: &Path, count: usize, size: usize) -> Vec<Self> {
         (0..count).map(|number| Self::make(folder.join(format!("blob-{number}")), size)).collect()
     }
 
-    /// Makes it one that nobody has seen, and gives its digest.
+    /// Changes the content to one that no server has, and returns its digest.
     pub(crate) fn renew(&mut self) -> &str {
         let mut stamp = [0; STAMP];
         fill(&mut stamp).unwrap();
@@ -58,7 +58,7 @@ impl Blob {
         &self.digest
     }
 
-    /// Moves it to where it is named by its digest.
+    /// Renames the file to its digest.
     pub(crate) fn rename(&mut self) {
         let path = self.path.with_file_name(self.digest.strip_prefix("sha256:").unwrap());
         fs::rename(&self.path, &path).unwrap();
@@ -78,7 +78,7 @@ impl Blob {
     }
 }
 
-/// The digest of some bytes.
+/// The SHA-256 digest of `bytes`, as `sha256:…`.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     name(&Sha256::digest(bytes))
 }

@@ -1,7 +1,7 @@
-//! Flame graphs of pull and push: where the time of the server's threads goes, in user space and in the kernel.
+//! Draws flame graphs of the server during pull and push, with user and kernel time.
 //!
-//! `make profile` builds for this with frame pointers and line tables. Samples are taken by the clock, because virtual
-//! machines often have no counters.
+//! `make profile` builds the server with frame pointers and line tables for this. perf samples by the clock, because
+//! virtual machines often have no hardware counters.
 
 use std::{
     fs::{self, File},
@@ -35,10 +35,10 @@ use crate::{
 
 const REPOSITORY: &str = "large/blob";
 
-/// What is narrower than this is left out; it keeps the files small enough to look at in a browser. In percent.
+/// Frames narrower than this share, in percent, are omitted; it keeps the files small enough for a browser.
 const NARROWEST: f64 = 0.25;
 
-/// Writes one for each of pull and push over both versions of HTTP.
+/// Writes a flame graph of pull and of push for HTTP/1.1 and for HTTP/2.
 pub(crate) fn draw(context: &Context) {
     let folder = context.folder();
     let mut blobs = Blob::make_many(folder.path(), 1, context.megabytes(256));
@@ -64,12 +64,12 @@ fn pull(context: &Context, side: &Side, blob: &Blob, http: Http) {
     load::pull(context, side, &path, authorization, (8, 1, blob.size()), http);
 }
 
-/// Samples the server while there is load.
+/// Samples the server while `load` runs, and writes the flame graph to `file`.
 fn record(context: &Context, side: &Side, title: &str, file: &str, load: impl FnOnce()) {
     let samples = context.path("perf.data");
     let mut perf = start_perf(side, &samples);
     load();
-    // It writes its file when it is interrupted.
+    // perf writes its file when it is interrupted.
     kill_process(Pid::from_child(&perf), Signal::INT).unwrap();
     perf.wait().unwrap();
 
@@ -86,7 +86,7 @@ fn start_perf(side: &Side, samples: &Path) -> Child {
     perf.args(["record", "--quiet", "--event", "cpu-clock", "--freq", "997", "--call-graph", "fp", "--pid", &ids]);
     perf.arg("--output").arg(samples).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = perf.spawn().unwrap();
-    // Until it has attached itself to every thread.
+    // Until perf has attached to every thread.
     sleep(Duration::from_millis(500));
     child
 }
@@ -97,7 +97,7 @@ fn fold_and_draw(script: &str, title: &str, target: &Path) {
     let mut options = Drawing::default();
     title.clone_into(&mut options.title);
     options.subtitle = Some(format!("portcullis {}, samples of processor time", env!("CARGO_PKG_VERSION")));
-    // The clock counts time where a counter would count events.
+    // Samples by the clock count nanoseconds, not events.
     "ns".clone_into(&mut options.count_name);
     options.min_width = NARROWEST;
     let mut svg = Vec::new();

@@ -1,4 +1,4 @@
-//! Images: as a folder that skopeo pushes, and as one small manifest in a registry.
+//! Creates images: as a folder that skopeo pushes, and as one small manifest in a registry.
 
 use std::{fs, path::Path};
 
@@ -16,14 +16,14 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// An image in a folder, as skopeo's `dir:` names it.
+/// An image in a folder, in the layout of skopeo's `dir:` transport.
 pub(crate) struct Image {
     folder: TempDir,
     layers: Vec<Blob>,
 }
 
 impl Image {
-    /// So many layers of so many random bytes.
+    /// Creates an image of `layers` layers with `size` random bytes each.
     pub(crate) fn make(folder: TempDir, layers: usize, size: usize) -> Self {
         let layers = Blob::make_many(folder.path(), layers, size);
         fs::write(folder.path().join("version"), "Directory Transport Version: 1.1\n").unwrap();
@@ -32,7 +32,7 @@ impl Image {
         image
     }
 
-    /// Makes every layer one that nobody has seen.
+    /// Changes every layer to one that no server has.
     pub(crate) fn renew(&mut self) {
         for layer in &mut self.layers {
             layer.renew();
@@ -54,11 +54,11 @@ impl Image {
     }
 }
 
-/// Pushes an image with one small layer, and gives the path of its manifest.
+/// Pushes an image with one small layer, and returns the path of its manifest.
 pub(crate) fn put_small(side: &Side, repository: &str, tag: &str) -> String {
     let authorization = side.authorization(&format!("repository:{repository}:pull,push"));
     let authorization = authorization.as_deref();
-    let (config, layer) = (b"{}".to_vec(), b"a layer that nobody unpacks".to_vec());
+    let (config, layer) = (b"{}".to_vec(), b"a layer that is never unpacked".to_vec());
     for bytes in [&config, &layer] {
         upload::at_once(side, repository, authorization, bytes);
     }

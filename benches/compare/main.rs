@@ -1,14 +1,15 @@
-//! Portcullis beside what it takes the place of: nginx with a password file before docker-registry, in one run.
+//! Compares Portcullis with nginx as a proxy with a password file before docker-registry.
 //!
-//! `make bench` installs the peers and runs this. Every case starts its servers afresh, takes turns between them round by
-//! round, and gives medians: of the wall time, and of the processor time that the kernel counted for the server's processes.
-//! One invariant: no number in the report comes from anywhere but this run.
+//! `make bench` installs the peers and runs it. Every case starts new servers, measures them in turns round by round,
+//! and reports medians of the wall time and of the processor time that the kernel counted for the server's processes.
+//!
+//! Invariant: every number in the report comes from this run.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the table is the result, and waiting is long in silence"
+    reason = "the table is the result, and a long run shows its progress"
 )]
 
 mod cases;
@@ -41,16 +42,16 @@ struct Arguments {
     /// The cases to measure; without any, all of them, and the report in docs/benchmarks and README.md is written.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(cases::ALL.iter().map(|case| case.name)))]
     cases: Vec<String>,
-    /// How often each side has its turn.
+    /// How often each server is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
-    /// Everything an eighth of its size: to see whether it runs, not how fast.
+    /// Everything at an eighth of its size: a test of the benchmark, not a measurement.
     #[arg(long)]
     small: bool,
     /// Writes flame graphs of pull and push into docs/benchmarks, and measures nothing.
     #[arg(long)]
     flame_graphs: bool,
-    /// What `cargo bench` says to every benchmark.
+    /// Accepted because `cargo bench` passes it to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -73,7 +74,7 @@ fn main() {
     eprintln!("{:>4} s  done", began.elapsed().as_secs());
 
     println!("{}", report::table(&rows));
-    // A page for others to read is not made of a glance.
+    // The published report is written only from a complete run.
     if arguments.cases.is_empty() && !arguments.small && arguments.rounds >= 3 {
         report::write(&context, &rows);
     }

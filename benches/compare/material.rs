@@ -1,4 +1,4 @@
-//! What all sides are given alike: one certificate, one users file, one cipher.
+//! Files and settings that all servers share: the certificate, the users file, the TLS cipher.
 
 use std::{
     fs,
@@ -7,30 +7,30 @@ use std::{
 
 use crate::programs;
 
-/// The one cipher: what Docker's clients ask for first.
+/// The only TLS cipher: the first choice of Docker's clients.
 pub(crate) const CIPHER: &str = "TLS_AES_128_GCM_SHA256";
 
-/// Somebody in the users file.
+/// A user in the users file.
 pub(crate) struct User {
     pub(crate) name: &'static str,
     pub(crate) password: &'static str,
-    /// Of bcrypt: 2 to the power of this many rounds.
+    /// The cost of bcrypt: the binary logarithm of the number of rounds.
     pub(crate) cost: u32,
 }
 
-/// With the cost that Apache's htpasswd takes if it is told nothing.
+/// A user with the default cost of Apache's htpasswd.
 pub(crate) const ALICE: User = User { name: "alice", password: "wonderland and back", cost: 5 };
 
-/// With the least cost that is recommended.
+/// A user with the lowest recommended cost.
 pub(crate) const BOB: User = User { name: "bob", password: "builder of things", cost: 10 };
 
-/// Files that every server of a run is started with, in a folder of their own.
+/// The folder of the files that every server of a run uses.
 pub(crate) struct Material {
     folder: PathBuf,
 }
 
 impl Material {
-    /// Makes them: the keys are those of a first start of Portcullis.
+    /// Creates the files. The keys and certificates are added by a first start of Portcullis.
     pub(crate) fn make(folder: &Path) -> Self {
         fs::create_dir(folder).unwrap();
         let material = Self { folder: folder.to_owned() };
@@ -40,7 +40,7 @@ impl Material {
         material
     }
 
-    /// The users file.
+    /// The path of the users file.
     pub(crate) fn users(&self) -> PathBuf {
         self.folder.join("htpasswd")
     }
@@ -50,7 +50,7 @@ impl Material {
         self.folder.join("certs")
     }
 
-    /// The authority that clients trust.
+    /// The certificate of the authority that clients trust.
     pub(crate) fn authority(&self) -> PathBuf {
         self.certificates().join("ca.crt")
     }
@@ -60,12 +60,12 @@ impl Material {
         self.certificates().join("server.crt")
     }
 
-    /// Its key.
+    /// The private key of that certificate.
     pub(crate) fn key(&self) -> PathBuf {
         self.certificates().join("server.key")
     }
 
-    /// A folder that holds the authority and nothing else, as skopeo wants it.
+    /// A folder with only the certificate of the authority, for skopeo's `--cert-dir`.
     pub(crate) fn trust(&self) -> PathBuf {
         let folder = self.folder.join("trust");
         fs::create_dir_all(&folder).unwrap();
@@ -73,19 +73,19 @@ impl Material {
         folder
     }
 
-    /// What `OPENSSL_CONF` names for programs that make load.
+    /// The OpenSSL configuration of the programs that make load (`OPENSSL_CONF`).
     pub(crate) fn openssl(&self) -> PathBuf {
         self.folder.join("openssl.cnf")
     }
 
-    /// A program that speaks TLS by OpenSSL, with our cipher.
+    /// A command that uses TLS by OpenSSL, restricted to [`CIPHER`].
     pub(crate) fn command(&self, program: &str) -> std::process::Command {
         let mut command = programs::command(program);
         command.env("OPENSSL_CONF", self.openssl());
         command
     }
 
-    /// Stops unless a server does TLS 1.3 with [`CIPHER`] and X25519, when a client can do more.
+    /// Panics unless a server negotiates TLS 1.3 with [`CIPHER`] and X25519 with a client that offers them.
     pub(crate) fn check_what_is_negotiated(&self, name: &str, port: u16) {
         let mut client = self.command("openssl");
         client.args(["s_client", "-connect", &format!("127.0.0.1:{port}"), "-servername", "localhost", "-CAfile"]);
@@ -93,7 +93,7 @@ impl Material {
         for wanted in
             [&format!("New, TLSv1.3, Cipher is {CIPHER}"), "Server Temp Key: X25519", "Verification: OK", "type: ECDSA"]
         {
-            assert!(said.contains(wanted), "{name} was to negotiate: {wanted}\n{said}");
+            assert!(said.contains(wanted), "{name} should negotiate: {wanted}\n{said}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What a case found out: rows of the report, with the goal that the project has set itself, if there is one.
+//! The result of a case: rows of the report, each with the samples of both sides and the goal of the project, if any.
 
 use crate::samples::Samples;
 
-/// How a number is written.
+/// The unit of a quantity.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     SecondsPerGigabyte,
@@ -14,23 +14,23 @@ pub(crate) enum Unit {
     Times,
 }
 
-/// Which way is good.
+/// Whether a lower or a higher value is better.
 #[derive(Clone, Copy)]
 pub(crate) enum Better {
     Less,
     More,
 }
 
-/// What counts as done, in the direction of [`Better`].
+/// The value to reach, in the direction of [`Better`].
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {
-    /// Our median as a multiple of theirs.
+    /// The median of Portcullis divided by that of the peer.
     Ratio(f64),
-    /// Our median itself.
+    /// The median of Portcullis.
     Value(f64),
 }
 
-/// One quantity on two sides.
+/// One quantity, measured for Portcullis and for one peer.
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) unit: Unit,
@@ -42,7 +42,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Less is better, and there is no goal yet.
+    /// A row in which less is better, without a goal.
     pub(crate) fn new(
         what: impl Into<String>,
         unit: Unit,
@@ -61,12 +61,12 @@ impl Row {
         Self { goal: Some(goal), ..self }
     }
 
-    /// Our median as a multiple of theirs.
+    /// The median of Portcullis divided by that of the peer.
     pub(crate) fn ratio(&self) -> f64 {
         self.ours.median() / self.theirs.median()
     }
 
-    /// Whether the goal is met, if there is one.
+    /// Whether the goal is met; `None` without a goal.
     pub(crate) fn is_met(&self) -> Option<bool> {
         let (reached, wanted) = match self.goal? {
             Goal::Ratio(wanted) => (self.ratio(), wanted),
@@ -78,12 +78,12 @@ impl Row {
         })
     }
 
-    /// How many times better than the peer we are, 1 being as good.
+    /// How many times better than the peer Portcullis is; 1 is equal.
     pub(crate) fn advantage(&self) -> f64 {
         self.advantage_of(self.ratio())
     }
 
-    /// The advantage that would meet the goal.
+    /// The advantage that would meet the goal; `None` without a goal.
     pub(crate) fn wanted_advantage(&self) -> Option<f64> {
         Some(self.advantage_of(match self.goal? {
             Goal::Ratio(wanted) => wanted,
@@ -91,7 +91,7 @@ impl Row {
         }))
     }
 
-    /// The advantage if all our numbers had been the worst, and the best, of the run; theirs being the median.
+    /// The advantage of Portcullis' worst and best sample over the median of the peer.
     pub(crate) fn range_of_advantage(&self) -> (f64, f64) {
         let theirs = self.theirs.median();
         let (one, other) =

@@ -1,4 +1,6 @@
-//! A server's processes: started, watched by what /proc says of them, and ended by their ids, also when the benchmark panics.
+//! Starts a server process, reads the processor time and memory of its process tree from /proc, and terminates it.
+//!
+//! Termination is by process id and happens in `Drop`, so also when the benchmark panics.
 
 use std::{
     fs,
@@ -10,18 +12,18 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The kernel counts processor time for programs in hundredths of a second, whatever it counts for itself.
+/// The unit of processor times in /proc: hundredths of a second (`USER_HZ`), whatever the kernel uses internally.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// How long a server may take to end when it is asked to.
+/// How long a server may take to end after SIGTERM, before SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A process and those that it started, such as nginx's workers.
+/// A process and its descendants, such as nginx's workers.
 pub(crate) struct Process {
     child: Child,
 }
 
-/// What a process has in memory, and had at most, in bytes.
+/// The resident memory of a process now and its peak, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
     pub(crate) now: f64,
@@ -29,29 +31,29 @@ pub(crate) struct Memory {
 }
 
 impl Process {
-    /// Starts a server that writes what it says to `log`.
+    /// Starts a server with its output redirected to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
         let log = fs::File::create(log).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         Self { child: command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")) }
     }
 
-    /// Whether it still runs.
+    /// Whether the process is still running.
     pub(crate) fn lives(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Its id.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Processor time so far, in seconds: in user space and in the kernel, of all its processes.
+    /// Processor time so far, in seconds: user and kernel time of the process and its descendants.
     pub(crate) fn processor_time(&self) -> f64 {
         self.family().into_iter().filter_map(processor_time).sum()
     }
 
-    /// Resident memory, summed over its processes; what they share is counted in each.
+    /// Resident memory, summed over the process and its descendants; shared memory is counted in each.
     pub(crate) fn memory(&self) -> Memory {
         let each = self.family().into_iter().filter_map(memory);
         each.fold(Memory { now: 0.0, peak: 0.0 }, |sum, one| Memory {
@@ -60,7 +62,7 @@ impl Process {
         })
     }
 
-    /// Itself and all that descend from it.
+    /// The ids of the process and of all its descendants.
     fn family(&self) -> Vec<u32> {
         let mut family = vec![self.child.id()];
         let mut next = 0;
@@ -101,10 +103,10 @@ fn children(id: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<u32>>()).collect()
 }
 
-/// The 14th to 17th field of proc(5)'s stat: own time in user space and in the kernel, and that of children that ended.
+/// Fields 14 to 17 of proc(5)'s stat, in seconds: own user and kernel time, and that of children that ended.
 fn processor_time(id: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The second field is the program's name in brackets, and may hold anything.
+    // The second field is the program's name in brackets, which may contain spaces and brackets.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks = fields.split_whitespace().skip(11).take(4).map(|field| field.parse::<f64>().unwrap());
     Some(ticks.sum::<f64>() / TICKS_PER_SECOND)

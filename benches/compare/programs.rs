@@ -1,4 +1,4 @@
-//! Other people's programs: where they are, which versions they are, and what to type if they are not there.
+//! Finds and runs the external programs of the benchmark, and reports their versions or how to install them.
 
 use std::{
     fmt::Write as _,
@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Programs and their Debian packages, as benches/packages.txt lists them.
+/// The required programs and their Debian packages, the same as in benches/packages.txt.
 const NEEDED: &[(&str, &str)] = &[
     ("ab", "apache2-utils"),
     ("docker-registry", "docker-registry"),
@@ -18,10 +18,10 @@ const NEEDED: &[(&str, &str)] = &[
     ("wrk", "wrk"),
 ];
 
-/// Where Debian puts programs; a user's `PATH` often lacks the second.
+/// The folders of Debian's programs; a user's `PATH` often lacks the second.
 const FOLDERS: &[&str] = &["/usr/bin", "/usr/sbin"];
 
-/// Stops with the line that installs what is missing.
+/// Exits with the command that installs missing programs, if there are any.
 pub(crate) fn require_all() {
     let missing: Vec<&str> =
         NEEDED.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
@@ -32,13 +32,13 @@ pub(crate) fn require_all() {
     std::process::exit(1);
 }
 
-/// A call of a program that [`require_all`] found.
+/// A command for a program that [`require_all`] found.
 pub(crate) fn command(program: &str) -> Command {
     let path = find(program).unwrap_or_else(|| panic!("{program} is not among the programs that are required"));
     Command::new(path)
 }
 
-/// Runs a program to its end and gives what it said on standard output; a failure stops the benchmark with all that it said.
+/// Runs a program to its end and returns its standard output; panics with all of its output if it fails.
 pub(crate) fn output(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -46,7 +46,7 @@ pub(crate) fn output(command: &mut Command) -> String {
     said.into_owned()
 }
 
-/// The versions of all of them, as the package manager knows them, in one line.
+/// The versions of all packages from the package manager, in one line.
 pub(crate) fn versions() -> String {
     let mut line = String::new();
     for (_, package) in NEEDED {

@@ -1,4 +1,4 @@
-//! Taking turns: whatever disturbs the machine for a while disturbs all sides.
+//! Measures all servers in turns, so that a temporary disturbance of the machine affects each of them.
 
 use std::{
     thread::sleep,
@@ -7,19 +7,19 @@ use std::{
 
 use crate::{samples::Samples, side::Side};
 
-/// What a load cost.
+/// The processor and wall time of one load.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
-    /// Of the server's processes, in seconds.
+    /// Processor time of the server's processes, in seconds.
     pub(crate) processor: f64,
-    /// From beginning to end, in seconds.
+    /// Wall time, in seconds.
     pub(crate) wall: f64,
 }
 
-/// The costs of one side, round by round.
+/// The costs of one server, one for each round.
 pub(crate) struct Costs(Vec<Cost>);
 
-/// Measures every side once a round, in turns of changing order; the first, which nothing is cached for, does not count.
+/// Measures every server once a round, in alternating order. The first round warms the caches and does not count.
 pub(crate) fn take<const SIDES: usize, T>(
     rounds: usize,
     sides: &[Side; SIDES],
@@ -38,7 +38,7 @@ pub(crate) fn take<const SIDES: usize, T>(
     results
 }
 
-/// Likewise, for what is measured in processor and wall time.
+/// Measures the processor and wall time of `load` for every server, once a round like [`take`].
 pub(crate) fn costs<const SIDES: usize>(
     rounds: usize,
     sides: &[Side; SIDES],
@@ -47,13 +47,13 @@ pub(crate) fn costs<const SIDES: usize>(
     take(rounds, sides, |side| cost(side, || load(side))).map(Costs)
 }
 
-/// What a load costs the server.
+/// Measures the processor time that `load` costs the server, and its wall time.
 pub(crate) fn cost(side: &Side, load: impl FnOnce()) -> Cost {
     let before = side.processor_time();
     let began = Instant::now();
     load();
     let wall = began.elapsed().as_secs_f64();
-    // What a server does after its last byte belongs to it, too.
+    // The work of a server after its last byte counts as well.
     sleep(Duration::from_millis(30));
     Cost { processor: side.processor_time() - before, wall }
 }
@@ -63,12 +63,12 @@ impl Costs {
         Self(costs)
     }
 
-    /// Processor time divided by how much was done.
+    /// Processor time divided by `amount`, the work of one load.
     pub(crate) fn processor(&self, amount: f64) -> Samples {
         Samples::new(self.0.iter().map(|cost| cost.processor / amount).collect())
     }
 
-    /// Wall time divided by how much was done.
+    /// Wall time divided by `amount`, the work of one load.
     pub(crate) fn wall(&self, amount: f64) -> Samples {
         Samples::new(self.0.iter().map(|cost| cost.wall / amount).collect())
     }

@@ -1,35 +1,37 @@
-//! Numbers that were measured more than once. One invariant: there is at least one, and they are sorted.
+//! Samples of one quantity, with median and percentiles.
+//!
+//! Invariant: there is at least one sample, and the samples are sorted.
 
-/// The same quantity, measured round after round.
+/// The samples of one quantity, one for each round.
 #[derive(Clone)]
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    /// At least one number, in any order.
+    /// Takes at least one number, in any order; panics without any.
     pub(crate) fn new(mut numbers: Vec<f64>) -> Self {
         assert!(!numbers.is_empty(), "nothing was measured");
         numbers.sort_by(f64::total_cmp);
         Self(numbers)
     }
 
-    /// The middle one; of an even number, the mean of the two in the middle.
+    /// The median; of an even number of samples, the mean of the two in the middle.
     pub(crate) fn median(&self) -> f64 {
         let Self(numbers) = self;
         let middle = numbers.len() / 2;
         if numbers.len() % 2 == 1 { numbers[middle] } else { f64::midpoint(numbers[middle - 1], numbers[middle]) }
     }
 
-    /// The smallest.
+    /// The smallest sample.
     pub(crate) fn least(&self) -> f64 {
         self.0[0]
     }
 
-    /// The largest.
+    /// The largest sample.
     pub(crate) fn most(&self) -> f64 {
         self.0[self.0.len() - 1]
     }
 
-    /// The number that this share of all (0 to 1) does not exceed.
+    /// The percentile at `share`, from 0 to 1: the sample that this share of all samples does not exceed.
     pub(crate) fn percentile(&self, share: f64) -> f64 {
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "few")]
         let index = (share * (self.0.len() - 1) as f64).ceil() as usize;

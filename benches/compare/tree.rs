@@ -1,4 +1,4 @@
-//! Data folders of registries that have grown, made directly on disk: pushing them would sync every link.
+//! Creates data folders of large registries directly on disk, because pushing them would sync every link.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use std::{
 
 use crate::data;
 
-/// The repository that has as many tags as there are repositories.
+/// The name of the repository that has as many tags as there are repositories.
 pub(crate) const MANY_TAGS: &str = "many/tags";
 
-/// So many repositories with one tag each, one of which has so many tags instead.
+/// Creates `count` repositories: [`MANY_TAGS`] with `count` tags, the others with one tag each.
 pub(crate) fn make(root: PathBuf, count: usize) -> PathBuf {
     let repositories = root.join("docker/registry/v2/repositories");
     let link = data::digest(b"a manifest");
@@ -21,7 +21,7 @@ pub(crate) fn make(root: PathBuf, count: usize) -> PathBuf {
     }
     let tags: Vec<String> = (0..count).map(|number| format!("v{number}")).collect();
     repository(&repositories.join(MANY_TAGS), &tags, &link);
-    // A folder that changed a moment ago is read again each time; what is measured is one that rests.
+    // A folder that changed within the last second is read again each time; the benchmark measures unchanged folders.
     sleep(Duration::from_millis(1500));
     root
 }

@@ -1,4 +1,4 @@
-//! New connections: a full TLS handshake each, for one answer that costs nothing.
+//! Measures new connections: a full TLS handshake each, with one minimal request.
 
 use crate::{
     context::Context,

@@ -1,4 +1,4 @@
-//! Whole images, pushed and pulled by skopeo.
+//! Measures push and pull of whole images with skopeo.
 
 use rustix::fs::sync;
 

@@ -1,4 +1,4 @@
-//! The catalog and the tags of registries that have grown, whole and after the first time.
+//! Measures complete catalog and tag lists of large registries, after the first request.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ fn of_size(context: &Context, size: usize) -> Vec<Row> {
     let count = context.scaled(size);
     let folder = context.folder();
     let tree = tree::make(folder.path().join("data"), count);
-    // Nobody writes, so both can read the same folder.
+    // Neither server writes, so both can use the same folder.
     let sides = [Kind::Portcullis, Kind::NginxAndRegistry].map(|kind| Side::start_on(context, kind, &tree));
     let catalog = (format!("/v2/_catalog?n={count}"), "registry:catalog:*".to_owned(), "repositories");
     let tags = (format!("/v2/{MANY_TAGS}/tags/list?n={count}"), format!("repository:{MANY_TAGS}:pull"), "tags");

@@ -1,4 +1,4 @@
-//! One manifest, asked for again and again on 16 connections: with a password each time, and with a token.
+//! Measures repeated requests of one manifest on 16 connections: with Basic authentication, and with a token.
 
 use crate::{
     client::basic,

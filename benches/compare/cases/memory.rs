@@ -1,4 +1,4 @@
-//! Resident memory of fresh servers: at rest, at most during eight pushes at once, and at rest again.
+//! Measures the resident memory of new servers: idle, the peak during eight concurrent pushes, and idle again.
 
 use std::{thread::sleep, time::Duration};
 
@@ -20,7 +20,7 @@ pub(crate) fn measure(context: &Context) -> Vec<Row> {
     let folder = context.folder();
     let mut blobs = Blob::make_many(folder.path(), 8, context.megabytes(256));
     let mut measured = KINDS.map(|_| [const { Vec::new() }; 3]);
-    // Memory varies less than time does, and this case takes long.
+    // Fewer rounds: memory varies less than time, and this case takes long.
     for _ in 0..context.rounds.min(3) {
         for (kind, columns) in KINDS.into_iter().zip(&mut measured) {
             for (column, bytes) in columns.iter_mut().zip(one(context, kind, &mut blobs)) {
@@ -45,7 +45,7 @@ pub(crate) fn measure(context: &Context) -> Vec<Row> {
     rows
 }
 
-/// At rest, at most, and at rest again, in bytes.
+/// The resident memory of one new server in bytes: idle, the peak during pushes, and idle again.
 fn one(context: &Context, kind: Kind, blobs: &mut [Blob]) -> [f64; 3] {
     let side = Side::start(context, kind);
     sleep(REST);

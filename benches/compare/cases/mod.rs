@@ -1,4 +1,4 @@
-//! The cases: a table of what is measured, and a file for each.
+//! The table of benchmark cases, each of which has its own file.
 
 mod handshake;
 mod image;
@@ -14,9 +14,9 @@ pub(crate) use push::push_once;
 
 use crate::{context::Context, outcome::Row};
 
-/// Something to measure.
+/// A benchmark case.
 pub(crate) struct Case {
-    /// By which it is chosen on the command line.
+    /// The name that selects it on the command line.
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) measure: fn(&Context) -> Vec<Row>,
@@ -28,9 +28,9 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "push", about: "a large blob, alone and many at once", measure: push::measure },
     Case { name: "image", about: "images of many small and of few large layers, by skopeo", measure: image::measure },
     Case { name: "manifest", about: "many small requests, with passwords and with tokens", measure: manifest::measure },
-    Case { name: "storm", about: "one who pulls while 64 others sign in", measure: storm::measure },
+    Case { name: "storm", about: "a client that pulls while 64 others sign in", measure: storm::measure },
     Case { name: "handshake", about: "new connections", measure: handshake::measure },
-    Case { name: "lists", about: "catalog and tags of a registry that has grown", measure: lists::measure },
-    Case { name: "start", about: "from the start to the first answer", measure: start::measure },
-    Case { name: "memory", about: "at rest, and while large blobs are pushed", measure: memory::measure },
+    Case { name: "lists", about: "catalog and tags of a large registry", measure: lists::measure },
+    Case { name: "start", about: "from the start to the first response", measure: start::measure },
+    Case { name: "memory", about: "idle, and while large blobs are pushed", measure: memory::measure },
 ];

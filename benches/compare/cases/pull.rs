@@ -1,4 +1,4 @@
-//! Pulling a large blob that is in the page cache, to where it is thrown away.
+//! Measures pulls of a large blob that is in the page cache; the client discards the content.
 
 use crate::{
     context::Context,
@@ -11,7 +11,8 @@ use crate::{
 
 const REPOSITORY: &str = "large/blob";
 
-/// One after the other, so that a hundredth of a second of processor time is little; then all on connections of their own.
+/// Name, number of requests and concurrency of each load. Four sequential pulls are long enough for processor times in
+/// units of 10 ms; the 16 concurrent ones have a connection each.
 const LOADS: [(&str, usize, usize); 2] = [("alone", 4, 1), ("16 at once", 16, 16)];
 
 pub(crate) fn measure(context: &Context) -> Vec<Row> {
@@ -54,7 +55,7 @@ pub(crate) fn measure(context: &Context) -> Vec<Row> {
     rows
 }
 
-/// Where the blob is on this side, and what to show for it.
+/// The path of the blob on this server, and the `Authorization` header for it.
 fn address(side: &Side, blob: &Blob) -> (String, Option<String>) {
     if side.kind == Kind::Static {
         return ("/blob".to_owned(), None);

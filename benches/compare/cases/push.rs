@@ -1,4 +1,4 @@
-//! Pushing large blobs that nobody has seen, as Docker does and in one request.
+//! Measures pushes of new large blobs: chunked as Docker does, and in one request.
 
 use rustix::fs::sync;
 
@@ -45,11 +45,11 @@ fn compare(context: &Context, sides: &[Side; 2], blobs: &mut [Blob], http: Http,
     ]
 }
 
-/// Pushes these as new ones, and removes them again when the costs are known.
+/// Pushes the blobs with new content, returns the cost, and deletes them again.
 pub(crate) fn push_once(context: &Context, side: &Side, blobs: &mut [Blob], http: Http, style: Style) -> Cost {
     let digests: Vec<String> = blobs.iter_mut().map(|blob| blob.renew().to_owned()).collect();
     let authorization = side.authorization(&format!("repository:{REPOSITORY}:pull,push"));
-    // What the last round left to write must not be written during this one.
+    // Dirty pages of the last round must not be written back during this one.
     sync();
     let (repository, authorization) = (REPOSITORY, authorization.as_deref());
     let push = Push { context, side, repository, authorization, http, style };

@@ -1,4 +1,4 @@
-//! From the start of the first process to the first 401, with the folder of data in the page cache.
+//! Measures the time from the start of the first process to the first 401, with the data folder in the page cache.
 
 use std::path::Path;
 

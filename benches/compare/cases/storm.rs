@@ -1,8 +1,8 @@
-//! How long somebody who is signed in waits for a manifest, in calm and while 64 others sign in: wrongly, and rightly.
+//! Measures contention: the latency of a signed-in client while 64 others sign in, with right and with wrong passwords.
 //!
-//! The others send their next attempt as soon as the last one is answered, but wait as long as `Retry-After` says. Each has an
-//! address of its own. They run at the lowest priority, so that it is the server that is measured and not who asks. What
-//! Portcullis does about them in detail is measured by `benches/storm.rs`.
+//! The others send the next attempt as soon as the last one is answered, but wait for the time in `Retry-After`. Each
+//! has its own address. They run at the lowest priority, so that their own processor time does not slow down the
+//! server. `benches/storm.rs` measures the protection of Portcullis in more detail.
 
 use std::{
     net::Ipv4Addr,
@@ -36,22 +36,22 @@ const WRONG: User = User { password: "a guess", ..BOB };
 const STORMS: [(&str, &User, StatusCode); 2] =
     [("right", &BOB, StatusCode::OK), ("wrong", &WRONG, StatusCode::UNAUTHORIZED)];
 
-/// What those in a storm know of each other.
+/// The state that the concurrent clients share.
 #[derive(Default)]
 struct Tally {
-    /// What somebody is told whose password was looked at.
+    /// The status of an attempt whose password was checked.
     expected: StatusCode,
-    /// How often that was said.
+    /// The number of responses with this status.
     answered: AtomicUsize,
     over: AtomicBool,
 }
 
-/// What was measured in one kind of weather.
+/// The measurements of one server under one kind of load.
 #[derive(Default)]
 struct Weather {
     /// The 99th percentile of each round, in milliseconds.
     waits: Vec<f64>,
-    /// How many passwords were looked at, a second.
+    /// The number of checked passwords per second, for each round.
     answers: Vec<f64>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn measure(context: &Context) -> Vec<Row> {
     let mut storms = STORMS.map(|_| KINDS.map(|_| Weather::default()));
     for _ in 0..context.rounds.min(3) {
         for (index, kind) in KINDS.into_iter().enumerate() {
-            // Anew each round: attempts of the last one are held against the guessers.
+            // A new server each round: the lockout would count the attempts of the last one.
             let side = Side::start(context, kind);
             let path = image::put_small(&side, REPOSITORY, "1");
             let holder = side.authorization(&format!("repository:{REPOSITORY}:pull"));
@@ -83,9 +83,9 @@ fn rows(calm: &[Vec<f64>; 2], storms: &[[Weather; 2]; 2]) -> Vec<Row> {
     let row = |what: String, unit, ours: &[f64], theirs: &[f64]| {
         Row::new(what, unit, &samples(ours), (peer, &samples(theirs)))
     };
-    let mut rows = vec![row("p99 of who is signed in, calm".into(), Unit::Milliseconds, &calm[0], &calm[1])];
+    let mut rows = vec![row("p99 of a signed-in client, calm".into(), Unit::Milliseconds, &calm[0], &calm[1])];
     for ((name, ..), [ours, theirs]) in STORMS.into_iter().zip(storms) {
-        let what = format!("p99 of who is signed in, 64 {name} sign-ins at once");
+        let what = format!("p99 of a signed-in client, 64 {name} sign-ins at once");
         let against_calm =
             |waits: &[f64], calm: &[f64]| waits.iter().zip(calm).map(|(wait, calm)| wait / calm).collect::<Vec<_>>();
         let (of_ours, of_theirs) = (against_calm(&ours.waits, &calm[0]), against_calm(&theirs.waits, &calm[1]));
@@ -98,7 +98,7 @@ fn rows(calm: &[Vec<f64>; 2], storms: &[[Weather; 2]; 2]) -> Vec<Row> {
     rows
 }
 
-/// The 99th percentile of how long a manifest takes, in milliseconds.
+/// The 99th percentile of the latency of a manifest request, in milliseconds.
 fn percentile(context: &Context, side: &Side, path: &str, holder: Option<&str>) -> f64 {
     let began = Instant::now();
     let mut waits = Vec::new();
@@ -110,12 +110,13 @@ fn percentile(context: &Context, side: &Side, path: &str, holder: Option<&str>) 
     Samples::new(waits).percentile(0.99)
 }
 
-/// Measures once a storm blows; also says how many passwords were looked at each second.
+/// Measures during the load; also returns the number of checked passwords per second.
 fn during(context: &Context, side: &Side, storm: usize, measure: impl FnOnce() -> f64) -> (f64, f64) {
     let tally = Arc::new(Tally { expected: STORMS[storm].2, ..Tally::default() });
     thread::scope(|scope| {
         scope.spawn(|| blow(context, side, storm, &tally));
-        // Their handshakes are work for this machine twice, and not what is asked about.
+        // Until the guessers have connected: their TLS handshakes use this machine's processors twice, as client and
+        // server.
         thread::sleep(Duration::from_secs(1));
         let (before, began) = (tally.answered.load(Relaxed), Instant::now());
         let wait = measure();
@@ -127,7 +128,7 @@ fn during(context: &Context, side: &Side, storm: usize, measure: impl FnOnce() -
 }
 
 fn blow(context: &Context, side: &Side, storm: usize, tally: &Arc<Tally>) {
-    // Of this thread alone, on Linux.
+    // On Linux, this changes the priority of this thread only.
     nice(19).unwrap();
     let url = match side.kind {
         Kind::Portcullis => side.url(&client::token_path(&format!("repository:{REPOSITORY}:pull"))),
@@ -145,7 +146,7 @@ fn blow(context: &Context, side: &Side, storm: usize, tally: &Arc<Tally>) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         while let Some(ended) = guessers.try_join_next() {
-            // They end by panic alone, and a storm without them would measure something else.
+            // A guesser ends only by a panic, and without guessers the measurement would be wrong.
             ended.unwrap();
         }
         guessers.shutdown().await;
@@ -157,7 +158,7 @@ async fn guess(client: reqwest::Client, url: String, authorization: String, tall
     loop {
         let answer = client.get(&url).header(header::AUTHORIZATION, &authorization).send().await.unwrap();
         let (status, wait) = (answer.status(), answer.headers().get(header::RETRY_AFTER).cloned());
-        // The body, so that the connection can be used again.
+        // Read the body, so that the connection can be reused.
         answer.bytes().await.unwrap();
         assert!(status == tally.expected || later.contains(&status), "{url} answers {status} in a storm");
         if status == tally.expected {

@@ -1,9 +1,9 @@
-//! Handshakes by ab, which closes its connection after each answer and takes up no session again.
+//! Makes TLS handshakes with ab, which closes its connection after each response and does not resume sessions.
 
 use super::line;
 use crate::{context::Context, material::CIPHER, programs, side::Side};
 
-/// Connects so often, `at_once` at a time, for one small answer each; every one must be 200.
+/// Makes `count` connections, `at_once` at a time, with one small request each; panics unless all responses are 200.
 pub(crate) fn handshakes(context: &Context, side: &Side, path: &str, count: usize, at_once: usize) {
     let mut ab = context.material.command("ab");
     ab.args(["-q", "-f", "TLS1.3"]).arg(format!("-n{count}")).arg(format!("-c{at_once}"));

@@ -1,10 +1,10 @@
-//! Pulls by h2load, which throws away what it gets.
+//! Pulls with h2load, which discards the response bodies.
 
 use super::{Http, line};
 use crate::{context::Context, material::CIPHER, programs, side::Side};
 
-/// Gets `path` over and over: `requests` in all, `at_once` of them at a time, each on its own connection. Every answer must be 200 and
-/// have so many `bytes`.
+/// Requests `path` `requests` times, `at_once` at a time, each of these on its own connection. Panics unless every
+/// response is 200 and has `bytes` bytes.
 pub(crate) fn pull(
     context: &Context,
     side: &Side,

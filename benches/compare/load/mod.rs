@@ -1,6 +1,6 @@
-//! Load: other people's programs, told what to do, and their answers read with suspicion.
+//! Generates load with external programs and hyper, and checks the results.
 //!
-//! One invariant: a load that was not answered as it should have been stops the benchmark.
+//! Invariant: the benchmark stops if a load receives an unexpected response.
 
 mod ab;
 mod h2load;
@@ -25,7 +25,7 @@ pub(crate) enum Http {
 impl Http {
     pub(crate) const BOTH: [Self; 2] = [Self::One, Self::Two];
 
-    /// As a request says it.
+    /// The version of a request in reqwest's type.
     pub(crate) fn version(self) -> reqwest::Version {
         match self {
             Self::One => reqwest::Version::HTTP_11,
@@ -33,7 +33,7 @@ impl Http {
         }
     }
 
-    /// As people write it.
+    /// The name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::One => "HTTP/1.1",
@@ -42,7 +42,7 @@ impl Http {
     }
 }
 
-/// The rest of the line that begins so, without the space around it.
+/// The rest of the line that begins with `beginning`, trimmed.
 fn line<'a>(said: &'a str, beginning: &str) -> &'a str {
     let found = said.lines().find_map(|line| line.trim_start().strip_prefix(beginning));
     found.unwrap_or_else(|| panic!("no line begins with {beginning:?}:\n{said}")).trim()

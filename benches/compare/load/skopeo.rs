@@ -1,4 +1,4 @@
-//! Whole images by skopeo, as they are: nothing is compressed or changed on the way.
+//! Copies whole images with skopeo, without compression or conversion.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use crate::{
     side::{Kind, Side},
 };
 
-/// Which way.
+/// The direction of a copy, with the local folder.
 #[derive(Clone, Copy)]
 pub(crate) enum Way<'a> {
     Push(&'a Path),
     Pull(&'a Path),
 }
 
-/// Copies between a folder and an image such as `some/thing:tag`.
+/// Copies between a local folder and the image `image`, such as `some/thing:tag`, on the server.
 pub(crate) fn copy(context: &Context, side: &Side, image: &str, way: Way<'_>) {
     let mut skopeo = programs::command("skopeo");
     skopeo.args(["--insecure-policy", "copy", "--quiet", "--preserve-digests"]);

@@ -1,7 +1,8 @@
-//! Uploads over HTTP/1.1 and HTTP/2, each on a connection and a thread of its own, as Docker does them and in one request.
+//! Uploads blobs over HTTP/1.1 and HTTP/2, each on its own connection and thread: chunked as Docker does, or in one
+//! request.
 //!
-//! By hyper, and not by a program of somebody else: curl 7.88 keeps a processor busy with itself while it uploads over HTTP/2,
-//! and h2load cannot end an upload that it began.
+//! It uses hyper and not an external program: curl 7.88 occupies a processor while it uploads over HTTP/2, and h2load
+//! cannot finish an upload that it started.
 
 use std::{fs::File, io::Read as _, thread};
 
@@ -18,19 +19,19 @@ use crate::{
     side::Side,
 };
 
-/// What Go's `io.Copy` reads at a time, and Docker sends.
+/// The size of a chunk: the buffer of Go's `io.Copy`, which Docker uses.
 const CHUNK: usize = 32 << 10;
 
 /// How a blob is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// As Docker does: POST, a PATCH of unknown length, PUT.
+    /// As Docker uploads: POST, a PATCH of unknown length, PUT.
     Stream,
-    /// POST, and everything in the PUT.
+    /// POST, and a PUT with the whole content.
     Monolithic,
 }
 
-/// Where to, on whose behalf, and how.
+/// The parameters of a push: the server, the repository, the credentials, the protocol and the style.
 pub(crate) struct Push<'a> {
     pub(crate) context: &'a Context,
     pub(crate) side: &'a Side,
@@ -40,7 +41,7 @@ pub(crate) struct Push<'a> {
     pub(crate) style: Style,
 }
 
-/// Pushes all of these at the same time.
+/// Pushes all blobs concurrently.
 pub(crate) fn push(push: &Push<'_>, blobs: &[Blob]) {
     thread::scope(|scope| {
         for blob in blobs {
@@ -52,7 +53,7 @@ pub(crate) fn push(push: &Push<'_>, blobs: &[Blob]) {
     });
 }
 
-/// Puts one where it can be pulled from.
+/// Pushes one blob, so that it can be pulled later.
 pub(crate) fn give(context: &Context, side: &Side, repository: &str, blob: &Blob) {
     let authorization = side.authorization(&format!("repository:{repository}:pull,push"));
     let authorization = authorization.as_deref();
@@ -60,7 +61,7 @@ pub(crate) fn give(context: &Context, side: &Side, repository: &str, blob: &Blob
     push(&how, std::slice::from_ref(blob));
 }
 
-/// Pushes a few bytes in one request after the POST.
+/// Pushes a small blob with one PUT after the POST.
 pub(crate) fn at_once(side: &Side, repository: &str, authorization: Option<&str>, bytes: &[u8]) {
     let begun = side.client.send(Method::POST, &beginning(repository), authorization, None, Vec::new());
     let url = finished(&absolute(side, &begun.location.unwrap()), &data::digest(bytes));
@@ -85,7 +86,7 @@ impl Upload<'_> {
         self.send(Method::PUT, &finished(&upload, blob.digest()), rest, StatusCode::CREATED).await;
     }
 
-    /// Gives the answer's `Location`.
+    /// Sends a request, checks the status, and returns the `Location` of the response.
     async fn send(&self, method: Method, url: &str, body: Body, wanted: StatusCode) -> String {
         let mut request = self.client.request(method, url).body(body);
         request = request.header(header::CONTENT_TYPE, "application/octet-stream");
@@ -102,7 +103,7 @@ impl Upload<'_> {
     }
 }
 
-/// The file, whose length is not told.
+/// A streaming body of the file, without a `Content-Length`.
 fn body(blob: &Blob) -> Body {
     let mut file = File::open(blob.path()).unwrap();
     let chunks = std::iter::from_fn(move || {

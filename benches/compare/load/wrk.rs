@@ -1,17 +1,17 @@
-//! Small requests by wrk: as many as the server answers on connections that are kept.
+//! Makes small requests with wrk: as many as the server answers on persistent connections.
 
 use std::time::Duration;
 
 use super::line;
 use crate::{client::ACCEPT, context::Context, programs, side::Side};
 
-/// How many requests were answered, and how many a second.
+/// The number of responses, and the rate per second.
 pub(crate) struct Answered {
     pub(crate) count: f64,
     pub(crate) per_second: f64,
 }
 
-/// Gets `path` for a while on so many connections; every answer must be 200.
+/// Requests `path` for the duration `spell` on `connections` connections; panics unless all responses are 200.
 pub(crate) fn hammer(
     context: &Context,
     side: &Side,

@@ -1,4 +1,4 @@
-//! What the numbers were measured on.
+//! Describes the machine and the software versions of the run.
 
 use std::{fs, time::SystemTime};
 
@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::programs;
 
-/// The day, the machine, and the versions of everything.
+/// One sentence with the date, the processors, the memory, the kernel and the versions of all programs.
 pub(super) fn describe() -> String {
     let today = OffsetDateTime::from(SystemTime::now()).date();
     let processors = std::thread::available_parallelism().unwrap();

@@ -1,4 +1,4 @@
-//! Numbers as people read them: three figures, with a unit.
+//! Formats numbers with about three significant figures and a unit.
 
 use crate::{outcome::Unit, samples::Samples};
 
@@ -7,17 +7,17 @@ pub(super) fn median(unit: Unit, samples: &Samples) -> String {
     format!("{}{}", figures(samples.median()), suffix(unit))
 }
 
-/// The median with its unit, and the least and the most.
+/// The median with its unit, followed by the smallest and the largest sample in brackets.
 pub(super) fn spread(unit: Unit, samples: &Samples) -> String {
     format!("{} ({}–{})", median(unit, samples), figures(samples.least()), figures(samples.most()))
 }
 
-/// A value of this unit.
+/// A single value with its unit.
 pub(super) fn value(unit: Unit, number: f64) -> String {
     format!("{}{}", figures(number), suffix(unit))
 }
 
-/// About three figures, and no more than there are.
+/// A number with about three significant figures.
 pub(super) fn figures(number: f64) -> String {
     let decimals = match number.abs() {
         large if large >= 100.0 => 0,

@@ -1,7 +1,7 @@
-//! The plot: for each row with a goal, how many times better than its peer Portcullis is, on a logarithmic scale.
+//! Draws the plot: for each row with a goal, how many times better than its peer Portcullis is, on a logarithmic scale.
 //!
-//! SVG written by hand: there are a few lines, dots and words, and words must stay words. Colours follow the reader's choice of
-//! light or dark.
+//! The SVG is written without a library: it has only lines, dots and text, and text must remain text. Colours follow
+//! the reader's light or dark colour scheme.
 
 use std::fmt::Write as _;
 
@@ -33,7 +33,7 @@ const STYLE: &str = "
   }
 ";
 
-/// Powers of ten from the first to the last; what does not fit is drawn at the edge.
+/// The exponents of ten at both ends of the axis; a value outside is drawn at the edge.
 struct Scale {
     first: f64,
     last: f64,
@@ -59,14 +59,14 @@ impl Scale {
     }
 }
 
-/// The whole picture.
+/// The SVG document with a line for each row that has a goal.
 pub(super) fn draw(rows: &[Row]) -> String {
     let rows: Vec<&Row> = rows.iter().filter(|row| row.goal.is_some()).collect();
     let scale = Scale::of(&rows);
     let (width, height) = (LABELS + SCALE + NUMBERS, HEAD + LINE * precise(rows.len()) + 10.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
-         <title>How many times better than what it is compared with Portcullis is</title>\n<style>{STYLE}</style>\n"
+         <title>How many times better Portcullis is than its peer</title>\n<style>{STYLE}</style>\n"
     );
     grid(&mut svg, &scale, height);
     for (index, row) in rows.iter().enumerate() {

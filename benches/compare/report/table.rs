@@ -1,11 +1,11 @@
-//! The table, in Markdown.
+//! Formats the rows as Markdown tables.
 
 use std::fmt::Write as _;
 
 use super::number::{figures, median, spread, value};
 use crate::outcome::{Better, Goal, Row};
 
-/// Everything about every row.
+/// The complete table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text =
         "| what | Portcullis | compared with | theirs | ratio | goal | met |\n|---|---|---|---|---|---|---|\n"
@@ -19,7 +19,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text
 }
 
-/// What fits into a page that is about something else.
+/// A short table for README.md, without ranges and goals.
 pub(super) fn short(rows: &[&Row]) -> String {
     let mut text = "| | Portcullis | | |\n|---|---|---|---|\n".to_owned();
     for row in rows {

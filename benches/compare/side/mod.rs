@@ -1,6 +1,8 @@
-//! The sides of the comparison: servers with the same certificate, the same users and a data folder of their own.
+//! Starts and stops the servers that are compared, all with the same certificate and users and each with its own data
+//! folder.
 //!
-//! One invariant: a side that exists answers requests, negotiates what all others negotiate, and ends when it is dropped.
+//! Invariant: a started server answers requests, negotiates the same TLS parameters as the others, and stops when its
+//! value is dropped.
 
 mod nginx;
 mod portcullis;
@@ -28,21 +30,21 @@ pub(crate) use portcullis::first_start;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is compared.
+/// A configuration of servers that is compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// TLS, users and registry in one, with its defaults.
+    /// Portcullis with its defaults: TLS, users and registry in one process.
     Portcullis,
-    /// nginx with TLS and a users file, before docker-registry without either: what people copy from manuals.
+    /// nginx with TLS and a users file as a proxy before docker-registry without either, the setup of common manuals.
     NginxAndRegistry,
-    /// docker-registry with TLS, for everybody.
+    /// docker-registry with TLS, without authentication.
     Registry,
-    /// nginx with TLS and a folder of files, for everybody.
+    /// nginx with TLS and a folder of static files, without authentication.
     Static,
 }
 
 impl Kind {
-    /// As the report calls it.
+    /// The name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Portcullis => "Portcullis",
@@ -53,22 +55,22 @@ impl Kind {
     }
 }
 
-/// A running side.
+/// A running server (or proxy and server) of one kind.
 pub(crate) struct Side {
     pub(crate) kind: Kind,
     pub(crate) port: u16,
-    /// A connection that is kept, for what is not measured.
+    /// A client with a connection of its own, for requests that are not measured.
     pub(crate) client: Client,
-    /// From the first process's start to the first answer on all of them.
+    /// The time from the start of the first process until all of them answer.
     pub(crate) started_in: Duration,
     data: PathBuf,
-    // Before `folder`: fields are dropped in this order, and servers write into the folder until they end.
+    // Declared before `folder`: fields are dropped in this order, and servers write into the folder until they end.
     processes: Vec<Process>,
     folder: TempDir,
 }
 
 impl Side {
-    /// One with a data folder of its own, empty.
+    /// Starts one with a new, empty data folder.
     pub(crate) fn start(context: &Context, kind: Kind) -> Self {
         let folder = context.folder();
         let data = folder.path().join("data");
@@ -76,7 +78,7 @@ impl Side {
         Self::start_in(context, kind, folder, &data)
     }
 
-    /// One that serves what is there already.
+    /// Starts one on an existing data folder.
     pub(crate) fn start_on(context: &Context, kind: Kind, data: &Path) -> Self {
         Self::start_in(context, kind, context.folder(), data)
     }
@@ -103,7 +105,8 @@ impl Side {
         side
     }
 
-    /// Until a request without credentials is answered as it should be, and whoever stands behind listens.
+    /// Waits until a request without credentials has the expected status, and the port `behind` of the proxied server
+    /// accepts connections.
     fn wait(&mut self, behind: Option<u16>) {
         let deadline = Instant::now() + PATIENCE;
         let wanted = match self.kind {
@@ -114,22 +117,23 @@ impl Side {
         let listens = |port: u16| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         while !behind.is_none_or(listens) || self.client.try_get(path) != Some(wanted) {
             let alive = self.processes.iter_mut().all(Process::lives) && Instant::now() < deadline;
-            assert!(alive, "{} does not start; it said:\n{}", self.kind.name(), self.log());
+            assert!(alive, "{} does not start; its log:\n{}", self.kind.name(), self.log());
             sleep(Duration::from_millis(1));
         }
     }
 
-    /// `https://localhost:PORT` and this path.
+    /// The URL of `path` on this server.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.port)
     }
 
-    /// The value of the header that lets [`ALICE`] do this here, as a client would send it: a fresh token, or her password.
+    /// The `Authorization` header with which [`ALICE`] uses `scope`: a new token or her password, as a client would
+    /// send it.
     pub(crate) fn authorization(&self, scope: &str) -> Option<String> {
         self.authorization_of(&ALICE, scope)
     }
 
-    /// Likewise, for anybody.
+    /// The `Authorization` header with which `user` uses `scope`; `None` for a server without authentication.
     pub(crate) fn authorization_of(&self, user: &User, scope: &str) -> Option<String> {
         match self.kind {
             Kind::Portcullis => Some(self.client.token(user, scope)),
@@ -138,12 +142,12 @@ impl Side {
         }
     }
 
-    /// Processor time of all its processes so far, in seconds.
+    /// The processor time of all its processes so far, in seconds.
     pub(crate) fn processor_time(&self) -> f64 {
         self.processes.iter().map(Process::processor_time).sum()
     }
 
-    /// Memory of all its processes.
+    /// The resident memory of all its processes.
     pub(crate) fn memory(&self) -> Memory {
         let each = self.processes.iter().map(Process::memory);
         each.fold(Memory { now: 0.0, peak: 0.0 }, |sum, one| Memory {
@@ -152,18 +156,18 @@ impl Side {
         })
     }
 
-    /// The ids of the processes that were started; not of those that these started.
+    /// The ids of the processes that the benchmark started, without their children.
     pub(crate) fn process_ids(&self) -> Vec<u32> {
         self.processes.iter().map(Process::id).collect()
     }
 
-    /// Where a blob lies in the layout that Portcullis and docker-registry share.
+    /// The path of a blob, in the layout that Portcullis and docker-registry share.
     pub(crate) fn blob_path(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap();
         self.registry_root().join(format!("blobs/sha256/{}/{hex}/data", &hex[..2]))
     }
 
-    /// Removes a repository and blobs that no other has, so that the disk does not fill; the server is not asked.
+    /// Deletes a repository and these blobs of it directly on disk, so that the disk does not fill.
     pub(crate) fn forget(&self, repository: &str, digests: &[String]) {
         for digest in digests {
             fs::remove_dir_all(self.blob_path(digest).parent().unwrap()).unwrap();
@@ -171,12 +175,12 @@ impl Side {
         fs::remove_dir_all(self.registry_root().join("repositories").join(repository)).unwrap();
     }
 
-    /// Offers a file under this name; only for [`Kind::Static`].
+    /// Copies a file into the served folder; only for [`Kind::Static`].
     pub(crate) fn offer(&self, name: &str, file: &Path) {
         fs::copy(file, self.data.join(name)).unwrap();
     }
 
-    /// Asks without a body and insists on 200.
+    /// Sends a GET request and returns the body; panics unless the status is 200.
     pub(crate) fn fetch(&self, path: &str, authorization: Option<&str>) -> Vec<u8> {
         let answer = self.client.send(Method::GET, path, authorization, None, Vec::new());
         assert_eq!(answer.status, StatusCode::OK, "{path} of {}", self.kind.name());
@@ -194,7 +198,7 @@ impl Side {
     }
 }
 
-/// What the processes of one side are started with.
+/// The parameters with which the processes of one server are started.
 struct Started<'a> {
     material: &'a Material,
     folder: &'a Path,

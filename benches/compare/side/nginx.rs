@@ -1,4 +1,4 @@
-//! nginx, configured as manuals tell to put it before a registry, and once more to serve a folder.
+//! Starts nginx: configured as a proxy before a registry as in common manuals, or to serve static files.
 
 use std::fs;
 
@@ -39,7 +39,7 @@ impl Started<'_> {
         let path = self.folder.join("nginx.conf");
         fs::write(&path, self.nginx_configuration(upstream, location)).unwrap();
         let mut command = programs::command("nginx");
-        // What it says before it has read where its log is.
+        // Its output before it has read the path of its log.
         let log = self.folder.join("nginx.log");
         Process::start(command.arg("-e").arg("stderr").arg("-c").arg(path), &log)
     }
@@ -48,7 +48,7 @@ impl Started<'_> {
         let (folder, port) = (self.folder.display(), self.port);
         let (certificate, key) = (self.material.certificate(), self.material.key());
         let (certificate, key) = (certificate.display(), key.display());
-        // Root's workers give their rights away, and could not read our folders any more.
+        // Started by root, workers switch to another user, which could not read the folders of the benchmark.
         let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
         format!(
             "{user}daemon off;

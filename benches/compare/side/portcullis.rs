@@ -1,4 +1,4 @@
-//! Portcullis with its defaults: a configuration that says where to listen and nothing else.
+//! Starts Portcullis with its defaults, with only the address and the host names configured.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{material::Material, process::Process};
 const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
 
 impl Started<'_> {
-    /// Copies what a first start makes, so that this one is like any other.
+    /// Copies the files that a first start creates, so that this start is not a first one.
     pub(super) fn prepare_portcullis(&self) {
         fs::copy(self.material.users(), self.folder.join("htpasswd")).unwrap();
         let certificates = self.folder.join("certs");
@@ -29,7 +29,7 @@ impl Started<'_> {
     }
 }
 
-/// Has Portcullis make keys and certificates, for all sides.
+/// Starts Portcullis once, to create the keys and certificates of all servers.
 pub(crate) fn first_start(material: &Material, folder: &Path) {
     fs::create_dir(folder).unwrap();
     let mut command = command(folder, &folder.join("data"), free_port());
@@ -44,7 +44,7 @@ pub(crate) fn first_start(material: &Material, folder: &Path) {
 
 fn command(folder: &Path, data: &Path, port: u16) -> Command {
     let mut command = Command::new(BINARY);
-    // In its own folder, so that neither a configuration file nor a users file of the checkout is found.
+    // In its own folder, so that no configuration file or users file of the checkout is found.
     command.current_dir(folder).arg("serve").arg("--data").arg(data);
     command.arg("--listen").arg(format!("127.0.0.1:{port}")).args([
         "--hostname",

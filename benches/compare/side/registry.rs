@@ -1,4 +1,4 @@
-//! docker-registry with the configuration of its Debian package, but for addresses, and for users where nginx asks for them.
+//! Starts docker-registry with the configuration of its Debian package, except for addresses, TLS and users.
 
 use std::fs;
 
