@@ -26,7 +26,7 @@ impl Dissection {
     pub fn time(&self, claim: &str) -> Option<i64> {
         let value = self.claims.get(claim)?;
         // Fractions are allowed (RFC 7519 section 2); a display in seconds does not need them.
-        #[expect(clippy::cast_possible_truncation, reason = "a float saturates, and the year 292 billion will do")]
+        #[expect(clippy::cast_possible_truncation, reason = "a float saturates in the year 292 billion")]
         value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
     }
 }

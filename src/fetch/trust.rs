@@ -78,7 +78,7 @@ impl TrustError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Io(..) => "the file must be there and readable by the user who runs portcullis",
+            Self::Io(..) => "the file must exist and be readable by the user who runs portcullis",
             Self::NoCertificate(_) => "name the file that begins with -----BEGIN CERTIFICATE-----, not one with a key",
             Self::Protocol(_) => "this is a bug in portcullis; please report it",
         }

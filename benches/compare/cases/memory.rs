@@ -29,7 +29,7 @@ pub(crate) fn measure(context: &Context) -> Vec<Row> {
         }
     }
     let [ours, proxied, bare] = measured.map(|columns| columns.map(Samples::new));
-    let moments = ["at rest", "at most, 8 pushes of 256 MB at once", "at rest after that"];
+    let moments = ["idle", "peak, 8 pushes of 256 MB at once", "idle after that"];
     let mut rows = Vec::new();
     for (index, moment) in moments.into_iter().enumerate() {
         for (kind, theirs) in [(KINDS[1], &proxied), (KINDS[2], &bare)] {

@@ -75,7 +75,7 @@ pub enum Refused {
     #[error("the token has expired")]
     Expired,
     /// The user was removed or has a new password.
-    #[error("the token was made for an earlier password, or its user was removed")]
+    #[error("the token was issued for an earlier password, or its user was removed")]
     Superseded,
     /// The store failed.
     #[error(transparent)]
@@ -85,7 +85,7 @@ pub enum Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         if is_damage(&error) {
-            tracing::error!(%error, "the record of a token is damaged; the token is refused");
+            tracing::error!(%error, "the record of a token is damaged; the token is rejected");
             return Self::Unknown;
         }
         Self::Store(error)

@@ -109,7 +109,7 @@ impl Grant {
             return Err(format!("a record of version {}, written by another release", stored.version));
         }
         if stored.id != id.to_string() {
-            return Err("the record of another grant".to_owned());
+            return Err("the record of another token".to_owned());
         }
         let proof = Proof { secret: bytes(&stored.secret)?, binding: bytes(&stored.binding)? };
         let kind = match (id, stored.kind) {
@@ -126,7 +126,7 @@ impl Grant {
                 parent: parent.as_deref().map(parsed).transpose()?,
             },
             (GrantId::Access(_), StoredKind::Device { .. }) | (GrantId::Device { .. }, StoredKind::Access { .. }) => {
-                return Err("the record of another kind of grant".to_owned());
+                return Err("the record of another kind of token".to_owned());
             }
         };
         Ok(Self { id, user: parsed(&stored.user)?, created: time_of(&stored.created)?, kind, proof })

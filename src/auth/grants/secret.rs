@@ -125,7 +125,7 @@ mod tests {
         let shown = token().expose();
         let text = shown.expose();
         assert!(text.starts_with("pcat_0000000000000007_"));
-        assert!(shown.usable().is_ok(), "whatever takes a password takes a token");
+        assert!(shown.usable().is_ok(), "a token is a valid password");
         assert_eq!(GrantToken::parse(text).unwrap().expose().expose(), text);
         let device = GrantId::Device { owner: 1, number: 2 };
         let refresh = GrantToken::draw(device, &SystemRandom::new()).unwrap().expose();

@@ -87,7 +87,7 @@ async fn keys_are_asked_for_once_until_their_time_is_over() {
     assert_eq!(knows(&issuer, "a", now + 9 * MINUTE).await, Some(true));
     assert_eq!(provider.asked(), 1);
     assert_eq!(knows(&issuer, "a", now + 10 * MINUTE).await, Some(true));
-    assert_eq!(provider.asked(), 2, "the issuer said ten minutes");
+    assert_eq!(provider.asked(), 2, "the response may be cached for ten minutes");
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_key_that_nobody_knows_makes_us_ask_at_most_once_a_minute() {
     let (issuer, now) = (provider.issuer(), Instant::now());
     assert_eq!(knows(&issuer, "old", now).await, Some(true));
     provider.publish(&[&new, &old]);
-    assert_eq!(knows(&issuer, "new", now).await, Some(true), "rotation is followed at once");
+    assert_eq!(knows(&issuer, "new", now).await, Some(true), "a rotation takes effect at once");
     assert_eq!(provider.asked(), 2);
     for guess in 0..20 {
         assert_eq!(knows(&issuer, &format!("guess {guess}"), now + MINUTE / 2).await, Some(false));
