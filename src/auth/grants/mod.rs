@@ -3,9 +3,10 @@
 //! An administrator creates access tokens for machines; `docker login` creates a refresh token for a device. Both are
 //! stored, unlike the bearer tokens that are issued for them.
 //!
-//! Invariant: a stored token depends on its record in the store, on its user's stored hash and, for a device that signed
-//! in with an access token, on that access token. It ends when any of these ends, and so does every bearer token issued
-//! for it. The store holds the SHA-256 of a secret and an HMAC under it, neither of which can be used to sign in.
+//! Invariant: a stored token depends on its record in the store, on its user's stored hash and, for a device that
+//! signed in with an access token, on that access token. It ends when any of these ends, and so does every bearer token
+//! issued for it. The store holds the SHA-256 of a secret and an HMAC under it, neither of which can be used to sign
+//! in.
 //!
 //! ```text
 //! portcullis/credentials/
