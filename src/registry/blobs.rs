@@ -1,7 +1,7 @@
-//! Blobs: reading, mounting, deleting.
+//! Reads, mounts and deletes blobs.
 //!
-//! Invariant: a blob is served by a repository only if that repository links to it; that its bytes are in the store for
-//! somebody else's sake says nothing.
+//! Invariant: a repository serves a blob only if it links to it; that the bytes are in the store because of another
+//! repository does not count.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::{
     storage::{ByteStream, Object},
 };
 
-/// A blob, open for reading.
+/// A blob that is open for reading.
 #[derive(Debug)]
 pub struct Blob {
     digest: Digest,
@@ -26,19 +26,19 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Its digest, in the algorithm by which it was asked for.
+    /// The digest of the blob, in the algorithm of the request.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Its size in bytes.
+    /// The size of the blob in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.object.size()
     }
 
-    /// Its bytes within `range`.
+    /// The bytes of the blob within `range`.
     #[must_use]
     pub fn stream(self, range: Range<u64>) -> ByteStream {
         self.object.stream(range)
@@ -46,7 +46,7 @@ impl Blob {
 }
 
 impl Registry {
-    /// Every blob whose bytes are in the store, whoever links to them.
+    /// The digest of every blob in the store, linked or not.
     pub(super) async fn all_blobs(&self) -> Result<Vec<Digest>, Error> {
         let store = &*self.engine.store;
         let mut digests = Vec::new();
@@ -62,7 +62,7 @@ impl Registry {
         Ok(digests)
     }
 
-    /// Every blob in the trash.
+    /// The digest of every blob in the trash.
     pub(super) async fn all_trash(&self) -> Result<Vec<Digest>, Error> {
         let mut digests = Vec::new();
         for algorithm in Algorithm::ALL {
@@ -75,20 +75,21 @@ impl Registry {
 }
 
 impl Repository<Pull> {
-    /// Opens a blob.
+    /// Opens a blob. Fails with [`Error::BlobUnknown`] if this repository does not link to it.
     pub async fn blob(&self, digest: &Digest) -> Result<Blob, Error> {
         self.require_layer(digest).await?;
         let object = self.engine.open_blob(digest).await?.ok_or(Error::BlobUnknown(*digest))?;
         Ok(Blob { digest: *digest, object })
     }
 
-    /// The size of a blob, without opening it.
+    /// The size of a blob in bytes, without opening it.
     pub async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
         self.require_layer(digest).await?;
         let stat = self.engine.stat_blob(digest).await?.ok_or(Error::BlobUnknown(*digest))?;
         Ok(stat.size)
     }
 
+    /// Fails with [`Error::BlobUnknown`] if this repository does not link to the blob.
     async fn require_layer(&self, digest: &Digest) -> Result<(), Error> {
         let link = Key::LayerLink(&self.name, digest);
         if self.engine.has(&self.name, link, digest).await? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
@@ -96,7 +97,8 @@ impl Repository<Pull> {
 }
 
 impl Repository<Push> {
-    /// Links a blob of `source` here, if it is there; says whether. That the caller may read it there is in the type.
+    /// Links a blob of `source` in this repository; `false` if `source` does not have it. The type of `source` proves
+    /// that the caller may read it there.
     pub async fn mount(&self, source: &Repository<Pull>, digest: &Digest) -> Result<bool, Error> {
         match source.blob_size(digest).await {
             Ok(_) => {}
@@ -116,12 +118,12 @@ impl Repository<Push> {
         .await
     }
 
-    /// Links bytes that are in the store; `false` if they are not, or not any more. Under the repository's lock, because a
-    /// sweep that has found an old link there must not take away the new one.
+    /// Links a blob in this repository; `false` if its bytes are not in the store (any more). The caller holds the
+    /// repository's lock: otherwise a sweep that has found an old link could remove the new one.
     pub(super) async fn link_layer(&self, _: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
         let link = Key::LayerLink(&self.name, digest);
         links::write(self.store(), link, digest).await?;
-        // From now on a collection sees the link. One that looked earlier may have taken the bytes away.
+        // A collection that starts now sees the link. One that listed the links before may have removed the bytes.
         let is_there = self.engine.stat_blob(digest).await?.is_some();
         if !is_there {
             links::remove(self.store(), link).await?;
@@ -131,7 +133,8 @@ impl Repository<Push> {
 }
 
 impl Repository<Delete> {
-    /// Takes a blob out of this repository. Its bytes stay for whoever else links to them, until they are collected.
+    /// Unlinks a blob from this repository. The bytes stay in the store for other repositories, until they are
+    /// collected.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), Error> {
         let (this, digest) = (self.clone(), *digest);
         self.to_the_end(async move {

@@ -1,37 +1,37 @@
-//! How strict the engine is, and when it cleans up.
+//! Defines the settings of the registry engine: sparse manifests, upload expiry and garbage collection.
 
 use std::time::Duration;
 
 /// The configuration of the registry engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Whether manifests are accepted whose blobs or children are not here.
+    /// Whether to accept manifests that refer to blobs or manifests missing from the repository.
     pub sparse_manifests: bool,
-    /// After how long without a byte an upload is given up.
+    /// How long an upload may go without a new byte before it expires.
     pub upload_expiry: Duration,
-    /// Garbage collection.
+    /// The settings of garbage collection.
     pub gc: GcConfig,
 }
 
-/// When garbage is collected, and what is garbage.
+/// When garbage is collected, and what counts as garbage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GcConfig {
-    /// How often; never by itself, if `None`.
+    /// The time between two collections; `None` turns periodic collection off.
     pub interval: Option<Duration>,
-    /// How old something must be before it can be garbage: longer than any push takes from its first blob to its manifest.
+    /// The minimum age of garbage: longer than any push takes from its first blob to its manifest.
     pub grace: Duration,
-    /// How long a swept blob can be brought back.
+    /// How long a blob stays in the trash, from which it can be restored, before it is deleted.
     pub trash: Duration,
-    /// What becomes of manifests without a tag.
+    /// What happens to manifests without a tag.
     pub untagged: Untagged,
 }
 
-/// What becomes of manifests without a tag. Children of an index and referrers of a kept manifest are always kept.
+/// What happens to manifests without a tag. Children of an index and referrers of a kept manifest are always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untagged {
-    /// They stay: people deploy by digest.
+    /// Untagged manifests are kept, because deployments may refer to them by digest.
     Keep,
-    /// They are deleted when nobody has put or read them for so long.
+    /// Untagged manifests are deleted after this time without a put or a read.
     DeleteAfter(Duration),
 }
 

@@ -1,4 +1,4 @@
-//! What a repository answers when it cannot do what was asked, grouped by who is at fault.
+//! Defines the errors of repository operations, grouped by who can act on them: the client or the operator.
 
 use crate::{
     oci::{Digest, ManifestError, Reference, RepositoryName},
@@ -8,43 +8,43 @@ use crate::{
 /// Why an operation on a repository failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The repository holds nothing.
+    /// The repository does not exist: it holds nothing.
     #[error("repository {0} is not known")]
     NameUnknown(RepositoryName),
-    /// The repository does not have this blob, whoever else may.
+    /// The repository does not link to this blob, although another repository may.
     #[error("blob {0} is not in this repository")]
     BlobUnknown(Digest),
     /// The repository does not have this manifest or tag.
     #[error("manifest {0} is not in this repository")]
     ManifestUnknown(Reference),
-    /// There is no such upload here, or it is somebody else's.
+    /// The upload does not exist in this repository, or another principal began it.
     #[error("the upload is not known; it was finished, cancelled or has expired, or it is not yours")]
     UploadUnknown,
     /// Another request is writing to the same upload at this moment.
     #[error("another request is writing to this upload")]
     UploadBusy,
-    /// A chunk does not begin where the upload is.
+    /// A chunk does not start at the current end of the upload.
     #[error("the chunk begins at byte {start}, but the upload is at byte {offset}")]
     ChunkOutOfOrder {
-        /// Where the chunk says it begins.
+        /// The offset of the chunk's first byte, as the request states it.
         start: u64,
-        /// Where the upload is.
+        /// The number of bytes that the upload has.
         offset: u64,
     },
-    /// A body is not as long as it was announced.
+    /// The length of a body is not the announced one.
     #[error("{announced} bytes were announced, but {received} arrived")]
     SizeMismatch {
-        /// What the headers said.
+        /// The length in the request headers, in bytes.
         announced: u64,
-        /// What came.
+        /// The number of bytes that were received.
         received: u64,
     },
-    /// The bytes are not what the client says they are.
+    /// The digest of the content is not the one that the client stated.
     #[error("the content has the digest {actual}, not {claimed}")]
     DigestMismatch {
-        /// What the client said.
+        /// The digest that the client stated.
         claimed: Digest,
-        /// What the bytes say.
+        /// The digest of the content.
         actual: Digest,
     },
     /// The document is not a manifest that can be stored.
@@ -53,42 +53,42 @@ pub enum Error {
     /// The manifest refers to content that the repository does not have.
     #[error("the manifest refers to content that is not in this repository: {}", list(.0))]
     ManifestReferencesUnknown(Vec<Digest>),
-    /// The client's body broke off.
-    #[error("the request body broke off: {0}")]
+    /// Reading the request body failed.
+    #[error("reading the request body failed: {0}")]
     Body(String),
     /// The store has no space left.
     #[error(transparent)]
     StoreFull(StoreError),
-    /// The store cannot be written.
+    /// The store is not writable.
     #[error(transparent)]
     StoreNotWritable(StoreError),
-    /// The store does not answer, or not in time.
+    /// The store does not respond, or not in time.
     #[error(transparent)]
     StoreUnavailable(StoreError),
-    /// What must be in the store is not there, or is not what it must be.
+    /// An object that must be in the store is missing or damaged.
     #[error(transparent)]
     StoreDamaged(StoreError),
-    /// The work was given up half-way because the process is stopping or a task panicked.
+    /// The operation was cut off because the process is stopping or a task panicked.
     #[error("the operation was interrupted")]
     Interrupted,
 }
 
 impl Error {
-    /// Whether folders of the store lie on several file systems.
+    /// Whether the cause is a store whose folders are on several file systems.
     #[must_use]
     pub fn is_split_store(&self) -> bool {
         matches!(self, Self::StoreUnavailable(error) if error.kind() == StoreErrorKind::Split)
     }
 }
 
-/// Grouped by who can do something about it, so that nobody above has to know the store.
+/// Groups store errors by who can act on them, so that callers need not match on [`StoreErrorKind`].
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::Full => Self::StoreFull(error),
             StoreErrorKind::NotWritable => Self::StoreNotWritable(error),
             StoreErrorKind::Unavailable | StoreErrorKind::Split => Self::StoreUnavailable(error),
-            // What a client may not find was asked for with `found`; here it is something that had to be there.
+            // Objects that a client may request in vain are read through `found`; a missing object here had to exist.
             StoreErrorKind::NotFound | StoreErrorKind::TooLarge | StoreErrorKind::Corrupt => Self::StoreDamaged(error),
         }
     }

@@ -1,10 +1,11 @@
-//! What lists are answered from: the folders as they were when they were last read.
+//! Caches the listings of repositories and tags, and checks them against the store before each answer.
 //!
-//! Invariant: nothing here is true by itself. Before an answer the versions of the folders are compared with the store's,
-//! and what changed is read again, whoever changed it; a process that starts has an empty index and the same answers.
+//! Invariant: no cached listing is used unchecked. Before an answer, the versions of its folders are compared with
+//! the store's, and changed folders are read again, whichever program changed them. A process that starts with an
+//! empty cache gives the same answers.
 //!
-//! Rejected: an index on disk, which would have to be kept in step with a folder that registry:2, rsync and administrators
-//! may write to as well.
+//! Rejected: an index on disk, which would have to be kept in step with folders that registry:2, rsync and
+//! administrators may write to as well.
 
 use std::{
     collections::HashMap,
@@ -28,11 +29,11 @@ use crate::{
     storage::{Store, Version},
 };
 
-/// Everything that is kept.
+/// The cached listings.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     catalog: AsyncMutex<Catalog>,
-    /// How many have asked for the catalog.
+    /// The number of requests for the catalog so far.
     asked: AtomicU64,
     tags: Mutex<HashMap<RepositoryName, Tags>>,
 }
@@ -40,9 +41,9 @@ pub(super) struct Index {
 #[derive(Debug)]
 struct Catalog {
     tree: Tree,
-    /// What has no name in our grammar cannot be asked for, and is left out.
+    /// The names in the tree that are valid repository names; others cannot be requested and are left out.
     names: Arc<[RepositoryName]>,
-    /// How many had asked when the tree began to be refreshed.
+    /// The value of `asked` when the last refresh of the tree began: earlier requests need no refresh of their own.
     answers: u64,
 }
 
@@ -52,17 +53,18 @@ impl Default for Catalog {
     }
 }
 
-/// The tags of a repository as they were last seen.
+/// The tags of a repository as they were last read.
 #[derive(Clone, Debug, Default)]
 struct Tags {
     version: Option<Version>,
     sorted: Arc<Vec<Tag>>,
-    /// Folders without a current link: a tag on its way in, or what a crash left of one on its way out. They are looked at
-    /// each time, because what happens inside of them does not change the version.
+    /// Folders without a current link: a tag that is being created, or the rest of an interrupted deletion. They are
+    /// checked each time, because a change inside them does not change the version of the parent folder.
     doubtful: Vec<Tag>,
 }
 
-/// Repositories whose tags are kept; beyond, all are forgotten and those that are asked for come back.
+/// The maximum number of repositories whose tags are cached. When it is exceeded, the cache is emptied and fills on
+/// demand.
 const REPOSITORIES: usize = 10_000;
 
 impl Engine {
@@ -70,7 +72,8 @@ impl Engine {
     pub(super) async fn repository_names(&self) -> Result<Arc<[RepositoryName]>, Error> {
         let number = self.index.asked.fetch_add(1, Ordering::SeqCst);
         let mut catalog = self.index.catalog.lock().await;
-        // Who waited for somebody else to look, who began after they asked, need not look again.
+        // A request that waited while another one refreshed the catalog needs no refresh of its own, if that refresh
+        // began after the request.
         if catalog.answers <= number {
             let answers = self.index.asked.load(Ordering::SeqCst);
             catalog.refresh(&*self.store).await?;
@@ -79,14 +82,14 @@ impl Engine {
         Ok(catalog.names.clone())
     }
 
-    /// The names of the repositories as they were when a list was last answered, in byte order; none if none was, or if
-    /// one is being answered. They may be out of date: this never waits for the store.
+    /// The names of the repositories as the catalog last read them, in byte order; empty if it was never read, or is
+    /// being read now. They may be out of date: this never waits for the store.
     pub(super) fn remembered_names(&self) -> Arc<[RepositoryName]> {
         self.index.catalog.try_lock().map_or_else(|_| [].into(), |catalog| catalog.names.clone())
     }
 
-    /// A page of the repositories that `shows` shows, in byte order. If the list goes on behind it, only the folders around
-    /// the page are looked at.
+    /// A page of the repositories for which `shows` is true, in byte order. If the list continues after the page,
+    /// only the folders around the page are checked.
     pub(super) async fn repository_page(
         &self,
         page: &Page,
@@ -123,7 +126,7 @@ impl Engine {
         tags.extend(found);
         tags.sort();
         let tags = Arc::new(tags);
-        // Names that somebody made up must not push out those that exist.
+        // Requests for made-up names must not displace existing repositories from the cache.
         if tags.is_empty() && doubtful.is_empty() {
             self.index.forget_tags(name);
         } else {
@@ -132,7 +135,7 @@ impl Engine {
         Ok(tags)
     }
 
-    /// Which of these folders are tags, and which are not, or not yet: a tag is there when its current link is.
+    /// Splits these folders into tags and others. A folder is a tag if it has a current link.
     async fn look_at(&self, name: &RepositoryName, folders: Vec<Tag>) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
         let looked = stream::iter(folders).map(|tag| async move {
             let is_there = links::exists(&*self.store, Key::TagCurrent(name, &tag)).await?;
@@ -145,8 +148,9 @@ impl Engine {
     }
 }
 
+/// The page of these names for which `shows` is true.
 fn page_of(names: &[RepositoryName], page: &Page, shows: impl Fn(&RepositoryName) -> bool) -> Paged<RepositoryName> {
-    // Whether somebody may see what comes before the page need not be asked.
+    // The caller's permission for names before the page need not be checked.
     let start = page.last.as_deref().map_or(0, |last| names.partition_point(|name| name.as_str() <= last));
     page.of(names[start..].iter().filter(|name| shows(name)).cloned())
 }
@@ -173,7 +177,8 @@ impl Index {
         tags.insert(name.clone(), found);
     }
 
-    /// After a deletion that may have stopped half-way, every tag of the repository is looked at again.
+    /// Drops the cached tags of a repository, so that all are read again after a deletion that may have stopped
+    /// half-way.
     pub(super) fn forget_tags(&self, name: &RepositoryName) {
         self.tags().remove(name);
     }

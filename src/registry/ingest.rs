@@ -1,7 +1,8 @@
-//! Taking in a body: bytes are hashed and written while the next ones arrive.
+//! Writes a request body to an object and hashes it, while the next bytes arrive.
 //!
-//! Invariant: memory holds at most two batches, each of [`BATCH`] bytes and one frame and of [`PIECES`] pieces, however large
-//! the body is and however finely it is cut, and the hash and the object have seen the same bytes at every await.
+//! Invariant: memory holds at most two batches, each of [`BATCH`] bytes and one frame and of [`PIECES`] pieces,
+//! however large the body is and however finely it is cut. At every await, the hash and the object have seen the same
+//! bytes.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -12,31 +13,36 @@ use crate::{
     storage::{Append, StoreError},
 };
 
-/// How much is gathered before it is hashed and written: enough to make a trip to a blocking thread cheap.
+/// The number of bytes that are gathered before they are hashed and written: enough to make the move to a blocking
+/// thread cheap.
 const BATCH: usize = 512 << 10;
 
-/// In how many pieces: as many as one system call writes. A client may send its bytes one at a time, and then what each costs
-/// in memory is not the byte but the handle on it, and the read buffer that it keeps alive.
+/// The number of pieces in a batch: as many as one system call writes. A client may send its bytes one at a time;
+/// each then costs the memory of its handle, and of the read buffer that the handle keeps allocated.
 const PIECES: usize = 1024;
 
-/// Below this a hash is cheaper than the trip to another thread.
+/// The number of bytes up to which hashing is cheaper than a move to another thread.
 const INLINE: usize = 32 << 10;
 
-/// The client's body broke off; the text says how.
+/// Reading the request body failed; the text is the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyError(pub String);
 
-/// An object that grows with a hash beside it.
+/// Writes an object and computes its digest at the same time.
 pub(super) struct Ingest {
     append: Box<dyn Append>,
-    /// `None` only while another thread computes, and after that thread panicked.
+    /// `None` only while another thread hashes, and after that thread panicked.
     digester: Option<Digester>,
     offset: u64,
 }
 
+/// Why a batch ended.
 enum End {
+    /// The batch is full; more may follow.
     Later,
+    /// The body ended.
     Body,
+    /// Reading the body failed.
     Broken(BodyError),
 }
 
@@ -45,8 +51,8 @@ impl Ingest {
         Self { append, digester: Some(digester), offset }
     }
 
-    /// Takes in `body`. If `announced` is given, the body must have exactly so many bytes. What arrived before a failure
-    /// has been taken in; [`sync`](Self::sync) says up to where.
+    /// Writes `body`. If `announced` is given, the body must have exactly that many bytes. Bytes that arrived before
+    /// a failure are written; [`sync`](Self::sync) returns how many there are.
     pub(super) async fn take<S>(&mut self, body: S, announced: Option<u64>) -> Result<(), Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
@@ -93,11 +99,11 @@ impl Ingest {
         Ok(())
     }
 
-    /// Makes everything durable, and says how long the object is and what the hash has seen.
+    /// Makes everything durable, and returns the length of the object and the digester that has hashed it.
     pub(super) async fn sync(mut self) -> Result<(u64, Digester), Error> {
         let length = self.append.sync().await?;
         if length != self.offset {
-            // Within this process the upload's lock sees to it; another one on the same store knows nothing of the lock.
+            // The upload's lock prevents this within the process, but not from another process on the same store.
             return Err(Error::UploadBusy);
         }
         let digester = self.digester.ok_or(Error::Interrupted)?;
@@ -105,6 +111,7 @@ impl Ingest {
     }
 }
 
+/// Reads pieces of the body until a batch is full or the body ends.
 async fn gather<S>(body: &mut S) -> (Vec<Bytes>, End)
 where
     S: Stream<Item = Result<Bytes, BodyError>> + Unpin,
@@ -124,6 +131,7 @@ where
     (batch, End::Later)
 }
 
+/// Hashes a batch of `length` bytes, on a blocking thread if it is large.
 async fn hash(mut digester: Digester, batch: Vec<Bytes>, length: usize) -> Result<Digester, Error> {
     let work = move || {
         for piece in &batch {
@@ -137,7 +145,8 @@ async fn hash(mut digester: Digester, batch: Vec<Bytes>, length: usize) -> Resul
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted)
 }
 
-/// The hash of what is in the store already, for an upload whose saved hash is missing or of another algorithm.
+/// Hashes stored bytes with `digester`, for example because an upload's saved hash state is missing or of another
+/// algorithm.
 pub(super) async fn rehash(
     mut digester: Digester,
     mut content: impl Stream<Item = Result<Bytes, StoreError>> + Unpin,

@@ -1,7 +1,7 @@
-//! Manifests: reading, putting, deleting.
+//! Reads, puts and deletes manifests.
 //!
-//! Invariant: a manifest becomes visible after everything that it refers to was found in the repository, and its bytes are
-//! served as they were put, with the media type that they were put with.
+//! Invariant: a manifest becomes visible only after everything that it refers to was found in the repository, unless
+//! sparse manifests are configured. Its bytes and its media type are served as they were put.
 
 use bytes::Bytes;
 
@@ -20,28 +20,28 @@ use crate::{
 /// A manifest as it is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredManifest {
-    /// Its digest, in the algorithm by which it was asked for or tagged.
+    /// The digest of the manifest, in the algorithm of the request or of the tag's link.
     pub digest: Digest,
-    /// What it is.
+    /// The media type of the manifest.
     pub media_type: MediaType,
     /// The document, byte for byte as it was put.
     pub document: Bytes,
 }
 
-/// What came of putting a manifest.
+/// The result of putting a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutManifest {
-    /// The digest under which it lies now.
+    /// The digest under which the manifest is stored.
     pub digest: Digest,
-    /// The digest of the manifest that it refers to, if it does.
+    /// The digest of the manifest's `subject`, if it has one.
     pub subject: Option<Digest>,
 }
 
 impl Repository<Pull> {
-    /// The manifest that `reference` means.
+    /// The manifest that `reference` points to.
     pub async fn manifest(&self, reference: &Reference) -> Result<StoredManifest, Error> {
         let digest = self.digest_of(reference).await?;
-        // A manifest that is read is in use, tag or no tag.
+        // A read renews the lease: a manifest that is read is in use, tagged or not.
         let is_here = self.engine.has(&self.name, Key::RevisionLink(&self.name, &digest), &digest).await?;
         let document = if is_here { self.bytes_of(&digest).await? } else { None };
         let document = document.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
@@ -58,7 +58,8 @@ impl<A: Right> Repository<A> {
         self.bytes_of(digest).await
     }
 
-    /// The same, for whoever knows that it is of this repository.
+    /// The bytes of a manifest, without a check that this repository links to it; `None` if they are not in the
+    /// store.
     async fn bytes_of(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
         let Some(object) = self.engine.open_blob(digest).await? else { return Ok(None) };
         Ok(Some(object.read(Manifest::MAX as u64).await?))
@@ -66,8 +67,8 @@ impl<A: Right> Repository<A> {
 }
 
 impl Repository<Push> {
-    /// Stores `document` under `reference`, and under the `tags` beside it. `declared` is the media type that it arrived
-    /// with.
+    /// Stores `document` under `reference` and under the additional `tags`. `declared` is the media type of the
+    /// request.
     pub async fn put_manifest(
         &self,
         reference: &Reference,
@@ -101,8 +102,8 @@ impl Repository<Push> {
         let (store, name) = (self.store(), &self.name);
         store.write(&Key::Blob(&digest).path(), document).await?;
         let subject = manifest.subject.map(|subject| subject.digest);
-        // Before the manifest is there: a list of referrers passes over what is not there yet, but a manifest that its
-        // subject does not list would stay so.
+        // The referrer link comes before the revision link: a list of referrers skips manifests that do not exist
+        // yet, but a manifest that its subject does not list would stay unlisted.
         if let Some(subject) = &subject {
             links::write(store, Key::ReferrerLink { repository: name, subject, referrer: &digest }, &digest).await?;
         }
@@ -115,8 +116,8 @@ impl Repository<Push> {
         Ok(PutManifest { digest, subject })
     }
 
-    /// What the manifest refers to and is not here. The leases of what is here are renewed on the way: from now on the
-    /// manifest keeps it.
+    /// The digests that the manifest refers to and the repository does not have. The leases of the others are
+    /// renewed; once the manifest is stored, it keeps them from being collected.
     async fn missing_references(&self, alone: &RepositoryLock<'_>, manifest: &Manifest) -> Result<Vec<Digest>, Error> {
         let mut missing = Vec::new();
         for Descriptor { digest, .. } in manifest.blobs() {
@@ -125,28 +126,30 @@ impl Repository<Push> {
             }
         }
         for Descriptor { digest, .. } in &manifest.manifests {
-            // Build caches and checkpoints are indexes of layers.
+            // An index may list layers: those of build caches and checkpoints do.
             let is_here = self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await?
                 || self.has_blob_while(alone, digest).await?;
             if !is_here {
                 missing.push(*digest);
             }
         }
-        // A subject need not be here; if it is, whoever refers to it has looked at it.
+        // A subject need not exist; if it does, a reference to it counts as a use and renews its lease.
         if let Some(Descriptor { digest, .. }) = &manifest.subject {
             self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await?;
         }
         Ok(missing)
     }
 
-    /// Whether the repository has a blob and its bytes: a link alone may be what a damaged disk left.
+    /// Whether the repository has a blob with its bytes. A link alone does not count: a damaged disk may have lost
+    /// the bytes.
     async fn has_blob_while(&self, alone: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
         let link = Key::LayerLink(&self.name, digest);
         Ok(self.engine.has_while(alone, link, digest).await? && self.engine.stat_blob(digest).await?.is_some())
     }
 }
 
-/// A manifest put by digest must have it; one put by tag is named by sha256, as clients expect.
+/// The digest of `document`. A manifest that is put by digest must have that digest; one that is put by tag gets its
+/// SHA-256 digest, as clients expect.
 fn verified_digest(reference: &Reference, document: &[u8]) -> Result<Digest, Error> {
     match reference {
         Reference::Tag(_) => Ok(Digest::of(Algorithm::Sha256, document)),
@@ -158,7 +161,7 @@ fn verified_digest(reference: &Reference, document: &[u8]) -> Result<Digest, Err
 }
 
 impl Repository<Delete> {
-    /// Deletes a tag alone, or a manifest with every tag that means it.
+    /// Deletes a tag, or a manifest together with every tag that points to it.
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<(), Error> {
         let (this, reference) = (self.clone(), reference.clone());
         self.to_the_end(async move {
@@ -180,7 +183,7 @@ impl Repository<Delete> {
         .await
     }
 
-    /// The current link goes first: it is what makes a tag a tag.
+    /// Deletes a tag; `false` if there is none. The current link goes first, because it alone makes the folder a tag.
     async fn delete_tag(&self, tag: &Tag) -> Result<bool, Error> {
         let was_there = links::remove(self.store(), Key::TagCurrent(&self.name, tag)).await?;
         let cleared = self.store().remove_tree(&Folder::Tag(&self.name, tag).path()).await;
@@ -191,8 +194,8 @@ impl Repository<Delete> {
         Ok(was_there)
     }
 
-    /// Tags go first: a tag that means nothing would be worse than a manifest without one. The link alone makes a manifest
-    /// one of ours; its bytes may be what a damaged disk lost.
+    /// Deletes a manifest; `false` if the repository does not link to it. Its tags go first, because a tag without a
+    /// manifest is worse than a manifest without a tag. Only the link counts: a damaged disk may have lost the bytes.
     async fn delete_revision(&self, alone: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
         if !links::exists(self.store(), Key::RevisionLink(&self.name, digest)).await? {
             return Ok(false);
@@ -206,8 +209,9 @@ impl Repository<Delete> {
 }
 
 impl Engine {
-    /// Takes a manifest out of its repository, and then out of the lists of referrers of its subjects: an entry that
-    /// leads nowhere is passed over, a manifest that is not listed would be missed. `false` if it was not there.
+    /// Unlinks a manifest from its repository, and then from the lists of referrers of its subjects: a list skips an
+    /// entry without a manifest, but a manifest without an entry would be missing from the list. `false` if the
+    /// repository did not link to the manifest.
     pub(super) async fn unlink_revision(
         &self,
         _alone: &RepositoryLock<'_>,
@@ -222,10 +226,11 @@ impl Engine {
         Ok(was_there)
     }
 
-    /// What a manifest refers to, if its bytes are there and say so.
+    /// The digest of a manifest's `subject`; `None` if it has none, or if the manifest's bytes are missing or cannot
+    /// be read.
     async fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
         let Some(object) = self.peek_blob(digest).await? else { return Ok(None) };
-        // Too long for a manifest, or a bad sector: no reason to keep what is to be deleted.
+        // An oversized document or an unreadable disk sector must not prevent the deletion.
         let Ok(document) = object.read(Manifest::MAX as u64).await else { return Ok(None) };
         let manifest = Manifest::parse(None, &document).ok();
         Ok(manifest.and_then(|manifest| manifest.subject).map(|subject| subject.digest))

@@ -1,8 +1,10 @@
-//! The registry engine: what a registry does, over any [`Store`].
+//! Implements the registry engine over any [`Store`]: blobs, uploads, manifests, tags, referrers, the catalog,
+//! mounts, garbage collection, checks and removal.
 //!
-//! Second floor: imports [`oci`](crate::oci), [`access`](crate::access) and [`storage`](crate::storage); knows no HTTP.
-//! The one invariant: content becomes visible in a repository only after its bytes were verified against its digest and
-//! are durable, and only through a [`Repository`] that was opened with a proof of the right to do so.
+//! The engine is independent of HTTP: `api` turns requests into calls of [`Repository`].
+//!
+//! Invariant: content becomes visible in a repository only after its bytes were verified against its digest and are
+//! durable, and only through a [`Repository`] that was opened with a proof of the right to do so ([`Authorized`]).
 
 mod blobs;
 mod catalog;
@@ -59,6 +61,7 @@ pub struct Registry {
     engine: Arc<Engine>,
 }
 
+/// The shared state of a [`Registry`] and of every [`Repository`] that is opened from it.
 #[derive(Debug)]
 struct Engine {
     store: Arc<dyn Store>,
@@ -70,7 +73,7 @@ struct Engine {
 }
 
 impl Registry {
-    /// The registry that lies in `store`.
+    /// Makes a registry over `store`, which holds all its data.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, config: Config) -> Self {
         let engine = Engine {
@@ -84,7 +87,7 @@ impl Registry {
         Self { engine: Arc::new(engine) }
     }
 
-    /// Opens the repository that the proof is for, with the right that it proves.
+    /// Opens the repository that `proof` names, with the right that `proof` grants.
     #[must_use]
     pub fn open<A: Right>(&self, proof: &Authorized<A>) -> Repository<A> {
         Repository {
@@ -95,12 +98,12 @@ impl Registry {
         }
     }
 
-    /// Whether the store can be read and written, and objects moved between its folders.
+    /// Checks that the store can be read and written, and that objects can be moved between its folders.
     pub async fn probe(&self) -> Result<(), Error> {
         Ok(self.engine.store.probe(&layout::moved_into()).await?)
     }
 
-    /// Waits for what was begun and must not be given up half-way: commits, manifest puts, deletions.
+    /// Waits until all running commits, manifest puts and deletions have ended; they must not be cut off half-way.
     pub async fn settle(&self) {
         self.engine.tasks.close();
         self.engine.tasks.wait().await;
@@ -108,7 +111,7 @@ impl Registry {
     }
 }
 
-/// A repository, opened for `A`: what can be done to it depends on the type.
+/// A repository that is opened with the right `A`, which decides which methods exist.
 pub struct Repository<A: Right> {
     engine: Arc<Engine>,
     name: RepositoryName,
@@ -117,7 +120,7 @@ pub struct Repository<A: Right> {
 }
 
 impl<A: Right> Repository<A> {
-    /// Its name.
+    /// The name of the repository.
     #[must_use]
     pub fn name(&self) -> &RepositoryName {
         &self.name
@@ -127,8 +130,9 @@ impl<A: Right> Repository<A> {
         &*self.engine.store
     }
 
-    /// Runs `work` to its end although the caller may be gone: a client that hangs up after its last byte must not leave
-    /// a blob without its link.
+    /// Runs `work` to its end in a task of its own, even if the caller is dropped: a client that disconnects after
+    /// its last byte must not leave a blob without its link. Fails with [`Error::Interrupted`] if the task is
+    /// cancelled.
     async fn to_the_end<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -136,14 +140,14 @@ impl<A: Right> Repository<A> {
     {
         let done = self.engine.tasks.spawn(work.in_current_span()).await;
         done.unwrap_or_else(|failed| match failed.try_into_panic() {
-            // A bug goes on where it would have gone without the task: to whoever logs it under the request's id.
+            // A panic continues in the caller, where it is logged under the request's id.
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(Error::Interrupted),
         })
     }
 }
 
-// Not derived: a derive would ask for `A: Clone` and `A: Debug`, which have no values.
+// Not derived: a derive would require `A: Clone` and `A: Debug`, and `A` has no values.
 impl<A: Right> Clone for Repository<A> {
     fn clone(&self) -> Self {
         Self {

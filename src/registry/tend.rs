@@ -1,6 +1,6 @@
-//! What a server does for its store besides answering clients: garbage by the clock, and the requests of commands.
+//! Runs the maintenance tasks of a server: periodic garbage collection, and the requests of commands.
 //!
-//! Invariant: of one server there is at most one collection at a time.
+//! Invariant: a server runs at most one collection at a time.
 
 use std::time::{Instant, SystemTime};
 
@@ -9,7 +9,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::{Error, LeftOut, Registry, Report};
 
 impl Registry {
-    /// Collects garbage by the clock and does what commands ask for, for ever. For servers.
+    /// Collects garbage periodically and serves the requests of commands; never returns. Only a server calls this.
     pub async fn tend(self) {
         let collecting = AsyncMutex::new(());
         tokio::join!(self.collect_by_the_clock(&collecting), self.answer_requests(&collecting));
@@ -24,6 +24,7 @@ impl Registry {
         }
     }
 
+    /// Collects garbage, and logs the result and the repositories that were left out.
     pub(super) async fn collect_and_log(&self) -> Result<Report, Error> {
         let began = Instant::now();
         let collected = self.collect_garbage(false, SystemTime::now()).await;

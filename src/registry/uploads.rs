@@ -1,8 +1,10 @@
-//! Uploads: how a blob comes in.
+//! Receives blobs through upload sessions: begins an upload, appends chunks, verifies the digest and commits the
+//! blob.
 //!
-//! Invariant: a [`VerifiedBlob`] exists only where [`Upload::finish`] found the claimed digest, and [`Repository::commit`]
-//! takes nothing else. A session belongs to the principal that began it, in the repository where it began; for anybody
-//! else it does not exist. Its state lies in the store, so that it survives the process.
+//! Invariant: a [`VerifiedBlob`] exists only after [`Upload::finish`] computed the claimed digest, and
+//! [`Repository::commit`] accepts nothing else. A session belongs to the principal that began it and to the
+//! repository in which it began; for every other principal and repository it does not exist. The state of a session
+//! is in the store, so that it survives a restart of the process.
 
 use std::time::SystemTime;
 
@@ -25,29 +27,30 @@ use crate::{
     storage::{Append, StoreError, StoreErrorKind, found},
 };
 
-/// What is known of an upload between two requests.
+/// The state of an upload between two requests, stored as JSON.
 #[derive(Serialize, Deserialize)]
 struct Session {
-    /// The principal that began it.
+    /// The principal that began the upload.
     owner: String,
-    /// How many bytes are durable.
+    /// The number of bytes that are durable.
     offset: u64,
-    /// The algorithm that hashes while bytes arrive.
+    /// The digest algorithm that hashes the bytes as they arrive.
     algorithm: String,
-    /// The hash of those bytes, half-way: [`Digester::save`] in base64.
+    /// The intermediate hash state of these bytes: [`Digester::save`] in base64.
     hash: String,
-    /// Whether the last of those bytes came with the request that was to finish the upload.
+    /// Whether the last of these bytes came with the request that closes the upload.
     #[serde(default)]
     is_closing: bool,
-    /// When it was begun, in seconds since 1970; sessions of the first release have it in a file beside them only.
+    /// When the upload began, in seconds since 1970; `None` in sessions of the first release, which have it only in
+    /// the file `startedat`.
     #[serde(default)]
     started: Option<i64>,
 }
 
-/// A session is a few hundred bytes.
+/// The maximum size of a stored session in bytes; usually it has a few hundred.
 const SESSION_MAX: u64 = 4096;
 
-/// A time is a few dozen letters.
+/// The maximum size of the file `startedat` in bytes; usually it has a few dozen.
 const STARTED_MAX: u64 = 256;
 
 impl Session {
@@ -66,7 +69,7 @@ impl Session {
     }
 }
 
-/// An upload, held by one request.
+/// An upload that one request has locked for writing.
 pub struct Upload {
     repository: Repository<Push>,
     id: UploadId,
@@ -77,18 +80,18 @@ pub struct Upload {
     lock: UploadLock,
 }
 
-/// Bytes that are durable and have the digest that was claimed for them; not yet visible to anybody.
+/// Bytes that are durable and verified against the claimed digest, but not visible yet.
 #[must_use = "a verified blob is not visible until it is committed"]
 pub struct VerifiedBlob {
     digest: Digest,
     id: UploadId,
-    /// Whether the bytes lie at the blob's path already.
+    /// Whether the bytes are at the blob's path already.
     is_published: bool,
     _lock: UploadLock,
 }
 
 impl VerifiedBlob {
-    /// The digest that was claimed and found.
+    /// The verified digest.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest
@@ -96,7 +99,7 @@ impl VerifiedBlob {
 }
 
 impl Repository<Push> {
-    /// Begins an upload; `algorithm` hashes its bytes as they arrive.
+    /// Begins an upload and returns its identifier; `algorithm` hashes the bytes as they arrive.
     pub async fn begin_upload(&self, algorithm: Algorithm, now: SystemTime) -> Result<UploadId, Error> {
         let id = UploadId::random();
         let started = OffsetDateTime::from(now).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -104,15 +107,15 @@ impl Repository<Push> {
             Session::new(self.principal.to_string(), Some(started.unix_timestamp()), 0, &Digester::new(algorithm));
         let started = started.format(&Rfc3339).unwrap_or_default();
         let _here = self.engine.repositories.stay(&self.name).await;
-        // Neither is durable: no byte was acknowledged yet. The time is in the session; registry:2's `purgeuploads`
-        // reads it from the file.
+        // Neither file needs to be durable, because no byte was acknowledged yet. The start time is in the session;
+        // registry:2's `purgeuploads` reads it from `startedat`.
         let store = self.store();
         store.write_unsynced(&Key::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
         store.write_unsynced(&Key::UploadSession(&self.name, id).path(), session.to_bytes()).await?;
         Ok(id)
     }
 
-    /// Takes up an upload to write to it.
+    /// Opens an upload for writing and locks it. Fails with [`Error::UploadBusy`] while another request writes to it.
     pub async fn upload(&self, id: UploadId) -> Result<Upload, Error> {
         let lock = self.lock(id).await?;
         let session = self.session(id).await?;
@@ -124,16 +127,15 @@ impl Repository<Push> {
         Ok(Upload { repository: self.clone(), id, offset, digester, is_closing, started, lock })
     }
 
-    /// How many bytes of an upload are safe.
+    /// The number of durable bytes of an upload.
     pub async fn upload_offset(&self, id: UploadId) -> Result<u64, Error> {
         Ok(self.session(id).await?.offset)
     }
 
-    /// When an upload was begun, in whole seconds.
+    /// When an upload began, in whole seconds.
     pub async fn upload_began(&self, id: UploadId) -> Result<SystemTime, Error> {
         let started = self.session(id).await?.started;
-        // The file is registry:2's way of saying it, and as little durable as an upload without a byte: what a power
-        // cut left of it may be nothing.
+        // `startedat` is the file that registry:2 uses. It is written unsynced, so a power cut may leave it empty.
         let object = found(self.store().open(&Key::UploadStarted(&self.name, id).path()).await)?;
         let text = match object {
             Some(object) => object.read(STARTED_MAX).await?,
@@ -144,7 +146,7 @@ impl Repository<Push> {
         began.map(SystemTime::from).ok_or(Error::UploadUnknown)
     }
 
-    /// Gives an upload up.
+    /// Cancels an upload and removes its files.
     pub async fn cancel_upload(&self, id: UploadId) -> Result<(), Error> {
         let lock = self.lock(id).await?;
         self.session(id).await?;
@@ -156,7 +158,8 @@ impl Repository<Push> {
         .await
     }
 
-    /// Takes in a whole blob at once. Nobody is told the session, so nothing of it is kept if it fails.
+    /// Receives a whole blob in one request. The client does not get the session's identifier, so a failed upload is
+    /// removed.
     pub async fn put_blob<S>(
         &self,
         body: S,
@@ -172,7 +175,7 @@ impl Repository<Push> {
             let id = this.begin_upload(claimed.algorithm(), now).await?;
             let done = this.upload(id).await?.complete(body, announced, claimed).await;
             if done.is_err() {
-                // The error to tell is the one that led here.
+                // The caller gets the error of the upload, not an error of its cancellation.
                 let _ = this.cancel_upload(id).await;
             }
             done
@@ -180,18 +183,19 @@ impl Repository<Push> {
         .await
     }
 
-    /// Makes a verified blob part of this repository.
+    /// Makes a verified blob visible in this repository.
     pub async fn commit(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
         let this = self.clone();
         self.to_the_end(async move {
             if !blob.is_published {
                 let (data, place) = (Key::UploadData(&this.name, blob.id), Key::Blob(&blob.digest));
                 let _here = this.stay(blob.id).await?;
-                // The lease begins now, not when the first byte of a slow upload arrived.
+                // The lease begins with the commit, not with the first byte of a slow upload.
                 this.store().touch(&data.path()).await?;
                 this.store().publish(&data.path(), &place.path()).await?;
             }
-            // Only now, for a removal that waited for the one while we waited for the other would wait for ever.
+            // The shared guard was dropped before: waiting for the lock with the guard held would deadlock with a
+            // removal, which holds the lock while it waits for the guard.
             let alone = this.engine.repositories.lock(&this.name).await;
             let _here = this.stay(blob.id).await?;
             if !this.link_layer(&alone, &blob.digest).await? {
@@ -206,7 +210,8 @@ impl Repository<Push> {
         .await
     }
 
-    /// That somebody is writing to it tells that there is an upload, which only its owner may know.
+    /// Locks an upload for writing. Only its owner gets [`Error::UploadBusy`]; for other principals the upload does
+    /// not exist.
     async fn lock(&self, id: UploadId) -> Result<UploadLock, Error> {
         match self.engine.uploads.try_lock(id) {
             Some(lock) => Ok(lock),
@@ -214,12 +219,12 @@ impl Repository<Push> {
         }
     }
 
-    /// A session that is not this principal's is unknown, exactly as one that never was.
+    /// Reads a session. A session of another principal is reported as unknown, exactly like one that does not exist.
     async fn session(&self, id: UploadId) -> Result<Session, Error> {
         let path = Key::UploadSession(&self.name, id).path();
         let object = found(self.store().open(&path).await)?.ok_or(Error::UploadUnknown)?;
         let bytes = object.read(SESSION_MAX).await?;
-        // What a power cut left of a session that had acknowledged nothing.
+        // A power cut may leave the file empty, but only before a byte was acknowledged.
         if bytes.is_empty() {
             return Err(Error::UploadUnknown);
         }
@@ -228,8 +233,9 @@ impl Repository<Push> {
         if session.owner == self.principal.to_string() { Ok(session) } else { Err(Error::UploadUnknown) }
     }
 
-    /// Keeps the repository from being removed, if it was not in the meantime: then the upload is gone with it, and nothing
-    /// more may be put where it was.
+    /// Takes a guard that keeps the repository from being removed. Fails with [`Error::UploadUnknown`] if the
+    /// repository was removed since the upload began: the upload is gone with it, and nothing may be written in its
+    /// place.
     async fn stay(&self, id: UploadId) -> Result<Presence<'_>, Error> {
         let here = self.engine.repositories.stay(&self.name).await;
         match found(self.store().stat(&Key::UploadSession(&self.name, id).path()).await)? {
@@ -238,6 +244,8 @@ impl Repository<Push> {
         }
     }
 
+    /// Hashes the first `offset` bytes of an upload again, because its saved hash state is missing or of another
+    /// algorithm.
     async fn rehash(&self, id: UploadId, algorithm: Algorithm, offset: u64) -> Result<Digester, Error> {
         let digester = Digester::new(algorithm);
         if offset == 0 {
@@ -250,8 +258,8 @@ impl Repository<Push> {
 }
 
 impl Engine {
-    /// Throws an upload away. The session goes first: without it nothing is left that anybody could go on with, while a
-    /// session without its bytes would promise too much.
+    /// Removes an upload. The session goes first: bytes without a session cannot be resumed, but a session without
+    /// its bytes would report an offset that does not exist.
     pub(super) async fn discard_upload(&self, name: &RepositoryName, id: UploadId) -> Result<(), Error> {
         let _here = self.repositories.stay(name).await;
         found(self.store.remove(&Key::UploadSession(name, id).path()).await)?;
@@ -260,20 +268,20 @@ impl Engine {
 }
 
 impl Upload {
-    /// Where the next byte goes.
+    /// The offset of the next byte.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Checks that a chunk begins where the upload is.
+    /// Checks that a chunk starts at the current end of the upload.
     pub fn expect(&self, chunk: ChunkRange) -> Result<(), Error> {
         let (start, offset) = (chunk.start(), self.offset);
         if start == offset { Ok(()) } else { Err(Error::ChunkOutOfOrder { start, offset }) }
     }
 
-    /// Takes in a chunk and makes it durable; answers the new offset. If the body breaks off, what arrived of it is kept
-    /// all the same, so that the client can go on from there; if it is not as long as was announced, nothing of it is.
+    /// Writes a chunk, makes it durable and returns the new offset. If reading the body fails, the bytes that arrived
+    /// are kept, so that the client can resume from there; if its length is not `announced`, none of it is kept.
     pub async fn append<S>(self, body: S, announced: Option<u64>) -> Result<u64, Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
@@ -292,7 +300,8 @@ impl Upload {
         Ok(self.offset)
     }
 
-    /// Takes in the last bytes, verifies the whole and commits it, although the client may hang up after its last byte.
+    /// Writes the last bytes, verifies the whole blob and commits it, even if the client disconnects after its last
+    /// byte.
     pub async fn complete<S>(self, body: S, announced: Option<u64>, claimed: Digest) -> Result<Digest, Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
@@ -303,8 +312,8 @@ impl Upload {
         repository.to_the_end(work).await
     }
 
-    /// Takes in the last bytes, if there are any, and verifies the whole. What does not have the claimed digest is thrown
-    /// away with its upload; nothing can come of it any more.
+    /// Writes the last bytes, if there are any, and verifies the whole blob. If its digest is not `claimed`, the
+    /// upload is removed, because no request can complete it any more.
     pub async fn finish<S>(self, body: S, announced: Option<u64>, claimed: Digest) -> Result<VerifiedBlob, Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
@@ -322,14 +331,15 @@ impl Upload {
                 self.take_last(append, body, announced, &claimed).await?;
                 false
             }
-            // An earlier attempt put the bytes where they belong and failed after that.
+            // An earlier attempt moved the bytes to the blob's path and failed afterwards.
             None if self.is_stored_as(&claimed).await? => true,
             None => return Err(Error::UploadUnknown),
         };
         Ok(VerifiedBlob { digest: claimed, id: self.id, is_published, _lock: self.lock })
     }
 
-    /// Takes in the last bytes, unless an earlier attempt did so and failed after that; then they would come twice.
+    /// Writes the last bytes, unless an earlier attempt wrote them and failed afterwards: they must not be appended
+    /// twice.
     async fn take_last<S>(
         &mut self,
         append: Box<dyn Append>,
@@ -351,8 +361,8 @@ impl Upload {
             self.repository.engine.discard_upload(&self.repository.name, self.id).await?;
             return Err(Error::DigestMismatch { claimed: *claimed, actual });
         }
-        // From here on the bytes may leave for the blob's path, and the session must not speak of what lies there no more
-        // as if more could be added to it. One that speaks of nothing yet, or of everything, is right as it is.
+        // From here on the bytes may be moved to the blob's path, and the session must not offer an offset at which a
+        // client could append to them. A session at offset 0 or at the end is correct as it is.
         if (1..self.offset).contains(&before) {
             self.is_closing = true;
             self.save().await?;
@@ -360,7 +370,7 @@ impl Upload {
         Ok(())
     }
 
-    /// The digest of the bytes so far.
+    /// The digest of the bytes so far, in `algorithm`.
     async fn digest(&self, algorithm: Algorithm) -> Result<Digest, Error> {
         if self.digester.algorithm() == algorithm {
             return Ok(self.digester.clone().finish());
@@ -368,7 +378,8 @@ impl Upload {
         Ok(self.repository.rehash(self.id, algorithm, self.offset).await?.finish())
     }
 
-    /// Whether the bytes of this upload are in the store as that blob. That somebody's bytes are is not enough.
+    /// Whether the bytes of this upload are already stored as the blob `claimed`. That the blob exists is not enough:
+    /// another upload may have stored it.
     async fn is_stored_as(&self, claimed: &Digest) -> Result<bool, Error> {
         let Some(object) = self.repository.engine.open_blob(claimed).await? else { return Ok(false) };
         let (size, own) = (object.size(), self.digester.clone().finish());
@@ -378,7 +389,7 @@ impl Upload {
         Ok(rehash(Digester::new(own.algorithm()), object.stream(0..size)).await?.finish() == own)
     }
 
-    /// `None` if there should be bytes and is no object.
+    /// Opens the upload's bytes for appending; `None` if the session has bytes but their object is missing.
     async fn append_to_data(&self) -> Result<Option<Box<dyn Append>>, Error> {
         let path = Key::UploadData(&self.repository.name, self.id).path();
         let _here = self.repository.stay(self.id).await?;
@@ -386,7 +397,8 @@ impl Upload {
         if self.offset == 0 { Ok(Some(append?)) } else { Ok(found(append)?) }
     }
 
-    /// Takes in a body and makes it durable. If it breaks off, what arrived is kept before the error is passed on.
+    /// Writes a body and makes it durable. If reading the body fails, the bytes that arrived are kept before the
+    /// error is returned.
     async fn take<S>(&mut self, append: Box<dyn Append>, body: S, announced: Option<u64>) -> Result<(), Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
@@ -404,11 +416,12 @@ impl Upload {
             refused => refused,
         };
         match &taken {
-            // Busy: what is too much may be somebody else's.
+            // If the upload is busy, surplus bytes may belong to another process, and are not cut off.
             Ok(()) | Err(Error::UploadBusy) => {}
             Err(Error::Body(_)) => self.save().await?,
-            // Nobody can say how much of it is there, so none of it is: a full disk is not to stay full of it. If it
-            // cannot be cut off now, the next request does it; if it is gone with its repository, that is what happened.
+            // How much was written is unknown, so all of it is cut off: otherwise a full disk would stay full. If
+            // cutting it off fails, the next request does it. If the upload is gone with its repository, that is the
+            // error to report.
             Err(_) => match self.append_to_data().await {
                 Err(Error::UploadUnknown) => return Err(Error::UploadUnknown),
                 cut => drop(cut),
@@ -417,6 +430,7 @@ impl Upload {
         taken
     }
 
+    /// Writes the session with the current offset and hash state.
     async fn save(&self) -> Result<(), Error> {
         let Self { repository, started, offset, digester, is_closing, .. } = self;
         let session = Session::new(repository.principal.to_string(), *started, *offset, digester);
