@@ -1,34 +1,36 @@
-//! The disk layout: registry:2's, and what is ours beside it.
+//! Maps every object of the registry to its path in the store: the layout of registry:2, with Portcullis's own files
+//! beside it.
 //!
-//! Invariant: every path that the engine touches is the [`path`](Key::path) of a [`Key`] or a [`Folder`], made of parsed
-//! names, digests and tags; no other module joins path components.
+//! Invariant: every path that the engine uses is the [`path`](Key::path) of a [`Key`] or a [`Folder`], made of parsed
+//! names, digests and tags; other modules only append the names of listed entries.
 //!
 //! ```text
 //! docker/registry/v2/
-//!   blobs/<algorithm>/<first two hex>/<hex>/data            the bytes, once, whoever links to them
+//!   blobs/<algorithm>/<first two hex>/<hex>/data            the bytes, once for all repositories
 //!   repositories/<name>/
-//!     _layers/<algorithm>/<hex>/link                        this repository has that blob
-//!     _manifests/revisions/<algorithm>/<hex>/link           … that manifest
-//!     _manifests/tags/<tag>/current/link                    what the tag means
-//!     _manifests/tags/<tag>/index/<algorithm>/<hex>/link    what it ever meant
-//!     _uploads/<uuid>/{data,startedat}                      a blob on its way
-//!     _uploads/<uuid>/session                               ours: whose it is, how far, the state of the hash
-//!     _referrers/<algorithm>/<hex>/<algorithm>/<hex>/link   ours: subject, and a manifest that refers to it
+//!     _layers/<algorithm>/<hex>/link                        the repository has the blob
+//!     _manifests/revisions/<algorithm>/<hex>/link           the repository has the manifest
+//!     _manifests/tags/<tag>/current/link                    the manifest that the tag points to
+//!     _manifests/tags/<tag>/index/<algorithm>/<hex>/link    a manifest that the tag ever pointed to
+//!     _uploads/<uuid>/{data,startedat}                      an upload: its bytes and its start
+//!     _uploads/<uuid>/session                               Portcullis: owner, offset and hash state of the upload
+//!     _referrers/<algorithm>/<hex>/<algorithm>/<hex>/link   Portcullis: a manifest that refers to the subject
 //! ```
 //!
-//! Beside it, in a folder of our own:
+//! Portcullis's own folder beside it:
 //!
 //! ```text
 //! portcullis/
-//!   trash/<algorithm>/<hex>                                 a blob that nothing needs, until the trash is emptied
-//!   quarantine/<path>                                       what a repair took away, at the path that it had
-//!   requests/<uuid>/{request,claim,report}                  a command asks the running server to do something
-//!   credentials/                                            access tokens and devices: see `auth::grants`
-//!   lock                                                    held by the server that serves the folder
+//!   trash/<algorithm>/<hex>                                 a blob that is not needed, until its trash period is over
+//!   quarantine/<path>                                       an object that a repair moved away, at its former path
+//!   requests/<uuid>/{request,claim,report}                  a request of a command to the running server
+//!   credentials/                                            access tokens and refresh tokens: see `auth::grants`
+//!   lock                                                    locked by the process that changes the data
 //!   tmp/                                                    the store's temporary files
 //! ```
 //!
-//! A link is the digest as text, without a newline. CNCF Distribution passes over what begins with `_` and is not its own.
+//! A link holds the digest as text, without a newline. CNCF Distribution ignores entries that begin with `_` and are
+//! not its own.
 
 use std::{fmt, str::FromStr};
 
@@ -135,18 +137,19 @@ impl Folder<'_> {
     }
 }
 
-/// The folders into which objects are moved, from each other or from the store's temporary files. A store whose folders
-/// lie on several file systems cannot move anything into some of them.
+/// The folders into which objects are moved, from each other or from the store's temporary files. A store whose
+/// folders are on several file systems cannot move objects into some of them.
 #[must_use]
 pub fn moved_into() -> Vec<StorePath> {
-    // What is above comes before what is below it, which lies on the same file system as a rule.
+    // Parents come before their children, which are usually on the same file system.
     let algorithms = Algorithm::ALL.iter().map(|algorithm| Folder::Blobs(*algorithm).path());
     let own = [TRASH, QUARANTINE, REQUESTS, "portcullis/credentials"].map(path);
     let shared = [path(ROOT), path(&format!("{ROOT}/blobs")), Folder::Repositories.path()];
     shared.into_iter().chain(algorithms).chain(own).collect()
 }
 
-/// Where a repair puts what it takes away from `path`: to bring it back is to copy one tree over the other.
+/// The path in the quarantine for an object that a repair moves away from `path`. To restore it, copy one tree over
+/// the other.
 pub(super) fn quarantine(path: &StorePath) -> StorePath {
     self::path(&format!("{QUARANTINE}/{path}"))
 }
@@ -175,12 +178,12 @@ fn path(text: &str) -> StorePath {
     text.parse().expect("names, tags, digests and upload ids are made of safe path components")
 }
 
-/// The name of an upload session: as registry:2 writes it, a UUID in lower case.
+/// The identifier of an upload session: as in registry:2, a UUID in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UploadId(Uuid);
 
 impl UploadId {
-    /// A new one that nobody can guess.
+    /// Makes a new random identifier, which cannot be guessed.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
@@ -198,17 +201,17 @@ impl FromStr for UploadId {
 
     fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
         let id = Self(Uuid::try_parse(text).map_err(|_| InvalidUploadId)?);
-        // Uuid reads several spellings; a session has one name.
+        // `Uuid` accepts several spellings; a session has one.
         if id.to_string() == text { Ok(id) } else { Err(InvalidUploadId) }
     }
 }
 
-/// The name of a request of a command.
+/// The identifier of a command's request.
 pub(super) type RequestId = UploadId;
 
-/// A text is not the name of an upload session.
+/// The error for a text that is not the identifier of an upload session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an upload is named by a UUID in lower case")]
+#[error("not an upload identifier: it must be a UUID in lower case")]
 pub struct InvalidUploadId;
 
 #[cfg(test)]

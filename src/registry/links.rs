@@ -1,4 +1,4 @@
-//! Links: small objects that hold a digest. They say what a repository has.
+//! Reads, writes and lists links: small objects that hold a digest, and that record what a repository has.
 
 use bytes::Bytes;
 
@@ -8,13 +8,13 @@ use crate::{
     storage::{Stat, Store, StoreError, StoreErrorKind, StorePath, found as present},
 };
 
-/// The longest link: `sha512:` and 128 digits, and a newline that somebody's editor added.
+/// The maximum size of a link in bytes: `sha512:`, 128 digits, and a newline that a text editor may have added.
 const MAX: u64 = 256;
 
-/// How many links or small objects are looked at in parallel.
+/// The maximum number of links or small objects that are read in parallel.
 pub(super) const PARALLEL: usize = 16;
 
-/// What a link says; `None` if there is none.
+/// The digest in a link; `None` if there is no such link.
 pub(super) async fn read(store: &dyn Store, key: Key<'_>) -> Result<Option<Digest>, StoreError> {
     let path = key.path();
     let Some(object) = present(store.open(&path).await)? else { return Ok(None) };
@@ -30,18 +30,18 @@ fn damaged(path: &StorePath) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, format!("{path} does not hold a digest"))
 }
 
-/// Whether the link is there.
+/// Whether the link exists.
 pub(super) async fn exists(store: &dyn Store, key: Key<'_>) -> Result<bool, StoreError> {
     Ok(stat(store, key).await?.is_some())
 }
 
-/// When the link was made or renewed; `None` if there is none.
+/// Size and age of a link; `None` if there is no such link. The age counts from when it was made or last renewed.
 pub(super) async fn stat(store: &dyn Store, key: Key<'_>) -> Result<Option<Stat>, StoreError> {
     present(store.stat(&key.path()).await)
 }
 
-/// The links of a folder whose entries are the hashes of one algorithm, each with its age. A folder without a link in it,
-/// as registry:2 leaves behind, is none.
+/// The links in a folder whose entries are the hashes of one algorithm, each with its size and age. Folders without a
+/// link in them, which registry:2 leaves behind, are skipped.
 pub(super) async fn list(
     store: &dyn Store,
     folder: impl Fn(Algorithm) -> StorePath,
@@ -49,7 +49,7 @@ pub(super) async fn list(
     list_in(store, folder, false).await
 }
 
-/// The same, but something in the place of a link's folder that is no folder is an error: it may be a link to a disk that is
+/// Lists links as [`list`] does, but fails if an entry is not a folder: it may be a symbolic link to a disk that is
 /// not mounted.
 pub(super) async fn list_whole(
     store: &dyn Store,
@@ -78,11 +78,11 @@ async fn list_in(
     Ok(found)
 }
 
-/// Something lies where a folder must be.
+/// The error for an entry that is not a folder where a folder is expected.
 pub(super) fn not_a_folder(parent: &StorePath, name: &str) -> StoreError {
     StoreError::new(
         StoreErrorKind::Corrupt,
-        format!("{parent}/{name} is no folder, or a link to one that is not mounted"),
+        format!("{parent}/{name} is not a folder, or is a symbolic link to a disk that is not mounted"),
     )
 }
 

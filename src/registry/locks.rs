@@ -1,8 +1,8 @@
-//! Who is changing what at this moment, within this process.
+//! Locks uploads and repositories against concurrent changes, within this process.
 //!
-//! Invariant: one upload has at most one writer; changes to the links of one repository happen one after the other, so
-//! that a tag is never set to what a deletion beside it takes away, and no sweep takes away what was renewed a moment ago;
-//! and nothing is put into a repository while all of it is being removed.
+//! Invariant: an upload has at most one writer. Changes to the links of one repository happen one after the other, so
+//! that a tag is never set to a manifest that a concurrent deletion removes, and a sweep never removes a link whose
+//! lease was just renewed. Nothing is put into a repository while the whole of it is being removed.
 
 use std::{
     collections::HashSet,
@@ -22,7 +22,7 @@ use crate::oci::RepositoryName;
 #[derive(Clone, Debug, Default)]
 pub(super) struct UploadLocks(Arc<Mutex<HashSet<UploadId>>>);
 
-/// The right to write to one upload, until it is dropped.
+/// The lock of one upload, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct UploadLock {
     id: UploadId,
@@ -30,8 +30,8 @@ pub(super) struct UploadLock {
 }
 
 impl UploadLocks {
-    /// Takes the lock, or says that somebody has it. Nobody waits: a client that sends two chunks of one upload at a time
-    /// has lost its way, and the second would not fit behind the first.
+    /// Takes the lock; `None` if another request holds it. Requests do not wait for it: a second chunk that a client
+    /// sends at the same time would not fit behind the first.
     pub(super) fn try_lock(&self, id: UploadId) -> Option<UploadLock> {
         let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         is_new.then(|| UploadLock { id, locks: self.clone() })
@@ -44,7 +44,7 @@ impl Drop for UploadLock {
     }
 }
 
-/// Locks for each repository, shared by those whose names fall together.
+/// The locks of all repositories. Repositories whose names hash to the same shard share their locks.
 #[derive(Debug)]
 pub(super) struct RepositoryLocks {
     hasher: RandomState,
@@ -54,9 +54,9 @@ pub(super) struct RepositoryLocks {
 #[derive(Debug, Default)]
 struct Shard {
     changes: AsyncMutex<()>,
-    /// Many may put something in beside each other, and beside changes; a removal wants to be alone.
+    /// Read-locked by puts, which run beside each other and beside changes; write-locked by a removal.
     presence: RwLock<()>,
-    /// How many manifests were put.
+    /// The number of manifests that were put.
     puts: AtomicU64,
 }
 
@@ -66,37 +66,37 @@ impl Default for RepositoryLocks {
     }
 }
 
-/// The right to change one repository, until it is dropped.
+/// The exclusive right to change one repository, until it is dropped.
 #[derive(Debug)]
 pub(super) struct RepositoryLock<'a> {
     _held: MutexGuard<'a, ()>,
     puts: &'a AtomicU64,
 }
 
-/// A moment in the life of a repository: equal ones have no put of a manifest between them.
+/// The number of manifest puts at a moment: equal values have no put between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PutCount(u64);
 
 impl RepositoryLock<'_> {
-    /// Records that a manifest is put. A garbage collection that marked earlier knows nothing of what it names.
+    /// Records that a manifest is put. A garbage collection that marked earlier has not seen what the manifest names.
     pub(super) fn record_put(&self) {
         self.puts.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The number of puts, which cannot change while the lock is held.
+    /// The number of manifest puts, which cannot change while the lock is held.
     pub(super) fn puts(&self) -> PutCount {
         PutCount(self.puts.load(Ordering::SeqCst))
     }
 }
 
-/// While this lives, the repository is not removed. To be held for moments, never while waiting for a client, for another
-/// one of these or for a [`RepositoryLock`]: a removal that waits in between would make that wait endless.
+/// A guard that keeps the repository from being removed. It must be held only for moments, never while waiting for a
+/// client, for another guard or for a [`RepositoryLock`]: with a removal waiting in between, that would deadlock.
 #[derive(Debug)]
 pub(super) struct Presence<'a> {
     _held: RwLockReadGuard<'a, ()>,
 }
 
-/// The right to remove one repository, until it is dropped.
+/// The exclusive right to remove one repository, until it is dropped.
 #[derive(Debug)]
 pub(super) struct RemovalLock<'a> {
     _alone: RepositoryLock<'a>,
@@ -104,15 +104,18 @@ pub(super) struct RemovalLock<'a> {
 }
 
 impl RepositoryLocks {
+    /// Waits for the right to change the links of a repository.
     pub(super) async fn lock(&self, name: &RepositoryName) -> RepositoryLock<'_> {
         let shard = self.shard(name);
         RepositoryLock { _held: shard.changes.lock().await, puts: &shard.puts }
     }
 
+    /// Waits for a guard that keeps a repository from being removed; any number of guards can be held at once.
     pub(super) async fn stay(&self, name: &RepositoryName) -> Presence<'_> {
         Presence { _held: self.shard(name).presence.read().await }
     }
 
+    /// Waits until no change and no put is under way in a repository, and keeps both out.
     pub(super) async fn lock_for_removal(&self, name: &RepositoryName) -> RemovalLock<'_> {
         RemovalLock { _alone: self.lock(name).await, _nobody_adds: self.shard(name).presence.write().await }
     }

@@ -1,16 +1,17 @@
-//! Finds a repository that a blob can be mounted from.
+//! Finds a repository from which a blob can be mounted.
 //!
-//! Second floor. Invariant: whether a repository has the blob is looked up only where the rules let the caller pull
-//! that repository, and one request looks at no more than [`MAX_LOOKS`] links and folders, however many repositories
+//! Invariant: whether a repository has the blob is looked up only where the rules let the caller pull that
+//! repository, and one request makes at most [`MAX_LOOKS`] lookups of links and folders, however many repositories
 //! there are.
 //!
-//! A client that names the source costs one look. For one that names none, candidates come in an order by which the
-//! common cases need few looks: the target, the repositories that the caller's token names, then those whose names
-//! are nearest to the target's. Their names are taken from memory, as the catalog last read them; what has come
-//! since, and everything after a start, is found by a walk through the folders, nearest first. A blob that lies
-//! further away is uploaded again, which is what clients do where nothing can be mounted.
+//! If the client names the source, one lookup is enough. If it names none, candidates are tried in an order in which
+//! the common cases need few lookups: the target, the repositories that the caller's token names, then those whose
+//! names are nearest to the target's. Their names come from memory, as the catalog last read them; newer
+//! repositories, and all repositories after a start, are found by a walk through the folders, nearest first. If only
+//! repositories further away have the blob, the client uploads it again, as clients do whenever nothing can be
+//! mounted.
 //!
-//! Rejected: asking for the whole catalog first, which compares the version of every folder with the store's.
+//! Rejected: reading the whole catalog first, because that compares the version of every folder with the store's.
 
 use std::{
     cmp::Reverse,
@@ -30,21 +31,21 @@ use crate::{
     storage::{StorePath, found},
 };
 
-/// The most links and folders that one search looks at.
+/// The maximum number of lookups of links and folders in one search.
 pub(super) const MAX_LOOKS: usize = 512;
 
 /// A repository that has the blob.
 #[derive(Debug)]
 pub enum FoundSource {
-    /// The caller may pull it.
+    /// The caller may pull the repository.
     Open(Repository<Pull>),
-    /// The caller could pull it with a token of wider scope.
+    /// The caller could pull the repository with a token of wider scope.
     NarrowToken(NarrowToken),
 }
 
 impl Registry {
-    /// The source that a client named, for a caller who may pull it or could with a wider token. Whether it has the
-    /// blob is looked up for the latter only; mounting looks anyway.
+    /// The source that a client named, for a caller who may pull it or could with a token of wider scope. Whether the
+    /// source has the blob is looked up only in the second case: mounting looks it up in the first.
     pub async fn named_source(&self, access: MountAccess, digest: &Digest) -> Result<Option<FoundSource>, Error> {
         match access {
             MountAccess::Granted(proof) => Ok(Some(FoundSource::Open(self.open(&proof)))),
@@ -56,8 +57,8 @@ impl Registry {
         }
     }
 
-    /// A repository that has the blob, for a client that named none. `access` asks the gate about a repository;
-    /// `first` are those to try before all others but the target.
+    /// A repository that has the blob, for a client that named no source. `access` decides whether the caller may
+    /// pull a repository; `first` are tried right after the target.
     pub async fn find_source<'a>(
         &self,
         target: &'a RepositoryName,
@@ -66,8 +67,8 @@ impl Registry {
         access: impl Fn(&RepositoryName) -> Option<MountAccess>,
     ) -> Result<Option<FoundSource>, Error> {
         let mut search = Search { engine: &self.engine, digest, access, tried: HashSet::new(), left: MAX_LOOKS };
-        // A blob that is not in the store is in no repository. Not `stat_blob`, which would bring them back from the
-        // trash.
+        // A blob without bytes in the store is in no repository. Not `stat_blob`, which would restore the bytes from
+        // the trash.
         if found(self.engine.store.stat(&Key::Blob(digest).path()).await)?.is_none() {
             return Ok(None);
         }
@@ -92,7 +93,7 @@ struct Search<'a, F> {
     access: F,
     /// The repositories whose link was looked up.
     tried: HashSet<RepositoryName>,
-    /// The number of looks that are left.
+    /// The number of lookups that are left.
     left: usize,
 }
 
@@ -110,10 +111,10 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
         Ok(None)
     }
 
-    /// The first repository that has the blob of those in the folders around the target's, nearest first.
+    /// The first repository that has the blob, among those in the folders around the target's, nearest first.
     async fn walk(&mut self, target: &RepositoryName) -> Result<Option<MountAccess>, Error> {
-        // The way from the root down to the target always comes nearer, so it is gone before anything else is looked
-        // at.
+        // Each folder on the way from the root to the target is nearer than the one before, so these come before all
+        // others.
         let mut waiting = BinaryHeap::from([Reverse((0, String::new(), Folder::Repositories.path()))]);
         while let Some(Reverse((_, name, folder))) = waiting.pop() {
             if self.left == 0 {
@@ -135,6 +136,7 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
         Ok(None)
     }
 
+    /// The caller's access to a repository, if the repository has the blob and the rules allow the lookup.
     async fn try_source(&mut self, name: &RepositoryName) -> Result<Option<MountAccess>, Error> {
         if self.left == 0 || self.tried.contains(name) {
             return Ok(None);
@@ -142,10 +144,10 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
         let Some(access) = (self.access)(name) else { return Ok(None) };
         self.left -= 1;
         self.tried.insert(name.clone());
-        // A repository that cannot be read is no source, and no reason to refuse an upload to another one.
+        // A repository that cannot be read is no source, but must not make an upload to another repository fail.
         let found = links::exists(&*self.engine.store, Key::LayerLink(name, self.digest)).await;
         let is_there = found.unwrap_or_else(|error| {
-            tracing::warn!(repository = %name, %error, "passed over as a source of a mount");
+            tracing::warn!(repository = %name, %error, "repository cannot be read; skipped as a mount source");
             false
         });
         Ok(is_there.then_some(access))
@@ -154,7 +156,7 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
     async fn list(&mut self, folder: &StorePath) -> Result<Contents, Error> {
         self.left -= 1;
         let entries = self.engine.store.list(folder).await.unwrap_or_else(|error| {
-            tracing::warn!(%folder, %error, "passed over in the search for the source of a mount");
+            tracing::warn!(%folder, %error, "folder cannot be listed; skipped in the search for a mount source");
             Vec::new()
         });
         let folders: Vec<String> =
@@ -164,20 +166,20 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
     }
 }
 
-/// What matters of what lies in a folder.
+/// The listing of a folder, reduced to what the search needs.
 struct Contents {
     is_repository: bool,
     deeper: Vec<String>,
 }
 
-/// How many folders one passes on the way from one name to another.
+/// The number of steps from one name to another in the tree of folders.
 fn distance(one: &str, other: &str) -> usize {
     let shared = iter::zip(one.split('/'), other.split('/')).take_while(|(one, other)| one == other).count();
     one.split('/').count() + other.split('/').count() - 2 * shared
 }
 
-/// The names in byte order outwards from the place of `to` among them: of the next one before it and the next one
-/// after it, the one that shares more of its beginning.
+/// The names in byte order outwards from the position of `to`: of the next name before it and the next name after it,
+/// the one with the longer common prefix comes first.
 fn nearest<'a>(names: &'a [RepositoryName], to: &RepositoryName) -> impl Iterator<Item = &'a RepositoryName> {
     let shared = |name: &RepositoryName| {
         iter::zip(name.as_str().bytes(), to.as_str().bytes()).take_while(|(a, b)| a == b).count()

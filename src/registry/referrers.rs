@@ -1,7 +1,7 @@
-//! Referrers: which manifests name a given one as their subject.
+//! Lists the referrers of a manifest: the manifests that name it as their `subject`.
 //!
-//! Invariant: what is listed is in the repository at that moment; an entry whose manifest is gone is passed over. However many
-//! there are, a list holds a page and a few documents in memory.
+//! Invariant: a listed manifest is in the repository at that moment; entries whose manifest is gone are skipped.
+//! However many there are, a listing holds one page and a few documents in memory.
 
 use std::{collections::BTreeMap, pin::pin};
 
@@ -22,16 +22,16 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Referrer {
-    /// The media type of the manifest that refers.
+    /// The media type of the referring manifest.
     pub media_type: MediaType,
-    /// Its digest.
+    /// The digest of the referring manifest.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// The size of the referring manifest in bytes.
     pub size: u64,
-    /// Its artifact type: its own, else that of its config.
+    /// The artifact type of the manifest, or else the media type of its config.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// All of its annotations.
+    /// All annotations of the manifest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -41,14 +41,14 @@ impl Referrer {
         artifact_type.is_none_or(|wanted| self.artifact_type.as_deref() == Some(wanted))
     }
 
-    /// How many bytes it adds to a list, with the comma.
+    /// The number of bytes that the entry adds to a JSON list, with the comma.
     fn length(&self) -> usize {
         serde_json::to_vec(self).map_or(0, |text| text.len() + 1)
     }
 }
 
 impl Referrer {
-    /// What a list of a client says; `None` if it does not say what the manifest is and how large.
+    /// The entry that a client listed itself; `None` if it lacks the media type or the size.
     fn listed(entry: Descriptor) -> Option<Self> {
         let Descriptor { media_type, digest, size, artifact_type, annotations, .. } = entry;
         Some(Self { media_type: media_type?.parse().ok()?, digest, size: size?, artifact_type, annotations })
@@ -56,7 +56,7 @@ impl Referrer {
 }
 
 impl Engine {
-    /// Every manifest that the list of `subject`'s referrers names, whether it is here or not.
+    /// Every manifest in the list of `subject`'s referrers, whether or not the repository has it.
     pub(super) async fn linked_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>, Error> {
         let folder = Folder::Referrers(name, subject).path();
         let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
@@ -64,27 +64,29 @@ impl Engine {
     }
 }
 
-/// Which part of a list of referrers is wanted.
+/// A filter for a listing of referrers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Referring {
-    /// Only those of this artifact type.
+    /// Only manifests of this artifact type.
     pub artifact_type: Option<String>,
-    /// Only those whose digest comes strictly after this one.
+    /// Only manifests whose digest is strictly greater than this one.
     pub last: Option<Digest>,
 }
 
-/// How many bytes of JSON a page of referrers has at most, if it has more than one: what clients read of a manifest.
+/// The maximum size of a page of referrers in bytes of JSON, unless it has a single entry: what clients accept as a
+/// manifest.
 const PAGE: usize = Manifest::MAX - 4096;
 
-/// How many documents are held in memory at a time for one list.
+/// The maximum number of documents that a listing holds in memory.
 const DOCUMENTS: usize = 4;
 
 impl Repository<Pull> {
-    /// A page of the manifests of this repository that refer to `subject`, which need not be here, in the order of their
-    /// digests. Those that a client listed under the fallback tag, for a registry without this list, are among them.
+    /// A page of the manifests of this repository that refer to `subject`, in the order of their digests. The subject
+    /// need not exist. Manifests that a client listed under the fallback tag, for registries without this listing,
+    /// are included.
     pub async fn referrers(&self, subject: &Digest, wanted: &Referring) -> Result<Paged<Referrer>, Error> {
         let mut candidates = self.referrers_by_tag(subject).await?;
-        // What the manifest itself says comes before what somebody else says of it.
+        // The manifest itself takes precedence over an entry that a client listed.
         candidates
             .extend(self.engine.linked_referrers(&self.name, subject).await?.into_iter().map(|found| (found, None)));
         candidates.retain(|digest, _| wanted.last.is_none_or(|last| *digest > last));
@@ -102,7 +104,8 @@ impl Repository<Pull> {
         Ok(Paged { entries, more: false })
     }
 
-    /// The entry of a manifest, if it is here: as it was listed under the fallback tag, else as it says itself.
+    /// The entry of a manifest, as a client listed it or else as read from the manifest; `None` if the repository
+    /// does not have the manifest.
     async fn entry(&self, digest: Digest, listed: Option<Referrer>) -> Result<Option<Referrer>, Error> {
         let Some(listed) = listed else {
             return Ok(self.document(&digest).await?.map(|document| referrer(digest, &document)));
@@ -112,6 +115,7 @@ impl Repository<Pull> {
         Ok(is_here.then_some(listed))
     }
 
+    /// The entries of the index under the fallback tag, in which clients list the referrers of `subject` themselves.
     async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Option<Referrer>>, Error> {
         let tag = Tag::referrers_fallback(subject);
         let Some(digest) = self.resolve(&tag).await? else { return Ok(BTreeMap::new()) };
@@ -121,6 +125,7 @@ impl Repository<Pull> {
     }
 }
 
+/// The entry of a manifest, as read from its document.
 fn referrer(digest: Digest, document: &[u8]) -> Referrer {
     let size = document.len() as u64;
     let media_type = stored_media_type(document);
@@ -129,7 +134,8 @@ fn referrer(digest: Digest, document: &[u8]) -> Referrer {
             let artifact_type = manifest.effective_artifact_type().map(ToOwned::to_owned);
             Referrer { media_type, digest, size, artifact_type, annotations: manifest.annotations }
         }
-        // Another registry took it in; it is listed with what can be said of it.
+        // Another registry accepted it, and it cannot be parsed here: the entry has neither artifact type nor
+        // annotations.
         Err(_) => Referrer { media_type, digest, size, artifact_type: None, annotations: BTreeMap::new() },
     }
 }

@@ -1,9 +1,10 @@
-//! Removing a whole repository.
+//! Removes a whole repository from the store.
 //!
-//! Invariant: whatever moment it stops at, nothing is visible that lacks what it refers to, and removing once more finishes
-//! it. What points goes before what it points to: tags, indexes from the outermost in, manifests, referrers and uploads,
-//! and layers last. Only the repository's own folders are touched, which begin with `_`; repositories whose names begin
-//! with this one's lie beside them. Bytes stay for whoever else links to them, until they are collected.
+//! Invariant: wherever a removal stops, nothing is visible that lacks something that it refers to, and a second
+//! removal finishes it. Objects that refer to others go first: tags, indexes from the outermost in, manifests,
+//! referrers and uploads, and layers last. Only the repository's own folders are removed, whose names begin with `_`;
+//! repositories whose names begin with this one's name are beside them. The bytes of blobs stay in the store for
+//! other repositories, until they are collected.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,16 +24,16 @@ use crate::{
     oci::{Digest, Manifest, RepositoryName},
 };
 
-/// How much is in a repository, or was.
+/// The number of objects in a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
-    /// How many tags.
+    /// The number of tags.
     pub tags: usize,
-    /// How many manifests, tagged or not.
+    /// The number of manifests, tagged or not.
     pub manifests: usize,
-    /// How many layers and configs.
+    /// The number of layers and configs.
     pub layers: usize,
-    /// How many uploads that were not finished.
+    /// The number of unfinished uploads.
     pub uploads: usize,
 }
 
@@ -46,14 +47,14 @@ impl fmt::Display for Contents {
 }
 
 impl Repository<Admin> {
-    /// What is in it.
+    /// Counts the objects in the repository. Fails with [`Error::NameUnknown`] if there is no such repository.
     pub async fn contents(&self) -> Result<Contents, Error> {
         self.engine.own_folders(&self.name).await?;
         self.engine.contents(&self.name).await
     }
 
-    /// Removes it with everything in it, and says what that was. What others push meanwhile fails, or is in the repository
-    /// of that name that comes after.
+    /// Removes the repository and returns what was in it. A concurrent push fails, or goes to a new repository of the
+    /// same name.
     pub async fn delete(&self) -> Result<Contents, Error> {
         let this = self.clone();
         self.to_the_end(async move { this.engine.remove_repository(&this.name, &this.principal.to_string()).await })
@@ -75,8 +76,8 @@ impl Engine {
         Ok(contents)
     }
 
-    /// The folders that make up the repository. An upload alone is none to anybody else, but may be all that a removal that
-    /// stopped half-way has left.
+    /// The names of the folders of the repository. An upload alone does not make a repository elsewhere, but it may
+    /// be all that an interrupted removal has left.
     async fn own_folders(&self, name: &RepositoryName) -> Result<Vec<String>, Error> {
         let entries = self.store.list(&Folder::Repository(name).path()).await?;
         let own = entries.into_iter().filter(|entry| entry.is_folder && entry.name.starts_with('_'));
@@ -94,6 +95,7 @@ impl Engine {
         })
     }
 
+    /// Removes everything in the repository, in the order of the invariant.
     async fn take_apart(&self, name: &RepositoryName, folders: &[String]) -> Result<(), Error> {
         self.store.remove_tree(&Folder::Tags(name).path()).await?;
         self.remove_indexes(name).await?;
@@ -110,7 +112,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Manifests that refer to others, those first that nobody refers to.
+    /// Removes the manifests that refer to other manifests, outermost first.
     async fn remove_indexes(&self, name: &RepositoryName) -> Result<(), Error> {
         let mut indexes = self.indexes(name).await?;
         while !indexes.is_empty() {
@@ -118,7 +120,7 @@ impl Engine {
             let (later, now): (HashMap<_, _>, HashMap<_, _>) =
                 indexes.into_iter().partition(|(digest, _)| inner.contains(digest));
             if now.is_empty() {
-                // Digests cannot go in a circle; if they seem to, the order does not matter any more.
+                // Digests cannot form a cycle; if they seem to, the order does not matter any more.
                 return Ok(());
             }
             for digest in now.into_keys() {
@@ -129,8 +131,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The manifests that refer to others, with those that they refer to. A document that cannot be read shows nobody what it
-    /// lacks, and must not stand in the way of its own removal.
+    /// The manifests that refer to others, with the manifests that they refer to. A document that cannot be read is
+    /// skipped: no client can see what it lacks, and it must not prevent its own removal.
     async fn indexes(&self, name: &RepositoryName) -> Result<HashMap<Digest, Vec<Digest>>, Error> {
         let mut indexes = HashMap::new();
         for (digest, _) in links::list(&*self.store, |algorithm| Folder::Revisions(name, algorithm).path()).await? {

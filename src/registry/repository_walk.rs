@@ -1,23 +1,23 @@
-//! Finds every folder that holds something of a repository, if only an upload.
+//! Finds every folder that holds anything of a repository, even only an upload, by a walk through the store.
 //!
-//! The folders are read from the store, not from the index of lists: a collection or a check must miss none of them.
+//! The walk does not use the cached listings, because a collection or a check must not miss a folder.
 
 use futures_util::{StreamExt as _, stream};
 
 use super::{Engine, catalog::marks_repository, layout::Folder, links};
 use crate::storage::{Entry, StoreError, StorePath};
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Folders with something of a repository in them.
+    /// Folders that hold something of a repository.
     pub(super) folders: Vec<StorePath>,
-    /// Folders that cannot be listed, so that what lies in them cannot be known.
+    /// Folders that cannot be listed, so that their contents are unknown, each with its error.
     pub(super) unlisted: Vec<(StorePath, StoreError)>,
 }
 
 impl Engine {
-    /// Walks through the tree of repositories, in byte order of their paths.
+    /// Walks the tree of repositories; the folders found are in byte order of their paths.
     pub(super) async fn find_repositories(&self) -> Found {
         let mut found = Found::default();
         let root = Folder::Repositories.path();
@@ -48,10 +48,10 @@ impl Engine {
         found
     }
 
-    /// Entries that are neither folders nor files: repositories on a disk that is not mounted.
+    /// Entries that are neither folders nor files: symbolic links to repositories on a disk that is not mounted.
     async fn links_to_nothing(&self, path: &StorePath, entries: &[Entry]) -> Vec<(StorePath, StoreError)> {
         let mut found = Vec::new();
-        // What a repository has of its own is looked at with the repository.
+        // The entries of a repository itself are checked with the repository.
         for entry in entries.iter().filter(|entry| !entry.is_folder && !entry.name.starts_with('_')) {
             let Ok(place) = path.join(&entry.name) else { continue };
             if self.store.stat(&place).await.is_err_and(|error| error.is_not_found()) {
@@ -63,9 +63,9 @@ impl Engine {
 }
 
 impl Found {
-    /// Notes a folder, and returns those in it that may be or hold repositories.
+    /// Records a folder, and returns the folders in it that may be or contain repositories.
     fn take(&mut self, path: StorePath, entries: Vec<Entry>) -> Vec<StorePath> {
-        // One that is not a folder, `_manifests` on a disk that is not mounted, makes a repository as well.
+        // An entry that is not a folder marks a repository too: `_manifests` may be on a disk that is not mounted.
         let is_marked = entries.iter().any(|entry| !entry.is_folder && marks_repository(&entry.name));
         let folders: Vec<String> =
             entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
@@ -78,7 +78,7 @@ impl Found {
     }
 }
 
-/// The name that a repository in this folder has, or would have.
+/// The name of the repository in this folder, even if it is not a valid name; `(all)` for the root.
 pub(super) fn name_of(folder: &StorePath) -> String {
     let root = Folder::Repositories.path();
     if *folder == root {

@@ -1,13 +1,13 @@
-//! What a command asks of the server that uses the same store.
+//! Lets a command have work done by the server that uses the same store, through request files in that store.
 //!
-//! Invariant: where a server uses a store, the server alone collects and removes in it, because the locks that keep that and
-//! a push apart are in its memory. A command beside it leaves a request in the store and waits for the report. Claiming and
-//! withdrawing both take the request away in one atomic step, so only one of them happens; and a request that nobody keeps
-//! young any more, because the command that made it is gone, is not answered.
+//! Invariant: while a server uses a store, only that server collects garbage and removes repositories in it, because
+//! the locks that keep these apart from pushes are in its memory. A command writes a request into the store and waits
+//! for the report. Claiming and withdrawing a request both take its file away in one atomic step, so only one of them
+//! succeeds. A request that its command no longer touches is dropped: the command is gone.
 //!
 //! ```text
 //! command                                   server, once a second
-//! write   <kind>/<uuid>/request
+//! write   requests/<uuid>/request
 //! touch   …, until it is gone               publish …/request as …/claim
 //!                                           do it
 //! read    …/report, remove <uuid>           write   …/report
@@ -30,37 +30,37 @@ use crate::{
     storage::{StoreError, StoreErrorKind, found},
 };
 
-/// How often a server looks for requests, and a command for the report.
+/// How often a server looks for requests, and a command for its report.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a request lives that nobody keeps young.
+/// How long a request stays valid after its command last touched it.
 const ABANDONED: Duration = Duration::from_secs(30);
 
-/// How long a report waits for the command that asked for it.
+/// How long a report is kept for the command that requested it.
 const UNREAD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest request: a repository name and a few words.
+/// The maximum size of a request in bytes: a repository name and a few words.
 const REQUEST_MAX: u64 = 4096;
 
-/// The longest report that is read back.
+/// The maximum size in bytes of a report that is read.
 const REPORT_MAX: u64 = 1 << 30;
 
-/// What can be asked.
+/// A request of a command to the server.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub(super) enum Request {
-    /// Collect garbage. The answer is a [`Report`].
+    /// Collect garbage. The result is a [`Report`].
     Collect,
-    /// Remove a repository. The answer is its [`Contents`], or nothing if there is no such repository.
+    /// Remove a repository. The result is its [`Contents`], or `None` if there is no such repository.
     Remove { repository: RepositoryName },
 }
 
-/// What is answered; what went wrong is told in words.
+/// The result of a request; an error is text.
 type Answer<T> = Result<T, String>;
 
 impl Registry {
-    /// Has garbage collected by the server that uses this store, and waits until that is done. `is_alone` is asked again and
-    /// again, as for [`Repository::request_deletion`].
+    /// Has the server that uses this store collect garbage, and waits for the report. `is_alone` is called
+    /// repeatedly, as in [`Repository::request_deletion`].
     pub async fn request_collection(
         &self,
         is_alone: impl FnMut() -> Result<bool, StoreError>,
@@ -68,7 +68,7 @@ impl Registry {
         self.engine.ask(&Request::Collect, is_alone).await
     }
 
-    /// Answers requests, for ever. Collections wait for each other; a removal waits for none of them.
+    /// Serves requests; never returns. Collections run one at a time; removals run beside them.
     pub(super) async fn answer_requests(&self, collecting: &AsyncMutex<()>) {
         let mut answers = FuturesUnordered::new();
         loop {
@@ -76,7 +76,7 @@ impl Registry {
                 Some(()) = answers.next() => {}
                 () = tokio::time::sleep(LOOK) => match self.engine.claim_requests().await {
                     Ok(claimed) => answers.extend(claimed.into_iter().map(|(id, request)| self.answer(id, request, collecting))),
-                    Err(error) => tracing::error!(%error, "requests of commands cannot be answered"),
+                    Err(error) => tracing::error!(%error, "cannot read the requests of commands"),
                 },
             }
         }
@@ -92,11 +92,11 @@ impl Registry {
             Request::Remove { repository } => self.engine.report(id, &self.remove_to_the_end(repository).await).await,
         };
         if let Err(error) = answered {
-            tracing::error!(%error, "the answer to a command cannot be written");
+            tracing::error!(%error, "cannot write the report of a request");
         }
     }
 
-    /// What was begun is finished although the server is asked to stop.
+    /// Removes a repository, and finishes even if the server is asked to stop meanwhile.
     async fn remove_to_the_end(&self, name: RepositoryName) -> Answer<Option<Contents>> {
         let engine = self.engine.clone();
         let removed =
@@ -113,9 +113,9 @@ impl Registry {
 }
 
 impl Repository<Admin> {
-    /// Has the repository removed by the server that uses this store, and waits until that is done. `is_alone` is asked again
-    /// and again; from when it says that nobody else uses the store (any more), the answer may be `None`: then nobody does
-    /// it, and the caller may.
+    /// Has the server that uses this store remove the repository, and waits for the result. `is_alone` is called
+    /// repeatedly and returns whether no other process uses the store (any more). Once it returns true, the result
+    /// may be `None`: no server handles the request, and the caller may remove the repository itself.
     pub async fn request_deletion(
         &self,
         is_alone: impl FnMut() -> Result<bool, StoreError>,
@@ -130,7 +130,7 @@ impl Repository<Admin> {
 }
 
 impl Engine {
-    /// The answer to a request, or `None` if it was withdrawn because there is nobody who could answer it: `is_alone` says so.
+    /// Writes a request and waits for its result; `None` if no server handled it before `is_alone` returned true.
     async fn ask<T: DeserializeOwned>(
         &self,
         request: &Request,
@@ -155,7 +155,7 @@ impl Engine {
         Ok(answer.transpose()?)
     }
 
-    /// What was reported of a request, if it was.
+    /// The result in the report of a request; `None` if there is no report yet.
     async fn read_report<T: DeserializeOwned>(&self, id: RequestId) -> Result<Option<Result<T, StoreError>>, Error> {
         let path = Key::RequestReport(id).path();
         let Some(object) = found(self.store.open(&path).await)? else { return Ok(None) };
@@ -170,7 +170,7 @@ impl Engine {
         Ok(self.store.write(&Key::RequestReport(id).path(), text.into()).await?)
     }
 
-    /// Takes what is asked now. Each request is taken by one server only.
+    /// Claims all pending requests. Each request is claimed by one server only.
     pub(super) async fn claim_requests(&self) -> Result<Vec<(RequestId, Request)>, Error> {
         let mut claimed = Vec::new();
         for entry in self.store.list(&Folder::Requests.path()).await? {
@@ -182,6 +182,7 @@ impl Engine {
         Ok(claimed)
     }
 
+    /// Claims a request; `None` if it was withdrawn, claimed by another server, abandoned or invalid.
     async fn claim(&self, id: RequestId) -> Result<Option<Request>, Error> {
         let (store, now) = (&*self.store, SystemTime::now());
         let (path, claim) = (Key::Request(id).path(), Key::RequestClaim(id).path());
@@ -195,7 +196,7 @@ impl Engine {
         let Some(object) = found(store.open(&claim).await)? else { return Ok(None) };
         let request = serde_json::from_slice(&object.read(REQUEST_MAX).await?);
         if stat.age(now) > ABANDONED {
-            tracing::warn!(?request, "the command that asked for this is gone; it is not done");
+            tracing::warn!(?request, "request dropped: the command that made it is no longer running");
             store.remove_tree(&Folder::Request(id).path()).await?;
             return Ok(None);
         }
@@ -209,7 +210,7 @@ impl Engine {
         }
     }
 
-    /// A report whose command was stopped while it waited is read by nobody.
+    /// Removes a report that its command never read, because the command was stopped while it waited.
     async fn clear_unread(&self, id: RequestId, now: SystemTime) -> Result<(), Error> {
         let report = found(self.store.stat(&Key::RequestReport(id).path()).await)?;
         if report.is_some_and(|report| report.age(now) > UNREAD) {

@@ -1,8 +1,9 @@
-//! The tree of repositories as it was last read, and how it is held against the store.
+//! Keeps the tree of repository folders as it was last read, and checks it against the store by the versions of the
+//! folders.
 //!
-//! Invariant: a tree is true of a moment after it was asked to [`refresh`](Tree::refresh), or of the names within which it
-//! was asked whether it [`holds`](Tree::holds). Each folder that such an answer depends on had the version that it was read
-//! with, or was read again.
+//! Invariant: after [`refresh`](Tree::refresh), the tree is correct for a moment after the call began; if
+//! [`holds`](Tree::holds) returns true, it is correct for the given range of names. Each folder that such an answer
+//! depends on had the version with which it was read, or was read again.
 
 use std::{iter, sync::Arc};
 
@@ -11,16 +12,17 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::{Error, catalog::marks_repository, layout::Folder, links};
 use crate::storage::{Store, StorePath, Version};
 
-/// The folders that repositories lie in, each as it was when it was last read.
+/// The folders that contain repositories, as they were last read.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// In byte order, so that the first is the one that all others lie in.
+    /// In byte order, so that the first is the root of all others.
     paths: Arc<[StorePath]>,
     versions: Vec<Option<Version>>,
     contents: Vec<Contents>,
 }
 
-/// What matters of what lies in a folder. The folder of uploads, which comes and goes with each push, does not.
+/// The listing of a folder, reduced to what affects the names of repositories. The folder of uploads, which comes and
+/// goes with each push, does not affect them.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Contents {
     is_marked: bool,
@@ -28,7 +30,7 @@ struct Contents {
 }
 
 impl Tree {
-    /// A tree of which nothing is known yet.
+    /// A tree that was not read yet.
     pub(super) fn new() -> Self {
         Self { paths: [Folder::Repositories.path()].into(), versions: vec![None], contents: vec![Contents::default()] }
     }
@@ -39,7 +41,7 @@ impl Tree {
         marked.map(|(path, _)| self.name(path))
     }
 
-    /// Reads again what changed, and says whether names came or went.
+    /// Reads changed folders again; returns whether the tree changed.
     pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<bool, Error> {
         let versions = store.versions(self.paths.clone()).await?;
         let looked = iter::zip(&self.versions, &versions).enumerate();
@@ -48,7 +50,7 @@ impl Tree {
         if changed.is_empty() {
             return Ok(false);
         }
-        // The versions were taken before: what comes in between is read, and looks like a change the next time.
+        // The versions were read before: a change in between is read now, and looks like another change next time.
         let read = Self::read(store, changed.iter().map(|index| self.paths[*index].clone()).collect()).await?;
         if iter::zip(&changed, &read).all(|(index, contents)| self.contents[*index] == *contents) {
             self.versions = versions;
@@ -62,12 +64,12 @@ impl Tree {
         Ok(true)
     }
 
-    /// Whether the names after `first`, up to and with `last`, are in the store as they are here, and no others among them.
+    /// Whether the names after `first`, up to and including `last`, are the same in the store as in this tree.
     ///
-    /// Whether there is a repository is seen in the folder of its name and in those above. So it is enough to look at each
-    /// folder that such a name has, or may lie in: not at one whose name comes after `last`, because all that lies in it
-    /// does, and of those whose names come before `first` only at the beginnings of `first`, because all that lies in
-    /// another one comes before `first` too.
+    /// A repository shows in the folder of its name and in the folders above it. So only the folders that have such
+    /// names, or contain them, need to be compared. A folder whose name comes after `last` needs no check, because
+    /// everything in it comes after `last` too. Of the folders whose names come before `first`, only those that are
+    /// prefixes of `first` need one, because everything in another such folder comes before `first` too.
     pub(super) async fn holds(&self, store: &dyn Store, first: &str, last: &str) -> Result<bool, Error> {
         let find = |name: &str| self.paths.binary_search_by(|path| self.name(path).cmp(name));
         let beginnings = first.char_indices().map(|(end, _)| &first[..end]);
@@ -79,8 +81,8 @@ impl Tree {
         Ok(iter::zip(concerned, versions).all(|(index, now)| is_same(self.versions[index], now)))
     }
 
-    /// The tree if its folders have these versions and contents: those that were not here before are read, and those that
-    /// are in no other any more are left out.
+    /// The tree whose folders have these versions and contents. New folders are read, and folders that no other
+    /// folder contains any more are left out.
     async fn regrown(
         &self,
         store: &dyn Store,
@@ -126,6 +128,7 @@ impl Tree {
             .collect())
     }
 
+    /// Lists these folders.
     async fn read(store: &dyn Store, paths: Vec<StorePath>) -> Result<Vec<Contents>, Error> {
         let read = stream::iter(paths).map(|path| async move {
             let entries = store.list(&path).await?;
@@ -137,12 +140,13 @@ impl Tree {
         read.buffered(links::PARALLEL).try_collect().await
     }
 
+    /// The name of the repository in the folder at `path`: its path below the root.
     fn name<'a>(&self, path: &'a StorePath) -> &'a str {
         path.as_str()[self.paths[0].as_str().len()..].trim_start_matches('/')
     }
 }
 
-/// A store that cannot tell a version says nothing, which is the same as nothing.
+/// Whether two versions are equal. A store that cannot determine a version returns `None`, which equals nothing.
 fn is_same(kept: Option<Version>, now: Option<Version>) -> bool {
     kept.is_some() && kept == now
 }
