@@ -127,8 +127,8 @@ mod tests {
         let nowhere = Finding { repository: "a/b".parse().ok(), damage: nowhere, repair: Repair::Quarantined };
         let found = Examination { findings: vec![unlinked, nowhere], blobs: 2, bytes: 2048 };
         let expected = format!(
-            "-: no repository has blob {blob}\n\
-             a/b: blob {blob} has a link and no sound bytes (moved to the quarantine)\n\
+            "-: no repository links to blob {blob}\n\
+             a/b: blob {blob} has a link, but its bytes are missing or wrong (moved to the quarantine)\n\
              2 blobs, 2.00 KiB, 2 findings\n"
         );
         assert_eq!(lines(&found), expected);

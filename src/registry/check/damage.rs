@@ -1,6 +1,6 @@
-//! What can be wrong in a store, and what became of it.
+//! Defines the damage that a check can find in a store, and what a repair did about it.
 //!
-//! Invariant: every kind of damage has a name of its own in the report, which scripts read; people read the sentence.
+//! Invariant: every kind of damage has a name of its own in the JSON report, for scripts, and a sentence, for people.
 
 use std::fmt;
 
@@ -8,50 +8,50 @@ use serde::Serialize;
 
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// What an examination found.
+/// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Examination {
-    /// Everything that is not as it should be.
+    /// Everything that is wrong.
     pub findings: Vec<Finding>,
-    /// How many blobs were read to their end.
+    /// The number of blobs that were read.
     pub blobs: usize,
-    /// How many bytes they have.
+    /// The number of bytes in these blobs.
     pub bytes: u64,
 }
 
 impl Examination {
-    /// The findings that mean that something cannot be served, also after what a repair could do about them.
+    /// The findings because of which content cannot be served and which a repair has not mended.
     pub fn damages(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.damage.is_serious() && finding.repair != Repair::Mended)
     }
 }
 
-/// One thing that is not as it should be.
+/// One thing that is wrong in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Finding {
-    /// The repository that it concerns.
+    /// The repository in which it was found; `None` if it is outside of all repositories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<RepositoryName>,
     /// What is wrong.
     #[serde(flatten)]
     pub damage: Damage,
-    /// What was done about it.
+    /// What a repair did about it.
     pub repair: Repair,
 }
 
-/// What was done about a finding.
+/// What a repair did about a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Repair {
-    /// Nothing: only looked at, or nothing that a program should decide.
+    /// Nothing: this was only a check, or an operator must decide.
     None,
-    /// It is as it should be.
+    /// It was mended.
     Mended,
-    /// It lies in the quarantine, where a person can look at it.
+    /// It was moved to the quarantine, where an operator can inspect it.
     Quarantined,
-    /// It went to the trash, from which it comes back should it be needed.
+    /// It was moved to the trash, from which it is restored if it is needed.
     Trashed,
-    /// It is gone: nobody was ever told that it would be kept.
+    /// It was deleted; it was never acknowledged to a client.
     Removed,
 }
 
@@ -67,122 +67,122 @@ impl fmt::Display for Repair {
     }
 }
 
-/// What can be wrong.
+/// A kind of damage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "damage", rename_all = "kebab-case")]
 pub enum Damage {
-    /// The bytes have another digest than their name.
+    /// Bytes whose digest is not the one in their path.
     WrongBytes {
-        /// Their name.
+        /// The digest in their path.
         blob: Digest,
-        /// What they are.
+        /// The digest of the bytes.
         actual: Digest,
     },
-    /// Likewise, in the trash: should somebody need the blob, it must not come back from there.
+    /// Bytes in the trash whose digest is not the one in their path: they must not be restored as that blob.
     WrongBytesInTrash {
-        /// Their name.
+        /// The digest in their path.
         blob: Digest,
-        /// What they are.
+        /// The digest of the bytes.
         actual: Digest,
     },
-    /// Bytes that the disk does not give.
+    /// Bytes that the disk cannot read.
     UnreadableBytes {
-        /// Their name.
+        /// The digest in their path.
         blob: Digest,
-        /// What the disk says.
+        /// The error of the disk.
         error: String,
     },
-    /// A link to a blob whose bytes are nowhere.
+    /// A link to a blob whose bytes are missing or wrong.
     LinkToNowhere {
-        /// The blob.
+        /// The digest of the blob.
         blob: Digest,
     },
-    /// A link that does not hold the digest that its path says.
+    /// A link that does not hold the digest in its path.
     WrongLink {
-        /// Its path.
+        /// The path of the link.
         link: String,
-        /// What it must hold.
+        /// The digest that the link must hold.
         digest: Digest,
     },
-    /// A manifest link whose bytes are nowhere.
+    /// A link to a manifest whose bytes are missing or wrong.
     ManifestToNowhere {
-        /// The manifest.
+        /// The digest of the manifest.
         manifest: Digest,
     },
-    /// A manifest that is whole and that we cannot read.
+    /// A manifest that cannot be read or parsed.
     UnreadableManifest {
-        /// The manifest.
+        /// The digest of the manifest.
         manifest: Digest,
-        /// Why not.
+        /// The read or parse error.
         error: String,
     },
-    /// A manifest that refers to what the repository does not have.
+    /// A manifest that refers to content missing from the repository.
     MissingReference {
-        /// The manifest.
+        /// The digest of the manifest.
         manifest: Digest,
-        /// What is missing.
+        /// The digest of the missing content.
         content: Digest,
     },
-    /// A tag that means a manifest that the repository does not have.
+    /// A tag that points to a manifest missing from the repository.
     TagToNowhere {
         /// The tag.
         tag: Tag,
-        /// What it means.
+        /// The digest of the manifest.
         manifest: Digest,
     },
-    /// A tag whose link holds no digest.
+    /// A tag whose link does not hold a digest.
     WrongTag {
         /// The tag.
         tag: Tag,
     },
-    /// A manifest that names a subject and is not in the subject's list of referrers.
+    /// A manifest with a subject that is not in the subject's list of referrers.
     MissingReferrer {
-        /// The subject.
+        /// The digest of the subject.
         subject: Digest,
-        /// The manifest.
+        /// The digest of the manifest.
         referrer: Digest,
     },
-    /// An entry in a list of referrers whose manifest is not here, or names another subject.
+    /// An entry in a list of referrers whose manifest is missing or has another subject.
     ReferrerToNowhere {
-        /// The subject.
+        /// The digest of the subject.
         subject: Digest,
-        /// What the entry names.
+        /// The digest in the entry.
         referrer: Digest,
     },
-    /// Bytes that no repository has.
+    /// Bytes that no repository links to and no manifest names.
     Unlinked {
-        /// Their name.
+        /// The digest in their path.
         blob: Digest,
     },
-    /// An upload that nobody can go on with: its session is not there.
+    /// An upload that cannot be resumed, because its session is missing.
     HalfUpload {
-        /// The name of its folder.
+        /// The name of the upload's folder.
         upload: String,
     },
-    /// A temporary file that nobody is writing any more.
+    /// A temporary file that is no longer being written.
     HalfWritten {
-        /// Its name.
+        /// The name of the file.
         file: String,
     },
-    /// A command's request to the server that nobody waits for any more.
+    /// A command's request to the server, which the command no longer waits for.
     StaleRequest {
-        /// The name of its folder.
+        /// The name of the request's folder.
         request: String,
     },
-    /// Something in the trash that is no blob.
+    /// An entry in the trash that is not a blob.
     StrangeTrash {
-        /// Its path within the trash.
+        /// The path of the entry within the trash.
         entry: String,
     },
-    /// A folder that looks like a repository and has no name of one.
+    /// A folder that looks like a repository and has no valid repository name.
     StrangeFolder {
-        /// The name that it would have.
+        /// The path of the folder, below the folder of all repositories.
         folder: String,
     },
 }
 
 impl Damage {
-    /// Whether something that was acknowledged cannot be served.
+    /// Whether content that was acknowledged cannot be served.
     #[must_use]
     pub fn is_serious(&self) -> bool {
         match self {
@@ -195,7 +195,7 @@ impl Damage {
             | Self::TagToNowhere { .. }
             | Self::WrongTag { .. }
             | Self::MissingReferrer { .. } => true,
-            // Nobody misses these, or they are served as they are.
+            // Not needed for serving, or served unchanged.
             Self::WrongBytesInTrash { .. }
             | Self::UnreadableManifest { .. }
             | Self::ReferrerToNowhere { .. }
@@ -212,30 +212,36 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WrongBytes { blob, actual } => write!(f, "the bytes of {blob} are {actual}"),
-            Self::WrongBytesInTrash { blob, actual } => write!(f, "the bytes of {blob} in the trash are {actual}"),
-            Self::UnreadableBytes { blob, error } => write!(f, "the bytes of {blob} cannot be read: {error}"),
-            Self::LinkToNowhere { blob } => write!(f, "blob {blob} has a link and no sound bytes"),
-            Self::WrongLink { link, digest } => write!(f, "{link} does not hold {digest}"),
-            Self::ManifestToNowhere { manifest } => write!(f, "manifest {manifest} has a link and no sound bytes"),
-            Self::UnreadableManifest { manifest, error } => write!(f, "manifest {manifest} is not understood: {error}"),
-            Self::MissingReference { manifest, content } => {
-                write!(f, "manifest {manifest} refers to {content}, which is not here")
+            Self::WrongBytes { blob, actual } => write!(f, "the bytes of blob {blob} have the digest {actual}"),
+            Self::WrongBytesInTrash { blob, actual } => {
+                write!(f, "the bytes of blob {blob} in the trash have the digest {actual}")
             }
-            Self::TagToNowhere { tag, manifest } => write!(f, "tag {tag} means {manifest}, which is not here"),
-            Self::WrongTag { tag } => write!(f, "tag {tag} means nothing: its link holds no digest"),
+            Self::UnreadableBytes { blob, error } => write!(f, "the bytes of blob {blob} cannot be read: {error}"),
+            Self::LinkToNowhere { blob } => write!(f, "blob {blob} has a link, but its bytes are missing or wrong"),
+            Self::WrongLink { link, digest } => write!(f, "{link} does not hold {digest}"),
+            Self::ManifestToNowhere { manifest } => {
+                write!(f, "manifest {manifest} has a link, but its bytes are missing or wrong")
+            }
+            Self::UnreadableManifest { manifest, error } => write!(f, "manifest {manifest} cannot be read: {error}"),
+            Self::MissingReference { manifest, content } => {
+                write!(f, "manifest {manifest} refers to {content}, which the repository does not have")
+            }
+            Self::TagToNowhere { tag, manifest } => {
+                write!(f, "tag {tag} points to {manifest}, which the repository does not have")
+            }
+            Self::WrongTag { tag } => write!(f, "the link of tag {tag} does not hold a digest"),
             Self::MissingReferrer { subject, referrer } => {
                 write!(f, "manifest {referrer} is not in the list of referrers of {subject}")
             }
             Self::ReferrerToNowhere { subject, referrer } => {
                 write!(f, "the list of referrers of {subject} names {referrer}, which does not refer to it")
             }
-            Self::Unlinked { blob } => write!(f, "no repository has blob {blob}"),
-            Self::HalfUpload { upload } => write!(f, "nobody can go on with upload {upload}"),
+            Self::Unlinked { blob } => write!(f, "no repository links to blob {blob}"),
+            Self::HalfUpload { upload } => write!(f, "upload {upload} has no session and cannot be resumed"),
             Self::HalfWritten { file } => write!(f, "temporary file {file} was left behind"),
             Self::StaleRequest { request } => write!(f, "request {request} to the server was left behind"),
-            Self::StrangeTrash { entry } => write!(f, "{entry} in the trash is no blob"),
-            Self::StrangeFolder { folder } => write!(f, "{folder:?} is no name of a repository"),
+            Self::StrangeTrash { entry } => write!(f, "{entry} in the trash is not a blob"),
+            Self::StrangeFolder { folder } => write!(f, "{folder:?} is not a repository name"),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What was begun and never ended: temporary files, uploads that nobody can go on with, requests that nobody waits for;
-//! and what lies in the trash and is no blob.
+//! Finds leftovers of interrupted work: temporary files, uploads without a session, requests without a command; and
+//! entries of the trash that are not blobs.
 //!
-//! Invariant: what is younger than [`LEFTOVER`] may be somebody's work and is none of ours.
+//! Invariant: a file, upload or request younger than [`LEFTOVER`] may be in use and is not reported.
 
 use super::{Check, Damage, Finding, LEFTOVER, finding};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Check<'_> {
-    /// Everything that lies outside of repositories.
+    /// The leftovers outside of repositories.
     pub(super) async fn leftovers(&self) -> Result<Vec<Finding>, Error> {
         let mut damages = self.half_written().await?;
         damages.extend(self.stale_requests().await?);
@@ -22,8 +22,8 @@ impl Check<'_> {
         Ok(damages.into_iter().map(|damage| finding(None, damage)).collect())
     }
 
-    /// An upload goes on from its session; without one, its folder is only in the way. registry:2 has none: its uploads end
-    /// where it stops, and lie here until somebody clears them away.
+    /// The uploads without a session, which cannot be resumed. registry:2 has no sessions: uploads that it left
+    /// unfinished stay in the store until they are removed.
     pub(super) async fn half_uploads(&self, name: &RepositoryName) -> Result<Vec<Finding>, Error> {
         let (store, mut findings) = (&*self.registry.engine.store, Vec::new());
         let folder = Folder::Uploads(name).path();
@@ -41,6 +41,7 @@ impl Check<'_> {
         Ok(findings)
     }
 
+    /// Temporary files that are no longer being written.
     async fn half_written(&self) -> Result<Vec<Damage>, Error> {
         let (folder, mut damages) = (Folder::Temporaries.path(), Vec::new());
         for entry in self.registry.engine.store.list(&folder).await? {
@@ -53,6 +54,7 @@ impl Check<'_> {
         Ok(damages)
     }
 
+    /// Requests whose commands no longer wait for a report.
     async fn stale_requests(&self) -> Result<Vec<Damage>, Error> {
         let mut damages = Vec::new();
         for entry in self.registry.engine.store.list(&Folder::Requests.path()).await? {
@@ -64,6 +66,7 @@ impl Check<'_> {
         Ok(damages)
     }
 
+    /// Entries of the trash that are not blobs.
     async fn strange_trash(&self) -> Result<Vec<Damage>, Error> {
         let (store, trash, mut damages) = (&*self.registry.engine.store, Folder::AllTrash.path(), Vec::new());
         for entry in store.list(&trash).await? {
@@ -81,7 +84,7 @@ impl Check<'_> {
         Ok(damages)
     }
 
-    /// The object at `path`, or every object below it.
+    /// The object at `path`, or all objects below it, with their sizes and ages.
     pub(super) async fn objects(&self, path: StorePath) -> Result<Vec<(StorePath, Stat)>, Error> {
         let (store, mut open, mut objects) = (&*self.registry.engine.store, vec![path], Vec::new());
         while let Some(path) = open.pop() {
@@ -95,6 +98,7 @@ impl Check<'_> {
         Ok(objects)
     }
 
+    /// Whether all objects are older than [`LEFTOVER`]; true if there are none.
     fn is_left_over(&self, objects: &[(StorePath, Stat)]) -> bool {
         objects.iter().all(|(_, stat)| stat.age(self.now) > LEFTOVER)
     }

@@ -1,4 +1,5 @@
-//! The links: layers, manifests, tags and referrers of each repository, and the blobs that none of them has.
+//! Checks the links of each repository (layers, manifests, tags, referrers), and finds blobs that no repository links
+//! to.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,37 +15,39 @@ use crate::{
     storage::{StoreErrorKind, StorePath},
 };
 
-/// One look at all links.
+/// One check of all links.
 struct Look<'a> {
     check: &'a Check<'a>,
-    /// Where bytes lie that are not what their name says.
+    /// Paths whose bytes do not have the digest in their path.
     unsound: &'a HashSet<StorePath>,
     findings: Vec<Finding>,
-    /// The blobs that some repository has or some manifest names.
+    /// The blobs that a repository links to or a manifest names.
     linked: HashSet<Digest>,
 }
 
-/// What a repository has, as far as it leads somewhere.
+/// The content that a repository links to and whose bytes are intact.
 #[derive(Default)]
 struct Content {
     layers: HashSet<Digest>,
     manifests: HashMap<Digest, Subject>,
 }
 
-/// What a manifest refers to.
+/// The `subject` of a manifest.
 #[derive(Clone, Copy)]
 enum Subject {
     Named(Digest),
     None,
-    /// We cannot read it.
+    /// The manifest cannot be parsed.
     Unknown,
 }
 
 impl Subject {
+    /// The subject that a parsed manifest names.
     fn of(manifest: &Manifest) -> Self {
         manifest.subject.as_ref().map_or(Self::None, |subject| Self::Named(subject.digest))
     }
 
+    /// Whether the manifest refers to `subject`, as far as can be determined.
     fn may_be(self, subject: Digest) -> bool {
         match self {
             Self::Named(named) => named == subject,
@@ -55,9 +58,11 @@ impl Subject {
 }
 
 impl Check<'_> {
+    /// Checks all links, given the paths whose bytes are wrong.
     pub(super) async fn look_at_links(&self, unsound: &HashSet<StorePath>) -> Result<Vec<Finding>, Error> {
         let mut look = Look { check: self, unsound, findings: Vec::new(), linked: HashSet::new() };
-        // Before the links: bytes that come after this are none of ours to judge, and those before it have their links.
+        // The blobs are listed before the links: blobs pushed later are not checked, and blobs pushed before have
+        // their links.
         let blobs = self.registry.all_blobs().await?;
         let found = self.registry.engine.find_repositories().await;
         if let Some((_, error)) = found.unlisted.into_iter().next() {
@@ -70,7 +75,7 @@ impl Check<'_> {
             }
         }
         for blob in blobs.into_iter().filter(|blob| !look.linked.contains(blob)) {
-            // An empty folder is no blob.
+            // An empty folder is not a blob.
             if look.sound_bytes(&blob).await.is_some() {
                 look.findings.push(finding(None, Damage::Unlinked { blob }));
             }
@@ -80,6 +85,7 @@ impl Check<'_> {
 }
 
 impl Look<'_> {
+    /// Checks everything in one repository, under its lock.
     async fn repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
         let _alone = self.check.registry.engine.repositories.lock(name).await;
         let mut content = Content::default();
@@ -97,6 +103,7 @@ impl Look<'_> {
         self.findings.push(finding(Some(name), damage));
     }
 
+    /// Checks the layer links, and records the layers that are intact.
     async fn layers(&mut self, name: &RepositoryName, content: &mut Content) -> Result<(), Error> {
         let store = &*self.check.registry.engine.store;
         for (blob, _) in links::list(store, |algorithm| Folder::Layers(name, algorithm).path()).await? {
@@ -111,6 +118,7 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// Checks the manifest links, records the manifests that are intact, and returns those that can be parsed.
     async fn manifests(
         &mut self,
         name: &RepositoryName,
@@ -130,7 +138,7 @@ impl Look<'_> {
             content.manifests.insert(manifest, subject);
             match read {
                 Ok(document) => documents.push((manifest, document)),
-                // Another registry took it in, and it is served as it is.
+                // Another registry accepted it, and it is served unchanged.
                 Err(Unread::Old) => {}
                 Err(Unread::Strange(error)) => self.note(name, Damage::UnreadableManifest { manifest, error }),
             }
@@ -138,6 +146,7 @@ impl Look<'_> {
         Ok(documents)
     }
 
+    /// Parses the manifest at `path`, and records every digest that it names as linked.
     async fn document(&mut self, path: &StorePath) -> Result<Manifest, Unread> {
         let object = self.check.registry.engine.store.open(path).await.map_err(Unread::strange)?;
         let document = object.read(Manifest::MAX as u64).await.map_err(Unread::strange)?;
@@ -146,6 +155,7 @@ impl Look<'_> {
             .map_err(|error| if matches!(error, ManifestError::Schema1) { Unread::Old } else { Unread::strange(error) })
     }
 
+    /// Reports each manifest that refers to content missing from the repository.
     fn references(&mut self, name: &RepositoryName, documents: &[(Digest, Manifest)], content: &Content) {
         if self.check.registry.engine.config.sparse_manifests {
             return;
@@ -161,7 +171,7 @@ impl Look<'_> {
         }
     }
 
-    /// Whether each manifest that refers to another is in its list.
+    /// Reports each manifest with a `subject` that is not in the subject's list of referrers.
     async fn listed_referrers(&mut self, name: &RepositoryName, documents: &[(Digest, Manifest)]) -> Result<(), Error> {
         for (referrer, document) in documents {
             let Some(subject) = document.subject.as_ref().map(|subject| subject.digest) else { continue };
@@ -173,7 +183,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Whether each entry of a list of referrers is of a manifest that refers to it.
+    /// Reports each entry of a list of referrers whose manifest does not refer to the subject.
     async fn entries_of_referrers(&mut self, name: &RepositoryName, content: &Content) -> Result<(), Error> {
         let engine = &self.check.registry.engine;
         for algorithm in Algorithm::ALL {
@@ -190,6 +200,7 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// Reports each tag whose link is damaged or points to a missing manifest.
     async fn tags(&mut self, name: &RepositoryName, content: &Content) -> Result<(), Error> {
         let store = &*self.check.registry.engine.store;
         for entry in store.list(&Folder::Tags(name).path()).await? {
@@ -206,10 +217,10 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Whether the link at `key` holds what it must.
+    /// Reports the link at `key` if it does not hold `digest`.
     async fn link(&mut self, name: &RepositoryName, key: Key<'_>, digest: Digest) -> Result<(), Error> {
         let is_right = match links::read(&*self.check.registry.engine.store, key).await {
-            // Gone a moment ago.
+            // Removed a moment ago.
             Ok(None) => true,
             Ok(Some(held)) => held == digest,
             Err(error) if is_damage(error.kind()) => false,
@@ -221,10 +232,10 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Where the bytes of a blob lie, if they are what its name says; nothing is brought back from the trash.
+    /// The path of a blob's bytes, if they have the right digest; they are not restored from the trash.
     async fn sound_bytes(&self, digest: &Digest) -> Option<StorePath> {
         for path in [Key::Blob(digest).path(), Key::Trash(digest).path()] {
-            // What cannot be looked at is there; that it cannot be read was noted.
+            // If the object cannot be examined it is present; that it cannot be read is a finding already.
             if self.check.registry.engine.store.stat(&path).await.is_err_and(|error| error.is_not_found()) {
                 continue;
             }
@@ -234,11 +245,11 @@ impl Look<'_> {
     }
 }
 
-/// Why a document says nothing to us.
+/// Why a manifest cannot be read or parsed.
 enum Unread {
-    /// Schema 1, which registry:2 took in and we do not.
+    /// It has schema 1, which registry:2 accepts and Portcullis does not.
     Old,
-    /// Something else.
+    /// Any other reason.
     Strange(String),
 }
 
@@ -249,7 +260,7 @@ impl Unread {
     }
 }
 
-/// Whether a link that cannot be read is one that holds something else.
+/// Whether the error means that the link holds something else than a digest.
 fn is_damage(kind: StoreErrorKind) -> bool {
     match kind {
         StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => true,

@@ -1,11 +1,12 @@
-//! The registry against itself: does everything lead somewhere, and is every byte what its name says?
+//! Checks the store for damage and repairs it: whether every link leads to content, and whether the digest of
+//! every blob is the one in its path.
 //!
-//! Invariant: a check changes nothing; a repair deletes only what nobody was ever told would be kept. What is wrong is moved
-//! to the quarantine, where a person can look at it, what nobody needs to the trash, and what is only missing is made again
-//! from what is there.
+//! Invariant: a check changes nothing; a repair deletes only objects that were never acknowledged. It moves wrong
+//! objects to the quarantine, where an operator can inspect them, moves unneeded objects to the trash, and makes
+//! missing objects again from existing ones.
 //!
-//! Looking and repairing are apart: [`look`] and [`reading`] say what is wrong, all consequences included (a tag whose
-//! manifest's bytes are wrong means nothing), and [`repair`] deals with each finding by itself.
+//! Checking and repairing are separate: [`look`] and [`reading`] report what is wrong, with all its consequences (a
+//! tag is wrong if the bytes of its manifest are), and [`repair`] handles each finding by itself.
 
 mod damage;
 mod leftovers;
@@ -25,32 +26,32 @@ use crate::{oci::RepositoryName, storage::Claim};
 pub use damage::{Damage, Examination, Finding, Repair};
 use reading::{Place, Reading};
 
-/// How old something half-done must be before it is a leftover: whoever does it may be a server that is at work.
+/// The minimum age of a leftover: anything younger may be the work of a running server.
 const LEFTOVER: Duration = Duration::from_secs(60 * 60);
 
-/// How far an examination has come.
+/// The progress of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Blobs read so far.
+    /// The number of blobs read so far.
     pub blobs: usize,
-    /// Blobs in all.
+    /// The number of blobs to read.
     pub of: usize,
-    /// Bytes read so far.
+    /// The number of bytes read so far.
     pub bytes: u64,
 }
 
-/// One examination.
+/// One run of the check.
 struct Check<'a> {
     registry: &'a Registry,
     now: SystemTime,
 }
 
 impl Registry {
-    /// How long what is in flight takes at most, from its first change of the store to its last.
+    /// The longest time from the first to the last change of one operation in flight.
     pub const IN_FLIGHT: Duration = Duration::from_secs(2);
 
-    /// Looks at everything and changes nothing. Others may be changing the store meanwhile: what is wrong is looked at again
-    /// after `in_flight`, and counts only if it still is.
+    /// Checks everything and changes nothing. Other processes may change the store meanwhile: findings are checked
+    /// again after `in_flight`, and only those that persist are reported.
     pub async fn examine(
         &self,
         now: SystemTime,
@@ -70,8 +71,8 @@ impl Registry {
         Ok(found)
     }
 
-    /// Looks at everything, puts right what can be put right and moves what cannot out of the way. The claim keeps servers
-    /// off: what they have in flight must not be repaired.
+    /// Checks everything, repairs what can be repaired, and moves other damaged objects to the quarantine. The claim
+    /// keeps servers away: their operations in flight must not be repaired.
     pub async fn repair(
         &self,
         _alone: &Claim,
@@ -80,7 +81,7 @@ impl Registry {
     ) -> Result<Examination, Error> {
         let check = Check { registry: self, now };
         let (mut found, _) = check.look(&check.places().await?, progress).await?;
-        // Whoever cannot say what is linked cannot say what is not.
+        // If some links were not seen, it is unknown which blobs are not linked.
         let is_whole = !found.findings.iter().any(|finding| matches!(finding.damage, Damage::StrangeFolder { .. }));
         for finding in &mut found.findings {
             finding.repair = check.deal_with(finding, is_whole).await?;
@@ -90,7 +91,7 @@ impl Registry {
 }
 
 impl Check<'_> {
-    /// Reads the bytes at `places`, and looks at everything else. Says also with which places something is wrong.
+    /// Reads the bytes at `places` and checks everything else. Also returns the places at which something is wrong.
     async fn look(
         &self,
         places: &[Place],
@@ -103,7 +104,7 @@ impl Check<'_> {
     }
 }
 
-/// Something is wrong, of which nobody has taken care yet.
+/// A finding that is not repaired yet.
 fn finding(repository: Option<&RepositoryName>, damage: Damage) -> Finding {
     Finding { repository: repository.cloned(), damage, repair: Repair::None }
 }

@@ -1,4 +1,4 @@
-//! The bytes: each blob is read to its end and hashed, wherever it lies.
+//! Reads every blob to its end, in place and in the trash, and verifies its digest.
 
 use std::{collections::HashSet, error::Error};
 
@@ -9,7 +9,7 @@ use crate::{
     storage::{Object, StorePath, found},
 };
 
-/// Where the bytes of a blob may lie.
+/// Where the bytes of a blob are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Blobs(Digest),
@@ -30,7 +30,7 @@ impl Place {
         }
     }
 
-    /// One bad sector is no reason not to look at the rest.
+    /// The damage if the bytes cannot be read. The check goes on with the other blobs.
     fn unreadable(&self, error: &dyn Error) -> Damage {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         Damage::UnreadableBytes { blob: *self.digest(), error: format!("{error}{cause}") }
@@ -44,25 +44,26 @@ impl Place {
     }
 }
 
-/// What reading the bytes brought.
+/// The result of reading the blobs.
 #[derive(Default)]
 pub(super) struct Reading {
     pub(super) found: Examination,
-    /// The places with which something is wrong.
+    /// The places at which something is wrong.
     pub(super) doubtful: Vec<Place>,
-    /// Paths whose bytes are not what their name says: whatever links to them leads nowhere. Bytes that could not be read
-    /// are not among them: the disk may give them the next time.
+    /// Paths whose bytes do not have the digest in their path, so that links to them are broken. Paths that cannot be
+    /// read are not among them: the disk may become readable again.
     pub(super) unsound: HashSet<StorePath>,
 }
 
 impl Check<'_> {
-    /// Every place with bytes.
+    /// Every place with bytes, in the store and in the trash.
     pub(super) async fn places(&self) -> Result<Vec<Place>, registry::Error> {
         let blobs = self.registry.all_blobs().await?.into_iter().map(Place::Blobs);
         let trash = self.registry.all_trash().await?.into_iter().map(Place::Trash);
         Ok(blobs.chain(trash).collect())
     }
 
+    /// Reads and verifies the bytes at `places`.
     pub(super) async fn read(&self, places: &[Place], progress: &mut (dyn FnMut(Progress) + Send)) -> Reading {
         let mut reading = Reading::default();
         for place in places {
@@ -72,7 +73,7 @@ impl Check<'_> {
                     reading.found.bytes += object.size();
                     reading.judge(place, object).await;
                 }
-                // Deleted, collected or brought back while we were on the way here.
+                // Deleted, collected or restored since the places were listed.
                 Ok(None) => continue,
                 Err(error) => reading.note(place, place.unreadable(&error)),
             }
@@ -83,6 +84,7 @@ impl Check<'_> {
 }
 
 impl Reading {
+    /// Verifies the digest of the bytes at `place`, and records a finding if it is wrong or a read fails.
     async fn judge(&mut self, place: &Place, object: Object) {
         let (blob, size) = (*place.digest(), object.size());
         let damage = match rehash(Digester::new(blob.algorithm()), object.stream(0..size)).await.map(Digester::finish) {

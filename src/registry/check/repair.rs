@@ -1,8 +1,8 @@
-//! Dealing with what was found.
+//! Repairs each finding of a check: mends it, moves it to the quarantine or to the trash, or deletes it.
 //!
-//! Invariant: nothing is taken away that might be wanted. A link is made again only where it gives nobody more than they
-//! had: a layer that a manifest names and its repository does not have stays missing, because the bytes may be here for
-//! somebody else's sake alone.
+//! Invariant: nothing is deleted that may still be needed. A link is written again only where it grants no new
+//! access: a layer that a manifest names but its repository does not link to stays missing, because the bytes may be
+//! in the store only for another repository.
 
 use super::{Check, Damage, Finding, Repair};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Check<'_> {
-    /// `is_whole` says that every link was seen.
+    /// Repairs one finding. `is_whole` states that every link was seen.
     pub(super) async fn deal_with(&self, finding: &Finding, is_whole: bool) -> Result<Repair, Error> {
         let name = finding.repository.as_ref();
         match &finding.damage {
@@ -49,8 +49,8 @@ impl Check<'_> {
                 let id: Option<RequestId> = request.parse().ok();
                 self.remove(id.map(|id| Folder::Request(id).path())).await
             }
-            // For a person to decide: the disk may give the bytes tomorrow, the document is served as it is, what is
-            // missing must be pushed again, and what a strange folder holds nobody can say.
+            // An operator must decide: the disk may become readable again, the document is served unchanged, missing
+            // content must be pushed again, and it is unknown what a folder without a valid name holds.
             Damage::Unlinked { .. }
             | Damage::UnreadableBytes { .. }
             | Damage::UnreadableManifest { .. }
@@ -66,7 +66,7 @@ impl Check<'_> {
         Ok(moved.map_or(Repair::None, |()| Repair::Quarantined))
     }
 
-    /// Likewise, with everything below it. Folders without anything in them are only removed.
+    /// Moves an object, or every object below a folder, to the quarantine. Folders without objects are removed.
     async fn put_away_tree(&self, path: Option<StorePath>) -> Result<Repair, Error> {
         let Some(path) = path else { return Ok(Repair::None) };
         let mut repair = Repair::Removed;
@@ -79,6 +79,7 @@ impl Check<'_> {
         Ok(repair)
     }
 
+    /// Deletes an object, or every object below a folder.
     async fn remove(&self, path: Option<StorePath>) -> Result<Repair, Error> {
         let Some(path) = path else { return Ok(Repair::None) };
         for (object, _) in self.objects(path.clone()).await? {
@@ -87,14 +88,14 @@ impl Check<'_> {
         Ok(Repair::Removed)
     }
 
-    /// Writes a link anew.
+    /// Writes a link again.
     async fn link(&self, path: Option<StorePath>, digest: &Digest) -> Result<Repair, Error> {
         let Some(path) = path else { return Ok(Repair::None) };
         self.registry.engine.store.write(&path, digest.to_string().into()).await?;
         Ok(Repair::Mended)
     }
 
-    /// What garbage collection would do with bytes that no repository has, and when it would do it.
+    /// Moves a blob that no repository links to into the trash, if it is as old as garbage collection requires.
     async fn throw_away(&self, blob: &Digest) -> Result<Repair, Error> {
         let engine = &self.registry.engine;
         let stat = found(engine.store.stat(&Key::Blob(blob).path()).await)?;

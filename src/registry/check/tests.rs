@@ -1,4 +1,4 @@
-//! The check, tried on stores in which something was broken on purpose.
+//! Tests the check and the repair on stores with deliberate damage.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::{
     storage::{MemoryStore, Store, StorePath, claim},
 };
 
-/// A repository `a` with one image, tagged `1`, made link by link.
+/// A repository `a` with one image, tagged `1`, written link by link.
 struct House {
     registry: Registry,
     store: Arc<MemoryStore>,
@@ -43,7 +43,7 @@ impl House {
         Self { registry: Registry::new(store.clone(), Config::default()), store, name, layer, manifest }
     }
 
-    /// What is wrong, looked at `later`.
+    /// The damage that a check finds, `later` from now.
     async fn look(&self, later: Duration) -> Vec<Damage> {
         let now = SystemTime::now() + later;
         let found = self.registry.examine(now, Duration::ZERO, &mut |_| {}).await.unwrap();
@@ -103,7 +103,7 @@ async fn put(store: &MemoryStore, content: &[u8]) -> Digest {
     digest
 }
 
-/// When what was just made is a leftover.
+/// After this time, everything that was just written counts as a leftover.
 const LATER: Duration = Duration::from_secs(2 * 60 * 60);
 const DAYS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
@@ -132,7 +132,7 @@ async fn bytes_that_changed_are_found_with_all_that_needs_them_and_a_repair_move
         [(wrong, Repair::Quarantined), (nowhere, Repair::Quarantined), (house.missing_layer(), Repair::None)]
     );
     assert!(house.has(&quarantine(&path)).await, "nothing is deleted");
-    assert_eq!(house.examine().await, [house.missing_layer()], "until somebody pushes it again");
+    assert_eq!(house.examine().await, [house.missing_layer()], "until it is pushed again");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_layer_that_its_repository_does_not_have_is_not_given_to_it() {
     let repaired = house.repair(LEFTOVER * 2).await;
     assert_eq!(repaired, [(house.missing_layer(), Repair::None)]);
     let bytes = house.store.stat(&Key::Blob(&house.layer).path()).await;
-    assert!(bytes.is_ok(), "the manifest names them, so they are nobody's to throw away");
+    assert!(bytes.is_ok(), "the manifest names them, so they stay");
     assert_eq!(link::read(&*house.store, Key::LayerLink(&house.name, &house.layer)).await.unwrap(), None);
 }
 
@@ -295,7 +295,7 @@ async fn what_was_begun_and_never_ended_is_a_leftover_after_an_hour() {
     assert_eq!(house.look(LATER).await, expected.clone().map(|(damage, _)| damage));
     assert_eq!(house.repair(LATER).await, expected);
     assert_eq!(house.look(LATER).await, []);
-    assert!(house.has(&Key::UploadSession(&house.name, session).path()).await, "somebody may go on with this one");
+    assert!(house.has(&Key::UploadSession(&house.name, session).path()).await, "this one can be resumed");
     assert!(house.has(&quarantine(&Key::UploadData(&house.name, half).path())).await);
 }
 
