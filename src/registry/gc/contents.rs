@@ -1,8 +1,8 @@
-//! Reads what a repository holds: its manifests and layers, its tags, and what each document names.
+//! Reads what a repository holds: its manifests and layers, its tags, and the digests that each document names.
 //!
-//! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name a
-//! manifest that was pushed as a blob, and a build cache a description that names layers. Documents never change, so
-//! what was read for one marking is kept for the next.
+//! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name
+//! a manifest that was pushed as a blob, and a build cache may name a description that names layers. Documents never
+//! change, so a document that was read for one marking is kept for the next.
 //!
 //! Invariant: a repository of which anything cannot be read is an [`Unreadable`], never a smaller repository.
 
@@ -21,7 +21,7 @@ use crate::{
     storage::{Entry, Stat, StoreError, StorePath},
 };
 
-/// How much of a blob shows whether it is JSON: more white space than that begins no document that a program writes.
+/// The number of bytes of a blob that show whether it is JSON; no program begins a document with more white space.
 const HEAD: u64 = 512;
 
 /// What a repository holds.
@@ -29,23 +29,23 @@ const HEAD: u64 = 512;
 pub(super) struct Contents {
     pub(super) revisions: Vec<(Digest, Stat)>,
     pub(super) layers: Vec<(Digest, Stat)>,
-    /// What the tags mean.
+    /// The digests that the tags point to.
     pub(super) tagged: HashSet<Digest>,
     documents: HashMap<Digest, Document>,
 }
 
-/// What a document names.
+/// The digests that a document names.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) names: Vec<Digest>,
-    /// What it is a referrer of: its `subject`, or everything that it names where no `subject` can be read.
+    /// The manifests that it refers to: its `subject`, or everything that it names if no `subject` can be read.
     pub(super) subjects: Vec<Digest>,
 }
 
-/// Why a repository cannot be read whole.
+/// Why a repository cannot be read completely.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
-    /// The store does not give something, or gives something else.
+    /// The store cannot read something, or holds something invalid.
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("tag {tag} cannot be read: {error}")]
@@ -54,16 +54,16 @@ pub(super) enum Unreadable {
     Manifest { manifest: Digest, error: StoreError },
     #[error("the bytes of manifest {0} are missing")]
     ManifestMissing(Digest),
-    #[error("tag {tag} means manifest {manifest}, which the repository does not have")]
+    #[error("tag {tag} points to manifest {manifest}, which the repository does not have")]
     TaggedMissing { tag: Tag, manifest: Digest },
-    /// A repair put the manifest away, and nothing says what it named.
-    #[error("manifest {0} lies in the quarantine")]
+    /// A repair moved the manifest away, so it is unknown what it names.
+    #[error("manifest {0} is in the quarantine")]
     Quarantined(Digest),
 }
 
 impl Contents {
-    /// Lists everything anew, and reads the manifests that were not read before. Unless `is_dry`, a manifest whose
-    /// bytes lie in the trash comes back from there.
+    /// Lists everything again, and reads the manifests that were not read before. Unless `is_dry`, a manifest whose
+    /// bytes are in the trash is restored.
     pub(super) async fn refresh(
         &mut self,
         engine: &Engine,
@@ -73,7 +73,7 @@ impl Contents {
         let store = &*engine.store;
         self.tagged.clear();
         folders_are_whole(engine, name).await?;
-        // Tags before manifests: what a tag means was put before the tag was set.
+        // Tags before manifests: a manifest is put before its tag is set.
         let tags = tags(engine, name).await?;
         self.layers = links::list_whole(store, |algorithm| Folder::Layers(name, algorithm).path()).await?;
         self.revisions = links::list_whole(store, |algorithm| Folder::Revisions(name, algorithm).path()).await?;
@@ -96,7 +96,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Reads those of these blobs that are documents and were not looked at before.
+    /// Reads `blobs`, and keeps what those that are documents name.
     pub(super) async fn read_blobs(&mut self, engine: &Engine, blobs: &[Digest]) -> Result<(), Unreadable> {
         let read = stream::iter(blobs.to_vec()).map(|blob| read_blob(engine, blob));
         let read: Vec<_> = read.buffered(links::PARALLEL).try_collect().await?;
@@ -104,11 +104,12 @@ impl Contents {
         Ok(())
     }
 
+    /// What a document names; `None` if it was not read.
     pub(super) fn document(&self, digest: &Digest) -> Option<&Document> {
         self.documents.get(digest)
     }
 
-    /// Whether a tag whose manifest is not here was neither deleted nor set anew since it was read.
+    /// Whether a tag whose manifest is missing was neither deleted nor set again since it was read.
     async fn is_tagged_still(
         &self,
         engine: &Engine,
@@ -123,8 +124,8 @@ impl Contents {
     }
 }
 
-/// Whether everything above the links is a folder, or not there at all. A link to a disk that is not mounted would look like an
-/// empty folder further down.
+/// Fails if anything above the links is not a folder; folders may be missing. A symbolic link to a disk that is not
+/// mounted would look like an empty folder further down.
 async fn folders_are_whole(engine: &Engine, name: &RepositoryName) -> Result<(), Unreadable> {
     let tags = Folder::Tags(name).path();
     let manifests = tags.parent().unwrap_or_else(StorePath::root);
@@ -132,7 +133,7 @@ async fn folders_are_whole(engine: &Engine, name: &RepositoryName) -> Result<(),
     let revisions = above(Folder::Revisions(name, Algorithm::Sha256).path());
     let layers = above(Folder::Layers(name, Algorithm::Sha256).path());
     for folder in [Folder::Repository(name).path(), manifests, tags, revisions, layers] {
-        // Only names that mean something: an administrator's notes beside them are files.
+        // Only names with a meaning count: an administrator's notes beside them are files.
         let counts = |entry: &Entry| {
             entry.name.starts_with('_') || folder.as_str().contains("/_") && entry.name.parse::<Tag>().is_ok()
         };
@@ -145,6 +146,7 @@ async fn folders_are_whole(engine: &Engine, name: &RepositoryName) -> Result<(),
     Ok(())
 }
 
+/// The tags with the digests that they point to.
 async fn tags(engine: &Engine, name: &RepositoryName) -> Result<Vec<(Tag, Digest)>, Unreadable> {
     let entries = engine.store.list(&Folder::Tags(name).path()).await?;
     let tags: Vec<Tag> = entries.into_iter().filter_map(|entry| entry.name.parse().ok()).collect();
@@ -157,6 +159,7 @@ async fn tags(engine: &Engine, name: &RepositoryName) -> Result<Vec<(Tag, Digest
     read.buffered(links::PARALLEL).try_filter_map(|found| async move { Ok(found) }).try_collect().await
 }
 
+/// Reads a manifest, which is restored from the trash unless the run `is_dry`.
 async fn read_manifest(engine: &Engine, manifest: Digest, is_dry: bool) -> Result<(Digest, Document), Unreadable> {
     let unreadable = |error| Unreadable::Manifest { manifest, error };
     let found = if is_dry { engine.peek_blob(&manifest).await } else { engine.open_blob(&manifest).await };
@@ -165,8 +168,8 @@ async fn read_manifest(engine: &Engine, manifest: Digest, is_dry: bool) -> Resul
     Ok((manifest, Document::new(&text)))
 }
 
-/// What a blob names: nothing, if it is no document or its bytes are missing; then its link stays as it is, and `fsck`
-/// says what is wrong with it.
+/// The digests that a blob names: none if it is not a document, or if its bytes are missing. Then its link stays as
+/// it is, and `fsck` reports the damage.
 pub(super) async fn read_blob(engine: &Engine, blob: Digest) -> Result<(Digest, Document), Unreadable> {
     let nothing = (blob, Document::default());
     let Some(object) = engine.peek_blob(&blob).await? else { return Ok(nothing) };

@@ -1,5 +1,5 @@
-//! Collections of repositories with generated documents: whatever a kept document is and wherever it names a digest,
-//! what it names stays; and what no kept document names goes.
+//! Tests collections of repositories with generated documents: whatever a kept document is and wherever it names a
+//! digest, the named content is kept; and content that no kept document names is removed.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -17,7 +17,7 @@ use crate::{
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MONTH: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
 
-/// How a document names something.
+/// How a document names a digest.
 #[derive(Clone, Copy, Debug)]
 enum Naming {
     IndexEntry,
@@ -47,7 +47,7 @@ const NAMINGS: [Naming; 11] = [
     Naming::NotJson,
 ];
 
-/// A document, made by hand of what it names.
+/// A document that names these digests in these ways.
 fn document(number: usize, named: &[(Naming, Digest)]) -> String {
     let mut fields = json!({"number": number});
     let mut rest = String::new();
@@ -81,7 +81,7 @@ fn document(number: usize, named: &[(Naming, Digest)]) -> String {
     format!("{text}{rest}}}")
 }
 
-/// Of the fields that a document has once, the first is written.
+/// The names that are written: of the fields that a document has only once, the first.
 fn written(named: impl Iterator<Item = (Naming, Digest)>) -> Vec<(Naming, Digest)> {
     let (mut has_config, mut has_subject) = (false, false);
     let is_written = |(naming, _): &(Naming, Digest)| match naming {
@@ -107,7 +107,7 @@ fn push(fields: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// How a document lies in the repository.
+/// How a document is stored in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Tagged,
@@ -115,7 +115,7 @@ enum Role {
     Blob,
 }
 
-/// A repository to be: documents that name blobs and earlier documents.
+/// The plan of a repository: documents that name blobs and earlier documents.
 #[derive(Debug)]
 struct Plan {
     blobs: usize,
@@ -129,9 +129,9 @@ fn plan() -> impl Strategy<Value = Plan> {
     (1_usize..8, prop::collection::vec((role, named), 1..8)).prop_map(|(blobs, documents)| Plan { blobs, documents })
 }
 
-/// The repository, and what the plan says about each digest in it.
+/// A repository that was written, and what its plan says about each digest in it.
 struct Planned {
-    /// Every digest, with what it names.
+    /// Every digest, with the digests that its content names.
     names: BTreeMap<Digest, Vec<Digest>>,
     subjects: BTreeMap<Digest, BTreeSet<Digest>>,
     roots: Vec<Digest>,
@@ -155,7 +155,7 @@ async fn carry_out(plan: &Plan, house: &House) -> Planned {
         if *role != Role::Blob {
             planned.manifests.insert(digest);
             let is_json = serde_json::from_str::<Value>(&text).is_ok();
-            // What is no JSON may refer to everything in it.
+            // A document that is not JSON may refer to everything in it.
             let counts = |naming: &Naming| !is_json || matches!(naming, Naming::Subject);
             let subjects = named.iter().filter(|(naming, _)| counts(naming)).map(|(_, digest)| *digest);
             planned.subjects.insert(digest, subjects.collect());
@@ -168,7 +168,7 @@ async fn carry_out(plan: &Plan, house: &House) -> Planned {
     planned
 }
 
-/// Lays content down as registry:2 would have it.
+/// Writes content as registry:2 would.
 async fn place(house: &House, role: Role, number: usize, content: &[u8]) -> Digest {
     let (store, name) = (&*house.store, "a".parse().unwrap());
     let digest = Digest::of(Algorithm::Sha256, content);
@@ -183,7 +183,7 @@ async fn place(house: &House, role: Role, number: usize, content: &[u8]) -> Dige
 }
 
 impl Planned {
-    /// What must stay, by the plan alone.
+    /// The digests that must be kept, according to the plan alone.
     fn needed(&self) -> BTreeSet<Digest> {
         let (mut needed, mut open) = (BTreeSet::new(), self.roots.clone());
         while let Some(digest) = open.pop() {

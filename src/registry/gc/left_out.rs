@@ -1,8 +1,8 @@
-//! Leaves a repository out of a collection: nothing of it goes, and nothing that it may refer to.
+//! Leaves a repository out of a collection: nothing of it is removed, nor anything that it may refer to.
 //!
-//! Of a repository that cannot be read whole, no marking says what it needs. So every link below its folder counts,
-//! whatever it is a link of, and every digest that a document behind a link names. Where even that cannot be read, the
-//! collection takes no bytes at all.
+//! If a repository cannot be read completely, no marking shows what it needs. So every link below its folder counts,
+//! whatever it links to, and every digest that a document behind a link names. If even those cannot be read, the
+//! collection removes no bytes at all.
 
 use std::collections::HashSet;
 
@@ -16,26 +16,26 @@ use crate::{
     storage::{StoreError, StoreErrorKind, StorePath},
 };
 
-/// The longest link that is read.
+/// The maximum size in bytes of a link that is read.
 const LINK_MAX: u64 = 256;
 
 impl Collection<'_> {
-    /// Leaves out the repository in `folder`, for this reason.
+    /// Leaves out the repository in `folder`, for `reason`.
     pub(super) async fn leave_out(&mut self, folder: &StorePath, mut reason: String) {
         let engine = self.registry.engine.clone();
         match engine.everything_named_in(folder).await {
             Ok(names) => self.named.extend(names),
             Err(error) => {
-                reason = format!("{reason}; and no bytes are taken of any repository, because {}", with_causes(&error));
+                reason = format!("{reason}; no bytes of any repository are removed, because {}", with_causes(&error));
                 self.may_take_bytes = false;
             }
         }
         self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
     }
 
-    /// Leaves out whatever lies in a folder that cannot even be listed.
+    /// Leaves out everything in a folder that cannot be listed, for `reason`.
     pub(super) fn leave_out_unlisted(&mut self, folder: &StorePath, reason: &StoreError) {
-        let reason = format!("{}; so no bytes are taken of any repository", with_causes(reason));
+        let reason = format!("{}; no bytes of any repository are removed", with_causes(reason));
         self.may_take_bytes = false;
         self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
     }
@@ -56,8 +56,8 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 impl Engine {
-    /// Every digest that a link in `folder`, or in its quarantine, has in its path or in its text, and every digest
-    /// that a document of these names.
+    /// Every digest in the path or in the text of a link in `folder` or in its quarantine, and every digest that a
+    /// document of these names.
     async fn everything_named_in(&self, folder: &StorePath) -> Result<HashSet<Digest>, StoreError> {
         let mut linked = HashSet::new();
         let mut open = Vec::new();
@@ -87,7 +87,7 @@ impl Engine {
         for digest in linked {
             match read_blob(self, digest).await {
                 Ok((_, document)) => named.extend(document.names),
-                // What is only wrong says nothing; what the disk does not give may say anything.
+                // Corrupt bytes name nothing; bytes that the disk cannot read may name anything.
                 Err(Unreadable::Store(error)) if !is_damage(error.kind()) => return Err(error),
                 Err(_) => {}
             }
@@ -95,9 +95,10 @@ impl Engine {
         Ok(named)
     }
 
-    /// A link that is too long for one says nothing.
+    /// The digests in the text of a link; none if it is too long for a link.
     async fn text_of_link(&self, path: &StorePath) -> Result<HashSet<Digest>, StoreError> {
-        // What is listed and not there is a link to nothing, or was removed a moment ago: in doubt nothing is known.
+        // An object that is listed and missing is a symbolic link to nothing, or was just removed: its text is
+        // unknown, which is an error.
         let object = self.store.open(path).await?;
         if object.size() > LINK_MAX {
             return Ok(HashSet::new());
@@ -115,7 +116,7 @@ fn is_damage(kind: StoreErrorKind) -> bool {
     }
 }
 
-/// The digest whose link lies in this folder: `…/<algorithm>/<hex>`.
+/// The digest of the link in this folder: `…/<algorithm>/<hex>`.
 fn digest_of(folder: &StorePath) -> Option<Digest> {
     let (above, hex) = folder.as_str().rsplit_once('/')?;
     let (_, algorithm) = above.rsplit_once('/')?;

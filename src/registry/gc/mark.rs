@@ -1,8 +1,8 @@
-//! Marks what a repository needs: everything that can be reached from its tags and kept manifests by what documents
-//! name.
+//! Marks what a repository needs: everything that can be reached from its tags and kept manifests through the digests
+//! that documents name.
 //!
-//! Invariant: no edge of the graph depends on the role that a document gives a digest. What is named is kept, as
-//! manifest and as blob; and a referrer (a signature, an SBOM) of what is kept is kept.
+//! Invariant: no edge of the graph depends on the role that a document gives a digest. A named digest is kept, as
+//! manifest and as blob; and a referrer (a signature, an SBOM) of kept content is kept.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,25 +16,26 @@ use crate::{
     storage::Stat,
 };
 
-/// What of a repository is needed, as of a moment.
+/// What a repository needs at one moment.
 #[derive(Debug)]
 pub(super) struct Marked {
-    /// The manifests and blobs that stay.
+    /// The manifests and blobs that are kept.
     pub(super) kept: HashSet<Digest>,
-    /// What manifests that stay name and the repository does not have: its bytes stay, if they are somewhere.
+    /// Digests that kept manifests name and the repository does not have; their bytes are kept, if they are in the
+    /// store.
     pub(super) missing: HashSet<Digest>,
-    /// The manifests that nothing keeps, each before those that it names: however far a sweep comes, what is left is
-    /// whole.
+    /// The manifests to remove, each before those that it names, so that wherever a sweep stops, the rest is
+    /// complete.
     pub(super) unkept: Vec<Digest>,
-    /// When the marking began. A manifest that is put later may name anything.
+    /// The number of manifest puts when the marking began; a manifest that is put later may name anything.
     pub(super) puts: PutCount,
 }
 
 impl Collection<'_> {
-    /// Marks, reading only documents that `contents` does not have yet.
+    /// Marks the repository, and reads only documents that `contents` does not have yet.
     pub(super) async fn mark(&self, name: &RepositoryName, contents: &mut Contents) -> Result<Marked, Unreadable> {
         let engine = &*self.registry.engine;
-        // Under the lock, so that no put is half-done: one that counted before is in the lists, one that counts later
+        // Under the lock, so that no put is half-done: a manifest counted before is in the lists, one counted later
         // is noticed.
         let puts = engine.repositories.lock(name).await.puts();
         contents.refresh(engine, name, self.is_dry).await?;
@@ -62,6 +63,7 @@ impl Collection<'_> {
         Ok(Marked { kept, missing, unkept, puts })
     }
 
+    /// Whether the policy keeps an untagged manifest with this link.
     fn keeps_untagged(&self, link: Stat) -> bool {
         match self.registry.engine.config.gc.untagged {
             Untagged::Keep => true,
@@ -73,11 +75,12 @@ impl Collection<'_> {
     }
 }
 
+/// The digests that a document names; none if it was not read.
 fn names<'a>(contents: &'a Contents, digest: &Digest) -> &'a [Digest] {
     contents.document(digest).map_or(&[], |document| &document.names)
 }
 
-/// A walk through everything that is named, of which it goes on when more documents were read.
+/// A walk through everything that is named, which continues whenever more documents were read.
 struct Closure {
     revisions: HashSet<Digest>,
     layers: HashSet<Digest>,
@@ -85,7 +88,7 @@ struct Closure {
     kept: HashSet<Digest>,
     missing: HashSet<Digest>,
     open: Vec<Digest>,
-    /// What is kept and was not looked into yet.
+    /// Digests that are kept and whose documents were not read yet.
     unread: Vec<Digest>,
 }
 
@@ -109,6 +112,7 @@ impl Closure {
         }
     }
 
+    /// Follows all pending digests, as far as the documents in `contents` reach.
     fn close(&mut self, contents: &Contents) {
         while let Some(digest) = self.open.pop() {
             if !self.revisions.contains(&digest) && !self.layers.contains(&digest) {
@@ -120,20 +124,21 @@ impl Closure {
         }
     }
 
+    /// Adds the digests that a document names to the pending ones, or records that it was not read.
     fn follow(&mut self, digest: &Digest, contents: &Contents) {
         let Some(document) = contents.document(digest) else {
             self.unread.push(*digest);
             return;
         };
-        // Of a blob, only what is here: a configuration names the layers as they are unpacked (`diff_ids`), which are
-        // nowhere.
+        // Of a blob, only digests of this repository count: an image configuration names the unpacked layers
+        // (`diff_ids`), which no store has.
         let is_manifest = self.revisions.contains(digest);
         let counts = |name: &&Digest| is_manifest || self.revisions.contains(*name) || self.layers.contains(*name);
         self.open.extend(document.names.iter().filter(counts));
     }
 }
 
-/// Puts each of these before those that it names, and in the order of their digests where that leaves a choice.
+/// Orders manifests so that each comes before those that it names, and by digest where that leaves a choice.
 fn parents_first<'a>(mut left: BTreeSet<Digest>, names: impl Fn(&Digest) -> &'a [Digest]) -> Vec<Digest> {
     let mut parents: HashMap<Digest, usize> = HashMap::new();
     for child in left.iter().flat_map(&names) {
@@ -152,7 +157,7 @@ fn parents_first<'a>(mut left: BTreeSet<Digest>, names: impl Fn(&Digest) -> &'a 
             }
         }
     }
-    // No document can name itself, through others or directly: that would take a collision of hashes.
+    // No document can name itself, directly or through others: that would take a hash collision.
     ordered.extend(left);
     ordered
 }

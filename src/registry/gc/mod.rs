@@ -1,36 +1,33 @@
-//! Collects garbage while the registry is in use.
+//! Collects garbage while the registry is in use: marks what is needed, sweeps old links, and moves unlinked bytes to a
+//! trash.
 //!
 //! ```text
 //! for each repository:   mark     what is reached from tags and kept manifests               (reads, no lock)
-//!                        sweep    links that nothing needs and that are older than grace     (its lock, looked at again)
+//!                        sweep    links that nothing needs and that are older than grace     (its lock, checked again)
 //! then for all blobs:    trash    bytes that nothing links to or names and that are older than grace
 //!                        empty    what has been in the trash for long enough
 //! ```
 //!
-//! Invariant: nothing is taken away that a tag, a kept manifest or a client's lease reaches. What is taken away goes to
-//! the trash first and comes back by itself when it is looked for; only what stayed there unwanted is deleted.
+//! Invariant: nothing is removed that a tag, a kept manifest or a client's lease reaches. Removed bytes go to the
+//! trash first and are restored at their next use; only bytes that were not used for the whole trash period are
+//! deleted.
 //!
-//! # Why no document can lead to a loss
+//! # Why no document can cause a loss
 //!
 //! 1. *What counts as named does not depend on the document.* [`named_digests`](crate::oci::named_digests) searches
-//!    text:
-//!    it knows no fields, so it cannot read one in the wrong way, and it cannot refuse a document. A digest that a reader of
-//!    JSON could get out of the document is among what it finds.
-//! 2. *What is named is kept in every role.* The marking follows a digest as manifest and as blob at once, and looks
-//!    into
+//!    text: it does not interpret fields, so it cannot misread one, and it cannot reject a document. It finds every
+//!    digest that a reader of JSON could get out of the document.
+//! 2. *What is named is kept in every role.* The marking follows a digest as manifest and as blob at once, and reads
 //!    everything that it reaches and that can be a document, so it stops only where bytes name nothing.
-//! 3. *What cannot be read keeps everything.* A repository of which one link, one manifest or one folder cannot be read
-//!    is left
-//!    out whole, and whatever its links and documents name keeps its bytes (`left_out`). If even that cannot be read, no bytes
-//!    go at all. So a smaller marking is never the result of a failure.
-//! 4. *What is put meanwhile is known before anything goes.* A manifest is put under the repository's lock and counted.
-//!    A sweep
-//!    holds the same lock and takes nothing if a manifest was put since its marking began; so at each removal the marking has
-//!    seen every document of the repository. Blobs without a document yet, and manifests that are read, have leases: the age
-//!    of the link, which is looked at under the lock as well.
-//! 5. *Bytes have a second life.* They go only if no repository links to them or names them and they are older than
-//!    grace; then
-//!    they wait in the trash, from where each look brings them back.
+//! 3. *What cannot be read keeps everything.* A repository of which one link, one manifest or one folder cannot be
+//!    read is left out completely, and everything that its links and documents name keeps its bytes (`left_out`). If
+//!    even those cannot be read, no bytes are removed at all. So a failure never leads to a smaller marking.
+//! 4. *What is put meanwhile is seen before anything is removed.* A manifest is put under the repository's lock and
+//!    counted. A sweep holds the same lock and removes nothing if a manifest was put since its marking began; so at
+//!    each removal the marking has seen every document of the repository. Blobs without a document yet, and manifests
+//!    that are read, have leases: the age of the link, which is checked under the lock as well.
+//! 5. *Bytes are not deleted at once.* They are removed only if no repository links to them or names them and they
+//!    are older than the grace period; then they wait in the trash, from which each use restores them.
 
 mod contents;
 mod left_out;
@@ -45,26 +42,26 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Registry, repository_walk::name_of};
 use crate::oci::{Digest, RepositoryName};
 
-/// What a collection did, or would do.
+/// The result of a collection or of a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Each thing that went, or would go.
+    /// Everything that was removed, or would be.
     pub garbage: Vec<Garbage>,
-    /// How many blobs and manifests stay.
+    /// The number of blobs and manifests that are kept.
     pub kept: usize,
-    /// How many came back from the trash because something refers to them.
+    /// The number of blobs that were restored from the trash because something refers to them.
     pub restored: usize,
-    /// The repositories of which nothing was taken, because they cannot be read whole.
+    /// The repositories of which nothing was removed, because they cannot be read completely or not be changed.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
 }
 
-/// A repository of which nothing was taken.
+/// A repository of which nothing was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// Its name, or the name that its folder would have.
+    /// The name of the repository, even if it is not a valid name.
     pub repository: String,
-    /// What cannot be read, and why.
+    /// What cannot be read or changed, and why.
     pub reason: String,
 }
 
@@ -75,19 +72,19 @@ impl fmt::Display for LeftOut {
 }
 
 impl LeftOut {
-    /// What to do about it.
-    pub const HINT: &'static str = "`portcullis fsck` lists what is wrong, `portcullis fsck --repair` moves it out of the \
-        way; put what lies in portcullis/quarantine back or delete it, then collect again";
+    /// What the operator can do about it.
+    pub const HINT: &'static str = "`portcullis fsck` lists the damage, `portcullis fsck --repair` moves it to \
+        portcullis/quarantine; restore or delete what is there, then collect again";
 }
 
 impl Report {
-    /// How many bytes the trash gave, or would give, back to the disk.
+    /// The number of bytes that were deleted from the trash, or would be.
     #[must_use]
     pub fn freed(&self) -> u64 {
         self.sum(Why::TrashExpired)
     }
 
-    /// How many bytes went, or would go, to the trash.
+    /// The number of bytes that were moved to the trash, or would be.
     #[must_use]
     pub fn trashed(&self) -> u64 {
         self.sum(Why::Unreferenced)
@@ -98,14 +95,14 @@ impl Report {
     }
 }
 
-/// One thing that nothing needs.
+/// A link, a blob or an upload that nothing needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Garbage {
-    /// The repository that had it; none for bytes that no repository has.
+    /// The repository that had it; `None` for bytes that no repository links to.
     pub repository: Option<RepositoryName>,
-    /// What it is: the digest of a blob or manifest, or the name of an upload.
+    /// The digest of a blob or manifest, or the identifier of an upload.
     pub name: String,
-    /// Its size in bytes; 0 for links.
+    /// The size in bytes; 0 for links.
     pub size: u64,
     /// Why it is garbage.
     pub why: Why,
@@ -115,15 +112,15 @@ pub struct Garbage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
-    /// A manifest without a tag, older than the policy keeps them.
+    /// A manifest without a tag that is older than the policy allows.
     Untagged,
     /// A blob that no manifest of its repository refers to.
     Unused,
-    /// Bytes that no repository has.
+    /// Bytes that no repository links to.
     Unreferenced,
-    /// Bytes that have been in the trash for long enough.
+    /// Bytes whose trash period is over.
     TrashExpired,
-    /// An upload that nobody went on with.
+    /// An upload that received no byte until it expired.
     UploadExpired,
 }
 
@@ -132,30 +129,30 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::Untagged => "manifest without a tag",
             Self::Unused => "no manifest of the repository refers to it",
-            Self::Unreferenced => "no repository has it",
-            Self::TrashExpired => "unwanted in the trash",
+            Self::Unreferenced => "no repository links to it",
+            Self::TrashExpired => "trash period is over",
             Self::UploadExpired => "abandoned upload",
         })
     }
 }
 
-/// One run.
+/// One run of the collection.
 struct Collection<'a> {
     registry: &'a Registry,
     now: SystemTime,
     is_dry: bool,
     report: Report,
-    /// Everything that some repository still links to.
+    /// The digests that a repository still links to.
     linked: HashSet<Digest>,
-    /// What is named and not linked to where it is named: its bytes stay all the same.
+    /// Digests that a document names and its repository does not link to; their bytes are kept too.
     named: HashSet<Digest>,
-    /// Whether every repository could say what it needs.
+    /// Whether it is known what every repository needs, so that bytes may be removed.
     may_take_bytes: bool,
 }
 
 impl Registry {
-    /// Finds what nothing needs and takes it away, or, if the run `is_dry`, only says what it would take. A repository
-    /// that cannot be read whole is left out, and named in the report.
+    /// Removes what nothing needs, or, if the run `is_dry`, only reports what it would remove. A repository that cannot
+    /// be read completely is left out, and named in the report.
     pub async fn collect_garbage(&self, is_dry: bool, now: SystemTime) -> Result<Report, Error> {
         let mut collection = Collection {
             registry: self,

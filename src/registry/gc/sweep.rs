@@ -1,9 +1,9 @@
 //! Sweeps a repository: removes links that nothing needs, and uploads that expired.
 //!
-//! Invariant: a link goes only under the repository's lock, after two looks under the same lock: no manifest was put
-//! since the marking began, so the marking knows everything that is named; and the link is still old, so no push, mount
-//! or read has renewed its lease. Where either fails, the marking is done again, without the lock and reading only what
-//! is new.
+//! Invariant: a link is removed only under the repository's lock, after two checks under the same lock: no manifest
+//! was put since the marking began, so the marking has seen everything that is named; and the link is still old, so
+//! no push, mount or read has renewed its lease. If either check fails, the marking is repeated, without the lock and
+//! reading only new documents.
 
 use super::{Collection, Why, contents::Contents, left_out::with_causes, mark::Marked};
 use crate::{
@@ -17,30 +17,32 @@ use crate::{
     storage::{Stat, StoreError, found},
 };
 
-/// How often a repository is marked in one collection. One that is pushed to at every moment is left to the next
-/// collection.
+/// The maximum number of markings of a repository in one collection. A repository with constant pushes is left to the
+/// next collection.
 const ROUNDS: usize = 4;
 
-/// How many layers are looked at while the lock is held once: a long sweep keeps no push waiting.
+/// The number of layers that are checked while the lock is held once, so that a long sweep does not block pushes.
 const LAYERS_PER_LOCK: usize = 32;
 
-/// How far a sweep came.
+/// How a sweep ended.
 #[derive(Debug)]
 enum Swept {
+    /// Everything was swept.
     Whole,
-    /// Something was put or looked for since the marking.
+    /// A manifest was put, or content was used, since the marking.
     Overtaken,
-    /// The repository cannot be read, or not be changed.
+    /// The repository cannot be read or changed.
     Stopped(StoreError),
 }
 
 impl Collection<'_> {
+    /// Marks and sweeps a repository, and removes its expired uploads.
     pub(super) async fn sweep_repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
         let is_left_out = self.sweep_contents(name).await?;
         if is_left_out { Ok(()) } else { self.sweep_uploads(name).await }
     }
 
-    /// Says whether the repository was left out.
+    /// Marks and sweeps manifests and layers; returns whether the repository was left out.
     async fn sweep_contents(&mut self, name: &RepositoryName) -> Result<bool, Error> {
         let mut contents = Contents::default();
         for _ in 0..ROUNDS {
@@ -61,7 +63,7 @@ impl Collection<'_> {
                 }
             }
         }
-        tracing::info!(repository = %name, "pushed to all the time; the rest is left to the next collection");
+        tracing::info!(repository = %name, "repository changed during every marking; the rest is left to the next collection");
         self.linked.extend(contents.revisions.iter().chain(&contents.layers).map(|(digest, _)| *digest));
         Ok(false)
     }
@@ -77,7 +79,7 @@ impl Collection<'_> {
             stopped => stopped,
         };
         match swept {
-            // One that another account restored, or that lies on a disk of its own.
+            // For example restored by another account, or on a disk of its own.
             Err(Error::StoreNotWritable(error)) => Ok(Swept::Stopped(error)),
             swept => swept,
         }
@@ -97,7 +99,7 @@ impl Collection<'_> {
                 match links::stat(&*engine.store, Key::RevisionLink(name, digest)).await {
                     Ok(None) => {}
                     Ok(Some(stat)) if self.is_old(stat) => old.push(digest),
-                    // Before anything goes: what it names may be among the rest.
+                    // Checked before anything is removed: what this manifest names may be among the rest.
                     Ok(Some(_)) => return Ok(Swept::Overtaken),
                     Err(error) => return Ok(Swept::Stopped(error)),
                 }
@@ -170,7 +172,8 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// A dry run only reports, and need not be exact about what is put meanwhile.
+    /// Whether a manifest was put since the marking. A dry run ignores it: its report need not be exact about
+    /// concurrent puts.
     fn is_overtaken(&self, alone: &RepositoryLock<'_>, marked: &Marked) -> bool {
         !self.is_dry && alone.puts() != marked.puts
     }
@@ -186,8 +189,8 @@ impl Collection<'_> {
         };
         for entry in entries {
             let Ok(id) = entry.name.parse::<UploadId>() else { continue };
-            // Looked at before it is locked: a request that wants to write at that moment would find it busy. One that
-            // cannot be looked at has not expired.
+            // Checked before it is locked: with the lock taken, a concurrent write would fail as busy. An upload that
+            // cannot be checked has not expired.
             if !matches!(self.expired(name, id).await, Ok(Some(_))) {
                 continue;
             }
@@ -201,8 +204,8 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// The size of an upload that expired. It is as old as the last byte that was acknowledged, or as its beginning if
-    /// registry:2 began it.
+    /// The size in bytes of an upload that has expired. Its age counts from the last acknowledged byte, or from its
+    /// start if registry:2 began it.
     async fn expired(&self, name: &RepositoryName, id: UploadId) -> Result<Option<u64>, Error> {
         let store = &*self.registry.engine.store;
         let session = found(store.stat(&Key::UploadSession(name, id).path()).await)?;
@@ -213,6 +216,7 @@ impl Collection<'_> {
         Ok(is_expired.then(|| data.map_or(0, |data| data.size)))
     }
 
+    /// Whether a link or a blob is older than the grace period.
     pub(super) fn is_old(&self, found: Stat) -> bool {
         found.age(self.now) > self.registry.engine.config.gc.grace
     }

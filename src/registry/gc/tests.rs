@@ -1,4 +1,4 @@
-//! Garbage collection over a store in memory, with the clock put forward.
+//! Tests garbage collection over a store in memory, with the clock put forward.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +20,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// A registry over a store in memory.
 pub(super) struct House {
     pub(super) registry: Registry,
     pub(super) store: Arc<MemoryStore>,
@@ -82,7 +83,7 @@ impl House {
         self.open::<Pull>(name).manifest(&reference).await.is_ok()
     }
 
-    /// Every object of the store.
+    /// The path of every object of the store.
     async fn objects(&self) -> Vec<String> {
         let (mut open, mut found) = (vec![StorePath::root()], Vec::new());
         while let Some(folder) = open.pop() {
@@ -253,7 +254,7 @@ async fn a_folder_that_is_no_repository_name_is_left_out_and_the_others_are_coll
     assert_eq!(whys(&report), [Why::Unused, Why::Unreferenced]);
     assert_eq!(report.left_out.len(), 1);
     assert_eq!(report.left_out[0].repository, "UPPER");
-    assert!(house.store.stat(&Key::Blob(&held).path()).await.is_ok(), "a link to it lies in the strange folder");
+    assert!(house.store.stat(&Key::Blob(&held).path()).await.is_ok(), "a link to it is in the invalid folder");
 }
 
 #[tokio::test]
@@ -351,7 +352,7 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     assert!(server.await.unwrap_err().is_cancelled(), "it did not fail before");
 }
 
-/// A registry on disk in which one repository lies on a disk of its own, and everything is old.
+/// A registry on disk in which one repository is on a disk of its own, and everything is old.
 async fn with_a_disk_of_its_own(place: &str) -> (tempfile::TempDir, Registry) {
     let root = tempfile::tempdir().unwrap();
     let store = Arc::new(crate::storage::FilesystemStore::open(root.path().join("data")).unwrap());

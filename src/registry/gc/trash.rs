@@ -1,7 +1,7 @@
-//! The trash: where bytes wait that no repository has any more.
+//! Moves unlinked bytes to the trash, and deletes them when their trash period is over.
 //!
-//! Invariant: bytes leave the trash for good only after a whole trash period in which no request looked for them, and
-//! no repository linked to them or named them.
+//! Invariant: bytes are deleted only after a whole trash period in which no request looked for them and no repository
+//! linked to them or named them.
 
 use super::{Collection, Why};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Collection<'_> {
-    /// Moves bytes that nothing links to into the trash.
+    /// Moves old bytes that no repository needs to the trash.
     pub(super) async fn trash_blobs(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
         for digest in self.registry.all_blobs().await? {
@@ -28,7 +28,7 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Deletes what has been in the trash for long enough, and brings back what a repository links to after all.
+    /// Deletes bytes whose trash period is over, and restores bytes that a repository needs after all.
     pub(super) async fn empty_trash(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
         for digest in self.registry.all_trash().await? {

@@ -1,5 +1,5 @@
-//! What was begun is finished although nobody waits for it any more; and it does not matter which process takes which
-//! piece of an upload.
+//! Tests that operations are finished after their client has disconnected, and that any process can receive any part
+//! of an upload.
 
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ async fn content(repository: &Repository<Pull>, digest: &Digest) -> Vec<u8> {
     blob.stream(0..size).try_collect::<Vec<Bytes>>().await.unwrap().concat()
 }
 
-/// Asks once and goes away, as a client does that hangs up after its last byte.
+/// Polls once and drops the future, like a client that disconnects after its last byte.
 fn abandon<T>(work: impl Future<Output = T>) {
     assert!(work.now_or_never().is_none(), "there should be something left to abandon");
 }
@@ -87,7 +87,7 @@ proptest! {
             let whole = chunks.concat().concat();
             let digest = Digest::of(claimed, &whole);
             let store = Arc::new(MemoryStore::default());
-            // A process of its own for every request: nothing is remembered but what lies in the store.
+            // A process of its own for every request: only the store carries state from one to the next.
             let replica = || open::<Push>(&registry(store.clone()), "alice", "a");
             let id = replica().begin_upload(hint, SystemTime::now()).await.unwrap();
             let (last, before) = chunks.split_last().unwrap();

@@ -1,4 +1,4 @@
-//! Deleting what a damaged disk has left of a manifest.
+//! Tests the deletion of manifests of which a damaged disk has lost a part.
 
 use super::*;
 use crate::{access::Delete, oci::Page, registry::layout::Key, storage::MemoryStore};

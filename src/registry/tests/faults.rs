@@ -1,4 +1,4 @@
-//! A store that begins to fail at every possible step of a push.
+//! Tests pushes, deletions and collections over a store that begins to fail at each possible step.
 
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ async fn a_referrer_is_listed_or_not_there_whatever_step_of_its_push_or_deletion
     }
 }
 
-/// An index without a tag.
+/// Puts an index of these images, without a tag.
 async fn push_index(push: &Repository<Push>, layers: &[&[u8]]) {
     let children: Vec<Value> = layers
         .iter()
@@ -152,7 +152,7 @@ async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_
         assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
         let pull = open::<Pull>(&healthy, "alice", "a");
         assert!(pull_image(&pull, "kept").await.is_some());
-        // The next one, and one more after the trash has waited.
+        // The next collection, and one more after the trash period.
         healthy.collect_garbage(false, later).await.unwrap();
         healthy.collect_garbage(false, later + Duration::from_secs(1)).await.unwrap();
         assert!(pull_image(&pull, "kept").await.is_some());

@@ -1,6 +1,7 @@
-//! A collection that is stopped before each of its operations in turn, while a client acts; and the other way round.
+//! Tests a collection that is paused before each of its operations in turn while a client acts, and the other way
+//! round.
 //!
-//! What the client was promised must hold when both have ended, and after one more collection.
+//! What the client got a success for must hold when both have ended, and after one more collection.
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::{
 const DAY: Duration = Duration::from_secs(86_400);
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// How often the second task is let run while the first stands still: on one thread it then is done, or waits for the
-/// first. Were it too seldom, fewer orders of events would be tried, and none would be wrong.
+/// How often the second task is polled while the first is paused: on one thread it then is done, or waits for the
+/// first. A smaller number would try fewer orders of events, and none of them would be wrong.
 const TURNS: usize = 100;
 
 /// A registry with a repository `source` that needs the layer `wanted`, and a repository `a` in which everything is old
@@ -50,7 +51,7 @@ impl Fixture {
         Self { pauses, registry, image, index }
     }
 
-    /// Whether an old link was not taken away yet when a document became a manifest of `a`: both happen under the lock.
+    /// Whether an old link still existed when a document became a manifest of `a`: both happen under the lock.
     fn was_there_before(&self, document: &Digest, link: Key<'_>) -> bool {
         let put = Key::RevisionLink(&"a".parse().unwrap(), document).path();
         !self.pauses.changes_before(&put).contains(&link.path())
@@ -61,7 +62,7 @@ impl Fixture {
     }
 }
 
-/// Puts an index that names these digests, each in a field.
+/// Puts an index that names these digests, each in its field.
 async fn put_index(push: &Repository<Push>, tag: &str, named: &[(&str, Digest)]) -> Digest {
     let mut document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
     for (field, digest) in named {
@@ -71,7 +72,7 @@ async fn put_index(push: &Repository<Push>, tag: &str, named: &[(&str, Digest)])
     put.unwrap().digest
 }
 
-/// What a client does once.
+/// One action of a client.
 #[derive(Clone, Copy, Debug)]
 enum Client {
     Push,
@@ -80,13 +81,13 @@ enum Client {
     ReadImage,
     ReadIndex,
     TagImage,
-    /// Puts a document that names, in a field that no specification knows, what nothing else needs any more.
+    /// Puts a document that names, in a field of no specification, content that nothing else needs any more.
     NameImage,
     NameLayer,
 }
 
 impl Client {
-    /// Whether the client was told that it succeeded.
+    /// Returns whether the client got a success.
     async fn act(self, fixture: &Fixture) -> bool {
         let (push, pull) =
             (open::<Push>(&fixture.registry, "alice", "a"), open::<Pull>(&fixture.registry, "alice", "a"));
@@ -111,7 +112,7 @@ impl Client {
         }
     }
 
-    /// What must be there after that.
+    /// Checks that everything exists that the client relies on after its action.
     async fn relies_on(self, fixture: &Fixture) {
         let pull = open::<Pull>(&fixture.registry, "alice", "a");
         let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
@@ -134,21 +135,21 @@ impl Client {
     }
 }
 
-/// Which of the two is stopped before each of its operations in turn, while the other one runs.
+/// Which of the two is paused before each of its operations in turn, while the other one runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopped {
     Collection,
     Client,
 }
 
-/// What one of the two came to.
+/// The result of one of the two.
 enum Done {
     Collected(Report),
-    /// Whether the client was told that it succeeded.
+    /// Whether the client got a success.
     Acted(bool),
 }
 
-/// Returns how often the client succeeded, and how often the collection took something.
+/// Returns how often the client succeeded, and how often the collection removed something.
 async fn at_every_moment(client: Client, stopped: Stopped) -> (usize, usize) {
     let (mut successes, mut collections) = (0, 0);
     for number in 0.. {
@@ -206,8 +207,8 @@ async fn a_blob_that_is_pushed_or_mounted_again_at_any_moment_of_a_collection_st
     }
 }
 
-/// At how many moments at least the client succeeds, and the collection takes something: where the collection is
-/// stopped, and where the client is.
+/// Checks that the client succeeds, and the collection removes something, at a minimum number of moments: with the
+/// collection paused, and with the client paused.
 async fn holds_at_every_moment(client: Client) {
     for (stopped, least) in [(Stopped::Collection, (5, 30)), (Stopped::Client, (2, 2))] {
         let (successes, collections) = at_every_moment(client, stopped).await;

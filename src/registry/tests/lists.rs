@@ -1,4 +1,4 @@
-//! Lists that are answered from memory, and are true all the same.
+//! Tests that listings are up to date although they are answered from a cache.
 
 use super::*;
 use crate::{
@@ -20,7 +20,7 @@ async fn catalog(registry: &Registry) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-/// Folders rest: from now on their versions say something.
+/// Waits until the versions of folders are old enough to be trusted.
 fn rest() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
 }
@@ -91,7 +91,7 @@ async fn a_catalog_is_in_byte_order_and_an_upload_alone_is_no_repository() {
     assert_eq!(catalog(&registry).await, ["a", "a-b", "a/b"]);
 }
 
-/// An index that refers to `subject`, with so many bytes of annotations.
+/// An index that refers to `subject`, with `length` bytes of annotations.
 fn referrer(subject: Digest, number: usize, length: usize) -> String {
     let subject = json!({"mediaType": MEDIA_TYPE, "digest": subject, "size": 1});
     let annotations = json!({"number": number.to_string(), "filler": "x".repeat(length)});

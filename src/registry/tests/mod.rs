@@ -1,4 +1,4 @@
-//! The engine over stores in memory: faults at every step, races, and what must hold between two processes.
+//! Tests the engine over stores in memory and on disk: faults at every step, races, and two processes on one store.
 
 mod abandoned;
 mod deletion;
@@ -31,7 +31,7 @@ fn registry(store: Arc<dyn Store>) -> Registry {
     Registry::new(store, Config::default())
 }
 
-/// A repository, opened by a user whom the default policy lets do everything.
+/// A repository that is opened by a user with the rights of the default policy.
 fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> {
     let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::full() };
     let gate = Gate::new(Policy::signed_in_may_do_everything());
@@ -39,7 +39,7 @@ fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> 
     registry.open(&proof)
 }
 
-/// A repository, opened by an administrator.
+/// A repository that is opened by an administrator.
 fn admin(registry: &Registry, name: &str) -> Repository<Admin> {
     let subject = Subject { principal: Principal::User("root".parse().unwrap()), reach: Reach::full() };
     let everything = Action::ALL.into_iter().collect();
@@ -75,7 +75,7 @@ async fn push_image(repository: &Repository<Push>, tag: &str, layer: &'static [u
     tag_image(repository, tag, layer).await
 }
 
-/// Reads an image with everything in it, and fails if any of it is not what it should be.
+/// Reads an image with all its blobs, and fails if any of them has wrong bytes; `None` if there is no such tag.
 async fn pull_image(repository: &Repository<Pull>, tag: &str) -> Option<StoredManifest> {
     let manifest = repository.manifest(&Reference::Tag(tag.parse().unwrap())).await.ok()?;
     assert_eq!(digest(&manifest.document), manifest.digest);

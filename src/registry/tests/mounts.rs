@@ -1,4 +1,4 @@
-//! Sources of mounts: the rules are asked before the store, and one request looks at little of it.
+//! Tests the search for mount sources: the rules are checked before the store, and one request makes few lookups.
 
 use std::sync::Mutex;
 
@@ -12,12 +12,12 @@ use crate::{
     storage::{Hook, InterceptedStore, MemoryStore, Operation, StoreError},
 };
 
-/// Writes down what is looked at.
+/// Records every lookup.
 #[derive(Debug, Default)]
 struct Looks(Mutex<Vec<String>>);
 
 impl Looks {
-    /// What was looked at since the last time.
+    /// The lookups since the last call.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
@@ -34,7 +34,7 @@ impl Hook for Looks {
     }
 }
 
-/// Alice may pull and push everything but what is secret.
+/// A gate that lets users pull and push everything outside of `secret`.
 fn gate() -> Gate {
     let rule = |repositories: &str, actions: &[Action]| Rule {
         users: vec![Who::SignedIn],
@@ -55,7 +55,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Repositories that link to the same blob, or to none.
+    /// Repositories that link to the same blob, or to another one.
     async fn new(names: impl IntoIterator<Item = String>, has_blob: impl Fn(&str) -> bool) -> Self {
         let (looks, store) = (Arc::new(Looks::default()), MemoryStore::default());
         let blob = Key::Blob(&digest(b"blob")).path();
@@ -69,7 +69,7 @@ impl Fixture {
         Self { looks, store, registry }
     }
 
-    /// What is found for a mount into `target` without a source, and what was looked at for that.
+    /// The source found for a mount into `target` without a named source, and the lookups made for it.
     async fn find(&self, target: &str, subject: &Subject) -> (Option<String>, Vec<String>) {
         self.looks.take();
         let (gate, target) = (gate(), target.parse::<RepositoryName>().unwrap());
@@ -99,7 +99,7 @@ async fn a_mount_without_a_source_looks_at_few_folders_however_many_repositories
     let fixture = Fixture::new(many(3 * MAX_LOOKS), |_| false).await;
     for _ in 0..2 {
         let (found, looks) = fixture.find("team3/new", &alice(Reach::full())).await;
-        // One look more: whether there is such a blob at all.
+        // One lookup more: whether the blob exists at all.
         assert_eq!((found, looks.len()), (None, MAX_LOOKS + 1));
         fixture.read_catalog().await;
     }
@@ -135,7 +135,7 @@ async fn the_nearest_repository_that_has_the_blob_is_found_before_and_after_the_
         let (found, looks) = fixture.find("team3/new", &alice(Reach::full())).await;
         assert!(found.is_some_and(|found| found.starts_with("team3/")), "{looks:?}");
         assert!(looks.len() < 10, "{looks:?}");
-        // Far away, and there are few enough to look everywhere.
+        // Far away, but there are few enough repositories to look at all of them.
         let (found, _) = fixture.find("elsewhere/new", &alice(Reach::full())).await;
         assert!(found.is_some());
         fixture.read_catalog().await;

@@ -1,4 +1,4 @@
-//! Things that happen at once, and things that go on in another process.
+//! Tests concurrent operations, and two processes on one store.
 
 use std::{
     path::Path,
@@ -160,10 +160,10 @@ async fn bytes_that_another_process_put_between_ours_are_noticed() {
     tokio::task::yield_now().await;
     theirs.upload(id).await.unwrap().append(stream::iter([Ok(Bytes::from_static(b"theirs"))]), None).await.unwrap();
     send.send(Bytes::from_static(b"ours")).unwrap();
-    assert!(matches!(finishing.await.unwrap(), Err(Error::UploadBusy)), "our hash knows nothing of their bytes");
+    assert!(matches!(finishing.await.unwrap(), Err(Error::UploadBusy)), "our hash does not include their bytes");
 }
 
-/// A collector that goes on until it is asked to stop, and then says what it did.
+/// A task that collects garbage until it is stopped, and counts what it removes.
 struct Collector {
     is_over: Arc<AtomicBool>,
     taken: Arc<AtomicUsize>,
@@ -188,20 +188,20 @@ impl Collector {
         Self { is_over, taken, collecting }
     }
 
-    /// How much it has taken away so far.
+    /// The number of objects removed so far.
     fn taken(&self) -> usize {
         assert!(!self.collecting.is_finished(), "the collector failed");
         self.taken.load(Ordering::SeqCst)
     }
 
-    /// How often it collected.
+    /// Stops the task and returns the number of its collections.
     async fn stop(self) -> usize {
         self.is_over.store(true, Ordering::SeqCst);
         self.collecting.await.unwrap()
     }
 }
 
-/// Makes every file below a folder older than any grace.
+/// Makes every file below a folder older than any grace period.
 fn age(folder: &Path) {
     let old = SystemTime::now() - Duration::from_secs(30 * 86_400);
     let Ok(entries) = std::fs::read_dir(folder) else { return };
@@ -209,7 +209,7 @@ fn age(folder: &Path) {
         if path.is_dir() {
             age(&path);
         } else if let Ok(file) = std::fs::File::options().append(true).open(&path) {
-            // Whatever the collector took away in between needs no age.
+            // A file that the collector removed in between needs no age.
             file.set_modified(old).unwrap();
         }
     }
@@ -224,13 +224,13 @@ async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
     push_image(&open(&registry, "alice", "source"), "1", b"mounted").await.unwrap();
     let collector = Collector::start(&registry);
     let mut round = 0;
-    // Until enough was taken away beside enough pushes, however long that takes.
+    // Until enough was removed beside enough pushes, however long that takes.
     while round < 50 || collector.taken() < 100 {
         let name = format!("target{}", round % 7);
         let target = open::<Push>(&registry, "alice", &name);
         let orphan: &'static [u8] = Box::leak(format!("orphan {round}").into_bytes().into_boxed_slice());
         push_blob(&target, orphan).await.unwrap();
-        // What an earlier round left without a tag, the orphan, and everything else are old; what comes now is not.
+        // Untagged manifests of earlier rounds, the orphan and everything else are old; what follows is not.
         age(root.path());
         let source = open::<Pull>(&registry, "alice", "source");
         for blob in [digest(b"{}"), digest(b"mounted")] {

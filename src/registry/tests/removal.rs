@@ -1,4 +1,4 @@
-//! Repositories that are removed as a whole: what goes, what stays, what is pushed meanwhile, and what a failing store leaves.
+//! Tests the removal of whole repositories: what is removed, what stays, concurrent pushes, and failing stores.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
     storage::{FaultyStore, FilesystemStore, MemoryStore, StoreErrorKind, StorePath},
 };
 
-/// Every file of the store, without what is the store's own.
+/// The path of every object of the store, without the store's own files.
 async fn objects(store: &dyn Store) -> Vec<String> {
     let (mut open, mut found) = (vec![StorePath::root()], Vec::new());
     while let Some(folder) = open.pop() {
@@ -37,7 +37,7 @@ async fn put(repository: &Repository<Push>, reference: &str, document: &Value) -
     repository.put_manifest(&reference, Vec::new(), None, document.to_string().into()).await.unwrap().digest
 }
 
-/// An image with a signature, an index of an index of the image, and an upload.
+/// Pushes an image with a signature, an index of an index of the image, and the beginning of an upload.
 async fn fill(registry: &Registry, name: &str) {
     let push = open::<Push>(registry, "alice", name);
     push_image(&push, "image", b"layer").await.unwrap();
@@ -113,7 +113,7 @@ async fn the_folders_of_a_removed_repository_are_gone_from_the_disk() {
     let registry = registry(Arc::new(FilesystemStore::open(root.path()).unwrap()));
     fill(&registry, "team/app").await;
     let repositories = root.path().join("docker/registry/v2/repositories");
-    // As registry:2 leaves them behind.
+    // Empty folders, as registry:2 leaves them.
     std::fs::create_dir_all(repositories.join("team/app/_manifests/tags")).unwrap();
     std::fs::create_dir_all(repositories.join("team/app/_layers/sha256/empty")).unwrap();
     admin(&registry, "team/app").delete().await.unwrap();
@@ -128,7 +128,7 @@ async fn the_folders_of_a_removed_repository_are_gone_from_the_disk() {
 async fn what_is_not_there_cannot_be_removed() {
     let registry = registry(Arc::new(MemoryStore::default()));
     fill(&registry, "team/app").await;
-    for name in ["nobody/knows", "team", "team/app/sub"] {
+    for name in ["not/there", "team", "team/app/sub"] {
         assert!(matches!(admin(&registry, name).delete().await, Err(Error::NameUnknown(_))), "{name}");
         assert!(matches!(admin(&registry, name).contents().await, Err(Error::NameUnknown(_))), "{name}");
     }
@@ -161,7 +161,7 @@ async fn collecting_garbage_gives_back_the_space_of_what_only_the_removed_reposi
         admin(&registry, "gone").delete().await.unwrap();
         let collect = |later| registry.collect_garbage(false, SystemTime::now() + Duration::from_secs(later));
 
-        assert_eq!(collect(1).await.unwrap().garbage, [], "a moment ago somebody needed it");
+        assert_eq!(collect(1).await.unwrap().garbage, [], "a moment ago it was needed");
         let gone = image(b"only here").to_string().len() + b"only here".len();
         assert_eq!(collect(120).await.unwrap().trashed(), gone as u64);
         assert_eq!(collect(240).await.unwrap().freed(), gone as u64);
@@ -250,7 +250,7 @@ async fn an_upload_that_is_written_while_its_repository_is_removed_is_unknown_an
 
 type Body = std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
-/// A body whose one piece comes when it is sent.
+/// A body of one piece, which arrives when it is sent.
 fn slow() -> (tokio::sync::oneshot::Sender<Bytes>, Body) {
     let (send, receive) = tokio::sync::oneshot::channel();
     (send, Box::pin(stream::once(async { receive.await.map_err(|error| BodyError(error.to_string())) })))
@@ -293,7 +293,7 @@ async fn a_removal_waits_for_what_is_being_put_in_and_keeps_out_what_comes() {
     }
 }
 
-/// Lets the others go on until they wait for something. Over a store in memory nothing leaves this thread.
+/// Lets other tasks run until they wait for something. Over a store in memory nothing leaves this thread.
 async fn rest_of_the_work() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -328,9 +328,9 @@ async fn pushing_and_removing_at_once_leaves_whole_images_or_none() {
                     Err(_) => false,
                 };
                 assert!(is_clear, "{tag}: {pushed:?}");
-                // If it is there, all of it is: `pull_image` fails where a layer is missing.
+                // An image that exists is complete: `pull_image` fails where a layer is missing.
                 let seen = pull_image(&open(&registry, "alice", "a"), tag).await;
-                assert!(seen.is_none() || pushed.is_ok(), "{tag} is there, and nobody was told");
+                assert!(seen.is_none() || pushed.is_ok(), "{tag} exists although its push failed");
             }
             assert_eq!(damages(&registry).await, [""; 0]);
             let _ = goodbye.delete().await;

@@ -1,4 +1,4 @@
-//! Commands beside a server, over one store.
+//! Tests commands that run beside a server on one store.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,4 +1,4 @@
-//! Uploads whose last request failed somewhere, at every step at which it can, and how clients go on with them.
+//! Tests uploads whose last request failed at each possible step, and how clients resume them.
 
 use super::*;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 
 const WHOLE: &[u8] = b"some bytes, and some more";
 
-/// How much comes before the closing request.
+/// The number of bytes before the closing request.
 const SPLITS: [usize; 3] = [0, 11, WHOLE.len()];
 
 fn body(bytes: &'static [u8]) -> impl futures_util::Stream<Item = Result<Bytes, BodyError>> + Send + 'static {
@@ -19,14 +19,14 @@ async fn close(repository: &Repository<Push>, id: UploadId, last: &'static [u8],
     repository.upload(id).await?.complete(body(last), Some(last.len() as u64), claimed).await.map(|_| ())
 }
 
-/// The ways to go on with an upload after its closing request failed.
+/// A way to resume an upload after its closing request failed.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// The same request again.
+    /// Repeat the same request.
     Repeat,
-    /// Ask where it is, and close it with the rest.
+    /// Query the offset, and close the upload with the remaining bytes.
     CloseWithTheRest,
-    /// Ask where it is, send the rest, and close it.
+    /// Query the offset, send the remaining bytes, and close the upload.
     SendTheRest,
 }
 
@@ -53,7 +53,7 @@ async fn has(registry: &Registry, claimed: &Digest) -> bool {
     content.concat() == WHOLE
 }
 
-/// An upload with its first bytes in it.
+/// Begins an upload and sends its first `split` bytes.
 async fn begun(registry: &Registry, split: usize) -> UploadId {
     let repository = open::<Push>(registry, "alice", "a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
@@ -80,7 +80,8 @@ async fn an_upload_whose_closing_request_failed_at_any_step_can_be_closed_in_eve
                     assert!(has(&healthy, &claimed).await);
                     break;
                 }
-                // Everything but clearing up was done: the blob is there, and the upload may be closed once more or not.
+                // Everything but the cleanup was done: the blob exists, and the upload may or may not accept another
+                // closing request.
                 go_on(way, &open(&healthy, "alice", "a"), id, split, claimed).await;
                 assert!(has(&healthy, &claimed).await, "{way:?} after {split} bytes and {allowed} changes");
             }

@@ -1,4 +1,4 @@
-//! A folder that somebody changes behind the server's back, as operators of registry:2 do: the next answer knows.
+//! Tests that listings are correct after another program changed the data folder, as operators of registry:2 do.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use crate::{oci::Page, storage::FilesystemStore};
 
 const REPOSITORIES: &str = "docker/registry/v2/repositories";
 
-/// Names whose byte order is not the order of a walk, and that lie in each other.
+/// Nested names whose byte order is not the order of a walk.
 const NAMES: [&str; 9] = ["a", "a-b", "a/b", "a/b/c", "a0", "ab", "b/x", "b/y", "c/d/e"];
 
 fn opened(root: &Path) -> Registry {
@@ -30,12 +30,12 @@ async fn whole(registry: &Registry) -> Vec<String> {
     catalog(registry, &Page::default()).await.0
 }
 
-/// Folders rest: from now on their versions say something.
+/// Waits until the versions of folders are old enough to be trusted.
 fn rest() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
 }
 
-/// What somebody may do to the folder of a repository, or to one that none is in yet.
+/// A change to the folder of a repository, or to a folder without one.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     Make,
@@ -67,7 +67,7 @@ impl Change {
     }
 }
 
-/// Every page of one or two entries, after nothing, after each name, and after what is none.
+/// Every page of one or two entries: from the start, after each name, and after texts that are not names.
 fn pages() -> impl Iterator<Item = Page> {
     let starts = NAMES.into_iter().chain(["", "Z", "a/", "a/a", "a/b/", "b", "b/x-", "c/d", "z"]);
     starts.flat_map(|last| [1, 2].map(|limit| Page { limit: Some(limit), last: Some(last.to_owned()) }))
