@@ -22,11 +22,11 @@ pub struct GcConfig {
     pub grace: Duration,
     /// How long a blob stays in the trash, from which it can be restored, before it is deleted.
     pub trash: Duration,
-    /// What happens to manifests without a tag.
+    /// The policy for manifests without a tag.
     pub untagged: Untagged,
 }
 
-/// What happens to manifests without a tag. Children of an index and referrers of a kept manifest are always kept.
+/// The policy for manifests without a tag. Children of an index and referrers of a kept manifest are always kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untagged {
     /// Untagged manifests are kept, because deployments may refer to them by digest.

@@ -1,7 +1,7 @@
 //! Removes a whole repository from the store.
 //!
-//! Invariant: wherever a removal stops, nothing is visible that lacks something that it refers to, and a second
-//! removal finishes it. Objects that refer to others go first: tags, indexes from the outermost in, manifests,
+//! Invariant: wherever a removal stops, no visible object refers to a missing one, and a second removal
+//! finishes it. Objects that refer to others go first: tags, indexes from the outermost in, manifests,
 //! referrers and uploads, and layers last. Only the repository's own folders are removed, whose names begin with `_`;
 //! repositories whose names begin with this one's name are beside them. The bytes of blobs stay in the store for
 //! other repositories, until they are collected.

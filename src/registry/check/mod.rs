@@ -5,8 +5,8 @@
 //! objects to the quarantine, where an operator can inspect them, moves unneeded objects to the trash, and makes
 //! missing objects again from existing ones.
 //!
-//! Checking and repairing are separate: [`look`] and [`reading`] report what is wrong, with all its consequences (a
-//! tag is wrong if the bytes of its manifest are), and [`repair`] handles each finding by itself.
+//! Checking and repairing are separate: [`look`] and [`reading`] report all damage with its consequences (a tag is
+//! wrong if the bytes of its manifest are), and [`repair`] handles each finding by itself.
 
 mod damage;
 mod leftovers;

@@ -1,4 +1,4 @@
-//! Reads what a repository holds: its manifests and layers, its tags, and the digests that each document names.
+//! Reads the contents of a repository: its manifests and layers, its tags, and the digests that each document names.
 //!
 //! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name
 //! a manifest that was pushed as a blob, and a build cache may name a description that names layers. Documents never
@@ -24,7 +24,7 @@ use crate::{
 /// The number of bytes of a blob that show whether it is JSON; no program begins a document with more white space.
 const HEAD: u64 = 512;
 
-/// What a repository holds.
+/// The contents of a repository.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) revisions: Vec<(Digest, Stat)>,
@@ -104,7 +104,7 @@ impl Contents {
         Ok(())
     }
 
-    /// What a document names; `None` if it was not read.
+    /// The digests that a document names; `None` if it was not read.
     pub(super) fn document(&self, digest: &Digest) -> Option<&Document> {
         self.documents.get(digest)
     }

@@ -129,7 +129,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     (1_usize..8, prop::collection::vec((role, named), 1..8)).prop_map(|(blobs, documents)| Plan { blobs, documents })
 }
 
-/// A repository that was written, and what its plan says about each digest in it.
+/// A repository that was written, and the expected fate of each digest in it.
 struct Planned {
     /// Every digest, with the digests that its content names.
     names: BTreeMap<Digest, Vec<Digest>>,

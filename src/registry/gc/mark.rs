@@ -1,4 +1,4 @@
-//! Marks what a repository needs: everything that can be reached from its tags and kept manifests through the digests
+//! Marks the content that a repository needs: everything reachable from its tags and kept manifests through the digests
 //! that documents name.
 //!
 //! Invariant: no edge of the graph depends on the role that a document gives a digest. A named digest is kept, as
@@ -16,7 +16,7 @@ use crate::{
     storage::Stat,
 };
 
-/// What a repository needs at one moment.
+/// The content that a repository needs at one moment.
 #[derive(Debug)]
 pub(super) struct Marked {
     /// The manifests and blobs that are kept.

@@ -1,4 +1,4 @@
-//! Collects garbage while the registry is in use: marks what is needed, sweeps old links, and moves unlinked bytes to a
+//! Collects garbage while the registry is in use: marks needed content, sweeps old links, and moves unlinked bytes to a
 //! trash.
 //!
 //! ```text
@@ -14,18 +14,19 @@
 //!
 //! # Why no document can cause a loss
 //!
-//! 1. *What counts as named does not depend on the document.* [`named_digests`](crate::oci::named_digests) searches
-//!    text: it does not interpret fields, so it cannot misread one, and it cannot reject a document. It finds every
-//!    digest that a reader of JSON could get out of the document.
-//! 2. *What is named is kept in every role.* The marking follows a digest as manifest and as blob at once, and reads
+//! 1. *No document format is interpreted.* [`named_digests`](crate::oci::named_digests) searches text: it does not
+//!    interpret fields, so it cannot misread one, and it cannot reject a document. It finds every digest that a reader
+//!    of JSON could get out of the document.
+//! 2. *A named digest is kept in every role.* The marking follows a digest as manifest and as blob at once, and reads
 //!    everything that it reaches and that can be a document, so it stops only where bytes name nothing.
-//! 3. *What cannot be read keeps everything.* A repository of which one link, one manifest or one folder cannot be
-//!    read is left out completely, and everything that its links and documents name keeps its bytes (`left_out`). If
-//!    even those cannot be read, no bytes are removed at all. So a failure never leads to a smaller marking.
-//! 4. *What is put meanwhile is seen before anything is removed.* A manifest is put under the repository's lock and
-//!    counted. A sweep holds the same lock and removes nothing if a manifest was put since its marking began; so at
-//!    each removal the marking has seen every document of the repository. Blobs without a document yet, and manifests
-//!    that are read, have leases: the age of the link, which is checked under the lock as well.
+//! 3. *An unreadable object keeps everything.* If one link, one manifest or one folder of a repository cannot be read,
+//!    the repository is left out completely, and everything that its links and documents name keeps its bytes
+//!    (`left_out`). If even those cannot be read, no bytes are removed at all. So a failure never leads to a smaller
+//!    marking.
+//! 4. *A concurrent put is seen before anything is removed.* A manifest is put under the repository's lock and counted.
+//!    A sweep holds the same lock and removes nothing if a manifest was put since its marking began; so at each removal
+//!    the marking has seen every document of the repository. Blobs without a document yet, and manifests that are read,
+//!    have leases: the age of the link, which is checked under the lock as well.
 //! 5. *Bytes are not deleted at once.* They are removed only if no repository links to them or names them and they
 //!    are older than the grace period; then they wait in the trash, from which each use restores them.
 

@@ -1,7 +1,7 @@
 //! Tests a collection that is paused before each of its operations in turn while a client acts, and the other way
 //! round.
 //!
-//! What the client got a success for must hold when both have ended, and after one more collection.
+//! A success that the client got must still hold when both have ended, and after one more collection.
 
 use std::time::Duration;
 
