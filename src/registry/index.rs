@@ -41,9 +41,9 @@ pub(super) struct Index {
 #[derive(Debug)]
 struct Catalog {
     tree: Tree,
-    /// The names in the tree that are valid repository names; others cannot be requested and are left out.
+    /// The names in the index that are valid repository names; others cannot be requested and are left out.
     names: Arc<[RepositoryName]>,
-    /// The value of `asked` when the last refresh of the tree began: earlier requests need no refresh of their own.
+    /// The value of `asked` when the last refresh of the index began: earlier requests need no refresh of their own.
     answers: u64,
 }
 

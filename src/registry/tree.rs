@@ -1,7 +1,7 @@
-//! Keeps the tree of repository folders as it was last read, and checks it against the store by the versions of the
+//! Indexes the tree of repository folders in memory, and checks the index against the store by the versions of the
 //! folders.
 //!
-//! Invariant: after [`refresh`](Tree::refresh), the tree is correct for a moment after the call began; if
+//! Invariant: after [`refresh`](Tree::refresh), the index is correct for a moment after the call began; if
 //! [`holds`](Tree::holds) returns true, it is correct for the given range of names. Each folder that such an answer
 //! depends on had the version with which it was read, or was read again.
 
@@ -30,7 +30,7 @@ struct Contents {
 }
 
 impl Tree {
-    /// A tree that was not read yet.
+    /// An index that was not read yet.
     pub(super) fn new() -> Self {
         Self { paths: [Folder::Repositories.path()].into(), versions: vec![None], contents: vec![Contents::default()] }
     }
@@ -41,7 +41,7 @@ impl Tree {
         marked.map(|(path, _)| self.name(path))
     }
 
-    /// Reads changed folders again; returns whether the tree changed.
+    /// Reads changed folders again; returns whether the index changed.
     pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<bool, Error> {
         let versions = store.versions(self.paths.clone()).await?;
         let looked = iter::zip(&self.versions, &versions).enumerate();
@@ -64,7 +64,7 @@ impl Tree {
         Ok(true)
     }
 
-    /// Whether the names after `first`, up to and including `last`, are the same in the store as in this tree.
+    /// Whether the names after `first`, up to and including `last`, are the same in the store as in this index.
     ///
     /// A repository shows in the folder of its name and in the folders above it. So only the folders that have such
     /// names, or contain them, need to be compared. A folder whose name comes after `last` needs no check, because
@@ -81,7 +81,7 @@ impl Tree {
         Ok(iter::zip(concerned, versions).all(|(index, now)| is_same(self.versions[index], now)))
     }
 
-    /// The tree whose folders have these versions and contents. New folders are read, and folders that no other
+    /// The index whose folders have these versions and contents. New folders are read, and folders that no other
     /// folder contains any more are left out.
     async fn regrown(
         &self,

@@ -1,4 +1,4 @@
-//! Finds leftovers of interrupted work: temporary files, uploads without a session, requests without a command; and
+//! Finds the orphans of interrupted work: temporary files, uploads without a session, requests without a command; and
 //! entries of the trash that are not blobs.
 //!
 //! Invariant: a file, upload or request younger than [`LEFTOVER`] may be in use and is not reported.
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Check<'_> {
-    /// The leftovers outside of repositories.
+    /// The orphans outside of repositories.
     pub(super) async fn leftovers(&self) -> Result<Vec<Finding>, Error> {
         let mut damages = self.half_written().await?;
         damages.extend(self.stale_requests().await?);

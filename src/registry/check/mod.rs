@@ -26,7 +26,7 @@ use crate::{oci::RepositoryName, storage::Claim};
 pub use damage::{Damage, Examination, Finding, Repair};
 use reading::{Place, Reading};
 
-/// The minimum age of a leftover: anything younger may be the work of a running server.
+/// The minimum age of an orphan: anything younger may be the work of a running server.
 const LEFTOVER: Duration = Duration::from_secs(60 * 60);
 
 /// The progress of a check.

@@ -103,7 +103,7 @@ async fn put(store: &MemoryStore, content: &[u8]) -> Digest {
     digest
 }
 
-/// After this time, everything that was just written counts as a leftover.
+/// After this time, everything that was just written is old enough for an orphan.
 const LATER: Duration = Duration::from_secs(2 * 60 * 60);
 const DAYS: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 

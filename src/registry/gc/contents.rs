@@ -1,4 +1,4 @@
-//! Reads the contents of a repository: its manifests and layers, its tags, and the digests that each document names.
+//! Reads the graph of a repository: its manifests and layers, its tags, and the digests that each document names.
 //!
 //! A document is every manifest, and every blob that is small enough for one and begins like JSON: an index may name
 //! a manifest that was pushed as a blob, and a build cache may name a description that names layers. Documents never
@@ -24,7 +24,7 @@ use crate::{
 /// The number of bytes of a blob that show whether it is JSON; no program begins a document with more white space.
 const HEAD: u64 = 512;
 
-/// The contents of a repository.
+/// The objects of a repository, and the digests that its documents name.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) revisions: Vec<(Digest, Stat)>,
