@@ -1,4 +1,4 @@
-//! Which store, and where.
+//! Configuration of the store: its type and location.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum Config {
     /// A folder on this machine.
     Filesystem {
-        /// The data root: the folder that registry:2 calls `/var/lib/registry`.
+        /// Root folder of the data, which registry:2 calls `/var/lib/registry`.
         root: PathBuf,
     },
 }

@@ -1,4 +1,4 @@
-//! The contract of [`Store`], sentence by sentence, run over every implementation.
+//! Tests the contract of [`Store`] against every implementation.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ async fn an_append_goes_on_at_its_offset_and_cuts_what_is_behind(store: Arc<dyn 
 async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn Store>) {
     const BLOCK: usize = 1 << 20;
     let whole = pattern(4 * BLOCK);
-    // The first number is where somebody goes on after a first part; the others are how much comes at a time after that.
+    // The first number is the offset at which a second append continues; the others are the lengths of its writes.
     for lengths in [
         &[0, 4 * BLOCK][..],
         &[1, BLOCK, BLOCK, BLOCK - 1],

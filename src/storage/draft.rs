@@ -1,7 +1,8 @@
-//! Replacing one file that is no object of a store: keys, lists of users.
+//! Replaces or creates a file atomically (temporary file, sync, rename). For files outside the store, such as keys and
+//! user lists.
 //!
-//! Invariant: whoever reads the file sees the old one or the new one, whole, also after a crash; and what is written is, until
-//! somebody decides otherwise, readable by its owner alone.
+//! Invariant: a reader sees the complete old file or the complete new file, also after a crash. Only the owner can read
+//! the content, unless the caller changes the mode.
 
 use std::{
     ffi::OsString,
@@ -13,7 +14,7 @@ use std::{
 
 use uuid::Uuid;
 
-/// A new file in the folder of the one that it is to become; gone when it is dropped before. All methods block.
+/// A temporary file in the folder of its target; removed on drop unless it has become the target. All methods block.
 #[derive(Debug)]
 pub struct Draft {
     place: PathBuf,
@@ -22,32 +23,33 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An empty draft of `target`, with mode 0600.
+    /// Creates an empty temporary file for `target`, with mode 0600.
     pub fn of(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
         let mut hidden = OsString::from(".");
         hidden.push(name);
-        // A name of its own: two that write the same file at once must not write into one draft.
+        // The name is unique, so that two concurrent writers of the same target do not write to one temporary file.
         hidden.push(format!(".{}", Uuid::new_v4().simple()));
         let place = target.with_file_name(hidden);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&place)?;
         Ok(Self { place, target: target.to_owned(), file })
     }
 
-    /// The file, for who else may read it.
+    /// Returns the temporary file, for example to change its mode or owner.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Puts the content in the place of what is there.
+    /// Writes the content and renames the file to its target, replacing the existing file.
     pub fn replace(mut self, content: &[u8]) -> io::Result<()> {
         self.write(content)?;
         fs::rename(&self.place, &self.target)?;
         self.sync_folder()
     }
 
-    /// Puts the content where nothing is yet, else fails with [`io::ErrorKind::AlreadyExists`].
+    /// Writes the content and links the file as its target. Fails with [`io::ErrorKind::AlreadyExists`] if the target
+    /// exists.
     pub fn create(mut self, content: &[u8]) -> io::Result<()> {
         self.write(content)?;
         // A hard link fails where the name exists; a rename would replace it.
@@ -68,7 +70,8 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // It has become the file, or what counts is the error that led here: a leftover is readable by nobody else.
+        // Either the file has become the target, or the caller already has an error. Only the owner can read a leftover
+        // file.
         let _ = fs::remove_file(&self.place);
     }
 }

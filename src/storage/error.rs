@@ -1,8 +1,8 @@
-//! What can go wrong in a store, grouped by who can do something about it.
+//! Classifies store errors by the reaction that they require from callers and operators.
 
 use std::{fmt, io};
 
-/// A failed operation on a store.
+/// An error of a store operation.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -10,39 +10,39 @@ pub struct StoreError {
     source: Option<io::Error>,
 }
 
-/// The groups of failures that callers tell apart.
+/// Categories of store errors that callers distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// No such object.
+    /// The object does not exist.
     NotFound,
-    /// No space left, or a quota exceeded.
+    /// The file system is full, or a quota is exceeded.
     Full,
-    /// The store cannot be written: read-only, or without permission.
+    /// The store cannot be written: it is read-only, or a permission is missing.
     NotWritable,
-    /// An object larger than the caller is willing to hold in memory.
+    /// The object is larger than the limit that the caller set for reading it into memory.
     TooLarge,
-    /// What is stored is not what must be there.
+    /// The stored data is damaged or shorter than expected.
     Corrupt,
-    /// Folders of the store lie on several file systems, so that an object cannot be moved from one to the other.
+    /// Folders of the store are on different file systems, so that an object cannot be moved between them.
     Split,
-    /// Anything else: a failing disk, a lost connection.
+    /// Any other error, such as a failing disk or a lost connection.
     Unavailable,
 }
 
 impl StoreError {
-    /// An error of `kind`; `context` says which operation on what.
+    /// Creates an error of `kind`; `context` names the operation and the object.
     pub fn new(kind: StoreErrorKind, context: impl Into<String>) -> Self {
         Self { kind, context: context.into(), source: None }
     }
 
-    /// An error of the operating system; `context` says which operation on what.
+    /// Converts an error of the operating system; `context` names the operation and the object.
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "an open enum with dozens of kinds; the rest mean the same to us"
+        reason = "an open enum with dozens of kinds; the others are handled alike"
     )]
     pub fn from_io(error: io::Error, context: impl Into<String>) -> Self {
         let kind = match error.kind() {
-            // A path through something that is no folder: what was asked for is not there either.
+            // A parent of the path is not a folder, so the object cannot exist.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StoreErrorKind::NotFound,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 StoreErrorKind::Full
@@ -55,13 +55,13 @@ impl StoreError {
         Self { kind, context: context.into(), source: Some(error) }
     }
 
-    /// Which group it belongs to.
+    /// Returns the category of the error.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// Whether it only says that there is no such object.
+    /// Whether the error means that the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.kind == StoreErrorKind::NotFound
@@ -76,7 +76,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::NotWritable => "the store cannot be read or written",
             StoreErrorKind::TooLarge => "too large",
             StoreErrorKind::Corrupt => "damaged",
-            StoreErrorKind::Split => "the store lies on several file systems",
+            StoreErrorKind::Split => "the store is spread over several file systems",
             StoreErrorKind::Unavailable => "the store failed",
         };
         write!(f, "{what}: {}", self.context)
@@ -89,7 +89,7 @@ impl std::error::Error for StoreError {
     }
 }
 
-/// Turns "not found" into `None`.
+/// Converts a "not found" error to `None`.
 pub(crate) fn found<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(value) => Ok(Some(value)),

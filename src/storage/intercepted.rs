@@ -1,5 +1,4 @@
-//! A store around another one, for tests: a hook sees each operation before it is done, and may delay it or have it
-//! fail.
+//! Wraps a store for tests: a hook runs before each operation and may delay it or make it fail.
 
 use std::{
     fmt,
@@ -15,25 +14,25 @@ use tokio::sync::Semaphore;
 
 use super::{Append, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
 
-/// What is about to be done, and to what.
+/// An operation that is about to run, and its paths.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation<'a> {
-    /// Something is looked at.
+    /// Reads the objects or folders at these paths.
     Read(&'a [StorePath]),
-    /// Something is changed.
+    /// Changes the object or folder at this path.
     Change(&'a StorePath),
-    /// The store is probed.
+    /// Probes the store.
     Probe,
 }
 
-/// What is done before each operation.
+/// Code that runs before each operation.
 #[async_trait]
 pub(crate) trait Hook: fmt::Debug + Send + Sync + 'static {
-    /// An error is the operation's result; it is not done then.
+    /// Returning an error skips the operation and becomes its result.
     async fn before(&self, operation: Operation<'_>) -> Result<(), StoreError>;
 }
 
-/// A store with a hook.
+/// A store that calls a hook before each operation of the inner store.
 #[derive(Debug)]
 pub(crate) struct InterceptedStore<S, H> {
     inner: S,
@@ -142,19 +141,19 @@ impl<H: Hook> Append for InterceptedAppend<H> {
     }
 }
 
-/// Lets so many changes happen and has the others fail; reading always works. What does everything above make of a disk
-/// that is full, or failing?
+/// A hook that lets a given number of changes succeed and makes all later ones fail; reads always succeed. Tests the
+/// callers' behaviour on a full or failing disk.
 #[derive(Debug)]
 pub(crate) struct Faults {
     left: AtomicUsize,
     kind: StoreErrorKind,
 }
 
-/// A store whose changes fail from some moment on.
+/// A store whose changes fail after a given number of successful ones.
 pub(crate) type FaultyStore<S> = InterceptedStore<S, Faults>;
 
 impl<S: Store> FaultyStore<S> {
-    /// Lets `allowed` changes happen, then fails with errors of `kind`.
+    /// Lets `allowed` changes succeed, then fails with errors of `kind`.
     pub(crate) fn failing(inner: S, allowed: usize, kind: StoreErrorKind) -> Self {
         Self::new(inner, Arc::new(Faults { left: AtomicUsize::new(allowed), kind }))
     }
@@ -174,8 +173,9 @@ impl Hook for Faults {
     }
 }
 
-/// Stops whatever comes to an operation of the test's choice, once: an order of events without waiting for time. A test
-/// that lets one piece of work run alone until then stops that one, and everything after it passes.
+/// Suspends the task that reaches the chosen operation, once, so that a test controls the order of events without
+/// waiting for time. If a test runs one task alone until then, that task is suspended and all later operations of
+/// others pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Pause {
     left: Arc<AtomicUsize>,
@@ -183,7 +183,7 @@ pub(crate) struct Pause {
     resumed: Arc<Semaphore>,
 }
 
-/// The hook that stops at a [`Pause`], once there is one, and writes down what is changed.
+/// A hook that suspends at a [`Pause`], once one is set, and records the changed paths.
 #[derive(Debug, Default)]
 pub(crate) struct Pauses {
     pause: OnceLock<Pause>,
@@ -191,13 +191,13 @@ pub(crate) struct Pauses {
 }
 
 impl Pauses {
-    /// Counts operations, and writes down changes, from here on.
+    /// Starts counting operations and recording changes.
     pub(crate) fn begin(&self, pause: &Pause) {
-        self.pause.set(pause.clone()).expect("one pause for a store");
+        self.pause.set(pause.clone()).expect("a store has one pause");
         self.changes.lock().unwrap().clear();
     }
 
-    /// What was changed until the first change of this object.
+    /// Returns the changed paths up to the first change of `path`.
     pub(crate) fn changes_before(&self, path: &StorePath) -> Vec<StorePath> {
         self.changes.lock().unwrap().iter().take_while(|changed| *changed != path).cloned().collect()
     }
@@ -218,7 +218,7 @@ impl Hook for Pauses {
 }
 
 impl Pause {
-    /// A stop before the `number`-th operation, counted from 0.
+    /// Suspends before the `number`-th operation, counted from 0.
     pub(crate) fn before(number: usize) -> Self {
         Self {
             left: Arc::new(AtomicUsize::new(number)),
@@ -227,30 +227,30 @@ impl Pause {
         }
     }
 
-    /// Does `work`. Whether it stopped or ended, [`reached`](Self::reached) returns.
+    /// Runs `work`. When it is suspended or has ended, [`reached`](Self::reached) returns.
     pub(crate) async fn run<F: Future>(self, work: F) -> F::Output {
         let done = work.await;
         self.reached.add_permits(1);
         done
     }
 
-    /// Waits until the work has stopped or ended.
+    /// Waits until the work is suspended or has ended.
     pub(crate) async fn reached(&self) {
         self.reached.acquire().await.expect("never closed").forget();
     }
 
-    /// Lets the work go on.
+    /// Resumes the suspended work.
     pub(crate) fn resume(&self) {
         self.resumed.add_permits(1);
     }
 
-    /// Whether the work came so far.
+    /// Whether the work has reached the operation.
     pub(crate) fn was_reached(&self) -> bool {
         self.left.load(Ordering::SeqCst) == usize::MAX
     }
 
     async fn pass(&self) {
-        // From 0 it wraps round, and is so large then that it is never 0 again.
+        // At 0, the subtraction wraps round to `usize::MAX`, which is checked first and never decremented again.
         if self.left.load(Ordering::SeqCst) != usize::MAX && self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
             self.reached.add_permits(1);
             self.resumed.acquire().await.expect("never closed").forget();

@@ -1,4 +1,4 @@
-//! A store in memory, for tests: the contract without a disk.
+//! Implements [`Store`] in memory, for tests.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{Append, CHUNK, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
 
-/// A store whose objects are gone with it.
+/// A store that keeps its objects in memory and loses them when the last clone is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     objects: Arc<Mutex<BTreeMap<StorePath, Stored>>>,
@@ -46,7 +46,7 @@ impl MemoryStore {
 
 #[cfg(test)]
 impl MemoryStore {
-    /// Makes everything that is there older.
+    /// Moves the modification time of every object back by `by`.
     pub(crate) fn age(&self, by: std::time::Duration) {
         for stored in self.objects().values_mut() {
             stored.modified -= by;

@@ -1,9 +1,12 @@
-//! Bytes that survive: the store contract and its implementations.
+//! Defines the [`Store`] trait (an object store with atomic, durable writes), and implements it on a file system and in
+//! memory.
 //!
-//! First floor: imports nothing of ours and knows nothing of registries. The one invariant: what a [`Store`] has
-//! acknowledged is there after a crash, whole; what it has not is there whole or not at all.
+//! The trait is independent of registries: it stores objects (byte sequences) under paths.
 //!
-//! `contract` is one suite of tests that runs over every implementation.
+//! Invariant: an object whose write a [`Store`] has acknowledged is complete after a crash. After an unacknowledged
+//! write, the object is complete or absent.
+//!
+//! `contract` is one test suite that runs against every implementation.
 
 mod config;
 #[cfg(test)]
@@ -38,127 +41,132 @@ pub(crate) use intercepted::{FaultyStore, Hook, InterceptedStore, Operation, Pau
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
 
-/// A place for objects: named sequences of bytes in folders that come and go with what is in them.
+/// A store of objects: byte sequences with a path each. A folder exists as long as it contains something.
 ///
-/// # What is atomic
+/// # Atomicity
 ///
-/// [`write`](Store::write) and [`publish`](Store::publish) replace what was there in one step: a reader sees the old
-/// object or the new one, never a part. [`append`](Store::append) is not atomic: it is for objects that nobody reads until
-/// they are published.
+/// [`write`](Store::write) and [`publish`](Store::publish) replace the previous object in one step: a reader sees the
+/// old object or the new one, never a part. [`append`](Store::append) is not atomic: it is for objects that no client
+/// reads before they are published.
 ///
-/// # What is durable
+/// # Durability
 ///
-/// When `write`, `publish`, `remove`, `remove_tree` or [`Append::sync`] return, their effect outlives the process and
-/// the power. Folders on the way are as durable as what lies in them. The name of an object that an append made is
-/// durable once something else in its folder was written, or the object was published.
+/// When `write`, `publish`, `remove`, `remove_tree` or [`Append::sync`] return, their effect survives a crash of the
+/// process and a power failure. The folders on the path are as durable as the objects in them. The name of an object
+/// that an append created is durable after something else in its folder has been written, or after the object is
+/// published.
 ///
-/// # What may happen at once
+/// # Concurrency
 ///
-/// Everything, but for appending to one object from two places; whoever appends makes sure of that. An object that was
-/// opened can be read to its end although it is removed or replaced meanwhile.
+/// All operations may run concurrently, except two appends to the same object: the caller must prevent these. An object
+/// that has been opened can be read to its end even if it is removed or replaced meanwhile.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Size and age of an object.
+    /// Returns the size and the modification time of an object.
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError>;
 
     /// Opens an object for reading.
     async fn open(&self, path: &StorePath) -> Result<Object, StoreError>;
 
-    /// Makes or replaces an object. For small ones: links, states, records.
+    /// Creates or replaces an object. For small objects: links, states, records.
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
-    /// Makes or replaces an object in one step, as [`write`](Store::write) does, for what nothing has been promised of
-    /// yet: a power cut may take it back, or leave it empty.
+    /// Creates or replaces an object in one step, as [`write`](Store::write) does, but without syncing: a power failure
+    /// may revert it, or leave it empty. For objects whose durability has not been acknowledged to any client.
     async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
-    /// Opens an object for appending at `offset`, and makes it if `offset` is 0 and it is not there. What lies behind
-    /// `offset` is cut off; an object shorter than `offset` is an error ([`StoreErrorKind::Corrupt`]).
+    /// Opens an object for appending at `offset`. Creates the object if `offset` is 0 and it does not exist. Bytes
+    /// after `offset` are cut off; an object shorter than `offset` is an error ([`StoreErrorKind::Corrupt`]).
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError>;
 
-    /// Moves an object to the place where it is to be seen, replacing what is there.
+    /// Moves an object to its public path and replaces the object there.
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError>;
 
-    /// Makes an object as young as if it had just been written. Unlike everything else this need not be durable: after a
-    /// power cut an object may be older than it was made, never younger.
+    /// Sets the modification time of an object to now. Unlike the other operations, this need not be durable: after a
+    /// power failure, the modification time may be earlier than it was set, never later.
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError>;
 
     /// Removes an object.
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError>;
 
-    /// Removes a folder and everything below it; nothing there is no error.
+    /// Removes a folder and everything below it. A missing folder is no error.
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError>;
 
-    /// Removes a folder and everything below it, for what is of no use any more: a power cut may bring some of it back.
+    /// Removes a folder and everything below it without syncing: a power failure may restore some of it. For data that
+    /// is no longer used.
     async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError>;
 
-    /// What lies directly in a folder, in byte order. A folder that is not there is empty: object stores know no folders.
+    /// Lists the direct entries of a folder in byte order. A missing folder is empty, because object stores have no
+    /// folders.
     async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError>;
 
-    /// The versions of folders, one for each, in their order. For whoever keeps what a list said and wants to know whether it
-    /// still holds: equal versions mean that no entry directly in the folder came or went between the two looks. A store
-    /// that cannot tell, or not yet, says `None`, which equals nothing.
+    /// Returns the version of each folder, in the order of `folders`, so that a caller can check whether a cached
+    /// listing is still valid: equal versions mean that no direct entry of the folder was added or removed between the
+    /// two calls. A store that cannot determine a version, or cannot determine it yet, returns `None`, which a caller
+    /// must not treat as equal.
     async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError>;
 
-    /// Whether the store can be used: read, written, and objects moved into each of these folders
+    /// Checks that the store can be read and written, and that objects can be moved into each of these folders
     /// ([`StoreErrorKind::Split`]). For readiness checks.
     async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError>;
 }
 
-/// An object being appended to.
+/// An object opened for appending.
 #[async_trait]
 pub trait Append: Send {
-    /// Adds these pieces at the end, in order.
+    /// Appends these pieces in order.
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError>;
 
-    /// Makes what was written durable and says how long the object is now. An append that is dropped without this may
-    /// leave any part of what was written.
+    /// Makes all appended bytes durable and returns the length of the object in bytes. If an append is dropped without
+    /// this call, any part of the appended bytes may remain.
     async fn sync(&mut self) -> Result<u64, StoreError>;
 }
 
-/// Size and age of an object.
+/// Size and modification time of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// In bytes.
+    /// Length of the object in bytes.
     pub size: u64,
-    /// When it was last written or touched.
+    /// Time of the last write or [`touch`](Store::touch).
     pub modified: SystemTime,
 }
 
 impl Stat {
-    /// How old it is at `now`; nothing, if its clock is ahead of ours.
+    /// Returns the age of the object at `now`; zero if its modification time is after `now`.
     #[must_use]
     pub fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.modified).unwrap_or_default()
     }
 }
 
-/// Something in a folder.
+/// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Its name within the folder.
     pub name: String,
-    /// Whether it is a folder itself. What is neither a folder nor an object is a link to nothing, such as to a disk that is
-    /// not mounted.
+    /// Whether the entry is a folder itself. An entry that is neither a folder nor an object is a dangling symbolic
+    /// link, for example to a disk that is not mounted.
     pub is_folder: bool,
 }
 
-/// A state of a folder; means something only beside another one of the same path.
+/// A version of a folder, comparable only with other versions of the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
     device: (u32, u32),
     inode: u64,
-    /// Seconds and nanoseconds.
+    /// Time of the last status change (ctime) in seconds and nanoseconds.
     changed: (i64, u32),
 }
 
 /// The bytes of an object, in pieces of up to [`CHUNK`] bytes.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
-/// How many bytes a store hands out at a time: large enough that the cost of a piece (a trip to a blocking thread, a TLS
-/// write) is spread over many records, small enough that a thousand slow readers fit into memory.
+/// Maximum number of bytes in one piece of a [`ByteStream`]. It is large enough to spread the cost of a piece (a switch
+/// to a blocking thread, a TLS write) over many TLS records, and small enough that a thousand slow readers fit into
+/// memory.
 pub const CHUNK: usize = 256 << 10;
 
-/// An open object.
+/// An object opened for reading.
 pub struct Object {
     stat: Stat,
     read: Box<dyn FnOnce(Range<u64>) -> ByteStream + Send>,
@@ -169,19 +177,20 @@ impl Object {
         Self { stat, read: Box::new(read) }
     }
 
-    /// How many bytes it has.
+    /// Returns the length of the object in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.stat.size
     }
 
-    /// Its bytes within `range`, which lies within its size.
+    /// Streams the bytes within `range`, which must be within the object's size.
     #[must_use]
     pub fn stream(self, range: Range<u64>) -> ByteStream {
         (self.read)(range)
     }
 
-    /// All of it in one piece, if it has at most `limit` bytes; else [`StoreErrorKind::TooLarge`].
+    /// Reads the whole object into one buffer. An object larger than `limit` bytes is an error
+    /// ([`StoreErrorKind::TooLarge`]).
     pub async fn read(self, limit: u64) -> Result<Bytes, StoreError> {
         let size = self.stat.size;
         if size > limit {

@@ -1,7 +1,7 @@
-//! Where something lies in a store: a relative path of safe components.
+//! Validates paths in a store: relative paths of safe components.
 //!
-//! Invariant: no component is empty, `.` or `..`, or contains a slash, a backslash or a NUL, so a path never leads out of
-//! the store, whatever the store is made of.
+//! Invariant: no component is empty, `.` or `..`, or contains a slash, a backslash or a NUL, so a path cannot escape
+//! from the store, whatever the implementation.
 
 use std::{fmt, str::FromStr};
 
@@ -10,19 +10,19 @@ use std::{fmt, str::FromStr};
 pub struct StorePath(String);
 
 impl StorePath {
-    /// The store itself.
+    /// Returns the path of the store's root.
     #[must_use]
     pub fn root() -> Self {
         Self(String::new())
     }
 
-    /// The path as text, without a leading slash.
+    /// Returns the path as text without a leading slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path one component deeper.
+    /// Appends a component. Returns an error if the component is not safe.
     pub fn join(&self, component: &str) -> Result<Self, InvalidPath> {
         if !is_safe(component) {
             return Err(InvalidPath);
@@ -30,7 +30,7 @@ impl StorePath {
         if self.0.is_empty() { Ok(Self(component.to_owned())) } else { Ok(Self(format!("{}/{component}", self.0))) }
     }
 
-    /// The folder that the path lies in; `None` for the root.
+    /// Returns the parent folder; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
         if self.0.is_empty() {
@@ -39,7 +39,7 @@ impl StorePath {
         Some(self.0.rsplit_once('/').map_or_else(Self::root, |(parent, _)| Self(parent.to_owned())))
     }
 
-    /// Whether this path lies below `folder`, at any depth.
+    /// Whether this path is below `folder`, at any depth.
     #[must_use]
     pub fn is_below(&self, folder: &Self) -> bool {
         folder.0.is_empty() || self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/'))
@@ -64,9 +64,9 @@ impl FromStr for StorePath {
     }
 }
 
-/// A text is not a path in a store.
+/// A text that is not a valid path in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a path in the store has no empty parts, '.', '..' or backslashes")]
+#[error("a path in the store must not contain empty components, '.', '..' or backslashes")]
 pub struct InvalidPath;
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! Appending to a file that nobody reads yet.
+//! Appends to a file, with direct I/O (`O_DIRECT`) for large writes.
 //!
-//! What is large goes past the kernel's cache of pages (`O_DIRECT`), in whole blocks: through it, a layer would be copied once
-//! more, would push the layers that everybody pulls out of it, and would have to be waited for at the end; past it, the disk
-//! writes while the next bytes arrive. The price is that the first pull of what was just pushed reads the disk.
+//! Large writes bypass the kernel's page cache in whole blocks. Through the page cache, a layer would be copied once
+//! more, would evict layers that are pulled often, and the final sync would have to wait for all of its bytes; with
+//! direct I/O, the disk writes while the next bytes arrive. The cost is that the first pull of a new layer reads the
+//! disk.
 //!
-//! Invariant: [`Append::sync`] speaks of every byte that was taken, whichever of the two ways it went.
+//! Invariant: [`Append::sync`] covers every accepted byte, whether it was written through the page cache or directly.
 
 use std::{
     fs::{File, OpenOptions},
@@ -27,10 +28,11 @@ use super::{
     folders,
 };
 
-/// What comes in pieces of less than this is small, or its end, or comes so slowly that it does not matter.
+/// Writes of fewer bytes than this use the page cache: the data is small, is the end of an upload, or arrives so slowly
+/// that direct I/O gains nothing.
 const LARGE: usize = 256 << 10;
 
-/// Opens the file at `place` with `offset` bytes in it.
+/// Opens the file at `place` with a length of `offset` bytes.
 pub(super) fn open(disk: &Disk, place: &Path, offset: u64) -> io::Result<Tail> {
     let folder = folders::of(place);
     let open = || OpenOptions::new().write(true).create(offset == 0).truncate(false).open(place);
@@ -41,24 +43,24 @@ pub(super) fn open(disk: &Disk, place: &Path, offset: u64) -> io::Result<Tail> {
         file.set_len(offset)?;
     }
     if length < offset {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it ends before byte {offset}")));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the file ends before byte {offset}")));
     }
-    // A second way to the same file: some file systems do not have it.
+    // A second descriptor of the same file for direct I/O, which some file systems do not support.
     let flags = OFlags::DIRECT.bits().cast_signed();
     let direct = OpenOptions::new().write(true).custom_flags(flags).open(place).ok();
     Ok(Tail { file, direct, written: offset, block: None, is_synced: !is_cut })
 }
 
-/// The end of a file, where it grows.
+/// A file open for appending.
 pub(super) struct Tail {
     file: File,
-    /// Past the cache, where that can be done.
+    /// Descriptor for direct I/O; `None` where the file system does not support it.
     direct: Option<File>,
-    /// Up to where the file is written.
+    /// Number of bytes in the file.
     written: u64,
-    /// What comes after that and is not written yet, once something large came.
+    /// Bytes that follow them and are not written yet; `Some` after the first large write.
     block: Option<Block>,
-    /// Whether everything that was written is durable.
+    /// Whether every written byte is durable.
     is_synced: bool,
 }
 
@@ -72,7 +74,7 @@ impl Tail {
         self.block.get_or_insert_with(Block::new);
         for mut piece in pieces {
             while !piece.is_empty() {
-                // The first block is shorter, if that takes the next ones to where a block must begin.
+                // Writes a shorter first block if that aligns the offset of the next ones.
                 let limit = BLOCK - usize::try_from(self.written % ALIGNMENT as u64).unwrap_or(0);
                 if self.block.as_mut().is_some_and(|block| block.fill(&mut piece, limit)) {
                     self.write_block()?;
@@ -82,11 +84,11 @@ impl Tail {
         Ok(())
     }
 
-    /// One system call for many pieces, without copying them together first.
+    /// Writes many pieces with one system call, without copying them into one buffer.
     fn write_all(&mut self, pieces: &[Bytes]) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let mut left = slices.as_mut_slice();
-        // Empty slices in front would look like a write that moves nothing.
+        // Removes leading empty slices: a write of zero bytes would look like an error.
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
             match pwritev(&self.file, left, self.written) {
@@ -130,7 +132,7 @@ impl Tail {
     }
 }
 
-/// `false`, if this file system, or the disk below it, will not have it that way after all.
+/// Writes with direct I/O. Returns `false` if the file system or the disk does not support this write.
 fn write_direct(direct: &File, bytes: &[u8], offset: u64) -> io::Result<bool> {
     match direct.write_all_at(bytes, offset) {
         Ok(()) => Ok(true),
@@ -139,9 +141,9 @@ fn write_direct(direct: &File, bytes: &[u8], offset: u64) -> io::Result<bool> {
     }
 }
 
-/// A file being appended to.
+/// An [`Append`] that runs its writes on blocking threads.
 pub(super) struct Appending {
-    /// `None` while a blocking thread has it, and after that thread failed.
+    /// `None` while a blocking thread owns it, and after an operation failed.
     tail: Option<Tail>,
     path: StorePath,
 }

@@ -1,16 +1,16 @@
-//! Memory that a disk can read by itself.
+//! A write buffer with the memory alignment that direct I/O requires.
 //!
-//! Invariant: its first byte lies at an address that is a multiple of [`ALIGNMENT`].
+//! Invariant: the address of its first byte is a multiple of [`ALIGNMENT`].
 
 use bytes::Bytes;
 
-/// Enough for every disk: with `O_DIRECT`, addresses, offsets and lengths are multiples of it (`open(2)`).
+/// Alignment in bytes of addresses, offsets and lengths with `O_DIRECT` (`open(2)`); sufficient for every disk.
 pub(super) const ALIGNMENT: usize = 4096;
 
-/// How much is written at once.
+/// Capacity of a block in bytes, and so the length of one write.
 pub(super) const BLOCK: usize = 512 << 10;
 
-/// Up to [`BLOCK`] bytes that are to be written.
+/// An aligned buffer of up to [`BLOCK`] bytes.
 pub(super) struct Block {
     memory: Box<[u8]>,
     begin: usize,
@@ -24,12 +24,13 @@ impl Block {
         Self { memory, begin, filled: 0 }
     }
 
-    /// What is in it.
+    /// Returns the buffered bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.memory[self.begin..self.begin + self.filled]
     }
 
-    /// Moves bytes from the front of `piece` until it holds `limit` bytes, at most [`BLOCK`]; says whether it does.
+    /// Moves bytes from the front of `piece` into the buffer until it holds `limit` bytes, at most [`BLOCK`]. Returns
+    /// whether it holds that many.
     pub(super) fn fill(&mut self, piece: &mut Bytes, limit: usize) -> bool {
         let taken = piece.split_to(piece.len().min(limit.saturating_sub(self.filled)));
         let at = self.begin + self.filled;
@@ -38,7 +39,7 @@ impl Block {
         self.filled >= limit
     }
 
-    /// Forgets what is in it.
+    /// Empties the buffer.
     pub(super) fn clear(&mut self) {
         self.filled = 0;
     }

@@ -1,13 +1,14 @@
-//! Reading, without a trip to a blocking thread, what the kernel has in memory.
+//! Opens and reads files from the kernel's page cache without switching to a blocking thread.
 //!
-//! Most of what is asked for was asked for a moment ago: links, manifests, the layers of the image that everybody pulls. A
-//! trip to another thread costs ten times as much as finding and copying these. A cache of our own was rejected: it would
-//! have to learn of every change, also of those that others make to the tree, and hold twice what the kernel holds already.
+//! Most requests are for data that was read shortly before: links, manifests, the layers of popular images. Switching
+//! to another thread costs ten times as much as finding and copying such data. A cache in this process was rejected: it
+//! would have to notice every change, including changes that other processes make to the tree, and would hold a second
+//! copy of what the kernel already holds.
 //!
-//! Invariant: nothing here waits for a disk of this machine. What would have to is `None`, and so is everything that an old kernel, a system
-//! call filter or a file system does not support; then the caller goes the other way, which always works. And what never waits
-//! would never let others have a turn (a walk over a hundred thousand tags would hold its thread), so each of these counts
-//! against the budget of its task.
+//! Invariant: no function in this module waits for a local disk. If an operation would have to wait, it returns `None`;
+//! the same applies if an old kernel, a system call filter or the file system does not support the operation. The
+//! caller then uses a blocking thread, which always works. An operation that never waits would never yield (a walk over
+//! a hundred thousand tags would occupy its thread), so each operation counts against the budget of its task.
 
 use std::{
     fs::File,
@@ -23,10 +24,10 @@ use rustix::{
 };
 use tokio::task::consume_budget;
 
-/// Opens a file if every name on the way to it is in memory (Linux 5.12); that there is none may be in memory as well.
+/// Opens a file if every name on its path is cached (Linux 5.12). The absence of a name may be cached as well.
 pub(super) async fn open(place: &Path) -> Option<io::Result<File>> {
     consume_budget().await;
-    // Without NONBLOCK, the open of a pipe that somebody put there would wait for its writer.
+    // Without NONBLOCK, opening a named pipe would wait for its writer.
     let how = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     match openat2(CWD, place, how, Mode::empty(), ResolveFlags::CACHED) {
         Ok(file) => Some(Ok(file.into())),
@@ -35,15 +36,15 @@ pub(super) async fn open(place: &Path) -> Option<io::Result<File>> {
     }
 }
 
-/// A handle on a folder, if every name on the way to it is in memory; what it is known by is in memory with it.
+/// Opens a handle on a folder if every name on its path is cached; its inode is cached with it.
 pub(super) async fn folder(place: &Path) -> Option<OwnedFd> {
     consume_budget().await;
     let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat2(CWD, place, how, Mode::empty(), ResolveFlags::CACHED).ok()
 }
 
-/// Up to `length` bytes of `file` from `at` on, as far as they are in memory. Where the file ends is not for this to say: some
-/// kernels answer nothing where they mean "not yet" (`readv(2)`, bugs).
+/// Reads up to `length` bytes of `file` from offset `at`, as far as they are cached. Returns `None` for an empty read
+/// instead of reporting the end of the file: some kernels return 0 where they mean "not yet" (`readv(2)`, bugs).
 pub(super) async fn read(file: &File, at: u64, length: usize) -> Option<Bytes> {
     consume_budget().await;
     let mut buffer = vec![0; length];
@@ -87,7 +88,7 @@ mod tests {
         fs::write(&place, "").unwrap();
         open(&place).await.unwrap().unwrap();
         fs::remove_file(&place).unwrap();
-        // Whether the kernel knows without looking is its business.
+        // The kernel may or may not have the absence of the name in its cache.
         assert!(open(&place).await.is_none_or(|missing| missing.unwrap_err().kind() == io::ErrorKind::NotFound));
     }
 

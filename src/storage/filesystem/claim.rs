@@ -1,7 +1,7 @@
-//! One server for one folder.
+//! Locks the data folder, so that only one server uses it.
 //!
-//! Invariant: while a [`Claim`] lives, no other process has one for the same folder. The locks that keep two writers of one
-//! upload apart are in a server's memory; two servers on one folder would not know of each other.
+//! Invariant: while a [`Claim`] exists, no other process holds one for the same folder. The locks that separate two
+//! writers of one upload are in the memory of one server; two servers on one folder would not see each other's locks.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,19 +9,19 @@ use std::{
     path::Path,
 };
 
-/// The right to serve a folder; it ends with the process, however that ends.
+/// An exclusive lock on a data folder. The kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Claim {
     _file: File,
 }
 
-/// Claims the folder, or says that another process has it.
+/// Locks the folder. Returns `None` if another process holds the lock.
 pub fn claim(root: &Path) -> io::Result<Option<Claim>> {
     let folder = root.join("portcullis");
     fs::create_dir_all(&folder)?;
     let path = folder.join("lock");
     drop(File::options().create(true).append(true).open(&path)?);
-    // Held open for reading only: a file that is open for writing would keep a disk from being made read-only.
+    // The file is held open for reading only: a file open for writing would prevent remounting the disk read-only.
     let file = File::open(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Claim { _file: file })),

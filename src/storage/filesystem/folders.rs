@@ -1,9 +1,9 @@
-//! Folders that are as durable as what lies in them.
+//! Creates, removes and lists folders, and makes new folders as durable as the files in them.
 //!
-//! Invariant: where names have no order that is known, a folder that [`Folders::ensure`] has seen is recorded on disk
-//! in its parent, and so is each folder above it: a file is not called durable in a folder that another thread made a
-//! moment ago and has not synced yet. Where they have one, the sync of the file's folder, which comes after, records
-//! them all.
+//! Invariant: where the order of directory changes is unknown, a folder that [`Folders::ensure`] has returned is
+//! recorded on disk in its parent, and so is each folder above it: a file must not count as durable in a folder that
+//! another thread has just created and not synced yet. Where the file system keeps the order, the later sync of the
+//! file's folder records all of them.
 
 use std::{
     fs::{self, File},
@@ -15,10 +15,10 @@ use std::{
 
 use super::{super::Entry, order::NameOrder};
 
-/// How often a folder may be taken away under somebody before that is an error.
+/// Number of retries when another task removes the folder meanwhile.
 const TRIES: usize = 32;
 
-/// Makes folders, each under a lock of its own kind: whoever finds a folder waits until its maker has synced it.
+/// Creates folders, each under a lock: a task that finds a folder waits until the task that created it has synced it.
 #[derive(Debug)]
 pub(super) struct Folders {
     order: NameOrder,
@@ -31,7 +31,7 @@ impl Folders {
         Self { order, hasher: RandomState::new(), shards: std::array::from_fn(|_| RwLock::new(())) }
     }
 
-    /// Makes `folder` and what is missing above it, durably. Others may take empty folders away meanwhile.
+    /// Creates `folder` and its missing parents durably. Other tasks may remove empty folders meanwhile.
     pub(super) fn ensure(&self, folder: &Path) -> io::Result<()> {
         let is_passing = |error: &io::Error| {
             matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) && !folder.is_file()
@@ -63,8 +63,8 @@ impl Folders {
         }
     }
 
-    /// Does `work` in `folder`, which is made first. If somebody takes the folder away in between because it was empty, both
-    /// are done again, as long as the work still makes sense.
+    /// Creates `folder` and runs `work` in it. If another task removes the empty folder in between, repeats both as
+    /// long as `makes_sense` returns `true`.
     pub(super) fn inside<T>(
         &self,
         folder: &Path,
@@ -94,18 +94,18 @@ fn is_dangling(folder: &Path) -> bool {
     folder.is_symlink() && !folder.exists()
 }
 
-/// Not "exists already", after which the folder would be made again.
+/// Replaces the "already exists" error, after which the caller would try again to create the folder.
 fn dangling(folder: &Path) -> io::Error {
-    io::Error::other(format!("{} is a link to nothing: mount what it leads to", folder.display()))
+    io::Error::other(format!("{} is a dangling symbolic link: mount its target", folder.display()))
 }
 
-/// The folder that a place in the store lies in.
+/// Returns the folder that contains `place`.
 pub(super) fn of(place: &Path) -> &Path {
     place.parent().unwrap_or(place)
 }
 
-/// Takes away `folder` and what is above it, as far as it is empty and below `root`, and returns the first that stays. Only
-/// empty folders can be removed in this way, so nobody's file is ever at risk.
+/// Removes `folder` and its parents below `root` as long as they are empty, and returns the first one that remains.
+/// This cannot remove files, because `rmdir` fails on a folder that is not empty.
 pub(super) fn prune<'a>(folder: &'a Path, root: &Path) -> &'a Path {
     let mut stays = folder;
     while stays != root && stays.starts_with(root) {
@@ -124,7 +124,7 @@ pub(super) fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// What lies in a folder, in byte order. Names that are not UTF-8 cannot be ours and are passed over.
+/// Lists the entries of a folder in byte order. Skips names that are not UTF-8, which this server never creates.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<Entry>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -139,8 +139,8 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<Entry>> {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let mut kind = entry.file_type()?;
         if kind.is_symlink() {
-            // An administrator may have moved a repository to another disk. While that is not mounted, the entry is no folder, and
-            // no object either.
+            // An administrator may have moved a repository to another disk. While that disk is not mounted, the entry
+            // is neither a folder nor an object.
             let target = fs::metadata(entry.path());
             kind = target.map_or(kind, |target| target.file_type());
         }

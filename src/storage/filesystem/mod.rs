@@ -1,13 +1,13 @@
-//! A store in a folder of this machine.
+//! Implements [`Store`] in a folder of the local file system.
 //!
 //! Invariant: an object appears at its path by one `rename` of a file that was synced before, and the folder is synced
-//! after, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs, on file
-//! systems that keep changes of names in order (`order`); on others, each folder that was made or left costs one more.
-//! Temporary files lie in one folder of their own (`portcullis/tmp`), not beside what they become: leftovers of a crash
-//! are then found without a walk, and other readers of the tree never meet them.
+//! after it, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs on file
+//! systems that keep the order of directory changes (`order`); on others, each folder that was created or left costs
+//! one more. Temporary files are in one separate folder (`portcullis/tmp`) and not beside their targets: leftovers of a
+//! crash can be found without a walk, and other readers of the tree do not see them.
 //!
-//! All system calls that may wait for a disk run on tokio's blocking threads. What is in the kernel's memory is read at once
-//! (`cached`).
+//! All system calls that may wait for a disk run on tokio's blocking threads. Data in the kernel's page cache is read
+//! without a thread switch (`cached`).
 
 mod append;
 mod block;
@@ -38,14 +38,14 @@ use folders::Folders;
 use order::NameOrder;
 pub use separate::{Separate, dangling_link, separate_folders};
 
-/// Where temporary files lie below the root.
+/// Folder of the temporary files, relative to the root of the store.
 pub const TEMPORARY: &str = "portcullis/tmp";
 
-/// How old a temporary file is before it must be a leftover. Writing one takes moments; other processes (a command beside
-/// a running server) may be in the middle of it when a store is opened.
+/// Minimum age of a temporary file that is removed as a leftover. Writing one takes moments, and another process (a
+/// command beside a running server) may be writing one when the store is opened.
 const LEFTOVER: Duration = Duration::from_secs(60 * 60);
 
-/// A store in a folder.
+/// A store in a folder of the local file system.
 #[derive(Clone, Debug)]
 pub struct FilesystemStore {
     disk: Arc<Disk>,
@@ -59,14 +59,15 @@ struct Disk {
 }
 
 impl FilesystemStore {
-    /// Opens the store in `root`, makes the folder if it is not there, and clears what a crash left half-written.
+    /// Opens the store in `root`, creates the folder if it is missing, and removes temporary files that a crash left
+    /// behind.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         let clear = || -> io::Result<NameOrder> {
             if let Some(link) = dangling_link(&root) {
                 return Err(io::Error::other(link));
             }
-            // From the root of the file system on: every folder on the way has a parent that can be synced.
+            // An absolute path gives every folder on it a parent that can be synced.
             let temporary = std::path::absolute(&root)?.join(TEMPORARY);
             Folders::new(NameOrder::Unknown).ensure(&temporary)?;
             for entry in fs::read_dir(&temporary)? {
@@ -78,7 +79,7 @@ impl FilesystemStore {
         Ok(Self::new(root, order))
     }
 
-    /// Opens the store in `root`, which must be there, as it is: nothing is made and nothing is cleared.
+    /// Opens the store in `root`, which must exist, without creating or removing anything.
     pub fn existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         if let Some(link) = dangling_link(&root) {
@@ -95,7 +96,8 @@ impl FilesystemStore {
         Self { disk: Arc::new(Disk { root, order, folders: Folders::new(order) }) }
     }
 
-    /// Opens an object, at once if that does not wait for the disk; `verb` names what for if it fails.
+    /// Opens an object, without a blocking thread if that does not wait for the disk; `verb` names the operation in an
+    /// error.
     async fn opened(&self, verb: &'static str, path: &StorePath) -> Result<(File, Stat), StoreError> {
         match read::open_cached(&self.disk.place(path)).await {
             Some(opened) => opened.map_err(|error| StoreError::from_io(error, format!("{verb} {path}"))),
@@ -103,7 +105,7 @@ impl FilesystemStore {
         }
     }
 
-    /// Runs `work` on a blocking thread; `verb` and `path` name it if it fails.
+    /// Runs `work` on a blocking thread; `verb` and `path` name the operation in an error.
     async fn blocking<T: Send + 'static>(
         &self,
         verb: &'static str,
@@ -118,8 +120,8 @@ impl FilesystemStore {
     }
 }
 
-/// Removes a temporary file that nobody is writing any more. One that vanishes meanwhile was being written by another process,
-/// and is where it belongs now.
+/// Removes a temporary file that no process is writing any more. If the file vanishes meanwhile, another process has
+/// published it.
 fn clear_leftover(entry: &fs::DirEntry) -> io::Result<()> {
     let clear = || {
         let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > LEFTOVER);
@@ -133,12 +135,12 @@ impl Disk {
         self.root.join(path.as_str())
     }
 
-    /// A new file that nobody sees, and its name.
+    /// Creates a new temporary file and returns its path.
     fn temporary(&self) -> io::Result<(PathBuf, File)> {
         let folder = self.root.join(TEMPORARY);
         let place = folder.join(Uuid::new_v4().to_string());
         let file = match File::create_new(&place) {
-            // A store that was opened as it is, or that somebody tidied up.
+            // The folder is missing if the store was opened with `existing`, or if an administrator removed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.folders.ensure(&folder)?;
                 File::create_new(&place)?
@@ -148,30 +150,32 @@ impl Disk {
         Ok((place, file))
     }
 
-    /// Moves a synced file to its place, and makes the move durable.
+    /// Moves a synced file to its target and makes the move durable.
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
         let folder = folders::of(to);
         self.folders.inside(folder, || fs::rename(from, to), || from.exists())?;
         self.sync(folder)
     }
 
-    /// After something was removed from `folder`: removes what is empty now, and makes the removal durable.
+    /// Removes `folder` and its parents as far as they are empty, after an entry was removed, and makes the removal
+    /// durable.
     fn vacated(&self, folder: &Path) -> io::Result<()> {
         self.sync(folders::prune(folder, &self.root))
     }
 
-    /// After something was moved out of `folder` to another one, which was synced: removes what is empty now.
+    /// Removes `folder` and its parents as far as they are empty, after a file was moved from it to another folder that
+    /// was synced.
     fn moved_out_of(&self, folder: &Path) -> io::Result<()> {
         let stays = folders::prune(folder, &self.root);
         match self.order {
-            // A move is one change: where its new name is durable, the old one is gone.
+            // A move is one change: if the new name is durable, the old one is gone.
             NameOrder::Kept => Ok(()),
             NameOrder::Unknown => self.sync(stays),
         }
     }
 
-    /// Makes the entries of `folder` durable. If somebody else has emptied it meanwhile and taken it away, what is recorded
-    /// above it says so.
+    /// Makes the entries of `folder` durable. If another task has removed the empty folder meanwhile, syncs the nearest
+    /// existing parent, which records the removal.
     fn sync(&self, folder: &Path) -> io::Result<()> {
         let mut stays = folder;
         loop {
@@ -198,12 +202,12 @@ impl Disk {
         self.write_by(content, |_, temporary| rename(temporary))
     }
 
-    /// Writes a temporary file, which `publish` moves to where it belongs.
+    /// Writes a temporary file, which `publish` moves to its target.
     fn write_by(&self, content: &[u8], publish: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
         let (temporary, mut file) = self.temporary()?;
         let written = file.write_all(content).and_then(|()| publish(&file, &temporary));
         if written.is_err() {
-            // The error that matters is the first one; what cannot be removed now is cleared at the next start.
+            // The first error is returned; a file that cannot be removed now is removed when the store is next opened.
             let _ = fs::remove_file(&temporary);
         }
         written
@@ -292,7 +296,8 @@ impl Store for FilesystemStore {
         {
             return Ok(vec![Some(version)]);
         }
-        // A registry has thousands of folders: one trip to a blocking thread for many, and several threads for very many.
+        // A registry has thousands of folders: many share one blocking thread, and very many are divided among several
+        // threads.
         let top = StorePath::root();
         let looks = versions::shares(paths.len()).map(|share| {
             let paths = paths.clone();
@@ -352,7 +357,7 @@ mod tests {
         let deep = "team/a/b/c/d/e/f/g/link".parse().unwrap();
         let error = store.write(&deep, Bytes::new()).await.unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.contains("team is a link to nothing"), "{cause}");
+        assert!(cause.contains("team is a dangling symbolic link"), "{cause}");
     }
 
     #[tokio::test]

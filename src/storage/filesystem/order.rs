@@ -1,26 +1,27 @@
-//! Tells by the type of a file system whether it keeps changes of names in order.
+//! Determines from the type of a file system whether it keeps the order of directory changes.
 //!
-//! Where one journal or transaction holds all changes of names, the sync of a folder makes every change before it
-//! durable as well, in whichever folder it was: a file in three new folders needs one sync of the innermost. So it is
-//! with ext3 and ext4, XFS (the log is forced up to the inode's last change), btrfs (`fsync` logs new ancestors), F2FS,
-//! bcachefs and ZFS (the intent log keeps the order of all changes of names). POSIX promises no such thing; so what is
-//! not in this list gets a sync for each folder.
+//! Where one journal or transaction contains all directory changes, syncing a folder also makes all earlier changes
+//! durable, in whichever folder they were: a file in three new folders needs one sync, of the innermost folder. This
+//! holds for ext3 and ext4, XFS (the log is forced up to the inode's last change), btrfs (`fsync` logs new ancestors),
+//! F2FS, bcachefs and ZFS (the intent log keeps the order of all directory changes). POSIX does not guarantee it, so on
+//! every file system that is not in this list, each folder is synced.
 //!
-//! ext4 without a journal has the same number and cannot be told apart: there `fsync` syncs new parents
-//! (`ext4_sync_parent`), but a move may show both names after a power cut. The operator's page says so.
+//! ext4 without a journal has the same magic number and cannot be distinguished: there `fsync` syncs new parents
+//! (`ext4_sync_parent`), but after a power failure a moved file may have both names. The operator's manual mentions
+//! this.
 
 use std::path::Path;
 
-/// Whether a sync covers changes of names that came before, wherever they were.
+/// Whether a sync makes earlier directory changes durable, in whichever folder they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NameOrder {
-    /// It does.
+    /// The file system keeps the order; one sync is enough.
     Kept,
-    /// It may not: each folder is synced.
+    /// Unknown: each folder is synced.
     Unknown,
 }
 
-/// Magic numbers (`statfs(2)`, and the sources of bcachefs and `OpenZFS`).
+/// Magic numbers of file systems that keep the order (`statfs(2)`, and the sources of bcachefs and `OpenZFS`).
 const ORDERED: [i128; 7] = [
     0xEF53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -32,7 +33,7 @@ const ORDERED: [i128; 7] = [
 ];
 
 impl NameOrder {
-    /// That of the file system in which `root` lies.
+    /// Returns the order of the file system that contains `root`.
     pub(super) fn at(root: &Path) -> Self {
         match rustix::fs::statfs(root) {
             Ok(found) if ORDERED.contains(&i128::from(found.f_type)) => Self::Kept,

@@ -1,4 +1,4 @@
-//! Reading a file in large pieces, one at a time, on a blocking thread unless the kernel has the piece in memory.
+//! Reads a file in large pieces, one at a time, from the page cache if possible and else on a blocking thread.
 
 use std::{
     fs::{File, Metadata},
@@ -15,7 +15,7 @@ use super::{
     cached,
 };
 
-/// A folder is not an object.
+/// Converts the metadata of a file; a folder is not an object and gives a "not found" error.
 pub(super) fn stat_of(metadata: &Metadata) -> io::Result<Stat> {
     if !metadata.is_file() {
         return Err(io::ErrorKind::NotFound.into());
@@ -23,12 +23,12 @@ pub(super) fn stat_of(metadata: &Metadata) -> io::Result<Stat> {
     Ok(Stat { size: metadata.len(), modified: metadata.modified()? })
 }
 
-/// Opens a file, and says what it is.
+/// Opens a file and returns its size and modification time.
 pub(super) fn open(place: &Path) -> io::Result<(File, Stat)> {
     opened(File::open(place)?)
 }
 
-/// The same, if nothing on the way waits for the disk.
+/// Opens a file as [`open`] does, if no name on its path requires the disk; else returns `None`.
 pub(super) async fn open_cached(place: &Path) -> Option<io::Result<(File, Stat)>> {
     Some(cached::open(place).await?.and_then(opened))
 }
@@ -38,8 +38,8 @@ fn opened(file: File) -> io::Result<(File, Stat)> {
     Ok((file, stat))
 }
 
-/// The bytes of `file` within `range`. The next piece is read when it is asked for: a reader that is slow costs one piece of
-/// memory, not a queue.
+/// Streams the bytes of `file` within `range`. Each piece is read on demand, so a slow reader costs the memory of one
+/// piece, not of a queue.
 pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStream {
     let pieces = stream::try_unfold((file, range.start), move |(file, at)| {
         let left = range.end.saturating_sub(at);
@@ -58,7 +58,7 @@ pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStre
     pieces.map_err(move |error: io::Error| describe(error, &path)).boxed()
 }
 
-/// Between one and [`CHUNK`] bytes of the `left` from `at` on; none, if the file ends there.
+/// Reads between one and [`CHUNK`] bytes of the `left` bytes from offset `at`; none if the file ends there.
 async fn next(file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
     let length = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
     if let Some(piece) = cached::read(&file, at, length).await {
@@ -68,7 +68,7 @@ async fn next(file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
     read.unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
-/// Reads up to `length` bytes into memory that is not cleared first.
+/// Reads up to `length` bytes into memory that is not zeroed first.
 fn piece(mut file: File, at: u64, length: usize) -> io::Result<(File, Bytes)> {
     let mut buffer = Vec::with_capacity(length);
     file.seek(SeekFrom::Start(at))?;
@@ -78,7 +78,7 @@ fn piece(mut file: File, at: u64, length: usize) -> io::Result<(File, Bytes)> {
 
 fn describe(error: io::Error, path: &StorePath) -> StoreError {
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return StoreError::new(StoreErrorKind::Corrupt, format!("{path} became shorter while it was read"));
+        return StoreError::new(StoreErrorKind::Corrupt, format!("{path} was truncated while it was read"));
     }
     StoreError::from_io(error, format!("read {path}"))
 }

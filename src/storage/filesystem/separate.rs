@@ -1,10 +1,10 @@
-//! Finds folders of a store into which no file can be renamed, because they lie on another file system.
+//! Finds folders of a store that are on another file system, so that no file can be renamed into them.
 //!
-//! Every object becomes visible by a rename, and the kernel renames within one mount of one file system only. A folder
-//! that is a mount point, or a symbolic link to another disk, makes every push fail, while everything that is there can
-//! be pulled.
+//! Every object becomes visible by a rename, and the kernel renames only within one mount of one file system. If a
+//! folder is a mount point, or a symbolic link to another disk, every push fails while existing data can still be
+//! pulled.
 //!
-//! Invariant: looking changes nothing: the rename that is tried is that of a file that does not exist.
+//! Invariant: the check changes nothing: it tries to rename a file that does not exist.
 
 use std::{
     fmt, fs, io,
@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::{super::StorePath, TEMPORARY};
 
-/// A folder, and the one from which nothing can be moved into it; both below the root of the store.
+/// A folder into which no file can be moved, and the folder it would be moved from; both relative to the root of the
+/// store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Separate {
     folder: String,
@@ -26,7 +27,7 @@ pub struct Separate {
 }
 
 impl Separate {
-    /// Where the folder is, if it is a symbolic link or lies below one.
+    /// Returns the target of the symbolic link, if the folder is one or is below one.
     #[must_use]
     pub fn target(&self) -> Option<&Path> {
         self.target.as_deref()
@@ -40,8 +41,8 @@ impl fmt::Display for Separate {
     }
 }
 
-/// Those of the folders below `root` that lie on another file system than the store's temporary files. Of a folder that
-/// is not there, the folder counts in which it would be made.
+/// Returns those of `folders` (relative to `root`) that are on another file system than the store's temporary files.
+/// For a missing folder, checks the nearest existing parent.
 #[must_use]
 pub fn separate_folders(root: &Path, folders: &[StorePath]) -> Vec<Separate> {
     let temporary = nearest(root, TEMPORARY);
@@ -52,7 +53,7 @@ pub fn separate_folders(root: &Path, folders: &[StorePath]) -> Vec<Separate> {
             continue;
         }
         let name = place.strip_prefix(root).unwrap_or(&place).display().to_string();
-        // The folder that is a mount point stands for all below it.
+        // A mount point is reported once for all folders below it.
         if found.iter().any(|other| Path::new(&name).starts_with(&other.folder)) {
             continue;
         }
@@ -61,7 +62,7 @@ pub fn separate_folders(root: &Path, folders: &[StorePath]) -> Vec<Separate> {
     found
 }
 
-/// The folder `name` below `root`, or the nearest one above it that exists.
+/// Returns the folder `name` below `root`, or its nearest existing parent.
 fn nearest(root: &Path, name: &str) -> PathBuf {
     let mut place = root.join(name);
     while place != root && !place.is_dir() {
@@ -70,11 +71,11 @@ fn nearest(root: &Path, name: &str) -> PathBuf {
     place
 }
 
-/// Whether a file could be moved. What keeps it from being looked at keeps it from being used too, and is told
-/// elsewhere.
+/// Whether a file can be renamed between the folders. Any error of the trial rename except `EXDEV` counts as success
+/// here; the operations that it affects report it.
 fn can_rename(from: &Path, to: &Path) -> bool {
     let device = |folder: &Path| fs::metadata(folder).map(|found| found.dev()).ok();
-    // Subvolumes of one mount have devices of their own.
+    // Subvolumes of one mount have different device numbers.
     if device(from) != device(to) {
         return false;
     }
@@ -84,16 +85,16 @@ fn can_rename(from: &Path, to: &Path) -> bool {
     tried != Err(Errno::XDEV)
 }
 
-/// Where the last symbolic link on the way from `root` to `place` leads.
+/// Returns the target of the last symbolic link between `root` and `place`.
 fn link_on(root: &Path, place: &Path) -> Option<PathBuf> {
     let within = place.ancestors().take_while(|above| *above != root);
     within.into_iter().find_map(|above| fs::read_link(above).ok())
 }
 
-/// What is wrong with `path` if it, or a folder above it, is a symbolic link to something that does not exist.
+/// Describes the fault if `path` or a folder above it is a dangling symbolic link.
 #[must_use]
 pub fn dangling_link(path: &Path) -> Option<String> {
-    // A link that leads to itself leads nowhere too.
+    // A link that leads to itself is dangling too.
     let is_missing = |error: io::Error| matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::LOOP));
     let dangles = |above: &&Path| fs::symlink_metadata(above).is_ok() && fs::metadata(above).is_err_and(is_missing);
     let link = path.ancestors().filter(|above| !above.as_os_str().is_empty()).find(dangles)?;

@@ -1,8 +1,9 @@
-//! The versions of folders: what is looked at to see whether one of thousands changed.
+//! Computes versions of folders from their inode and change time (ctime), to detect which of thousands of folders
+//! changed.
 //!
-//! Invariant: a version is made of the time of the last change of the folder itself, which nobody can set. The time of the
-//! last modification can be set, and `tar` and `rsync` do so when they restore a backup: a folder into which one was
-//! restored may bear the time that it had before while other entries lie in it.
+//! Invariant: a version contains the ctime of the folder, which no process can set. The modification time can be set:
+//! `tar` and `rsync` set it when they restore a backup, so a restored folder may have its earlier modification time
+//! although its entries differ.
 
 use std::{
     num::NonZero,
@@ -22,28 +23,29 @@ use super::{
     cached,
 };
 
-/// How long a folder must have rested before its time of change says anything: the kernel's clock for files moves in ticks,
-/// and two changes within one tick leave the same time.
+/// Minimum age of a folder's ctime for a valid version: the kernel's clock for files advances in ticks, and two changes
+/// within one tick leave the same time.
 const RESTED: Duration = Duration::from_secs(1);
 
-/// How many folders are worth a thread: they take about a millisecond.
+/// Minimum number of folders per thread; reading their versions takes about a millisecond.
 const SHARE: usize = 1024;
 
-/// How many threads look at folders for one question, however many processors there are: others have questions as well.
+/// Maximum number of threads for one request, however many processors exist, because other requests need threads as
+/// well.
 const THREADS: usize = 4;
 
-/// Divides so many folders among threads.
+/// Divides `count` folders into ranges, one for each thread.
 pub(super) fn shares(count: usize) -> impl Iterator<Item = Range<usize>> {
     let threads = available_parallelism().map_or(1, NonZero::get).min(THREADS);
     let share = count.div_ceil(threads).max(SHARE);
     (0..count).step_by(share).map(move |start| start..count.min(start + share))
 }
 
-/// The versions of the folders at `paths` below `root`.
+/// Reads the versions of the folders at `paths` below `root`.
 pub(super) fn look(root: &Path, paths: &[StorePath], now: SystemTime) -> Vec<Option<Version>> {
     let base = common(paths);
-    // The kernel looks up what all paths begin with only once. Once for each question: what lay there at the last one may
-    // have been moved away.
+    // Opening the common parent lets the kernel resolve it only once. It is opened anew for each request, because the
+    // folder may have been moved since the last one.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let (Ok(folder), Some(latest)) = (open(root.join(base), flags, Mode::empty()), latest_rested(now)) else {
         return vec![None; paths.len()];
@@ -51,12 +53,12 @@ pub(super) fn look(root: &Path, paths: &[StorePath], now: SystemTime) -> Vec<Opt
     paths.iter().map(|path| version(&folder, below(base, path), latest)).collect()
 }
 
-/// The version of the folder at `place`, if it has one and nothing on the way to it waits for the disk.
+/// Reads the version of the folder at `place` if every name on its path is cached; else returns `None`.
 pub(super) async fn look_cached(place: &Path, now: SystemTime) -> Option<Version> {
     version(&cached::folder(place).await?, ".", latest_rested(now)?)
 }
 
-/// The deepest folder that all `paths` are or lie in.
+/// Returns the deepest folder that contains or equals all `paths`.
 fn common(paths: &[StorePath]) -> &str {
     let mut base = paths.first().map_or("", StorePath::as_str);
     for path in paths {
@@ -75,14 +77,14 @@ fn below<'a>(base: &str, path: &'a StorePath) -> &'a str {
     }
 }
 
-/// The time of change of the youngest folders that have rested.
+/// Returns the latest ctime that is old enough for a valid version.
 fn latest_rested(now: SystemTime) -> Option<(i64, u32)> {
     let latest = now.checked_sub(RESTED)?.duration_since(UNIX_EPOCH).ok()?;
     Some((latest.as_secs().try_into().ok()?, latest.subsec_nanos()))
 }
 
-/// The version of a folder: which one it is, and when it last changed; `None` if it is none, if that was a moment ago, or if
-/// the kernel or the file system cannot tell.
+/// Reads the version (inode and ctime) of a folder. Returns `None` if the path is not a folder, if it changed just now,
+/// or if the kernel or the file system does not report the fields.
 fn version(folder: &OwnedFd, name: &str, latest: (i64, u32)) -> Option<Version> {
     let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::CTIME;
     let found = statx(folder, name, AtFlags::empty(), wanted).ok()?;
