@@ -1,7 +1,7 @@
-//! Who keeps whom waiting on one connection: its requests in flight, and when one of them last moved.
+//! Detects idle clients on a connection from its requests in flight and their last progress.
 //!
-//! Invariant: a connection counts as quiet only while we ourselves have nothing to do for it; slow work of ours (hashing
-//! an upload, asking storage) never looks like a stalled client.
+//! Invariant: a connection counts as idle only while the server has no work to do for it; slow work of the server
+//! (hashing an upload, waiting for storage) never looks like an idle client.
 
 use std::{
     pin::Pin,
@@ -19,19 +19,20 @@ pub(super) struct Activity(Arc<Mutex<State>>);
 
 struct State {
     in_flight: usize,
-    /// Of those in flight, how many wait for us: a handler at work, or a body that has no data yet.
+    /// Number of requests in flight that wait for the server: a running handler, or a response body that has no data
+    /// yet.
     ours: usize,
     moved: Instant,
 }
 
-/// What is to become of a connection.
+/// What to do with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It works, or has not been quiet for long.
+    /// The connection is active, or has not been idle for long: keep it.
     Keep,
-    /// It has no request: ask the client to leave.
+    /// The connection has no request: close it gracefully.
     Close,
-    /// The client does not take its responses, or does not leave: drop it.
+    /// The client does not read its responses, or has not closed the connection when asked to: drop it.
     Cut,
 }
 
@@ -40,7 +41,7 @@ impl Activity {
         Self(Arc::new(Mutex::new(State { in_flight: 0, ours: 0, moved: Instant::now() })))
     }
 
-    /// A request has arrived; it waits for us.
+    /// Registers a request that has arrived and now waits for the server.
     pub(super) fn begin(&self) -> Exchange {
         let mut state = self.state();
         state.in_flight += 1;
@@ -49,7 +50,7 @@ impl Activity {
         Exchange { activity: self.clone(), ours: true }
     }
 
-    /// The verdict for a connection that may be quiet for this long (and twice as long, once it was asked to leave).
+    /// Decides for a connection that may be idle for `patience`, and for twice as long after a graceful close.
     pub(super) fn verdict(&self, patience: Duration) -> Verdict {
         let state = self.state();
         let quiet = state.moved.elapsed();
@@ -61,19 +62,19 @@ impl Activity {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change below is complete in itself, so a panic elsewhere leaves nothing half done.
+        // Every change below is complete in itself, so a panic elsewhere leaves no inconsistent state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One request and its response, from the header's arrival to the body's end.
+/// One request and its response, from the arrival of the header to the end of the body.
 pub(super) struct Exchange {
     activity: Activity,
     ours: bool,
 }
 
 impl Exchange {
-    /// Something moved, or the turn to act passed to or from us.
+    /// Records progress, and whether the request now waits for the server (`ours`) or for the client.
     fn moved(&mut self, ours: bool) {
         let mut state = self.activity.state();
         state.ours = state.ours + usize::from(ours) - usize::from(self.ours);
@@ -89,9 +90,9 @@ impl Drop for Exchange {
     }
 }
 
-/// A response body that tells of its progress.
+/// A response body that records its progress.
 pub(super) struct Watched<B> {
-    // Boxed so that any body will do, without projection by hand (which would need unsafe code).
+    // Boxed, because pin projection by hand would need unsafe code.
     body: Pin<Box<B>>,
     exchange: Exchange,
 }
@@ -110,8 +111,8 @@ impl<B: Body> Body for Watched<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        // HTTP/2 asks only when the client's window has room, HTTP/1 when the socket has: until it asks again after this,
-        // the client has the turn.
+        // HTTP/2 polls only when the client's window has room, HTTP/1 only when the socket has: until the next poll,
+        // the connection waits for the client.
         let polled = self.body.as_mut().poll_frame(context);
         self.exchange.moved(polled.is_pending());
         Poll::Ready(ready!(polled))

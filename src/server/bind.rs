@@ -1,7 +1,7 @@
-//! Taking possession of addresses, and saying what to do where that fails.
+//! Binds the listening sockets, and explains to the operator how to fix an error.
 //!
-//! Invariant: either every address is ours or none is; a server that listens on half of what it was told does not start.
-//! `[::]`, which means every address of the machine, is `0.0.0.0` on a machine without IPv6.
+//! Invariant: either all addresses are bound or none is; a server that cannot listen on all configured addresses does
+//! not start. `[::]`, which means every address of the machine, is `0.0.0.0` on a machine without IPv6.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::Config;
 
-/// Connections that the kernel keeps for us while all permits are taken; capped by `net.core.somaxconn`.
+/// Length of the kernel's accept queue while all permits are in use; capped by `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
 /// Listens on every address. Must be called within a tokio runtime.
@@ -30,7 +30,8 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     listen(address, &[address])?.ok_or(BindError::NoAddress)
 }
 
-/// Those of the addresses that could not be listened on now. Nobody who calls meanwhile is answered, because nothing listens.
+/// Returns an error for each configured address that cannot be bound now. The sockets do not listen, so a client that
+/// connects meanwhile is not accepted.
 #[must_use]
 pub fn refused(config: &Config) -> Vec<BindError> {
     let all: Vec<SocketAddr> = config.listen.iter().copied().chain(config.redirect).collect();
@@ -42,7 +43,7 @@ pub fn refused(config: &Config) -> Vec<BindError> {
     all.iter().filter_map(refused).collect()
 }
 
-/// Listens on `address`, one of `all`; `None`, if another one of them stands in for it.
+/// Listens on `address`, one of `all`. Returns `None` if the IPv4 fallback of `address` is in `all` itself.
 fn listen(address: SocketAddr, all: &[SocketAddr]) -> Result<Option<TcpListener>, BindError> {
     let open = |address| {
         let socket = bound(address, all)?;
@@ -62,11 +63,11 @@ fn listen(address: SocketAddr, all: &[SocketAddr]) -> Result<Option<TcpListener>
 /// How an address was opened.
 enum Opened<T> {
     AsConfigured(T),
-    /// By the IPv4 address that stands in for it; `None`, if that one is configured itself.
+    /// The machine has no IPv6. Contains the IPv4 fallback address, and `None` if that address is configured itself.
     ByIpv4(SocketAddr, Option<T>),
 }
 
-/// Opens `address`; for `[::]`, on a machine without IPv6, `0.0.0.0` with the same port.
+/// Opens `address`; for `[::]`, on a machine without IPv6, opens `0.0.0.0` with the same port.
 fn with_fallback<T>(
     address: SocketAddr,
     all: &[SocketAddr],
@@ -87,10 +88,10 @@ fn with_fallback<T>(
 
 fn bound(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the last run's connections to leave TIME_WAIT.
+    // Without this option, a restart would fail until the connections of the last run have left TIME_WAIT.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // [::] alone takes IPv4 as well, as people expect; beside 0.0.0.0 on the same port the two would collide.
+        // [::] alone also accepts IPv4, as operators expect; beside 0.0.0.0 on the same port, the two would collide.
         let beside_ipv4 = all.iter().any(|other| other.is_ipv4() && other.port() == address.port());
         socket.set_only_v6(beside_ipv4)?;
     }
@@ -99,36 +100,36 @@ fn bound(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Why an address could not be had.
+/// Why an address could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// There was no address to listen on.
+    /// No address is configured.
     #[error("there is no address to listen on")]
     NoAddress,
-    /// Somebody else listens there.
+    /// The address is in use by another socket.
     #[error("cannot listen on {address}: port {} is already in use", .address.port())]
     InUse {
-        /// The address.
+        /// The address of the failed bind.
         address: SocketAddr,
     },
-    /// The system does not let this user listen there.
+    /// The operating system does not permit this user to listen on the address.
     #[error("cannot listen on {address}: permission denied")]
     NotPermitted {
-        /// The address.
+        /// The address of the failed bind.
         address: SocketAddr,
     },
     /// This machine does not have the address.
     #[error("cannot listen on {address}: this machine has no such address")]
     NotOurs {
-        /// The address.
+        /// The address of the failed bind.
         address: SocketAddr,
     },
-    /// Anything else that the system says.
+    /// Any other error of the operating system.
     #[error("cannot listen on {address}: {source}")]
     Other {
-        /// The address.
+        /// The address of the failed bind.
         address: SocketAddr,
-        /// The system's reason.
+        /// The operating system's error.
         source: io::Error,
     },
 }
@@ -148,18 +149,18 @@ impl BindError {
         Self::Other { address, source }
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::NoAddress => "name one with --listen, for example --listen 0.0.0.0:443".to_owned(),
             Self::InUse { address } => format!(
-                "see who has it with 'ss -ltnp sport = :{}', or take another port: --listen {}",
+                "find the process that uses it with 'ss -ltnp sport = :{}', or use another port: --listen {}",
                 address.port(),
                 SocketAddr::new(address.ip(), free_port(address.port()))
             ),
             Self::NotPermitted { address } if address.port() < 1024 => format!(
-                "ports below 1024 are reserved: take a higher one (--listen {}), or allow this one with 'setcap \
+                "ports below 1024 are reserved: use a higher one (--listen {}), or allow this one with 'setcap \
                  cap_net_bind_service=+ep' on the program, AmbientCapabilities=CAP_NET_BIND_SERVICE in its systemd unit, or \
                  'sysctl net.ipv4.ip_unprivileged_port_start={}'",
                 SocketAddr::new(address.ip(), free_port(address.port())),
@@ -176,7 +177,7 @@ impl BindError {
     }
 }
 
-/// A port to suggest instead.
+/// Returns a port to suggest instead of `taken`.
 fn free_port(taken: u16) -> u16 {
     if taken == 8443 { 9443 } else { 8443 }
 }
@@ -208,7 +209,7 @@ mod tests {
         assert!(hint.contains("0.0.0.0:8443") && hint.contains("setcap") && hint.contains("sysctl"), "{hint}");
     }
 
-    /// What is opened for `[::]` among `all`, where every IPv6 address gives this error.
+    /// Returns what is opened for `[::]` among `all` if every IPv6 address gives this error.
     fn opened(all: &[&str], error: Errno) -> Result<Option<String>, io::Error> {
         let all: Vec<SocketAddr> = all.iter().map(|text| text.parse().unwrap()).collect();
         let open = |address: SocketAddr| {

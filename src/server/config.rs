@@ -1,37 +1,37 @@
-//! What an operator can choose about sockets.
+//! Configuration of the server's sockets and timeouts.
 //!
-//! Invariant: plain, already valid data.
+//! Invariant: the values are already validated.
 
 use std::{net::SocketAddr, time::Duration};
 
 use super::Proxies;
 
-/// Where to listen, and how patient to be.
+/// Listening addresses, trusted proxies and limits of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The addresses that speak HTTPS; at least one.
+    /// Addresses that serve HTTPS; at least one.
     pub listen: Vec<SocketAddr>,
-    /// An address that speaks plain HTTP and only sends clients to the first of `listen`.
+    /// Address that serves plain HTTP and redirects clients to the port of the first address of `listen`.
     pub redirect: Option<SocketAddr>,
-    /// Who may speak for others.
+    /// Reverse proxies whose forwarded client addresses are accepted.
     pub proxies: Proxies,
-    /// How many, and how long.
+    /// Limits on connections and timeouts.
     pub limits: Limits,
 }
 
-/// How many connections, and how long each may keep us waiting. No limit concerns a whole request: layers are large and
-/// lines are slow.
+/// Limits on connections and timeouts. None applies to a request as a whole: layers are large and connections may be
+/// slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time; more wait in the kernel's backlog.
+    /// Maximum number of concurrent connections; more wait in the kernel's backlog.
     pub connections: usize,
-    /// From the accepted connection to the end of the TLS handshake.
+    /// Maximum time from the accepted connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the end of one HTTP/1 request to the complete header of the next one.
+    /// Maximum time from the end of one HTTP/1 request to the complete header of the next one.
     pub header_timeout: Duration,
-    /// Without a byte moved either way while a body is in flight, and without a request on an HTTP/2 connection.
+    /// Maximum time without progress while a body is transferred, and without a request on an HTTP/2 connection.
     pub idle_timeout: Duration,
-    /// For running transfers to finish after a shutdown began.
+    /// Maximum time for running transfers to finish after a shutdown began.
     pub drain_timeout: Duration,
 }
 

@@ -1,6 +1,7 @@
-//! One connection, from its first byte to its last: handshake, HTTP, and the reasons to end it.
+//! Serves one connection: handshake, HTTP/1 or HTTP/2, idle checks and shutdown.
 //!
-//! Invariant: every phase has a bound on waiting and on memory, and none has a bound on how long an honest transfer takes.
+//! Invariant: every phase limits waiting time and memory, and no phase limits the duration of a transfer that makes
+//! progress.
 
 use std::{convert::Infallible, error::Error, pin::Pin, sync::Arc, time::Duration};
 
@@ -25,24 +26,25 @@ use super::{
 };
 use crate::tls::{Hostname, Protocols, acme::Challenges};
 
-/// A request's header as a whole: tokens with many scopes are long, and nothing else is.
+/// Maximum length in bytes of a request's header: tokens with many scopes are long, and no other header is.
 const MAX_HEADER: u32 = 32 * 1024;
 const MAX_HEADER_FIELDS: usize = 100;
-/// HTTP/1's read buffer; it bounds the header and is the most that one read of an upload takes.
+/// Size of HTTP/1's read buffer in bytes; it limits the header and the length of one read of an upload.
 const HTTP1_BUFFER: usize = 64 * 1024;
-/// Docker runs three transfers at a time, containerd and skopeo six; a proxy in front of us may bundle its clients.
+/// Maximum number of concurrent HTTP/2 streams. Docker runs three transfers at a time, containerd and skopeo six; a
+/// proxy may bundle its clients.
 const STREAMS: u32 = 128;
-/// Larger than HTTP/2's 16 KiB, for fewer frames per layer.
+/// Maximum frame size in bytes; larger than HTTP/2's default of 16 KiB, for fewer frames per layer.
 const FRAME: u32 = 64 * 1024;
-/// What we hold of each response that the client has not taken.
+/// Maximum number of buffered bytes per response that the client has not received.
 const SEND_BUFFER: usize = 256 * 1024;
-/// Requests that a client took back before we looked at them, and requests that we ended because they were malformed:
-/// more of either, and the client gets no further chance on this connection ("rapid reset" and its mirror image).
-/// The libraries have such limits of their own; here they cannot change unnoticed.
+/// Maximum number of requests that the client reset before the server handled them, and of malformed requests that the
+/// server reset. Beyond either, the server closes the connection ("rapid reset" attacks and their mirror image). The
+/// libraries have such limits of their own; set here, they cannot change unnoticed.
 const TAKEN_BACK: usize = 20;
 const MALFORMED: usize = 1024;
 
-/// What all connections share.
+/// State that all connections share.
 pub(super) struct Shared<S> {
     pub(super) tls: Arc<Protocols>,
     pub(super) challenges: Option<Arc<Challenges>>,
@@ -75,7 +77,7 @@ where
     };
     let secured = tokio::select! {
         secured = handshake::receive(accepted, &reception) => secured,
-        // There is no request yet that could be lost.
+        // No request has been received yet, so none can be lost.
         () = shared.shutdown.begun() => return,
     };
     let Some(Secured { stream: secured, peer: address, local }) = secured else { return };
@@ -113,7 +115,7 @@ where
                 Verdict::Keep => {}
                 Verdict::Close => connection.as_mut().graceful_shutdown(),
                 Verdict::Cut => {
-                    debug!(peer = %address, "connection dropped: the client stopped reading, or did not leave");
+                    debug!(peer = %address, "connection dropped: the client stopped reading, or did not close the connection");
                     return;
                 }
             },
@@ -122,7 +124,7 @@ where
     }
 }
 
-/// When to look whether a connection is quiet: often enough that the patience is kept to a quarter.
+/// Returns the interval between idle checks: a quarter of the idle timeout, which is the accuracy of that timeout.
 fn checks(patience: Duration) -> Interval {
     let period = (patience / 4).max(Duration::from_millis(1));
     let mut checks = interval_at(Instant::now() + period, period);
@@ -151,11 +153,11 @@ fn builder(is_http2: bool, limits: Limits, window: &Window) -> auto::Builder<Tok
         .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(limits.idle_timeout / 3)
         .keep_alive_timeout(limits.idle_timeout / 3);
-    // The handshake has decided. Guessing from the first bytes, as the builder otherwise does, has no deadline.
+    // ALPN has selected the protocol. The builder's detection from the first bytes has no deadline.
     if is_http2 { builder.http2_only() } else { builder.http1_only() }
 }
 
-/// The service as one connection sees it: requests learn who asks, responses are watched for progress.
+/// The service of one connection: adds the [`Peer`] to requests and tracks the progress of responses.
 struct PerConnection<S> {
     service: S,
     proxies: Arc<Proxies>,

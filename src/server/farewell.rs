@@ -1,10 +1,11 @@
-//! A stream that is closed in such a way that its last words arrive.
+//! Lingering close: drains input after shutting down the write side, so that the final response is not lost to a TCP
+//! reset.
 //!
-//! A socket that is closed while it holds bytes that nobody has read makes the kernel send a reset, and a reset takes with
-//! it what the peer has not read yet: a client that is refused while it is still sending a large body would see a broken
-//! connection and not why (RFC 9112 section 9.6).
+//! If a socket with unread input is closed, the kernel sends a reset, and the reset discards data that the peer has not
+//! read yet: a client that is rejected while it is still sending a large body would see a broken connection instead of
+//! the response (RFC 9112 section 9.6).
 //!
-//! Invariant: after the shutdown nothing that comes is looked at, and nothing is waited for longer than [`LONGEST`].
+//! Invariant: after the shutdown, input is discarded, and the close takes no longer than [`LONGEST`].
 
 use std::{
     io::{self, IoSlice},
@@ -18,14 +19,14 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// How long the peer may be silent after our last word. One that has read it leaves at once, and one that is still sending
-/// is never so silent: what it sent meanwhile waits in our buffer.
+/// Maximum silence of the peer after the last byte was sent. A peer that has read it closes at once, and a peer that is
+/// still sending is never silent for so long: its data waits in the receive buffer.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// How long it may go on sending.
+/// Maximum time for which the peer may keep sending.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Reads and throws away what still comes after our side was shut down.
+/// A stream that reads and discards input after its write side was shut down.
 pub(super) struct Farewell<I> {
     inner: I,
     parting: Option<Parting>,
@@ -83,7 +84,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Farewell<I> {
 }
 
 impl Parting {
-    /// Ready when the peer has left, is silent, or has gone on for too long: there is no error that would matter now.
+    /// Ready when the peer has closed the connection, is silent, or has been sending for too long. Errors do not matter
+    /// any more at this point.
     fn poll_wait_for_end<I: AsyncRead + Unpin>(&mut self, inner: &mut I, context: &mut Context<'_>) -> Poll<()> {
         let mut piece = [0; 16 << 10];
         loop {

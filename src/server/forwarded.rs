@@ -1,7 +1,7 @@
-//! What proxies write into the headers of requests that they pass on: for whom, and under which name.
+//! Parses `X-Forwarded-*` and `Forwarded` headers: the client's address and the host it requested.
 //!
-//! Invariant: headers are read only if the connection comes from a trusted proxy, and of a chain of addresses only as far as
-//! trusted proxies wrote it: what stands to the left of the first stranger, the stranger may have made up.
+//! Invariant: the headers are read only on connections from a trusted proxy, and the chain of addresses only as far as
+//! trusted proxies wrote it: an untrusted client may have invented everything to the left of its own address.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,20 +18,20 @@ const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What trusted proxies say of a request.
+/// The client and host of a request, as trusted proxies report them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    /// The nearest address that is not a trusted proxy's.
+    /// The rightmost address in the chain that is not a trusted proxy.
     pub(super) client: IpAddr,
-    /// The request was passed on for somebody.
+    /// Whether a proxy forwarded the request, that is, one of the headers names a client.
     pub(super) is_passed_on: bool,
-    /// The host that the client asked for, perhaps with a port; anybody may have chosen it.
+    /// Host that the client requested, optionally with a port; the client chose it freely.
     pub(super) host: Option<Arc<str>>,
-    /// The client spoke plain HTTP to the proxy.
+    /// Whether the client sent the request to the proxy over plain HTTP.
     pub(super) is_plain: bool,
 }
 
-/// Reads the headers of a request that came over a connection from `peer`; `None` from whoever is no trusted proxy.
+/// Reads the headers of a request on a connection from `peer`; `None` if `peer` is not a trusted proxy.
 pub(super) fn read(headers: &HeaderMap, peer: IpAddr, proxies: &Proxies) -> Option<Said> {
     if !proxies.trusts(peer) {
         return None;
@@ -44,12 +44,12 @@ pub(super) fn read(headers: &HeaderMap, peer: IpAddr, proxies: &Proxies) -> Opti
         (_, true) => nearest_stranger(&chain, peer, proxies),
         (true, false) => nearest_stranger(&by_standard, peer, proxies),
         (false, false) => {
-            // A proxy writes one of the two and passes on the other as the client made it up.
+            // A proxy usually writes one of the two headers and passes on the other as the client sent it.
             let (one, other) = (nearest_stranger(&chain, peer, proxies), nearest_stranger(&by_standard, peer, proxies));
             if one == other {
                 one
             } else {
-                debug!(%peer, "X-Forwarded-For and Forwarded name different clients; neither is believed");
+                debug!(%peer, "X-Forwarded-For and Forwarded name different clients; both are ignored");
                 peer
             }
         }
@@ -61,7 +61,8 @@ pub(super) fn read(headers: &HeaderMap, peer: IpAddr, proxies: &Proxies) -> Opti
     Some(Said { client, is_passed_on, host: host.map(Arc::from), is_plain })
 }
 
-/// From the right: past trusted proxies to the first that is none. What cannot be read ends the way.
+/// Walks the chain from the right, past trusted proxies, to the first other address. An unreadable element ends the
+/// walk.
 fn nearest_stranger(chain: &[Option<IpAddr>], peer: IpAddr, proxies: &Proxies) -> IpAddr {
     let mut client = peer;
     for node in chain.iter().rev() {
@@ -74,15 +75,15 @@ fn nearest_stranger(chain: &[Option<IpAddr>], peer: IpAddr, proxies: &Proxies) -
     client
 }
 
-/// The elements of a header that is a list, over all its lines.
+/// Returns the elements of a comma-separated header, over all its lines.
 fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(name).into_iter();
-    // A line that is no text still holds its place in the chain.
+    // A line that is not text still counts as an element of the chain.
     let lines = lines.map(|line| line.to_str().unwrap_or("?"));
     lines.flat_map(|line| line.split(',')).map(|element| element.trim().to_owned()).collect()
 }
 
-/// The host that the first proxy was asked for; of the port, if only that is told apart.
+/// Returns the host that the first proxy received; adds the port if only `X-Forwarded-Port` contains it.
 fn host(headers: &HeaderMap) -> Option<String> {
     let host = list(headers, &HOST).into_iter().next().filter(|host| !host.is_empty())?;
     let has_port = host.rsplit_once(':').is_some_and(|(name, _)| !name.contains(':') || name.ends_with(']'));
@@ -93,7 +94,7 @@ fn host(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// An address as proxies write it: bare, or with a port; one of IPv6 in brackets then.
+/// Parses an address as proxies write it: bare, or with a port and then, for IPv6, in brackets.
 fn address(node: &str) -> Option<IpAddr> {
     let bare = || node.parse::<IpAddr>().ok();
     let with_port = || node.parse::<SocketAddr>().ok().map(|address| address.ip());
@@ -101,7 +102,7 @@ fn address(node: &str) -> Option<IpAddr> {
     bare().or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
-/// One element of `Forwarded` (RFC 7239).
+/// One element of a `Forwarded` header (RFC 7239).
 #[derive(Default)]
 struct Element {
     node: Option<String>,
@@ -129,7 +130,7 @@ fn element(text: &str) -> Element {
     element
 }
 
-/// At a separator that does not stand in quotes.
+/// Splits at a separator outside quotes.
 fn split(text: &str, separator: char) -> Vec<String> {
     let (mut parts, mut part, mut is_quoted, mut is_escaped) = (Vec::new(), String::new(), false, false);
     for character in text.chars() {

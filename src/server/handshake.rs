@@ -1,6 +1,6 @@
-//! From an accepted connection to one that speaks TLS.
+//! Performs the TLS handshake on an accepted connection, after an optional PROXY protocol header.
 //!
-//! Invariant: whatever the client does, this ends within the handshake timeout.
+//! Invariant: the handshake ends within the handshake timeout, whatever the client does.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,22 +19,22 @@ use super::{
 };
 use crate::tls::{Hostname, Protocols, acme::Challenges};
 
-/// A socket that is watched while it is read and written, and closed with care.
+/// A TCP stream with a write timeout and a lingering close.
 type Guarded = StallGuard<Farewell<TcpStream>>;
 
-/// A connection after its handshake.
+/// A connection after its TLS handshake.
 pub(super) struct Secured {
     pub(super) stream: TlsStream<Guarded>,
-    /// The client, by its own address or as a trusted proxy says.
+    /// Address of the client: the socket's peer, or the address in a trusted proxy's PROXY header.
     pub(super) peer: SocketAddr,
-    /// Our address that the client connected to, likewise.
+    /// Server address that the client connected to: the socket's local address, or the one in the PROXY header.
     pub(super) local: SocketAddr,
 }
 
-/// The first byte of a TLS record that opens a handshake (RFC 8446, 5.1).
+/// Content type of a TLS record that starts a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// How to receive a connection.
+/// Settings and shared state of a handshake.
 pub(super) struct Reception<'a> {
     pub(super) tls: &'a Protocols,
     pub(super) challenges: Option<&'a Challenges>,
@@ -44,7 +44,7 @@ pub(super) struct Reception<'a> {
     pub(super) idle_timeout: Duration,
 }
 
-/// Shakes hands; `None` if that did not come about, which has been logged (and the client been told, if it spoke HTTP).
+/// Performs the handshake. Returns `None` if it failed, which has been logged; a plain HTTP client has been answered.
 pub(super) async fn receive(accepted: Accepted, reception: &Reception<'_>) -> Option<Secured> {
     let peer = accepted.peer;
     match tokio::time::timeout(reception.handshake_timeout, open(accepted, reception)).await {
@@ -54,7 +54,7 @@ pub(super) async fn receive(accepted: Accepted, reception: &Reception<'_>) -> Op
             None
         }
         Err(_) => {
-            debug!(%peer, reason = "the client took too long", "TLS handshake failed");
+            debug!(%peer, reason = "handshake timed out", "TLS handshake failed");
             None
         }
     }
@@ -67,11 +67,11 @@ async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Optio
     let mut beginning = [0; proxy::TELLING];
     let length = stream.peek(&mut beginning).await?;
     if length == 0 {
-        // Port scanners and health checks connect and leave.
+        // Port scanners and health checks connect and close without sending anything.
         return Ok(None);
     }
     if proxy::is_header(&beginning[..length]) {
-        warn!(%peer, "connection closed: a PROXY header from whom we do not expect one; see trusted_proxies and proxy_protocol");
+        warn!(%peer, "connection closed: unexpected PROXY header; see trusted_proxies and proxy_protocol");
         return Ok(None);
     }
     if beginning[0] != HANDSHAKE_RECORD {
@@ -90,8 +90,9 @@ async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Optio
     Ok(Some(Secured { stream, peer, local }))
 }
 
-/// A client of TLS 1.3 may have begun to speak before it hears that its certificate is refused: unless we wait for its end, it
-/// would hear of a broken connection instead.
+/// Completes the handshake, and closes the connection cleanly if it fails. A TLS 1.3 client may already send data
+/// before it receives the alert that rejects its certificate: without the lingering close, it would see a reset
+/// connection instead of the alert.
 async fn finish(handshake: Accept<Guarded>) -> io::Result<TlsStream<Guarded>> {
     match handshake.into_fallible().await {
         Ok(stream) => Ok(stream),
@@ -102,15 +103,15 @@ async fn finish(handshake: Accept<Guarded>) -> io::Result<TlsStream<Guarded>> {
     }
 }
 
-/// While an ACME directory validates our names, one of the clients may be its validation server. That one wants to see a
-/// certificate and nothing else (RFC 8737, 3).
+/// While an ACME directory validates this server's names, a client may be its validation server. That client expects a
+/// handshake with the validation certificate and nothing else (RFC 8737, 3).
 async fn prove(
     begun: StartHandshake<Guarded>,
     validation: Arc<ServerConfig>,
     peer: SocketAddr,
 ) -> io::Result<Option<Secured>> {
     let mut proven = begun.into_stream(validation).await?;
-    debug!(%peer, "showed an ACME validation server what it wanted to see");
+    debug!(%peer, "completed the handshake of an ACME validation server");
     proven.shutdown().await?;
     Ok(None)
 }
@@ -122,15 +123,15 @@ async fn answer_in_words(
     hostnames: &[Hostname],
 ) -> io::Result<()> {
     let Some(head) = plain::read_head(&mut stream).await else {
-        debug!(%peer, "the client spoke neither TLS nor HTTP");
+        debug!(%peer, "connection closed: the client sent neither TLS nor HTTP");
         return Ok(());
     };
-    debug!(%peer, "the client spoke plain HTTP; told it to use HTTPS");
+    debug!(%peer, "the client sent plain HTTP to the TLS port; answered with the https URL");
     let url = plain::https_url(&head, hostnames, Port::AsAsked(local.port()));
     plain::answer(stream, &plain::told(&head, &url)).await
 }
 
-/// Why a handshake failed, in words that help whoever reads the log.
+/// Describes why a handshake failed, for the log.
 pub(super) fn reason(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(Error::AlertReceived(alert)) => alert_reason(*alert),
@@ -138,16 +139,16 @@ pub(super) fn reason(error: &io::Error) -> String {
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
             | PeerIncompatible::SupportedVersionsExtensionRequired,
-        )) => "the client speaks only TLS versions that are older than tls.minimum_version".to_owned(),
+        )) => "the client supports only TLS versions older than tls.minimum_version".to_owned(),
         Some(Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon)) => {
             "the client offers only outdated cipher suites".to_owned()
         }
-        Some(Error::NoCertificatesPresented) => "the client shows no certificate, and tls.client wants one".to_owned(),
+        Some(Error::NoCertificatesPresented) => "the client sent no certificate; tls.client requires one".to_owned(),
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             "the client's certificate is not from an authority in tls.client.ca".to_owned()
         }
         Some(Error::InvalidCertificate(reason)) => format!("the client's certificate is not accepted: {reason}"),
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => "the client hung up".to_owned(),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => "the client closed the connection".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -156,15 +157,15 @@ fn alert_reason(alert: AlertDescription) -> String {
     let words = if alert == AlertDescription::UnknownCA {
         "the client does not trust our certificate authority; give it our ca.crt"
     } else if alert == AlertDescription::BadCertificate || alert == AlertDescription::CertificateUnknown {
-        "the client refuses our certificate; it may not trust our ca.crt, or connect to a name that the certificate lacks"
+        "the client rejected our certificate; it may not trust our ca.crt, or connect to a name that the certificate lacks"
     } else if alert == AlertDescription::CertificateExpired {
-        "the client takes our certificate for expired; compare the clocks"
+        "the client considers our certificate expired; compare the clocks"
     } else if alert == AlertDescription::ProtocolVersion {
-        "the client speaks no TLS version that we speak"
+        "the client and this server have no TLS version in common"
     } else if alert == AlertDescription::UserCanceled {
-        "the client changed its mind"
+        "the client cancelled the handshake"
     } else {
-        return format!("the client refused: {alert:?}");
+        return format!("the client sent the TLS alert {alert:?}");
     };
     words.to_owned()
 }

@@ -1,7 +1,7 @@
-//! Accepting connections, and nothing else.
+//! Accepts TCP connections within the connection limits.
 //!
-//! Invariant: no connection without a permit, none beyond its network's share, and no error of one connection or of the
-//! moment ends the loop: only a shutdown does.
+//! Invariant: every connection has a permit, and none exceeds its subnet's share. An error of one connection, or a
+//! temporary error, does not end the loop; only a shutdown does.
 
 use std::{
     io,
@@ -22,13 +22,13 @@ use super::{
     shares::{Network, Share, Shares},
 };
 
-/// How long to wait when the process has no file descriptor or memory left for another connection.
+/// Delay before the next accept when the process lacks a file descriptor or memory for another connection.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
-/// How often, at most, it is said that a network has no connections left.
+/// Minimum interval between two log messages about subnets that have reached their share.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
 
-/// How many connections there may be, and whose.
+/// The limits on connections: a total, and a share for each subnet.
 #[derive(Clone)]
 pub(super) struct Places {
     permits: Arc<Semaphore>,
@@ -42,14 +42,15 @@ impl Places {
     }
 }
 
-/// A connection as it was accepted.
+/// An accepted connection and its addresses.
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
 }
 
-/// Accepts until the shutdown begins; each connection is a task of `tasks` and holds a permit while it lasts.
+/// Accepts connections until the shutdown begins. Each connection is a task of `tasks` and holds a permit until it
+/// ends.
 pub(super) async fn accept_loop<F>(
     listener: TcpListener,
     places: Places,
@@ -61,7 +62,8 @@ pub(super) async fn accept_loop<F>(
 {
     let mut said = None;
     loop {
-        // The permit comes first: without one, connections wait in the backlog and not in our memory.
+        // The permit comes first: without one, connections wait in the kernel's backlog and not in this process's
+        // memory.
         let next = async {
             let permit = Arc::clone(&places.permits).acquire_owned().await;
             (permit, accept(&listener).await)
@@ -72,7 +74,8 @@ pub(super) async fn accept_loop<F>(
         };
         match accepted {
             Ok(accepted) => {
-                // A trusted proxy brings everybody's connections, and sees for itself how it shares them out.
+                // All connections through a trusted proxy have its address; the proxy itself must share them out
+                // fairly.
                 let share = if places.proxies.trusts(accepted.peer.ip()) {
                     None
                 } else {
@@ -96,27 +99,27 @@ pub(super) async fn accept_loop<F>(
     }
 }
 
-/// A share for a new connection; without one it is closed at once, which costs nobody anything.
+/// Acquires a share for a new connection. Without a share, the caller closes the connection at once.
 fn share(shares: &Shares, peer: SocketAddr, said: &mut Option<Instant>) -> Option<Share> {
     let network = Network::of(peer.ip());
     let share = shares.admit(network);
     if share.is_none() && said.is_none_or(|when: Instant| when.elapsed() >= SAID_AGAIN) {
         *said = Some(Instant::now());
-        warn!(%network, "a network has as many connections as are left for all others, and gets no more; raise \
-              limits.connections if it should");
+        warn!(%network, "a subnet has as many connections as are left for all others, and gets no more; raise \
+              limits.connections if it needs more");
     }
     share
 }
 
 async fn accept(listener: &TcpListener) -> io::Result<Accepted> {
     let (stream, peer) = listener.accept().await?;
-    // Answers are small or come in large writes: waiting for more to send gains nothing.
+    // Responses are small or are sent in large writes, so waiting for more data (Nagle's algorithm) gains nothing.
     stream.set_nodelay(true)?;
     let local = canonical(stream.local_addr()?);
     Ok(Accepted { stream, peer: canonical(peer), local })
 }
 
-/// An IPv4 client of an IPv6 socket is an IPv4 client.
+/// Converts an IPv4-mapped IPv6 address to IPv4.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

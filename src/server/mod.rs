@@ -1,12 +1,13 @@
-//! Sockets: listening, handshakes, HTTP connections, and stopping without cutting anybody off.
+//! The TLS server: listens on sockets, performs handshakes, serves HTTP connections and drains them on shutdown.
 //!
-//! Process floor: imports [`tls`](crate::tls) only and knows nothing of what the service behind it does. The one
-//! invariant: nobody can hold a connection for nothing. Every wait for a client has a deadline, counted from the last
-//! thing that moved and never from the beginning of a transfer.
+//! It imports [`tls`](crate::tls) only and is independent of the service that it serves.
+//!
+//! Invariant: a client cannot hold a connection without using it. Every wait for a client has a deadline, counted from
+//! the last progress and never from the start of a transfer.
 //!
 //! ```text
-//! bind ─▶ listener (permit, share) ─▶ proxy (whose connection) ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
-//!                                                                           └─ plain HTTP ─▶ an answer in words
+//! bind ─▶ listener (permit, share) ─▶ proxy ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
+//!                                                         └─ plain HTTP ─▶ an error response
 //! redirect listener (permit of its own) ────▶ 308 to https
 //! ```
 
@@ -50,7 +51,7 @@ use connection::Shared;
 use listener::{Places, accept_loop};
 use windows::Windows;
 
-/// A server that has its addresses and waits for [`run`](Server::run).
+/// A server that listens on its addresses; [`run`](Server::run) starts serving.
 pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
@@ -65,7 +66,7 @@ pub struct Server {
 impl Server {
     /// Listens on every configured address, or on none. Must be called within a tokio runtime.
     ///
-    /// `hostnames` are the names that answers may send clients to, the preferred one first.
+    /// `hostnames` are the names that responses may send clients to, the preferred one first.
     pub fn bind(config: &Config, hostnames: &[Hostname], tls: Protocols) -> Result<Self, BindError> {
         let listeners = bind::bind_all(&config.listen)?;
         let redirect = config.redirect.map(bind::bind).transpose()?;
@@ -83,22 +84,23 @@ impl Server {
         })
     }
 
-    /// Also answers validations of an ACME directory, while there are any.
+    /// Also answers validation requests of an ACME directory while a validation is running.
     #[must_use]
     pub fn answering(self, challenges: Arc<Challenges>) -> Self {
         Self { challenges: Some(challenges), ..self }
     }
 
-    /// The addresses that speak HTTPS, with the ports that the system chose where the configuration said 0.
+    /// Returns the addresses that serve HTTPS, with the ports that the system chose where the configured port is 0.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Serves until the shutdown begins and running requests are done, or the drain timeout is over.
+    /// Serves until the shutdown begins and running requests have finished, or the drain timeout is over.
     ///
-    /// Each request carries a [`Peer`] as an extension. Reading a request's body has no deadline here: only the service
-    /// knows whether it is waiting for the client or for itself. It is given [`Limits::idle_timeout`] to apply.
+    /// Each request carries a [`Peer`] as an extension. This server sets no deadline for reading a request's body,
+    /// because only the service can determine whether it is waiting for the client or is busy itself. The service must
+    /// apply [`Limits::idle_timeout`].
     pub async fn run<S, B>(self, service: S, shutdown: Shutdown) -> Drained
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -113,7 +115,7 @@ impl Server {
             let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
             let proxies = Arc::clone(&proxies);
             let places = Places::new(redirect::CONNECTIONS, Arc::clone(&proxies));
-            // Nobody waits for these: they carry nothing that could be lost.
+            // The shutdown does not wait for these connections: they carry nothing that could be lost.
             loops.spawn(accept_loop(listener, places, shutdown.clone(), TaskTracker::new(), move |accepted| {
                 redirect::serve(
                     accepted,
@@ -165,6 +167,6 @@ async fn drain(connections: &TaskTracker, cut: &CancellationToken, shutdown: &Sh
 }
 
 fn actual(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
-    // A bound socket knows its address; if the system will not say, what was asked for is the best answer.
+    // A bound socket has a local address; if the system fails to return it, the configured one is used.
     listener.local_addr().unwrap_or(wanted)
 }

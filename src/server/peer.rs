@@ -1,6 +1,6 @@
-//! Who is at the other end of a connection, as far as the transport knows.
+//! Describes the client of a connection: its address, the server's address and the TLS parameters.
 //!
-//! Invariant: these are the socket's own facts, or what a trusted proxy says; never anybody else's claims.
+//! Invariant: this data comes from the socket or from a trusted proxy, never from an untrusted client.
 
 use std::{
     net::SocketAddr,
@@ -17,27 +17,27 @@ use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use super::{Proxies, forwarded};
 use crate::tls::ClientChain;
 
-/// The other end of a connection; every request carries it as an extension.
+/// The client of a connection; every request carries it as an extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The client's address; an IPv4 client is one, also on an IPv6 socket.
+    /// Address of the client; IPv4-mapped IPv6 addresses are converted to IPv4.
     pub address: SocketAddr,
-    /// Our address that the client connected to.
+    /// Server address that the client connected to.
     pub local: SocketAddr,
-    /// The host, perhaps with a port, that the client asked a trusted proxy for; anybody may have chosen it.
+    /// Host, optionally with a port, that a trusted proxy received from the client; the client chose it freely.
     pub forwarded_host: Option<Arc<str>>,
-    /// What the handshake agreed upon.
+    /// Parameters that the TLS handshake negotiated.
     pub tls: Agreed,
 }
 
 impl Peer {
-    /// The same, with what a trusted proxy says in the headers of a request.
+    /// Returns this peer with the data that a trusted proxy sent in the headers of a request.
     pub(super) fn forwarding(mut self, headers: &HeaderMap, proxies: &Proxies) -> Self {
         let Some(said) = forwarded::read(headers, self.address.ip(), proxies) else { return self };
         if said.is_plain && !TOLD.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 proxy = %self.address.ip(),
-                "a proxy passes on requests that reached it over plain HTTP: passwords travel there in clear text"
+                "a proxy forwards requests that it received over plain HTTP: passwords travel there in clear text"
             );
         }
         if said.client != self.address.ip() {
@@ -45,7 +45,7 @@ impl Peer {
             self.address = SocketAddr::new(said.client, 0);
         }
         if said.is_passed_on {
-            // The certificate is the proxy's, and would sign everybody in who comes through it.
+            // The certificate is the proxy's, and would sign in every client that connects through it.
             self.tls.certificate = None;
         }
         self.forwarded_host = said.host;
@@ -53,20 +53,20 @@ impl Peer {
     }
 }
 
-/// Said once is enough.
+/// Whether the warning about plain HTTP in front of a proxy has been logged.
 static TOLD: AtomicBool = AtomicBool::new(false);
 
-/// What a TLS handshake agreed upon.
+/// Parameters that a TLS handshake negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
-    /// The protocol version.
+    /// Protocol version.
     pub version: Option<ProtocolVersion>,
-    /// The cipher suite.
+    /// Cipher suite.
     pub cipher: Option<CipherSuite>,
-    /// The host name that the client asked for; clients that connect by IP address ask for none.
+    /// Host name that the client requested (SNI); `None` for clients that connect by IP address.
     pub server_name: Option<Arc<str>>,
-    /// The certificate that the client showed, if it was asked for one: good at the time of the handshake. A proxy that passes
-    /// on requests shows its own, which is none of their senders'.
+    /// Certificate chain that the client presented, if one was requested; it was valid at the time of the handshake. A
+    /// proxy that forwards requests presents its own certificate, not the clients'.
     pub certificate: Option<ClientChain>,
 }
 

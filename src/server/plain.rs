@@ -1,7 +1,7 @@
-//! Just enough of HTTP/1 to answer, in words, somebody who speaks it without TLS.
+//! Parses just enough of a plain HTTP/1 request to answer it with an error or a redirect to HTTPS.
 //!
-//! Invariant: nothing that such a client sends is acted upon, and no answer names a host that is not ours: a `Host` header
-//! can be anybody's choice.
+//! Invariant: a plain HTTP request has no effect, and the response names no host that is not one of this server's
+//! names: a client can send any `Host` header.
 
 use std::{io, time::Duration};
 
@@ -13,24 +13,24 @@ use tokio::{
 
 use crate::tls::Hostname;
 
-/// The most that is read of a request's header.
+/// Maximum length in bytes of a request's header.
 const MAX_HEADER: usize = 8 * 1024;
-/// How long, and how much, to go on reading after the answer: closing with unread bytes would reset the connection, and
-/// the client would never see the answer.
+/// Maximum time and number of bytes to keep reading after the response (lingering close): closing a socket with unread
+/// bytes would reset the connection, and the client would not receive the response.
 const LINGER: Duration = Duration::from_secs(1);
 const MAX_LINGER: usize = 256 * 1024;
 
-/// What a plain request says about itself.
+/// The parts of a request's header that determine the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     method: String,
-    /// Path and query, beginning with `/`, visible ASCII only.
+    /// Path and query of the request target; begins with `/` and contains visible ASCII only.
     path: String,
     host: Option<String>,
     wants_html: bool,
 }
 
-/// Reads a request's header; `None` if it is no HTTP, too long, or the client went away.
+/// Reads a request's header. Returns `None` if it is not HTTP or too long, or if the client closed the connection.
 ///
 /// The caller sets the deadline.
 pub(super) async fn read_head(stream: &mut TcpStream) -> Option<Head> {
@@ -71,12 +71,12 @@ impl Head {
         Some(head)
     }
 
-    /// Whether a person sits at the other end, whose browser can be sent elsewhere.
+    /// Whether the client is a browser, which can follow a redirect.
     fn is_browser(&self) -> bool {
         self.wants_html && matches!(self.method.as_str(), "GET" | "HEAD")
     }
 
-    /// The token that an ACME directory asks for (RFC 8555, 8.3).
+    /// Returns the token that an ACME directory requests (HTTP-01; RFC 8555, 8.3).
     pub(super) fn challenge(&self) -> Option<&str> {
         let token = self.path.strip_prefix("/.well-known/acme-challenge/")?;
         (self.method == "GET").then_some(token)
@@ -84,7 +84,7 @@ impl Head {
 
     fn host_and_port(&self) -> Option<(Hostname, Option<u16>)> {
         let host = self.host.as_deref()?;
-        // A name with a final dot is the same name.
+        // A host name with a trailing dot is the same name.
         let parse = |name: &str| name.strip_suffix('.').unwrap_or(name).parse().ok();
         let split = host.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse().ok()?)));
         match split {
@@ -99,18 +99,18 @@ fn path_of(target: &str) -> &str {
     if visible && target.starts_with('/') { target } else { "/" }
 }
 
-/// Which port stands in the `https` URL that a client is sent to.
+/// Selects the port of the `https` URL in a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Port {
-    /// The one of the `Host` header, if it has one: this port *is* the TLS port, perhaps published under another number
-    /// by a container engine, which only the client knows. Otherwise this one.
+    /// The port of the `Host` header if it has one, else this one. For a request on the TLS port: a container engine
+    /// may have published that port under another number, which only the client has.
     AsAsked(u16),
-    /// This one, whatever the client said.
+    /// This port, whatever the `Host` header contains.
     Fixed(u16),
 }
 
-/// The URL under which the same resource is served over TLS. The host is the one asked for if it is ours, else the first
-/// of ours.
+/// Returns the URL under which the same resource is served over TLS. The host is the requested one if it is one of
+/// `hostnames`, else the first of them.
 pub(super) fn https_url(head: &Head, hostnames: &[Hostname], port: Port) -> String {
     let asked = head.host_and_port().filter(|(host, _)| hostnames.contains(host));
     let number = match (port, &asked) {
@@ -125,7 +125,8 @@ pub(super) fn https_url(head: &Head, hostnames: &[Hostname], port: Port) -> Stri
     format!("https://{authority}{}", head.path)
 }
 
-/// The answer on a port that speaks TLS: browsers are sent to `url`, everybody else is told in the registry's error shape.
+/// Returns the response to plain HTTP on the TLS port: a redirect to `url` for browsers, an error in the registry's
+/// JSON format for all other clients.
 pub(super) fn told(head: &Head, url: &str) -> String {
     if head.is_browser() {
         return redirected(url);
@@ -133,7 +134,7 @@ pub(super) fn told(head: &Head, url: &str) -> String {
     let body = serde_json::json!({
         "errors": [{
             "code": "UNSUPPORTED",
-            "message": format!("this port speaks HTTPS; use {url}"),
+            "message": format!("this port serves HTTPS; use {url}"),
             "detail": {
                 "url": url,
                 "hint": "the client sent plain HTTP; if it is Docker, remove this registry from \"insecure-registries\"",
@@ -142,19 +143,19 @@ pub(super) fn told(head: &Head, url: &str) -> String {
     })
     .to_string();
     let length = body.len();
-    // The length is stated for HEAD too, as the body that GET would get.
+    // Content-Length is set for HEAD too: it is the length of the body that GET would return.
     let body = if head.method == "HEAD" { String::new() } else { body };
     format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
 }
 
-/// The answer that sends any client to `url`, with the same method and body.
+/// Returns a redirect to `url` that keeps the method and the body (308).
 pub(super) fn redirected(url: &str) -> String {
     format!("HTTP/1.1 308 Permanent Redirect\r\nLocation: {url}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
-/// The answer to an ACME directory's question.
+/// Returns the response to an ACME HTTP-01 challenge.
 pub(super) fn proven(authorization: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nX-Content-Type-Options: nosniff\r\n\
@@ -163,12 +164,12 @@ pub(super) fn proven(authorization: &str) -> String {
     )
 }
 
-/// Sends the answer and closes without cutting it off.
+/// Sends the response and closes the connection after draining its input (lingering close).
 pub(super) async fn answer(mut stream: TcpStream, answer: &str) -> io::Result<()> {
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     let mut rest = (&mut stream).take(MAX_LINGER as u64);
-    // Whether the client says more, leaves or keeps silent is the same to us.
+    // The result is irrelevant: the client may send more, close the connection or stay silent.
     let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     Ok(())
 }

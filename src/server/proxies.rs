@@ -1,27 +1,27 @@
-//! Whom we let speak for others: the load balancers in front of us.
+//! Configures the trusted proxies: load balancers whose forwarded client addresses are accepted.
 //!
-//! Invariant: nobody by default, and whoever is not in the list speaks for nobody but itself.
+//! Invariant: no proxy is trusted by default, and an address that is not in the list cannot set another client address.
 
 use std::{net::IpAddr, str::FromStr};
 
-/// The proxies in front of us.
+/// The trusted proxies in front of this server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// Where they are.
+    /// Subnets of the proxies.
     pub trusted: Vec<Network>,
-    /// Whether they say in the PROXY protocol whose connection it is; then they must.
+    /// Whether the proxies send the PROXY protocol; if so, they must.
     pub protocol: bool,
 }
 
 impl Proxies {
-    /// Whether this is the address of one of them.
+    /// Whether this is the address of a trusted proxy.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(address))
     }
 }
 
-/// Addresses that begin alike.
+/// A subnet: an address and a prefix length (CIDR).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -29,7 +29,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address is one of them; an IPv4 address is one, also in its IPv6 clothes.
+    /// Whether the subnet contains an address; an IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
@@ -43,7 +43,7 @@ impl Network {
         }
     }
 
-    /// The first of the addresses that share so many bits with this one.
+    /// Returns the first address of the subnet with this prefix length.
     fn first(address: IpAddr, bits: u8) -> IpAddr {
         match address {
             IpAddr::V4(address) => {
@@ -61,7 +61,7 @@ impl Network {
 impl FromStr for Network {
     type Err = InvalidNetwork;
 
-    /// `10.0.0.0/8`, `2001:db8::/32`, or one address.
+    /// Parses `10.0.0.0/8`, `2001:db8::/32`, or one address.
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| InvalidNetwork::Shape)?;
@@ -78,24 +78,24 @@ impl FromStr for Network {
     }
 }
 
-/// Why a text is no network.
+/// Why a text is not a subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetwork {
-    /// It does not begin with an address.
-    #[error("a network is an IP address, a slash and a number of bits")]
+    /// The text does not begin with an IP address.
+    #[error("a subnet is an IP address, a slash and a prefix length")]
     Shape,
-    /// There are not so many bits.
-    #[error("the number of bits after the slash is between 0 and {most}")]
+    /// The prefix length is not a number, or too large.
+    #[error("the prefix length after the slash must be between 0 and {most}")]
     Bits {
-        /// How many there are.
+        /// Maximum prefix length of this address family.
         most: u8,
     },
-    /// An address in the middle of a network.
-    #[error("this address lies within a network; the network is {first}/{bits}")]
+    /// The address has bits set after the prefix.
+    #[error("this is an address within a subnet; the subnet is {first}/{bits}")]
     Inside {
-        /// Where the network begins.
+        /// First address of the subnet.
         first: IpAddr,
-        /// How many bits its addresses share.
+        /// Prefix length.
         bits: u8,
     },
 }

@@ -1,7 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer says whose connection it passes on, before anything else.
+//! Reads the PROXY protocol header, versions 1 and 2, in which a load balancer sends the client's address.
 //!
-//! Invariant: a header is believed from a trusted proxy only, and read to its last byte and no further: what follows it is the
-//! client's. Reading one takes bounded memory; the caller sets the deadline.
+//! Invariant: a header is accepted from a trusted proxy only, and is read to its last byte and no further: the bytes
+//! that follow belong to the client. Reading one takes bounded memory; the caller sets the deadline.
 
 use std::{
     io,
@@ -13,26 +13,27 @@ use tracing::{debug, warn};
 
 use super::{Proxies, listener::Accepted};
 
-/// How version 2 begins; version 1 begins with [`WORD`].
+/// Signature of version 2; version 1 begins with [`WORD`].
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const WORD: &[u8; 6] = b"PROXY ";
 
-/// The longest line of version 1, its end included.
+/// Maximum length of a version 1 line in bytes, including its line end.
 const LONGEST_LINE: usize = 107;
 
-/// The most that may follow the 16 bytes of version 2: addresses, and extensions that nobody here reads.
+/// Maximum length in bytes after the 16 bytes of a version 2 header: addresses, and extensions, which are ignored.
 const LONGEST_BLOCK: usize = 4096;
 
-/// Whose connection it is, according to a header.
+/// The origin of a connection according to its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    /// The proxy's own (a health check), or somebody's that it does not name.
+    /// The proxy's own connection (a health check), or one whose client the header does not name.
     Itself,
-    /// This client's, who connected to this address.
+    /// Address of the client, and the address that it connected to.
     Client { peer: SocketAddr, local: SocketAddr },
 }
 
-/// The connection as the client sees it; `None` if it is not to be served, which has been logged.
+/// Reads the header and returns the connection with the client's addresses. Returns `None` if the connection must be
+/// closed, which has been logged.
 pub(super) async fn receive(mut accepted: Accepted, proxies: &Proxies) -> Option<Accepted> {
     if !proxies.protocol || !proxies.trusts(accepted.peer.ip()) {
         return Some(accepted);
@@ -41,7 +42,7 @@ pub(super) async fn receive(mut accepted: Accepted, proxies: &Proxies) -> Option
         Ok(Origin::Itself) => Some(accepted),
         Ok(Origin::Client { peer, local }) => Some(Accepted { peer, local, ..accepted }),
         Err(Unreadable::Left) => {
-            debug!(proxy = %accepted.peer, "a proxy connected and left");
+            debug!(proxy = %accepted.peer, "a proxy closed the connection before a PROXY header");
             None
         }
         Err(error) => {
@@ -51,12 +52,12 @@ pub(super) async fn receive(mut accepted: Accepted, proxies: &Proxies) -> Option
     }
 }
 
-/// Whether this is how a PROXY header begins.
+/// Whether a connection that begins with these bytes begins with a PROXY header.
 pub(super) fn is_header(beginning: &[u8]) -> bool {
     beginning.starts_with(WORD) || beginning.starts_with(SIGNATURE)
 }
 
-/// How much of a connection tells [`is_header`].
+/// Number of bytes that [`is_header`] needs.
 pub(super) const TELLING: usize = SIGNATURE.len();
 
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Origin, Unreadable> {
@@ -81,7 +82,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Origin, Unreadabl
         return Err(Unreadable::Missing);
     }
     let mut line = beginning.to_vec();
-    // Byte by byte: what comes after the line is not for us to take.
+    // Read byte by byte: the bytes after the line belong to the client.
     while !line.ends_with(b"\n") {
         if line.len() == LONGEST_LINE {
             return Err(Unreadable::TooLong);
@@ -96,7 +97,7 @@ fn version_1(line: &[u8]) -> Result<Origin, Unreadable> {
     let line = line.ok_or(Unreadable::Damaged)?;
     let words: Vec<&str> = line.split(' ').collect();
     match words[..] {
-        // The rest of the line, if there is any, is to be ignored.
+        // The rest of the line is to be ignored.
         ["PROXY", "UNKNOWN", ..] => Ok(Origin::Itself),
         ["PROXY", family @ ("TCP4" | "TCP6"), peer, local, peer_port, local_port] => {
             let address = |text: &str| {
@@ -110,7 +111,7 @@ fn version_1(line: &[u8]) -> Result<Origin, Unreadable> {
 }
 
 fn port(text: &str) -> Result<u16, Unreadable> {
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     let number = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     number.ok_or(Unreadable::Damaged)
 }
@@ -125,7 +126,7 @@ fn version_2(version_and_command: u8, family: u8, block: &[u8]) -> Result<Origin
             let (peer, local, ports) = addresses::<16>(block)?;
             Ok(client(Ipv6Addr::from(peer).into(), ports.0, Ipv6Addr::from(local).into(), ports.1))
         }
-        // LOCAL, whatever it says about addresses; or none, datagrams, and sockets of the proxy's own machine.
+        // LOCAL, with any addresses; or an unspecified family, datagrams, and Unix sockets.
         (0x20, _) | (0x21, 0x00 | 0x12 | 0x22 | 0x31 | 0x32) => Ok(Origin::Itself),
         _ => Err(Unreadable::Damaged),
     }
@@ -133,7 +134,7 @@ fn version_2(version_and_command: u8, family: u8, block: &[u8]) -> Result<Origin
 
 type Addresses<const N: usize> = ([u8; N], [u8; N], (u16, u16));
 
-/// Two addresses and two ports, the client's first; extensions may follow.
+/// Parses two addresses and two ports, the client's first; extensions may follow.
 fn addresses<const N: usize>(block: &[u8]) -> Result<Addresses<N>, Unreadable> {
     let (peer, rest) = block.split_first_chunk::<N>().ok_or(Unreadable::Damaged)?;
     let (local, rest) = rest.split_first_chunk::<N>().ok_or(Unreadable::Damaged)?;
@@ -148,16 +149,16 @@ fn client(peer: IpAddr, peer_port: u16, local: IpAddr, local_port: u16) -> Origi
     }
 }
 
-/// Why there is no header.
+/// Why a header could not be read.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
-    #[error("the connection ended before it began")]
+    #[error("the connection was closed before the header")]
     Left,
-    #[error("there is none")]
+    #[error("the header is missing")]
     Missing,
-    #[error("it is damaged")]
+    #[error("the header is malformed")]
     Damaged,
-    #[error("it is longer than any that we read")]
+    #[error("the header is too long")]
     TooLong,
     #[error(transparent)]
     Read(#[from] io::Error),

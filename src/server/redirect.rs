@@ -1,7 +1,7 @@
-//! The plain HTTP listener that only sends clients to HTTPS.
+//! The plain HTTP listener that redirects clients to HTTPS.
 //!
-//! Invariant: it never looks at credentials, never reads a body and never serves anything but, while an ACME directory
-//! validates our names, the answer to its question.
+//! Invariant: it does not read credentials or bodies, and serves nothing except the response to an ACME HTTP-01
+//! challenge while a validation is running.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::tls::{Hostname, acme::Challenges};
 
-/// Connections at a time. They last milliseconds, and they have permits of their own, so that a flood of them takes
-/// nothing from the clients that speak TLS.
+/// Maximum number of concurrent connections. They last milliseconds and have their own permits, so a flood of them does
+/// not reduce the number of TLS connections.
 pub(super) const CONNECTIONS: usize = 64;
 
-/// Answers one connection.
+/// Answers one connection with a redirect or an ACME challenge response.
 pub(super) async fn serve(
     accepted: Accepted,
     hostnames: Arc<[Hostname]>,
@@ -40,6 +40,6 @@ pub(super) async fn serve(
         plain::answer(stream, &plain::redirected(&url)).await.ok()
     });
     if !matches!(answered.await, Ok(Some(()))) {
-        debug!(%peer, "a client of the redirecting port went away or spoke no HTTP");
+        debug!(%peer, "redirect port: the client sent no HTTP request, closed the connection or timed out");
     }
 }

@@ -1,11 +1,10 @@
-//! A fair share of the connections for every network.
+//! Limits the connections of each subnet to a fair share.
 //!
-//! Invariant: a network has at most as many connections as there are left for all others, so that no network takes the
-//! last one.
+//! Invariant: a subnet has at most as many connections as are left for all others, so no subnet takes the last one.
 //!
-//! No number has to be chosen for that. Who is alone may have half of all connections, two have a third each, ten an
-//! eleventh each, and a newcomer always finds one. A fixed limit would be too small for an office behind one address and
-//! too large against twenty attackers.
+//! The share needs no configuration. A single subnet may have half of all connections; two may have a third each, ten
+//! an eleventh each, and a new subnet always gets one. A fixed limit would be too small for an office behind one
+//! address and too large against twenty attackers.
 
 use std::{
     collections::HashMap,
@@ -13,12 +12,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Where a connection comes from: an IPv4 address, or the /64 of an IPv6 address, which is what one customer is given.
+/// The subnet of a client: an IPv4 address, or the /64 of an IPv6 address, which is what providers assign to one
+/// customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Network(IpAddr);
 
 impl Network {
-    /// The network of an address that is canonical (an IPv4 client is one, also on an IPv6 socket).
+    /// Returns the subnet of an address. IPv4-mapped IPv6 addresses must already be converted to IPv4.
     pub(super) fn of(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(_) => Self(address),
@@ -36,7 +36,7 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// Who has how many connections.
+/// Counts connections per subnet.
 #[derive(Clone)]
 pub(super) struct Shares(Arc<Inner>);
 
@@ -52,14 +52,14 @@ struct Taken {
 }
 
 impl Shares {
-    /// Shares of this many connections.
+    /// Creates a counter for `total` connections.
     pub(super) fn of(total: usize) -> Self {
         Self(Arc::new(Inner { total, taken: Mutex::default() }))
     }
 
-    /// A connection for a network, or nothing if it has as many as are free.
+    /// Acquires a connection for a subnet. Returns `None` if the subnet already has as many as are free.
     ///
-    /// Behind a proxy, the network must be the client's: the proxy's own would be everybody's.
+    /// Behind a proxy, `network` must be the client's subnet: all clients would share the proxy's own.
     pub(super) fn admit(&self, network: Network) -> Option<Share> {
         let mut taken = self.taken();
         let free = self.0.total.saturating_sub(taken.all);
@@ -73,12 +73,12 @@ impl Shares {
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        // Every change is complete in itself, so a panic elsewhere leaves nothing half done.
+        // Every change is complete in itself, so a panic elsewhere leaves no inconsistent state.
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One connection of a network, until dropped.
+/// One connection of a subnet; released on drop.
 pub(super) struct Share {
     shares: Shares,
     network: Network,
@@ -89,7 +89,7 @@ impl Drop for Share {
         let mut taken = self.shares.taken();
         taken.all -= 1;
         let left = taken.by_network.get(&self.network).map_or(0, |has| has - 1);
-        // What is at zero is forgotten: the map is never larger than the number of connections.
+        // An entry that reaches zero is removed, so the map is never larger than the number of connections.
         if left == 0 {
             taken.by_network.remove(&self.network);
         } else {

@@ -1,10 +1,10 @@
-//! The wish to stop, and what became of it.
+//! Signals a graceful shutdown to all tasks of the server.
 //!
-//! Invariant: a shutdown that has begun is never taken back, and whoever asks later still learns of it.
+//! Invariant: a shutdown that has begun cannot be cancelled, and a task that starts waiting later still receives it.
 
 use tokio_util::sync::CancellationToken;
 
-/// A handle on the end of the server; all clones are the same handle.
+/// A handle on the server's shutdown; all clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     begun: CancellationToken,
@@ -12,38 +12,39 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// A shutdown that has not begun.
+    /// Creates a shutdown that has not begun.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Begins it: no new connections, no new requests on old ones, running ones may finish.
+    /// Begins the shutdown: the server accepts no new connections and no new requests on existing ones; running
+    /// requests may finish.
     pub fn begin(&self) {
         self.begun.cancel();
     }
 
-    /// Waits no longer for running ones.
+    /// Ends the drain: the server no longer waits for running requests.
     pub fn insist(&self) {
         self.begun.cancel();
         self.insisted.cancel();
     }
 
-    /// Waits until it begins.
+    /// Waits until the shutdown begins.
     pub async fn begun(&self) {
         self.begun.cancelled().await;
     }
 
-    /// Waits until there is no more waiting.
+    /// Waits until the drain is ended by [`insist`](Self::insist).
     pub(super) async fn insisted(&self) {
         self.insisted.cancelled().await;
     }
 }
 
-/// How a shutdown ended.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Drained {
-    /// Connections that were still at work when the drain timeout was over, and were dropped.
+    /// Number of connections that were still active when the drain ended, and were dropped.
     pub cut: usize,
 }

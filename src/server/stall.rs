@@ -1,7 +1,7 @@
-//! A stream whose peer must keep reading.
+//! Applies a write timeout to a stream: the peer must keep reading.
 //!
-//! Invariant: a write that makes no progress for the given time fails; how long the whole transfer takes is nobody's
-//! business.
+//! Invariant: a write that makes no progress within the timeout fails; the duration of the whole transfer is not
+//! limited.
 
 use std::{
     io::{self, IoSlice},
@@ -15,7 +15,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Fails writes that the peer leaves pending for too long.
+/// Fails writes that stay pending for longer than the timeout.
 pub(super) struct StallGuard<I> {
     inner: I,
     patience: Duration,
@@ -66,7 +66,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for StallGuard<I> {
         self.inner.is_write_vectored()
     }
 
-    // Neither of these two moves bytes on a TCP socket, so neither tells whether the peer reads.
+    // Neither of these two sends bytes on a TCP socket, so neither shows whether the peer reads.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(context)
     }

@@ -1,4 +1,4 @@
-//! The whole server with real sockets and real clients.
+//! Tests the whole server over real sockets with real clients.
 
 mod proofs;
 
@@ -52,7 +52,7 @@ fn names() -> Vec<Hostname> {
     Hostname::defaults(Some("registry.test"))
 }
 
-/// A service as the application will bring it, with axum's own bodies.
+/// A test service with axum's own bodies, as the application uses them.
 fn service() -> Router {
     Router::new()
         .route(
@@ -93,7 +93,7 @@ impl Harness {
         Self { address, redirect, shutdown, running, resolver, challenges, folder }
     }
 
-    /// A connection from an address of this machine.
+    /// Connects from an address of this machine.
     async fn connect(&self, from: [u8; 4]) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
@@ -151,7 +151,7 @@ async fn ask(client: &mut Client, path: &str) {
     client.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
 }
 
-/// Everything up to the connection's end, however it ends.
+/// Reads everything up to the end of the connection, however it ends.
 async fn rest(client: &mut Client) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = client.read_to_end(&mut bytes).await;
@@ -173,7 +173,7 @@ async fn http1_over_both_versions_of_tls_is_served() {
 async fn http2_is_preferred_and_served() {
     let server = Harness::start();
     let answer = server.http2().get(server.url("/who")).send().await.unwrap();
-    // Connected by address, so there is no server name.
+    // The client connects by address, so there is no server name.
     assert_eq!(answer.text().await.unwrap(), "HTTP/2.0 Some(TLSv1_3) None");
 }
 
@@ -193,7 +193,7 @@ async fn plain_http_on_the_tls_port_is_answered_in_words() {
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"), "{answer}");
     assert!(answer.contains("Connection: close\r\n"));
     let body: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
-    assert_eq!(body["errors"][0]["message"], format!("this port speaks HTTPS; use https://localhost:{port}/v2/"));
+    assert_eq!(body["errors"][0]["message"], format!("this port serves HTTPS; use https://localhost:{port}/v2/"));
     assert_eq!(body["errors"][0]["code"], "UNSUPPORTED");
 
     let browser = request.replace("\r\n\r\n", "\r\nAccept: text/html\r\n\r\n");
@@ -226,8 +226,8 @@ async fn whatever_way_plain_http_is_spoken_clients_are_told_and_browsers_are_sen
             (_, false) => assert!(body.contains(&url) && body.contains("\"errors\""), "{request}{answer}"),
         }
     }
-    // Without a Host, as HTTP/1.0 allows, the first of our names stands there; and so in the answer to HTTP/2 without TLS,
-    // whose preface reads like a request and names no host.
+    // Without a Host header, as HTTP/1.0 allows, the URL contains the first host name. The same applies to HTTP/2
+    // without TLS, whose preface looks like a request without a host.
     let first = format!("https://registry.test:{}/", server.address.port());
     for request in ["GET / HTTP/1.0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let answer = server.plain(server.address, request).await;
@@ -368,7 +368,7 @@ async fn a_network_that_takes_all_it_can_leaves_room_for_the_others() {
     let server = Harness::with(Limits { connections: 4, ..limits() }, MinimumVersion::Tls12);
     let (_first, _second) = (server.connect([127, 0, 0, 1]).await, server.connect([127, 0, 0, 1]).await);
     let mut third = server.connect([127, 0, 0, 1]).await;
-    // Long before the handshake's deadline, which the first two are granted.
+    // Long before the handshake timeout, which applies to the first two.
     let closed = timeout(PATIENCE / 2, third.read(&mut [0])).await.expect("it should be closed at once");
     assert!(closed.map_or(true, |read| read == 0));
     let other = server.tls_over(server.connect([127, 0, 0, 2]).await, b"http/1.1", &TLS13).await;
@@ -383,7 +383,7 @@ async fn a_new_certificate_takes_effect_at_the_next_handshake() {
     let renewed = tls::ensure(server.folder.path(), &names(), later, &SystemRandom::new()).unwrap();
     assert!(renewed.certificate_is_new);
     server.resolver.replace(renewed.identity);
-    // The renewed one begins in the future, which the client notices: it has seen the new one.
+    // The renewed certificate begins in the future; the client rejects it, which proves that the server used it.
     assert!(server.tls(b"http/1.1", &TLS13).await.is_err());
     drop(before);
 }

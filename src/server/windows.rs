@@ -1,26 +1,26 @@
-//! How much the clients of HTTP/2 may send before we have taken it, all of them together.
+//! Divides a memory budget for HTTP/2 receive windows (flow control) among all connections.
 //!
-//! Invariant: the windows of all connections together are never larger than [`BUDGET`] and one [`LEAST`] for each
-//! connection, whoever opens how many.
+//! Invariant: the windows of all connections together never exceed [`BUDGET`] plus one [`LEAST`] for each connection,
+//! however many connections clients open.
 //!
-//! A window is a promise of memory. Four mebibytes each for four thousand connections would be a promise of sixteen
-//! gibibytes, which anybody could call in without signing in. So each new connection is promised a share of what is left:
-//! the full window as long as few are open, and less and less the more there are.
+//! The server must buffer as much as a window allows. Four mebibytes for each of four thousand connections would be
+//! sixteen gibibytes, which clients could fill without signing in. Therefore each new connection gets a share of the
+//! remaining budget: the full window while few connections are open, and less the more there are.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most for one connection, and for one upload on it: enough to fill 1 Gbit/s at 8 ms with one upload, and four of
-/// them.
+/// Maximum window in bytes of one connection, and of one upload on it: one upload fills 1 Gbit/s at 8 ms, and four
+/// uploads fit into the connection's window.
 const MOST: u32 = 4 * 1024 * 1024;
 const MOST_PER_STREAM: u32 = 1024 * 1024;
-/// The least, which is also what every HTTP/2 connection begins with (RFC 9113, 6.9.2).
+/// Minimum window of a connection in bytes, which is also the initial window of HTTP/2 (RFC 9113, 6.9.2).
 const LEAST: u32 = 64 * 1024;
-/// What is promised beyond [`LEAST`] to all connections together.
+/// Number of bytes beyond [`LEAST`] that all connections share.
 const BUDGET: u64 = 256 * 1024 * 1024;
-/// The part of what is left that a connection is promised: the first 32 connections have the full window.
+/// Divisor of the remaining budget for the next connection: the first 32 connections get the full window.
 const PART: u64 = 32;
 
-/// What is left to promise; all clones are the same.
+/// The remaining budget in bytes; all clones share it.
 #[derive(Clone)]
 pub(super) struct Windows(Arc<Mutex<u64>>);
 
@@ -29,7 +29,7 @@ impl Windows {
         Self(Arc::new(Mutex::new(BUDGET)))
     }
 
-    /// The window of a new connection; given back when it is dropped.
+    /// Assigns a window to a new connection; dropping the window returns it to the budget.
     pub(super) fn open(&self) -> Window {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = u32::try_from(*left / PART).unwrap_or(MOST).clamp(LEAST, MOST);
@@ -39,7 +39,7 @@ impl Windows {
     }
 }
 
-/// The window of one connection.
+/// The flow-control window of one connection.
 pub(super) struct Window {
     connection: u32,
     promised: u64,
@@ -47,12 +47,12 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// For all requests of the connection together, in bytes.
+    /// Window of all requests of the connection together, in bytes.
     pub(super) fn connection(&self) -> u32 {
         self.connection
     }
 
-    /// For one request, in bytes.
+    /// Window of one request, in bytes.
     pub(super) fn stream(&self) -> u32 {
         self.connection.min(MOST_PER_STREAM)
     }
@@ -83,6 +83,6 @@ mod tests {
         assert!(sum <= BUDGET + 10_000 * u64::from(LEAST), "{sum}");
         assert!(many.iter().all(|window| window.connection() >= LEAST && window.stream() <= window.connection()));
         drop(many);
-        assert_eq!(windows.open().connection(), MOST, "what was given back can be promised again");
+        assert_eq!(windows.open().connection(), MOST, "a window that was returned can be granted again");
     }
 }

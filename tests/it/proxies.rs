@@ -98,7 +98,7 @@ fn a_stranger_that_sends_a_header_is_turned_away_and_one_that_does_not_is_served
         for preamble in [LINE, BLOCK] {
             assert!(open(&server, preamble).is_err(), "{settings}");
         }
-        server.says("connection closed: a PROXY header from whom we do not expect one");
+        server.says("connection closed: unexpected PROXY header");
         server.lives();
     }
 }
@@ -158,7 +158,7 @@ fn a_proxy_protocol_without_proxies_and_networks_that_are_none_are_refused() {
     for (settings, words) in [
         ("proxy_protocol = true\n", "proxy_protocol is for trusted_proxies, and there are none"),
         ("trusted_proxies = [\"10.1.0.0/8\"]\n", "did you mean \"10.0.0.0/8\"?"),
-        ("trusted_proxies = [\"loadbalancer\"]\n", "a network is an IP address, a slash and a number of bits"),
+        ("trusted_proxies = [\"loadbalancer\"]\n", "a subnet is an IP address, a slash and a prefix length"),
     ] {
         let stage = Stage::new();
         stage.configure(settings);

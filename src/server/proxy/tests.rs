@@ -1,11 +1,11 @@
-//! Headers by hand, and headers that nobody would write.
+//! Tests the PROXY protocol parser with valid, malformed and random headers.
 
 use proptest::prelude::*;
 use tokio::runtime::Builder;
 
 use super::*;
 
-/// What a stream of these bytes says, and what is left of it.
+/// Parses these bytes as a stream; returns the result and the remaining bytes.
 fn read_all(bytes: &[u8]) -> (Result<Origin, Unreadable>, Vec<u8>) {
     let runtime = Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {

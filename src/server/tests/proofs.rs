@@ -1,4 +1,4 @@
-//! What an ACME directory's validation servers see, and what everybody else sees meanwhile.
+//! Tests the responses to ACME validation servers, and to ordinary clients during a validation.
 
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::*;
 
-/// A validation server looks at the certificate itself (RFC 8737, 3).
+/// Accepts any certificate: a validation server inspects the certificate itself (RFC 8737, 3).
 #[derive(Debug)]
 struct Anything;
 
@@ -76,7 +76,7 @@ async fn a_validation_server_sees_the_proof_and_nothing_else() {
     let acme = certificate.extensions().iter().find(|extension| extension.oid.to_id_string() == "1.3.6.1.5.5.7.1.31");
     let acme = acme.unwrap();
     assert!(acme.critical && acme.value == [&[4, 32][..], &[7; 32]].concat());
-    // Nothing is served to whoever came that way.
+    // No request is served on such a connection.
     let _ = seen.write_all(b"GET /who HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert!(rest(&mut seen).await.is_empty());
 
@@ -96,7 +96,7 @@ async fn during_a_validation_everybody_else_is_served_as_ever() {
     }
     let answer = server.http2().get(server.url("/who")).send().await.unwrap();
     assert!(answer.text().await.unwrap().starts_with("HTTP/2.0"));
-    // Who offers more than that one protocol is no validation server.
+    // A client that offers more than that one protocol is not a validation server.
     let both = server.validate("localhost", &[b"acme-tls/1", b"h2"]).await.unwrap();
     assert_eq!(both.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let noise = TcpStream::connect(server.address).await.unwrap();

@@ -128,7 +128,7 @@ fn the_redirecting_port_has_room_for_others_beside_a_network_that_never_finishes
     };
     let answer = from_elsewhere();
     assert!(answer.starts_with("HTTP/1.1 308 "), "{answer:?}");
-    assert!(server.log().contains("a network has as many connections as are left"), "{}", server.log());
+    assert!(server.log().contains("a subnet has as many connections as are left"), "{}", server.log());
     // And they are let go: the server closes what it has of them.
     let ended = |socket: &TcpStream| socket.set_nonblocking(true).is_ok() && (&*socket).read(&mut [0]).is_ok();
     assert!(eventually(Duration::from_secs(60), || slow.iter().all(|socket| {
