@@ -1,7 +1,8 @@
-//! The self-made certificate authority, and the server certificate that it signs.
+//! Manages the self-made certificate authority in a folder: creates it once and renews the server certificate that it
+//! signs.
 //!
-//! Invariant: an authority that exists is never touched or replaced. Clients were told to trust it; a new one would lock
-//! all of them out at once, so whoever wants that has to remove the old one by hand.
+//! Invariant: an existing authority is never changed or replaced. Clients trust it; a new one would lock out all of
+//! them at once, so an operator who intends that must remove the old one by hand.
 //!
 //! ```text
 //! ca.crt       the authority, ten years; this is what clients get
@@ -25,8 +26,8 @@ use super::{
     source::{self, read_first},
 };
 
-/// Makes what is missing below `directory`, renews the server's certificate when two thirds of its life are over or the
-/// host names changed, and loads it.
+/// Generates the missing files below `directory`, renews the server's certificate if two thirds of its validity are
+/// over or the host names have changed, and loads it.
 pub fn ensure(
     directory: &Path,
     hostnames: &[Hostname],
@@ -52,7 +53,8 @@ pub fn ensure(
     Ok(Loaded { identity, others: Vec::new(), authority_is_new, certificate_is_new: true })
 }
 
-/// Makes a new certificate for the server now, by the authority that is there, however good the old one still is.
+/// Generates a new certificate for the server now, signed by the existing authority, even if the old one is still
+/// valid.
 pub fn renew(
     directory: &Path,
     hostnames: &[Hostname],
@@ -65,23 +67,23 @@ pub fn renew(
     if !is_there(&files.authority) {
         return Err(AuthorityError::None { path: files.authority });
     }
-    // What cannot be read is no reason to keep it; what somebody else signed is.
+    // An unreadable certificate may be replaced; one that another authority signed may not.
     if let Ok(leaf) = read_first(&files.leaf) {
         files.refuse_foreign(&leaf, &read_first(&files.authority)?)?;
     }
     issue(&files, hostnames, now, random)
 }
 
-/// Keeps `portcullis cert renew`, a running server and another one on the same folder out of each other's way, until it is
-/// dropped. Where a file system knows no locks, the worst is a key of one and a certificate of the other, which the next
-/// look makes anew.
+/// Locks the folder against `portcullis cert renew` and other servers until the guard is dropped. On a file system
+/// without locks, the worst result is a key of one process and a certificate of the other; the next call detects that
+/// and generates both again.
 fn alone(directory: &Path) -> Option<std::fs::File> {
     let folder = std::fs::File::open(directory).ok()?;
     folder.lock().ok()?;
     Some(folder)
 }
 
-/// The four files.
+/// Paths of the four files.
 pub(super) struct Files {
     pub(super) authority: PathBuf,
     pub(super) authority_key: PathBuf,
@@ -99,8 +101,8 @@ impl Files {
         }
     }
 
-    /// Refuses folders from which something was taken away. `ca.key` alone may be missing: a careful operator keeps it
-    /// elsewhere between renewals.
+    /// Returns an error if files are missing. `ca.key` alone may be missing: a careful operator keeps it elsewhere
+    /// between renewals.
     fn check_halves(&self) -> Result<(), AuthorityError> {
         let lone = |present: &Path, missing: &Path| AuthorityError::Half {
             present: present.to_owned(),
@@ -108,7 +110,7 @@ impl Files {
         };
         let (leaf, leaf_key) = (is_there(&self.leaf), is_there(&self.leaf_key));
         if !is_there(&self.authority) {
-            // Making a new authority here would orphan what the old one signed, or the old one itself.
+            // A new authority here would invalidate the certificate that the old one signed, or duplicate the old one.
             return match [&self.authority_key, &self.leaf, &self.leaf_key].into_iter().find(|path| is_there(path)) {
                 Some(present) => Err(lone(present, &self.authority)),
                 None => Ok(()),
@@ -121,7 +123,8 @@ impl Files {
         }
     }
 
-    /// A certificate that somebody else signed was put there by somebody, and is not ours to write over.
+    /// Returns an error if another authority signed the certificate: the operator put it there, and it must not be
+    /// overwritten.
     fn refuse_foreign(&self, leaf: &Certificate, authority: &Certificate) -> Result<(), AuthorityError> {
         if leaf.facts().names_as_issuer(authority.facts()) {
             return Ok(());
@@ -130,13 +133,13 @@ impl Files {
     }
 }
 
-/// Whether there is anything by this name. A symbolic link into nowhere counts: what it pointed to was somebody's, and is to
-/// be missed, not replaced.
+/// Whether the name exists. A dangling symbolic link counts: its target belongs to the operator, and a missing target
+/// is an error to report, not a file to create.
 pub(super) fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// The certificate on disk, if it is ours and will do; `None` if it is ours (or not there) and wants to be made anew.
+/// Loads the certificate on disk if it can still be used; `None` if it is missing or must be generated again.
 fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Option<Identity>, AuthorityError> {
     if !is_there(&files.leaf) {
         return Ok(None);
@@ -147,7 +150,7 @@ fn current(files: &Files, hostnames: &[Hostname], now: SystemTime) -> Result<Opt
     let material = Material { chain, lines, key: source::read_key(&files.leaf_key)? };
     let identity = match material.identity(now) {
         Ok(identity) => identity,
-        // Time has passed, or a renewal was interrupted between its two files.
+        // It has expired, or a renewal was interrupted between its two files.
         Err(Unfit::Expired(_) | Unfit::NotYetValid(_) | Unfit::KeyMismatch(_)) => return Ok(None),
         Err(
             unfit @ (Unfit::NoCertificate
@@ -269,7 +272,7 @@ mod tests {
                     "verify -x509_strict -attime {seconds} -verify_hostname registry.test -CAfile trusted.crt server.crt"
                 ),
             );
-            // The names change now and then; that is no reason to visit a client.
+            // The names change from time to time; the clients still need no new authority.
             names.push(format!("name-{made}.test").parse().unwrap());
         }
         assert!(made > 50, "{made}");

@@ -1,6 +1,6 @@
-//! The facts of one X.509 certificate that we ask about, read once.
+//! Parses an X.509 certificate once and extracts the fields that this crate uses.
 //!
-//! Invariant: a [`Facts`] comes from DER that parsed completely, so nobody else in the crate touches ASN.1.
+//! Invariant: a [`Facts`] comes from DER that was parsed completely, so most of the crate needs no ASN.1.
 
 use std::{
     fmt,
@@ -20,10 +20,10 @@ use x509_parser::{
 
 use super::{Hostname, der};
 
-/// The object identifier of the list of signed certificate timestamps (RFC 6962, 3.3).
+/// Object identifier of the list of signed certificate timestamps (RFC 6962, 3.3).
 const SIGNED_TIMESTAMPS: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.2);
 
-/// The SHA-256 digest of a certificate's DER, as `openssl x509 -fingerprint -sha256` shows it.
+/// SHA-256 digest of a certificate's DER, as `openssl x509 -fingerprint -sha256` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -45,7 +45,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A certificate as it lies in a file, and what it says.
+/// A parsed certificate: its DER and its fields.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     der: CertificateDer<'static>,
@@ -53,7 +53,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate; the error is a reason for people.
+    /// Parses a certificate; the error is a readable reason.
     pub(super) fn read(der: CertificateDer<'static>) -> Result<Self, String> {
         let facts = Facts::read(&der)?;
         Ok(Self { der, facts })
@@ -67,55 +67,55 @@ impl Certificate {
         &self.facts
     }
 
-    /// Whom it is about, as X.509 writes it: `CN=registry.example.com`. Whoever made it chose the text.
+    /// Returns the subject in X.509 notation: `CN=registry.example.com`. The issuer of the certificate chose the text.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.facts.subject_text
     }
 
-    /// Who signed it, or so it says.
+    /// Returns the issuer's name as the certificate contains it; the signature is not verified.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.facts.issuer_text
     }
 
-    /// The DNS names (wildcards included) and IP addresses that it is for.
+    /// Returns the DNS names (including wildcards) and IP addresses that the certificate is for.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.facts.names
     }
 
-    /// Whether a client that connects to `hostname` will accept its names.
+    /// Whether a client that connects to `hostname` accepts the certificate's names.
     #[must_use]
     pub fn covers(&self, hostname: &Hostname) -> bool {
         self.facts.covers(hostname)
     }
 
-    /// Whether it may sign other certificates.
+    /// Whether the certificate may sign other certificates.
     #[must_use]
     pub fn is_authority(&self) -> bool {
         self.facts.is_authority
     }
 
-    /// It is valid from this time on.
+    /// Returns the start of the validity.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
         self.facts.not_before
     }
 
-    /// It is valid up to this time.
+    /// Returns the end of the validity.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.facts.not_after
     }
 
-    /// By which a person recognises it.
+    /// Returns the SHA-256 fingerprint, which people use to identify the certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.facts.fingerprint
     }
 
-    /// The certificate, and nothing else that may have been in its file, in PEM.
+    /// Encodes the certificate in PEM, without any other content of its file.
     #[must_use]
     pub fn pem(&self) -> String {
         let text = STANDARD.encode(&self.der);
@@ -133,7 +133,7 @@ impl Certificate {
     }
 }
 
-/// What a certificate says.
+/// The fields of a certificate that this crate uses.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -142,13 +142,14 @@ impl Certificate {
 pub(super) struct Facts {
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
-    /// Subject alternative names that are DNS names (wildcards included) or IP addresses.
+    /// Subject alternative names that are DNS names (including wildcards) or IP addresses.
     pub(super) names: Vec<String>,
-    /// The extended key usage is absent, or admits servers.
+    /// Whether the extended key usage is absent, or permits servers.
     pub(super) for_servers: bool,
     pub(super) is_authority: bool,
     pub(super) fingerprint: Fingerprint,
-    /// It holds proofs of its publication (RFC 6962), which only authorities that everybody trusts have made.
+    /// Whether the certificate contains signed certificate timestamps (RFC 6962), which only publicly trusted
+    /// authorities add.
     pub(super) is_logged: bool,
     pub(super) has_name_constraints: bool,
     subject_text: String,
@@ -160,7 +161,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Reads a certificate; the error is a reason for people.
+    /// Parses a certificate; the error is a readable reason.
     pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
         let (_, parsed) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
         let names = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
@@ -184,53 +185,53 @@ impl Facts {
         })
     }
 
-    /// Whether `authority` is named as this certificate's issuer, by name and by key. This tells certificates apart; it
-    /// proves nothing, for the signature is not checked.
+    /// Whether the certificate names `authority` as its issuer, by name and by key identifier. This distinguishes
+    /// certificates but proves nothing, because the signature is not verified.
     pub(super) fn names_as_issuer(&self, authority: &Self) -> bool {
         self.issuer == authority.subject && self.authority_key.is_some() && self.authority_key == authority.subject_key
     }
 
-    /// Whether it has its own name as its issuer's.
+    /// Whether issuer and subject are the same name.
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
 
-    /// Whether the issuer has the name of `other`. The keys are not looked at.
+    /// Whether the issuer's name is the subject of `other`. The keys are not compared.
     pub(super) fn has_issuer_named(&self, other: &Self) -> bool {
         self.issuer == other.subject
     }
 
-    /// Whether both are about the same name.
+    /// Whether both certificates have the same subject.
     pub(super) fn has_name_of(&self, other: &Self) -> bool {
         self.subject == other.subject
     }
 
-    /// Whether the issuer has the name of an authority that clients know of their own accord.
+    /// Whether the issuer has the name of an authority in the public root store.
     pub(super) fn has_well_known_issuer(&self) -> bool {
         is_well_known(&self.issuer)
     }
 
-    /// Whether the subject has the name of an authority that clients know of their own accord.
+    /// Whether the subject has the name of an authority in the public root store.
     pub(super) fn is_well_known(&self) -> bool {
         is_well_known(&self.subject)
     }
 
-    /// The subject for people, on one line.
+    /// Returns the subject on one line, for messages.
     pub(super) fn subject_line(&self) -> String {
         line(&self.subject_text)
     }
 
-    /// The issuer for people, on one line.
+    /// Returns the issuer on one line, for messages.
     pub(super) fn issuer_line(&self) -> String {
         line(&self.issuer_text)
     }
 
-    /// Whether `hostname` itself is among the names, not only a wildcard for it.
+    /// Whether `hostname` itself is among the names, not only a wildcard that covers it.
     pub(super) fn names_exactly(&self, hostname: &Hostname) -> bool {
         self.names.contains(&hostname.to_string())
     }
 
-    /// Whether a client that was told `hostname` finds it in this certificate (RFC 6125: a wildcard is one whole label).
+    /// Whether a client that connects to `hostname` finds it among the names (RFC 6125: a wildcard is one whole label).
     pub(super) fn covers(&self, hostname: &Hostname) -> bool {
         let wanted = hostname.to_string();
         let parent = match hostname {
@@ -246,12 +247,12 @@ fn is_well_known(name: &[u8]) -> bool {
     contents.is_some_and(|name| webpki_roots::TLS_SERVER_ROOTS.iter().any(|root| *root.subject == *name))
 }
 
-/// The issuer of a certificate chose its text, and a terminal obeys control characters.
+/// Replaces control characters: the issuer of a certificate chose its text, and a terminal executes control sequences.
 fn line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
 }
 
-/// The date and time in UTC, for people.
+/// Formats a time in UTC, for messages.
 #[must_use]
 pub fn date(time: SystemTime) -> String {
     let utc = time::OffsetDateTime::from(time);
@@ -260,7 +261,7 @@ pub fn date(time: SystemTime) -> String {
 }
 
 pub(super) fn system_time(time: ASN1Time) -> SystemTime {
-    // Before 1970 is long expired or long valid either way.
+    // A time before 1970 may be treated as 1970: it is long past either way.
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 
@@ -286,7 +287,7 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
 }
 
-/// The subject's and the authority's key identifier.
+/// Returns the subject's and the authority's key identifier.
 fn key_identifiers(parsed: &X509Certificate<'_>) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let (mut subject, mut authority) = (None, None);
     for extension in parsed.extensions() {

@@ -1,12 +1,12 @@
-//! Follows a server's chain from its own certificate to the last issuer that it sends, and names what clients will
-//! object to.
+//! Follows a server's chain from its own certificate to the last issuer that it contains, and finds faults that clients
+//! reject.
 //!
-//! A server sends its chain as it is configured, and clients alone notice that an intermediate has expired, is missing,
-//! or comes at the wrong place: some of them, because others have the missing one from elsewhere.
+//! A server sends its chain as configured, and only clients notice that an intermediate has expired, is missing, or is
+//! at the wrong position. Some do not notice, because they have the missing certificate from elsewhere.
 //!
-//! Invariant: a chain that every client accepts has no fault but, where its issuer may be a root that clients trust or
-//! a missing intermediate, a [doubtful](ChainFault::is_doubtful) one; what may be right and may be wrong is no
-//! [certain](ChainFault::is_certain) fault.
+//! Invariant: a chain that every client accepts has no fault, except a [doubtful](ChainFault::is_doubtful) one where
+//! its issuer may be either a root that clients trust or a missing intermediate. A fault that may be none is not
+//! [certain](ChainFault::is_certain).
 
 mod fault;
 
@@ -18,7 +18,7 @@ pub use fault::{ChainFault, Place};
 
 use super::{Fingerprint, certificate::Facts, signature::is_signed_by};
 
-/// How long before its end an intermediate is mentioned, if it ends before the server's certificate.
+/// How long before its end an intermediate causes a warning, if it ends before the server's certificate.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A server's certificate and the certificates that it sends with it.
@@ -35,8 +35,8 @@ struct Member {
 }
 
 impl Chain {
-    /// Reads the certificates of a chain, the server's own first, which begin in these lines of a file; the error is a
-    /// reason for people.
+    /// Parses the certificates of a chain, the server's own first. `lines` are the lines of the file in which they
+    /// begin. The error is a readable reason.
     pub fn read(certificates: &[CertificateDer<'static>], lines: &[usize]) -> Result<Self, String> {
         let read = |(index, certificate): (usize, &CertificateDer<'static>)| {
             let facts = Facts::read(certificate)?;
@@ -46,25 +46,25 @@ impl Chain {
         Ok(Self { members: certificates.iter().enumerate().map(read).collect::<Result<_, String>>()? })
     }
 
-    /// The fingerprints of the certificates, in order.
+    /// Returns the fingerprints of the certificates, in order.
     pub fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> + '_ {
         self.members.iter().map(|member| member.facts.fingerprint)
     }
 
-    /// The place of a certificate, counted from 0.
+    /// Returns the position of the certificate at `index`, counted from 0.
     #[must_use]
     pub fn place(&self, index: usize) -> Option<&Place> {
         self.members.get(index).map(|member| &member.place)
     }
 
-    /// The index of the last certificate that is reached from the server's own, from issuer to issuer.
+    /// Returns the index of the last certificate that is reached from the server's own, from issuer to issuer.
     #[must_use]
     pub fn top(&self, now: SystemTime) -> usize {
         self.path(now).last().copied().unwrap_or(0)
     }
 
-    /// Whether `authority` signed the last certificate that is reached from the server's own, and all of them are in
-    /// time at `now`. A signature by an unknown algorithm, or a limit to names, is not taken for good.
+    /// Whether `authority` signed the last certificate that is reached from the server's own, and all issuers are valid
+    /// at `now`. A signature by an unsupported algorithm, or an issuer with name constraints, does not count as valid.
     #[must_use]
     pub fn leads_to(&self, authority: &CertificateDer<'_>, now: SystemTime) -> bool {
         let path = self.path(now);
@@ -81,14 +81,14 @@ impl Chain {
             && Facts::read(authority).is_ok_and(|facts| is_good(&facts))
     }
 
-    /// Everything that clients will object to at `now`, beside the server's own certificate's time and names.
+    /// Returns everything that clients reject at `now`, except the validity and names of the server's own certificate.
     #[must_use]
     pub fn faults(&self, now: SystemTime) -> Vec<ChainFault> {
         let Some(leaf) = self.members.first() else { return Vec::new() };
         let path = self.path(now);
         let mut faults: Vec<ChainFault> = path[1..].iter().filter_map(|index| self.own_fault(*index, now)).collect();
         let order = self.order(&path);
-        // What is at the wrong place would be taken for something else than the issuer that is missing.
+        // A certificate at the wrong position would be mistaken for the missing issuer.
         faults.extend(if order.is_some() { order } else { self.missing(&path) });
         if faults.is_empty() {
             let unused = self.strangers(&path).chain(self.copies());
@@ -100,7 +100,7 @@ impl Chain {
         faults
     }
 
-    /// The indices of the server's certificate, its issuer's, and so on.
+    /// Returns the indices of the server's certificate, its issuer's, and so on.
     fn path(&self, now: SystemTime) -> Vec<usize> {
         let mut path = vec![0];
         while let Some(issuer) = path.last().and_then(|last| self.issuer(*last, &path, now)) {
@@ -109,7 +109,8 @@ impl Chain {
         path
     }
 
-    /// Of several certificates of the issuer, one that is in time at `now`, and then the first.
+    /// Returns the issuer's index. Of several certificates of the issuer, prefers one that is valid at `now`, then the
+    /// first.
     fn issuer(&self, index: usize, path: &[usize], now: SystemTime) -> Option<usize> {
         let member = self.members.get(index).filter(|member| !member.facts.is_self_issued())?;
         let mut issuers: Vec<usize> = (0..self.members.len())
@@ -129,7 +130,7 @@ impl Chain {
             && is_signed_by(&member.certificate, &candidate.certificate).unwrap_or(true)
     }
 
-    /// What is wrong with an issuer's certificate by itself.
+    /// Returns the fault of an issuer's certificate by itself.
     fn own_fault(&self, index: usize, now: SystemTime) -> Option<ChainFault> {
         let (member, leaf) = (&self.members[index], &self.members[0]);
         let (facts, place) = (&member.facts, member.place.clone());
@@ -147,7 +148,7 @@ impl Chain {
         is_expiring.then_some(ChainFault::Expiring { place, not_after: facts.not_after })
     }
 
-    /// The first issuer that does not come right after what it issued.
+    /// Finds the first issuer that does not directly follow the certificate that it issued.
     fn order(&self, path: &[usize]) -> Option<ChainFault> {
         let pair = path.windows(2).find(|pair| pair[1] < pair[0] || self.is_interrupted(pair[0], pair[1], path))?;
         let rest = (0..self.members.len()).filter(|index| !path.contains(index));
@@ -158,8 +159,8 @@ impl Chain {
         })
     }
 
-    /// Whether a certificate of the path, or of no use, comes between the two. Several of one authority are
-    /// alternatives.
+    /// Whether a certificate of the path, or an unused one, is between the two. Several certificates of one authority
+    /// are alternatives, which do not count.
     fn is_interrupted(&self, child: usize, issuer: usize, path: &[usize]) -> bool {
         let is_harmless = |between: usize| {
             let is_alternative = self.members[between].facts.has_name_of(&self.members[issuer].facts);
@@ -168,7 +169,7 @@ impl Chain {
         (child + 1..issuer).any(|between| !is_harmless(between))
     }
 
-    /// The issuer that should follow the end of the path.
+    /// Finds the missing issuer at the end of the path.
     fn missing(&self, path: &[usize]) -> Option<ChainFault> {
         let (top, leaf) = (&self.members[*path.last()?], &self.members[0]);
         if top.facts.is_self_issued() || top.facts.has_well_known_issuer() || top.facts.is_well_known() {
@@ -178,7 +179,8 @@ impl Chain {
         let namesake = strangers().find(|member| top.facts.has_issuer_named(&member.facts));
         let is_alone = path.len() == 1;
         let others = strangers().next().is_some();
-        // With an intermediate in the file, the end of the path is as a rule issued by an authority that clients trust.
+        // If the file contains an intermediate, the end of the path is usually issued by an authority that clients
+        // trust.
         if !is_alone && !others && namesake.is_none() {
             return None;
         }
@@ -186,18 +188,18 @@ impl Chain {
             place: top.place.clone(),
             issuer: top.facts.issuer_line(),
             namesake: namesake.map(|member| member.place.clone()),
-            // Public authorities never issue servers' certificates with the key that clients trust.
+            // Public authorities never issue servers' certificates with the root key that clients trust.
             is_certain: namesake.is_some() || (is_alone && (others || leaf.facts.is_logged)),
         })
     }
 
-    /// The indices of certificates that are neither of the path nor alternatives to one of it.
+    /// Returns the indices of certificates that are neither in the path nor alternatives to one in it.
     fn strangers<'a>(&'a self, path: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
         let has_name = |facts: &Facts| path.iter().any(|index| self.members[*index].facts.has_name_of(facts));
         (0..self.members.len()).filter(move |index| !path.contains(index) && !has_name(&self.members[*index].facts))
     }
 
-    /// The indices of certificates that are in the chain for a second time.
+    /// Returns the indices of certificates that are duplicates of an earlier one.
     fn copies(&self) -> impl Iterator<Item = usize> + '_ {
         let has_come = |index: usize| {
             self.members[..index].iter().any(|other| other.certificate == self.members[index].certificate)

@@ -1,7 +1,8 @@
-//! Which clients' certificates are believed: exchanged while the server runs, asked in handshakes and at each use.
+//! Verifies client certificates, in handshakes and again at each use.
 //!
-//! Invariant: a certificate signs nobody in unless it is good at that moment. What a handshake once accepted is verified again
-//! whenever somebody acts on it, because connections live longer than authorities are trusted.
+//! Invariant: a certificate signs in a user only if it is valid at that moment. A certificate that a handshake accepted
+//! is verified again at each request, because connections may outlive the trust in an authority. The rules can be
+//! replaced while the server runs.
 
 use std::{
     collections::HashSet,
@@ -30,7 +31,7 @@ use super::{
     policy, shown::Mark, source,
 };
 
-/// What is known about clients' certificates; nothing, if no client is asked for one.
+/// The rules for client certificates; none if clients are not asked for one.
 pub struct ClientTrust {
     rules: ArcSwapOption<Rules>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -40,22 +41,22 @@ struct Rules {
     mode: ClientMode,
     user: ClientUser,
     verifier: Arc<dyn ClientCertVerifier>,
-    /// The authorities and the rule about names: what was proved under others counts no more.
+    /// Digest of the authorities and the name rule: a proof that was made under another digest is void.
     mark: Mark,
     revoked: HashSet<Mark>,
-    /// For telling one state of the files from another.
+    /// Digest of the authorities, the revocation lists and the name rule, to detect changed files.
     fingerprint: Mark,
 }
 
 impl ClientTrust {
-    /// Reads the authorities, and what they have revoked.
+    /// Reads the authorities and their revocation lists.
     pub fn load(config: Option<&ClientConfig>, now: SystemTime) -> Result<Self, SourceError> {
         let rules = config.map(|config| Rules::load(config, now)).transpose()?;
         let algorithms = policy::provider().signature_verification_algorithms;
         Ok(Self { rules: ArcSwapOption::new(rules.map(Arc::new)), algorithms })
     }
 
-    /// Reads them again; whether they became others. A failure changes nothing.
+    /// Reads the files again and returns whether they have changed. An error changes nothing.
     pub fn reload(&self, config: Option<&ClientConfig>, now: SystemTime) -> Result<bool, SourceError> {
         let rules = config.map(|config| Rules::load(config, now)).transpose()?;
         let state = |rules: &Rules| (rules.mode, rules.fingerprint);
@@ -72,7 +73,7 @@ impl ClientTrust {
         self.rules.load().is_some()
     }
 
-    /// Whom a certificate signs in; `None` if it is not good at this moment, or names nobody by the rule.
+    /// Returns the user that a certificate signs in; `None` if it is not valid at `now`, or has no name under the rule.
     #[must_use]
     pub fn certified(&self, chain: &ClientChain, now: SystemTime) -> Option<Certified> {
         let rules = self.rules.load();
@@ -82,7 +83,7 @@ impl ClientTrust {
         Certified::read(leaf, rules.user, rules.mark)
     }
 
-    /// Whether what a certificate once proved still stands.
+    /// Whether the proof from a certificate is still valid.
     #[must_use]
     pub fn stands(&self, proof: &CertificateProof, now: SystemTime) -> bool {
         let rules = self.rules.load();
@@ -118,7 +119,7 @@ impl Rules {
     }
 }
 
-/// The authorities of the file that are good at the moment; at least one.
+/// Returns the authorities in the file that are valid at `now`; at least one.
 fn authorities(config: &ClientConfig, now: SystemTime) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let (path, mut good, mut expired) = (&config.ca, Vec::new(), None);
     for certificate in source::read_set(path)? {
@@ -127,9 +128,9 @@ fn authorities(config: &ClientConfig, now: SystemTime) -> Result<Vec<Certificate
         if !facts.is_authority {
             return Err(SourceError::NotAnAuthority { path: path.clone() });
         }
-        // Verification does not look at the time of an authority that somebody chose to trust.
+        // The verifier does not check the expiry of an authority that is configured as a root.
         if facts.not_after < now {
-            tracing::warn!(path = %path.display(), fingerprint = %facts.fingerprint, "an authority of clients has expired");
+            tracing::warn!(path = %path.display(), fingerprint = %facts.fingerprint, "a client certificate authority has expired");
             expired = Some(facts.not_after);
         } else {
             good.push(certificate);
@@ -144,20 +145,20 @@ fn authorities(config: &ClientConfig, now: SystemTime) -> Result<Vec<Certificate
 fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
     let lists = source::read_revocation_lists(path)?;
     if lists.is_empty() {
-        let reason = "there is none in this file".to_owned();
+        let reason = "no revocation list in this file".to_owned();
         return Err(SourceError::RevocationList { path: path.to_owned(), reason });
     }
     Ok(lists)
 }
 
-/// What a list revokes, as [`CertificateProof`]s name it.
+/// Returns the digests of the revoked certificates, as [`CertificateProof`] contains them.
 fn revoked(list: &[u8]) -> Result<Vec<Mark>, String> {
     let (_, list) = CertificateRevocationList::from_der(list).map_err(|error| error.to_string())?;
     let issuer = list.issuer().as_raw();
     Ok(list.iter_revoked_certificates().map(|revoked| Mark::of_certificate(issuer, revoked.raw_serial())).collect())
 }
 
-/// In whatever order they stand in the file.
+/// Hashes the parts independently of their order in the file.
 fn mark<'a>(parts: impl Iterator<Item = &'a [u8]>, user: ClientUser) -> Mark {
     let mut parts: Vec<_> = parts.map(|part| digest::digest(&SHA256, part).as_ref().to_vec()).collect();
     parts.sort_unstable();
@@ -184,7 +185,7 @@ impl ClientCertVerifier for ClientTrust {
         self.rules.load().as_ref().is_some_and(|rules| rules.mode == ClientMode::Required)
     }
 
-    /// None, which means that any certificate may be shown: the authorities can become others at any time.
+    /// Returns no names, so clients may present any certificate: the authorities can change at any time.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -197,7 +198,7 @@ impl ClientCertVerifier for ClientTrust {
     ) -> Result<ClientCertVerified, Error> {
         match self.rules.load().as_ref() {
             Some(rules) => rules.verifier.verify_client_cert(end_entity, intermediates, now),
-            // Clients were asked, and before this one answered nobody wanted to know any more.
+            // The rules were removed after the server had asked this client for a certificate.
             None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
@@ -225,7 +226,7 @@ impl ClientCertVerifier for ClientTrust {
     }
 }
 
-// rustls demands Debug of a verifier.
+// rustls requires Debug of a verifier.
 impl fmt::Debug for ClientTrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTrust").field("asks", &self.asks()).finish_non_exhaustive()

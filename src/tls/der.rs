@@ -1,6 +1,6 @@
-//! Splits DER into its elements, for the few places where the bytes of a part are needed and not its meaning.
+//! Splits DER into its elements, for the places that need the raw bytes of a part.
 //!
-//! Invariant: an element that is returned lies within the input; lengths are of definite form and checked.
+//! Invariant: every returned element is within the input; lengths are in definite form and checked.
 
 /// One element: its tag, its contents, and all of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ const UTF8_STRING: u8 = 0x0c;
 const FIRST_OPTION: u8 = 0xa0;
 const SECOND_OPTION: u8 = 0xa1;
 
-/// The first element and the bytes after it; `None` if there is no whole element.
+/// Returns the first element and the bytes after it; `None` if there is no complete element.
 pub(super) fn split(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -37,7 +37,7 @@ pub(super) fn split(bytes: &[u8]) -> Option<(Element<'_>, &[u8])> {
     Some((Element { tag, contents, bytes }, after))
 }
 
-/// All elements of `bytes`; `None` if they do not end with a whole one.
+/// Returns all elements of `bytes`; `None` if the last one is incomplete.
 pub(super) fn elements(mut bytes: &[u8]) -> Option<Vec<Element<'_>>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -48,8 +48,8 @@ pub(super) fn elements(mut bytes: &[u8]) -> Option<Vec<Element<'_>>> {
     Some(found)
 }
 
-/// Whether `bytes` are OpenSSL's `X509_CERT_AUX`, which follows the certificate in a `TRUSTED CERTIFICATE` block: uses
-/// that are trusted, uses that are not, an alias, a key identifier, other data; each of them optional.
+/// Whether `bytes` are OpenSSL's `X509_CERT_AUX`, which follows the certificate in a `TRUSTED CERTIFICATE` block:
+/// trusted uses, rejected uses, an alias, a key identifier, other data; each of them optional.
 pub(super) fn is_trust_settings(bytes: &[u8]) -> bool {
     let Some((outer, [])) = split(bytes) else { return false };
     let Some(parts) = elements(outer.contents).filter(|_| outer.tag == SEQUENCE) else { return false };

@@ -1,6 +1,6 @@
-//! Why there is no certificate to serve with: what, where, and what to do.
+//! Errors of loading, generating and renewing certificates, with hints.
 //!
-//! Invariant: every error names its file and has a hint.
+//! Invariant: every error about a file contains its path, and every error has a hint.
 
 use std::{
     io,
@@ -10,19 +10,19 @@ use std::{
 
 use super::{certificate::date, identity::Unfit, pem::Damage};
 
-/// Why there is no identity.
+/// Why the server's certificates could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The operator's files cannot be used.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The self-made authority cannot do its work.
+    /// The self-made authority cannot issue or load a certificate.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
 }
 
 impl LoadError {
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -32,71 +32,71 @@ impl LoadError {
     }
 }
 
-/// Why a certificate file and a key file are of no use.
+/// Why a certificate file, a key file or a revocation list cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The file cannot be read.
     #[error("{path}: {source}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file's PEM is damaged, or holds what would be left out of the chain.
+    /// The file's PEM is damaged, or contains a block that a server would leave out of the chain.
     #[error("{path}: line {line}: {reason}")]
     Pem {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// Line number, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         reason: String,
     },
     /// The file holds no certificate in PEM form.
     #[error("{path}: no certificate in this file")]
     NoCertificate {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The certificate cannot be parsed or is of a kind that clients refuse.
+    /// The certificate cannot be parsed or is of a kind that clients reject.
     #[error("{path}: this certificate cannot be used: {reason}")]
     Certificate {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the certificate.
         reason: String,
     },
     /// The file holds no private key in PEM form.
     #[error("{path}: no private key in this file")]
     NoKey {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The private key wants a passphrase.
+    /// The private key is encrypted with a passphrase.
     #[error("{path}: line {line}: the private key is encrypted with a passphrase")]
     EncryptedKey {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line in which the key begins.
+        /// Line in which the key begins, counted from 1.
         line: usize,
     },
     /// The private key cannot be parsed or is of an unknown kind.
     #[error("{path}: this private key cannot be used: {reason}")]
     Key {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the key.
         reason: String,
     },
-    /// The key is not the certificate's.
+    /// The private key does not match the certificate.
     #[error("{key}: this private key does not belong to the certificate in {certificate}")]
     KeyMismatch {
-        /// The certificate's file.
+        /// Path of the certificate file.
         certificate: PathBuf,
-        /// The key's file.
+        /// Path of the key file.
         key: PathBuf,
-        /// The certificate of the key, where it comes later in the file.
+        /// The later certificate in the file that matches the key, if there is one.
         later: Option<String>,
     },
     /// The certificate has no DNS name and no IP address among its subject alternative names.
@@ -104,43 +104,43 @@ pub enum SourceError {
         "{path}: the certificate names no host (no subject alternative name; Common Name alone is refused by clients)"
     )]
     NoNames {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The certificate's extended key usage leaves out servers.
+    /// The certificate's extended key usage does not permit servers.
     #[error("{path}: the certificate is not meant for servers (extended key usage without serverAuth)")]
     NotForServers {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The certificate's time has not come.
+    /// The certificate is not valid yet.
     #[error("{path}: the certificate is not valid before {}", date(*.not_before))]
     NotYetValid {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Valid from then on.
+        /// Start of the certificate's validity.
         not_before: SystemTime,
     },
-    /// The certificate's time is over.
+    /// The certificate has expired.
     #[error("{path}: the certificate expired on {}", date(*.not_after))]
     Expired {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Valid until then.
+        /// End of the certificate's validity.
         not_after: SystemTime,
     },
-    /// A certificate that vouches for nobody stands where authorities do.
-    #[error("{path}: there is a certificate in this file that is no certificate authority")]
+    /// A file of authorities contains a certificate that is not an authority.
+    #[error("{path}: this file contains a certificate that is not a certificate authority")]
     NotAnAuthority {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The list of revoked certificates cannot be used.
+    /// The revocation list cannot be used.
     #[error("{path}: this revocation list cannot be used: {reason}")]
     RevocationList {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the list.
         reason: String,
     },
 }
@@ -164,7 +164,7 @@ impl SourceError {
         Self::Pem { path: path.to_owned(), line: damage.line, reason: damage.reason }
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -179,7 +179,7 @@ impl SourceError {
                 "expected '-----BEGIN PRIVATE KEY-----' (or EC/RSA PRIVATE KEY); are certificate and key swapped?".to_owned()
             }
             Self::EncryptedKey { path, .. } => format!(
-                "nobody is there to type the passphrase when the server starts: openssl pkey -in {} -out server.key, mode 0600",
+                "the server cannot ask for the passphrase; decrypt the key: openssl pkey -in {} -out server.key, mode 0600",
                 path.display()
             ),
             Self::Key { .. } => "use an ECDSA P-256 or P-384, Ed25519, or RSA key of at least 2048 bits".to_owned(),
@@ -198,7 +198,7 @@ impl SourceError {
             Self::NotYetValid { .. } => "check this machine's clock".to_owned(),
             Self::Expired { .. } => "renew the certificate (and check this machine's clock)".to_owned(),
             Self::NotAnAuthority { .. } => {
-                "this file names the authorities that issue clients' certificates, not the certificates".to_owned()
+                "this file must contain the authorities that issue client certificates, not the certificates".to_owned()
             }
             Self::RevocationList { .. } => {
                 "expected '-----BEGIN X509 CRL-----' for each authority; openssl ca -gencrl makes one".to_owned()
@@ -207,46 +207,46 @@ impl SourceError {
     }
 }
 
-/// Why the self-made authority could not do its work.
+/// Why the self-made authority could not issue or load a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// A file is there without the one that belongs to it.
-    #[error("{present} is there, but {missing} is missing")]
+    /// One file of a pair exists without the other.
+    #[error("{present} exists, but {missing} is missing")]
     Half {
-        /// The file that is there.
+        /// Path of the existing file.
         present: PathBuf,
-        /// The file that belongs to it.
+        /// Path of the missing file.
         missing: PathBuf,
     },
-    /// There is nothing that could sign a certificate.
+    /// There is no authority that could sign a certificate.
     #[error("{path}: there is no certificate authority yet")]
     None {
-        /// Where it would be.
+        /// Path of the authority's certificate.
         path: PathBuf,
     },
-    /// The server's certificate was not issued by the authority beside it.
+    /// The server's certificate was not issued by the authority in the same folder.
     #[error("{leaf}: this certificate was not issued by {authority}")]
     Foreign {
-        /// The server's certificate.
+        /// Path of the server's certificate.
         leaf: PathBuf,
-        /// The authority.
+        /// Path of the authority's certificate.
         authority: PathBuf,
     },
-    /// `ca.crt` is a certificate, but not an authority's.
+    /// `ca.crt` is a certificate, but not one of an authority.
     #[error("{path}: this certificate is not a certificate authority")]
     NoAuthority {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The authority's time is over (or ends within a day).
+    /// The authority has expired, or expires within a day.
     #[error("{path}: the certificate authority expires on {}", date(*.not_after))]
     Expired {
-        /// The file.
+        /// Path of the authority's certificate.
         path: PathBuf,
-        /// Valid until then.
+        /// End of the authority's validity.
         not_after: SystemTime,
     },
-    /// There is no host name to make a certificate for.
+    /// There is no host name to generate a certificate for.
     #[error("a certificate needs at least one host name")]
     NoHostnames,
     /// One of the files cannot be used.
@@ -255,16 +255,16 @@ pub enum AuthorityError {
     /// A file or the folder cannot be written.
     #[error("{path}: {source}")]
     Write {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
+    /// The operating system returned no random bytes.
+    #[error("the operating system returned no random bytes")]
     Random,
-    /// The certificate could not be made.
-    #[error("the certificate could not be made: {0}")]
+    /// The certificate could not be generated.
+    #[error("the certificate could not be generated: {0}")]
     Generate(#[from] rcgen::Error),
 }
 
@@ -273,12 +273,12 @@ impl AuthorityError {
         Self::Write { path: path.to_owned(), source }
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the error.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::Half { present, missing } => format!(
-                "put {} back; or, to start anew, remove {} (after a new ca.crt every client must be told to trust it)",
+                "put {} back; or, to start anew, remove {} (every client must then trust the new ca.crt)",
                 missing.display(),
                 present.display()
             ),
@@ -298,7 +298,7 @@ impl AuthorityError {
             Self::NoHostnames => "name one with --hostname".to_owned(),
             Self::File(error) => error.hint(),
             Self::Write { .. } => "let the user who runs this write there, or name another folder with --certs".to_owned(),
-            Self::Random | Self::Generate(_) => "this is not your doing; please report it".to_owned(),
+            Self::Random | Self::Generate(_) => "this is an internal error; please report it".to_owned(),
         }
     }
 }

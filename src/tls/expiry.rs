@@ -1,6 +1,6 @@
-//! When certificates end, and from when on somebody should hear of it.
+//! Calculates when certificates expire, and when to warn the operator.
 //!
-//! Invariant: the log, `portcullis check` and `portcullis cert show` judge a certificate by the same rule, which is here.
+//! Invariant: the log, `portcullis check` and `portcullis cert show` judge a certificate by this one rule.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,39 +10,39 @@ use std::{
 use super::{Certificate, Identities, Identity};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long before its end a server's certificate is spoken of.
+/// How long before its end a server's certificate causes a warning.
 const NOTICE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
-/// How long before its end our own authority is spoken of: a new one is a visit to every client.
+/// How long before its end this server's own authority causes a warning: a new one must be installed on every client.
 const NOTICE_OF_AUTHORITY: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
-/// When one certificate ends.
+/// Validity period of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// The first name that it is for, or whom it is about.
+    /// First name that the certificate is for, or else its subject.
     pub name: String,
-    /// Where it was read.
+    /// File that the certificate was read from.
     pub file: Option<PathBuf>,
-    /// Whether it is an authority's, so that nothing renews it.
+    /// Whether the certificate is an authority, which is never renewed automatically.
     pub is_authority: bool,
-    /// It is valid from this time on.
+    /// Start of the validity.
     pub not_before: SystemTime,
-    /// It is valid up to this time.
+    /// End of the validity.
     pub not_after: SystemTime,
 }
 
-/// How near the end is.
+/// How close a certificate is to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nearness {
-    /// Far away.
+    /// The certificate is valid and does not expire soon.
     Far,
-    /// Near enough to do something about it.
+    /// The certificate expires soon enough for a warning.
     Near,
-    /// It is over.
+    /// The certificate has expired.
     Over,
 }
 
 impl Expiry {
-    /// When this certificate of `file` ends.
+    /// Returns the validity period of a certificate that was read from `file`.
     #[must_use]
     pub fn of(certificate: &Certificate, file: Option<&Path>) -> Self {
         let name = certificate.names().first().map_or_else(|| certificate.subject(), String::as_str);
@@ -55,21 +55,21 @@ impl Expiry {
         }
     }
 
-    /// Whole days that are left, rounded down; negative when it is over.
+    /// Returns the whole days left, rounded down; negative after the end.
     #[must_use]
     pub fn days_left(&self, now: SystemTime) -> i64 {
         self.seconds_left(now).div_euclid(DAY.as_secs().cast_signed())
     }
 
-    /// Seconds that are left, negative when it is over: a gauge for those who watch over servers.
+    /// Returns the seconds left, negative after the end; the value of a metric.
     #[must_use]
     pub fn seconds_left(&self, now: SystemTime) -> i64 {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         self.not_after.duration_since(now).map_or_else(|over| -seconds(over.duration()), seconds)
     }
 
-    /// How near the end is. Certificates that live for days only are renewed in their last third, as long-lived ones are in
-    /// their last two weeks, and nobody needs to hear of those before.
+    /// Returns how close the certificate is to its end. A warning starts in the last two weeks, or in the last third of
+    /// a certificate that is valid for days only, because such certificates are renewed in their last third.
     #[must_use]
     pub fn nearness(&self, now: SystemTime) -> Nearness {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
@@ -85,7 +85,7 @@ impl Expiry {
 }
 
 impl Identity {
-    /// When it ends.
+    /// Returns the validity period of the certificate.
     #[must_use]
     pub fn expiry(&self) -> Expiry {
         Expiry {
@@ -99,7 +99,7 @@ impl Identity {
 }
 
 impl Identities {
-    /// When each of them ends, and the authority that we made.
+    /// Returns the validity periods of all certificates, and of this server's own authority if it issued them.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry> {
         let authority = self.first().authority().map(|authority| {

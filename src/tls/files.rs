@@ -1,6 +1,6 @@
-//! Writing a certificate or key so that a crash leaves the old file or the new one, never half of one.
+//! Writes certificate and key files atomically: a crash leaves the old file or the new one, complete.
 //!
-//! Invariant: a private key is never, not even for a moment, readable by anybody but its owner.
+//! Invariant: only its owner can ever read a private key, not even for a moment another user.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,12 +11,12 @@ use std::{
 
 use aws_lc_rs::rand::SecureRandom;
 
-/// Who may read a file.
+/// Which users may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// Mode 0600.
+    /// Only the owner: mode 0600.
     Owner,
-    /// Mode 0644: a certificate is public, and clients' administrators copy it from here.
+    /// All users: mode 0644. A certificate is public, and clients' administrators copy it from here.
     Everybody,
 }
 
@@ -29,12 +29,12 @@ impl Readers {
     }
 }
 
-/// Puts `contents` at `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
+/// Writes `contents` to `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
 pub(super) fn write(path: &Path, contents: &str, readers: Readers, random: &dyn SecureRandom) -> io::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
     let mut nonce = [0; 8];
-    random.fill(&mut nonce).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    random.fill(&mut nonce).map_err(|_| io::Error::other("the operating system returned no random bytes"))?;
     let temporary = folder.join(format!(".{}.{:016x}.tmp", name.to_string_lossy(), u64::from_be_bytes(nonce)));
 
     let owner =
@@ -50,11 +50,11 @@ pub(super) fn write(path: &Path, contents: &str, readers: Readers, random: &dyn 
 
 fn write_new(path: &Path, contents: &str, readers: Readers, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(path)?;
-    // The umask may have taken bits from a file that everybody is meant to read.
+    // The umask may have removed permissions from a file that all users must be able to read.
     file.set_permissions(std::fs::Permissions::from_mode(readers.mode()))?;
     if let Some((user, group)) = owner {
-        // What root makes for a server that runs as somebody else, that somebody must be able to read. Nobody but root may do
-        // this, and nobody else needs to.
+        // If root writes the file for a server that runs as another user, that user must be able to read it. Only root
+        // can change the owner, and only root needs to.
         let _ = fchown(&file, Some(user), Some(group));
     }
     file.write_all(contents.as_bytes())?;

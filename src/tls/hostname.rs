@@ -1,7 +1,7 @@
-//! The names under which clients reach this server: DNS names and IP addresses.
+//! Parses and validates host names: DNS names and IP addresses.
 //!
-//! Invariant: a [`DnsName`] is lower-case and within DNS's grammar, so it can stand in a certificate, a URL or a header
-//! without another check.
+//! Invariant: a [`DnsName`] is in lower case and follows DNS's grammar, so it can be used in a certificate, a URL or a
+//! header without another check.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
 };
 
-/// A name in the sense of a URL's host: a DNS name or an IP address, without a port.
+/// A host as in a URL: a DNS name or an IP address, without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Hostname {
     /// A DNS name.
@@ -19,7 +19,7 @@ pub enum Hostname {
 }
 
 impl Hostname {
-    /// The names to use when the operator gave none: this machine's (if it is a valid one) and those of the loopback.
+    /// Returns the default names: this machine's name (if it is valid) and the loopback names and addresses.
     #[must_use]
     pub fn defaults(machine_name: Option<&str>) -> Vec<Self> {
         let localhost = Self::Name(DnsName("localhost".to_owned()));
@@ -34,7 +34,7 @@ impl Hostname {
         names
     }
 
-    /// The host and port as a URL's authority: IPv6 addresses in brackets, the port left out where `https` implies it.
+    /// Returns host and port as a URL's authority: IPv6 addresses in brackets, and no port 443, which `https` implies.
     #[must_use]
     pub fn authority(&self, port: u16) -> String {
         let host = match self {
@@ -60,25 +60,25 @@ impl FromStr for Hostname {
     fn from_str(text: &str) -> Result<Self, InvalidHostname> {
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse::<IpAddr>() {
-            // ::ffff:10.0.0.1 is 10.0.0.1 as clients write it.
+            // Clients write ::ffff:10.0.0.1 as 10.0.0.1.
             return Ok(Self::Address(address.to_canonical()));
         }
         text.parse().map(Self::Name)
     }
 }
 
-/// A DNS name in lower case, without the final dot and without wildcards.
+/// A DNS name in lower case, without a trailing dot and without wildcards.
 ///
-/// Underscores are admitted: they are no host names by RFC 952, but composed containers are called `my_registry`, and
-/// Go's and rustls' verifiers take them.
+/// Underscores are accepted: RFC 952 does not permit them in host names, but containers of a Compose file may be called
+/// `my_registry`, and Go's and rustls' verifiers accept them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DnsName(String);
 
 impl DnsName {
-    /// The longest name, without the final dot (RFC 1035, 2.3.4: 255 octets on the wire).
+    /// Maximum length in characters, without the trailing dot (RFC 1035, 2.3.4: 255 octets on the wire).
     pub const MAX: usize = 253;
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -126,22 +126,22 @@ fn is_label(label: &str) -> bool {
 /// Why a text is not a host name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHostname {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a host name is empty")]
     Empty,
-    /// Over [`DnsName::MAX`] bytes.
+    /// The text is longer than [`DnsName::MAX`] bytes.
     #[error("a host name has at most {} characters", DnsName::MAX)]
     TooLong,
-    /// A scheme, port or path beside the host.
-    #[error("a host name stands alone, without 'https://', port or path")]
+    /// The text contains a scheme, a port or a path.
+    #[error("a host name must not contain 'https://', a port or a path")]
     MoreThanHost,
-    /// `*.example.com`: no client can be told to go there.
+    /// A wildcard such as `*.example.com`, to which clients cannot connect.
     #[error("a host name names one host, so it holds no '*'")]
     Wildcard,
-    /// A part between dots that the grammar does not admit.
+    /// A part between dots violates the grammar.
     #[error("each part of a host name is 1 to 63 letters, digits, '-' or '_', with '-' neither first nor last")]
     Label,
-    /// The last part is a number, so clients would take it for an IPv4 address.
+    /// The last part is a number, so clients would parse the name as an IPv4 address.
     #[error("this is neither an IP address nor a host name (a name does not end in a number)")]
     LooksLikeAddress,
 }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_machine_and_the_loopback_without_doubles() {
         let text = |names: Vec<Hostname>| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(text(Hostname::defaults(Some("Harbour"))), ["harbour", "localhost", "127.0.0.1", "::1"]);
+        assert_eq!(text(Hostname::defaults(Some("Machine"))), ["machine", "localhost", "127.0.0.1", "::1"]);
         assert_eq!(text(Hostname::defaults(Some("localhost"))), ["localhost", "127.0.0.1", "::1"]);
         assert_eq!(text(Hostname::defaults(Some("not a name"))), ["localhost", "127.0.0.1", "::1"]);
     }

@@ -1,6 +1,6 @@
-//! All certificates of one server, and which of them a client gets.
+//! Holds all certificates of the server, and selects one by the client's server name and signature schemes.
 //!
-//! Invariant: there is always a first one, and it is the answer to every client that no other one is for.
+//! Invariant: there is always a first certificate, and clients for which no other one fits get it.
 
 use std::sync::Arc;
 
@@ -16,33 +16,34 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// The default one, and further ones in the order of preference.
+    /// Creates a store of the default identity and further ones in the order of preference.
     #[must_use]
     pub fn new(first: Identity, others: Vec<Identity>) -> Self {
         Self { first: Arc::new(first), others: others.into_iter().map(Arc::new).collect() }
     }
 
-    /// The default one.
+    /// Returns the default identity.
     #[must_use]
     pub fn first(&self) -> &Arc<Identity> {
         &self.first
     }
 
-    /// All of them, the default one first.
+    /// Returns all identities, the default one first.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Identity>> {
         [&self.first].into_iter().chain(&self.others)
     }
 
-    /// Whether both are the same certificates in the same order.
+    /// Whether both contain the same certificates in the same order.
     #[must_use]
     pub fn are(&self, others: &Self) -> bool {
         self.iter().map(|identity| identity.fingerprint()).eq(others.iter().map(|identity| identity.fingerprint()))
     }
 
-    /// The one for a client that asks for `name` and verifies these signatures: one that says the name itself before one
-    /// with a wildcard for it, and of several (an RSA and an ECDSA one) the first whose signature the client verifies.
+    /// Selects the identity for a client that requests `name` and supports these signature schemes. An exact name
+    /// precedes a wildcard; of several certificates (an RSA and an ECDSA one), the first whose signature the client can
+    /// verify is used.
     ///
-    /// Clients that connect by IP address ask for no name; they, and those who ask for a name that nobody has, get the
+    /// Clients that connect by IP address request no name; they, and clients that request an unknown name, get the
     /// first one.
     pub(super) fn of(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> &Arc<Identity> {
         let Some(name) = name.and_then(|name| name.parse::<Hostname>().ok()) else { return &self.first };
@@ -107,7 +108,7 @@ mod tests {
         let names = |schemes: &[SignatureScheme]| chosen(&identities, Some("a.test"), schemes)[1].clone();
         assert_eq!(names(&ALL), "modern.test");
         assert_eq!(names(&[SignatureScheme::ECDSA_NISTP256_SHA256]), "common.test");
-        // The handshake fails then, but with words of the protocol.
+        // The handshake fails in that case, with a TLS alert that names the reason.
         assert_eq!(names(&[SignatureScheme::RSA_PSS_SHA256]), "modern.test");
     }
 }

@@ -1,6 +1,7 @@
-//! Who we are to a client: a certificate chain and the key that belongs to it.
+//! Checks a certificate chain against its private key, and combines both for rustls.
 //!
-//! Invariant: an [`Identity`] comes from [`Material::identity`], after its checks, and its private key cannot be printed.
+//! Invariant: an [`Identity`] comes from [`Material::identity`], after its checks, and its private key cannot be
+//! printed.
 
 use std::{
     fmt,
@@ -21,61 +22,61 @@ use super::{
     policy,
 };
 
-/// A certificate chain with its key: checked, and ready for handshakes.
+/// A checked certificate chain with its private key, ready for handshakes.
 #[derive(Clone)]
 pub struct Identity {
     key: Arc<CertifiedKey>,
     facts: Facts,
     chain: Arc<Chain>,
-    /// Where the certificate was read.
+    /// File that the certificate was read from.
     file: Option<PathBuf>,
     authority: Option<Arc<Certificate>>,
 }
 
 impl Identity {
-    /// The DNS names (wildcards included) and IP addresses that the certificate is for.
+    /// Returns the DNS names (including wildcards) and IP addresses that the certificate is for.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.facts.names
     }
 
-    /// Whether a client that connects to `hostname` will accept this certificate's names.
+    /// Whether a client that connects to `hostname` accepts this certificate's names.
     #[must_use]
     pub fn covers(&self, hostname: &Hostname) -> bool {
         self.facts.covers(hostname)
     }
 
-    /// The certificate is valid from this time on.
+    /// Returns the start of the certificate's validity.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
         self.facts.not_before
     }
 
-    /// The certificate is valid up to this time.
+    /// Returns the end of the certificate's validity.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
         self.facts.not_after
     }
 
-    /// The fingerprint of the server's certificate.
+    /// Returns the fingerprint of the server's certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.facts.fingerprint
     }
 
-    /// The fingerprint of the self-made authority, if that is where the certificate comes from.
+    /// Returns the fingerprint of the self-made authority, if it issued the certificate.
     #[must_use]
     pub fn authority_fingerprint(&self) -> Option<Fingerprint> {
         self.authority.as_deref().map(Certificate::fingerprint)
     }
 
-    /// The self-made authority, if that is where the certificate comes from.
+    /// Returns the self-made authority, if it issued the certificate.
     #[must_use]
     pub fn authority(&self) -> Option<&Certificate> {
         self.authority.as_deref()
     }
 
-    /// The file that the certificate was read from.
+    /// Returns the file that the certificate was read from.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
@@ -85,13 +86,14 @@ impl Identity {
         &self.facts
     }
 
-    /// What clients will object to in the chain, at `now`. A certificate of our own authority is a chain by itself.
+    /// Returns the faults of the chain at `now` that clients may reject. A certificate of the self-made authority has
+    /// none: it is a chain by itself.
     #[must_use]
     pub fn chain_faults(&self, now: SystemTime) -> Vec<ChainFault> {
         if self.authority.is_some() { Vec::new() } else { self.chain.faults(now) }
     }
 
-    /// What rustls signs handshakes with.
+    /// Returns the key and chain in rustls' form.
     pub(super) fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
@@ -104,7 +106,8 @@ impl Identity {
         Self { file: Some(file.to_owned()), ..self }
     }
 
-    /// Whether two thirds of the life are over (or it has not begun: the clock was wrong when it was made).
+    /// Whether two thirds of the validity are over, or it has not begun (the clock was wrong when the certificate was
+    /// issued).
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
         let life = self.not_after().duration_since(self.not_before()).unwrap_or_default();
         now.duration_since(self.not_before()).map_or(true, |age| age >= life * 2 / 3)
@@ -121,37 +124,37 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What [`load`](super::load) found or made.
+/// The result of [`load`](super::load).
 #[derive(Debug)]
 pub struct Loaded {
-    /// What handshakes are to be answered with.
+    /// The default identity for handshakes.
     pub identity: Identity,
-    /// What else, where a client asks for a name of theirs.
+    /// Further identities, for clients that request one of their names.
     pub others: Vec<Identity>,
-    /// A certificate authority was made just now: clients have yet to be told to trust it.
+    /// Whether the certificate authority was created by this call, so that clients do not trust it yet.
     pub authority_is_new: bool,
-    /// The server's certificate was made or renewed just now.
+    /// Whether the server's certificate was generated or renewed by this call.
     pub certificate_is_new: bool,
 }
 
 impl Loaded {
-    /// Everything that handshakes are to be answered with.
+    /// Returns all identities, the default one first.
     #[must_use]
     pub fn identities(self) -> Identities {
         Identities::new(self.identity, self.others)
     }
 }
 
-/// A chain and a key as they were read, before anybody asked whether they are of use.
+/// A chain and a key as they were read, not checked yet.
 pub(super) struct Material {
     pub(super) chain: Vec<CertificateDer<'static>>,
-    /// The lines of the file in which the certificates begin; none, if there is no file.
+    /// Lines of the file in which the certificates begin; empty if there is no file.
     pub(super) lines: Vec<usize>,
     pub(super) key: PrivateKeyDer<'static>,
 }
 
 impl Material {
-    /// The checks between a pair of files and an identity.
+    /// Checks the chain and the key, and combines them.
     pub(super) fn identity(self, now: SystemTime) -> Result<Identity, Unfit> {
         let leaf = self.chain.first().ok_or(Unfit::NoCertificate)?;
         let facts = Facts::read(leaf).map_err(Unfit::Certificate)?;
@@ -162,7 +165,7 @@ impl Material {
             .map_err(|error| Unfit::Key(error.to_string()))?;
         let key = CertifiedKey::new(self.chain, key);
         if let Err(error) = key.keys_match() {
-            // Every other error comes from the certificate, for example one of version 1.
+            // Every other error concerns the certificate, for example one of version 1.
             let mismatch = matches!(error, rustls::Error::InconsistentKeys(_));
             return Err(if mismatch { mismatched(&key, &chain) } else { Unfit::Certificate(error.to_string()) });
         }
@@ -182,7 +185,7 @@ impl Material {
     }
 }
 
-/// The key is not that of the first certificate; perhaps it is that of a later one.
+/// Describes a key that does not match the first certificate; finds the later certificate that it matches.
 fn mismatched(pair: &CertifiedKey, chain: &Chain) -> Unfit {
     let is_of_key = |der: &CertificateDer<'static>| {
         CertifiedKey::new(vec![der.clone()], Arc::clone(&pair.key)).keys_match().is_ok()
@@ -191,13 +194,13 @@ fn mismatched(pair: &CertifiedKey, chain: &Chain) -> Unfit {
     Unfit::KeyMismatch(later.and_then(|index| chain.place(index)).map(ToString::to_string))
 }
 
-/// Why a chain and a key are no identity.
+/// Why a chain and a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     NoCertificate,
     Certificate(String),
     Key(String),
-    /// With the certificate that the key belongs to, if it comes later in the chain.
+    /// With the later certificate of the chain that matches the key, if there is one.
     KeyMismatch(Option<String>),
     NoNames,
     NotForServers,

@@ -1,7 +1,7 @@
-//! Making certificates: the authority's own, and the server's that it signs.
+//! Generates certificates: the authority's own, and the server's that the authority signs.
 //!
-//! Invariant: what is made here passes `openssl verify -x509_strict`, and its private keys have mode 0600 from their first
-//! byte on.
+//! Invariant: the generated certificates pass `openssl verify -x509_strict`, and their private key files have mode 0600
+//! from the first byte on.
 
 use std::{
     path::Path,
@@ -23,17 +23,17 @@ use super::{
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// As long as a private authority is commonly kept; replacing it means a visit to every client.
+/// Validity of the authority, as is common for a private one; a new one must be installed on every client.
 pub(super) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// Short, because renewal needs nobody: what leaks is of use for a season at most. (Apple's clients, the strictest, refuse
-/// more than 825 days.)
+/// Validity of the server's certificate: short, because renewal is automatic and a leaked key is then useful for a few
+/// months at most. (Apple's clients, the strictest, reject more than 825 days.)
 const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// Certificates begin in the past, for clients whose clock is behind ours.
+/// Certificates begin in the past, for clients whose clock is behind the server's.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
-/// Characters in a Common Name (RFC 5280, appendix A.1: ub-common-name).
+/// Maximum number of characters in a Common Name (RFC 5280, appendix A.1: ub-common-name).
 const MAX_COMMON_NAME: usize = 64;
 
-/// Makes the authority and its key.
+/// Generates the authority and its key.
 pub(super) fn create_authority(
     files: &Files,
     hostnames: &[Hostname],
@@ -44,14 +44,14 @@ pub(super) fn create_authority(
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + AUTHORITY_LIFE).into();
     params.serial_number = Some(serial(random)?);
-    // The random part tells two authorities for the same host apart in a client's list.
+    // The random part distinguishes two authorities for the same host in a client's list.
     let name = format!("Portcullis CA {:08x}", number(random)?);
     let first = hostnames.first().map(|first| format!("{name} for {first}"));
     params.distinguished_name = common_name(&first.filter(|long| long.len() <= MAX_COMMON_NAME).unwrap_or(name));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    // No name constraints, though they would make a stolen key less useful: they cannot be widened later, and the first new
-    // name in `hostnames` would then need a new authority and a visit to every client, which is what this one is there to
-    // spare. A path of length 0 keeps it from making other authorities, and most clients trust it for one registry only.
+    // Name constraints would make a stolen key less useful, but they cannot be extended later: the first new name in
+    // `hostnames` would need a new authority, installed on every client, which this authority is meant to avoid. A path
+    // length of 0 prevents it from creating other authorities, and most clients trust it for one registry only.
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
 
     let key = KeyPair::generate()?;
@@ -60,7 +60,7 @@ pub(super) fn create_authority(
     write(&files.authority, &certificate.pem(), Readers::Everybody, random)
 }
 
-/// Makes the server's certificate and its key, signed by the authority that is there.
+/// Generates the server's certificate and its key, signed by the existing authority.
 pub(super) fn issue(
     files: &Files,
     hostnames: &[Hostname],
@@ -74,7 +74,7 @@ pub(super) fn issue(
     params.serial_number = Some(serial(random)?);
     params.subject_alt_names = hostnames.iter().map(subject_alternative_name).collect::<Result<_, _>>()?;
     let first = hostnames.first().ok_or(AuthorityError::NoHostnames)?.to_string();
-    // Only people read it: clients look at the names above.
+    // For people only: clients compare the subject alternative names.
     params.distinguished_name = common_name(if first.len() <= MAX_COMMON_NAME { &first } else { "Portcullis" });
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -83,13 +83,14 @@ pub(super) fn issue(
 
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
-    // Key first: interrupted here, the next start finds a pair that does not match and makes both anew.
+    // The key is written first: after an interruption here, the next start finds a mismatched pair and generates both
+    // again.
     write(&files.leaf_key, &key.serialize_pem(), Readers::Owner, random)?;
     write(&files.leaf, &certificate.pem(), Readers::Everybody, random)?;
     Ok(source::load_files(&files.leaf, &files.leaf_key, now)?.issued_by(authority))
 }
 
-/// The authority with its key, checked to be one that can sign now.
+/// Loads the authority with its key, and checks that it can sign now.
 fn open_authority(files: &Files, now: SystemTime) -> Result<(Issuer<'static, KeyPair>, Certificate), AuthorityError> {
     if !is_there(&files.authority_key) {
         let (present, missing) = (files.authority.clone(), files.authority_key.clone());
@@ -125,7 +126,7 @@ fn common_name(text: &str) -> DistinguishedName {
     name
 }
 
-/// Sixteen random bytes, positive and without leading zeros (RFC 5280, 4.1.2.2).
+/// Returns sixteen random bytes, positive and without leading zeros (RFC 5280, 4.1.2.2).
 fn serial(random: &dyn SecureRandom) -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; 16];
     random.fill(&mut bytes).map_err(|_| AuthorityError::Random)?;

@@ -1,8 +1,9 @@
-//! Certificates and the rules by which we speak TLS.
+//! Loads, generates and renews certificates, and builds the rustls configurations that use them.
 //!
-//! First floor, a mechanism: imports nothing of ours, knows rustls and files but neither sockets nor HTTP. The one
-//! invariant: an [`Identity`] exists only if its certificate and key belong together and were valid, for a server and for
-//! names, when it was loaded; only an `Identity` reaches a handshake.
+//! It imports no other module of the crate, and depends on rustls and files but not on sockets or HTTP.
+//!
+//! Invariant: an [`Identity`] exists only if its certificate and key match and, when it was loaded, the certificate was
+//! in its validity period, named at least one host and was permitted for servers. Handshakes use identities only.
 //!
 //! ```text
 //! Config ──load──▶ Identity ──CertResolver::new / replace──▶ CertResolver ──server_config──▶ Protocols
@@ -55,9 +56,9 @@ pub use source::{load_files, read_certificates, read_chain};
 pub use unverified::unverified_client;
 pub use watch::NameWatch;
 
-/// The identities that the configuration asks for: read from the operator's files, or made where they are missing.
+/// Loads the identities that the configuration selects: from the operator's files, or generated if they are missing.
 ///
-/// Calling it again is cheap and harmless, and is how a self-made certificate is renewed while the server runs.
+/// Calling it again is cheap and has no side effects but one: it renews a generated certificate that is due.
 pub fn load(config: &Config, now: SystemTime, random: &dyn SecureRandom) -> Result<Loaded, LoadError> {
     match &config.source {
         Source::SelfSigned { directory } => Ok(ensure(directory, &config.hostnames, now, random)?),
@@ -76,7 +77,7 @@ pub fn load(config: &Config, now: SystemTime, random: &dyn SecureRandom) -> Resu
     }
 }
 
-/// A certificate that cannot serve is no reason not to start: another one is about to be ordered.
+/// An unusable certificate is no reason to refuse to start: another one is about to be ordered.
 fn kept_or_temporary(
     config: &acme::Config,
     hostnames: &[Hostname],
@@ -88,17 +89,17 @@ fn kept_or_temporary(
     }
 }
 
-/// What a running server serves from now on, with what went wrong on the way.
+/// The certificates that a running server uses from now on, and the errors that occurred.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// `None`: what was.
+    /// The new identities; `None` if the current ones remain in use.
     pub identities: Option<Identities>,
-    /// Why something stays as it was.
+    /// Why some or all certificates remain unchanged.
     pub errors: Vec<LoadError>,
 }
 
-/// Likewise, beside certificates that are being served: a broken pair keeps what was read from its file before, and keeps
-/// none of the other pairs from being renewed.
+/// Loads the identities again while the current ones are being served. A pair that cannot be read keeps the identity
+/// that was read from its file before, and does not prevent other pairs from being renewed.
 #[must_use]
 pub fn reload(config: &Config, old: &Identities, now: SystemTime, random: &dyn SecureRandom) -> Reloaded {
     if config.source.directory().is_some() {
@@ -117,13 +118,13 @@ pub fn reload(config: &Config, old: &Identities, now: SystemTime, random: &dyn S
         }
     };
     let mut found: Vec<_> = config.source.pairs().iter().map(&mut read).collect();
-    // Without the first one there is nothing to answer with to clients that ask for no name.
+    // The first identity is required: it answers clients that send no server name.
     let first = if found.is_empty() { None } else { found.remove(0) };
     let identities = first.map(|first| Identities::new(first, found.into_iter().flatten().collect()));
     Reloaded { identities, errors }
 }
 
-/// Puts a certificate, or what says where one is, at `path` for everybody to read: whole or not at all.
+/// Writes a certificate, or a file with its location, to `path` atomically, readable by all users.
 pub fn publish(path: &Path, contents: &str, random: &dyn SecureRandom) -> std::io::Result<()> {
     files::write(path, contents, files::Readers::Everybody, random)
 }
@@ -135,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// Puts a certificate for `name` and its key into the folder.
+    /// Writes a certificate for `name` and its key to the folder.
     fn bring(folder: &Path, file: &str, name: &str) -> Pair {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap().self_signed(&key).unwrap();

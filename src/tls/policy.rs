@@ -1,7 +1,7 @@
-//! What we are willing to speak: protocol versions, cipher suites, application protocols, session tickets.
+//! Builds the rustls server configuration: protocol versions, cipher suites, application protocols, session tickets.
 //!
-//! Invariant: the cryptographic provider is named here and nowhere left to a process-wide default, so a library that
-//! installs another one changes nothing.
+//! Invariant: the cryptographic provider is selected here explicitly and never taken from a process-wide default, so a
+//! library that installs another one changes nothing.
 
 use std::sync::Arc;
 
@@ -17,53 +17,54 @@ use rustls::{
 
 use super::{ClientTrust, MinimumVersion};
 
-/// The application protocols that we offer, the preferred one first (RFC 7301 names).
+/// Application protocols that the server offers, the preferred one first (RFC 7301 names).
 const APPLICATION_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The one cryptographic provider: aws-lc.
+/// Returns the only cryptographic provider: aws-lc.
 ///
-/// Its cipher suites are AEAD with ephemeral keys only, in TLS 1.2 too: nothing of CBC, RSA key exchange or static
-/// Diffie-Hellman exists in rustls to be switched off. Its first key exchange is X25519MLKEM768, so that what is recorded
-/// today stays unreadable for the quantum computers of tomorrow.
+/// Its cipher suites are AEAD with ephemeral keys only, in TLS 1.2 too: rustls has no CBC, RSA key exchange or static
+/// Diffie-Hellman that would have to be disabled. Its first key exchange is X25519MLKEM768, so that traffic recorded
+/// today cannot be decrypted with future quantum computers.
 pub(super) fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }
 
-/// How we speak TLS: with the cipher suites in our order, of which there are two.
+/// The TLS configurations of the server, one for each order of the cipher suites.
 ///
-/// AES-128 comes first, which moves layers fastest wherever AES is done in hardware. Only the client knows whether it
-/// has that; one that has not says so by offering `ChaCha20` first, and gets it.
+/// AES-128 is preferred, because it is fastest wherever the hardware supports AES. Only the client can determine
+/// whether its hardware does: a client without AES support offers `ChaCha20` first, and gets it.
 pub struct Protocols {
     usual: Arc<ServerConfig>,
     chacha_first: Arc<ServerConfig>,
 }
 
 impl Protocols {
-    /// The configuration for a client that introduces itself like this.
+    /// Selects the configuration for a client by its `ClientHello`.
     #[must_use]
     pub fn suited_to(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
         Arc::clone(if prefers_chacha(hello.cipher_suites()) { &self.chacha_first } else { &self.usual })
     }
 }
 
-/// Whether the first suite is one of `ChaCha20`; suites that only test our tolerance (GREASE, RFC 8701) do not count.
+/// Whether the first suite is a `ChaCha20` suite. Placeholder suites that test the server's tolerance (GREASE, RFC
+/// 8701) do not count.
 fn prefers_chacha(suites: &[CipherSuite]) -> bool {
     let is_grease = |suite: &CipherSuite| u16::from(*suite) & 0x0f0f == 0x0a0a;
     let first = suites.iter().find(|suite| !is_grease(suite));
     first.is_some_and(|suite| suite.as_str().is_some_and(|name| name.contains("CHACHA20")))
 }
 
-/// How we speak TLS, with the certificate that `resolver` gives, and with clients' certificates as `clients` wants them, at the
-/// time of each handshake.
+/// Builds the TLS configurations with the certificates of `resolver`, and with client certificates verified by
+/// `clients`. Both are queried at the time of each handshake.
 ///
-/// Fails only if the system gives no random bytes for the session ticket keys.
+/// Fails only if the operating system returns no random bytes for the session ticket keys.
 pub fn server_config<R: ResolvesServerCert + 'static>(
     minimum: MinimumVersion,
     resolver: &Arc<R>,
     clients: &Arc<ClientTrust>,
 ) -> Result<Protocols, rustls::Error> {
-    // Tickets instead of the in-memory session cache: clients open many short connections, and a ticket costs us no
-    // memory. Keys rotate every six hours and never leave the process.
+    // Tickets replace the in-memory session cache: clients open many short connections, and a ticket costs the server
+    // no memory. The keys rotate every six hours and never leave the process.
     let tickets = Arc::new(Ticketer { tickets: aws_lc_rs::Ticketer::new()?, clients: Arc::clone(clients) });
     let aes_first = [
         suites::TLS13_AES_128_GCM_SHA256,
@@ -104,13 +105,14 @@ fn with_suites(
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ignore_client_order = true;
-    // Early data can be replayed by whoever recorded it, and a request that is repeated is not always harmless.
+    // An attacker who recorded early data can replay it, and a repeated request is not always harmless.
     config.max_early_data_size = 0;
     Ok(config)
 }
 
-/// Session tickets, except while clients are asked for certificates: a resumed session brings along the certificate of the
-/// first one, which nobody looks at again, and would outlive its expiry and its authority.
+/// Issues session tickets, except while clients are asked for certificates: a resumed session carries the certificate
+/// of the first one without verifying it again, so it would outlive the certificate's expiry and the authority's
+/// removal.
 #[derive(Debug)]
 struct Ticketer {
     tickets: Arc<dyn ProducesTickets>,

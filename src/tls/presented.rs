@@ -1,6 +1,6 @@
-//! What a client reads in the certificate of another server.
+//! Describes the certificate of another server for messages: names, issuer, validity.
 //!
-//! Invariant: nothing here says that a certificate is to be trusted; it says what stands in it.
+//! Invariant: nothing here implies that a certificate is trusted; it only reports the certificate's fields.
 
 use std::time::SystemTime;
 
@@ -16,16 +16,16 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Presented {
     facts: Facts,
-    /// Whom it is about, for people.
+    /// Name of the subject, for messages.
     pub subject: String,
-    /// Who issued it, for people.
+    /// Name of the issuer, for messages.
     pub issuer: String,
     subject_name: Vec<u8>,
     issuer_name: Vec<u8>,
 }
 
 impl Presented {
-    /// Reads a certificate; the error is a reason for people.
+    /// Parses a certificate; the error is a readable reason.
     pub fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
         let facts = Facts::read(der)?;
         let (_, parsed) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
@@ -38,71 +38,71 @@ impl Presented {
         })
     }
 
-    /// The DNS names and IP addresses that it is for.
+    /// Returns the DNS names and IP addresses that the certificate is for.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.facts.names
     }
 
-    /// Whether it is for this host.
+    /// Whether the certificate is for this host.
     #[must_use]
     pub fn covers(&self, host: &Hostname) -> bool {
         self.facts.covers(host)
     }
 
-    /// Whether servers may use it.
+    /// Whether the extended key usage permits servers.
     #[must_use]
     pub fn is_for_servers(&self) -> bool {
         self.facts.for_servers
     }
 
-    /// Whether it is marked as an authority.
+    /// Whether the certificate is marked as an authority.
     #[must_use]
     pub fn is_authority(&self) -> bool {
         self.facts.is_authority
     }
 
-    /// Whether its time has not come yet.
+    /// Whether the certificate is not valid yet.
     #[must_use]
     pub fn is_early(&self, now: SystemTime) -> bool {
         now < self.facts.not_before
     }
 
-    /// Whether its time is over.
+    /// Whether the certificate has expired.
     #[must_use]
     pub fn is_late(&self, now: SystemTime) -> bool {
         now > self.facts.not_after
     }
 
-    /// When its time begins, for people.
+    /// Returns the start of the validity, for messages.
     #[must_use]
     pub fn begins(&self) -> String {
         date(self.facts.not_before)
     }
 
-    /// When its time ends, for people.
+    /// Returns the end of the validity, for messages.
     #[must_use]
     pub fn ends(&self) -> String {
         date(self.facts.not_after)
     }
 
-    /// Whether it names itself as its issuer.
+    /// Whether issuer and subject are the same name.
     #[must_use]
     pub fn is_self_issued(&self) -> bool {
         self.subject_name == self.issuer_name
     }
 
-    /// Whether it says that this one issued it. The signature is not looked at.
+    /// Whether the certificate names `other` as its issuer. The signature is not verified.
     #[must_use]
     pub fn names_as_issuer(&self, other: &Self) -> bool {
         self.issuer_name == other.subject_name
     }
 }
 
-/// The common name, or everything where there is none.
+/// Returns the common name, or the whole name if it has none.
 fn name(name: &X509Name<'_>) -> String {
     let common = name.iter_common_name().next().and_then(|common| common.as_str().ok());
-    // Whoever made the certificate chose the text, and a terminal obeys what it is told.
+    // Control characters are replaced: the issuer of the certificate chose the text, and a terminal would execute them.
     let text = common.map_or_else(|| name.to_string(), str::to_owned);
     text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
 }

@@ -1,7 +1,7 @@
-//! The certificates that handshakes get, exchanged while the server runs.
+//! Selects the certificate for each handshake, and lets the certificates be replaced while the server runs.
 //!
-//! Invariant: there is always at least one [`Identity`], and each was checked before it came here; a handshake sees the old
-//! ones or the new ones, never a mixture.
+//! Invariant: there is always at least one [`Identity`], and each was checked before it came here. A handshake sees the
+//! old certificates or the new ones, never a mixture.
 
 use std::{fmt, sync::Arc};
 
@@ -13,30 +13,30 @@ use rustls::{
 
 use super::{Identities, Identity};
 
-/// Answers every handshake: with the certificate for the name that the client asks for, else with the first one.
+/// Selects the certificate for the requested server name, else the first one.
 pub struct CertResolver {
     current: ArcSwap<Identities>,
 }
 
 impl CertResolver {
-    /// Starts with these identities.
+    /// Creates a resolver with these identities.
     #[must_use]
     pub fn new(identities: impl Into<Identities>) -> Self {
         Self { current: ArcSwap::from_pointee(identities.into()) }
     }
 
-    /// From the next handshake on, these identities. Running connections keep what they have.
+    /// Uses these identities from the next handshake on. Running connections keep theirs.
     pub fn replace(&self, identities: impl Into<Identities>) {
         self.current.store(Arc::new(identities.into()));
     }
 
-    /// The default identity of the next handshake.
+    /// Returns the default identity of the next handshake.
     #[must_use]
     pub fn current(&self) -> Arc<Identity> {
         Arc::clone(self.current.load().first())
     }
 
-    /// All identities of the next handshake.
+    /// Returns all identities of the next handshake.
     #[must_use]
     pub fn identities(&self) -> Arc<Identities> {
         self.current.load_full()
@@ -49,7 +49,7 @@ impl ResolvesServerCert for CertResolver {
     }
 }
 
-// rustls demands Debug of a resolver; what is inside is nobody's business.
+// rustls requires Debug of a resolver; the contents are not printed.
 impl fmt::Debug for CertResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertResolver").finish_non_exhaustive()

@@ -1,7 +1,7 @@
-//! What a client's certificate says: whose it is, and what tells it from all others.
+//! Reads the user name and the proof of identity from a verified client certificate.
 //!
-//! Invariant: a name is read only where the rule leaves no choice. A certificate with two common names, or two mail addresses,
-//! is nobody's.
+//! Invariant: a name is read only if it is unambiguous. A certificate with two common names, or two mail addresses, has
+//! no name.
 
 use std::{
     fmt,
@@ -20,12 +20,12 @@ use x509_parser::{
 
 use super::{ClientUser, Fingerprint, certificate::system_time};
 
-/// The certificates that a client showed in its handshake, its own first.
+/// The certificate chain that a client presented in its handshake, its own certificate first.
 #[derive(Clone)]
 pub struct ClientChain(Arc<[CertificateDer<'static>]>);
 
 impl ClientChain {
-    /// `None` for an empty chain, which clients send that have none.
+    /// Creates a chain; `None` if it is empty, which clients without a certificate send.
     #[must_use]
     pub fn new(certificates: &[CertificateDer<'static>]) -> Option<Self> {
         (!certificates.is_empty()).then(|| Self(certificates.into()))
@@ -51,19 +51,19 @@ impl fmt::Debug for ClientChain {
     }
 }
 
-/// Whom a certificate signs in.
+/// The user that a client certificate signs in.
 #[derive(Clone, Debug)]
 pub struct Certified {
-    /// The name in the certificate; whether it can be a user's is for others to say.
+    /// Name in the certificate; the caller checks whether a user has it.
     pub name: String,
-    /// What has to stand for it to go on.
+    /// Proof that must remain valid for the sign-in to continue.
     pub proof: CertificateProof,
-    /// By which people recognise the certificate.
+    /// Fingerprint of the certificate, for messages.
     pub fingerprint: Fingerprint,
 }
 
 impl Certified {
-    /// Reads a certificate that was verified.
+    /// Reads a certificate that has been verified.
     pub(super) fn read(der: &CertificateDer<'_>, rule: ClientUser, authorities: Mark) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(der).ok()?;
         let proof = CertificateProof {
@@ -105,13 +105,13 @@ fn alternative(parsed: &X509Certificate<'_>, wanted: impl Fn(&GeneralName<'_>) -
     only(names.value.general_names.iter().filter_map(wanted).map(Some))
 }
 
-/// The one name there is, if it can be read.
+/// Returns the single name, if it can be read; `None` if there are several.
 fn only(mut names: impl Iterator<Item = Option<String>>) -> Option<String> {
     let first = names.next()??;
     names.next().is_none().then_some(first)
 }
 
-/// What something is known by: a digest.
+/// SHA-256 digest that identifies a certificate or a set of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Mark([u8; 32]);
 
@@ -122,7 +122,7 @@ impl Mark {
         Self(mark)
     }
 
-    /// By issuer and serial number, as revocation lists name certificates.
+    /// Identifies a certificate by issuer and serial number, as revocation lists do.
     pub(super) fn of_certificate(issuer: &[u8], serial: &[u8]) -> Self {
         let zeros = serial.iter().take_while(|byte| **byte == 0).count();
         let length = (issuer.len() as u64).to_be_bytes();
@@ -145,7 +145,7 @@ impl FromStr for Mark {
     }
 }
 
-/// What a certificate proved, for what outlives the connection that it was shown on.
+/// Proof that a certificate was presented; remains verifiable after its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateProof {
     pub(super) authorities: Mark,
@@ -159,7 +159,8 @@ impl CertificateProof {
     }
 }
 
-/// Words between colons: under which authorities and rule, which certificate, until when in seconds since 1970.
+/// Formats three fields between colons: digest of the authorities and the rule, digest of the certificate, expiry in
+/// seconds since 1970.
 impl fmt::Display for CertificateProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = self.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -180,7 +181,7 @@ impl FromStr for CertificateProof {
     }
 }
 
-/// A text is no proof.
+/// A text that is not a certificate proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not what a certificate proved")]
+#[error("not a certificate proof")]
 pub struct InvalidProof;

@@ -1,6 +1,6 @@
 //! Verifies that one certificate was signed with the key of another.
 //!
-//! Invariant: only signatures by the algorithms of the provider are judged; of others nothing is said.
+//! Invariant: only signatures by the provider's algorithms are verified; for all others, the result is unknown.
 
 use rustls::pki_types::CertificateDer;
 
@@ -9,7 +9,7 @@ use super::{
     policy,
 };
 
-/// Whether the key of `issuer` signed `certificate`; `None` where the algorithm is not known, or the DER is damaged.
+/// Whether the key of `issuer` signed `certificate`; `None` if the algorithm is unsupported or the DER is damaged.
 pub(super) fn is_signed_by(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<bool> {
     let [signed, algorithm, signature] = sequence(certificate)?[..] else { return None };
     let (key_algorithm, key) = public_key(issuer)?;
@@ -22,10 +22,10 @@ pub(super) fn is_signed_by(certificate: &CertificateDer<'_>, issuer: &Certificat
     Some(candidate.verify_signature(key, signed.bytes, bits(signature)?).is_ok())
 }
 
-/// The algorithm of a certificate's key (the contents of an `AlgorithmIdentifier`), and the key.
+/// Returns the algorithm of a certificate's key (the contents of an `AlgorithmIdentifier`), and the key.
 fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a [u8])> {
     let [signed, ..] = sequence(certificate)?[..] else { return None };
-    // The only field that is a sequence of a sequence and a bit string.
+    // The public key is the only field that is a sequence of a sequence and a bit string.
     let fields = der::elements(signed.contents)?;
     fields.iter().filter(|field| field.tag == SEQUENCE).find_map(|field| {
         let [algorithm, key] = der::elements(field.contents)?[..] else { return None };
@@ -34,13 +34,13 @@ fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<(&'a [u8], &'a 
     })
 }
 
-/// The elements of the outermost sequence.
+/// Returns the elements of the outermost sequence.
 fn sequence(bytes: &[u8]) -> Option<Vec<Element<'_>>> {
     let (outer, _) = der::split(bytes).filter(|(outer, _)| outer.tag == SEQUENCE)?;
     der::elements(outer.contents)
 }
 
-/// The octets of a bit string that is made of whole octets.
+/// Returns the octets of a bit string without unused bits.
 fn bits(element: Element<'_>) -> Option<&[u8]> {
     let (unused, octets) = element.contents.split_first().filter(|_| element.tag == BIT_STRING)?;
     (*unused == 0).then_some(octets)

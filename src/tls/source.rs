@@ -1,7 +1,7 @@
-//! The operator's own certificate and key, read from PEM files.
+//! Reads the operator's certificates, keys and revocation lists from PEM files.
 //!
-//! Invariant: every way in which the pair could fail a client later is refused here, by path, line, reason and remedy.
-//! What OpenSSL would leave out of a chain without a word is an error.
+//! Invariant: every defect of the pair that would make clients fail later is rejected here, with path, line, reason and
+//! remedy. Content that OpenSSL would silently leave out of a chain is an error.
 
 use std::{path::Path, time::SystemTime};
 
@@ -21,7 +21,7 @@ use super::{
 
 const TRUSTED: &str = "TRUSTED CERTIFICATE";
 
-/// Loads a certificate chain and its key, and checks that together they can serve.
+/// Loads a certificate chain and its key, and checks that a server can use them.
 pub fn load_files(certificate: &Path, key: &Path, now: SystemTime) -> Result<Identity, SourceError> {
     let (lines, chain) = read_placed(certificate)?.into_iter().unzip();
     let material = Material { chain, lines, key: read_key(key)? };
@@ -29,21 +29,21 @@ pub fn load_files(certificate: &Path, key: &Path, now: SystemTime) -> Result<Ide
     Ok(identity.read_from(certificate))
 }
 
-/// The chain of a PEM file as it would be sent, whether or not its certificates are of use to a server.
+/// Reads the chain of a PEM file as it would be sent, without checking whether a server can use its certificates.
 pub fn read_chain(path: &Path) -> Result<Chain, SourceError> {
     let (lines, certificates): (Vec<_>, Vec<_>) = read_placed(path)?.into_iter().unzip();
     let unreadable = |reason| SourceError::Certificate { path: path.to_owned(), reason };
     Chain::read(&certificates, &lines).map_err(unreadable)
 }
 
-/// The certificates of a PEM file, in order, whether or not they are of use to a server. There is one at least.
+/// Reads the certificates of a PEM file in order; at least one. Does not check whether a server can use them.
 pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, SourceError> {
     let read =
         |der| Certificate::read(der).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason });
     read_set(path)?.into_iter().map(read).collect()
 }
 
-/// The certificates of a PEM file that holds a server's chain, in order, each with the line of its block.
+/// Reads a server's chain from a PEM file, in order, each certificate with the line of its block.
 pub(super) fn read_placed(path: &Path) -> Result<Vec<Placed>, SourceError> {
     let text = read(path)?;
     if !is_pem(&text) {
@@ -53,11 +53,10 @@ pub(super) fn read_placed(path: &Path) -> Result<Vec<Placed>, SourceError> {
     if chain.is_empty() { Err(SourceError::NoCertificate { path: path.to_owned() }) } else { Ok(chain) }
 }
 
-/// A certificate and the line in which it begins.
+/// A certificate and the line in which its block begins.
 pub(super) type Placed = (usize, CertificateDer<'static>);
 
-/// The certificates of a chain in PEM: those that nginx would serve. Where nginx would leave something out, there is an
-/// error instead.
+/// Parses a chain in PEM: the certificates that nginx would serve. Content that nginx would leave out is an error.
 pub(super) fn chain(text: &[u8]) -> Result<Vec<Placed>, Damage> {
     let mut chain = Vec::new();
     for item in Reader::new(text) {
@@ -70,7 +69,7 @@ pub(super) fn chain(text: &[u8]) -> Result<Vec<Placed>, Damage> {
     Ok(chain)
 }
 
-/// The certificate of a block of a chain, with its line; `None` for keys and their parameters.
+/// Returns the certificate of a block of a chain, with its line; `None` for keys and their parameters.
 fn link(block: Block, is_first: bool) -> Result<Option<Placed>, Damage> {
     let line = block.line;
     if is_of_key(&block.label) {
@@ -80,7 +79,7 @@ fn link(block: Block, is_first: bool) -> Result<Option<Placed>, Damage> {
         let remedy =
             if block.label == "PKCS7" { " (openssl pkcs7 -print_certs takes certificates out of it)" } else { "" };
         let reason =
-            format!("a chain is made of certificates, and nothing would be sent of this {}{remedy}", block.label);
+            format!("a chain consists of certificates only, so this {} would not be sent{remedy}", block.label);
         return Err(Damage::new(line, reason));
     }
     if block.label == TRUSTED && !is_first {
@@ -94,8 +93,7 @@ fn link(block: Block, is_first: bool) -> Result<Option<Placed>, Damage> {
     Ok(Some((line, certificate)))
 }
 
-/// All certificates of a PEM file in which they are a set: authorities that are trusted. Everything else in it is
-/// passed over.
+/// Reads all certificates of a PEM file that contains a set of trusted authorities. Ignores everything else in it.
 pub(super) fn read_set(path: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let text = read(path)?;
     let damaged = |damage: Damage| SourceError::damaged(path, damage);
@@ -109,8 +107,8 @@ pub(super) fn read_set(path: &Path) -> Result<Vec<CertificateDer<'static>>, Sour
     if set.is_empty() { Err(SourceError::NoCertificate { path: path.to_owned() }) } else { Ok(set) }
 }
 
-/// The revocation lists of a PEM file; other blocks in it are passed over. What is no block and looks like one is an
-/// error: a list that is left out would let in whom it revokes.
+/// Reads the revocation lists of a PEM file and ignores other blocks. Text that looks like a damaged block is an error:
+/// a list that is left out would admit the clients that it revokes.
 pub(super) fn read_revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, SourceError> {
     let text = read(path)?;
     let damaged = |damage| SourceError::damaged(path, damage);
@@ -125,17 +123,17 @@ pub(super) fn read_revocation_lists(path: &Path) -> Result<Vec<CertificateRevoca
     Ok(lists)
 }
 
-/// The first certificate of a PEM file.
+/// Reads the first certificate of a PEM file.
 pub(super) fn read_first(path: &Path) -> Result<Certificate, SourceError> {
     let first = read_set(path)?.into_iter().next();
     let first = first.ok_or_else(|| SourceError::NoCertificate { path: path.to_owned() })?;
     Certificate::read(first).map_err(|reason| SourceError::Certificate { path: path.to_owned(), reason })
 }
 
-/// The DER of a certificate's block, without the trust settings that may follow it in a TRUSTED CERTIFICATE.
+/// Returns the DER of a certificate's block, without the trust settings that may follow it in a TRUSTED CERTIFICATE.
 fn certificate(block: Block, may_have_settings: bool) -> Result<CertificateDer<'static>, Damage> {
     if !block.header.is_empty() {
-        return Err(Damage::new(block.line, "a certificate has no header within its block"));
+        return Err(Damage::new(block.line, "a certificate block must not contain a header"));
     }
     let length = match der::split(&block.data) {
         Some((certificate, [])) => certificate.bytes.len(),
@@ -144,7 +142,7 @@ fn certificate(block: Block, may_have_settings: bool) -> Result<CertificateDer<'
             let reason = "this block holds more than one certificate; each needs a -----BEGIN and an -----END line";
             return Err(Damage::new(block.line, reason));
         }
-        None => return Err(Damage::new(block.line, "this certificate is cut off: some of its lines are missing")),
+        None => return Err(Damage::new(block.line, "this certificate is truncated: some of its lines are missing")),
     };
     let mut der = block.data;
     der.truncate(length);
@@ -155,12 +153,12 @@ fn is_certificate(label: &str) -> bool {
     ["CERTIFICATE", "X509 CERTIFICATE", TRUSTED].contains(&label)
 }
 
-/// What may lie in one file with a chain, as other servers want it.
+/// Whether the block may be in one file with a chain, as other servers require it: a key or its parameters.
 fn is_of_key(label: &str) -> bool {
     ["PRIVATE KEY", "PUBLIC KEY", "PARAMETERS"].iter().any(|end| label.ends_with(end))
 }
 
-/// The first private key of a PEM file.
+/// Reads the first private key of a PEM file.
 pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, SourceError> {
     let text = read(path)?;
     if !is_pem(&text) {
@@ -180,21 +178,21 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, SourceErro
 
 fn key(block: Block, path: &Path) -> Result<PrivateKeyDer<'static>, SourceError> {
     let (path, line) = (path.to_owned(), block.line);
-    // PKCS#8 says it in the label, OpenSSL's older format in a header below the label.
+    // PKCS#8 marks encryption in the label, OpenSSL's older format in a header below the label.
     if block.label == "ENCRYPTED PRIVATE KEY" || block.header.contains("ENCRYPTED") {
         return Err(SourceError::EncryptedKey { path, line });
     }
     if !block.header.is_empty() {
         return Err(SourceError::damaged(
             &path,
-            Damage::new(line, "this key has a header that is not one of encryption"),
+            Damage::new(line, "this key has a header without encryption parameters"),
         ));
     }
     let mut der = block.data;
     let length = der::split(&der).map_or(der.len(), |(key, _)| key.bytes.len());
     der.truncate(length);
     match block.label.as_str() {
-        // OpenSSL looks at what the block holds, too.
+        // OpenSSL also examines the contents of the block.
         "RSA PRIVATE KEY" | "EC PRIVATE KEY" if is_pkcs8(&der) => Ok(PrivatePkcs8KeyDer::from(der).into()),
         "PRIVATE KEY" => Ok(PrivatePkcs8KeyDer::from(der).into()),
         "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
@@ -205,12 +203,12 @@ fn key(block: Block, path: &Path) -> Result<PrivateKeyDer<'static>, SourceError>
     }
 }
 
-/// Whether there may be a block in a file. One in DER is binary, and its bytes say nothing of lines.
+/// Whether a file may contain a PEM block. A DER file is binary and has no lines.
 fn is_pem(text: &[u8]) -> bool {
     text.windows(5).any(|window| window == b"BEGIN")
 }
 
-/// Whether a key is in the form of PKCS #8: a version, an algorithm, the key.
+/// Whether a key is in PKCS #8 form: a version, an algorithm, the key.
 fn is_pkcs8(bytes: &[u8]) -> bool {
     let parts = der::split(bytes).and_then(|(outer, _)| der::elements(outer.contents));
     parts.is_some_and(|parts| parts.get(1).is_some_and(|algorithm| algorithm.tag == der::SEQUENCE))

@@ -1,6 +1,6 @@
-//! Handshakes as a client with whoever answers, for those who judge the certificate afterwards or need not care.
+//! A TLS client configuration without certificate verification, for callers that check the certificate themselves.
 //!
-//! Invariant: the other side proves that it has the key of the certificate that it shows, and nothing more.
+//! Invariant: the server proves that it has the private key of its certificate, and nothing more.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use rustls::{
 
 use super::policy::provider;
 
-/// A client that takes any certificate. Nothing secret may be sent before somebody has judged it.
+/// Creates a client configuration that accepts any certificate. The caller must send no secrets before it has checked
+/// the certificate.
 pub fn unverified_client() -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(provider());
     let config = ClientConfig::builder_with_provider(provider.clone())

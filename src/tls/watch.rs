@@ -1,6 +1,7 @@
-//! Names that clients ask for and no certificate of ours has: told once each, because their clients will only say "certificate".
+//! Logs each server name (SNI) that clients request and no certificate covers, once, because clients report only a
+//! certificate error.
 //!
-//! Invariant: whatever clients send, what is remembered is bounded, and nobody makes the log repeat itself.
+//! Invariant: the number of recorded names is bounded, and clients cannot make the log repeat itself.
 
 use std::{
     collections::HashSet,
@@ -15,23 +16,23 @@ use rustls::{
 
 use super::{CertResolver, Hostname};
 
-/// How many names are told of; anybody can ask for any.
+/// Maximum number of logged names; a client can send any name.
 const MOST: usize = 64;
 
-/// Answers handshakes as the resolver does, and looks at the names in them.
+/// A certificate resolver that also examines the requested server names.
 pub struct NameWatch {
     resolver: Arc<CertResolver>,
     told: Mutex<HashSet<Hostname>>,
 }
 
 impl NameWatch {
-    /// Looks at what this resolver is asked for.
+    /// Wraps a resolver.
     #[must_use]
     pub fn new(resolver: Arc<CertResolver>) -> Self {
         Self { resolver, told: Mutex::default() }
     }
 
-    /// Tells of a name, if it is one, no certificate has it, and it was not told of.
+    /// Logs a server name if it is valid, no certificate covers it, and it has not been logged before.
     pub fn look_at(&self, name: &str) {
         let Ok(name) = name.parse::<Hostname>() else { return };
         if self.resolver.identities().iter().any(|identity| identity.covers(&name)) {
@@ -42,9 +43,9 @@ impl NameWatch {
             let hint = format!(
                 "if clients should use it, add {name} to hostnames, and to the certificate if you bring your own"
             );
-            tracing::warn!(%name, hint, "a client asked for a name that no certificate of ours has");
+            tracing::warn!(%name, hint, "a client requested a host name that no certificate covers");
             if told.len() == MOST {
-                tracing::warn!("further names that no certificate of ours has are not told of");
+                tracing::warn!("further host names that no certificate covers are not logged");
             }
         }
     }
@@ -59,7 +60,7 @@ impl ResolvesServerCert for NameWatch {
     }
 }
 
-// rustls demands Debug of a resolver.
+// rustls requires Debug of a resolver.
 impl fmt::Debug for NameWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NameWatch").finish_non_exhaustive()

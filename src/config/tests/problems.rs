@@ -92,7 +92,7 @@ fn a_value_out_of_bounds_or_form_is_told_with_its_own_place() {
          hint: did you mean \"0.0.0.0:5000\"?\n\
          error: portcullis.toml:1:68: listen: \"example.com:443\": a socket address is an IP address, a colon and a port\n\
          hint: for example \"0.0.0.0:443\"\n\
-         error: portcullis.toml:2:14: hostnames: \"https://registry\": a host name stands alone, without 'https://', port or path\n\
+         error: portcullis.toml:2:14: hostnames: \"https://registry\": a host name must not contain 'https://', a port or a path\n\
          hint: for example \"registry.example.com\"\n\
          error: portcullis.toml:4:15: limits.connections: expected a whole number between 1 and 1000000, found the number 0\n\
          hint: for example 4096\n\

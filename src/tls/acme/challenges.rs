@@ -1,7 +1,7 @@
-//! The answers to a directory's questions whether a name is ours.
+//! Responses to ACME challenges, by which a directory verifies control over a name.
 //!
-//! Invariant: an answer exists only while its [`Proof`] does. Outside of a validation `acme-tls/1` is a protocol that we do
-//! not speak, and no path of the redirecting port is special.
+//! Invariant: a response exists only while its [`Proof`] does. Outside of a validation, the server does not offer
+//! `acme-tls/1`, and no path of the redirect port is special.
 
 use std::{
     collections::HashMap,
@@ -21,32 +21,32 @@ use rustls::{
 
 use super::super::policy;
 
-/// The application protocol of a validation (RFC 8737, 6.2).
+/// ALPN protocol of a validation (RFC 8737, 6.2).
 const PROTOCOL: &[u8] = b"acme-tls/1";
 
-/// The longest token that we repeat; they have some 43 characters.
+/// Maximum length of a token in bytes; tokens usually have about 43 characters.
 const MAX_TOKEN: usize = 256;
 
-/// How long a validation's certificate lives. Nobody checks that, and the proof ends much sooner.
+/// Validity of a challenge certificate. Validation servers do not check it, and the proof ends much sooner.
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The answers that can be given at this moment.
+/// The challenge responses that are active at this moment.
 pub struct Challenges {
     answers: Arc<Answers>,
-    /// Handshakes of validations have nothing in common with those of clients: no tickets, no client certificates.
+    /// Separate from the configuration for clients: no session tickets and no client certificates.
     config: Arc<ServerConfig>,
 }
 
 #[derive(Default)]
 struct Answers {
-    /// Certificates by the name that is validated, in lower case.
+    /// Certificates by the validated name, in lower case.
     tls: RwLock<HashMap<String, Arc<CertifiedKey>>>,
     /// Key authorizations by token.
     http: RwLock<HashMap<String, String>>,
 }
 
 impl Challenges {
-    /// None so far. Fails only if the TLS library refuses its own defaults.
+    /// Creates a set without responses. Fails only if the TLS library rejects its own defaults.
     pub fn new() -> Result<Arc<Self>, rustls::Error> {
         let answers = Arc::new(Answers::default());
         let mut config = ServerConfig::builder_with_provider(Arc::new(policy::provider()))
@@ -58,28 +58,28 @@ impl Challenges {
         Ok(Arc::new(Self { answers, config: Arc::new(config) }))
     }
 
-    /// How to shake hands with a validation server; `None` while no validation by TLS is going on.
+    /// Returns the TLS configuration for validation servers; `None` while no TLS-ALPN validation is running.
     #[must_use]
     pub fn tls(&self) -> Option<Arc<ServerConfig>> {
         (!read(&self.answers.tls).is_empty()).then(|| Arc::clone(&self.config))
     }
 
-    /// Whether this is how a validation server begins: it offers that one protocol and no other.
+    /// Whether the client is a validation server: it offers that one protocol and no other.
     #[must_use]
     pub fn is_validation(hello: &ClientHello<'_>) -> bool {
         let offered = hello.alpn().map(|mut offered| (offered.next(), offered.next()));
         offered == Some((Some(PROTOCOL), None))
     }
 
-    /// What to answer to whoever asks for `/.well-known/acme-challenge/TOKEN`.
+    /// Returns the response to a request for `/.well-known/acme-challenge/TOKEN`.
     #[must_use]
     pub fn http(&self, token: &str) -> Option<String> {
         read(&self.answers.http).get(token).cloned()
     }
 
-    /// Answers handshakes for `name` with a certificate that carries `digest`, until the proof is dropped.
+    /// Answers handshakes for `name` with a certificate that contains `digest`, until the proof is dropped.
     pub fn prove_by_tls(&self, name: &str, digest: &[u8]) -> Result<Proof, ProofError> {
-        // rcgen panics on another length, and the digest is made from what the directory said.
+        // rcgen panics on another length, and the digest depends on data from the directory.
         if digest.len() != 32 {
             return Err(ProofError::Digest);
         }
@@ -113,7 +113,7 @@ impl fmt::Debug for Challenges {
     }
 }
 
-/// An answer that can be given for as long as this lives.
+/// A challenge response; removed on drop.
 #[must_use = "the answer is gone when this is dropped"]
 pub struct Proof {
     answers: Arc<Answers>,
@@ -134,19 +134,19 @@ impl Drop for Proof {
     }
 }
 
-/// Why a question cannot be answered.
+/// Why a challenge cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
-    /// The directory's token holds other characters than base64url's (RFC 8555, 8.3).
+    /// The directory's token contains characters outside base64url (RFC 8555, 8.3).
     #[error("the token of the directory's challenge is malformed")]
     Token,
-    /// The digest is none of SHA-256.
+    /// The digest does not have the length of SHA-256.
     #[error("the digest of the directory's challenge is malformed")]
     Digest,
-    /// The certificate could not be made.
+    /// The challenge's certificate could not be generated.
     #[error("the challenge's certificate could not be made: {0}")]
     Generate(#[from] rcgen::Error),
-    /// The TLS library does not take the key that was just made.
+    /// The TLS library rejects the key that was just generated.
     #[error("the challenge's key could not be used: {0}")]
     Key(#[from] rustls::Error),
 }
@@ -166,7 +166,7 @@ impl fmt::Debug for ByName {
     }
 }
 
-/// Every change of the maps is one call, so a panic elsewhere leaves them whole.
+/// Ignores lock poisoning: every change of the maps is one call, so a panic elsewhere leaves them consistent.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
-//! What is kept between starts: the account with the directory, and the certificate.
+//! Stores the ACME account and the issued certificate between starts.
 //!
-//! Invariant: each is one file, written in one step and readable by its owner alone; key and chain are never of two orders.
+//! Invariant: each is one file, written atomically and readable by its owner only. Key and chain always belong to the
+//! same order.
 //!
 //! ```text
 //! acme.pem            the private key, then the certificate with its chain
@@ -25,32 +26,32 @@ use super::{
     Issued,
 };
 
-/// The folder of account and certificate.
+/// The folder of the account and the certificate.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
 }
 
 impl Folder {
-    /// Names it; it need not be there.
+    /// Creates a handle; the folder need not exist.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
-    /// Where the certificate is kept.
+    /// Returns the path of the certificate and its key.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.path.join("acme.pem")
     }
 
-    /// Where the account is kept.
+    /// Returns the path of the account.
     #[must_use]
     pub fn account(&self) -> PathBuf {
         self.path.join("acme-account.json")
     }
 
-    /// The certificate, if there is one.
+    /// Loads the certificate; `None` if there is none.
     pub fn load(&self, now: SystemTime) -> Result<Option<Identity>, SourceError> {
         let path = self.certificate();
         if !path.exists() {
@@ -59,12 +60,12 @@ impl Folder {
         source::load_files(&path, &path, now).map(Some)
     }
 
-    /// Keeps a certificate.
+    /// Saves a certificate.
     pub fn save(&self, issued: &Issued, random: &dyn SecureRandom) -> io::Result<()> {
         self.write(&self.certificate(), &issued.pem, random)
     }
 
-    /// The account, if there is one.
+    /// Loads the account; `None` if there is none.
     pub fn load_account(&self) -> io::Result<Option<Zeroizing<String>>> {
         match fs::read_to_string(self.account()) {
             Ok(text) => Ok(Some(Zeroizing::new(text))),
@@ -73,13 +74,13 @@ impl Folder {
         }
     }
 
-    /// Keeps an account.
+    /// Saves an account.
     pub fn save_account(&self, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
         self.write(&self.account(), text, random)
     }
 
-    /// Whether something can be kept here. To be asked before an order: a certificate that is lost at once is ordered
-    /// again and again, and directories count.
+    /// Checks that the folder can be written. Callers do this before an order: a certificate that cannot be saved would
+    /// be ordered again and again, and directories have rate limits.
     pub fn try_out(&self, random: &dyn SecureRandom) -> io::Result<()> {
         let probe = self.path.join(".acme-probe");
         self.write(&probe, "", random)?;

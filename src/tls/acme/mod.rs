@@ -1,7 +1,9 @@
-//! What ACME needs of certificates: proofs of control, requests, and a folder that keeps what was issued.
+//! The certificate side of ACME: challenge responses, signing requests, and the storage of issued certificates.
 //!
-//! Nothing here knows a network: `crate::acme` talks to the directory. The one invariant: a certificate that came from a
-//! directory is an [`Identity`](super::Identity) only after the same checks as any other, for exactly the names asked for.
+//! This module does no network I/O: `crate::acme` communicates with the directory.
+//!
+//! Invariant: a certificate from a directory becomes an [`Identity`](super::Identity) only after the same checks as any
+//! other, for exactly the requested names.
 
 mod challenges;
 mod folder;
@@ -20,35 +22,35 @@ use rustls::pki_types::CertificateDer;
 
 use super::{DnsName, Hostname, SourceError, source};
 
-/// Let's Encrypt's directory for certificates that clients trust.
+/// URL of Let's Encrypt's production directory, whose certificates clients trust.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
-/// How certificates are ordered.
+/// Configuration of certificate orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The directory's URL, `https` only.
+    /// URL of the directory; `https` only.
     pub directory: String,
-    /// Whom the authority may write to, as `mailto:` URLs.
+    /// Contact addresses for the directory, as `mailto:` URLs.
     pub contact: Vec<String>,
-    /// Authorities (PEM) that the directory's own certificate must come from, instead of the public ones.
+    /// PEM file of authorities that the directory's own certificate must come from, instead of the public ones.
     pub ca: Option<PathBuf>,
-    /// How control over the names is proven.
+    /// How to prove control over the names.
     pub challenge: Preference,
-    /// Where the account and the certificate are kept.
+    /// Folder of the account and the certificate.
     pub folder: PathBuf,
 }
 
-/// A way to prove control over a name.
+/// A challenge type: a way to prove control over a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
-    /// A handshake on port 443 (RFC 8737).
+    /// A TLS handshake on port 443 (RFC 8737).
     TlsAlpn01,
-    /// A file on port 80 (RFC 8555, 8.3).
+    /// A file served on port 80 (RFC 8555, 8.3).
     Http01,
 }
 
 impl Challenge {
-    /// As the RFCs call it.
+    /// Returns the name of the challenge type in the RFCs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,17 +60,17 @@ impl Challenge {
     }
 }
 
-/// Which way the operator wants.
+/// The challenge types that the operator permits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preference {
-    /// `tls-alpn-01`; after a failure `http-01` and that in turns, if there is a listener for it.
+    /// `tls-alpn-01`, then after each failure `http-01` and `tls-alpn-01` alternately, if a plain HTTP listener exists.
     #[default]
     Any,
-    /// This one.
+    /// This type only.
     Only(Challenge),
 }
 
-/// Whether certificates can be ordered for a name: addresses and the loopback's own names are nobody's to certify.
+/// Returns the DNS name if a public authority can certify it; `None` for IP addresses and `localhost` names.
 #[must_use]
 pub fn orderable(hostname: &Hostname) -> Option<&DnsName> {
     let Hostname::Name(name) = hostname else { return None };
@@ -76,7 +78,7 @@ pub fn orderable(hostname: &Hostname) -> Option<&DnsName> {
     (!is_local).then_some(name)
 }
 
-/// The authorities that the directory's own certificate must come from.
+/// Reads the authorities that the directory's own certificate must come from.
 pub fn authorities(ca: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     source::read_set(ca)
 }

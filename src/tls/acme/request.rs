@@ -1,6 +1,7 @@
-//! A certificate signing request, and what may come back for it.
+//! Creates a certificate signing request, and checks the chain that the directory returns for it.
 //!
-//! Invariant: the private key leaves only together with the certificate that belongs to it, and is overwritten otherwise.
+//! Invariant: the private key is returned only together with the certificate that matches it, and is overwritten
+//! otherwise.
 
 use std::{path::PathBuf, time::SystemTime};
 
@@ -10,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::super::{DnsName, Hostname, Identity, SourceError, identity::Material, source};
 
-/// A request with its new private key.
+/// A certificate signing request with its new private key.
 pub struct Request {
     names: Vec<DnsName>,
     key: Zeroizing<String>,
@@ -18,7 +19,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A new key, and the request for a certificate for these names.
+    /// Generates a key, and the request for a certificate for these names.
     pub fn new(names: &[DnsName]) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         params.distinguished_name = DistinguishedName::new();
@@ -27,14 +28,14 @@ impl Request {
         Ok(Self { names: names.to_vec(), key: Zeroizing::new(key.serialize_pem()), der })
     }
 
-    /// The request as the directory wants it.
+    /// Returns the request in DER, as the directory expects it.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Checks the chain that the directory sent. It has no reason to be believed: it may be for other names, for another
-    /// key, expired, or no certificate at all.
+    /// Checks the chain that the directory sent. It is not trusted: it may be for other names or for another key,
+    /// expired, or not a certificate at all.
     pub fn answered(self, chain: &str, now: SystemTime) -> Result<Issued, RequestError> {
         let pem = Zeroizing::new(format!("{}\n{}\n", self.key.trim(), chain.trim()));
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| RequestError::Key)?;
@@ -52,27 +53,27 @@ impl Request {
     }
 }
 
-/// A certificate that was issued to us.
+/// A certificate that the directory issued to this server.
 pub struct Issued {
-    /// What handshakes are to be answered with.
+    /// The identity for handshakes.
     pub identity: Identity,
-    /// The key and the chain, as they are kept.
+    /// The key and the chain in PEM, as they are stored.
     pub(super) pem: Zeroizing<String>,
 }
 
-/// Why what the directory sent is no certificate for us.
+/// Why the directory's response cannot be used as a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The key that was just made cannot be read.
+    /// The key that was just generated cannot be read.
     #[error("the new private key cannot be read")]
     Key,
-    /// What the directory sent is damaged.
+    /// The directory sent damaged PEM.
     #[error("the directory sent damaged PEM: {0}")]
     Pem(String),
-    /// The certificate cannot serve.
+    /// The server cannot use the certificate.
     #[error(transparent)]
     Unfit(SourceError),
-    /// A name is missing.
+    /// The certificate does not cover a requested name.
     #[error("the directory sent a certificate that is not for {0}")]
     Uncovered(DnsName),
 }
@@ -89,7 +90,7 @@ mod tests {
         names.iter().map(|name| name.parse().unwrap()).collect()
     }
 
-    /// What a directory would send for a request.
+    /// Creates the chain that a directory would send for a request.
     fn signed(request: &Request, change: impl Fn(&mut CertificateParams)) -> String {
         let der = request.der().to_vec().into();
         let mut asked = CertificateSigningRequestParams::from_der(&der).unwrap();

@@ -1,6 +1,6 @@
-//! A certificate to serve with until the first one has been issued.
+//! Generates the self-signed placeholder certificate that is served until the first one is issued.
 //!
-//! Invariant: it is never written anywhere; nobody can be tempted to trust it.
+//! Invariant: it is never written to a file, so no administrator can install it on clients.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 
 use super::super::{AuthorityError, Hostname, Identity, SourceError, identity::Material};
 
-/// Clocks of clients may be behind ours.
+/// The certificate begins in the past, because the clocks of clients may be behind the server's.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
-/// A directory may be out of reach for a while, but not as long as this.
+/// Validity; a directory may be unreachable for a while, but not as long as this.
 const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// An identity for these names that no client trusts.
+/// Returns an identity for these names that no client trusts.
 pub(in super::super) fn temporary(hostnames: &[Hostname], now: SystemTime) -> Result<Identity, AuthorityError> {
     let (certificate, key) = made(hostnames, now)?;
     let unusable = |error: rustls::pki_types::pem::Error| SourceError::Pem {
@@ -31,9 +31,9 @@ pub(in super::super) fn temporary(hostnames: &[Hostname], now: SystemTime) -> Re
         .map_err(|unfit| SourceError::of(unfit, place, place))?)
 }
 
-/// Certificate and key in PEM.
+/// Generates the certificate and its key in PEM.
 pub(super) fn made(hostnames: &[Hostname], now: SystemTime) -> Result<(String, Zeroizing<String>), rcgen::Error> {
-    // Takes addresses for what they are.
+    // This also recognises IP addresses.
     let mut params = CertificateParams::new(hostnames.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + LIFE).into();

@@ -1,19 +1,19 @@
-//! What clients object to in a chain: in which certificate, since when, and what to do about it.
+//! Describes the faults of a certificate chain: which certificate, since when, and how to fix it.
 //!
-//! Invariant: a fault names the certificate by its number, its line and its subject, on one line of text.
+//! Invariant: a fault names the certificate by number, line and subject, on one line of text.
 
 use std::{fmt, time::SystemTime};
 
 use super::super::certificate::date;
 
-/// Which certificate of a chain: its number, its line in the file where there is one, its subject.
+/// Position of a certificate in a chain: its number, its line in the file if there is one, and its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Counted from 1.
+    /// Number in the chain, counted from 1.
     pub number: usize,
-    /// The line of the file in which it begins, counted from 1.
+    /// Line of the file in which the certificate begins, counted from 1.
     pub line: Option<usize>,
-    /// The subject of the certificate, for people.
+    /// Subject of the certificate, for messages.
     pub subject: String,
 }
 
@@ -25,60 +25,60 @@ impl fmt::Display for Place {
     }
 }
 
-/// What clients will object to, or some of them.
+/// A fault of a chain that all clients, or some of them, reject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChainFault {
     /// An issuer's certificate has expired.
     Expired {
-        /// Which certificate.
+        /// The expired certificate.
         place: Place,
-        /// It was valid up to this time.
+        /// End of its validity.
         not_after: SystemTime,
-        /// Clients have another certificate of this authority, and most use that one.
+        /// Whether clients have another certificate of this authority in their root store, which most of them then use.
         is_well_known: bool,
     },
     /// An issuer's certificate expires soon, and before the server's does.
     Expiring {
-        /// Which certificate.
+        /// The expiring certificate.
         place: Place,
-        /// It is valid up to this time.
+        /// End of its validity.
         not_after: SystemTime,
     },
-    /// The time of an issuer's certificate has not come.
+    /// An issuer's certificate is not valid yet.
     NotYetValid {
-        /// Which certificate.
+        /// The certificate that is not valid yet.
         place: Place,
-        /// It is valid from this time on.
+        /// Start of its validity.
         not_before: SystemTime,
     },
     /// An issuer's certificate is not marked as an authority.
     NotAnAuthority {
-        /// Which certificate.
+        /// The certificate without CA:TRUE.
         place: Place,
     },
-    /// The issuer of a certificate does not follow.
+    /// The issuer of a certificate is not in the chain.
     Missing {
         /// The certificate whose issuer is missing.
         place: Place,
-        /// The name of the missing issuer.
+        /// Name of the missing issuer.
         issuer: String,
-        /// A certificate of this name that did not sign it.
+        /// A certificate of the same name that did not sign it.
         namesake: Option<Place>,
-        /// Whether the issuer cannot be an authority that clients trust.
+        /// Whether the issuer cannot be a root that clients trust.
         is_certain: bool,
     },
-    /// An issuer comes at another place than after what it issued.
+    /// An issuer does not directly follow the certificate that it issued.
     OutOfOrder {
-        /// The certificate that should come earlier or later.
+        /// The certificate at the wrong position.
         place: Place,
         /// The certificate that it issued.
         issued: Place,
-        /// The numbers of the certificates in the right order.
+        /// Numbers of the certificates in the right order.
         order: Vec<usize>,
     },
-    /// A certificate has no part in the chain.
+    /// A certificate issued no other certificate of the chain.
     Unused {
-        /// Which certificate.
+        /// The unused certificate.
         place: Place,
     },
     /// The server's own certificate is marked as an authority.
@@ -89,13 +89,13 @@ pub enum ChainFault {
 }
 
 impl ChainFault {
-    /// Whether it is as likely to be no fault at all: the issuer may be a root that the clients trust.
+    /// Whether this may not be a fault at all: the issuer may be a root that the clients trust.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
         matches!(self, Self::Missing { is_certain: false, .. })
     }
 
-    /// Whether clients refuse the chain, and not only some of them.
+    /// Whether all clients reject the chain, and not only some of them.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         match self {
@@ -108,13 +108,13 @@ impl ChainFault {
         }
     }
 
-    /// What to do about it.
+    /// Returns advice on how to fix the fault.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::Expired { place, .. } | Self::Expiring { place, .. } => format!(
-                "fetch the current certificate of {} from the authority that issued the server's, and put it in the place of the \
-                 old one",
+                "fetch the current certificate of {} from the authority that issued the server's, and replace the old one with \
+                 it",
                 place.subject
             ),
             Self::NotYetValid { .. } => "check this machine's clock".to_owned(),
@@ -133,7 +133,7 @@ impl ChainFault {
             }
             Self::Missing { issuer, .. } => format!(
                 "if {issuer} is an intermediate, append its certificate to the file; if it is the authority that clients were \
-                 given to trust, all is well"
+                 given to trust, nothing is missing"
             ),
             Self::OutOfOrder { order, .. } => {
                 let order: Vec<String> = order.iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! Chains that every client accepts, that some accept, and that none does.
+//! Tests chains that all clients accept, that some reject, and that all reject.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
@@ -26,7 +26,7 @@ fn params(name: &str, days: i32) -> CertificateParams {
     params
 }
 
-/// An authority of this name for so many days from now on, issued by another one or by itself.
+/// Creates an authority of this name, valid for so many days from now, issued by another one or by itself.
 fn authority(name: &str, days: i32, by: Option<&Authority>) -> Authority {
     let mut params = params(name, days);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,7 +44,7 @@ fn leaf(by: &Authority) -> CertificateDer<'static> {
     params("leaf", 90).signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap().der().clone()
 }
 
-/// What is said of a chain, with whether it is certain.
+/// Returns the faults of a chain, each with whether it is certain.
 fn said(chain: &[&CertificateDer<'static>]) -> Vec<(bool, String)> {
     let chain: Vec<_> = chain.iter().map(|certificate| (*certificate).clone()).collect();
     let lines: Vec<usize> = (0..chain.len()).map(|index| index * 10 + 1).collect();

@@ -1,4 +1,4 @@
-//! Certificates of authorities that are made for the occasion.
+//! Tests client certificates with authorities that the tests generate.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Decodes base64 as OpenSSL does: blanks anywhere, padding at the end only, unused bits not looked at.
+//! Decodes base64 as OpenSSL does: accepts blanks anywhere and padding only at the end, and ignores unused bits.
 
 use base64::{
     Engine as _,
@@ -16,7 +16,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
 );
 
-/// Takes text line by line.
+/// A base64 decoder that receives text line by line.
 #[derive(Default)]
 pub(super) struct Decoder {
     letters: Vec<u8>,
@@ -24,7 +24,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Takes a line; `None` if it holds something other than base64, or base64 after the padding.
+    /// Adds a line; `None` if it contains other characters than base64, or base64 after the padding.
     pub(super) fn update(&mut self, text: &[u8]) -> Option<()> {
         for letter in text {
             match letter {
@@ -40,7 +40,7 @@ impl Decoder {
         Some(())
     }
 
-    /// The bytes; `None` if letters are missing, or the padding is too long.
+    /// Returns the decoded bytes; `None` if characters are missing, or the padding is too long.
     pub(super) fn finish(self) -> Option<Vec<u8>> {
         ENGINE.decode(&self.letters).ok()
     }

@@ -1,51 +1,50 @@
-//! Splits a file into the lines that OpenSSL sees: `BIO_gets` with a buffer of 255 bytes, and blanks cut off at the
-//! end.
+//! Splits a file into lines as OpenSSL does: `BIO_gets` with a buffer of 255 bytes, trailing blanks removed.
 
 use super::Damage;
 
-/// How many bytes are read at a time; a longer line comes in several pieces.
+/// Maximum number of bytes per piece; a longer line is returned in several pieces.
 const MAX_PIECE_LEN: usize = 254;
 
-/// The byte order mark of UTF-8.
+/// Byte order mark of UTF-8.
 const MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// A line, or a part of a long one.
 #[derive(Clone, Copy)]
 pub(super) struct Piece<'a> {
-    /// Counted from 1.
+    /// Line number, counted from 1.
     pub(super) line: usize,
-    /// With the newline.
+    /// Bytes including the newline.
     pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Piece<'a> {
-    /// Whether the line goes on.
+    /// Whether the line continues in the next piece.
     pub(super) fn is_partial(&self) -> bool {
         self.bytes.len() == MAX_PIECE_LEN && !self.bytes.ends_with(b"\n")
     }
 
-    /// A NUL byte, at which a program in C takes the line, or the file, to be over.
+    /// Returns the damage if the line contains a NUL byte, which C programs treat as the end of the line or file.
     pub(super) fn damage(&self) -> Option<Damage> {
         let reason = "there is a NUL byte in this line: the file is not text in ASCII or UTF-8";
         self.bytes.contains(&0).then(|| Damage::new(self.line, reason))
     }
 
-    /// Without what OpenSSL takes for blanks at the end: control characters, and, where `char` is signed, what is not
-    /// ASCII.
+    /// Returns the bytes without what OpenSSL treats as trailing blanks: control characters and, where `char` is
+    /// signed, bytes that are not ASCII.
     pub(super) fn text(&self) -> &'a [u8] {
         let is_blank = |byte: &u8| *byte <= b' ' || *byte >= 0x80;
         let end = self.bytes.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);
         &self.bytes[..end]
     }
 
-    /// The same, without a byte order mark in front.
+    /// Returns the text as [`text`](Self::text) does, and without a leading byte order mark.
     pub(super) fn without_mark(&self) -> &'a [u8] {
         let bytes = self.bytes.strip_prefix(MARK).unwrap_or(self.bytes);
         Piece { line: self.line, bytes }.text()
     }
 }
 
-/// The pieces of a file.
+/// Iterator over the lines of a file, in pieces.
 pub(super) struct Lines<'a> {
     rest: &'a [u8],
     line: usize,

@@ -1,10 +1,10 @@
-//! Reads PEM blocks as OpenSSL 3 reads them (`PEM_read_bio`), so that a file which nginx loads is loaded here.
+//! Reads PEM blocks as OpenSSL 3 reads them (`PEM_read_bio`), so that every file that nginx loads can be loaded here.
 //!
-//! OpenSSL passes over everything outside of a block. Here such text is examined: what was meant to be a block
-//! (a damaged boundary, base64 without a boundary) is returned as [`Item::Skipped`] with its line, because a chain cut
-//! short is otherwise noticed by clients only.
+//! OpenSSL ignores all text outside of blocks. This reader examines it: text that looks like a damaged block (a damaged
+//! boundary, base64 without a boundary) is returned as [`Item::Skipped`] with its line, because otherwise only clients
+//! would notice the truncated chain.
 //!
-//! Invariant: a block that OpenSSL would read in part (it stops at a `-` in the base64) is an error.
+//! Invariant: a block that OpenSSL would read only in part (it stops at a `-` in the base64) is an error.
 
 mod base64;
 mod lines;
@@ -16,10 +16,10 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-/// The longest line, without its newline, after a blank line within a block.
+/// Maximum length of a line, without its newline, after a blank line within a block.
 const MAX_LINE_AFTER_HEADER: usize = 64;
 
-/// What is wrong in a PEM file, and in which line, counted from 1.
+/// A defect in a PEM file, and its line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) line: usize,
@@ -32,13 +32,13 @@ impl Damage {
     }
 }
 
-/// A block: its label, its header, the decoded bytes.
+/// A PEM block: its label, its header and the decoded bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Block {
-    /// The line of its `-----BEGIN`.
+    /// Line of its `-----BEGIN`.
     pub(super) line: usize,
     pub(super) label: String,
-    /// Empty, except where a key is encrypted in OpenSSL's older format.
+    /// Empty, except if a key is encrypted in OpenSSL's older format.
     pub(super) header: String,
     pub(super) data: Vec<u8>,
 }
@@ -46,14 +46,14 @@ pub(super) struct Block {
 /// A part of a PEM file.
 pub(super) enum Item {
     Block(Block),
-    /// Text outside of blocks that was meant to be one.
+    /// Text outside of blocks that looks like a damaged block.
     Skipped(Damage),
 }
 
-/// Iterates over the blocks of a file, up to the first that is damaged.
+/// Iterates over the blocks of a file, up to the first damaged one.
 pub(super) struct Reader<'a> {
     lines: Lines<'a>,
-    /// A byte order mark is passed over here: at the beginning of the file, and after a block.
+    /// Whether a byte order mark is ignored at this position: at the start of the file, and after a block.
     is_first: bool,
     is_damaged: bool,
 }
@@ -92,12 +92,12 @@ impl Iterator for Reader<'_> {
     }
 }
 
-/// The label of the boundary that begins a block.
+/// Returns the label of a boundary that begins a block.
 fn label(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(BEGIN)?.strip_suffix(DASHES)
 }
 
-/// Whether lines belong to the header of a block or to its data. This is known only after a colon or a blank line.
+/// Whether the lines read so far belong to the header of a block or to its data; unknown until a colon or a blank line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Unknown,
@@ -153,7 +153,7 @@ fn block(lines: &mut Lines<'_>, line: usize, label: &[u8]) -> Result<Block, Dama
             before.push(piece);
         }
     }
-    // Without a header all lines are data.
+    // Without a header, all lines are data.
     let (header, data) = if part == Part::Unknown { (after, before) } else { (before, after) };
     let data = decode(&data, line, &name)?;
     let header = header.iter().map(|piece| String::from_utf8_lossy(piece.text())).collect::<Vec<_>>().join("\n");

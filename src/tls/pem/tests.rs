@@ -1,4 +1,4 @@
-//! Blocks in every spelling, and what is no block although it was meant to be one.
+//! Tests PEM blocks in every accepted spelling, and text that looks like a damaged block.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Pairs of certificate and key that can serve, and those that cannot.
+//! Tests pairs of certificate and key that a server can use, and pairs that it cannot.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ fn keys_in_all_three_pem_forms_are_read() {
         let files = Files::with("", "");
         files.openssl(generate);
         files.openssl("req -new -x509 -key tls.key -subj /CN=r -addext subjectAltName=DNS:r -out tls.crt -days 3650");
-        // The pair is made at the real time, so it is judged at the real time.
+        // The pair is generated and checked at the real time.
         let identity = load_files(&files.0.path().join("tls.crt"), &files.0.path().join("tls.key"), SystemTime::now());
         assert_eq!(identity.unwrap().names(), ["r"], "{generate}");
     }
