@@ -1,4 +1,4 @@
-//! Configuration of TLS.
+//! Configuration of TLS: protocol version, certificate source, host names and client certificates.
 //!
 //! Invariant: the values are already validated. `crate::config` reads the configuration file and the flags; the other
 //! modules of this folder use the certificate files.

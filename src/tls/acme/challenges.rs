@@ -27,7 +27,7 @@ const PROTOCOL: &[u8] = b"acme-tls/1";
 /// Maximum length of a token in bytes; tokens usually have about 43 characters.
 const MAX_TOKEN: usize = 256;
 
-/// Validity of a challenge certificate. Validation servers do not check it, and the proof ends much sooner.
+/// Validity of a challenge certificate. Validation servers do not check it, and the response is removed much sooner.
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The challenge responses that are active at this moment.
@@ -77,7 +77,7 @@ impl Challenges {
         read(&self.answers.http).get(token).cloned()
     }
 
-    /// Answers handshakes for `name` with a certificate that contains `digest`, until the proof is dropped.
+    /// Answers handshakes for `name` with a certificate that contains `digest` until the returned [`Proof`] is dropped.
     pub fn prove_by_tls(&self, name: &str, digest: &[u8]) -> Result<Proof, ProofError> {
         // rcgen panics on another length, and the digest depends on data from the directory.
         if digest.len() != 32 {
@@ -96,7 +96,7 @@ impl Challenges {
         Ok(Proof { answers: Arc::clone(&self.answers), of: Of::Tls(name) })
     }
 
-    /// Answers requests for `token` with `authorization`, until the proof is dropped.
+    /// Answers requests for `token` with `authorization`, until the returned [`Proof`] is dropped.
     pub fn prove_by_http(&self, token: &str, authorization: &str) -> Result<Proof, ProofError> {
         let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(in_alphabet) {
