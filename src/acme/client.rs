@@ -1,7 +1,9 @@
-//! The HTTP client that the ACME library speaks through.
+//! Implements the HTTP client of the ACME library over hyper and rustls.
 //!
-//! Invariant: HTTPS only, from authorities that were chosen, and every answer is bounded in time and size: a directory is a
-//! stranger, however it was come by.
+//! The directory is not trusted: its answers are read as input of an attacker would be.
+//!
+//! Invariant: requests use HTTPS only, certificates are verified against the configured authorities or the public ones,
+//! and every response is bounded in time and size.
 
 use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
 
@@ -26,20 +28,20 @@ use rustls::{
 use super::OrderError;
 use crate::tls::acme::authorities;
 
-/// From the connection to the last byte of an answer.
+/// Limit for one request, from the connection to the last byte of the response.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The largest answers are certificate chains, of some 10 KiB.
+/// Limit for a response body, in bytes. The largest responses are certificate chains of some 10 KiB.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// The longest wait that a directory can ask for within an order; the library adds it to the clock unchecked.
+/// The largest `Retry-After` that is passed to the library, in seconds; the library adds it to the clock unchecked.
 const MAX_WAIT: u64 = 60 * 60;
 
-/// A client for one order.
+/// The HTTP client of one order.
 pub(super) struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
 }
 
 impl Client {
-    /// Trusts the authorities of a file and no others, or the public ones.
+    /// Trusts only the authorities in the file `ca`, or the public ones if there is no such file.
     pub(super) fn new(ca: Option<&Path>) -> Result<Self, OrderError> {
         let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
@@ -53,7 +55,7 @@ impl Client {
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, OrderError> {
     let mut roots = RootCertStore::empty();
     match ca {
-        // Part of the program, which may run where the system has no list.
+        // Compiled in, because the program may run where the system has no list of authorities.
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(ca) => {
             for certificate in authorities(ca)? {
@@ -79,12 +81,13 @@ impl HttpClient for Client {
             };
             tokio::time::timeout(PATIENCE, whole)
                 .await
-                .unwrap_or_else(|_| Err(Error::Other("the directory took too long to answer".into())))
+                .unwrap_or_else(|_| Err(Error::Other("the request to the directory timed out".into())))
         })
     }
 }
 
-/// Takes out what the library would trip over: it adds any number of seconds to the clock, and panics past its end.
+/// Removes a `Retry-After` that is malformed or too long: the library adds any number of seconds to the clock, and
+/// panics on overflow.
 fn tame(headers: &mut HeaderMap) {
     let wait = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     if wait.is_none_or(|seconds| seconds > MAX_WAIT) {

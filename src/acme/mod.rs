@@ -1,8 +1,9 @@
-//! Certificates from an ACME directory: ordered, kept, renewed in time, and exchanged while the server runs.
+//! The ACME client (RFC 8555): orders, stores and renews the certificate, and replaces it while the server runs.
 //!
-//! Process floor: the network side of [`tls::acme`]. Invariant: whatever the directory does, the server
-//! serves. The certificate that is there stays until a better one has been checked, nothing at start waits for an order, and
-//! no two attempts follow each other without a pause.
+//! This module does the network requests; [`tls::acme`] has the keys, files and challenge responses.
+//!
+//! Invariant: no failure of the directory stops the server. The current certificate stays in use until a new one has
+//! been verified, the start of the server does not wait for an order, and there is a pause between any two attempts.
 //!
 //! ```text
 //! Keeper ──due?──▶ order ──▶ account, challenges, request ──▶ acme.pem ──▶ CertResolver
@@ -36,18 +37,18 @@ use crate::{
 use error::OrderError;
 use schedule::{BackOff, LOOK, jitter, renewal};
 
-/// Looks after the certificate for as long as the configuration says that it is ordered.
+/// Orders and renews the certificate as long as the configuration has `[tls.acme]`.
 pub(crate) struct Keeper {
     pub(crate) resolver: Arc<CertResolver>,
     pub(crate) challenges: Arc<Challenges>,
-    /// Whether somebody listens where `http-01` is answered.
+    /// Whether the plain HTTP listener runs, which answers `http-01` challenges.
     pub(crate) answers_http: bool,
-    /// What holds now. Every message is also the wish to try again at once.
+    /// The current configuration. Every change, also to an equal value, starts the next attempt at once.
     pub(crate) config: watch::Receiver<tls::Config>,
 }
 
 impl Keeper {
-    /// Runs until it is dropped, or nobody can change the configuration any more.
+    /// Runs until the future is dropped or the sender of the configuration is gone.
     pub(crate) async fn keep(mut self) {
         loop {
             let config = self.config.borrow_and_update().clone();
@@ -65,15 +66,15 @@ impl Keeper {
         }
     }
 
-    /// One configuration's certificate, from the first order to the last renewal.
+    /// Orders and renews the certificate of one configuration. Never returns.
     async fn tend(&self, config: &Config, hostnames: &[Hostname]) {
         let names: Vec<DnsName> = hostnames.iter().filter_map(orderable).cloned().collect();
         for name in hostnames.iter().filter(|name| orderable(name).is_none()) {
-            tracing::info!(%name, "left out of the certificate: ACME directories certify no addresses and no local names");
+            tracing::info!(%name, "left out of the certificate: ACME directories certify neither IP addresses nor local names");
         }
         let folder = Folder::new(&config.folder);
         let mut back_off = BackOff::new();
-        // What was issued and could not be kept; it serves nevertheless.
+        // An issued certificate that could not be saved; it is used all the same.
         let mut unkept: Option<Identity> = None;
         loop {
             let held = unkept.clone().or_else(|| load(&folder));
@@ -93,7 +94,7 @@ impl Keeper {
                         names = %list(&names), fingerprint = %issued.identity.fingerprint(), seconds = begun.elapsed().as_secs(),
                         "certificate issued"
                     );
-                    // Kept before it is shown to anybody.
+                    // Saved before it is served.
                     unkept = keep(&folder, &issued).is_err().then(|| issued.identity.clone());
                     self.serve(&issued.identity);
                     let is_due = until_due(&issued.identity, &names).is_none();
@@ -103,7 +104,7 @@ impl Keeper {
                     let pause = self.pause_after(&error, config.challenge, &mut back_off);
                     tracing::error!(
                         %error, hint = %error.hint(), challenge = challenge.as_str(), retry_in_seconds = pause.as_secs(),
-                        "no certificate from the ACME directory; what is there goes on serving (SIGHUP tries at once)"
+                        "no certificate from the ACME directory; the current one stays in use (SIGHUP retries at once)"
                     );
                     tokio::time::sleep(pause).await;
                 }
@@ -138,10 +139,10 @@ impl Keeper {
     }
 }
 
-/// The certificate that was kept; one that will not do is as good as none, but worth a word.
+/// Loads the stored certificate. An unusable one is logged and treated as missing.
 fn load(folder: &Folder) -> Option<Identity> {
     folder.load(SystemTime::now()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the certificate that was kept cannot serve; another one is ordered");
+        tracing::warn!(%error, "the stored certificate cannot be used; ordering a new one");
         None
     })
 }
@@ -149,18 +150,19 @@ fn load(folder: &Folder) -> Option<Identity> {
 fn keep(folder: &Folder, issued: &Issued) -> io::Result<()> {
     folder.save(issued, &SystemRandom::new()).inspect_err(|error| {
         tracing::error!(
-            %error, file = %folder.certificate().display(), hint = "let the user who runs this write there",
-            "the new certificate serves, but is lost at the next start"
+            %error, file = %folder.certificate().display(), hint = "let the user that runs the server write there",
+            "the new certificate is in use, but could not be saved and is lost at the next start"
         );
     })
 }
 
-/// How long to wait until a certificate wants to be looked at again; `None` if another one is wanted now.
+/// How long to wait before the next check of a certificate; `None` if it must be renewed now.
 fn until_due(identity: &Identity, names: &[DnsName]) -> Option<Duration> {
     if !names.iter().all(|name| identity.covers(&Hostname::Name(name.clone()))) {
         return None;
     }
-    // The same moment at every look, or a renewal would be put off by each.
+    // Derived from the fingerprint, so that every check computes the same moment; a new random number at each check
+    // would postpone the renewal again and again.
     let spread =
         identity.fingerprint().to_string().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
     let due = renewal(identity.not_before(), identity.not_after(), f64::from(spread) / f64::from(u32::MAX));

@@ -1,6 +1,7 @@
-//! One order, from the account to the certificate.
+//! Runs one ACME order: account, authorizations, challenges, signing request, certificate (RFC 8555, 7.4 and 7.5).
 //!
-//! Invariant: an order ends, within [`PATIENCE`], and takes its proofs with it: nothing is answered to anybody afterwards.
+//! Invariant: an order ends within [`PATIENCE`] and then removes its challenge responses: no challenge is answered
+//! afterwards.
 
 use std::{
     sync::Arc,
@@ -18,14 +19,15 @@ use crate::tls::{
     acme::{Challenge, Challenges, Config, Folder, Issued, Proof, Request},
 };
 
-/// How long an order may take as a whole.
+/// Limit for an order as a whole.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
-/// How long the directory may take to look at our proofs, and to sign; it is asked at these intervals.
+/// The intervals at which the status of the order is polled, and the limit for each of the two waits: one for the
+/// validation of the challenges, one for the certificate.
 const POLLING: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(Duration::from_secs(120));
 
-/// How often an order is begun anew because the directory says that our nonces are bad, which is nobody's fault.
+/// How often an order is restarted because the directory rejected a nonce, which is a normal event and not a failure.
 const NONCES: u32 = 3;
 
 /// Orders a certificate for these names.
@@ -36,7 +38,7 @@ pub(super) async fn place(
     challenges: &Arc<Challenges>,
 ) -> Result<Issued, OrderError> {
     let (config, names, challenges) = (config.clone(), names.to_vec(), Arc::clone(challenges));
-    // A task of its own, because the answers are a stranger's and are read by somebody else's code: a panic is a failure.
+    // A task of its own, because a library parses untrusted responses here: its panic becomes an error of the order.
     let mut task = tokio::task::JoinSet::new();
     task.spawn(async move { tokio::time::timeout(PATIENCE, patiently(&config, &names, challenge, &challenges)).await });
     match task.join_next().await {
@@ -101,7 +103,7 @@ async fn new_order(account: &Account, identifiers: &[Identifier]) -> Result<Orde
     Ok(account.new_order(&NewOrder::new(identifiers)).await?)
 }
 
-/// Answers every question that is open, and says so to the directory.
+/// Publishes the response to the challenge of each pending authorization, and reports it as ready to the directory.
 async fn prove(
     order: &mut Order,
     preferred: Challenge,
@@ -125,7 +127,7 @@ async fn prove(
         };
         let mut challenge = authorization.challenge(kind).ok_or(OrderError::NotOffered(preferred))?;
         let Identifier::Dns(name) = challenge.identifier().identifier else {
-            return Err(OrderError::Authorization("for something that is no name".to_owned()));
+            return Err(OrderError::Authorization("for an identifier that is not a DNS name".to_owned()));
         };
         let answer = challenge.key_authorization();
         proofs.push(match preferred {
@@ -137,12 +139,12 @@ async fn prove(
     Ok(proofs)
 }
 
-/// Waits until the directory has looked at every proof.
+/// Waits until the directory has validated every challenge.
 async fn validated(order: &mut Order) -> Result<(), OrderError> {
     let said = match order.poll_ready(&POLLING).await {
         Ok(OrderStatus::Ready) => return Ok(()),
         Ok(_) => None,
-        // Some directories say in the order what they say in the authorization.
+        // Some directories put the error into the order instead of the authorization.
         Err(error) if order.state().status == OrderStatus::Invalid => Some(error),
         Err(error) => return Err(error.into()),
     };
@@ -153,7 +155,7 @@ async fn validated(order: &mut Order) -> Result<(), OrderError> {
     })
 }
 
-/// Why the directory is not content, name by name.
+/// The errors of the challenges, each with the name that it is about.
 async fn refusals(order: &mut Order) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut authorizations = order.authorizations();

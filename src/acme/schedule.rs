@@ -1,32 +1,33 @@
-//! When to ask the directory for a certificate, and when not to.
+//! Computes when a certificate is renewed, and the back-off between failed orders.
 //!
-//! Invariant: every pause is at least [`BETWEEN_ORDERS`] long, and repeated failures are asked about ever more seldom.
+//! Invariant: every pause is at least [`BETWEEN_ORDERS`] long, and the pause grows with each consecutive failure up to
+//! [`LONGEST`] and its jitter.
 
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
-/// How often the folder is looked at, in case somebody else put a certificate there or the clock was set.
+/// How often the stored certificate is checked, in case another process replaced the file or the clock was set.
 pub(super) const LOOK: Duration = Duration::from_secs(60 * 60);
 
-/// Between an order that went well and the next one, however short a life the certificate has.
+/// The shortest pause after a successful order, however short the lifetime of the certificate is.
 pub(super) const BETWEEN_ORDERS: Duration = Duration::from_secs(5);
 
-/// The first pause after a failure, and the longest.
+/// The first and the longest pause after a failure, without jitter.
 const FIRST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
 
-/// How long a directory is left alone that says it was asked too often.
+/// The shortest pause after the directory reported an exceeded rate limit.
 const RATE_LIMITED: Duration = Duration::from_secs(60 * 60);
 
-/// The moment at which a third of the life is left, or a little later: `spread` between 0 and 1 says how much of that
-/// little, so that servers that were set up together do not renew together.
+/// When to renew: a third of the lifetime before the end, delayed by up to a thirtieth of the lifetime. `spread`,
+/// between 0 and 1, scales the delay, so that servers that were set up together do not renew together.
 pub(super) fn renewal(not_before: SystemTime, not_after: SystemTime, spread: f64) -> SystemTime {
     let life = not_after.duration_since(not_before).unwrap_or_default();
     not_before + life * 2 / 3 + (life / 30).mul_f64(spread.clamp(0.0, 1.0))
 }
 
-/// The pauses between failures.
+/// Exponential back-off: counts consecutive failures and computes the pause after each order.
 pub(super) struct BackOff {
     failures: u32,
 }
@@ -36,13 +37,13 @@ impl BackOff {
         Self { failures: 0 }
     }
 
-    /// How often it went wrong since it last went well.
+    /// The number of failures since the last success.
     pub(super) fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// An order that went well: how long to wait before the next one at least. A certificate that wants to be renewed as
-    /// soon as it is issued counts like a failure, or it would be ordered without end.
+    /// Records a successful order and returns the shortest pause before the next one. A certificate that is already due
+    /// for renewal when it is issued counts as a failure, or orders would follow each other without end.
     pub(super) fn succeeded(&mut self, is_due: bool) -> Duration {
         if is_due {
             return self.failed(false, 0.0);
@@ -51,13 +52,13 @@ impl BackOff {
         BETWEEN_ORDERS
     }
 
-    /// A failure after which there is another way to try, which need not wait as long.
+    /// Records a failure after which another challenge type is tried, and returns the pause, which is short.
     pub(super) fn other_way(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         BETWEEN_ORDERS
     }
 
-    /// Another failure: how long to wait. `jitter` between 0 and 1 adds up to a quarter.
+    /// Records a failure and returns the pause. `jitter`, between 0 and 1, lengthens it by up to a quarter.
     pub(super) fn failed(&mut self, is_rate_limit: bool, jitter: f64) -> Duration {
         let doubled = FIRST * 2_u32.saturating_pow(self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
@@ -67,7 +68,7 @@ impl BackOff {
     }
 }
 
-/// A number between 0 and 1; where the system gives no randomness, any will do.
+/// A random number between 0 and 1, or 0.5 where the system gives no randomness.
 pub(super) fn jitter() -> f64 {
     let mut bytes = [0; 4];
     if SystemRandom::new().fill(&mut bytes).is_err() {

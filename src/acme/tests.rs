@@ -1,4 +1,4 @@
-//! A directory that is not what it should be: one thing after the other is wrong, and each is an error, never a panic.
+//! Orders at an ACME directory that returns malformed or hostile responses: each of them is an error, never a panic.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{OrderError, order};
 use crate::tls::acme::{Challenge, Challenges, Config, Issued, Preference};
 
-/// Path → status line and header lines, and body.
+/// The scripted responses: path → status line with header lines, and body.
 type Script = BTreeMap<&'static str, (String, String)>;
 
 struct Directory {
@@ -52,7 +52,7 @@ impl Directory {
         self.script.lock().unwrap().insert(path, (head.to_owned(), body.to_owned()));
     }
 
-    /// Likewise, with the directory's own address in place of `@`.
+    /// Sets a JSON response with status 200; each `@` in `body` is replaced by the directory's own address.
     fn says_json(&self, path: &'static str, body: &str) {
         self.says(path, "200 OK\r\nReplay-Nonce: n", &body.replace('@', &self.address));
     }
@@ -80,7 +80,7 @@ impl Directory {
 const ORDER: &str = r#"{"status":"ready","identifiers":[{"type":"dns","value":"registry.test"}],"authorizations":["@/authorization"],"finalize":"@/finalize"}"#;
 const PENDING: &str = r#"{"status":"pending","identifier":{"type":"dns","value":"registry.test"},"challenges":[{"type":"tls-alpn-01","url":"@/challenge","token":"to/ken","status":"pending"},{"type":"http-01","url":"@/challenge","token":"to/ken\r\n","status":"pending"}]}"#;
 
-/// Everything up to the certificate, which no test of these gets.
+/// Valid responses up to the certificate, which is none, so that every order of these tests fails.
 fn honest(address: &str) -> Script {
     let ok = || "200 OK\r\nReplay-Nonce: n".to_owned();
     let json = |text: &str| (ok(), text.replace('@', address));
@@ -149,8 +149,8 @@ async fn what_is_no_directory_is_an_error() {
         ("302 Found\r\nLocation: https://127.0.0.1:1/", "", "JSON"),
         ("500 Oh\r\nX: \u{7}", "", "is tls.acme.directory right"),
         (ok, r#"{"newNonce":"http://127.0.0.1/","newAccount":"x","newOrder":"x"}"#, "is tls.acme.directory right"),
-        // Here the library panics.
-        (ok, r#"{"newNonce":"file:///etc/passwd","newAccount":"x","newOrder":"x"}"#, "makes no sense"),
+        // On this response the library panics.
+        (ok, r#"{"newNonce":"file:///etc/passwd","newAccount":"x","newOrder":"x"}"#, "made the ACME library panic"),
     ] {
         directory.says("/dir", head, body);
         directory.refuses(words).await;
@@ -181,7 +181,7 @@ async fn a_wrong_answer_at_any_step_is_an_error() {
     }
     *directory.script.lock().unwrap() = honest;
     directory.says("/order", "429 Slower\r\nReplay-Nonce: n", &problem("rateLimited"));
-    directory.refuses("the directory counts orders").await;
+    directory.refuses("the directory limits the rate of orders").await;
     assert!(directory.order(Challenge::TlsAlpn01).await.is_err_and(|error| error.is_rate_limit()));
 }
 
@@ -202,12 +202,12 @@ async fn a_token_that_would_be_more_than_a_token_is_not_repeated() {
     let Err(error) = directory.order(Challenge::Http01).await else { panic!("no error") };
     assert!(error.to_string().contains("malformed"), "{error}");
     directory.says_json("/authorization", &PENDING.replace("tls-alpn-01", "dns-01"));
-    directory.refuses("does not offer tls-alpn-01; choose another way").await;
+    directory.refuses("does not offer tls-alpn-01; choose another challenge").await;
     directory.says_json("/authorization", &PENDING.replacen("pending", "revoked", 1));
     directory.refuses("Revoked").await;
     directory.says_json(
         "/authorization",
         &PENDING.replace(r#""type":"dns""#, r#""type":"ip""#).replace("registry.test", "10.0.0.1"),
     );
-    directory.refuses("no name").await;
+    directory.refuses("not a DNS name").await;
 }

@@ -56,7 +56,7 @@ fn a_certificate_is_ordered_by_tls_alpn_01_kept_and_not_ordered_again() {
     gets_a_certificate(&server, &pebble);
     assert!(server.log().contains("tls-alpn-01") && !server.log().contains("ERROR"), "{}", server.log());
     for left_out in ["localhost", "127.0.0.1"] {
-        let words = format!("certify no addresses and no local names name={left_out}");
+        let words = format!("certify neither IP addresses nor local names name={left_out}");
         assert!(server.log().contains(&words), "{words}: {}", server.log());
     }
     for kept in ["acme.pem", "acme-account.json"] {
@@ -129,7 +129,7 @@ fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again
     let server = stage.start();
     says(&server, "could not validate the names: registry.test: ");
     let log = server.log();
-    for words in ["do the names lead here from the internet", "retry_in_seconds=", "challenge=\"tls-alpn-01\""] {
+    for words in ["do the names resolve to this server", "retry_in_seconds=", "challenge=\"tls-alpn-01\""] {
         assert!(log.contains(words), "{words}: {log}");
     }
     // It serves all the same, with a certificate that nobody trusts.
@@ -238,9 +238,9 @@ fn what_was_kept_and_is_damaged_is_ordered_again_and_an_account_that_is_damaged_
     stage.write("certs/acme.pem", "-----BEGIN CERTIFICATE-----\nAAAA");
     let account = stage.write("certs/acme-account.json", "{\"directory\":7}");
     let server = stage.start();
-    says(&server, "acme-account.json: this is no ACME account");
-    assert!(server.log().contains("put the file back, or remove it"), "{}", server.log());
-    assert!(server.log().contains("the certificate that was kept cannot serve"), "{}", server.log());
+    says(&server, "acme-account.json: not an ACME account");
+    assert!(server.log().contains("restore the file, or remove it"), "{}", server.log());
+    assert!(server.log().contains("the stored certificate cannot be used"), "{}", server.log());
     assert_eq!(fs::read_to_string(&account).unwrap(), "{\"directory\":7}", "it may be mended, so it stays");
 
     fs::remove_file(&account).unwrap();
