@@ -1,7 +1,7 @@
-//! `portcullis access`: what the access rules say, and why.
+//! Implements `portcullis access explain`: evaluates the access rules for a user, an action and a repository.
 //!
-//! Process floor. Invariant: the answer comes from the same policy that the gate asks, never from a second reading of the
-//! rules.
+//! Invariant: the answer comes from the [`Policy`](crate::access::Policy) that the server evaluates, never from a
+//! second implementation of the rules.
 
 use std::{
     io::{self, Write},
@@ -16,7 +16,7 @@ use crate::{
     oci::RepositoryName,
 };
 
-/// Ask the access rules
+/// Explain what the access rules allow
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -31,7 +31,7 @@ enum Command {
 
 #[derive(Clone, Debug, clap::Args)]
 struct ExplainArgs {
-    /// The user's name, or `anonymous` for nobody signed in
+    /// The user's name, or `anonymous` for a client that is not signed in
     user: Asker,
     /// pull, push, delete or admin
     action: Action,
@@ -39,7 +39,7 @@ struct ExplainArgs {
     repository: RepositoryName,
 }
 
-/// Whom the question is about.
+/// The principal that the question is about, parsed from a user name or `anonymous`.
 #[derive(Clone, Debug)]
 struct Asker(Principal);
 
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     explain(&loaded, args, &mut io::stdout().lock()).map_err(|error| Failure::new(error, None))
 }
 
-/// A rule may well be written before its user is made, so the question is answered all the same.
+/// Warns of a user that is not in the users file. It is no error: a rule may be written before its user is added.
 fn warn_of_unknown_user(loaded: &Loaded, name: &UserName) {
     let path = &loaded.config.auth.htpasswd;
     if loaded.config.workloads.iter().any(|rule| rule.user == *name) {
@@ -79,7 +79,7 @@ fn explain(loaded: &Loaded, args: &ExplainArgs, out: &mut dyn Write) -> io::Resu
         Verdict::Refused(Some(rule)) => {
             ("denied", format!("{} decides, and {action} is not among its actions", named(loaded, rule)))
         }
-        Verdict::Refused(None) => ("denied", format!("no rule is about {principal} and {repository}")),
+        Verdict::Refused(None) => ("denied", format!("no rule matches {principal} and {repository}")),
     };
     writeln!(out, "{verdict}: {reason}")?;
     let Explanation { passed, deciding } = policy.explain(principal, repository);
@@ -88,18 +88,18 @@ fn explain(loaded: &Loaded, args: &ExplainArgs, out: &mut dyn Write) -> io::Resu
     }
     for (number, rule, why) in passed {
         let why = match why {
-            Passed::User => format!("is not about {principal}"),
-            Passed::Repository => format!("is not about {repository}"),
+            Passed::User => format!("does not match {principal}"),
+            Passed::Repository => format!("does not match {repository}"),
         };
         writeln!(out, "{} {why}\n  {rule}", named(loaded, number))?;
     }
     Ok(())
 }
 
-/// A rule's number and place.
+/// A rule's number and its place in the configuration, or a phrase for the default rule.
 fn named(loaded: &Loaded, rule: RuleNumber) -> String {
     if loaded.rules.is_empty() {
-        return "the rule that holds where no [[access]] is written".to_owned();
+        return "the default rule, which applies without any [[access]],".to_owned();
     }
     format!("{rule} ({})", loaded.place(rule))
 }
@@ -147,9 +147,9 @@ actions = ["pull"]
             explained(RULES, "alice", "pull", "team/app"),
             r#"allowed: rule 3 (portcullis.toml:12:1) allows it
   users = ["@team", "anonymous"], repositories = ["team/**"], actions = ["pull"]
-rule 1 (portcullis.toml:4:1) is not about alice
+rule 1 (portcullis.toml:4:1) does not match alice
   users = ["bob"], repositories = ["**"], actions = ["pull"]
-rule 2 (portcullis.toml:8:1) is not about team/app
+rule 2 (portcullis.toml:8:1) does not match team/app
   users = ["@team"], repositories = ["home/{user}/**"], actions = ["pull", "push", "delete"]
 "#
         );
@@ -163,12 +163,12 @@ rule 2 (portcullis.toml:8:1) is not about team/app
             first_line("alice", "push", "team/app"),
             "denied: rule 3 (portcullis.toml:12:1) decides, and push is not among its actions"
         );
-        assert_eq!(first_line("anonymous", "pull", "other"), "denied: no rule is about anonymous and other");
+        assert_eq!(first_line("anonymous", "pull", "other"), "denied: no rule matches anonymous and other");
     }
 
     #[test]
     fn without_rules_the_answer_says_so() {
         let text = explained("", "alice", "push", "a");
-        assert!(text.starts_with("allowed: the rule that holds where no [[access]] is written allows it\n"), "{text}");
+        assert!(text.starts_with("allowed: the default rule, which applies without any [[access]], allows it\n"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! How a command fails: in words.
+//! The error that every command returns: the `error:` and `hint:` lines that the program prints on standard error.
 
 use std::{
     error::Error,
@@ -14,22 +14,22 @@ use crate::{
     registry,
 };
 
-/// Why a command failed, and what to do about it.
+/// The message of a failed command: what failed, and what the operator can do about it.
 #[derive(Debug)]
 pub struct Failure {
     text: String,
 }
 
 impl Failure {
-    /// A failure with an `error:` and a `hint:` line.
+    /// Creates a failure with an `error:` line and, if there is a hint, a `hint:` line.
     pub fn new(error: impl Display, hint: Option<&str>) -> Self {
         let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         Self { text: format!("error: {error}{hint}") }
     }
 
-    /// Says it on standard error.
+    /// Prints the message on standard error.
     pub fn print(&self) {
-        // If standard error is gone, there is nobody to tell.
+        // If standard error is closed, there is no other place for the message.
         let _ = writeln!(std::io::stderr(), "{self}");
     }
 }
@@ -40,7 +40,7 @@ impl Display for Failure {
     }
 }
 
-/// Problems bring their own `error:` and `hint:` lines, one pair each.
+/// Problems have their own `error:` and `hint:` lines, one pair each.
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {
         Self { text: problems.to_string() }
@@ -77,7 +77,8 @@ impl From<RotateError> for Failure {
     }
 }
 
-/// An error and its causes on one line, without saying the same thing twice: many errors name their cause themselves.
+/// An error and its sources on one line. A source is left out if its text is already there, because many errors include
+/// the message of their source.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

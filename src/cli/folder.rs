@@ -1,6 +1,6 @@
-//! The data folder, for commands that change what is in it.
+//! Takes the lock of the data folder for commands that change data: polls until the server has released it.
 //!
-//! Process floor. Invariant: at any moment one process changes the data: the server, or the command that has claimed the folder.
+//! Invariant: at any moment only one process changes the data: the server, or the command that holds the lock.
 
 use std::io::{self, Write as _};
 
@@ -9,10 +9,10 @@ use crate::{
     storage::{self, Claim, StoreError},
 };
 
-/// After how many looks people are told that the command waits.
+/// The number of polls after which the command prints that it waits.
 const PATIENCE: usize = 5;
 
-/// A data folder that is ours to change, or will be when whoever has it now is gone.
+/// The data folder, and its lock once the command holds it.
 pub(super) struct Folder<'a> {
     config: &'a storage::Config,
     claim: Option<Claim>,
@@ -24,7 +24,7 @@ impl<'a> Folder<'a> {
         Self { config, claim: None, looks: 0 }
     }
 
-    /// Whether nobody else uses the folder; from then on nobody else does until this is dropped.
+    /// Tries to take the lock. Returns whether the command holds it; it then holds it until this value is dropped.
     pub(super) fn is_ours(&mut self) -> Result<bool, StoreError> {
         if self.claim.is_none() {
             self.claim = app::try_claim(self.config)?;
@@ -32,7 +32,7 @@ impl<'a> Folder<'a> {
         }
         if self.claim.is_none() && self.looks == PATIENCE {
             let storage::Config::Filesystem { root } = self.config;
-            // It can be interrupted: a request that nobody waits for is not answered.
+            // The command may be interrupted meanwhile: the server ignores a request whose sender is gone.
             let _ = writeln!(io::stderr(), "waiting for the server or command that uses {}", root.display());
         }
         Ok(self.claim.is_some())

@@ -1,4 +1,4 @@
-//! `portcullis fsck`
+//! Implements `portcullis fsck`: checks or repairs the stored data, with a progress bar, and prints the findings.
 
 use std::{
     fmt::Write as _,
@@ -17,10 +17,10 @@ use crate::{
     storage::{self, Claim},
 };
 
-/// Check the stored data against itself: every link, and every byte against its digest
+/// Check the integrity of the stored data: every link, and every byte against its digest
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Put right what can be put right, and move what cannot to the quarantine; no server may run meanwhile
+    /// Repair what can be repaired, and move the rest to the quarantine; no server may run meanwhile
     #[arg(long)]
     repair: bool,
     /// The folder of the registry's data, as registry:2 lays it out [default: ./data]
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
         (0, _) => Ok(()),
         (count, true) => Err(Failure::new(
             format!("{count} things cannot be served"),
-            Some("push them again; what was taken out of the way lies in portcullis/quarantine in the data folder"),
+            Some("push them again; what was moved away is in portcullis/quarantine in the data folder"),
         )),
         (count, false) => Err(Failure::new(
             format!("{count} things are damaged"),
@@ -67,23 +67,23 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     }
 }
 
-/// A server's changes that are half-way done look like damage, and must not be repaired.
+/// Takes the lock of the data folder: unfinished changes of a running server look like damage and must not be repaired.
 fn claim(config: &storage::Config) -> Result<Claim, Failure> {
     let storage::Config::Filesystem { root } = config;
-    let hint = "stop the server first: a repair needs the data to itself; without --repair fsck works beside a server";
+    let hint = "stop the server first: a repair needs exclusive access; without --repair a server may run";
     app::try_claim(config)
         .map_err(StartError::from)?
         .ok_or_else(|| Failure::new(StartError::Claimed(root.clone()), Some(hint)))
 }
 
-/// On a terminal only: nobody wants a bar in a log.
+/// The progress bar, which `indicatif` draws on a terminal only.
 fn progress_bar() -> ProgressBar {
     let template = "{bar:40} {pos}/{len} blobs, {msg}, {eta} left";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(0).with_style(style)
 }
 
-/// A line for each finding to people, a JSON document to everything else.
+/// Writes one line for each finding to a terminal, and a JSON document to anything else.
 fn report(found: &Examination) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if out.is_terminal() {

@@ -1,4 +1,4 @@
-//! `portcullis gc`
+//! Implements `portcullis gc`: collects garbage itself, or requests it from the running server, and prints a report.
 
 use std::{
     fmt::Write as _,
@@ -18,7 +18,7 @@ use crate::{
 /// Collect garbage: blobs that no manifest refers to, abandoned uploads, and what has been in the trash for long enough
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Say what would be taken away, and why, and take nothing
+    /// List what would be removed, and why, and remove nothing
     #[arg(long)]
     dry_run: bool,
     /// The folder of the registry's data, as registry:2 lays it out [default: ./data]
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     out.write_all(table(&report, args.dry_run).as_bytes()).map_err(|error| Failure::new(error, None))
 }
 
-/// Without a server the command collects by itself and keeps servers off meanwhile; beside one, the server does it.
+/// Collects garbage in this process under the lock of the data folder, or in the running server if it holds the lock.
 async fn collect(registry: &Registry, config: &storage::Config) -> Result<Report, Error> {
     let mut folder = Folder::new(config);
     if !folder.is_ours()?
@@ -63,7 +63,7 @@ async fn collect(registry: &Registry, config: &storage::Config) -> Result<Report
 
 fn warn_of_left_out(report: &Report) {
     let mut talk = io::stderr().lock();
-    // Without standard error there is no other place to say it; the table names them as well.
+    // A write error is ignored: the table names these repositories as well.
     for left_out in &report.left_out {
         let _ = writeln!(talk, "warning: {left_out}");
     }
@@ -72,7 +72,7 @@ fn warn_of_left_out(report: &Report) {
     }
 }
 
-/// What, how much, why: a line each, and the sums.
+/// The report as text: size, repository, name and reason of each item on a line, then the totals.
 fn table(report: &Report, is_dry: bool) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.

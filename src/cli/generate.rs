@@ -1,4 +1,4 @@
-//! What is made from the definition of the arguments: completion scripts and the manual page.
+//! Generates the shell completion scripts and the manual page from the clap definition of the arguments.
 
 use std::io::{self, Write as _};
 
@@ -26,7 +26,7 @@ pub(super) fn manual() -> Result<(), Failure> {
     print(&page)
 }
 
-/// Not `println!`: a pipe that was closed early (`portcullis man | head`) is an error to report, not a panic.
+/// Writes to standard output. Unlike with `println!`, a closed pipe (`portcullis man | head`) is an error, not a panic.
 fn print(text: &[u8]) -> Result<(), Failure> {
     io::stdout().lock().write_all(text).map_err(|error| Failure::new(error, None))
 }

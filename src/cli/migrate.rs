@@ -1,7 +1,8 @@
-//! `portcullis migrate`: what was configured for others, as our configuration.
+//! Implements `portcullis migrate`: converts a configuration of nginx, registry:2 or `docker_auth`, and prints the
+//! result.
 //!
-//! Process floor. Invariant: standard output is the configuration and nothing else, hashes go to a new file that its owner
-//! alone can read, and nothing that exists is written over.
+//! Invariant: standard output carries only the configuration, password hashes go to a new file that only its owner can
+//! read, and no existing file is overwritten.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -13,7 +14,7 @@ use std::{
 use super::Failure;
 use crate::migrate::{self, Files, Migrated, Origin};
 
-/// Print the configuration that does what another program's did
+/// Convert a configuration of another program to one of Portcullis, and print it
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -22,7 +23,7 @@ pub(super) struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Command {
-    /// Read a site of nginx that stands in front of a registry
+    /// Read an nginx site that is a proxy for a registry
     Nginx(FileArgs),
     /// Read config.yml of registry:2 or 3 (CNCF Distribution)
     Registry(FileArgs),
@@ -72,21 +73,21 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut talk = io::stderr().lock();
     for remark in remarks {
-        // Nobody reads it: nobody misses it.
+        // A write error is ignored: without standard error the remarks have no reader.
         let _ = writeln!(talk, "{remark}");
     }
     let mut out = io::stdout().lock();
     out.write_all(toml.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::new(error, None))
 }
 
-/// The files beside the one that is read.
+/// Reads the files that the converted file includes, from the file system.
 struct Disk<'a> {
     file: &'a Path,
 }
 
 impl Files for Disk<'_> {
     fn read(&self, path: &Path) -> Option<String> {
-        // A pipe would never end.
+        // Reading a pipe might never end.
         path.metadata().ok().filter(Metadata::is_file)?;
         read(path, migrate::LARGEST).ok()
     }
@@ -110,23 +111,23 @@ fn read(path: &Path, largest: u64) -> Result<String, Failure> {
     let said =
         |error: &dyn std::fmt::Display, hint: &str| Failure::new(format!("{}: {error}", path.display()), Some(hint));
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| said(&error, "name the file whose settings are to be carried over"))?;
+    let file = File::open(path).map_err(|error| said(&error, "name the file whose settings are to be converted"))?;
     file.take(largest + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| said(&error, "name the file whose settings are to be carried over"))?;
+        .map_err(|error| said(&error, "name the file whose settings are to be converted"))?;
     if bytes.len() as u64 > largest {
         let text = format!("larger than {} MiB", largest >> 20);
         return Err(said(&text, "is this really a configuration file?"));
     }
-    String::from_utf8(bytes).map_err(|_| said(&"this is not UTF-8", "is this really a configuration file?"))
+    String::from_utf8(bytes).map_err(|_| said(&"not UTF-8", "is this really a configuration file?"))
 }
 
 fn write_users(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let hint = if error.kind() == io::ErrorKind::AlreadyExists {
-            "nothing is written over; name a file that is not there yet"
+            "an existing file is not overwritten; name a file that does not exist yet"
         } else {
-            "the users file must be in a folder where files can be made"
+            "name a file in an existing folder that this user can write"
         };
         Failure::new(format!("{}: {error}", path.display()), Some(hint))
     };

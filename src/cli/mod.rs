@@ -1,7 +1,9 @@
-//! Arguments in, exit code out.
+//! Defines the command line (clap) and dispatches each subcommand to its module.
 //!
-//! Process floor. Invariant: stdout is data and stderr is talk; every failure is an `error:` that says what and where and,
-//! where we know it, a `hint:` that says what to do. Exit codes: 0 done, 1 failed, 2 the arguments were not understood.
+//! Exit codes: 0 success, 1 failure, 2 invalid arguments.
+//!
+//! Invariant: standard output carries data only, and messages go to standard error. Every failure is an `error:` line
+//! with what failed and where and, if there is a remedy, a `hint:` line.
 
 mod access;
 mod cert;
@@ -51,11 +53,11 @@ enum Command {
     Serve(serve::Args),
     /// Add, change, remove, list and check users
     User(user::Args),
-    /// Make, list and revoke access tokens for machines and devices; rotate the keys of tokens, and take tokens apart
+    /// Create, list and revoke access tokens for machines and devices; rotate signing keys, and decode tokens
     Token(token::Args),
     /// Show and renew certificates, and make clients trust the authority that signed them
     Cert(cert::Args),
-    /// Ask the access rules who may do what, and why
+    /// Explain what the access rules allow, and which rule decides
     Access(access::Args),
     /// Check the configuration and what it names, and say what to change
     Check(check::Args),
@@ -65,9 +67,9 @@ enum Command {
     Repository(repository::Args),
     /// Collect garbage, beside a running server or without one
     Gc(gc::Args),
-    /// Check the stored data against itself, byte for byte
+    /// Check the integrity of the stored data: every link, and every byte against its digest
     Fsck(fsck::Args),
-    /// Print the configuration that does what nginx, registry:2 or `docker_auth` did
+    /// Convert a configuration of nginx, registry:2 or `docker_auth` to one of Portcullis, and print it
     Migrate(migrate::Args),
     /// Print a completion script for a shell
     Completions(generate::Completions),
@@ -75,14 +77,14 @@ enum Command {
     Man,
 }
 
-/// Runs the command.
+/// Runs the command that the arguments name.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { config, command } = cli;
     match command {
         Command::Serve(args) => serve::run(args.into_flags(config)),
         Command::User(args) => {
             let (htpasswd, audit) = if let Some(path) = args.htpasswd() {
-                // Whose server reads that file, if any, nobody says.
+                // Which server reads that file is not known, and so neither is its audit trail.
                 (path.to_owned(), telemetry::Target::Off)
             } else {
                 let config = load(&Flags { config, ..Flags::default() })?.config;
@@ -109,12 +111,12 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// The configuration as flags, the environment and the file make it.
+/// Loads the configuration from flags, environment and file.
 fn load(flags: &Flags) -> Result<config::Loaded, config::Problems> {
     config::load(flags, config::variables(env::vars_os()), machine_name().as_deref())
 }
 
-/// The name that this machine gives itself, if it is text.
+/// The host name of this machine, if it is UTF-8.
 fn machine_name() -> Option<String> {
     OsString::into_string(gethostname::gethostname()).ok()
 }

@@ -1,7 +1,7 @@
-//! Asking for a password.
+//! Reads a password from the terminal, or from the first line of standard input.
 //!
-//! Process floor. Invariant: a password is never shown, and never comes from an argument, which every user of the machine
-//! could read.
+//! Invariant: a password is never echoed, and never read from a command-line argument, which every user of the machine
+//! could see.
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
@@ -9,19 +9,19 @@ use zeroize::Zeroizing;
 
 use crate::auth::Password;
 
-/// More than any password: a whole file piped in by mistake is not read to its end.
+/// Limit for the line of the password, in bytes; a large file that is piped in by mistake is not read to its end.
 const MAX_LINE: u64 = 64 * 1024;
 
-/// Whether the password is one to be remembered or one to be compared.
+/// Whether the password will be stored or only compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Asked for twice on a terminal, because nobody sees what they type.
+    /// A new password: on a terminal the prompt is repeated, because the input is not echoed.
     New,
-    /// Asked for once.
+    /// A password to compare: the prompt appears once.
     Existing,
 }
 
-/// Reads the password for a user from standard input up to the newline, or from the terminal.
+/// Reads the password of `user`: with `from_stdin` the first line of standard input, otherwise from the terminal.
 pub(super) fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result<Password, PromptError> {
     if from_stdin {
         return first_line(&mut io::stdin().lock());
@@ -34,13 +34,13 @@ pub(super) fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result
         Purpose::Existing => ask(format!("Password for {user}: ")),
         Purpose::New => {
             let password = ask(format!("New password for {user}: "))?;
-            let again = ask("The same again: ".to_owned())?;
+            let again = ask("Repeat the password: ".to_owned())?;
             if password.expose_bytes() == again.expose_bytes() { Ok(password) } else { Err(PromptError::Different) }
         }
     }
 }
 
-/// The first line, without its `\n` or `\r\n`.
+/// Reads the first line as a password, without its `\n` or `\r\n`.
 pub(super) fn first_line(input: &mut dyn BufRead) -> Result<Password, PromptError> {
     let mut line = Zeroizing::new(Vec::new());
     input.take(MAX_LINE).read_until(b'\n', &mut line).map_err(PromptError::Read)?;
@@ -49,25 +49,25 @@ pub(super) fn first_line(input: &mut dyn BufRead) -> Result<Password, PromptErro
     Ok(Password::new(text.to_owned()))
 }
 
-/// Why there is no password.
+/// Why no password could be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PromptError {
-    /// Nobody to ask.
+    /// Standard input is not a terminal.
     #[error("there is no terminal to ask for the password on")]
     NoTerminal,
-    /// Two different ones.
+    /// The repetition differs from the password.
     #[error("the two passwords differ")]
     Different,
-    /// Bytes that no client could send.
+    /// The password is not UTF-8; clients send passwords as UTF-8.
     #[error("the password is not UTF-8 text")]
     NotText,
-    /// The system failed.
+    /// Reading failed.
     #[error("the password cannot be read: {0}")]
     Read(#[source] io::Error),
 }
 
 impl PromptError {
-    /// What to do about it.
+    /// What the caller can do about the error.
     #[must_use]
     pub(super) fn hint(&self) -> &'static str {
         match self {

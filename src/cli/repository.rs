@@ -1,7 +1,7 @@
-//! `portcullis repository`: which repositories there are, and how one goes.
+//! Implements `portcullis repository`: lists the repositories, and removes one with its contents.
 //!
-//! Process floor. Invariant: beside a running server the server does it, because the locks that keep a removal and a push
-//! apart are in its memory; and nothing is removed that was not named twice, or once with `--yes`.
+//! Invariant: while a server runs, the server does the removal, because the locks between a removal and a push are in
+//! its memory. A removal needs a confirmation: the name typed again, or `--yes`.
 
 use std::{
     io::{self, BufRead, IsTerminal as _, Write},
@@ -71,11 +71,11 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
     }
 }
 
-const SPACE: &str = "What no other repository has is garbage now: `portcullis gc` gives the space back when registry.gc.grace and \
-                     registry.gc.trash are over, and the server does so by itself.";
+const SPACE: &str = "Blobs that no other repository has are garbage now: `portcullis gc` frees their space after registry.gc.grace and \
+                     registry.gc.trash, and the server does so by itself.";
 
-/// The data folder of a registry, and the account that can write to it: its administrator, whatever the access rules
-/// say of users.
+/// The registry in a data folder, opened with the rights of the local operator: an account that can write to the data
+/// folder is its administrator, whatever the access rules allow to users.
 struct Keeper {
     storage: storage::Config,
     registry: Registry,
@@ -101,7 +101,7 @@ async fn list(keeper: &Keeper) -> Result<(), Failure> {
     names.entries.iter().try_for_each(|name| told(writeln!(out, "{name}")))
 }
 
-/// By the server, for as long as there is one; else here.
+/// Removes the repository in the running server, or in this process if there is no server.
 async fn remove(keeper: &Keeper, repository: &Repository<Admin>) -> Result<Contents, Failure> {
     let mut folder = Folder::new(&keeper.storage);
     if !folder.is_ours().map_err(|error| Failure::new(error, None))?
@@ -112,7 +112,7 @@ async fn remove(keeper: &Keeper, repository: &Repository<Admin>) -> Result<Conte
     repository.delete().await.map_err(|error| fail(&error))
 }
 
-/// Where people answer.
+/// The terminal for the confirmation, or a test's replacement for it.
 struct Terminal<'a> {
     is_there: bool,
     input: Box<dyn BufRead + 'a>,
@@ -128,7 +128,7 @@ impl Terminal<'_> {
 
 fn confirm(name: &RepositoryName, contents: &Contents, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     if !terminal.is_there {
-        let hint = "add --yes if the repository is to go with everything in it";
+        let hint = "add --yes to remove the repository with everything in it";
         return Err(Failure::new("there is no terminal to ask on", Some(hint)));
     }
     let question = format!("{name} holds {contents}. This cannot be undone.\nType its name to remove it: ");
@@ -139,7 +139,7 @@ fn confirm(name: &RepositoryName, contents: &Contents, terminal: &mut Terminal<'
     if answer.trim() == name.as_str() {
         Ok(())
     } else {
-        Err(Failure::new("that is another name; nothing was removed", None))
+        Err(Failure::new("the name does not match; nothing was removed", None))
     }
 }
 

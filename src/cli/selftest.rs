@@ -1,6 +1,6 @@
-//! `portcullis selftest`: replays what docker, containerd and podman do, and explains what fails.
+//! Implements `portcullis selftest`: runs the client-side test of a registry and prints its report line by line.
 //!
-//! Process floor. Invariant: no configuration is read; this must work on a machine that has nothing but the program.
+//! Invariant: no configuration is read; the command works on a machine that has only the program.
 
 use std::{
     env,
@@ -44,7 +44,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let Args { target, user, password_stdin, ca, repository } = args;
     if user.as_ref().is_some_and(|name| name.is_empty() || name.contains(':')) {
-        return Err(Failure::new("a user's name is not empty and holds no ':'", None));
+        return Err(Failure::new("a user name must not be empty, and must not contain ':'", None));
     }
     let user = match user {
         Some(name) => {
@@ -60,7 +60,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(format!("the runtime cannot start: {error}"), None))?;
 
-    // On a terminal only: it hides itself elsewhere.
+    // `indicatif` draws the spinner on a terminal only.
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(200));
     let mut broken = None;
@@ -82,12 +82,12 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         None => Ok(()),
         Some(step) => Err(Failure::new(
             format!("{}: {step} failed", plan.target),
-            Some("the report says why, and what puts it right"),
+            Some("the report has the cause of the failure and its fix"),
         )),
     }
 }
 
-/// A line of the report, and what puts it right below a line that failed.
+/// Prints one line of the report; a failed step has a second line with the fix.
 fn tell(line: &Line) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match line {

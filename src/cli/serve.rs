@@ -1,4 +1,4 @@
-//! `portcullis serve`
+//! Implements `portcullis serve`: loads the configuration, starts the server and runs it until it is stopped.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ pub(super) struct Args {
     /// Address and port to listen on; may be given several times [default: 0.0.0.0:443]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// A name or address by which clients reach this server; may be given several times [default: this machine's host name,
-    /// localhost and the loopback addresses]
+    /// A name or address by which clients reach this server; may be given several times [default: this machine's host
+    /// name, localhost and the loopback addresses]
     #[arg(long, value_name = "NAME")]
     hostname: Vec<String>,
     /// The folder of the registry's data, as registry:2 lays it out [default: ./data]
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// The users file, in the format of Apache's htpasswd [default: ./htpasswd]
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<PathBuf>,
-    /// The folder of the self-made certificates and keys [default: ./certs]
+    /// The folder of the self-signed certificates and keys [default: ./certs]
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
     /// A certificate of your own: PEM, with its chain

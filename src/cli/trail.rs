@@ -1,7 +1,7 @@
-//! What commands tell the auditors.
+//! Appends the changes that commands make to the audit trail.
 //!
-//! Process floor. Invariant: a change is told after it was made, and one that was made is not taken back because it cannot be
-//! told: whoever ran the command hears of that.
+//! Invariant: an event is recorded after its change was made. If recording fails, the change stays, and a warning goes
+//! to standard error.
 
 use std::io::{self, Write as _};
 
@@ -10,14 +10,14 @@ use crate::{
     telemetry::{self, Target},
 };
 
-/// Tells of a change, with the account of this machine that made it.
+/// Appends the event of a change to the audit trail. `by` is the account that made the change.
 pub(super) fn tell<'a>(target: &Target, by: &'a str, event: impl FnOnce(&'a str) -> Event<'a>) {
     if let Err(error) = telemetry::tell(target, &event(by)) {
         let _ = writeln!(io::stderr(), "warning: done, but the audit trail cannot be written: {error}");
     }
 }
 
-/// The account that runs this command; under sudo that is root, and the system's log says who that was.
+/// The account that runs this command, as `uid N`. Under sudo that is root; the log of sudo has the original user.
 pub(super) fn operator() -> String {
     format!("uid {}", rustix::process::getuid().as_raw())
 }

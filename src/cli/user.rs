@@ -1,6 +1,6 @@
-//! `portcullis user`: the users file, changed by hand.
+//! Implements `portcullis user`: adds, changes, removes, lists and verifies users of the users file.
 //!
-//! Process floor. Invariant: no hash and no password is ever written out; the list goes to `out`, everything else to `err`.
+//! Invariant: no hash and no password is ever printed; the list goes to `out`, everything else to `err`.
 
 use std::{
     io::{self, Write},
@@ -32,7 +32,7 @@ pub(super) struct Args {
 enum Command {
     /// Add a user
     Add(SetArgs),
-    /// Give a user another password
+    /// Change a user's password
     Passwd(SetArgs),
     /// Remove a user
     #[command(visible_alias = "rm")]
@@ -85,7 +85,7 @@ struct SetArgs {
 }
 
 impl Args {
-    /// Whom the command changes, and how.
+    /// The user that the command changes, and the change as the audit trail names it.
     pub(super) fn change(&self) -> Option<(UserName, &'static str)> {
         match &self.command {
             Command::Add(args) => Some((args.name.clone(), "added")),
@@ -95,7 +95,7 @@ impl Args {
         }
     }
 
-    /// The users file that the command names itself.
+    /// The users file given with `--htpasswd`.
     pub(super) fn htpasswd(&self) -> Option<&Path> {
         let file = match &self.command {
             Command::Add(args) | Command::Passwd(args) => &args.file,
@@ -107,7 +107,7 @@ impl Args {
     }
 }
 
-/// Runs the command on the file that it names, or on the default one.
+/// Runs the command on the file that it names, or on `default_htpasswd`.
 pub(super) fn run(
     args: Args,
     default_htpasswd: PathBuf,
@@ -117,7 +117,7 @@ pub(super) fn run(
     run_with(args, default_htpasswd, &prompt::password, out, err)
 }
 
-/// Where passwords come from: [`prompt::password`], or a test.
+/// Reads a password: [`prompt::password`], or a test's replacement for it.
 type Ask<'a> = &'a dyn Fn(&str, Purpose, bool) -> Result<Password, PromptError>;
 
 fn run_with(
@@ -150,13 +150,13 @@ fn run_with(
         Command::Verify(VerifyArgs { name, file, password_stdin }) => {
             let path = path(file);
             verify(&path, &name, &|| ask(name.as_str(), Purpose::Existing, password_stdin))?;
-            writeln!(err, "{}: the password of user {name} is right", path.display())?;
+            writeln!(err, "{}: the password of user {name} matches", path.display())?;
         }
     }
     Ok(())
 }
 
-/// What a command expects to find.
+/// Whether the command requires that the users file has a line of the user, or that it has none.
 #[derive(Clone, Copy)]
 enum Line {
     Absent,
@@ -181,7 +181,7 @@ fn set(
     ask: &dyn Fn() -> Result<Password, PromptError>,
     err: &mut dyn Write,
 ) -> Result<(), UserError> {
-    // Asked first, so that nobody types a password in vain; and again under the lock.
+    // Checked before the prompt, so that no password is typed in vain, and again under the lock.
     let before = match (inspect(path), line) {
         (Err(LoadError::Missing { .. }), Line::Absent) => Htpasswd::parse(b""),
         (before, _) => before?,
@@ -199,7 +199,7 @@ fn set(
 }
 
 fn remove(path: &Path, user: &UserName, err: &mut dyn Write) -> Result<(), UserError> {
-    // Asked first, because changing a file that is missing would make one.
+    // Checked first, because an edit creates a missing file.
     Line::Present.require(&inspect(path)?, user)?;
     let file = edit(path, |file| if file.remove(user) { Ok(()) } else { Err(UserError::Unknown(user.clone())) })?;
     report(path, &file, err)
@@ -222,7 +222,7 @@ fn verify(path: &Path, user: &UserName, ask: &dyn Fn() -> Result<Password, Promp
     if hash.matches(&password) { Ok(()) } else { Err(UserError::WrongPassword(user.clone())) }
 }
 
-/// Names the lines that let nobody sign in: the command did its work all the same.
+/// Warns of lines whose users cannot sign in. They do not make the command fail.
 fn report(path: &Path, file: &Htpasswd, err: &mut dyn Write) -> Result<(), UserError> {
     for problem in file.problems() {
         writeln!(err, "warning: {}:{}: {}", path.display(), problem.line, problem.reason)?;
@@ -234,27 +234,27 @@ fn report(path: &Path, file: &Htpasswd, err: &mut dyn Write) -> Result<(), UserE
 /// Why a `user` command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UserError {
-    /// There is one already.
-    #[error("there is a user {:?} already", .0.as_str())]
+    /// The user to add exists.
+    #[error("user {:?} already exists", .0.as_str())]
     Exists(UserName),
-    /// There is none.
+    /// The user does not exist.
     #[error("there is no user {:?}", .0.as_str())]
     Unknown(UserName),
-    /// There is a line, but not with a hash to compare with.
-    #[error("{}: the line of user {:?} holds no hash that can be used", path.display(), user.as_str())]
+    /// The user's line has no usable hash.
+    #[error("{}: the line of user {:?} has no usable hash", path.display(), user.as_str())]
     Unusable {
-        /// The user.
+        /// The user of the line.
         user: UserName,
-        /// The file.
+        /// The users file.
         path: PathBuf,
     },
-    /// Not this one.
-    #[error("the password of user {:?} is another one", .0.as_str())]
+    /// The password does not match the hash.
+    #[error("the password of user {:?} does not match", .0.as_str())]
     WrongPassword(UserName),
-    /// A password that nobody can have.
+    /// The new password is not allowed: empty, too long, or with a NUL byte.
     #[error(transparent)]
     Password(#[from] UnusablePassword),
-    /// No password came.
+    /// No password could be read.
     #[error(transparent)]
     Prompt(#[from] PromptError),
     /// The file cannot be read.
@@ -263,16 +263,16 @@ pub(super) enum UserError {
     /// The file cannot be changed.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// No salt.
+    /// The system gave no random bytes for the salt.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// Nobody takes what we say.
+    /// Standard output or standard error cannot be written.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
 }
 
 impl UserError {
-    /// What to do about it, where there is something.
+    /// What the operator can do about the error, if anything.
     #[must_use]
     pub(super) fn hint(&self) -> Option<String> {
         match self {

@@ -1,6 +1,6 @@
-//! The first words: where the registry is, and the lines to paste.
+//! Prints the first-start banner: the address of the registry, the administrator's password and the commands to paste.
 //!
-//! Invariant: the password of the first administrator is written here, once, to standard error, and nowhere else.
+//! Invariant: the password of the first administrator is printed here once, to standard error, and nowhere else.
 
 use std::{
     fmt::{self, Display},
@@ -9,9 +9,9 @@ use std::{
 
 use crate::app::FirstStart;
 
-/// Greets whoever started the server.
+/// Prints the banner on standard error.
 pub(super) fn show(start: &FirstStart) {
-    // A server whose standard error is closed still serves.
+    // A write error is ignored: a server whose standard error is closed still runs.
     let _ = write!(io::stderr().lock(), "{}", Welcome(start));
 }
 

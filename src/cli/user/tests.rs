@@ -1,4 +1,4 @@
-//! The commands on a real file, and Apache's own `htpasswd` on the other side.
+//! Runs the commands on a real users file, and cross-checks them with Apache's `htpasswd`.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ struct House {
     folder: tempfile::TempDir,
 }
 
-/// What a command said: its result, standard output, standard error.
+/// The outcome of a command: its result, standard output, standard error.
 struct Said(Result<(), UserError>, String, String);
 
 impl House {
@@ -54,7 +54,7 @@ impl House {
         self.user(arguments, password).0.unwrap_err()
     }
 
-    /// Apache's own program, on this file.
+    /// Runs Apache's `htpasswd` on this file.
     fn apache(&self, flags: &str, more: &[&str], user: &str, password: &str) -> Output {
         Process::new("htpasswd")
             .arg(flags)
