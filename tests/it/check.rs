@@ -124,7 +124,7 @@ fn folders_and_an_audit_trail_that_cannot_be_written_are_errors() {
     assert!(!stage.path("logs/audit.jsonl").exists(), "a check changes nothing");
 
     stage.configure("[log]\naudit = \"missing/audit.jsonl\"");
-    fails(&check(&stage).run(), "audit trail missing/audit.jsonl: No such file", "in a folder that is there");
+    fails(&check(&stage).run(), "audit trail missing/audit.jsonl: No such file", "in an existing folder");
     stage.configure("[log]\naudit = \"./logs\"");
     fails(&check(&stage).run(), "audit trail ./logs: ", "name a file");
     stage.configure("[log]\naudit = \"logs/audit.jsonl\"");
@@ -154,8 +154,8 @@ fn names_that_do_not_lead_here_are_warned_of() {
     assert!(!check(&stage).succeeds().stderr.contains("hostnames"));
     named(&stage, "\"nowhere.invalid\", \"192.0.2.1\"", "");
     let told = check(&stage).run();
-    warns(&told, "hostnames: nowhere.invalid leads nowhere", "clients need a DNS record");
-    warns(&told, "hostnames: 192.0.2.1 is no address of this machine", "behind a load balancer");
+    warns(&told, "hostnames: nowhere.invalid does not resolve", "clients need a DNS record");
+    warns(&told, "hostnames: 192.0.2.1 is not an address of this machine", "behind a load balancer");
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn a_users_file_that_is_missing_and_cannot_be_made_is_found_by_check_before_serv
     stage.configure("[auth]\nhtpasswd = \"etc/htpasswd\"");
     let checked = unprivileged(&stage).arg("check").output().unwrap();
     let told = String::from_utf8(checked.stderr).unwrap();
-    assert!(told.contains("error: users file etc/htpasswd: it is missing and cannot be made: etc: "), "{told}");
+    assert!(told.contains("error: users file etc/htpasswd: missing, and cannot be created: etc: "), "{told}");
     assert!(!checked.status.success() && !unprivileged(&stage).arg("serve").status().unwrap().success());
 }
 

@@ -1,7 +1,7 @@
-//! `portcullis cert trust --apply`: the plan, carried out on this machine.
+//! Implements `portcullis cert trust --apply`: writes the files of a [`Plan`] on this machine and runs its command.
 //!
-//! Invariant: each file is written whole or not at all, the second time changes nothing, and what somebody else wrote is
-//! neither changed nor lost.
+//! Invariant: each file is replaced atomically, a second run changes nothing, and settings that another tool or person
+//! wrote are neither changed nor lost.
 
 use std::{
     fs,
@@ -41,7 +41,7 @@ pub(super) fn run(plan: Plan, client: Client, root: Option<&Path>) -> Result<(),
     Ok(())
 }
 
-/// containerd looks for `HOST_PORT_` before `HOST:PORT`.
+/// Uses the folder `HOST_PORT_` where it exists, because containerd reads it before `HOST:PORT`.
 fn beside_what_is_there(plan: Plan, base: &Path) -> Plan {
     let name = plan.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let first = name.rsplit_once(':').map(|(host, port)| plan.folder.with_file_name(format!("{host}_{port}_")));
@@ -52,7 +52,7 @@ fn beside_what_is_there(plan: Plan, base: &Path) -> Plan {
 fn for_this_system(plan: Plan, base: &Path) -> Result<Plan, Failure> {
     let found = STORES.into_iter().find(|(folder, _)| inside(base, Path::new(folder)).is_dir());
     let (folder, command) = found.ok_or_else(|| {
-        let error = "this system has none of the folders that authorities are put into";
+        let error = "this system has none of the known folders for additional certificate authorities";
         Failure::new(error, Some("install the package ca-certificates first"))
     })?;
     Ok(Plan { folder: PathBuf::from(folder), command: Some(command), ..plan })
@@ -62,15 +62,16 @@ fn inside(base: &Path, path: &Path) -> PathBuf {
     base.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// A certificate is exchanged for ours; a file with settings may say more than that.
+/// Refuses to overwrite a TOML file with other contents: it may have settings that the plan does not contain. A
+/// certificate file is overwritten.
 fn refuse_settings_of_others(path: &Path, contents: &str) -> Result<(), Failure> {
     let is_settings = path.extension().is_some_and(|extension| extension == "toml");
     match fs::read_to_string(path) {
         Ok(found) if is_settings && found != contents => {
-            let error = format!("{}: there are other settings already", path.display());
+            let error = format!("{}: the file exists and has other settings", path.display());
             Err(Failure::new(
                 error,
-                Some(&format!("nothing was written; add to them by hand what would be written:\n{contents}")),
+                Some(&format!("nothing was written; add these lines to the file by hand:\n{contents}")),
             ))
         }
         Ok(_) | Err(_) => Ok(()),
@@ -90,21 +91,21 @@ fn put(folder: &Path, path: &Path, contents: &str) -> Result<(), Failure> {
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let hint = if error.kind() == io::ErrorKind::PermissionDenied {
-        "run it with sudo; or without --apply, and paste what it prints"
+        "run it with sudo; or without --apply, and paste the commands that it prints"
     } else {
-        "it must be possible to make this file; without --apply, the commands for it are printed"
+        "make this file writable; or run it without --apply, and paste the commands that it prints"
     };
     Failure::new(format!("{}: {error}", path.display()), Some(hint))
 }
 
-/// What the operating system trusts is made from its folder by a command of its own.
+/// Runs the command by which the operating system loads the folder of authorities. With another root it is only named.
 fn take_up(command: &str, is_elsewhere: bool) -> Result<(), Failure> {
     if is_elsewhere {
         say(&format!("run {command} there"));
         return Ok(());
     }
     let hint = format!("run it by hand: sudo {command}");
-    // Its report is talk, and what we write to standard output is data.
+    // Its messages are discarded, because standard output carries data only.
     let ran = Command::new(command).stdin(Stdio::null()).stdout(Stdio::null()).status();
     match ran {
         Ok(status) if status.success() => {
@@ -117,6 +118,6 @@ fn take_up(command: &str, is_elsewhere: bool) -> Result<(), Failure> {
 }
 
 fn say(words: &str) {
-    // Nobody reads it: nobody misses it.
+    // A write error is ignored: the files are written all the same.
     let _ = writeln!(io::stderr(), "{words}");
 }

@@ -1,6 +1,6 @@
-//! `portcullis cert`: the certificates that a server serves, and who is to trust them.
+//! Implements `portcullis cert`: shows and renews the server's certificates, and makes clients trust their authority.
 //!
-//! Process floor. Invariant: no private key is ever written out, and nothing is made but by `renew` and `trust --apply`.
+//! Invariant: no private key is ever printed, and only `renew` and `trust --apply` write files.
 
 mod apply;
 mod show;
@@ -31,7 +31,7 @@ pub(super) struct Args {
 enum Command {
     /// Show the certificates: names, chain, dates, days that are left, fingerprints and files
     Show(PlaceArgs),
-    /// Make a new self-made certificate now; a running server takes it within seconds, and clients notice nothing
+    /// Issue a new self-signed certificate now; a running server loads it within seconds
     Renew(RenewArgs),
     /// Print the commands that make a client trust the certificate authority, or run them here with --apply
     ///
@@ -40,10 +40,10 @@ enum Command {
     Trust(trust::Args),
 }
 
-/// Where the self-made certificates are.
+/// The option for the folder of the self-signed certificates.
 #[derive(Clone, Debug, clap::Args)]
 struct PlaceArgs {
-    /// The folder of the self-made certificates and keys [default: ./certs]
+    /// The folder of the self-signed certificates and keys [default: ./certs]
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
 }
@@ -74,17 +74,17 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
 
 fn renew(config: &tls::Config) -> Result<(), Failure> {
     let Source::SelfSigned { directory } = &config.source else {
-        let error = "the certificate is one that you bring ([tls.files]), and is not made here";
-        let hint = "have it renewed where it comes from; a running server takes changed files within seconds";
+        let error = "the certificate is not self-signed: it comes from [tls.files] or [tls.acme]";
+        let hint = "renew it at its issuer; the server renews one from [tls.acme] by itself";
         return Err(Failure::new(error, Some(hint)));
     };
     let made = tls::renew(directory, &config.hostnames, SystemTime::now(), &SystemRandom::new())
         .map_err(|error| Failure::new(&error, Some(&error.hint())))?;
     let (file, until) = (directory.join("server.crt"), tls::date(made.not_after()));
-    // Nobody reads it: nobody misses it.
+    // A write error is ignored: the certificate is issued all the same.
     let _ = writeln!(
         io::stderr(),
-        "made {} for {}, good until {until}\nSHA-256 {}\na running server takes it within seconds",
+        "issued {} for {}, valid until {until}\nSHA-256 {}\na running server loads it within seconds",
         file.display(),
         made.names().join(", "),
         made.fingerprint(),

@@ -1,4 +1,4 @@
-//! `portcullis cert show`
+//! Implements `portcullis cert show`: prints each certificate of the server, and the problems of its chain and key.
 
 use std::{
     fmt::Write as _,
@@ -10,7 +10,7 @@ use std::{
 use super::super::Failure;
 use crate::tls::{self, Certificate, ChainFault, Expiry, Nearness, Source};
 
-/// Shows what is there, then says what is not.
+/// Prints every readable certificate, then returns the first error of an unreadable one.
 pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> {
     let (mut text, mut failure) = (String::new(), None);
     for (file, key) in files(&config.source) {
@@ -19,10 +19,10 @@ pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> 
             Err(error) => {
                 let hint = match &config.source {
                     Source::SelfSigned { .. } if !file.exists() => {
-                        "the first start of 'portcullis serve' makes it; or name the folder with --certs".to_owned()
+                        "the first start of 'portcullis serve' creates it; or name the folder with --certs".to_owned()
                     }
                     Source::Acme(_) if !file.exists() => {
-                        "'portcullis serve' orders it; its log says how that goes".to_owned()
+                        "'portcullis serve' orders it; see the log of the server".to_owned()
                     }
                     Source::SelfSigned { .. } | Source::Files { .. } | Source::Acme(_) => error.hint(),
                 };
@@ -36,7 +36,7 @@ pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> 
             match tls::load_files(&file, &key, now) {
                 Ok(identity) => {
                     let _ = writeln!(text, "  key       {}", key.display());
-                    // The authority of a self-made certificate is another file.
+                    // The authority of a self-signed certificate is in another file.
                     if config.source.directory().is_none() {
                         let label = |fault: &ChainFault| if fault.is_doubtful() { "note" } else { "problem" };
                         let faults = identity.chain_faults(now);
@@ -54,12 +54,12 @@ pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> 
     failure.map_or(Ok(()), Err)
 }
 
-/// The files of certificates, with their keys' where a server needs them.
+/// The certificate files, each with its key file where the server needs one.
 fn files(source: &Source) -> Vec<(PathBuf, Option<PathBuf>)> {
     match source {
         Source::SelfSigned { directory } => vec![
             (directory.join("server.crt"), Some(directory.join("server.key"))),
-            // Its key may lie elsewhere.
+            // The key of the authority may be kept elsewhere.
             (directory.join("ca.crt"), None),
         ],
         Source::Acme(config) => {
@@ -95,7 +95,8 @@ fn left(certificate: &Certificate, now: SystemTime) -> String {
     }
 }
 
-/// Whoever made a certificate chose its words, and a terminal obeys control characters.
+/// The text with its control characters replaced: the issuer of a certificate chooses its text, and a terminal executes
+/// control characters.
 fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }

@@ -1,6 +1,6 @@
-//! `portcullis cert trust`: what a client needs to trust our certificate authority, where it looks for it.
+//! Implements `portcullis cert trust`: prints a shell script that installs the CA certificate where a client reads it.
 //!
-//! Invariant: what is printed and what `--apply` does come from the same [`Plan`].
+//! Invariant: the printed script and `--apply` execute the same [`Plan`].
 
 use std::{
     fmt::{self, Write as _},
@@ -23,7 +23,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Who is to trust it
+    /// The client that is to trust the authority
     client: Client,
     /// The registry as the names of images begin, HOST or HOST:PORT [default: the first of `hostnames`, and the port of
     /// `listen`]
@@ -34,7 +34,7 @@ pub(super) struct Args {
     ca: Option<PathBuf>,
     #[command(flatten)]
     place: PlaceArgs,
-    /// Do it on this machine, and say what was written
+    /// Write the files on this machine, and report what was written
     #[arg(long)]
     apply: bool,
     /// With --apply: write below this folder instead of `/`, into an image that is being built for example
@@ -54,7 +54,8 @@ pub(super) enum Client {
     Os,
 }
 
-/// A registry as the names of its images begin: safe as the name of a folder, in a URL and in a comment of a script.
+/// The host and port of a registry, as at the beginning of image names. The text is safe as the name of a folder, in a
+/// URL and in a comment of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Registry(String);
 
@@ -63,15 +64,15 @@ impl FromStr for Registry {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (host, port) = match text.rsplit_once(':') {
-            // Without brackets, all of it is an IPv6 address.
+            // Several colons without brackets: the whole text is an IPv6 address.
             Some((host, port)) if host.starts_with('[') && host.ends_with(']') || !host.contains(':') => {
-                let port: u16 = port.parse().map_err(|_| format!("{port:?} is no port"))?;
+                let port: u16 = port.parse().map_err(|_| format!("{port:?} is not a port"))?;
                 (host, Some(port))
             }
             Some(_) | None => (text, None),
         };
         let host: Hostname = host.parse().map_err(|error: tls::InvalidHostname| error.to_string())?;
-        // As people write it, with the port that `https` implies too: Docker looks for what the image's name says.
+        // The port is kept even if it is the default of `https`: Docker compares with the text of the image name.
         let host = match (&host, port) {
             (host @ Hostname::Address(std::net::IpAddr::V6(_)), _) => format!("[{host}]"),
             (host, _) => host.to_string(),
@@ -81,13 +82,13 @@ impl FromStr for Registry {
 }
 
 impl Registry {
-    /// Docker takes a first component that has neither a dot nor a port for an account on Docker Hub.
+    /// Adds `:443` to a name without dot and port, which Docker would take for an account on Docker Hub.
     fn of(host: &str) -> Self {
         let is_clear = host == "localhost" || host.contains(['.', ':']);
         Self(if is_clear { host.to_owned() } else { format!("{host}:443") })
     }
 
-    /// For the name of a file.
+    /// The registry as a part of a file name: without brackets, and with `_` for `:`.
     fn slug(&self) -> String {
         self.0.replace(['[', ']'], "").replace(':', "_")
     }
@@ -99,19 +100,19 @@ impl fmt::Display for Registry {
     }
 }
 
-/// What there is to do.
+/// The files to write for one client, and the command that makes the client load them.
 pub(super) struct Plan {
-    /// Where the client's files are: from the root on.
+    /// The absolute path of the client's folder.
     pub(super) folder: PathBuf,
-    /// Their names and contents.
+    /// Names and contents of the files in the folder.
     pub(super) files: Vec<(String, String)>,
-    /// What reads them, if anything has to be told.
+    /// The command that makes the client load the files, if it does not do so by itself.
     pub(super) command: Option<&'static str>,
-    /// What else is to be known.
+    /// Further remarks, printed line by line.
     pub(super) notes: &'static [&'static str],
 }
 
-/// Where an operating system looks for authorities that its administrator adds, and the command that takes them up.
+/// Folders where operating systems keep additional authorities, each with the command that loads them.
 pub(super) const STORES: [(&str, &str); 4] = [
     ("/etc/pki/ca-trust/source/anchors", "update-ca-trust"),
     ("/etc/pki/trust/anchors", "update-ca-certificates"),
@@ -129,8 +130,8 @@ const CONTAINERD: &[&str] = &[
 ];
 const PODMAN: &[&str] =
     &["For one user alone, and without root: ~/.config/containers/certs.d in place of /etc/containers/certs.d."];
-const DOCKER: &[&str] = &["Docker looks there at each request; nothing has to be restarted."];
-const OS: &[&str] = &["Programs that run already (dockerd, containerd) see it after their next start."];
+const DOCKER: &[&str] = &["Docker reads these files at each request; nothing has to be restarted."];
+const OS: &[&str] = &["Running programs (dockerd, containerd) load it at their next start."];
 
 impl Plan {
     fn of(client: Client, registry: &Registry, pem: &str) -> Self {
@@ -144,7 +145,7 @@ impl Plan {
                 Self { folder: below("/etc/containers/certs.d"), files: vec![ca], command: None, notes: PODMAN }
             }
             Client::Containerd => {
-                // The path is relative to this file.
+                // The path `ca.crt` is relative to hosts.toml.
                 let url = format!("https://{registry}");
                 let hosts = format!("server = \"{url}\"\n\n[host.\"{url}\"]\n  ca = \"ca.crt\"\n");
                 let files = vec![ca, ("hosts.toml".to_owned(), hosts)];
@@ -159,7 +160,7 @@ impl Plan {
         }
     }
 
-    /// A script for a shell.
+    /// The plan as a shell script.
     fn script(&self) -> String {
         let (mut text, folder) = match self.command {
             Some(_) => (which_store(), "\"$FOLDER\"".to_owned()),
@@ -181,7 +182,7 @@ impl Plan {
     }
 }
 
-/// Lines of a shell that find out which system this is; the last store is for those that have none yet.
+/// Shell lines that choose the first folder of [`STORES`] that exists; the last one is used if none does.
 fn which_store() -> String {
     let [others @ .., (folder, command)] = STORES;
     let choice = |(folder, command)| format!("if [ -d {folder} ]; then FOLDER={folder} UPDATE={command}\nel");
@@ -189,7 +190,7 @@ fn which_store() -> String {
     format!("{choices}se FOLDER={folder} UPDATE={command}; fi\n")
 }
 
-/// An IPv6 address has brackets, which are patterns to a shell.
+/// Quotes a path with the brackets of an IPv6 address, which a shell would expand as a pattern.
 fn quoted(path: &str) -> String {
     if path.contains(['[', ']']) { format!("'{path}'") } else { path.to_owned() }
 }
@@ -197,12 +198,12 @@ fn quoted(path: &str) -> String {
 pub(super) fn run(args: &Args, config: Option<PathBuf>) -> Result<(), Failure> {
     let Args { client, host, ca, place, apply, root } = args;
     let flags = Flags { config, certs: place.certs.clone(), ..Flags::default() };
-    // With both given there is nothing to look up, and a client's machine has no configuration of ours.
+    // With both given no configuration is needed: the machine of a client has none.
     let config = if ca.is_some() && host.is_some() { None } else { Some(load(&flags)?.config) };
     let registry = match (host, &config) {
         (Some(host), _) => host.clone(),
         (None, Some(config)) => Registry::of(&app::host(&config.tls.hostnames, &config.server.listen)),
-        (None, None) => return Err(Failure::new("no registry is named", Some("name it with --host HOST:PORT"))),
+        (None, None) => return Err(Failure::new("no registry was given", Some("name it with --host HOST:PORT"))),
     };
     let authority = authority(ca.as_deref(), config.map(|config| config.tls.source).as_ref())?;
     let plan = Plan::of(*client, &registry, &authority.pem());
@@ -222,8 +223,8 @@ fn authority(named: Option<&Path>, source: Option<&tls::Source>) -> Result<Certi
         (Some(path), _) => path.to_owned(),
         (None, Some(directory)) => directory.join("ca.crt"),
         (None, None) => {
-            let error = "the certificate is one that you bring ([tls.files]), not of an authority of our own";
-            let hint = "clients know most authorities; if yours is private, name its certificate with --ca FILE";
+            let error = "the certificate is not self-signed: it comes from [tls.files] or [tls.acme]";
+            let hint = "clients trust public authorities; if yours is private, name its certificate with --ca FILE";
             return Err(Failure::new(error, Some(hint)));
         }
     };
@@ -231,13 +232,13 @@ fn authority(named: Option<&Path>, source: Option<&tls::Source>) -> Result<Certi
         let hint = if path.exists() {
             error.hint()
         } else {
-            "the first start of 'portcullis serve' makes it; elsewhere, copy it there and name it with --ca FILE"
+            "the first start of 'portcullis serve' creates it; elsewhere, copy it there and name it with --ca FILE"
                 .to_owned()
         };
         Failure::new(error, Some(&hint))
     })?;
     let first = chain.into_iter().next().ok_or_else(|| Failure::new("no certificate", None))?;
-    // One that signed itself can be trusted for itself.
+    // A self-signed server certificate can be trusted directly.
     if first.is_authority() || first.subject() == first.issuer() {
         return Ok(first);
     }
@@ -260,7 +261,7 @@ mod tests {
             ("Registry.Example.com:443", "registry.example.com:443"),
             ("10.0.0.5:8443", "10.0.0.5:8443"),
             ("localhost", "localhost"),
-            ("harbour", "harbour:443"),
+            ("registry", "registry:443"),
             ("::1", "[::1]"),
             ("[::1]:5000", "[::1]:5000"),
         ] {

@@ -1,20 +1,20 @@
-//! Certificates, as `portcullis check` sees them.
+//! Checks the server's certificates: readable, matching their keys, valid in time, with a complete chain.
 //!
-//! Invariant: what `serve` mends by itself is no finding. A self-made certificate that has expired is made anew at the next
-//! start; the authority that must sign it is what can be missing.
+//! Invariant: a fault that `serve` repairs by itself is no finding. A self-signed certificate that has expired is
+//! issued again at the next start; only the authority that must sign it can be missing.
 
 use std::{path::Path, time::SystemTime};
 
 use super::{parts::Finding, warning::Warning};
 use crate::tls::{self, ChainFault, Expiry, Identity, Nearness, SourceError};
 
-/// What is wrong with a certificate, or soon will be, or may be.
+/// A fault of a certificate: an error now, or a warning of a possible or future one.
 enum Remark {
     Wrong(Finding),
     Soon(Warning),
 }
 
-/// What is wrong with the certificates, and what soon will be.
+/// The errors of the configured certificates, and the warnings, for example of one that expires soon.
 pub(super) fn examine(config: &tls::Config, now: SystemTime) -> (Vec<Finding>, Vec<Warning>) {
     let (mut findings, mut warnings) = (Vec::new(), Vec::new());
     for remark in remarks(config, now) {
@@ -33,7 +33,7 @@ fn remarks(config: &tls::Config, now: SystemTime) -> Vec<Remark> {
             let pairs = config.source.pairs();
             pairs.iter().flat_map(|pair| brought(tls::load_files(&pair.certificate, &pair.key, now), now)).collect()
         }
-        // The certificate is ordered, and ordered again where it will not do, while the server runs.
+        // The running server orders the certificate, and replaces an unusable one.
         tls::Source::Acme(config) => {
             let authorities = config.ca.as_deref().map(tls::acme::authorities);
             authorities.and_then(Result::err).iter().map(broken).collect()
@@ -44,14 +44,14 @@ fn remarks(config: &tls::Config, now: SystemTime) -> Vec<Remark> {
 fn brought(loaded: Result<Identity, SourceError>, now: SystemTime) -> Vec<Remark> {
     match loaded {
         Ok(identity) => {
-            let own = ending(&identity.expiry(), now, "renew it; a running server takes the new files within seconds");
+            let own = ending(&identity.expiry(), now, "renew it; a running server loads the new files within seconds");
             own.into_iter().chain(chain(&identity, now)).collect()
         }
         Err(error) => vec![broken(&error)],
     }
 }
 
-/// What clients will object to in the rest of the chain.
+/// Faults in the rest of the chain that make clients reject it.
 fn chain(identity: &Identity, now: SystemTime) -> Vec<Remark> {
     let file = identity.file().map(|file| format!("{}: ", file.display())).unwrap_or_default();
     let remark = |fault: &ChainFault| {
@@ -78,9 +78,9 @@ fn self_made(directory: &Path, now: SystemTime) -> Vec<Remark> {
         });
     }
     if leaf.exists() || key.exists() {
-        // All of them are made at the first start.
+        // If both are missing, the first start creates them.
         findings.extend(match tls::load_files(&leaf, &key, now) {
-            // In time or late, or interrupted between its two files: `serve` renews it, if it can.
+            // Valid, expired, or half-replaced after an interrupted write: `serve` renews it if it has the CA key.
             Ok(_)
             | Err(SourceError::Expired { .. } | SourceError::NotYetValid { .. } | SourceError::KeyMismatch { .. })
                 if authority_key.exists() =>
@@ -94,11 +94,11 @@ fn self_made(directory: &Path, now: SystemTime) -> Vec<Remark> {
     findings
 }
 
-const NEW_AUTHORITY: &str = "remove ca.crt, ca.key, server.crt and server.key to have all made anew, then give the new ca.crt to \
+const NEW_AUTHORITY: &str = "remove ca.crt, ca.key, server.crt and server.key to have all created again, then give the new ca.crt to \
                              every client: portcullis cert trust";
 
 fn missing_key(path: &Path) -> String {
-    format!("put {} back, which signs the next one", path.display())
+    format!("restore {}, which signs the next certificate", path.display())
 }
 
 fn ending(expiry: &Expiry, now: SystemTime, hint: &str) -> Option<Remark> {

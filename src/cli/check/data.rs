@@ -1,6 +1,6 @@
-//! The data folder: whether it can be written, and whether it lies on one file system.
+//! Checks the data folder: that it can be written, has no dangling links and is on one file system.
 //!
-//! Invariant: a check changes nothing; it makes no folder and no file.
+//! Invariant: a check changes nothing; it creates no folder and no file.
 
 use std::{fs, io, path::Path};
 
@@ -12,12 +12,12 @@ use crate::{
 
 const REPOSITORIES: &str = "docker/registry/v2/repositories";
 
-/// What would keep a server from using the data folder.
+/// The faults that would prevent a server from using the data folder.
 pub(super) fn examine(config: &storage::Config) -> Vec<Finding> {
     let storage::Config::Filesystem { root } = config;
     let place = existing(root);
     if let Some(link) = dangling_link(root) {
-        let hint = "mount or make what the link leads to, or name another folder with --data";
+        let hint = "mount or create the target of the link, or name another folder with --data";
         return vec![Finding { error: format!("data folder: {link}"), hint: Some(hint.to_owned()) }];
     }
     if let Err(error) = writable(place) {
@@ -32,7 +32,7 @@ pub(super) fn examine(config: &storage::Config) -> Vec<Finding> {
     for link in dangling {
         let error = format!("data folder {}: {link}", root.display());
         if findings.iter().all(|finding| finding.error != error) {
-            let hint = "mount or make what the link leads to, or remove the link";
+            let hint = "mount or create the target of the link, or remove the link";
             findings.push(Finding { error, hint: Some(hint.to_owned()) });
         }
     }
@@ -50,7 +50,7 @@ pub(super) fn examine(config: &storage::Config) -> Vec<Finding> {
     findings
 }
 
-/// The folders of repositories, as far as their first component: one of them may be a link.
+/// The top-level folders of the repositories: each of them may be a link to another file system.
 fn repositories(root: &Path) -> Vec<StorePath> {
     let Ok(entries) = fs::read_dir(root.join(REPOSITORIES)) else { return Vec::new() };
     let names = entries.filter_map(io::Result::ok).filter_map(|entry| entry.file_name().into_string().ok());

@@ -1,4 +1,5 @@
-//! `portcullis check --live`: asks the running server for `/healthz`, as an image without a shell or curl must.
+//! Implements `portcullis check --live`: requests `/healthz` from the running server, for the health check of a
+//! container image without a shell or curl.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -13,24 +14,24 @@ use crate::{config::Config, server::Proxies, tls};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How a proxy says that a connection is its own, in version 2 of the PROXY protocol.
+/// The header of the PROXY protocol, version 2, with the command LOCAL: the connection is the proxy's own.
 const LOCAL: &[u8; 16] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
-/// Whether a server answers on the first of its addresses.
+/// Succeeds if a server answers `/healthz` with 200 on the first listening address, or requires a client certificate.
 pub(super) fn check(config: &Config) -> Result<(), Failure> {
-    let address = config.server.listen.first().copied().ok_or_else(|| Failure::new("nothing to listen on", None))?;
+    let address = config.server.listen.first().copied().ok_or_else(|| Failure::new("no address to listen on", None))?;
     match ask(address, &config.server.proxies) {
         Ok(status) if status.contains(" 200 ") => Ok(()),
         Ok(status) => Err(Failure::new(format!("{address} answers {:?}", status.trim()), None)),
         Err(error) if wants_a_certificate(&error) => Ok(()),
         Err(error) => Err(Failure::new(
             format!("{address} does not answer: {error}"),
-            Some("is the server running, and with the same configuration?"),
+            Some("is the server running, and with this configuration?"),
         )),
     }
 }
 
-/// Whether a server of ours has this address.
+/// Whether a Portcullis server listens on this address.
 pub(super) fn answers(address: SocketAddr, proxies: &Proxies) -> bool {
     match ask(address, proxies) {
         Ok(status) => status.contains(" 200 "),
@@ -38,8 +39,8 @@ pub(super) fn answers(address: SocketAddr, proxies: &Proxies) -> bool {
     }
 }
 
-/// Where a server that listens on `address` is asked: one that listens everywhere, on the loopback interface. `[::]` is
-/// `0.0.0.0` on a machine without IPv6.
+/// The addresses at which a server that listens on `address` can be reached: a wildcard address becomes the loopback
+/// address. On a machine without IPv6 the server binds `0.0.0.0` for `[::]`, so both are tried.
 fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     let loopback: &[IpAddr] = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
@@ -49,13 +50,14 @@ fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     loopback.iter().map(|ip| SocketAddr::new(*ip, address.port())).collect()
 }
 
-/// Nobody but a server that lives turns us away for having no certificate, as it does with everybody.
+/// Whether the error is the TLS alert `certificate_required`: only a running server that demands client certificates
+/// sends it.
 fn wants_a_certificate(error: &io::Error) -> bool {
     let told = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(told, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
 }
 
-/// The status line of the answer of a server that listens on `address`.
+/// The status line with which the server on `address` answers `/healthz`.
 fn ask(address: SocketAddr, proxies: &Proxies) -> io::Result<String> {
     let mut answer = Err(io::ErrorKind::AddrNotAvailable.into());
     for reachable in reachable(address) {
@@ -73,8 +75,8 @@ fn talk(mut stream: TcpStream, address: SocketAddr, proxies: &Proxies) -> io::Re
     if proxies.protocol && proxies.trusts(stream.local_addr()?.ip()) {
         stream.write_all(LOCAL)?;
     }
-    // Any certificate will do. The question is whether somebody answers on this machine, no secret is sent, and the answer is
-    // not used for anything but an exit code; a certificate that has expired must not make a health check restart the server.
+    // Any certificate is accepted: the request stays on this machine, carries no secret, and the response only
+    // determines the exit code. An expired certificate must not make a health check restart the server.
     let unverified = tls::unverified_client().map_err(io::Error::other)?;
     let session = ClientConnection::new(unverified, ServerName::from(address.ip())).map_err(io::Error::other)?;
     let mut tls = StreamOwned::new(session, stream);

@@ -1,4 +1,4 @@
-//! What the machine gives: room on the disk, open files, the right time.
+//! Checks the resources of the machine: free disk space and inodes, the limit of open files, and the clock.
 
 use std::{
     env, fs,
@@ -11,9 +11,9 @@ use rustix::process::{Resource, getrlimit};
 use super::{parts::existing, warning::Warning};
 use crate::{config::Config, storage};
 
-/// Less room than this is little on any disk.
+/// Free disk space below which a warning is given on a disk of any size, in bytes.
 const LITTLE: u64 = 1 << 30;
-/// Files that a server has open beside those of its connections: its own, and those of the log.
+/// Open files that a server needs besides those of its connections: its own, and those of the log.
 const OWN_FILES: u64 = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -41,24 +41,25 @@ fn bytes(root: &Path, free: u64, whole: u64) -> Option<Warning> {
                 indicatif::HumanBytes(free),
                 indicatif::HumanBytes(whole)
             ),
-            "make room, or a larger disk: 'portcullis gc' deletes what nothing refers to; a push that finds no room is refused"
+            "free some space ('portcullis gc' deletes unreferenced blobs) or use a larger disk; on a full disk, pushes fail"
                 .to_owned(),
         )
     })
 }
 
-/// File systems that make inodes as they go have none to count.
+/// Warns of few free inodes. File systems that allocate inodes dynamically report 0 in total.
 fn inodes(root: &Path, free: u64, all: u64) -> Option<Warning> {
     (all > 0 && free < all / 10).then(|| {
         Warning::new(
             format!("data folder {}: {free} of {all} inodes are free on its disk", root.display()),
-            "every blob, link and tag is a file: make room with 'portcullis gc', or a file system with more inodes"
+            "every blob, link and tag is a file: free some with 'portcullis gc', or use a file system with more inodes"
                 .to_owned(),
         )
     })
 }
 
-/// A connection that moves a layer has a socket and a file. The server takes as many files as it may have.
+/// Warns if the hard limit of open files is too low. A connection that transfers a layer needs a socket and a file; the
+/// server raises its soft limit to the hard one.
 fn open_files(connections: usize, most: Option<u64>) -> Option<Warning> {
     let (most, connections) = (most?, u64::try_from(connections).unwrap_or(u64::MAX));
     let needed = connections.saturating_mul(2).saturating_add(OWN_FILES);
@@ -74,17 +75,17 @@ fn open_files(connections: usize, most: Option<u64>) -> Option<Warning> {
     })
 }
 
-/// When this program was put here.
+/// The modification time of the program file.
 fn built() -> Option<SystemTime> {
     fs::metadata(env::current_exe().ok()?).ok()?.modified().ok()
 }
 
-/// A clock that stands before the program came here stands in the past.
+/// Warns if the clock is more than a day behind the modification time of the program file.
 fn clock(now: SystemTime, built: SystemTime) -> Option<Warning> {
     let behind = built.duration_since(now).ok().filter(|behind| *behind > DAY)?;
     Some(Warning::new(
-        format!("the clock is wrong: it stands {} days before this program was made", behind.as_secs() / DAY.as_secs()),
-        "set it: 'timedatectl set-ntp true'; certificates and tokens are good for a time only".to_owned(),
+        format!("the clock is wrong: it is {} days before this program was built", behind.as_secs() / DAY.as_secs()),
+        "set it: 'timedatectl set-ntp true'; certificates and tokens depend on the right time".to_owned(),
     ))
 }
 
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(bytes(root, 2 * LITTLE, 20 * LITTLE), None);
         for (free, whole) in [(LITTLE - 1, LITTLE), (2 * LITTLE, 20 * LITTLE + 10), (0, 0)] {
             let told = text(bytes(root, free, whole)).unwrap_or_else(|| panic!("{free} of {whole}"));
-            assert!(told.starts_with("warning: data folder data: ") && told.contains("\nhint: make room"), "{told}");
+            assert!(told.starts_with("warning: data folder data: ") && told.contains("\nhint: free some"), "{told}");
         }
         assert!(text(bytes(root, 1 << 20, 1 << 40)).unwrap().contains("1.00 MiB of 1.00 TiB are free"));
     }

@@ -1,6 +1,7 @@
-//! `portcullis check`: is everything as it must be? And, for health checks, does it live?
+//! Implements `portcullis check`: verifies the configuration and everything that it refers to; with `--live`, only
+//! requests `/healthz` from the running server.
 //!
-//! Invariant: a check changes nothing; it makes no certificate, no user and no folder.
+//! Invariant: a check changes nothing; it creates no certificate, no user and no folder.
 
 mod certificate;
 mod data;
@@ -24,7 +25,7 @@ use crate::config::Flags;
 /// Check the configuration and what it names, and say what to change
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ask the server that runs on this machine with this configuration whether it is alive; for health checks
+    /// Only request `/healthz` from the server that runs on this machine with this configuration; for health checks
     #[arg(long)]
     live: bool,
 }
@@ -48,12 +49,12 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     warnings.extend(network::names(&loaded.config));
     let file = loaded.file.map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());
     let mut talk = io::stderr().lock();
-    // Nobody reads it: nobody misses it.
+    // Write errors are ignored: the exit code has the result.
     for warning in warnings {
         let _ = writeln!(talk, "{warning}");
     }
     let Some((last, others)) = findings.split_last() else {
-        let _ = writeln!(talk, "ok: {file}, and everything that it names");
+        let _ = writeln!(talk, "ok: {file}, and everything that it refers to");
         return Ok(());
     };
     for finding in others {

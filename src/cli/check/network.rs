@@ -1,6 +1,6 @@
-//! Where the server listens, and whether its names lead there.
+//! Checks that the listening addresses can be bound, and that the host names resolve to this machine.
 //!
-//! Invariant: an address is taken for an instant at most, and nobody who calls is answered.
+//! Invariant: an address is bound only for a moment, and no connection is accepted on it.
 
 use std::{
     io,
@@ -17,14 +17,14 @@ use crate::{
     tls::Hostname,
 };
 
-/// For all names together.
+/// Limit for resolving all names together.
 const RESOLVING: Duration = Duration::from_secs(5);
 
-/// The addresses that cannot be had, except where a server of ours has them.
+/// The listening addresses that cannot be bound, except those on which a Portcullis server answers.
 pub(super) fn addresses(config: &server::Config) -> Vec<Finding> {
     let refused: Vec<BindError> = server::refused(config);
     let is_ours = |error: &BindError| match error {
-        // Only a server that speaks TLS can be asked; the redirecting port beside it is its own.
+        // Only the TLS listener can be probed; if it answers, the redirect port belongs to the same server.
         BindError::InUse { address } if Some(*address) == config.redirect => {
             config.listen.first().is_some_and(|first| live::answers(*first, &config.proxies))
         }
@@ -37,13 +37,13 @@ pub(super) fn addresses(config: &server::Config) -> Vec<Finding> {
     refused.into_iter().filter(|error| !is_ours(error)).map(told).collect()
 }
 
-/// The names that lead elsewhere.
+/// Warnings of the host names that do not resolve to this machine.
 pub(super) fn names(config: &Config) -> Vec<Warning> {
     let names = &config.tls.hostnames;
     let (sender, receiver) = mpsc::channel();
     for name in names.iter().cloned() {
         let sender = sender.clone();
-        // Name servers may take their time; nobody waits for a thread that does.
+        // A slow name server may block this thread for long; it is not joined.
         thread::spawn(move || {
             let found = resolve(&name);
             let _ = sender.send((name, found));
@@ -69,7 +69,7 @@ fn resolve(name: &Hostname) -> io::Result<Vec<IpAddr>> {
     }
 }
 
-/// The system lets nobody use an address that is another machine's.
+/// Whether the address belongs to this machine: the system binds no other.
 fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
 }
@@ -81,15 +81,15 @@ fn elsewhere(name: &Hostname, found: io::Result<Vec<IpAddr>>, is_local: impl Fn(
         Ok(addresses) => {
             let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             let text = match name {
-                Hostname::Address(address) => format!("hostnames: {address} is no address of this machine"),
+                Hostname::Address(address) => format!("hostnames: {address} is not an address of this machine"),
                 Hostname::Name(name) => {
-                    format!("hostnames: {name} leads to {}, which is not this machine", list.join(", "))
+                    format!("hostnames: {name} resolves to {}, which is not this machine", list.join(", "))
                 }
             };
             Some(Warning::new(text, format!("{fine}; else change the name's DNS record, or remove it from hostnames")))
         }
         Err(error) => Some(Warning::new(
-            format!("hostnames: {name} leads nowhere, as far as this machine knows: {error}"),
+            format!("hostnames: {name} does not resolve on this machine: {error}"),
             format!("clients need a DNS record, or a line in their /etc/hosts; {fine}"),
         )),
     }
@@ -114,11 +114,11 @@ mod tests {
     #[test]
     fn names_and_addresses_that_lead_elsewhere_are_told() {
         let said = told("registry.test", Ok(&["192.0.2.1", "192.0.2.2"])).unwrap();
-        assert!(said.contains("registry.test leads to 192.0.2.1, 192.0.2.2, which is not this machine"), "{said}");
+        assert!(said.contains("registry.test resolves to 192.0.2.1, 192.0.2.2, which is not this machine"), "{said}");
         let said = told("192.0.2.1", Ok(&["192.0.2.1"])).unwrap();
-        assert!(said.contains("192.0.2.1 is no address of this machine\nhint: "), "{said}");
+        assert!(said.contains("192.0.2.1 is not an address of this machine\nhint: "), "{said}");
         let said = told("registry.test", Err(io::ErrorKind::NotFound.into())).unwrap();
-        assert!(said.contains("registry.test leads nowhere"), "{said}");
+        assert!(said.contains("registry.test does not resolve"), "{said}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the configuration names: does it exist, can it be used?
+//! Checks the files and folders that the configuration names: client CA, token keys, workload rules, data, audit trail.
 
 use std::{fmt, fs, io, path::Path, time::SystemTime};
 
@@ -9,7 +9,7 @@ use crate::{
     telemetry, tls,
 };
 
-/// Something to change.
+/// An error of the configuration or of a file that it names, with a hint.
 pub(super) struct Finding {
     pub(super) error: String,
     pub(super) hint: Option<String>,
@@ -29,7 +29,7 @@ impl From<&Problem> for Finding {
     }
 }
 
-/// Everything that would keep a server with this configuration from starting, or from working.
+/// Every fault that would prevent a server with this configuration from starting or working.
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(clients(&config.tls));
@@ -48,7 +48,7 @@ fn clients(config: &tls::Config) -> Option<Finding> {
 fn token_key(config: &TokenConfig) -> Option<Finding> {
     match KeySet::read(config, SystemTime::now()) {
         Ok(_) => None,
-        // It is made at the first start.
+        // The first start creates it.
         Err(error) if error.is_missing() => None,
         Err(error) => Some(Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
     }
@@ -59,7 +59,7 @@ fn workloads(rules: &[Rule]) -> Option<Finding> {
     Some(Finding { error: format!("auth.workload: {error}"), hint: Some(error.hint().to_owned()) })
 }
 
-/// The file of the audit trail, or the folder in which it is made.
+/// Checks that the file of the audit trail can be written or created.
 fn audit(target: &telemetry::Target) -> Option<Finding> {
     let telemetry::Target::File(path) = target else { return None };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -70,10 +70,10 @@ fn audit(target: &telemetry::Target) -> Option<Finding> {
         Err(error) => Err(error),
     };
     let error = format!("audit trail {}: {}", path.display(), usable.err()?);
-    Some(Finding { error, hint: Some("name a file that this user can write, in a folder that is there".to_owned()) })
+    Some(Finding { error, hint: Some("name a file that this user can write, in an existing folder".to_owned()) })
 }
 
-/// The path itself, or the folder in which it would be made.
+/// The path itself, or its nearest ancestor that exists.
 pub(super) fn existing(path: &Path) -> &Path {
     let mut place = path;
     while !place.exists() {

@@ -1,7 +1,7 @@
 //! Warns of access rules, and of rules for the tokens of CI jobs, that can take no effect.
 //!
-//! Invariant: nothing is said of a rule that some caller could meet. Who can sign in is known only while the users
-//! file can be read and no client certificate signs in a user of its own.
+//! Invariant: there is no warning about a rule that some client can match. The users who can sign in are known only
+//! if the users file can be read and client certificates do not sign in users.
 
 use super::warning::Warning;
 use crate::{
@@ -26,13 +26,13 @@ fn access_rules(loaded: &Loaded) -> Vec<Warning> {
     without_effect.map(|(number, why)| warning(loaded, number, &why)).collect()
 }
 
-/// The users that can sign in; `None` where that is not known.
+/// The users that can sign in, from the users file and the workload rules; `None` if they are not all known.
 fn users(config: &Config) -> Option<Vec<UserName>> {
     let certificates = config.tls.client.as_ref().is_some_and(|ClientConfig { user, .. }| *user != ClientUser::Nobody);
     if certificates {
         return None;
     }
-    // A file that is missing is made at the first start, and one that is broken is a finding.
+    // A missing file is created at the first start, and a broken one is a finding already.
     let file = inspect(&config.auth.htpasswd).ok()?;
     let jobs = config.workloads.iter().map(|rule| rule.user.clone());
     Some(file.users().map(|(name, _)| name.clone()).chain(jobs).collect())
@@ -73,7 +73,7 @@ fn has_user(rule: &Rule) -> bool {
     rule.repositories.iter().any(|glob| glob.to_string().contains("{user}"))
 }
 
-/// A warning for each rule for jobs by which no token signs in, or only a user that may do nothing.
+/// A warning for each workload rule that no token can match first, or whose user has no permission.
 fn workload_rules(config: &Config) -> Vec<Warning> {
     let rules = config.workloads.iter().enumerate();
     let without_effect = rules.filter_map(|(index, rule)| {
@@ -85,7 +85,7 @@ fn workload_rules(config: &Config) -> Vec<Warning> {
 }
 
 fn workload_reason(config: &Config, index: usize, rule: &workload::Rule) -> Option<(String, &'static str)> {
-    // The first rule that a token satisfies decides how far it reaches.
+    // The first workload rule that a token matches determines its restrictions.
     if let Some(earlier) = config.workloads[..index].iter().position(|earlier| earlier.covers(rule)) {
         let reason = format!("rule {} admits every token that it admits", earlier + 1);
         return Some((reason, "move it before the other one, or remove it"));

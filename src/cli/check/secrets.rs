@@ -1,4 +1,4 @@
-//! Who else on this machine may read what only the server should.
+//! Warns of key files and of a users file that every user of the machine can read or write.
 
 use std::{
     fs,
@@ -9,10 +9,11 @@ use std::{
 use super::warning::Warning;
 use crate::{config::Config, tls};
 
-/// Reading and writing, for everybody.
+/// The permission bits for reading and writing by all other users.
 const OTHERS: u32 = 0o006;
 
-/// Keys and hashes that everybody can read or write. A file that is missing is made at the first start, as it should be.
+/// A warning for each file of keys or password hashes that all users can read or write. A missing file is no fault: the
+/// first start creates it with the right mode.
 pub(super) fn examine(config: &Config) -> Vec<Warning> {
     secrets(config).iter().filter_map(|path| open(path)).collect()
 }

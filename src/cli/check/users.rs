@@ -1,6 +1,6 @@
-//! The users file, as `portcullis check` sees it: can it be read, who cannot sign in, can it be changed?
+//! Checks the users file: that it can be read and changed, and that every user in it can sign in.
 //!
-//! Invariant: what keeps `serve` from starting is a finding, and what it starts with all the same is a warning.
+//! Invariant: a fault that prevents `serve` from starting is a finding; any other fault is a warning.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::auth::{
     users::{LoadError, check_writable, inspect},
 };
 
-/// What is wrong with the users file, and what is odd about it.
+/// The error of the users file, if it has one, and the warnings.
 pub(super) fn examine(path: &Path) -> (Option<Finding>, Vec<Warning>) {
     match inspect(path) {
         Ok(file) if file.spoiling_problems().next().is_some() => {
@@ -21,7 +21,7 @@ pub(super) fn examine(path: &Path) -> (Option<Finding>, Vec<Warning>) {
             (Some(unreadable(&LoadError::Broken { path: path.to_owned(), problems })), disabled(path, &file))
         }
         Ok(file) => (None, disabled(path, &file).into_iter().chain(unchangeable(path)).collect()),
-        // It is made at the first start.
+        // The first start creates it.
         Err(LoadError::Missing { .. }) => (uncreatable(path), Vec::new()),
         Err(error) => (Some(unreadable(&error)), Vec::new()),
     }
@@ -31,7 +31,7 @@ fn unreadable(error: &LoadError) -> Finding {
     Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }
 }
 
-/// The lines whose users cannot sign in.
+/// A warning for each line whose user cannot sign in.
 fn disabled(path: &Path, file: &Htpasswd) -> Vec<Warning> {
     let warning = |problem: &Problem| {
         let place = format!("{}:{}", path.display(), problem.line);
@@ -52,12 +52,12 @@ fn unchangeable(path: &Path) -> Option<Warning> {
     ))
 }
 
-/// A file that is missing and cannot be made, either.
+/// The error of a missing file that cannot be created.
 fn uncreatable(path: &Path) -> Option<Finding> {
     let place = existing(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")));
     let error = writable(place).err()?;
     Some(Finding {
-        error: format!("users file {}: it is missing and cannot be made: {}: {error}", path.display(), place.display()),
-        hint: Some("make it where this user can read it, or name another one with --htpasswd FILE".to_owned()),
+        error: format!("users file {}: missing, and cannot be created: {}: {error}", path.display(), place.display()),
+        hint: Some("create it where this user can read it, or name another one with --htpasswd FILE".to_owned()),
     })
 }

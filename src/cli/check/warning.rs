@@ -1,8 +1,8 @@
-//! Something that keeps no server from running, and should be looked at.
+//! A warning of `portcullis check`: a fault that does not prevent the server from running, with a hint.
 
 use std::fmt;
 
-/// What is odd, and what to do about it.
+/// A fault that does not prevent the server from running, and what the operator can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Warning {
     text: String,

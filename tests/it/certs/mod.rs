@@ -87,7 +87,7 @@ fn host_names_that_change_in_the_file_are_in_the_certificate_within_seconds() {
 fn nothing_is_renewed_that_was_not_made_here() {
     let stage = Stage::new();
     stage.tool().args(["cert", "renew"]).fails().says_one_of(&["there is no certificate authority yet"]);
-    stage.tool().args(["cert", "show"]).fails().says_one_of(&["the first start of 'portcullis serve' makes it"]);
+    stage.tool().args(["cert", "show"]).fails().says_one_of(&["the first start of 'portcullis serve' creates it"]);
     assert!(!stage.path("certs/ca.crt").exists());
     bring(&stage, "a", &["localhost"], 30);
     stage.configure("[tls.files]\ncertificate = \"a.crt\"\nkey = \"a.key\"");

@@ -33,7 +33,7 @@ fn trust_is_written_once_and_the_second_time_nothing_changes() {
     }
     // What somebody wrote into the same file by hand is not lost.
     let hosts = stage.write("image/etc/containerd/certs.d/registry.test:8443/hosts.toml", "# mine\n");
-    apply("containerd").fails().says_one_of(&["hosts.toml: there are other settings already"]);
+    apply("containerd").fails().says_one_of(&["hosts.toml: the file exists and has other settings"]);
     assert_eq!(fs::read_to_string(hosts).unwrap(), "# mine\n");
     // containerd reads HOST_PORT_ first.
     fs::create_dir_all(stage.path("image/etc/containerd/certs.d/registry.test_8443_")).unwrap();

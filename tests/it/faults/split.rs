@@ -110,7 +110,7 @@ fn a_link_into_nowhere_as_the_data_folder_is_named_as_such() {
     let stage = Stage::new();
     symlink("/nowhere/at-all", stage.path("data")).unwrap();
     let words = "data is a symbolic link to /nowhere/at-all, which does not exist";
-    check_says(&stage, words, "mount or make what the link leads to");
+    check_says(&stage, words, "mount or create the target of the link");
     let refused = stage.tool().arg("serve").fails();
     assert!(refused.stderr.contains("error: data folder: ") && refused.stderr.contains(words), "{refused}");
 
