@@ -1,6 +1,6 @@
-//! How `portcullis token` fails.
+//! Errors of `portcullis token create`, `list` and `revoke`, with their hints.
 //!
-//! Invariant: no error holds a secret.
+//! Invariant: no error message contains a secret.
 
 use std::io;
 
@@ -14,31 +14,31 @@ use crate::{
 /// Why a `token` command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
-    /// Nobody to be stood in for.
+    /// The user of the new token does not exist.
     #[error("there is no user {:?}", .0.as_str())]
     UnknownUser(UserName),
-    /// Somebody who cannot sign in.
+    /// The user has a password hash that the server does not accept.
     #[error("the password hash of user {:?} is weak, and auth.legacy_hashes refuses it", .0.as_str())]
     WeakHash(UserName),
-    /// Nothing of that name.
+    /// No token has this name or id.
     #[error("there is no token {:?}", .0)]
     Unknown(String),
-    /// It was not made.
+    /// The token could not be created.
     #[error(transparent)]
     Create(#[from] CreateError),
-    /// The store failed.
+    /// The token store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The users file cannot be read.
     #[error(transparent)]
     Users(#[from] LoadError),
-    /// No secret.
+    /// The system gave no random bytes for the secret.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// The operating system gives no timers.
+    /// The asynchronous runtime could not be started.
     #[error("the runtime cannot start: {0}")]
     Runtime(#[source] io::Error),
-    /// Nobody takes what we say.
+    /// Standard output or standard error cannot be written.
     #[error("cannot write: {0}")]
     Output(#[source] io::Error),
 }
@@ -52,7 +52,7 @@ impl TokenError {
             Self::WeakHash(user) => Some(format!("set a new password with `portcullis user passwd '{user}'`")),
             Self::Unknown(_) => Some("see `portcullis token list`".to_owned()),
             Self::Create(CreateError::Exists(name)) => {
-                Some(format!("choose another name, or end that one with `portcullis token revoke {name}`"))
+                Some(format!("choose another name, or revoke that token with `portcullis token revoke {name}`"))
             }
             Self::Users(error) => Some(error.hint().to_owned()),
             Self::Create(CreateError::Store(_)) | Self::Store(_) => Some(

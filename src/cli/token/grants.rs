@@ -1,6 +1,6 @@
-//! `portcullis token create|list|revoke`
+//! Implements `portcullis token create`, `list` and `revoke` on the token store in the data folder.
 //!
-//! Invariant: they work on the store alone, so that it makes no difference whether a server runs.
+//! Invariant: the commands only use the store, so that they work the same whether or not a server runs.
 
 use std::{
     collections::HashMap,
@@ -30,19 +30,20 @@ use crate::{
 
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct CreateArgs {
-    /// What the token is called in lists; no other one may be called so
+    /// The name of the token in lists; it must be unique
     name: TokenName,
-    /// Whose it is
+    /// The user that the token belongs to
     #[arg(long, value_name = "USER")]
     user: UserName,
-    /// Where it is good, as in access rules: `team/**`; may be given several times [default: everywhere]
+    /// A pattern of the repositories that the token may access, as in access rules: `team/**`; may be given several
+    /// times [default: all repositories]
     #[arg(long, value_name = "GLOB")]
     repository: Vec<Glob>,
-    /// What it is good for: pull, push, delete, admin; may be given several times. Nobody can push without looking, so push
-    /// includes pull [default: pull]
+    /// An action that the token permits: pull, push, delete or admin; may be given several times. A push needs pull as
+    /// well, so push includes it [default: pull]
     #[arg(long, value_name = "ACTION", value_delimiter = ',')]
     action: Vec<Action>,
-    /// After how long it ends: `90s`, `5m`, `24h`, `30d` [default: never]
+    /// How long the token is valid: `90s`, `5m`, `24h`, `30d` [default: without end]
     #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -58,7 +59,7 @@ pub(super) struct RevokeArgs {
     pub(super) place: PlaceArgs,
 }
 
-/// From a second to ten years: what is longer is for ever.
+/// Parses the lifetime of a token, between a second and ten years.
 fn lifetime(text: &str) -> Result<Duration, NotADuration> {
     let bounds = Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400);
     config::duration(text)
@@ -82,7 +83,7 @@ pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), Failure> 
     wait(store.create(&token, new, hash, now))??;
     let shown = writeln!(io::stdout(), "{}", token.expose().expose()).and_then(|()| io::stdout().flush());
     if let Err(error) = shown {
-        // Nobody has seen it, and nobody ever will.
+        // The token could not be printed, so it is of no use.
         wait(store.revoke(token.id()))??;
         return Err(TokenError::Output(error).into());
     }
@@ -93,7 +94,7 @@ pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), Failure> 
     });
     let places: Vec<_> = limits.repositories.iter().map(ToString::to_string).collect();
     say(&format!(
-        "access token {} of user {} made: {} on {}",
+        "access token {} of user {} created: {} on {}",
         args.name,
         args.user,
         limits.actions,
@@ -101,8 +102,8 @@ pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), Failure> 
     ))?;
     if hash.kind().is_legacy() {
         say(&format!(
-            "warning: the password hash of user {} is weak ({}); the next sign-in with the password replaces it, and that ends \
-             this token\nhint: `portcullis user passwd '{}'` first, and make the token after it",
+            "warning: the password hash of user {} is weak ({}); the next login with the password replaces it, and that revokes \
+             this token\nhint: run `portcullis user passwd '{}'` first, and create the token after it",
             args.user,
             hash.kind(),
             args.user
@@ -111,7 +112,7 @@ pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The hash that the token is bound to.
+/// The password hash of the user, to which the token is bound: the token ends when the hash changes.
 fn hash_of<'a>(user: &UserName, file: &'a Htpasswd, legacy: LegacyHashes) -> Result<&'a StoredHash, TokenError> {
     let hash = file.hash(user).ok_or_else(|| TokenError::UnknownUser(user.clone()))?;
     if legacy == LegacyHashes::Refuse && hash.kind().is_legacy() {
@@ -136,7 +137,7 @@ pub(super) fn list(config: &Config) -> Result<(), Failure> {
     let store = open(config)?;
     let (mut tokens, mut devices) =
         wait(async { Ok::<_, StoreError>((store.access_tokens().await?, store.devices().await?)) })??;
-    // Without users every token is good for nothing, which is worth a word; but the list is one of tokens.
+    // An unreadable users file is no error here: the tokens are listed without marking the removed users.
     let users = inspect(&config.auth.htpasswd).ok();
     tokens.sort_by_cached_key(|listed| listed.grant.as_ref().map_or_else(|| listed.id.to_string(), Grant::listed_as));
     devices.sort_by_cached_key(|listed| {
@@ -150,11 +151,11 @@ pub(super) fn list(config: &Config) -> Result<(), Failure> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| TokenError::Output(error).into())
 }
 
-/// What a line of the list says of a grant's surroundings.
+/// Formats lines of the list, with the data that they need beside the token's record.
 struct Around {
-    /// Nothing, if the file cannot be read.
+    /// The users file; `None` if it cannot be read.
     users: Option<Htpasswd>,
-    /// Of access tokens.
+    /// The names of the access tokens by id.
     names: HashMap<GrantId, String>,
     now: SystemTime,
 }
@@ -162,7 +163,7 @@ struct Around {
 impl Around {
     fn line(&self, listed: &Listed) -> Vec<String> {
         let Some(grant) = &listed.grant else {
-            return vec![listed.id.to_string(), "its record is damaged, and it is good for nothing".to_owned()];
+            return vec![listed.id.to_string(), "its record is damaged; the token is not accepted".to_owned()];
         };
         let is_gone = self.users.as_ref().is_some_and(|users| users.hash(&grant.user).is_none());
         let user = if is_gone { format!("{} (removed)", grant.user) } else { grant.user.to_string() };
@@ -195,7 +196,7 @@ impl Around {
     }
 }
 
-/// Columns that stand below each other.
+/// The lines as a text with aligned columns.
 fn table(lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let whole = lines.iter().filter(|line| line.len() > column + 1);
@@ -233,7 +234,7 @@ fn open(config: &Config) -> Result<GrantStore, Failure> {
     Ok(GrantStore::new(app::existing_store(&config.storage)?))
 }
 
-/// The store is asked without hurry, and this thread has nothing else to do.
+/// Runs a future to its end on a runtime of this thread.
 fn wait<F: Future>(work: F) -> Result<F::Output, TokenError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TokenError::Runtime)?;
     Ok(runtime.block_on(work))

@@ -1,4 +1,5 @@
-//! `portcullis token inspect`
+//! Implements `portcullis token inspect`: decodes a JWT; prints its header, claims and times, and names the signing
+//! key.
 
 use std::{
     fmt::Write as _,
@@ -20,7 +21,8 @@ use crate::auth::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The token; without it, or with `-`, it is read from standard input, where other users of this machine do not see it
+    /// The token; without it, or with `-`, it is read from standard input, where other users of this machine do not see
+    /// it
     token: Option<String>,
     #[command(flatten)]
     key: KeyArgs,
@@ -34,11 +36,11 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
     let token = token.trim();
     let token = token.strip_prefix("Bearer ").unwrap_or(token).trim_start();
     let dissection = inspect::dissect(token).map_err(|error| {
-        Failure::new(error, Some("give the token alone, as it stands after `Authorization: Bearer`"))
+        Failure::new(error, Some("pass the token alone, without `Authorization: Bearer` before it"))
     })?;
     let (config, _) = args.key.configured(config)?;
     let now = SystemTime::now();
-    // A machine without the keys can still read the token.
+    // A machine without the key file can still decode the token.
     let keys = KeySet::read(&config, now);
     let signature = match &keys {
         Ok(keys) => signature(token, &dissection, keys, &config, now),
@@ -59,21 +61,21 @@ fn from_input() -> Result<Zeroizing<String>, Failure> {
 fn signature(token: &str, dissection: &Dissection, keys: &KeySet, config: &TokenConfig, now: SystemTime) -> String {
     let file = config.key.display();
     let Some(key) = inspect::signer(token, keys) else {
-        return format!("not by a key of {file}");
+        return format!("by no key of {file}");
     };
     let named = dissection.header.get("kid").and_then(Value::as_str);
     let algorithm = dissection.header.get("alg").and_then(Value::as_str);
     let mut text = format!("by the key {} of {file}", key.id());
     // Writing to a String cannot fail.
     let _ = match key.retires() {
-        None => write!(text, ", which signs"),
+        None => write!(text, ", the current signing key"),
         Some(retires) if retires <= now => {
-            write!(text, ", which retired {}: it is not believed any more", spell(retires))
+            write!(text, ", which retired {}: the token is not accepted", spell(retires))
         }
-        Some(retires) => write!(text, ", which verifies until {}", spell(retires)),
+        Some(retires) => write!(text, ", which verifies tokens until {}", spell(retires)),
     };
     if !named.is_some_and(|id| key.is_called(id)) || algorithm != Some(key.algorithm().as_str()) {
-        text.push_str("; but its header says otherwise, so it is not believed");
+        text.push_str("; but its header names another key or algorithm, so it is not accepted");
     }
     text
 }
@@ -84,7 +86,7 @@ fn report(dissection: &Dissection, signature: &str, now: SystemTime) -> String {
     let _ = writeln!(text, "claims:\n{}", pretty(&dissection.claims));
     let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
     for (claim, past, future) in
-        [("iat", "made", "to be made"), ("nbf", "good since", "good from"), ("exp", "expired", "good until")]
+        [("iat", "issued", "to be issued"), ("nbf", "valid since", "valid from"), ("exp", "expired", "expires")]
     {
         if let Some(time) = dissection.time(claim) {
             let words = if time <= now { past } else { future };
@@ -97,7 +99,7 @@ fn report(dissection: &Dissection, signature: &str, now: SystemTime) -> String {
 
 fn pretty(object: &Map<String, Value>) -> String {
     let text = serde_json::to_string_pretty(object).unwrap_or_default();
-    // JSON leaves some control characters as they are, and a terminal obeys them.
+    // JSON does not escape every control character, and a terminal executes them.
     text.chars().fold(String::new(), |mut safe, letter| {
         if letter.is_control() && letter != '\n' {
             let _ = write!(safe, "\\u{:04x}", u32::from(letter));
@@ -108,16 +110,16 @@ fn pretty(object: &Map<String, Value>) -> String {
     })
 }
 
-/// A time, and how far it is from now.
+/// A Unix time as a date, with its distance from now.
 fn moment(time: i64, now: i64) -> String {
     let date = OffsetDateTime::from_unix_timestamp(time).ok().and_then(|date| date.format(&Rfc3339).ok());
-    // Beyond what has a date: the number itself.
+    // A time beyond the range of dates is printed as a number.
     let date = date.unwrap_or_else(|| time.to_string());
     let distance = words(time.abs_diff(now));
     if time <= now { format!("{date}, {distance} ago") } else { format!("{date}, in {distance}") }
 }
 
-/// In the largest unit that gives two or more, or one exactly.
+/// A duration in the largest unit of which there are at least two, or exactly one.
 fn words(seconds: u64) -> String {
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
     let (name, factor) =

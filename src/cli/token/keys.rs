@@ -1,4 +1,5 @@
-//! `portcullis token rotate` and `portcullis token certificate`
+//! Implements `portcullis token rotate` and `portcullis token certificate`: creates a new signing key, and prints the
+//! certificates of the keys.
 
 use std::{
     io::{self, Write as _},
@@ -18,7 +19,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RotateArgs {
-    /// How long the old keys go on verifying; at least 61m
+    /// How long the old keys still verify tokens; at least 61m
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
     keep: Duration,
     #[command(flatten)]
@@ -37,10 +38,10 @@ pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>) -> Result<(), Fa
     trail::tell(&audit, &trail::operator(), |by| Event::TokenKeyRotated { key: &rotation.signer, by });
     let mut talk = io::stderr().lock();
     let file = token.key.display();
-    // What counts is done; nobody reads it: nobody misses it.
+    // Write errors are ignored: the keys are rotated all the same.
     let _ = writeln!(talk, "{file}: key {} signs from now on", rotation.signer);
     for (id, retires) in &rotation.kept {
-        let _ = writeln!(talk, "{file}: key {id} verifies until {}", keys::spell(*retires));
+        let _ = writeln!(talk, "{file}: key {id} verifies tokens until {}", keys::spell(*retires));
     }
     if rotation.dropped > 0 {
         let _ = writeln!(talk, "{file}: {} that had retired removed", rotation.dropped);

@@ -1,7 +1,7 @@
-//! `portcullis token`: what stands in for passwords, the keys that sign tokens, and tokens themselves.
+//! Implements `portcullis token`: manages access tokens and signing keys, and decodes tokens.
 //!
-//! Process floor. Invariant: no private key is ever written out, and a secret once, when it is made; of other tokens
-//! everything is shown but what makes them tokens.
+//! Invariant: no private key is ever printed, and the secret of an access token only once, when it is created; lists
+//! show everything else about a token.
 
 mod error;
 mod grants;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use super::{Failure, load};
 use crate::{auth::TokenConfig, config::Flags, telemetry::Target};
 
-/// Make, list and revoke access tokens for machines and devices; rotate the keys of tokens, and take tokens apart
+/// Create, list and revoke access tokens for machines and devices; rotate signing keys, and decode tokens
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -22,22 +22,23 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Make an access token, which a machine shows in the place of its user's password
+    /// Create an access token, which a machine sends in place of its user's password
     ///
-    /// The token is the one line on standard output, and cannot be shown again. It reaches no further than its user at any time,
-    /// and ends when it expires or is revoked, when the user's password changes, or when the user is removed.
+    /// The token is the only line on standard output, and cannot be shown again. It never permits more than its user
+    /// may do at that time. It ends when it expires or is revoked, when the user's password changes, or when the user
+    /// is removed.
     Create(grants::CreateArgs),
     /// List access tokens by name, and devices that signed in (`docker login`) by id
     #[command(visible_alias = "ls")]
     List(PlaceArgs),
-    /// End an access token or sign out a device, and everything that was made from it
+    /// Revoke an access token or sign out a device, with every token that was issued from it
     #[command(visible_alias = "rm")]
     Revoke(grants::RevokeArgs),
-    /// Make a new key that signs, and keep the old ones until their tokens have expired; a running server notices
+    /// Create a new signing key, and keep the old keys until their tokens have expired; a running server loads it
     Rotate(keys::RotateArgs),
     /// Print certificates of the keys, for another registry's `rootcertbundle`
     Certificate(keys::CertificateArgs),
-    /// Show what a token says, when it ends and whether a key of ours signed it
+    /// Decode a token: its claims, when it expires and which key of this server signed it
     Inspect(inspect::Args),
 }
 
@@ -49,7 +50,8 @@ struct KeyArgs {
 }
 
 impl KeyArgs {
-    /// What the configuration says of tokens, with this file, and of the audit trail.
+    /// Loads the configuration; returns its token settings, with the key file replaced by `--key`, and the target of
+    /// the audit trail.
     fn configured(self, config: Option<PathBuf>) -> Result<(TokenConfig, Target), Failure> {
         let config = load(&Flags { config, ..Flags::default() })?.config;
         let token = config.auth.token;
@@ -57,7 +59,7 @@ impl KeyArgs {
     }
 }
 
-/// Where access tokens, devices and their users are.
+/// The options for the data folder and the users file.
 #[derive(Clone, Debug, clap::Args)]
 struct PlaceArgs {
     /// The folder of the registry's data [default: ./data]
