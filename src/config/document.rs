@@ -1,6 +1,6 @@
-//! The configuration file as settings with their places.
+//! Parses the TOML configuration file into settings, each with its line and column.
 //!
-//! Invariant: every key of the document is either handed on or among the problems; none is passed over in silence.
+//! Invariant: every key of the document becomes a setting or a problem; none is ignored silently.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
@@ -17,7 +17,7 @@ use super::{
     suggest,
 };
 
-/// Reads the document into the file's layer. `false` if it is not TOML, and therefore says nothing for certain.
+/// Reads the document into the file's layer. Returns `false` if the text is not TOML: then no key of it can be trusted.
 pub(super) fn read(name: &Arc<str>, text: &str, layers: &mut Layers, problems: &mut Vec<Problem>) -> bool {
     let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
     let mut reader = Reader { name, text, line_starts, layers, problems };
@@ -51,7 +51,7 @@ impl Reader<'_> {
         self.problems.push(problem);
     }
 
-    /// One mistake can upset the parser several times in its line; the first time is the one that helps.
+    /// Reports the first syntax error of each line: one mistake can cause several errors in its line.
     fn syntax(&mut self, errors: &[toml::de::Error]) {
         let mut lines = Vec::new();
         for error in errors {
@@ -60,9 +60,9 @@ impl Reader<'_> {
             if !lines.contains(&line) {
                 lines.push(line);
                 let hint = if error.message() == "duplicate key" {
-                    "a key or a table is written once; remove one of the two"
+                    "a key or a table may be defined only once; remove one of the two"
                 } else {
-                    "text stands in quotes, lists in brackets: listen = [\"0.0.0.0:443\"]"
+                    "write text in quotes and lists in brackets: listen = [\"0.0.0.0:443\"]"
                 };
                 self.problems.push(Problem::new(place, error.message()).hint(hint));
             }
@@ -109,7 +109,7 @@ impl Reader<'_> {
         self.table(path, table);
     }
 
-    /// The tables of a list of them, `path`.
+    /// Reads the array of tables at `path`. `noun` and `what` name one of them in messages.
     fn rules(&mut self, path: &str, noun: &str, what: &str, value: &Spanned<DeValue<'_>>) -> Vec<RawRule> {
         let hint = format!("write each {noun} below a line {what}");
         let DeValue::Array(rules) = value.get_ref() else {
@@ -117,7 +117,7 @@ impl Reader<'_> {
             return Vec::new();
         };
         if rules.is_empty() {
-            // Without rules every signed-in user may do everything, which is hardly what an empty list is meant to say.
+            // Without rules every signed-in user may do everything, which an empty list hardly intends.
             self.problem(&value.span(), format!("{path}: an empty list of {noun}s"), hint.as_str());
         }
         let mut read = Vec::new();
@@ -191,7 +191,7 @@ impl Reader<'_> {
         elements.iter().map(|element| Located::new(self.raw(element), self.place(&element.span()))).collect()
     }
 
-    /// A table begins with its header, where it has one; anything else with its key.
+    /// The span to report for a value: the header of a table that has one, the key of anything else.
     fn beginning(&self, key: &Range<usize>, value: &Spanned<DeValue<'_>>) -> Range<usize> {
         let is_table = matches!(value.get_ref(), DeValue::Table(_));
         let has_header = self.text.get(value.span()).is_some_and(|text| text.starts_with('['));
@@ -206,7 +206,7 @@ impl Reader<'_> {
     }
 }
 
-/// A near name in the same table, else the same name in another one, else what there is.
+/// The hint for an unknown key: a similar key of the same table, a similar key of another table, or all known keys.
 fn hint_for(table: &str, name: &str) -> String {
     let mut siblings: Vec<&str> = KEYS
         .iter()
@@ -222,7 +222,7 @@ fn hint_for(table: &str, name: &str) -> String {
     }
     match KEYS.iter().find(|key| suggest::nearest(name, [key.name()]).is_some() && key.table() != table) {
         Some(key) if key.table().is_empty() => {
-            format!("'{}' stands at the top of the file, before the first [table]", key.name())
+            format!("'{}' belongs at the top of the file, before the first [table]", key.name())
         }
         Some(key) => format!("did you mean '{}' in {}?", key.name(), keys::header(key.table())),
         None => format!("known here: {}", siblings.join(", ")),

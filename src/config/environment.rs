@@ -1,7 +1,7 @@
-//! The settings that variables make: `PORTCULLIS_TLS__MINIMUM_VERSION=1.3`.
+//! Reads settings from environment variables: `PORTCULLIS_TLS__MINIMUM_VERSION=1.3`.
 //!
-//! Invariant: a variable that begins like ours and is not one of ours is an error, except those that Kubernetes makes up
-//! for a service called `portcullis`.
+//! Invariant: an unknown variable with the prefix `PORTCULLIS_` is an error, except those that Kubernetes sets for a
+//! service called `portcullis`.
 
 use std::ffi::OsString;
 
@@ -13,11 +13,11 @@ use super::{
     suggest,
 };
 
-/// Names the configuration file.
+/// The variable with the path of the configuration file.
 pub(super) const FILE: &str = "PORTCULLIS_CONFIG";
 
-/// The variables that may be ours out of those of the process ([`std::env::vars_os`]). Bytes that are not UTF-8 become
-/// U+FFFD; where that matters, the value is then refused or the file not found.
+/// Filters the variables of the process ([`std::env::vars_os`]) by the prefix `PORTCULLIS_`. Bytes that are not UTF-8
+/// become U+FFFD; where that matters, the value is later rejected or the file not found.
 pub fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
     all.into_iter()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
@@ -26,7 +26,7 @@ pub fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(St
         .collect()
 }
 
-/// What the variables say. An empty variable counts as none: that is what compose files pass for one that is not set.
+/// The layer of the variables. An empty variable counts as unset, because compose files pass one for an unset variable.
 pub(super) fn layer(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in variables {
@@ -54,7 +54,7 @@ fn unknown(name: &str, place: Place) -> Problem {
             .hint("write [[access]], [[auth.workload]] and [groups] in the configuration file");
     }
     let known: Vec<String> = KEYS.iter().filter_map(|key| key.variable()).chain([FILE.to_owned()]).collect();
-    // The prefix is common to all and must not count as likeness.
+    // The prefix is common to all names and must not count as similarity.
     let short = |name: &'_ str| name.strip_prefix(PREFIX).map(str::to_owned).unwrap_or_default();
     let shortened: Vec<String> = known.iter().map(|name| short(name)).collect();
     let problem = Problem::new(place, "no setting has this variable");
@@ -65,8 +65,9 @@ fn unknown(name: &str, place: Place) -> Problem {
     }
 }
 
-/// Kubernetes puts `PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_PORT=tcp://…`, `PORTCULLIS_PORT_443_TCP_ADDR` and the like into
-/// every pod beside a service called `portcullis`. A `PORTCULLIS_PORT=8443` is a person's mistake and stays one.
+/// Whether Kubernetes sets this variable. It sets `PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_PORT=tcp://…`,
+/// `PORTCULLIS_PORT_443_TCP_ADDR` and similar ones in every pod of a namespace with a service called `portcullis`.
+/// `PORTCULLIS_PORT=8443` is not one of them and remains an error.
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
     let Some(name) = name.strip_prefix(PREFIX) else { return false };
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));

@@ -1,6 +1,7 @@
-//! Finding and fetching the configuration file.
+//! Finds and reads the configuration file.
 //!
-//! Invariant: a file that is named must be there; one that is only looked for may be missing, and nothing else.
+//! Invariant: a file named by flag or variable must exist; a file at a default path may be missing, but any other error
+//! is reported.
 
 use std::{
     fs::File,
@@ -15,20 +16,20 @@ use super::{
     problem::{Place, Problem},
 };
 
-/// Where a file is looked for that nobody names.
+/// The default paths of the configuration file, in the order of the search.
 const USUAL: [&str; 2] = ["portcullis.toml", "/etc/portcullis/portcullis.toml"];
 
-/// Far more than anybody writes by hand, in bytes.
+/// Limit for the size of the configuration file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The text of a configuration file, and its name.
+/// A configuration file that was read: its path, its name for messages and its text.
 pub(super) struct Fetched {
     pub(super) path: PathBuf,
     pub(super) name: Arc<str>,
     pub(super) text: String,
 }
 
-/// The file that flags or variables name, else the first of the usual ones that is there.
+/// Reads the file that flags or variables name, or the first existing one of the default paths.
 pub(super) fn fetch(flags: &Flags, variables: &[(String, String)]) -> Result<Option<Fetched>, Problem> {
     fetch_among(flags, variables, &USUAL.map(Path::new))
 }
@@ -84,7 +85,7 @@ fn text(path: &Path, file: File) -> Result<Fetched, Problem> {
     Ok(Fetched { path: path.to_owned(), name, text })
 }
 
-/// UTF-8, with or without the mark that some editors put first.
+/// Decodes UTF-8, and strips a byte order mark.
 fn decode(bytes: Vec<u8>, name: &Arc<str>) -> Result<String, Problem> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -92,7 +93,7 @@ fn decode(bytes: Vec<u8>, name: &Arc<str>) -> Result<String, Problem> {
         let last = valid.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         let column = String::from_utf8_lossy(last).chars().count() + 1;
         let place = Place::File { name: name.clone(), line, column };
-        Problem::new(place, "this is not UTF-8").hint("save the file with the encoding UTF-8")
+        Problem::new(place, "not UTF-8").hint("save the file with the encoding UTF-8")
     })?;
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -171,6 +172,6 @@ mod tests {
         );
         std::fs::write(&path, b"# fine\n# \xc3\xa9 caf\xe9").unwrap();
         let problem = fetch_among(&at(&path), &[], &[]).err().unwrap().to_string();
-        assert!(problem.contains("p.toml:2:8: this is not UTF-8"), "{problem}");
+        assert!(problem.contains("p.toml:2:8: not UTF-8"), "{problem}");
     }
 }

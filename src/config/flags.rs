@@ -1,6 +1,6 @@
-//! The settings that the command line can make.
+//! Maps command-line flags to settings.
 //!
-//! Invariant: a flag means the same as its key in the file; it only wins over it.
+//! Invariant: a flag means the same as its key in the file, and takes precedence over it.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::{
     raw::{Located, Raw},
 };
 
-/// Flags as they were given; an empty list or `None` is a flag that was not.
+/// The given flags. An empty list or `None` is a flag that was not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// `--config`: the configuration file.
@@ -57,14 +57,14 @@ pub(super) fn layer(flags: &Flags, problems: &mut Vec<Problem>) -> Layer {
     layer
 }
 
-/// A certificate from here and a key from elsewhere would rarely fit.
+/// Reports `--tls-cert` without `--tls-key` and the reverse: a key from another source would rarely match.
 fn refuse_half_a_pair(flags: &Flags, problems: &mut Vec<Problem>) {
     let (given, missing) = match (&flags.tls_cert, &flags.tls_key) {
         (Some(_), None) => ("--tls-cert", "--tls-key"),
         (None, Some(_)) => ("--tls-key", "--tls-cert"),
         (None, None) | (Some(_), Some(_)) => return,
     };
-    let problem = Problem::new(Place::Flag(given), format!("it needs {missing} beside it"));
+    let problem = Problem::new(Place::Flag(given), format!("it requires {missing} as well"));
     problems
         .push(problem.hint("--tls-cert FILE --tls-key FILE name a certificate with its chain, and its private key"));
 }

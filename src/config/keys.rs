@@ -1,6 +1,7 @@
-//! Every setting that exists: the one table behind the file's keys, the variables, the defaults and the reference.
+//! The table of all settings: path, type, default and documentation of each. The file reader, the variables, the
+//! defaults and the reference are all derived from it.
 //!
-//! Invariant: what is not in [`KEYS`] cannot be set, and what is in it is documented.
+//! Invariant: a setting that is not in [`KEYS`] cannot be set, and every setting in it is documented.
 
 use std::net::SocketAddr;
 
@@ -25,7 +26,7 @@ use crate::{
 
 /// A setting.
 pub(super) struct Key<K> {
-    /// As in the file, with dots between levels.
+    /// The key in the file, with dots between levels.
     pub(super) path: &'static str,
     pub(super) kind: K,
     pub(super) fallback: Fallback,
@@ -33,16 +34,16 @@ pub(super) struct Key<K> {
     pub(super) about: &'static str,
 }
 
-/// What holds when nobody sets a key.
+/// The value of a key that is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fallback {
-    /// This value, spelled as in a variable.
+    /// This value, in the notation of a variable.
     Value(&'static str),
-    /// Something found out at start, in words.
+    /// A value that is computed at start; the text describes it for the reference.
     Computed(&'static str),
-    /// Nothing: the feature is off.
+    /// No value: the feature is off.
     Off,
-    /// It must be set where its table is there.
+    /// No default: the key must be set if its table is present.
     Required,
 }
 
@@ -65,14 +66,14 @@ keys! {
         "The names and addresses under which clients reach this server, the preferred one first; a self-signed \
          certificate is made out for them.";
     REDIRECT: Word<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
-        "Where to listen for plain HTTP and answer with a redirect to HTTPS, and with what ACME's `http-01` asks for; for example `0.0.0.0:80`.";
+        "Where to listen for plain HTTP: requests are redirected to HTTPS, and challenges of ACME's `http-01` are answered; for example `0.0.0.0:80`.";
 
     TRUSTED_PROXIES: List<Word<Network>> = "trusted_proxies",
         List { of: NETWORK, noun: "networks", may_be_empty: true }, Fallback::Off,
-        "The load balancers in front: only they may say in headers (`X-Forwarded-For`, `X-Forwarded-Host`, `Forwarded`) or in \
-         the PROXY protocol whose request it is.";
+        "The load balancers in front of the server: only from them does the server take the client's address and host out of \
+         headers (`X-Forwarded-For`, `X-Forwarded-Host`, `Forwarded`) or the PROXY protocol.";
     PROXY_PROTOCOL: Switch = "proxy_protocol", Switch, Fallback::Value("false"),
-        "Whether connections from `trusted_proxies` begin with a header of the PROXY protocol, version 1 or 2; then they must.";
+        "Whether connections from `trusted_proxies` must begin with a header of the PROXY protocol, version 1 or 2.";
 
     CONNECTIONS: Count = "limits.connections",
         Count { least: 1, most: 1_000_000, example: 4096 }, Fallback::Value("4096"),
@@ -83,13 +84,13 @@ keys! {
     HEADER_TIMEOUT: Span = "limits.header_timeout", Span { least: 1, most: 600 }, Fallback::Value("30s"),
         "How long a client may take to send the head of a request.";
     IDLE_TIMEOUT: Span = "limits.idle_timeout", Span { least: 1, most: 86_400 }, Fallback::Value("60s"),
-        "How long a transfer may stand still; a slow one that moves may take as long as it takes.";
+        "How long a transfer may make no progress; a slow transfer that makes progress is not limited.";
     DRAIN_TIMEOUT: Span = "limits.drain_timeout", Span { least: 0, most: 3600 }, Fallback::Value("30s"),
         "How long running transfers may go on after the server was asked to stop.";
 
     MINIMUM_VERSION: Choice<MinimumVersion> = "tls.minimum_version",
         Choice(&[("1.2", MinimumVersion::Tls12), ("1.3", MinimumVersion::Tls13)]), Fallback::Value("1.2"),
-        "The oldest version of TLS that is spoken.";
+        "The oldest version of TLS that is accepted.";
     SELF_SIGNED_DIRECTORY: Path = "tls.self_signed.directory", Path { example: "certs" }, Fallback::Value("certs"),
         "The folder of the CA and the certificate that are made on first start: `ca.crt`, `ca.key`, `server.crt`, \
          `server.key`.";
@@ -98,8 +99,8 @@ keys! {
     FILES_KEY: Path = "tls.files.key", Path { example: "server.key" }, Fallback::Required,
         "The private key of that certificate, in PEM: PKCS#8, SEC1 or RSA, not encrypted.";
     MORE_CERTIFICATE: Path = "tls.files.more.certificate", Path { example: "other.crt" }, Fallback::Required,
-        "A further certificate with its chain, for clients that ask for a name of its own (SNI); who asks for none, or for one \
-         that no certificate has, gets the one of `[tls.files]`.";
+        "A further certificate with its chain, for clients that request one of its names (SNI). Clients that send no name, or a \
+         name that no certificate has, get the certificate of `[tls.files]`.";
     MORE_KEY: Path = "tls.files.more.key", Path { example: "other.key" }, Fallback::Required,
         "The private key of that further certificate.";
     ACME_DIRECTORY: Word<String> = "tls.acme.directory", ACME_URL, Fallback::Value(LETS_ENCRYPT),
@@ -107,7 +108,7 @@ keys! {
          agree to its terms.";
     ACME_CONTACT: List<Word<String>> = "tls.acme.contact",
         List { of: MAIL, noun: "mail addresses", may_be_empty: true }, Fallback::Off,
-        "Whom the authority may write to about the account.";
+        "The mail addresses at which the authority may contact you about the account.";
     ACME_CA: Path = "tls.acme.ca", Path { example: "acme-root.crt" }, Fallback::Off,
         "The only authorities, in PEM, that the directory's own certificate may come from, for one of your own; without it, the \
          public ones.";
@@ -118,8 +119,8 @@ keys! {
             (Challenge::Http01.as_str(), Preference::Only(Challenge::Http01)),
         ]),
         Fallback::Value("any"),
-        "How names are proven to be ours: `tls-alpn-01` needs port 443 to be reachable, `http-01` port 80 and `redirect`; `any` \
-         begins with the first and tries them in turns.";
+        "How the control over the names is proven: `tls-alpn-01` needs port 443 to be reachable, `http-01` port 80 and `redirect`; \
+         `any` begins with `tls-alpn-01` and alternates after failures.";
     ACME_FOLDER: Path = "tls.acme.folder", Path { example: "certs" },
         Fallback::Computed("the folder `tls.self_signed.directory`"),
         "The folder of the account and the certificate: `acme-account.json`, `acme.pem`.";
@@ -129,7 +130,7 @@ keys! {
          there.";
     CLIENT_MODE: Choice<ClientMode> = "tls.client.mode",
         Choice(&[("required", ClientMode::Required), ("optional", ClientMode::Optional)]), Fallback::Value("required"),
-        "Whether a client without a certificate is turned away in the handshake, or may sign in otherwise.";
+        "Whether a client without a certificate is rejected in the handshake, or may sign in another way.";
     CLIENT_USER: Choice<ClientUser> = "tls.client.user",
         Choice(&[
             ("cn", ClientUser::CommonName),
@@ -141,14 +142,14 @@ keys! {
         "Which part of a certificate is the user that it signs in without a password: the common name, the one DNS name, the \
          one mail address; `off` for none, so that certificates only open connections.";
     CLIENT_CRL: Path = "tls.client.crl", Path { example: "clients.crl" }, Fallback::Off,
-        "What those authorities have revoked, in PEM: one list for each authority, intermediate ones included.";
+        "The certificate revocation lists of those authorities, in PEM: one for each authority, intermediate ones included.";
 
     HTPASSWD: Path = "auth.htpasswd", Path { example: "htpasswd" }, Fallback::Value("htpasswd"),
         "The users file, as Apache's htpasswd writes it; made with one administrator if it is not there.";
     CHALLENGE: Choice<ChallengeScheme> = "auth.challenge",
         Choice(&[("bearer", ChallengeScheme::Bearer), ("basic", ChallengeScheme::Basic)]), Fallback::Value("bearer"),
-        "How clients are asked to sign in: at the token endpoint, or with the password in every request. With `basic`, rules for \
-         `anonymous` hold for requests without a password; the Docker Engine sends none of those.";
+        "How clients sign in: at the token endpoint, or with the password in every request. With `basic`, rules for \
+         `anonymous` apply to requests without a password; the Docker Engine sends none of those.";
     LEGACY_HASHES: Choice<LegacyHashes> = "auth.legacy_hashes",
         Choice(&[("rehash", LegacyHashes::Rehash), ("refuse", LegacyHashes::Refuse)]), Fallback::Value("rehash"),
         "Password hashes older than bcrypt: replaced at the next successful login, or refused.";
@@ -157,14 +158,14 @@ keys! {
         "After how many wrong passwords a minute for one user from one network answers become 429 with a growing Retry-After; \
          for all users from one network together, ten times as many.";
     TOKEN_LIFETIME: Span = "auth.token.lifetime", Span { least: 60, most: 3600 }, Fallback::Value("5m"),
-        "How long a bearer token lives; clients fetch a new one by themselves.";
+        "How long a bearer token is valid; clients fetch a new one by themselves.";
     TOKEN_ISSUER: Word<String> = "auth.token.issuer", CLAIM, Fallback::Computed("the first of `hostnames`"),
         "The name of this token server in its tokens (the claim `iss`).";
     TOKEN_SERVICE: Word<String> = "auth.token.service", CLAIM, Fallback::Computed("the first of `hostnames`"),
         "The name of this registry in tokens and challenges (the claim `aud`).";
     TOKEN_KEY: Path = "auth.token.key", Path { example: "certs/token.key" },
         Fallback::Computed("`token.key` in the folder `tls.self_signed.directory`, or `tls.acme.folder`"),
-        "The private keys of tokens, in PEM (PKCS#8), of which the first signs; made on first start.";
+        "The private keys of tokens, in PEM (PKCS#8), of which the first signs; created at the first start.";
     TOKEN_ALGORITHM: Choice<TokenAlgorithm> = "auth.token.algorithm",
         Choice(&[
             (TokenAlgorithm::Es256.as_str(), TokenAlgorithm::Es256),
@@ -172,13 +173,13 @@ keys! {
             (TokenAlgorithm::EdDsa.as_str(), TokenAlgorithm::EdDsa),
         ]),
         Fallback::Value("ES256"),
-        "What kind of key is made at the first start and by `portcullis token rotate`; a key that is there signs with its own \
-         algorithm.";
+        "The algorithm of the key that is created at the first start and by `portcullis token rotate`; an existing key signs with \
+         its own algorithm.";
     TOKEN_KEY_ID: Choice<KeyIdForm> = "auth.token.key_id",
         Choice(&[("thumbprint", KeyIdForm::Thumbprint), ("libtrust", KeyIdForm::Libtrust)]), Fallback::Value("thumbprint"),
         "How tokens name their key (the header `kid`): by RFC 7638, or as registries before Distribution 3 look it up.";
     TOKEN_CERTIFICATE_CHAIN: Switch = "auth.token.certificate_chain", Switch, Fallback::Value("false"),
-        "Whether tokens bring a certificate of their key (the header `x5c`), for another registry that asks for one.";
+        "Whether tokens contain a certificate of their key (the header `x5c`), for another registry that requires one.";
     TOKEN_REFRESH_LIFETIME: Span = "auth.token.refresh_lifetime",
         Span { least: 60, most: 3650 * 86_400 }, Fallback::Value("90d"),
         "After how long without use a refresh token ends: `docker login` stores one instead of the password.";
@@ -188,34 +189,35 @@ keys! {
          `off` for not at all.";
 
     WORKLOAD_ISSUER: Word<IssuerUrl> = "auth.workload.issuer", ISSUER, Fallback::Required,
-        "Who signs the tokens of CI jobs that are taken for a password: their claim `iss`, letter by letter. It is asked for its \
-         keys by OpenID Connect Discovery.";
+        "The issuer of the tokens of CI jobs that are accepted as a password: their claim `iss`, compared letter by letter. Its \
+         keys are fetched by OpenID Connect Discovery.";
     WORKLOAD_AUDIENCE: Word<String> = "auth.workload.audience", AUDIENCE, Fallback::Required,
-        "Whom the tokens are for: their claim `aud`, or one of them. Choose a name that is this registry's alone.";
+        "The audience of the tokens: their claim `aud`, or one of its values. Choose a name that only this registry has.";
     WORKLOAD_CLAIMS: ClaimTable = "auth.workload.claims", ClaimTable, Fallback::Required,
-        "What else the tokens must say, all of it; at least one claim must tell your project from everybody else's.";
+        "Further claims that the tokens must have, all of them; at least one must distinguish your project from all others.";
     WORKLOAD_USER: Word<UserName> = "auth.workload.user", USER, Fallback::Required,
-        "The user who is signed in, as access rules name them; such a user need not be in the users file.";
+        "The user that the token signs in, as access rules name it; this user need not be in the users file.";
     WORKLOAD_REPOSITORIES: List<Word<Glob>> = "auth.workload.repositories",
         List { of: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Off,
-        "Which of the repositories that the access rules allow; without it all of them.";
+        "Restricts the job to these repositories, among those that the access rules allow; by default all of those.";
     WORKLOAD_ACTIONS: List<Word<Action>> = "auth.workload.actions",
         List { of: ACTION, noun: "actions", may_be_empty: false }, Fallback::Off,
-        "Which of the actions that the access rules allow; without it all of them.";
+        "Restricts the job to these actions, among those that the access rules allow; by default all of those.";
     WORKLOAD_CA: Path = "auth.workload.ca", Path { example: "issuer-ca.crt" }, Fallback::Off,
-        "The authority that vouches for the issuer's certificate, in PEM, if it is none of the public ones.";
+        "The authority of the issuer's own TLS certificate, in PEM, if it is not a public one.";
     WORKLOAD_JWKS_URI: Word<HttpsUrl> = "auth.workload.jwks_uri", JWKS_URI, Fallback::Off,
-        "Where the issuer's keys are, if they are on another host than the issuer; its discovery document is not asked then.";
+        "The URL of the issuer's keys, if they are on another host than the issuer; its discovery document is not fetched then.";
 
     ACCESS_USERS: List<Word<String>> = "access.users",
         List { of: WHO, noun: "users", may_be_empty: false }, Fallback::Required,
-        "Whom the rule is about: users, `@group`, `*` for anyone signed in, `anonymous` for nobody signed in.";
+        "The users that the rule matches: user names, `@group`, `*` for every signed-in user, `anonymous` for clients that are \
+         not signed in.";
     ACCESS_REPOSITORIES: List<Word<Glob>> = "access.repositories",
         List { of: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Required,
-        "Which repositories: `*` is one component, `**` any number, `{user}` the name of the one who asks.";
+        "The repositories that the rule matches: `*` is one component, `**` any number, `{user}` the name of the signed-in user.";
     ACCESS_ACTIONS: List<Word<Action>> = "access.actions",
         List { of: ACTION, noun: "actions", may_be_empty: true }, Fallback::Required,
-        "What they may do: `pull`, `push`, `delete`, and `admin` to remove whole repositories; `[]` is nothing.";
+        "The allowed actions: `pull`, `push`, `delete`, and `admin` to remove whole repositories; `[]` allows nothing.";
     GROUPS: List<Word<UserName>> = "groups.NAME",
         List { of: USER, noun: "user names", may_be_empty: true }, Fallback::Off,
         "The members of a group, which rules name `@NAME`.";
@@ -223,14 +225,14 @@ keys! {
     SPARSE_MANIFESTS: Switch = "registry.sparse_manifests", Switch, Fallback::Value("false"),
         "Whether to accept manifests whose blobs or child manifests are not here.";
     UPLOAD_EXPIRY: Span = "registry.upload_expiry", Span { least: 60, most: 365 * 86_400 }, Fallback::Value("7d"),
-        "After how long without a byte an upload is given up.";
+        "After how long without a received byte an upload is cancelled.";
     GC_INTERVAL: SpanOr = "registry.gc.interval",
         SpanOr { word: "off", span: Span { least: 1, most: 365 * 86_400 } }, Fallback::Value("24h"),
         "How often garbage is collected; `off` for never by itself.";
     GC_GRACE: Span = "registry.gc.grace", Span { least: 1, most: 365 * 86_400 }, Fallback::Value("24h"),
-        "How long nobody must have looked at something before it can be garbage; longer than any push takes.";
+        "How long a blob or manifest must not have been accessed before it can be garbage; longer than any push takes.";
     GC_TRASH: Span = "registry.gc.trash", Span { least: 0, most: 365 * 86_400 }, Fallback::Value("7d"),
-        "How long a swept blob can be brought back; it comes back by itself when it is asked for.";
+        "How long a removed blob stays in the trash; it is restored by itself when it is requested.";
     GC_UNTAGGED: SpanOr = "registry.gc.untagged",
         SpanOr { word: "keep", span: Span { least: 1, most: 3650 * 86_400 } }, Fallback::Value("keep"),
         "After how long without being read or put a manifest without a tag is deleted; children of an index and referrers of \
@@ -240,7 +242,7 @@ keys! {
 
     LOG_FORMAT: Choice<Format> = "log.format",
         Choice(&[("text", Format::Text), ("json", Format::Json)]), Fallback::Value("text"),
-        "How log lines are written.";
+        "The format of log lines.";
     LOG_LEVEL: Word<String> = "log.level", LEVEL, Fallback::Value("info"),
         "What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or finer as in `info,portcullis::auth=debug`.";
     LOG_AUDIT: Word<Target> = "log.audit", AUDIT, Fallback::Value("off"),
@@ -303,7 +305,7 @@ fn acme_url(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// As RFC 8555 wants it, 7.3: one address without header fields.
+/// A mail address in the form of RFC 8555, 7.3: one address without header fields.
 fn mail(text: &str) -> Result<String, Fault> {
     let address = text.strip_prefix("mailto:").unwrap_or(text);
     let is_address = address.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
@@ -311,7 +313,7 @@ fn mail(text: &str) -> Result<String, Fault> {
         || address.len() > 254
         || !address.bytes().all(|byte| byte.is_ascii_graphic() && !b"?,\"".contains(&byte))
     {
-        return Err(Fault { reason: "this is no mail address".to_owned(), hint: None });
+        return Err(Fault { reason: "not a mail address".to_owned(), hint: None });
     }
     Ok(format!("mailto:{address}"))
 }
@@ -339,7 +341,7 @@ fn level(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-/// A single word is hardly a file, but easily a slip of the finger.
+/// Parses the target of the audit trail. A single word is rejected as a file, because it is probably a typing error.
 fn audit(text: &str) -> Result<Target, Fault> {
     let Ok(target) = text.parse::<Target>();
     match target {
@@ -356,7 +358,7 @@ fn did_you_mean<const N: usize>(text: &str, known: [&str; N]) -> Option<String> 
     suggest::nearest(text, known).map(|word| format!("did you mean \"{word}\"?"))
 }
 
-/// A key of any kind.
+/// A setting of any type; the object-safe view of [`Key`].
 pub(super) trait Entry: Sync {
     fn path(&self) -> &'static str;
     fn about(&self) -> &'static str;
@@ -393,18 +395,19 @@ impl dyn Entry + '_ {
         self.path().rsplit('.').next().unwrap_or_default()
     }
 
-    /// The table it stands in; empty for the top level.
+    /// The table of the key; empty for the top level.
     pub(super) fn table(&self) -> &'static str {
         self.path().rsplit_once('.').map_or("", |(table, _)| table)
     }
 
-    /// The variable that sets it. Rules and groups have an order and names of their own, and live in the file only.
+    /// The variable that sets the key. Rules and groups can only be set in the file, because they have an order or
+    /// names of their own.
     pub(super) fn variable(&self) -> Option<String> {
         let in_file_only = matches!(self.table(), "access" | "groups" | "auth.workload" | MORE_CERTIFICATES);
         (!in_file_only).then(|| format!("{PREFIX}{}", self.path().to_uppercase().replace('.', "__")))
     }
 
-    /// The default as TOML spells it.
+    /// The default in TOML notation.
     pub(super) fn default_in_toml(&self) -> Option<String> {
         let Fallback::Value(value) = self.fallback() else { return None };
         Some(match self.shape() {
@@ -415,10 +418,10 @@ impl dyn Entry + '_ {
     }
 }
 
-/// The list of tables of further certificates.
+/// The path of the array of tables with further certificates.
 pub(super) const MORE_CERTIFICATES: &str = "tls.files.more";
 
-/// How the names of our variables begin.
+/// The prefix of the variables.
 pub(super) const PREFIX: &str = "PORTCULLIS_";
 
 /// The setting with this path.
@@ -426,13 +429,13 @@ pub(super) fn find(path: &str) -> Option<&'static dyn Entry> {
     KEYS.iter().copied().find(|key| key.path() == path)
 }
 
-/// The line that a table begins with.
+/// The header line of a table: `[tls]`, or `[[access]]` for an array of tables.
 pub(super) fn header(table: &str) -> String {
     let is_list = matches!(table, "access" | "auth.workload" | MORE_CERTIFICATES);
     if is_list { format!("[[{table}]]") } else { format!("[{table}]") }
 }
 
-/// Whether settings lie below this path.
+/// Whether this path is a table that contains settings.
 pub(super) fn is_table(path: &str) -> bool {
     KEYS.iter().any(|key| key.path().strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }

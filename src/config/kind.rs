@@ -1,7 +1,7 @@
-//! What kinds of values settings have: how each is read, described and explained when it is wrong.
+//! The value types of settings: each parses a value, describes itself for the reference, and explains an invalid value.
 //!
-//! Invariant: the bounds that a kind enforces are the bounds that its description states, for both come from the same
-//! fields.
+//! Invariant: the bounds that a type enforces are the bounds that its description states, because both come from the
+//! same fields.
 
 use std::path::PathBuf;
 
@@ -11,41 +11,41 @@ use super::{
     suggest,
 };
 
-/// A kind of value.
+/// The type of a setting's value.
 pub(super) trait Kind: Sync {
-    /// What it becomes.
+    /// The parsed value.
     type Value;
 
-    /// With its article: `a duration between 1s and 5m`.
+    /// The type as a noun with its article: `a duration between 1s and 5m`.
     fn noun(&self) -> String;
 
-    /// One value as TOML spells it.
+    /// An example of a value, in TOML notation.
     fn example(&self) -> String;
 
-    /// How bare text is taken.
+    /// The TOML type that the text of a variable is converted to.
     fn shape(&self) -> Shape {
         Shape::Text
     }
 
-    /// The value, or everything that is wrong with it.
+    /// Parses the value, or returns every problem of it.
     fn read(&self, raw: &Located<Raw>) -> Result<Self::Value, Vec<Problem>>;
 
-    /// The error for a value of another type.
+    /// The problem of a value that has another type or is out of bounds.
     fn mismatch(&self, raw: &Located<Raw>) -> Vec<Problem> {
         let message = format!("expected {}, found {}", self.noun(), raw.value.description());
         vec![raw.problem(message).hint(format!("for example {}", self.example()))]
     }
 }
 
-/// Text that some parser takes.
+/// A text with a parser.
 pub(super) struct Word<T> {
     pub(super) noun: &'static str,
-    /// Without quotes.
+    /// An example, without quotes.
     pub(super) example: &'static str,
     pub(super) parse: fn(&str) -> Result<T, Fault>,
 }
 
-/// Why a parser refused a text.
+/// Why a parser rejected a text, and a hint if it has a better one than the example.
 pub(super) struct Fault {
     pub(super) reason: String,
     pub(super) hint: Option<String>,
@@ -77,7 +77,7 @@ impl<T> Kind for Word<T> {
     }
 }
 
-/// A file or folder, relative to the working directory.
+/// The path of a file or folder, relative to the working directory.
 pub(super) struct Path {
     pub(super) example: &'static str,
 }
@@ -106,7 +106,7 @@ impl Kind for Path {
     }
 }
 
-/// A number of things.
+/// A whole number between two bounds, inclusive.
 pub(super) struct Count {
     pub(super) least: usize,
     pub(super) most: usize,
@@ -135,7 +135,7 @@ impl Kind for Count {
     }
 }
 
-/// `true` or `false`.
+/// A boolean, `true` or `false`.
 pub(super) struct Switch;
 
 impl Kind for Switch {
@@ -158,7 +158,7 @@ impl Kind for Switch {
     }
 }
 
-/// One of a few words.
+/// One of several words, each with its value.
 pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
 impl<T: Copy + Sync> Kind for Choice<T> {
@@ -187,10 +187,10 @@ impl<T: Copy + Sync> Kind for Choice<T> {
     }
 }
 
-/// Any number of values of one kind.
+/// A list of values of one type.
 pub(super) struct List<K> {
     pub(super) of: K,
-    /// In the plural.
+    /// The elements as a noun in the plural.
     pub(super) noun: &'static str,
     pub(super) may_be_empty: bool,
 }
@@ -215,7 +215,7 @@ impl<K: Kind> Kind for List<K> {
             Raw::List(elements) => elements,
             Raw::Text(text) => {
                 let problem = raw.problem(format!("expected {}, found {}", self.noun(), quote(text)));
-                return Err(vec![problem.hint(format!("put it in brackets: [{}]", quote(text)))]);
+                return Err(vec![problem.hint(format!("write it in brackets: [{}]", quote(text)))]);
             }
             Raw::Path(_) | Raw::Integer(_) | Raw::Boolean(_) | Raw::Table(_) | Raw::Other(_) => {
                 return Err(self.mismatch(raw));

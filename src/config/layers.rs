@@ -1,6 +1,7 @@
-//! Settings by where they came from: flags over variables over the file over defaults.
+//! Settings by source, with their precedence: flags over variables over the file over defaults.
 //!
-//! Invariant: a value is checked in every layer that sets it, so a mistake in the file is told even while a flag hides it.
+//! Invariant: a value is checked in every layer that sets it, so that a mistake in the file is reported even while a
+//! flag overrides it.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,12 @@ use super::{
     raw::{Located, Raw},
 };
 
-/// What one source says.
+/// The settings of one source.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
-    /// By the path of their key.
+    /// The values by the path of their key.
     pub(super) values: BTreeMap<&'static str, Located<Raw>>,
-    /// Tables by their path, even empty ones: `[tls.self_signed]` alone is a choice.
+    /// The tables by path, even empty ones: `[tls.self_signed]` alone is a choice.
     pub(super) tables: BTreeMap<String, Place>,
 }
 
@@ -25,7 +26,7 @@ impl Layer {
         self.values.insert(path, Located::new(value, place));
     }
 
-    /// Where `table` or something in it is mentioned first.
+    /// The first place of `table` or of a value in it.
     pub(super) fn mention(&self, table: &str) -> Option<&Place> {
         let inside = |path: &str| path.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
         let values = self.values.iter().filter(|(path, _)| inside(path)).map(|(_, located)| &located.place);
@@ -33,14 +34,14 @@ impl Layer {
     }
 }
 
-/// One `[[access]]`, `[[auth.workload]]` or `[[tls.files.more]]` table, as it was written.
+/// One table of `[[access]]`, `[[auth.workload]]` or `[[tls.files.more]]`, with unchecked values.
 #[derive(Debug)]
 pub(super) struct RawRule {
     pub(super) place: Place,
     pub(super) values: BTreeMap<&'static str, Located<Raw>>,
 }
 
-/// Everything that was said.
+/// The settings of all sources.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     pub(super) flags: Layer,
@@ -48,9 +49,9 @@ pub(super) struct Layers {
     pub(super) file: Layer,
     pub(super) rules: Vec<RawRule>,
     pub(super) workloads: Vec<RawRule>,
-    /// Certificates beside the first one.
+    /// The tables `[[tls.files.more]]`.
     pub(super) certificates: Vec<RawRule>,
-    /// Names and members.
+    /// The groups: name and members of each.
     pub(super) groups: Vec<(Located<String>, Located<Raw>)>,
 }
 
@@ -59,8 +60,8 @@ impl Layers {
         [&self.flags, &self.environment, &self.file]
     }
 
-    /// The strongest value of a key, or its default. `None` if it has none, or only bad ones, which are then among the
-    /// problems.
+    /// The value of a key with the highest precedence, or its default. `None` if there is none, or if every value is
+    /// invalid; invalid values are added to the problems.
     pub(super) fn value<K: Kind>(&self, key: &Key<K>, problems: &mut Vec<Problem>) -> Option<K::Value> {
         let mut strongest = None;
         for raw in self.strongest_first().into_iter().filter_map(|layer| layer.values.get(key.path)) {
@@ -74,19 +75,21 @@ impl Layers {
         })
     }
 
-    /// The places of a key's values, strongest first.
+    /// The place of the key's value with the highest precedence.
     pub(super) fn place(&self, path: &str) -> Option<&Place> {
         self.strongest_first().into_iter().find_map(|layer| layer.values.get(path)).map(|raw| &raw.place)
     }
 
-    /// Which of these tables the strongest source that mentions any of them does mention, and where.
+    /// The first of these tables that is present in the source with the highest precedence that has any of them, and
+    /// its place.
     pub(super) fn choice<const N: usize>(&self, tables: [&'static str; N]) -> Option<(&'static str, &Place)> {
         let first = |layer: &Layer| tables.iter().position(|table| layer.mention(table).is_some());
         let (layer, index) = self.strongest_first().into_iter().find_map(|layer| Some((layer, first(layer)?)))?;
         Some((tables[index], layer.mention(tables[index])?))
     }
 
-    /// Tables of which only one can hold must not be written beside each other in one file, nor in the environment.
+    /// Reports a problem if several of these tables, of which only one can apply, are in the file or in the
+    /// environment.
     pub(super) fn refuse_several<const N: usize>(&self, tables: [&str; N], problems: &mut Vec<Problem>) {
         for layer in [&self.environment, &self.file] {
             let mut mentioned: Vec<_> =
@@ -101,7 +104,7 @@ impl Layers {
     }
 }
 
-/// The value of a key, with what is wrong added to the problems.
+/// Parses the value of a key; its problems are added to `problems`.
 pub(super) fn read<K: Kind>(key: &Key<K>, raw: &Located<Raw>, problems: &mut Vec<Problem>) -> Option<K::Value> {
     match key.kind.read(raw) {
         Ok(value) => Some(value),

@@ -1,8 +1,8 @@
-//! The configuration: flags over `PORTCULLIS_*` variables over the file over defaults, resolved into every module's own
-//! `Config`.
+//! Loads the configuration: flags over `PORTCULLIS_*` variables over the file over defaults, resolved into the `Config`
+//! of each module.
 //!
-//! Process floor: knows every module's `Config` and nothing else of them. The one invariant: a [`Config`] exists only if
-//! nothing at all is wrong with what the operator wrote; else there are [`Problems`], all of them, each with its place.
+//! Invariant: a [`Config`] exists only if every setting is valid; otherwise the result is [`Problems`], with every
+//! problem and its place.
 //!
 //! ```text
 //! Flags ───────┐
@@ -45,40 +45,40 @@ pub(crate) fn setting_paths() -> Vec<&'static str> {
     keys::KEYS.iter().map(|key| key.path()).collect()
 }
 
-/// Everything that can be configured, already valid.
+/// The validated configuration of all modules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Listeners, limits, deadlines.
+    /// The configuration of listeners, limits and timeouts.
     pub server: server::Config,
-    /// Certificates and protocol versions.
+    /// The configuration of certificates and TLS versions.
     pub tls: tls::Config,
-    /// Users and tokens.
+    /// The configuration of users and tokens.
     pub auth: auth::Config,
-    /// Which CI jobs sign in as whom.
+    /// The rules that map tokens of CI jobs to users.
     pub workloads: Vec<auth::workload::Rule>,
-    /// Who may do what.
+    /// The access rules.
     pub policy: access::Policy,
-    /// The registry engine.
+    /// The configuration of the registry engine.
     pub registry: registry::Config,
-    /// Where the bytes live.
+    /// The storage backend and its location.
     pub storage: storage::Config,
-    /// Logging.
+    /// The configuration of the log and the audit trail.
     pub telemetry: telemetry::Config,
 }
 
 /// A configuration and the file that it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    /// What holds.
+    /// The validated configuration.
     pub config: Config,
     /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
-    /// Where each access rule stands, in the order of the policy's.
+    /// The place of each access rule, in the order of the policy.
     pub rules: Vec<Place>,
 }
 
 impl Loaded {
-    /// What holds, and is hardly what was meant.
+    /// Valid settings that are probably mistakes: access rules that are never reached.
     #[must_use]
     pub fn doubts(&self) -> Vec<Problem> {
         let doubt = |(rule, by): (access::RuleNumber, access::RuleNumber)| {
@@ -89,32 +89,33 @@ impl Loaded {
         self.config.policy.unreachable().into_iter().map(doubt).collect()
     }
 
-    /// Where a rule stands; the one that holds when there are none stands nowhere.
+    /// The place of a rule; [`Place::Default`] for the default rule, which is in no file.
     #[must_use]
     pub fn place(&self, rule: access::RuleNumber) -> &Place {
         self.rules.get(rule.0 - 1).unwrap_or(&Place::Default)
     }
 }
 
-/// Where the configuration comes from, to read it again.
+/// The sources of the configuration, kept to load it again.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The command line.
+    /// The command-line flags.
     pub flags: Flags,
-    /// `PORTCULLIS_*` variables.
+    /// The `PORTCULLIS_*` variables: name and value.
     pub environment: Vec<(String, String)>,
-    /// The name of this machine.
+    /// The host name of this machine.
     pub machine: Option<String>,
 }
 
 impl Source {
-    /// Reads the configuration again.
+    /// Loads the configuration again.
     pub fn load(&self) -> Result<Loaded, Problems> {
         load(&self.flags, self.environment.iter().cloned(), self.machine.as_deref())
     }
 }
 
-/// Reads and resolves the configuration. Of `environment`, only names with our prefix matter; [`variables`] picks them out.
+/// Reads and resolves the configuration. Of `environment`, only names with the prefix `PORTCULLIS_` matter, as
+/// [`variables`] returns them. Returns every problem if any setting is invalid.
 pub fn load(
     flags: &Flags,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -133,7 +134,7 @@ pub fn load(
     });
     let understood =
         file.as_ref().is_none_or(|file| document::read(&file.name, &file.text, &mut layers, &mut problems));
-    // What a file that is no TOML leaves out is not missing.
+    // A file that is not TOML may contain any setting, so no setting is reported as missing.
     let config = if understood { resolve::resolve(&layers, machine_name, &mut problems) } else { None };
     match config {
         Some(config) if problems.is_empty() => {

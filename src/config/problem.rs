@@ -1,28 +1,28 @@
-//! What is wrong with a configuration, and where: the messages that an operator reads.
+//! Errors of the configuration, each with its place and a hint, as the operator reads them.
 //!
-//! Invariant: a [`Problem`] always says where, so nobody searches for the line to change.
+//! Invariant: every [`Problem`] has the place of the setting to change.
 
 use std::{fmt, sync::Arc};
 
-/// Where a setting was made. The order is the order in which problems are told.
+/// The place of a setting. The order of the variants is the order in which problems are printed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// A flag of the command line, with its dashes.
+    /// A command-line flag, with its dashes.
     Flag(&'static str),
-    /// A variable of the environment.
+    /// An environment variable.
     Variable(String),
     /// A place in the configuration file.
     File {
         /// The file's name, as the operator wrote it.
         name: Arc<str>,
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// In characters, counted from 1.
+        /// The column in characters, counted from 1.
         column: usize,
     },
     /// The configuration file as a whole.
     WholeFile(Arc<str>),
-    /// Nowhere: what holds when nobody says anything.
+    /// No place: the setting has its default.
     Default,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake in the configuration.
+/// One error of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     place: Place,
@@ -56,7 +56,7 @@ impl Problem {
         self
     }
 
-    /// A flag or a variable names the setting by itself; a place in a file does not.
+    /// Puts the path of the setting before the message, except for a flag or a variable, whose name is enough.
     pub(super) fn about(mut self, path: &str) -> Self {
         if matches!(self.place, Place::File { .. } | Place::Default) {
             self.message = format!("{path}: {}", self.message);
@@ -64,19 +64,19 @@ impl Problem {
         self
     }
 
-    /// Where it is.
+    /// The place of the setting.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// What is wrong.
+    /// The error message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do about it.
+    /// The hint: what the operator can do about the error.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -90,7 +90,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All mistakes in the configuration; printed, they are in the order of their places, each with `error:` and `hint:`.
+/// All errors of the configuration, in the order of their places; each is printed with `error:` and `hint:`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(Vec<Problem>);
 
@@ -101,7 +101,7 @@ impl Problems {
         Self(problems)
     }
 
-    /// Each of them, by place.
+    /// The problems in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -119,7 +119,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// A value as the operator wrote it, short enough for a message and without control characters.
+/// A value in quotes for a message: shortened, and with control characters escaped.
 pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
     let short: String = text.chars().take(LONGEST).collect();

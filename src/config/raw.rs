@@ -1,12 +1,13 @@
-//! A setting as it was written, before anyone knows whether it is right.
+//! Unchecked values of settings, as TOML, a variable or a flag expresses them.
 //!
-//! Invariant: every part of a value keeps its own place, so that a bad element of a list is found where it stands.
+//! Invariant: every part of a value keeps its own place, so that an invalid element of a list is reported at its line
+//! and column.
 
 use std::path::PathBuf;
 
 use super::problem::{Place, Problem, quote};
 
-/// Something and where it was written.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {
     pub(super) value: T,
@@ -23,34 +24,34 @@ impl<T> Located<T> {
     }
 }
 
-/// A value as TOML, the environment or a flag can express it.
+/// An unchecked value from TOML, the environment or a flag.
 #[derive(Clone, Debug)]
 pub(super) enum Raw {
     Text(String),
-    /// Only flags have these: a path need not be UTF-8.
+    /// A path from a flag, which need not be UTF-8.
     Path(PathBuf),
     Integer(i128),
     Boolean(bool),
     List(Vec<Located<Raw>>),
-    /// By name, in the order of the file.
+    /// A table: names and values in the order of the file.
     Table(Vec<(Located<String>, Located<Raw>)>),
-    /// What no setting is made of, as a phrase: a date, a fraction.
+    /// A TOML value that no setting accepts, as a phrase for messages: a date, a fraction.
     Other(String),
 }
 
-/// How a value that arrives as bare text (in a variable or as a default) is to be taken.
+/// The type that the bare text of a variable or a default is converted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Text,
     Integer,
     Boolean,
-    /// Separated by commas.
+    /// A list of texts, separated by commas.
     List,
 }
 
 impl Raw {
-    /// The value that bare text stands for. Text that does not fit the shape stays text, and is refused later with the
-    /// same words as text of the wrong type in a file.
+    /// Converts bare text to a value. Text that does not fit the shape stays text, and is later rejected with the same
+    /// message as text of the wrong type in a file.
     pub(super) fn from_bare(shape: Shape, text: &str, place: &Place) -> Self {
         let as_text = || Self::Text(text.to_owned());
         match shape {
@@ -67,7 +68,7 @@ impl Raw {
         }
     }
 
-    /// What it is, for the end of "expected …, found …".
+    /// The value as a phrase, for the end of "expected …, found …".
     pub(super) fn description(&self) -> String {
         match self {
             Self::Text(text) => quote(text),

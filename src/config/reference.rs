@@ -1,6 +1,6 @@
-//! The reference of all settings, written from the table that the program itself reads.
+//! Renders the Markdown reference of all settings from [`KEYS`].
 //!
-//! Invariant: `docs/configuration.md` is this function's output, byte for byte (a test compares them).
+//! Invariant: `docs/configuration.md` is the output of [`reference`], byte for byte (a test compares them).
 
 use std::fmt::Write as _;
 
@@ -11,11 +11,11 @@ const HEAD: &str = "\
 
 <!-- Written by the tests from src/config/keys.rs: change it there, then run UPDATE_GOLDEN=1 cargo test. -->
 
-Nothing has to be configured. What is, comes from flags, else from `PORTCULLIS_*` variables, else from the configuration
-file, else from the defaults below. `portcullis check` tells everything that is wrong at once, and where.
+Every setting has a default or can be left out. A setting is read from flags, else from `PORTCULLIS_*` variables, else from
+the configuration file, else from the defaults below. `portcullis check` reports every error with its place.
 
 - **File:** `--config FILE` or `PORTCULLIS_CONFIG`; else `./portcullis.toml`, else `/etc/portcullis/portcullis.toml`, if it
-  is there. TOML, at most 1 MiB. A key that does not exist is an error.
+  exists. TOML, at most 1 MiB. A key that does not exist is an error.
 - **Variables:** the key in upper case with `__` between levels. Lists are separated by commas. An empty variable counts as
   none; one that begins with `PORTCULLIS_` and does not exist is an error.
 - **Flags:** `--listen` (`listen`), `--hostname` (`hostnames`), `--data` (`storage.filesystem.root`), `--htpasswd`
@@ -23,16 +23,16 @@ file, else from the defaults below. `portcullis check` tells everything that is 
 - **Paths** are relative to the working directory, wherever they are written.
 - **Durations** are a whole number and a unit: `90s`, `5m`, `24h`, `7d`.
 - **Certificates:** two of `[tls.self_signed]`, `[tls.files]` and `[tls.acme]` in one file, or among the variables, contradict
-  each other. Otherwise a certificate that is named or ordered anywhere wins over one that would be made.
+  each other. Otherwise a certificate from `[tls.files]` or `[tls.acme]` takes precedence over a self-signed one.
 - **Access:** without any `[[access]]` rule, every signed-in user may pull, push and delete everything. With rules, the first
-  one that names the user and the repository decides, and what no rule names is denied.
+  one that matches the user and the repository decides; if no rule matches, access is denied.
 - **Claims** of `[[auth.workload]]` are a table: `claims = { repository = \"acme/app\", ref = \"refs/heads/*\" }`. All of them must
-  hold. `*` stands for any letters but `/`, `**` for any letters. A claim within a claim is written `outer.inner = \"…\"`; a
+  match. `*` matches any characters but `/`, `**` any characters. A claim within a claim is written `outer.inner = \"…\"`; a
   name with dots of its own is written in quotes: `\"kubernetes.io\".namespace = \"build\"`. A claim that is a list must contain
   the value.
 ";
 
-/// The reference as Markdown.
+/// Renders the reference as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut text = HEAD.to_owned();

@@ -1,6 +1,6 @@
-//! From settings to the [`Config`] of every module.
+//! Resolves the settings of all sources into the [`Config`] of each module.
 //!
-//! Invariant: everything is read before anything is given up, so that all problems are told at once.
+//! Invariant: all settings are read even after a problem was found, so that all problems are reported at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,11 +26,11 @@ use crate::{
     tls::{self, Hostname, acme},
 };
 
-/// The tables of which one says where the certificate comes from, beside the one for the self-made.
+/// The tables for a certificate that is not self-signed.
 const FILES: &str = "tls.files";
 const ACME: &str = "tls.acme";
 
-/// The configuration; `None` only if a problem was found.
+/// Resolves the configuration; `None` only if a problem was added to `problems`.
 pub(super) fn resolve(layers: &Layers, machine_name: Option<&str>, problems: &mut Vec<Problem>) -> Option<Config> {
     let mut resolver = Resolver { layers, problems };
     let hostnames = resolver.hostnames(machine_name);
@@ -101,7 +101,7 @@ impl Resolver<'_> {
         Some(server::Proxies { trusted, protocol: protocol? })
     }
 
-    /// Port 0 is any free port, so two of them are two.
+    /// Reports an address that is configured twice. Port 0 is exempt: it means any free port.
     fn refuse_doubles(&mut self, listen: &[SocketAddr], redirect: Option<SocketAddr>) {
         for (index, address) in listen.iter().enumerate().filter(|(_, address)| address.port() != 0) {
             if listen[..index].contains(address) {
@@ -119,8 +119,8 @@ impl Resolver<'_> {
         self.problems.push(Problem::new(place, message).about(path).hint("remove one of the two"));
     }
 
-    /// A certificate that somebody names or orders anywhere wins over one that we would make, wherever the folder for that
-    /// is set.
+    /// A certificate from `[tls.files]` or `[tls.acme]` in any source takes precedence over a self-signed one, also if
+    /// a source of higher precedence sets the folder of the self-signed one.
     fn tls(&mut self, hostnames: Vec<Hostname>) -> Option<tls::Config> {
         self.layers.refuse_several([FILES, ACME, "tls.self_signed"], self.problems);
         let minimum_version = self.value(&keys::MINIMUM_VERSION);
@@ -151,7 +151,7 @@ impl Resolver<'_> {
 
     fn further_certificates(&mut self) -> Option<Vec<tls::Pair>> {
         let layers = self.layers;
-        // All of them first: a bad one must not hide the problems of the next one.
+        // All pairs are read before any is given up: an invalid one must not hide the problems of the next one.
         let pairs: Vec<_> = layers.certificates.iter().map(|table| self.pair(table)).collect();
         pairs.into_iter().collect()
     }
@@ -168,7 +168,7 @@ impl Resolver<'_> {
         let ca = self.value(&keys::ACME_CA);
         let challenge = self.value(&keys::ACME_CHALLENGE);
         let folder = self.acme_folder();
-        // This machine's own name, found out at start, is hardly one that an authority knows.
+        // The host name of the machine, which is the default, is rarely one that an authority can validate.
         let is_named = self.layers.place(keys::HOSTNAMES.path).is_some();
         if !is_named || !hostnames.iter().any(|name| acme::orderable(name).is_some()) {
             let message = "there is no host name to order a certificate for".to_owned();
@@ -187,7 +187,8 @@ impl Resolver<'_> {
         Some(acme::Config { directory: directory?, contact, ca, challenge: challenge?, folder: folder? })
     }
 
-    /// The flag `--certs` names the folder of whatever we keep, as it does for the self-made certificate.
+    /// The folder of the ACME account and certificate. The flag `--certs` overrides it, as for the self-signed
+    /// certificate.
     fn acme_folder(&mut self) -> Option<PathBuf> {
         let own = self.value(&keys::ACME_FOLDER);
         let certs = self.value(&keys::SELF_SIGNED_DIRECTORY);
@@ -196,7 +197,7 @@ impl Resolver<'_> {
     }
 
     fn required<K: Kind>(&mut self, key: &Key<K>, table: &Place) -> Option<K::Value> {
-        // The flags' own message about half a pair says it better.
+        // A pair of flags of which one is missing has a message of its own.
         if self.layers.place(key.path).is_none() && !matches!(table, Place::Flag(_)) {
             let problem = Problem::new(table.clone(), format!("{} is missing", key.path));
             self.problems.push(problem.hint(format!("for example {}", example(key))));
@@ -250,16 +251,17 @@ impl Resolver<'_> {
         if self.layers.rules.is_empty() {
             return Some(Policy::signed_in_may_do_everything());
         }
-        // All of them first: a bad rule must not hide the problems of the next one.
+        // All rules are read before any is given up: an invalid rule must not hide the problems of the next one.
         let rules: Vec<Option<Rule>> = self.layers.rules.iter().map(|rule| self.rule(rule, &groups)).collect();
         Some(Policy::new(rules.into_iter().collect::<Option<_>>()?))
     }
 
-    /// Groups with bad members are there nevertheless, so that rules do not miss them too.
+    /// The groups by name. A group with invalid members is kept without them, so that rules do not report it as
+    /// missing.
     fn groups(&mut self) -> BTreeMap<String, Arc<Group>> {
         let mut groups = BTreeMap::new();
         for (name, members) in &self.layers.groups {
-            // A group's name is written after an @ where users are written.
+            // A group name must be valid like a user name: rules write it, after an `@`, where users are written.
             if let Err(error) = name.value.parse::<UserName>() {
                 let message = format!("groups: {} is not a name for a group: {error}", quote(&name.value));
                 self.problems.push(name.problem(message).hint("for example team = [\"alice\"]"));
@@ -344,7 +346,7 @@ impl Resolver<'_> {
     }
 }
 
-/// A line for the file that sets the key.
+/// An example line of the file that sets the key.
 fn example<K: Kind>(key: &Key<K>) -> String {
     let name = key.path.rsplit('.').next().unwrap_or_default();
     format!("{name} = {}", key.kind.example())

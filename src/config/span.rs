@@ -1,6 +1,7 @@
-//! Durations as people write them: `90s`, `5m`, `24h`, `7d`.
+//! Parses and formats durations: `90s`, `5m`, `24h`, `7d`.
 //!
-//! Invariant: one number and one unit; `1h30m` and a bare `30` mean different things to different people.
+//! Invariant: a duration is one whole number and one unit; `1h30m` and a bare `30` are rejected, because programs read
+//! them differently.
 
 use std::time::Duration;
 
@@ -10,22 +11,22 @@ use super::{
     raw::{Located, Raw},
 };
 
-/// A duration within bounds.
+/// The type of a setting that is a duration between two bounds, inclusive.
 pub(super) struct Span {
-    /// In seconds.
+    /// The lower bound in seconds.
     pub(super) least: u64,
-    /// In seconds.
+    /// The upper bound in seconds.
     pub(super) most: u64,
 }
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// A duration as people write it on a command line.
+/// Parses a duration without bounds, for the arguments of commands.
 pub fn duration(text: &str) -> Result<Duration, NotADuration> {
     Span::seconds(text).map(Duration::from_secs).ok_or(NotADuration)
 }
 
-/// No number, no unit, or several.
+/// The text is not one whole number and one unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a duration is a whole number and its unit: 90s, 5m, 24h or 7d")]
 pub struct NotADuration;
@@ -73,7 +74,7 @@ impl Kind for Span {
     }
 }
 
-/// A duration, or a word that stands for there being none.
+/// The type of a setting that is a duration, or a word that means none.
 pub(super) struct SpanOr {
     pub(super) word: &'static str,
     pub(super) span: Span,

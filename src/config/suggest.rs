@@ -1,8 +1,8 @@
-//! "Did you mean …?": the known word nearest to an unknown one.
+//! Finds the known word nearest to an unknown one, for the hint "did you mean …?".
 //!
-//! Invariant: only a word that could be a slip of the finger is suggested; a wrong suggestion is worse than none.
+//! Invariant: only a word within a few typing errors is suggested; a wrong suggestion is worse than none.
 
-/// The nearest of `known` to `word`, if it is near enough.
+/// The word of `known` with the smallest edit distance to `word`, if that is at most a third of its length (1 to 3).
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let tolerance = (word.chars().count() / 3).clamp(1, 3);
     known
@@ -13,7 +13,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be put in, taken out, replaced or swapped with their neighbour (optimal string alignment).
+/// The edit distance (optimal string alignment): insertions, deletions, replacements and swaps of adjacent characters.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().take(100).collect(), other.chars().take(100).collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];

@@ -1,6 +1,6 @@
-//! `[[auth.workload]]`: which tokens of CI jobs sign in as whom.
+//! Resolves `[[auth.workload]]`: the rules that map tokens of CI jobs to users.
 //!
-//! Invariant: rules about one issuer agree on where its keys are and who vouches for it, so that it has one set of keys.
+//! Invariant: all rules for one issuer have the same `jwks_uri` and `ca`, so that the issuer has one set of keys.
 
 use super::{
     keys,
@@ -15,13 +15,13 @@ use crate::{
     auth::workload::{Claim, Claims, Pattern, Rule},
 };
 
-/// The longest list of claims.
+/// Limit for the number of claims of a rule.
 const MAX_CLAIMS: usize = 32;
 
-/// Claims within claims within claims.
+/// Limit for the nesting of claims.
 const MAX_DEPTH: usize = 8;
 
-/// A table of claims.
+/// The type of a setting that is a table of claims.
 pub(super) struct ClaimTable;
 
 impl Kind for ClaimTable {
@@ -46,7 +46,7 @@ impl Kind for ClaimTable {
             return Err(vec![raw.problem(format!("more than {MAX_CLAIMS} claims"))]);
         }
         Claims::new(claims).map_err(|error| {
-            let hint = format!("name what is yours alone, for example {}", self.example());
+            let hint = format!("add a claim that only your project has, for example {}", self.example());
             vec![raw.problem(error.to_string()).hint(hint)]
         })
     }
@@ -76,7 +76,7 @@ impl ClaimTable {
                 Raw::Table(_) | Raw::Path(_) | Raw::Integer(_) | Raw::Boolean(_) | Raw::List(_) | Raw::Other(_) => {
                     let found = value.value.description();
                     let problem = value.problem(format!("expected a text for {}, found {found}", quote(&name.value)));
-                    problems.push(problem.hint("numbers and flags stand in quotes too: \"true\""));
+                    problems.push(problem.hint("write numbers and booleans in quotes too: \"true\""));
                 }
             }
             path.pop();
@@ -87,7 +87,7 @@ impl ClaimTable {
 impl Resolver<'_> {
     pub(super) fn workloads(&mut self) -> Option<Vec<Rule>> {
         let layers = self.layers;
-        // All of them first: a bad rule must not hide the problems of the next one.
+        // All rules are read before any is given up: an invalid rule must not hide the problems of the next one.
         let rules: Vec<Option<Rule>> = layers.workloads.iter().map(|rule| self.workload(rule)).collect();
         let places = layers.workloads.iter().map(|rule| &rule.place);
         let known: Vec<(&Place, &Rule)> =
@@ -118,7 +118,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// A value that may be missing.
+    /// The value of an optional key; `Err` if it is invalid, with the problem already reported.
     fn if_written<K: Kind>(&mut self, rule: &RawRule, key: &keys::Key<K>) -> Result<Option<K::Value>, Told> {
         let is_written = rule.values.contains_key(key.path);
         if is_written { self.of_rule(rule, key).map(Some).ok_or(Told) } else { Ok(None) }
@@ -129,17 +129,17 @@ impl Resolver<'_> {
             |other: &Rule| other.issuer == rule.issuer && (&other.ca, &other.jwks_uri) != (&rule.ca, &rule.jwks_uri);
         if let Some((earlier, _)) = before.iter().find(|(_, other)| contradicts(other)) {
             let message =
-                format!("ca and jwks_uri differ from those of the rule at {earlier}, which is about the same issuer");
+                format!("ca and jwks_uri differ from those of the rule at {earlier}, which has the same issuer");
             let problem = Problem::new(place.clone(), message).about("auth.workload");
-            self.problems.push(problem.hint("write the same ca and jwks_uri in every rule about an issuer"));
+            self.problems.push(problem.hint("write the same ca and jwks_uri in every rule of an issuer"));
         }
     }
 }
 
-/// What is wrong is among the problems.
+/// The problem was already added to the list.
 struct Told;
 
-/// What is not written does not limit.
+/// The restriction of a rule; `None` if the rule restricts neither repositories nor actions.
 fn limits(repositories: Option<Vec<Glob>>, actions: Option<Vec<Action>>) -> Option<Limits> {
     if repositories.is_none() && actions.is_none() {
         return None;

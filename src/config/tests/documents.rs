@@ -1,4 +1,4 @@
-//! The documents that people read say what the program does.
+//! Checks that the reference and the example configuration match the program.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ fn example() -> String {
     std::fs::read_to_string(in_project("portcullis.example.toml")).unwrap()
 }
 
-/// Settings stand right after their `#`, remarks after a space.
+/// The example with all settings enabled: a commented setting follows its `#` directly, a remark follows a space.
 fn uncommented(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),

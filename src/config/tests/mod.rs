@@ -1,4 +1,4 @@
-//! The configuration as a whole: what operators write, and what they get or are told.
+//! Tests of loading the configuration as a whole: from files, variables and flags to the result or the problems.
 
 mod documents;
 mod precedence;
@@ -15,7 +15,7 @@ fn load_with(flags: &Flags, variables: &[(&str, &str)], text: &[u8]) -> Result<L
     let flags = Flags { config: Some(path), ..flags.clone() };
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let shorten = |problems: Problems| problems.to_string().replace(&format!("{}/", folder.path().display()), "");
-    load(&flags, variables, Some("harbour")).map_err(shorten)
+    load(&flags, variables, Some("machine")).map_err(shorten)
 }
 
 fn config(text: &str) -> Config {

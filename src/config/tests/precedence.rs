@@ -1,4 +1,4 @@
-//! Which source wins, and what holds when none says anything.
+//! Tests of the precedence of the sources, and of the defaults.
 
 use std::{path::Path, time::Duration};
 
@@ -25,15 +25,15 @@ fn nothing_has_to_be_configured() {
     assert_eq!(config.server.listen, ["0.0.0.0:443".parse().unwrap()]);
     assert_eq!(config.server.redirect, None);
     assert_eq!(config.server.limits, Limits::default());
-    assert_eq!(hostnames(&config), ["harbour", "localhost", "127.0.0.1", "::1"]);
+    assert_eq!(hostnames(&config), ["machine", "localhost", "127.0.0.1", "::1"]);
     assert_eq!(config.tls.minimum_version, MinimumVersion::default());
     assert_eq!(config.tls.source, Source::SelfSigned { directory: "certs".into() });
     assert_eq!(config.auth.htpasswd, Path::new("htpasswd"));
     assert_eq!(config.auth.challenge, ChallengeScheme::Bearer);
     assert_eq!(config.auth.legacy_hashes, LegacyHashes::Rehash);
     assert_eq!(config.auth.token.lifetime, Duration::from_secs(300));
-    assert_eq!(config.auth.token.issuer, "harbour");
-    assert_eq!(config.auth.token.service, "harbour");
+    assert_eq!(config.auth.token.issuer, "machine");
+    assert_eq!(config.auth.token.service, "machine");
     assert_eq!(config.auth.token.key, Path::new("certs/token.key"));
     assert_eq!(config.policy, Policy::signed_in_may_do_everything());
     assert!(!config.registry.sparse_manifests);
@@ -81,7 +81,7 @@ fn a_certificate_that_is_ordered_is_kept_where_the_strongest_source_says() {
     let acme = loaded(Flags::default(), &[], text);
     assert_eq!((acme.directory.as_str(), acme.folder.as_path()), (LETS_ENCRYPT, Path::new("certs")));
     assert_eq!((acme.contact.as_slice(), acme.ca), (&["mailto:a@example.com".to_owned()][..], None));
-    // A container's image names the folder for whatever is chosen in the file.
+    // A container image sets the folder in a variable, whichever source of the certificate the file chooses.
     let variables = [("PORTCULLIS_TLS__SELF_SIGNED__DIRECTORY", "/c")];
     assert_eq!(loaded(Flags::default(), &variables, text).folder, Path::new("/c"));
     let of_its_own = format!("{text}folder = \"/f\"");

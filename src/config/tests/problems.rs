@@ -1,4 +1,4 @@
-//! Each class of mistake with the words that an operator reads.
+//! Tests of the messages for each kind of configuration error.
 
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
         "error: portcullis.toml:1:1: unknown key 'minimum_version'\n\
          hint: did you mean 'minimum_version' in [tls]?\n\
          error: portcullis.toml:3:1: unknown key 'listen' in [tls]\n\
-         hint: 'listen' stands at the top of the file, before the first [table]\n\
+         hint: 'listen' belongs at the top of the file, before the first [table]\n\
          error: portcullis.toml:4:1: unknown table 'acne' in [tls]\n\
          hint: did you mean 'acme'?\n\
          error: portcullis.toml:5:1: unknown table 's3' in [storage]\n\
@@ -50,7 +50,7 @@ fn a_value_of_the_wrong_type_is_told_with_an_example() {
              [auth]\nhtpasswd = [\"a\"]\ntoken = 1979-05-27\n[log]\nlevel = {}"
         ),
         "error: portcullis.toml:1:10: listen: expected a list of socket addresses, found \"0.0.0.0:443\"\n\
-         hint: put it in brackets: [\"0.0.0.0:443\"]\n\
+         hint: write it in brackets: [\"0.0.0.0:443\"]\n\
          error: portcullis.toml:2:12: redirect: expected a socket address, found the number 80\n\
          hint: for example \"0.0.0.0:443\"\n\
          error: portcullis.toml:3:13: hostnames: expected a list of host names, found an empty list\n\
@@ -156,7 +156,7 @@ fn half_a_certificate_is_an_error() {
     let flags = Flags { tls_cert: Some("c".into()), ..Flags::default() };
     assert_eq!(
         load_with(&flags, &[], b"").unwrap_err(),
-        "error: --tls-cert: it needs --tls-key beside it\n\
+        "error: --tls-cert: it requires --tls-key as well\n\
          hint: --tls-cert FILE --tls-key FILE name a certificate with its chain, and its private key"
     );
 }
@@ -202,14 +202,14 @@ fn what_is_no_toml_is_told_with_line_and_column_and_nothing_is_made_up() {
     assert_eq!(
         problems("listen = 0.0.0.0:443\n[tls.files]\nkey = \"k\"\n[limits\nconnections = 1"),
         "error: portcullis.toml:1:13: invalid float, expected nothing\n\
-         hint: text stands in quotes, lists in brackets: listen = [\"0.0.0.0:443\"]\n\
+         hint: write text in quotes and lists in brackets: listen = [\"0.0.0.0:443\"]\n\
          error: portcullis.toml:4:8: unclosed table, expected `]`\n\
-         hint: text stands in quotes, lists in brackets: listen = [\"0.0.0.0:443\"]"
+         hint: write text in quotes and lists in brackets: listen = [\"0.0.0.0:443\"]"
     );
     assert_eq!(
         problems("redirect = \"a\"\nredirect = \"b\""),
         "error: portcullis.toml:2:1: duplicate key\n\
-         hint: a key or a table is written once; remove one of the two"
+         hint: a key or a table may be defined only once; remove one of the two"
     );
 }
 
@@ -265,7 +265,7 @@ proptest! {
     }
 }
 
-/// Something that has a chance to be right, now and then.
+/// Generates a line that is sometimes valid.
 fn line() -> impl Strategy<Value = String> {
     let keys = super::super::keys::KEYS.iter().flat_map(|key| [key.path().to_owned(), key.name().to_owned()]);
     let values = ["1", "true", "\"a\"", "\"1m\"", "[]", "[\"a\"]", "[\"@a\", 1.5]", "{ a = 1 }", "1979-05-27", "\"1.2"];
@@ -320,7 +320,7 @@ fn an_order_that_could_come_to_nothing_is_told_before_it_is_made() {
         ),
         "error: portcullis.toml:3:13: tls.acme.directory: \"http://acme.example\": the directory of an ACME server is an https URL\n\
          hint: for example \"https://acme-v02.api.letsencrypt.org/directory\"\n\
-         error: portcullis.toml:4:12: tls.acme.contact: \"admin\": this is no mail address\n\
+         error: portcullis.toml:4:12: tls.acme.contact: \"admin\": not a mail address\n\
          hint: for example \"admin@example.com\"\n\
          error: portcullis.toml:5:13: tls.acme.challenge: expected \"any\" or \"tls-alpn-01\" or \"http-01\", found \"dns-01\"\n\
          hint: for example \"any\"\n\

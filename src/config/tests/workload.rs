@@ -1,4 +1,4 @@
-//! Rules for the tokens of CI jobs: what they become, and what is told of those that would let in too many.
+//! Tests of the rules for tokens of CI jobs: the resolved rules, and the problems of rules that match too much.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn everything_that_is_missing_or_wrong_is_told_with_its_line() {
          error: portcullis.toml:2:10: auth.workload.issuer: \"http://issuer.example\": only https is accepted, because plain HTTP can be altered in transit\n\
          hint: for example \"https://token.actions.githubusercontent.com\"\n\
          error: portcullis.toml:3:16: auth.workload.claims: expected a text for \"a\", found true\n\
-         hint: numbers and flags stand in quotes too: \"true\"\n\
+         hint: write numbers and booleans in quotes too: \"true\"\n\
          error: portcullis.toml:3:26: auth.workload.claims: \"***\": '*' matches any characters except '/', '**' any characters; more than two '*' in a row are not allowed\n\
          hint: for example { repository = \"acme/app\", ref = \"refs/heads/*\" }\n\
          error: portcullis.toml:4:8: auth.workload.user: \"a:b\": a user name cannot contain ':'\n\
