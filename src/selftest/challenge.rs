@@ -1,15 +1,16 @@
-//! How a registry wants to be convinced: the challenge of its 401.
+//! Parses the `WWW-Authenticate` challenge of a 401 response: `Bearer` with its token endpoint, or `Basic`.
 //!
-//! Invariant: a password goes only to where the certificate was judged, so a challenge that leads elsewhere is a fault.
+//! Invariant: a password is sent only to the server whose certificate was verified, so a token endpoint on another
+//! server is a fault.
 
 use super::{Fault, Target, exchange::Answer};
 
-/// The way to sign in.
+/// The authentication scheme that the registry requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// Name and password in every request.
+    /// User name and password in every request.
     Basic,
-    /// A token for a scope, from a path on the same server.
+    /// A token for a scope, from the path and query `path` on the same server.
     Bearer { path: String, service: String },
 }
 
@@ -25,8 +26,8 @@ impl Challenge {
             return Ok(Self::Basic);
         }
         Err(Fault::new(
-            "the 401 says nothing of how to sign in: it has no WWW-Authenticate that names Bearer or Basic",
-            "a proxy in front may take the header away: let it pass; the log of the server says what was sent",
+            "the 401 response has no WWW-Authenticate header with the scheme Bearer or Basic",
+            "a proxy in front may remove the header: let it pass; the log of the server shows what was sent",
         ))
     }
 
@@ -37,16 +38,16 @@ impl Challenge {
         };
         let Some(realm) = named("realm") else {
             return Err(Fault::new(
-                "the challenge names no realm, so nobody knows where tokens are to be had",
-                "let the server name the URL of its token endpoint as the realm",
+                "the challenge has no realm, which must be the URL of the token endpoint",
+                "let the server send the URL of its token endpoint as the realm",
             ));
         };
         let path = local(realm, target).ok_or_else(|| {
             Fault::new(
                 format!("the challenge sends clients to {realm} for tokens, which is not {target}"),
                 format!(
-                    "let a Portcullis know the name {} (hostnames in its configuration); behind a proxy, let the proxy pass the Host \
-                     header on as it came. Nothing was sent there: clients would need to trust that server too",
+                    "if it is a Portcullis, add {} to hostnames in its configuration; behind a proxy, let the proxy pass the Host \
+                     header on unchanged. Nothing was sent there: clients would need to trust that server too",
                     target.host
                 ),
             )
@@ -55,7 +56,8 @@ impl Challenge {
     }
 }
 
-/// The path and query of a URL on the target's own scheme, host and port; a URL without a host is on it too.
+/// The path and query of a URL with the target's scheme, host and port, or of a URL without a host; `None` for any
+/// other.
 pub(super) fn local(url: &str, target: &Target) -> Option<String> {
     if url.starts_with('/') && !url.starts_with("//") {
         return Some(url.to_owned());
@@ -70,13 +72,13 @@ pub(super) fn local(url: &str, target: &Target) -> Option<String> {
     is_here.then(|| uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string))
 }
 
-/// What follows the name of a scheme.
+/// The rest of a challenge after the name of its scheme; `None` if it has another scheme.
 fn after<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     let (first, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     first.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// `name="value"` and `name=value`, with commas between and backslashes within.
+/// Parses parameters `name="value"` and `name=value`, separated by commas; quoted values have backslash escapes.
 fn pairs(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! From a name to a connection, and what it means when there is none.
+//! Resolves the registry's name, connects, and does the TLS handshake; explains each failure.
 //!
 //! Invariant: every wait is bounded.
 
@@ -21,7 +21,7 @@ const SHAKING_HANDS: Duration = Duration::from_secs(15);
 pub(super) async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Fault> {
     let host = target.host.to_string();
     let fix = format!(
-        "is the name right? if it is, add a DNS record for it, or a line \"ADDRESS {host}\" to /etc/hosts; see what is known with \
+        "is the name right? if it is, add a DNS record for it, or a line \"ADDRESS {host}\" to /etc/hosts; check the result with \
          'getent hosts {host}'"
     );
     let found = match timeout(CONNECTING, lookup_host((host.as_str(), target.port))).await {
@@ -30,31 +30,31 @@ pub(super) async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Fault> {
         Ok(Ok(found)) => Ok(found),
     };
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.map_err(|reason| Fault::new(format!("{host} leads nowhere: {reason}"), &fix))? {
+    for address in found.map_err(|reason| Fault::new(format!("{host} does not resolve: {reason}"), &fix))? {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
     if addresses.is_empty() {
-        return Err(Fault::new(format!("{host} leads nowhere: it has no address"), fix));
+        return Err(Fault::new(format!("{host} does not resolve: it has no address"), fix));
     }
     Ok(addresses)
 }
 
-/// A connection to one address.
+/// Opens a TCP connection to one address.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     timeout(CONNECTING, TcpStream::connect(address))
         .await
         .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Why there is no connection.
+/// The fault of a failed connection.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
 pub(super) fn unreachable(address: SocketAddr, error: &io::Error) -> Fault {
     let port = address.port();
     let (sentence, fix) = match error.kind() {
         io::ErrorKind::ConnectionRefused => (
-            format!("{address}: connection refused: the machine is there, and nobody listens on port {port}"),
+            format!("{address}: connection refused: the machine is up, but no process listens on port {port}"),
             "start the server, or name the port on which it listens: 'ss -ltn' on that machine shows it".to_owned(),
         ),
         io::ErrorKind::TimedOut => (
@@ -63,7 +63,7 @@ pub(super) fn unreachable(address: SocketAddr, error: &io::Error) -> Fault {
         ),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => (
             format!("{address}: no route to this address"),
-            "are this machine and the registry's on networks that know each other? see 'ip route get ADDRESS'"
+            "is there a route between the networks of this machine and the registry? see 'ip route get ADDRESS'"
                 .to_owned(),
         ),
         _ => (
@@ -74,7 +74,7 @@ pub(super) fn unreachable(address: SocketAddr, error: &io::Error) -> Fault {
     Fault::new(sentence, fix)
 }
 
-/// TLS over a connection, with whoever answers.
+/// Does the TLS handshake over a connection, with the verification of `config`.
 pub(super) async fn shake_hands(
     stream: TcpStream,
     target: &Target,
@@ -85,7 +85,7 @@ pub(super) async fn shake_hands(
     shaken.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Why there was no handshake. Asks the same address once more, in plain HTTP, if what came was not TLS.
+/// The fault of a failed handshake. If the response was not TLS, the same address is tried once more with plain HTTP.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
 pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &io::Error) -> Fault {
     let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
@@ -93,22 +93,22 @@ pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &i
     if (is_no_tls || is_hung_up(error)) && speaks_plain_http(address, target).await {
         return Fault::new(
             format!(
-                "port {} speaks plain HTTP: clients say \"server gave HTTP response to HTTPS client\"",
+                "port {} serves plain HTTP: clients report \"server gave HTTP response to HTTPS client\"",
                 target.port
             ),
-            "name the port of the registry that speaks HTTPS, or put Portcullis in front of the one that does not",
+            "name the registry's HTTPS port, or put Portcullis in front of a registry that has none",
         );
     }
     if is_no_tls {
         return Fault::new(
-            format!("port {} speaks neither TLS nor HTTP", target.port),
-            "another service has this port: name the one of the registry",
+            format!("port {} serves neither TLS nor HTTP", target.port),
+            "another service has this port: name the port of the registry",
         );
     }
     if let Some(Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_)) = reason {
         return Fault::new(
-            "the TLS version of the server is too old: it speaks neither TLS 1.2 nor 1.3",
-            "let it speak TLS 1.2 or newer (nginx: ssl_protocols TLSv1.2 TLSv1.3;), or put Portcullis in its place",
+            "the TLS version of the server is too old: it supports neither TLS 1.2 nor 1.3",
+            "enable TLS 1.2 or newer (nginx: ssl_protocols TLSv1.2 TLSv1.3;), or put Portcullis in its place",
         );
     }
     if let Some(Error::AlertReceived(alert)) = reason {
@@ -116,8 +116,8 @@ pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &i
     }
     match error.kind() {
         io::ErrorKind::TimedOut => Fault::new(
-            format!("the server takes the connection and says nothing for {} seconds", SHAKING_HANDS.as_secs()),
-            "is it overloaded, or stopped? look at its log, and at what stands between (a firewall, a load balancer)",
+            format!("the server accepts the connection and sends nothing for {} seconds", SHAKING_HANDS.as_secs()),
+            "is it overloaded, or stopped? look at its log, and at a firewall or a load balancer in between",
         ),
         _ if is_hung_up(error) => Fault::new(
             format!("the server closes the connection in the middle of the TLS handshake ({})", error.kind()),
@@ -127,18 +127,18 @@ pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &i
     }
 }
 
-/// What the server says instead of shaking hands, or afterwards.
+/// The fault for a TLS alert of the server, during the handshake or afterwards.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
 pub(super) fn alert_received(alert: AlertDescription, target: &Target) -> Fault {
     match alert {
         AlertDescription::CertificateRequired => client_certificate(target),
         AlertDescription::HandshakeFailure => Fault::new(
-            "the server finds no way of TLS that it and today's clients share (alert: handshake failure)",
-            "let it offer ECDHE cipher suites with AES-GCM or ChaCha20; the default ones of a current nginx or Portcullis will do",
+            "the server has no TLS parameters in common with current clients (alert: handshake failure)",
+            "enable ECDHE cipher suites with AES-GCM or ChaCha20, for example the defaults of a current nginx or Portcullis",
         ),
         AlertDescription::UnrecognisedName => Fault::new(
-            format!("the server does not know the name {}", target.host),
-            "name the registry as it names itself, or tell the server or load balancer this name",
+            format!("the server has no certificate for the name {}", target.host),
+            "use a name that the server has, or configure this name at the server or load balancer",
         ),
         other => Fault::new(
             format!("the server refuses the TLS handshake (alert: {other:?})"),
@@ -147,10 +147,10 @@ pub(super) fn alert_received(alert: AlertDescription, target: &Target) -> Fault 
     }
 }
 
-/// Nobody is let in without a certificate of their own.
+/// The fault of a server that requires a client certificate.
 pub(super) fn client_certificate(target: &Target) -> Fault {
     Fault::new(
-        "the server wants a client certificate",
+        "the server requires a client certificate",
         format!(
             "put client.cert and client.key into /etc/docker/certs.d/{} (podman: beside ca.crt; containerd: client = \
              [[\"client.cert\", \"client.key\"]] in hosts.toml)",
@@ -163,8 +163,8 @@ fn is_hung_up(error: &io::Error) -> bool {
     [io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe].contains(&error.kind())
 }
 
-/// Whether a request in plain HTTP is answered as such. Servers that speak TLS answer it too: with a 400, or with the way to
-/// themselves.
+/// Whether the server serves plain HTTP on this port. A TLS server may answer a plain request too: with a 400, or with
+/// a redirect to its own HTTPS URL.
 async fn speaks_plain_http(address: SocketAddr, target: &Target) -> bool {
     let asked = async {
         let stream = connect(address).await?;

@@ -1,6 +1,7 @@
-//! One request, one answer, on a connection of its own to the server whose certificate was judged.
+//! The HTTP client of the self-test: sends one request per TLS connection to the server whose certificate was verified.
 //!
-//! Invariant: nothing is sent to whoever cannot show that very certificate again; no redirect is followed; an answer is bounded.
+//! Invariant: nothing is sent unless the server presents the same certificate again; no redirect is followed; every
+//! response is bounded in time and size.
 
 use std::{error::Error as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,10 +21,10 @@ use super::{
 };
 
 const ANSWERING: Duration = Duration::from_secs(60);
-/// Twice what is pushed.
+/// Limit for a response body, in bytes: twice the size of the pushed layer.
 const MAX_BODY: usize = 4 << 20;
 
-/// What came back.
+/// An HTTP response with its whole body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -31,12 +32,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A header, if it is text.
+    /// The value of a header, if it is visible ASCII.
     pub(super) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// What a registry says of an error: code and message of the first one.
+    /// Code and message of the first error in a registry's JSON error response.
     pub(super) fn told(&self) -> Option<String> {
         let document: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         let first = document.get("errors")?.get(0)?;
@@ -45,10 +46,10 @@ impl Answer {
     }
 }
 
-/// Something to ask.
+/// An HTTP request.
 pub(super) struct Question<'a> {
     pub(super) method: Method,
-    /// Path and query.
+    /// The path and query of the URL.
     pub(super) path: &'a str,
     pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) body: Bytes,
@@ -70,7 +71,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Whoever speaks to one registry.
+/// A client for one registry at one address.
 pub(super) struct Caller<'a> {
     pub(super) target: &'a Target,
     pub(super) address: SocketAddr,
@@ -83,7 +84,7 @@ impl Caller<'_> {
         timeout(ANSWERING, self.exchange(question)).await.unwrap_or_else(|_elapsed| {
             Err(Fault::new(
                 format!("no answer within {} seconds", ANSWERING.as_secs()),
-                "is the server overloaded, or its disk? look at its log",
+                "is the server or its disk overloaded? look at its log",
             ))
         })
     }
@@ -97,7 +98,7 @@ impl Caller<'_> {
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         if shown != Some(&self.certificate) {
             return Err(Fault::new(
-                "the server shows another certificate than a moment ago",
+                "the server presents another certificate than a moment ago",
                 "several servers behind one name need the same certificate; if it was renewed just now, try again",
             ));
         }
@@ -109,7 +110,7 @@ impl Caller<'_> {
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
             Fault::new(
-                format!("the answer breaks off: {error}"),
+                format!("the response body failed: {error}"),
                 "look at the log of the server, and of the proxy in front of it",
             )
         })?;
@@ -129,13 +130,13 @@ impl Caller<'_> {
         }
         request.body(Full::new(body)).map_err(|_| {
             Fault::new(
-                "the server sends clients to an address that cannot stand in a request",
+                "the server redirects clients to a URL that is not valid in a request",
                 "look at the log of the server",
             )
         })
     }
 
-    /// No answer: the connection ended, or what came was no HTTP.
+    /// The fault of a request without a response: the connection ended, or the response was not HTTP.
     fn cut_off(&self, error: &hyper::Error) -> Fault {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         let inner = cause.and_then(|error| error.get_ref()).and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -144,8 +145,8 @@ impl Caller<'_> {
         }
         if error.is_parse() {
             return Fault::new(
-                "what answers is not HTTP",
-                "another service has this port: name the one of the registry",
+                "the response is not HTTP",
+                "another service has this port: name the port of the registry",
             );
         }
         let reason = cause.map_or_else(|| error.to_string(), ToString::to_string);

@@ -1,15 +1,15 @@
-//! What is wrong, and how it is put right: a sentence each.
+//! The result of a failed step: a sentence about the cause, and one about the fix.
 //!
-//! Invariant: no sentence holds a password or a token.
+//! Invariant: no sentence contains a password or a token.
 
 use std::fmt::Display;
 
-/// The first thing that is in the way.
+/// The cause of a failed step, and its fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What is wrong.
+    /// The cause, as one line.
     pub sentence: String,
-    /// What puts it right.
+    /// What to change, as one line.
     pub fix: String,
 }
 
@@ -19,8 +19,8 @@ impl Fault {
     }
 }
 
-/// One line without control characters: half of what is told here was written by the other side, and a terminal obeys what
-/// it is told.
+/// The text as one line without control characters: messages contain text from the server, and a terminal executes
+/// control characters.
 pub(super) fn plain(text: &str) -> String {
     let letter = |letter: char| if letter.is_control() { ' ' } else { letter };
     let mut plain: String = text.chars().map(letter).take(1500).collect();

@@ -1,6 +1,7 @@
-//! A small image goes up, comes down, and goes away again.
+//! Pushes a small random image, pulls it, compares the bytes, and deletes it.
 //!
-//! Invariant: what is pushed is random and has a tag of its own, so it is nobody else's, and no tag of anybody moves.
+//! Invariant: the image is random and has a tag derived from its digest, so that the test touches no other image and
+//! moves no existing tag.
 
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
@@ -17,10 +18,10 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const BYTES: &str = "application/octet-stream";
 
-/// Large enough that a proxy with nginx's limit of 1 MiB refuses it, as it would refuse any layer.
+/// The size of the layer in bytes: more than nginx's default body limit of 1 MiB, which rejects real layers as well.
 pub(super) const SIZE: usize = 2 << 20;
 
-/// An image in the making, in one repository.
+/// The image of the test in one repository, with the credentials for its requests.
 pub(super) struct Image<'a> {
     pub(super) caller: &'a Caller<'a>,
     pub(super) user: Option<&'a str>,
@@ -33,7 +34,7 @@ pub(super) struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    /// An image around these bytes.
+    /// Creates an image with one layer of these bytes.
     pub(super) fn new(
         caller: &'a Caller<'a>,
         user: Option<&'a str>,
@@ -59,7 +60,7 @@ impl<'a> Image<'a> {
         Self { caller, user, authorization, repository, layer, config, manifest, tag }
     }
 
-    /// Layer, configuration and manifest, as docker and containerd send them.
+    /// Pushes layer, configuration and manifest with the same requests as docker and containerd.
     pub(super) async fn push(&self) -> Result<String, Fault> {
         self.upload(&self.layer).await?;
         self.upload(&self.config).await?;
@@ -92,19 +93,20 @@ impl<'a> Image<'a> {
         Ok(())
     }
 
-    /// Where an upload goes on. A registry that does not know its own address sends clients astray.
+    /// The path of the upload session from the `Location` header. It must be on the registry itself: a registry that
+    /// does not know its external name sends clients to another host.
     fn location(&self, answer: &Answer) -> Result<String, Fault> {
         let place = answer.header(&header::LOCATION).unwrap_or_default();
         local(place, self.caller.target).ok_or_else(|| {
             Fault::new(
-                format!("the upload is to go on at \"{place}\", which is not on {}", self.caller.target),
-                "the registry stands behind a proxy and does not know how clients name it; nginx: proxy_set_header Host $http_host; \
+                format!("the Location of the upload is \"{place}\", which is not on {}", self.caller.target),
+                "the registry is behind a proxy and does not know the name that clients use; nginx: proxy_set_header Host $http_host; \
                  proxy_set_header X-Forwarded-Proto $scheme;",
             )
         })
     }
 
-    /// The same bytes come back.
+    /// Pulls manifest and layer, and compares them with the pushed bytes.
     pub(super) async fn pull(&self) -> Result<String, Fault> {
         let path = self.path("manifests", &self.tag);
         let question = self.question(Method::GET, &path).header(header::ACCEPT, MANIFEST);
@@ -116,23 +118,23 @@ impl<'a> Image<'a> {
         }
         if kind != MANIFEST {
             return Err(Fault::new(
-                format!("the manifest comes back as {kind}, and was pushed as {MANIFEST}"),
-                "a proxy in between changes Content-Type: let it leave the answers of the registry alone",
+                format!("the manifest is returned as {kind}, and was pushed as {MANIFEST}"),
+                "a proxy in between changes Content-Type: let it pass the responses of the registry on unchanged",
             ));
         }
         let path = self.path("blobs", &of(&self.layer).to_string());
         let answer = self.caller.ask(self.question(Method::GET, &path)).await?;
         if answer.status.is_redirection() {
-            return Ok("the manifest is the same; layers come from elsewhere, and were not fetched".to_owned());
+            return Ok("the manifest is the same; layers are on another server, and were not fetched".to_owned());
         }
         let answer = self.expect("pull", "GET", &path, answer, &[StatusCode::OK])?;
         if answer.body != self.layer {
             return Err(changed(&path));
         }
-        Ok("the same bytes came back".to_owned())
+        Ok("the pulled bytes are the pushed ones".to_owned())
     }
 
-    /// Removes what was pushed. `None` if it went; else why it stays, which is no fault.
+    /// Deletes the pushed image. Returns `None` if it was deleted, or the reason why it stays, which is no fault.
     pub(super) async fn delete(&self) -> Result<Option<String>, Fault> {
         let digests = [("manifests", of(&self.manifest)), ("blobs", of(&self.layer)), ("blobs", of(&self.config))];
         for (kind, digest) in digests {
@@ -183,7 +185,7 @@ impl<'a> Image<'a> {
         if fine.contains(&answer.status) {
             return Ok(answer);
         }
-        // What stands behind the question mark is long, and the session's own affair.
+        // The query of an upload session is long and of no use in a message.
         let path = path.split('?').next().unwrap_or_default();
         let about = Some((action, self.repository.as_str()));
         let deed = Deed { user: self.user, about, request: format!("{method} {path}") };
@@ -193,8 +195,8 @@ impl<'a> Image<'a> {
 
 fn changed(path: &str) -> Fault {
     Fault::new(
-        format!("GET {path}: other bytes came back than were pushed"),
-        "a proxy in between changes or caches answers: let it leave those of the registry alone; else 'portcullis fsck'",
+        format!("GET {path}: the pulled bytes differ from the pushed ones"),
+        "a proxy in between may change or cache responses: let it pass them on unchanged; if there is none, run 'portcullis fsck'",
     )
 }
 

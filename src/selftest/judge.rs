@@ -1,7 +1,7 @@
-//! The certificate, as each client would judge it.
+//! Verifies the server's certificate chain as each client would, and explains why it is not trusted.
 //!
-//! Invariant: a chain is trusted only if rustls' own verifier says so for this host and this moment, or if the
-//! certificate itself, byte for byte, is among the trusted ones, as Go allows. A server's certificate that is marked as
+//! Invariant: a chain is trusted only if rustls' own verifier accepts it for this host and time, or if the server's
+//! certificate itself, byte for byte, is among the trusted ones, as Go allows. A server certificate that is marked as
 //! an authority, which Go allows too, is trusted if every signature up to a trusted authority was verified.
 
 use std::{fs, path::PathBuf, sync::Arc, time::SystemTime};
@@ -16,11 +16,11 @@ use rustls::{
 use super::{Fault, Target, machine::Trust};
 use crate::tls::{self, ChainFault, Hostname, Presented, date};
 
-/// What a server showed.
+/// The certificate chain that the server presented.
 pub(super) struct Chain {
     certificates: Vec<CertificateDer<'static>>,
     pub(super) leaf: Presented,
-    /// The same certificates, from issuer to issuer; `None` if one of them cannot be read.
+    /// The same certificates in the order from subject to issuer; `None` if one of them cannot be parsed.
     order: Option<tls::Chain>,
 }
 
@@ -38,10 +38,10 @@ impl Chain {
         Ok(Self { certificates, leaf, order })
     }
 
-    /// What other clients object to in a chain that is trusted here.
+    /// Faults of a trusted chain that other clients may reject, each with a hint.
     pub(super) fn notes(&self, now: SystemTime) -> Vec<String> {
         let faults = self.order.as_ref().map(|order| order.faults(now)).unwrap_or_default();
-        // An issuer that is not sent is one that is trusted here.
+        // An issuer that is missing in the chain is in the trusted file, so it is no fault.
         let is_note = |fault: &ChainFault| !fault.is_doubtful();
         faults.iter().filter(|fault| is_note(fault)).map(|fault| format!("{fault}: {}", fault.hint())).collect()
     }
@@ -51,13 +51,13 @@ impl Chain {
         &self.certificates[0]
     }
 
-    /// What is wrong with the certificate whoever vouches for it.
+    /// The fault of the server's own certificate that no trust setting can repair: names, time, or key usage.
     pub(super) fn fault(&self, target: &Target, now: SystemTime) -> Option<Fault> {
         let (leaf, host) = (&self.leaf, &target.host);
         if leaf.names().is_empty() {
             return Some(Fault::new(
                 format!(
-                    "the certificate of \"{}\" has no subject alternative name: clients say \"certificate relies on legacy Common \
+                    "the certificate of \"{}\" has no subject alternative name: clients report \"certificate relies on legacy Common \
                      Name field, use SANs instead\"",
                     leaf.subject
                 ),
@@ -68,8 +68,8 @@ impl Chain {
             return Some(Fault::new(
                 format!("the certificate is not for {host}; it is for {}", some(leaf.names())),
                 format!(
-                    "name the registry as the certificate does, or have it issued again with {} too; a Portcullis that makes \
-                     its own does so when {host} is among its hostnames",
+                    "use a name that the certificate has, or have it issued again with {} too; a Portcullis with a \
+                     self-signed one does so when {host} is in its hostnames",
                     alternative(target)
                 ),
             ));
@@ -77,13 +77,13 @@ impl Chain {
         if leaf.is_late(now) {
             return Some(Fault::new(
                 format!("the certificate has expired on {}", leaf.ends()),
-                format!("renew it on the server; or set this machine's clock, which says {}", date(now)),
+                format!("renew it on the server; or set this machine's clock, which is at {}", date(now)),
             ));
         }
         if leaf.is_early(now) {
             return Some(Fault::new(
-                format!("the certificate is not yet valid: its time begins on {}", leaf.begins()),
-                format!("set this machine's clock, which says {}, or the one of whoever issued it", date(now)),
+                format!("the certificate is not yet valid: it begins on {}", leaf.begins()),
+                format!("set this machine's clock, which is at {}, or the clock of the issuer", date(now)),
             ));
         }
         if !leaf.is_for_servers() {
@@ -95,7 +95,7 @@ impl Chain {
         None
     }
 
-    /// The file of authorities that vouches for the chain, or why none does.
+    /// The trusted file that contains the chain's authority, or the fault if there is none.
     pub(super) fn vouched(&self, trust: &Trust, target: &Target, now: SystemTime) -> Result<PathBuf, Fault> {
         let mut authorities = Vec::new();
         for path in trust.own.iter().chain(&trust.system) {
@@ -111,13 +111,13 @@ impl Chain {
         Err(self.own_fault(now).unwrap_or_else(|| self.unknown(&authorities, trust, now)))
     }
 
-    /// What is wrong with a certificate that the server sends, whatever is trusted here.
+    /// A fault in the chain that the server sends, which no trust setting can repair.
     fn own_fault(&self, now: SystemTime) -> Option<Fault> {
         let faults = self.order.as_ref()?.faults(now);
         let told = |fault: &ChainFault| match fault {
             ChainFault::Expired { .. } | ChainFault::NotYetValid { .. } => {
                 let words = "x509: certificate has expired or is not yet valid";
-                let clock = format!("; or set this machine's clock, which says {}", date(now));
+                let clock = format!("; or set this machine's clock, which is at {}", date(now));
                 Some(Fault::new(format!("{words}: {fault}"), format!("on the server: {}{clock}", fault.hint())))
             }
             ChainFault::NotAnAuthority { .. } => Some(Fault::new(fault, format!("on the server: {}", fault.hint()))),
@@ -134,12 +134,12 @@ impl Chain {
         if authorities.contains(self.first()) {
             return true;
         }
-        // rustls refuses an authority as a server; Go, and with it every client here, does not.
+        // rustls rejects an authority as a server certificate; Go, in which every client here is written, accepts it.
         if self.leaf.is_authority() {
             let leads_to = |authority| self.order.as_ref().is_some_and(|order| order.leads_to(authority, now));
             return authorities.iter().any(leads_to);
         }
-        // rustls does not look at the time of an authority; Go does.
+        // rustls does not check the validity period of a trusted authority; Go does.
         let is_in_time = |der: &&CertificateDer<'_>| {
             Presented::read(der).is_ok_and(|authority| !authority.is_late(now) && !authority.is_early(now))
         };
@@ -155,18 +155,18 @@ impl Chain {
         verifier.verify_server_cert(self.first(), &self.certificates[1..], &name, &[], moment).is_ok()
     }
 
-    /// No authority that is trusted here issued it: it is not known, was replaced, has expired, or its intermediate is
-    /// missing.
+    /// The fault of a chain without a trusted authority: the authority is unknown, was replaced or has expired, or an
+    /// intermediate is missing.
     fn unknown(&self, authorities: &[CertificateDer<'static>], trust: &Trust, now: SystemTime) -> Fault {
         let words = "x509: certificate signed by unknown authority";
         let read = |der: &CertificateDer<'_>| Presented::read(der).ok();
         if self.leaf.is_self_issued() {
             return Fault::new(
-                format!("{words}: it is signed by itself, and nobody here was told to trust it"),
+                format!("{words}: it is signed by itself, and not trusted on this machine"),
                 format!("with the server's certificate as ca.crt: {}", trust.remedy),
             );
         }
-        // The end of what the server sends; its issuer is what has to be trusted here.
+        // The last certificate of the sent chain: its issuer is the authority that must be trusted here.
         let top = self.order.as_ref().and_then(|order| read(self.certificates.get(order.top(now))?));
         let top = top.unwrap_or_else(|| self.leaf.clone());
         let issuer = &top.issuer;
@@ -185,7 +185,7 @@ impl Chain {
                         authority.ends()
                     ),
                     format!(
-                        "fetch the authority's current ca.crt, then: {}; or set this machine's clock, which says {}",
+                        "fetch the authority's current ca.crt, then: {}; or set this machine's clock, which is at {}",
                         trust.remedy,
                         date(now)
                     ),
@@ -218,7 +218,7 @@ impl Chain {
             );
         }
         Fault::new(
-            format!("{words}: nobody here was told to trust \"{issuer}\""),
+            format!("{words}: not trusted on this machine: \"{issuer}\""),
             format!(
                 "copy ca.crt from the server (Portcullis keeps it in its folder of certificates), then: {}; if \"{issuer}\" is an \
                  intermediate, append its certificate to the server's certificate file",
@@ -228,7 +228,7 @@ impl Chain {
     }
 }
 
-/// The certificates of a file; what is not one is left out, as clients do.
+/// Reads the certificates of a file; other blocks are ignored, as clients do.
 fn read(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
     Ok(CertificateDer::pem_slice_iter(&text).filter_map(Result::ok).collect())
@@ -237,11 +237,11 @@ fn read(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
 fn unusable(path: &std::path::Path, reason: &str) -> Fault {
     Fault::new(
         format!("the authority {} cannot be used: {reason}", path.display()),
-        "it must be readable for everybody, and begin with -----BEGIN CERTIFICATE-----",
+        "it must be readable by every user, and begin with -----BEGIN CERTIFICATE-----",
     )
 }
 
-/// How `openssl` writes the name that a certificate lacks.
+/// The missing subject alternative name, in the notation of `openssl`.
 fn alternative(target: &Target) -> String {
     match &target.host {
         Hostname::Name(name) => format!("DNS:{name}"),
@@ -249,7 +249,7 @@ fn alternative(target: &Target) -> String {
     }
 }
 
-/// A few of many.
+/// The first eight names, and the number of the others.
 fn some(names: &[String]) -> String {
     let more = if names.len() > 8 { format!(" and {} more", names.len() - 8) } else { String::new() };
     format!("{}{more}", names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", "))

@@ -1,6 +1,7 @@
-//! What the clients on this machine were told: which are here, and whose certificates each would believe.
+//! Reads the trust settings of docker, containerd and podman on this machine: which of them is installed, and which
+//! certificate authorities each trusts for a registry.
 //!
-//! Invariant: nothing is written, and a folder is chosen as the client chooses it, not as would be sensible.
+//! Invariant: nothing is written, and a folder is chosen exactly as the client chooses it.
 
 use std::{
     env,
@@ -11,7 +12,7 @@ use std::{
 
 use super::Target;
 
-/// Where Go programs look for the authorities of the system, in their order.
+/// The files in which Go programs look for the authorities of the system, in the order of the search.
 const BUNDLES: [&str; 6] = [
     "etc/ssl/certs/ca-certificates.crt",
     "etc/pki/tls/certs/ca-bundle.crt",
@@ -21,7 +22,7 @@ const BUNDLES: [&str; 6] = [
     "etc/ssl/cert.pem",
 ];
 
-/// A program that speaks to registries.
+/// A registry client whose trust settings are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
     Docker,
@@ -49,32 +50,32 @@ impl Client {
     }
 }
 
-/// Whose certificates somebody believes for one registry.
+/// The trust settings of a client for one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trust {
     /// Files of authorities for this registry alone.
     pub(super) own: Vec<PathBuf>,
-    /// The system's authorities, which count beside them.
+    /// The file of the system's authorities, which are trusted as well.
     pub(super) system: Option<PathBuf>,
-    /// The file that tells the client not to look at certificates.
+    /// The file that disables the verification of certificates.
     pub(super) blind: Option<PathBuf>,
-    /// The command that would make the client believe the authority in ca.crt.
+    /// The command that makes the client trust the authority in `ca.crt`.
     pub(super) remedy: String,
 }
 
-/// The machine, as far as its clients are concerned.
+/// The machine: the places of the clients and of their settings.
 #[derive(Clone, Debug)]
 pub struct Machine {
     root: PathBuf,
     home: Option<PathBuf>,
     search: Vec<PathBuf>,
     bundle: Option<PathBuf>,
-    /// The proxy for HTTPS that clients started from this shell would use.
+    /// The HTTPS proxy that clients started from this shell use.
     pub(super) proxy: Option<String>,
 }
 
 impl Machine {
-    /// This machine, with these variables.
+    /// Creates the description of this machine from its environment variables.
     pub fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let text = |name: &str| variable(name).filter(|value| !value.is_empty());
         let proxy = text("HTTPS_PROXY").or_else(|| text("https_proxy"));
@@ -87,8 +88,8 @@ impl Machine {
         }
     }
 
-    /// The clients that are installed here. containerd comes with Docker, which asks nothing of it: beside Docker it counts only
-    /// where somebody gave it registries.
+    /// The installed clients. containerd comes with Docker, which does not use its registry settings: beside Docker it
+    /// is listed only if it has such settings or a client of its own.
     pub(super) fn clients(&self) -> Vec<Client> {
         let has = |client: Client| client.programs().iter().any(|program| self.finds(program));
         let beside = self.finds("nerdctl") || self.finds("crictl") || self.root.join("etc/containerd/certs.d").is_dir();
@@ -103,13 +104,13 @@ impl Machine {
         self.search.iter().any(|folder| folder.join(program).is_file())
     }
 
-    /// The authorities of the system.
+    /// The file of the system's authorities: `SSL_CERT_FILE`, or the first of the known files that exists.
     pub(super) fn system(&self) -> Option<PathBuf> {
         let known = BUNDLES.iter().map(|path| self.root.join(path)).find(|path| path.is_file());
         self.bundle.clone().or(known)
     }
 
-    /// Whose certificates a client believes for a registry.
+    /// The trust settings of a client for a registry.
     pub(super) fn trust(&self, client: Client, target: &Target) -> Trust {
         let (own, blind) = match client {
             Client::Docker => (authorities(&self.root.join("etc/docker/certs.d").join(&target.name)), None),
@@ -148,7 +149,7 @@ impl Machine {
         match client {
             Client::Docker => format!("sudo install -D -m 644 ca.crt /etc/docker/certs.d/{name}/ca.crt"),
             Client::Podman => {
-                // The first folder that exists is the only one that counts.
+                // podman reads only the first folder that exists.
                 let exists =
                     self.podman_folders().into_iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
                 let folder = exists.unwrap_or_else(|| PathBuf::from("/etc/containers/certs.d").join(name));
@@ -161,7 +162,7 @@ impl Machine {
     }
 }
 
-/// The `*.crt` of a folder, in order.
+/// The `*.crt` files of a folder, sorted by name.
 fn authorities(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
@@ -170,8 +171,8 @@ fn authorities(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What `hosts.toml` says of authorities, and whether it says that certificates do not matter. Without that file the folder is
-/// read as Docker's is.
+/// The authorities that `hosts.toml` names, and the path of this file if it has `skip_verify`. Without the file, the
+/// folder is read like Docker's.
 fn hosts(folder: &Path) -> (Vec<PathBuf>, Option<PathBuf>) {
     let path = folder.join("hosts.toml");
     let Ok(text) = fs::read_to_string(&path) else { return (authorities(folder), None) };

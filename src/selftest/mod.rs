@@ -1,7 +1,10 @@
-//! What docker, containerd and podman do with a registry, step by step, and what it means where it fails.
+//! Tests a registry as docker, containerd and podman use it: name, connection, TLS, trust, login, push, pull and
+//! delete.
 //!
-//! Process floor, and the one part of the program that is a client. Invariant: no password leaves this machine before the
-//! certificate was judged by somebody's trust, and then only over connections that show this very certificate.
+//! Each failed step is reported with its cause and a fix.
+//!
+//! Invariant: no password is sent before the server's certificate was accepted by the trust settings of a client or by
+//! `--ca`, and then only over connections that present this same certificate.
 
 mod challenge;
 mod connect;
@@ -37,32 +40,33 @@ pub use fault::Fault;
 pub use machine::Machine;
 pub use target::{InvalidTarget, Target};
 
-/// What to try.
+/// The input of the test.
 pub struct Plan {
-    /// Which registry.
+    /// The registry to test.
     pub target: Target,
-    /// Who signs in; nobody, if nobody should.
+    /// The user who signs in, with the password; `None` for a test without login.
     pub user: Option<(String, Password)>,
-    /// Authorities that count instead of what the clients on this machine were told.
+    /// A file of authorities that replaces the trust settings of the clients on this machine.
     pub authorities: Option<PathBuf>,
-    /// Where the image goes.
+    /// The repository that the image is pushed to; `None` for the default.
     pub repository: Option<RepositoryName>,
 }
 
-/// What there is to tell while it goes on.
+/// A line of the report, emitted while the test runs: the name of a step and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// A step begins; it may take a while.
     Begins(&'static str),
-    /// It is as it should be.
+    /// The step succeeded.
     Ok(&'static str, String),
-    /// It works, and somebody should know this.
+    /// The step succeeded or was skipped, with a remark.
     Note(&'static str, String),
-    /// It does not work.
+    /// The step failed.
     Failed(&'static str, Fault),
 }
 
-/// The steps, one after the other, up to the first that makes the next one pointless. Returns the first that failed.
+/// Runs the steps in order, until a failure makes the next one pointless. Returns the name of the first step that
+/// failed.
 pub async fn run(
     plan: &Plan,
     machine: &Machine,
@@ -71,7 +75,7 @@ pub async fn run(
     say: &mut dyn FnMut(Line),
 ) -> Option<&'static str> {
     let mut run = Run { plan, machine, now, say, failed: None };
-    // Whatever went wrong was told when it did.
+    // Every failure was reported when it occurred.
     let _ = run.all(random).await;
     run.failed
 }
@@ -84,7 +88,7 @@ struct Run<'a> {
     failed: Option<&'static str>,
 }
 
-/// There is no point in going on.
+/// A failure, already reported, after which the test cannot continue.
 struct Stopped;
 
 impl Run<'_> {
@@ -110,7 +114,7 @@ impl Run<'_> {
         let Some(repository) = repository else {
             (self.say)(Line::Note(
                 "push",
-                "not tried: name somebody with --user, or a repository with --repository".to_owned(),
+                "not tried: name a user with --user, or a repository with --repository".to_owned(),
             ));
             return Ok(());
         };
@@ -140,7 +144,7 @@ impl Run<'_> {
         self.step("resolve", found.map(told))
     }
 
-    /// Every address is tried; clients need one.
+    /// Connects to every address; one that works is enough for clients.
     async fn connect(&mut self, addresses: &[SocketAddr]) -> Result<SocketAddr, Stopped> {
         let (mut first, mut faults) = (None, Vec::new());
         for address in addresses {
@@ -155,7 +159,7 @@ impl Run<'_> {
         }
         for fault in faults {
             if first.is_some() {
-                (self.say)(Line::Note("connect", format!("{}; clients go on with the next address", fault.sentence)));
+                (self.say)(Line::Note("connect", format!("{}; clients try the next address", fault.sentence)));
             } else {
                 self.fail("connect", fault);
             }
@@ -167,7 +171,7 @@ impl Run<'_> {
         (self.say)(Line::Begins("tls"));
         let target = &self.plan.target;
         let config = tls::unverified_client().map_err(|_| Stopped)?;
-        // Anew: the server's patience with the first connection may have ended while other addresses were tried.
+        // A new connection: the server may have closed the first one while other addresses were tried.
         let shaken = match connect::connect(address).await {
             Err(error) => Err(connect::unreachable(address, &error)),
             Ok(stream) => match connect::shake_hands(stream, target, config).await {
@@ -185,7 +189,7 @@ impl Run<'_> {
         self.step("certificate", judged)
     }
 
-    /// Asks each client that is here what it would think. It goes on if one would go on.
+    /// Verifies the certificate with the trust settings of each installed client. The test continues if one accepts it.
     fn trust(&mut self, address: SocketAddr, chain: &Chain) -> Result<(), Stopped> {
         let (plan, machine) = (self.plan, self.machine);
         let clients = machine.clients();
@@ -209,25 +213,25 @@ impl Run<'_> {
             is_trusted |= self.client(client, address, chain);
         }
         if !is_trusted && self.failed.is_none() {
-            let words = "no client here looks at the certificate, so whoever is on the way could take the password";
+            let words = "no client here verifies the certificate: an attacker on the network could read the password";
             let fix = "remove skip_verify and name the authority instead, or name it here with --ca ca.crt";
             self.fail("trust", Fault::new(words, fix));
         }
         if is_trusted { Ok(()) } else { Err(Stopped) }
     }
 
-    /// Whether a password may go there.
+    /// Whether this client's trust settings permit to send a password to the server.
     fn client(&mut self, client: Client, address: SocketAddr, chain: &Chain) -> bool {
         let step = client.name();
-        // Docker takes 127.0.0.0/8 for insecure registries, and the way there is safe.
+        // Docker treats 127.0.0.0/8 as insecure registries; the loopback interface cannot be intercepted.
         let is_loopback = matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback());
         if client == Client::Docker && is_loopback {
-            (self.say)(Line::Note(step, "does not look at certificates on 127.0.0.0/8".to_owned()));
+            (self.say)(Line::Note(step, "does not verify certificates on 127.0.0.0/8".to_owned()));
             return true;
         }
         let trust = self.machine.trust(client, &self.plan.target);
         if let Some(file) = &trust.blind {
-            (self.say)(Line::Note(step, format!("does not look at certificates: skip_verify in {}", file.display())));
+            (self.say)(Line::Note(step, format!("does not verify certificates: skip_verify in {}", file.display())));
             return false;
         }
         self.vouched(step, "", &trust, chain).is_ok()
@@ -244,7 +248,7 @@ impl Run<'_> {
         let answer = self.step("ping", asked.and_then(|answer| sign_in::is_registry(caller.target, answer)))?;
         let date = answer.header(&http::header::DATE).map(str::to_owned);
         if answer.status == StatusCode::OK {
-            let words = "not needed: whoever asks is let in, and docker login takes any password here";
+            let words = "none: the registry allows anonymous access, and docker login accepts any password here";
             (self.say)(Line::Note("challenge", words.to_owned()));
             return Ok((None, date));
         }
@@ -253,12 +257,12 @@ impl Run<'_> {
         Ok((Some(challenge), date))
     }
 
-    /// Tokens have a minute's grace for clocks that differ.
+    /// Compares the clocks: tokens are accepted up to a minute before and after their time.
     fn clock(&mut self, date: Option<&str>) {
         let Some(theirs) = date.and_then(sign_in::http_date) else { return };
         let apart = theirs.duration_since(self.now).unwrap_or_else(|error| error.duration()).as_secs();
         if apart <= 60 {
-            (self.say)(Line::Ok("clock", "this machine's and the server's agree".to_owned()));
+            (self.say)(Line::Ok("clock", "the clocks of this machine and the server agree".to_owned()));
             return;
         }
         let (ours, theirs) = (tls::date(self.now), tls::date(theirs));
@@ -266,12 +270,12 @@ impl Run<'_> {
             "clock",
             Fault::new(
                 format!("the clocks are {apart} seconds apart: here it is {ours}, on the server {theirs}"),
-                "set the one that is wrong: 'timedatectl set-ntp true'; tokens and certificates are good for a time only",
+                "set the wrong one: 'timedatectl set-ntp true'; tokens and certificates depend on the right time",
             ),
         );
     }
 
-    /// What later requests carry, if there is anything to carry.
+    /// Signs in, and returns the `Authorization` value for later requests; `None` if none is needed.
     async fn sign_in(&mut self, sign_in: &SignIn<'_>) -> Result<Option<sign_in::Authorization>, Stopped> {
         if sign_in.challenge.is_none() {
             return Ok(None);
@@ -279,7 +283,7 @@ impl Run<'_> {
         (self.say)(Line::Begins("sign in"));
         let Some((user, _)) = sign_in.user else {
             if sign_in.challenge == Some(&challenge::Challenge::Basic) {
-                (self.say)(Line::Note("sign in", "not tried: name somebody with --user".to_owned()));
+                (self.say)(Line::Note("sign in", "not tried: name a user with --user".to_owned()));
                 return Ok(None);
             }
             let fetched = sign_in.authorization(None).await;
@@ -288,11 +292,11 @@ impl Run<'_> {
         let fetched = sign_in.authorization(None).await;
         let value = self.step("token", fetched.map(|value| (format!("for {user}"), value)))?;
         let pinged = sign_in.ping(&value).await;
-        self.step("sign in", pinged.map(|()| (format!("/v2/ lets {user} in"), ())))?;
+        self.step("sign in", pinged.map(|()| (format!("/v2/ accepts {user}"), ())))?;
         Ok(Some(value))
     }
 
-    /// Where the image goes: where the user was told to, else below the user's own name.
+    /// The repository of the image: the given one, or `selftest` below the user's name; `None` without either.
     fn repository(&self) -> Option<RepositoryName> {
         let own = self.plan.user.as_ref().map(|(name, _)| {
             let below = format!("{}/selftest", name.to_lowercase()).parse();
@@ -307,11 +311,11 @@ impl Run<'_> {
         self.step("push", pushed.map(|told| (told, ())))?;
         (self.say)(Line::Begins("pull"));
         let pulled = image.pull().await;
-        // What was pushed should go, also when it does not come back.
+        // The image is deleted even if the pull failed.
         let pulled = self.step("pull", pulled.map(|told| (told, ())));
         (self.say)(Line::Begins("delete"));
         match image.delete().await {
-            Ok(None) => (self.say)(Line::Ok("delete", "what was pushed is gone".to_owned())),
+            Ok(None) => (self.say)(Line::Ok("delete", "the pushed image is deleted".to_owned())),
             Ok(Some(stays)) => (self.say)(Line::Note("delete", stays)),
             Err(fault) => self.fail("delete", fault),
         }
@@ -320,16 +324,16 @@ impl Run<'_> {
 
     fn mention_proxy(&mut self) {
         if let Some(proxy) = &self.machine.proxy {
-            // It may hold a password.
+            // The part before the `@` may contain a password.
             let place = proxy.rsplit('@').next().unwrap_or_default();
             let words = format!(
-                "clients would go by way of {place} (HTTPS_PROXY) if NO_PROXY does not say otherwise; this test does not"
+                "clients use the proxy {place} (HTTPS_PROXY) unless NO_PROXY excludes the registry; this test does not"
             );
             (self.say)(Line::Note("proxy", fault::plain(&words)));
         }
     }
 
-    /// Tells how a step ended.
+    /// Reports the outcome of a step, and returns its value.
     fn step<T>(&mut self, step: &'static str, ended: Result<(String, T), Fault>) -> Result<T, Stopped> {
         match ended {
             Ok((told, value)) => {

@@ -1,32 +1,32 @@
-//! What an answer means that is not the one that clients need.
+//! Explains an unexpected HTTP response: turns its status and error message into a cause and a fix.
 //!
-//! Invariant: every status has a sentence, and the server's own words are quoted where it has any.
+//! Invariant: every status has an explanation, and the server's own error message is quoted if there is one.
 
 use http::{StatusCode, header};
 
 use super::{Fault, exchange::Answer};
 
-/// What was tried, by whom.
+/// The request that failed, with its user and purpose.
 pub(super) struct Deed<'a> {
-    /// Nobody, if nobody is signed in.
+    /// The signed-in user; `None` for an anonymous request.
     pub(super) user: Option<&'a str>,
-    /// `pull`, `push` or `delete`, and the repository; nothing, where it was not about one.
+    /// The action (`pull`, `push` or `delete`) and the repository; `None` for a request without a repository.
     pub(super) about: Option<(&'a str, &'a str)>,
-    /// `PUT /v2/x/manifests/y`
+    /// Method and path of the request: `PUT /v2/x/manifests/y`.
     pub(super) request: String,
 }
 
 impl Deed<'_> {
-    /// Why this answer is not what was needed.
+    /// The fault that explains this response.
     pub(super) fn refused(&self, answer: &Answer) -> Fault {
         let status = answer.status;
         if is_page(answer) {
             return Fault::new(
                 format!(
-                    "something in between answers with a page for people instead of the registry ({}: {status})",
+                    "something in between answers with an HTML page instead of the registry ({}: {status})",
                     self.request
                 ),
-                "a proxy or a captive portal has taken the connection: let it pass, or add the registry to NO_PROXY; on the server's \
+                "a proxy or a captive portal intercepts the connection: let it pass, or add the registry to NO_PROXY; on the server's \
                  side, look at the proxy in front of it",
             );
         }
@@ -43,34 +43,34 @@ impl Deed<'_> {
                 let wait = answer.header(&header::RETRY_AFTER).unwrap_or("some");
                 Fault::new(
                     format!("{what}: too many requests, or too many wrong passwords"),
-                    format!("wait {wait} seconds, and look for who else asks from this address"),
+                    format!("wait {wait} seconds, and look for other clients at this address"),
                 )
             }
             StatusCode::PAYLOAD_TOO_LARGE => Fault::new(
-                format!("{what}: a proxy in front of the registry takes no bodies of 2 MiB, and layers are larger"),
+                format!("{what}: a proxy in front of the registry accepts no bodies of 2 MiB, and layers are larger"),
                 "nginx: client_max_body_size 0;",
             ),
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Fault::new(
                 format!("{what}: the registry behind a proxy does not answer, or is being started or stopped"),
-                "look at the log of the registry, and at the proxy's when the registry is well",
+                "look at the log of the registry, and then at the log of the proxy",
             ),
             StatusCode::INSUFFICIENT_STORAGE => {
-                Fault::new(what, "make room on the disk of the registry: 'portcullis gc' on its machine")
+                Fault::new(what, "free space on the disk of the registry: 'portcullis gc' on its machine")
             }
             status if status.is_redirection() => {
                 let place = answer.header(&header::LOCATION).unwrap_or("nowhere");
                 Fault::new(
-                    format!("{what}: it sends clients on to {place}"),
-                    "name the host and port at the end of that way; clients follow no redirect when they sign in or push",
+                    format!("{what}: it redirects clients to {place}"),
+                    "name the host and port of that URL; clients follow no redirect when they sign in or push",
                 )
             }
-            _ => Fault::new(what, "the log of the server says more; look for the time of this request"),
+            _ => Fault::new(what, "see the log of the server at the time of this request"),
         }
     }
 
     fn unauthorized(&self, what: &str) -> Fault {
         let Some(user) = self.user else {
-            return Fault::new(format!("{what}: only those who sign in may do this"), "name somebody with --user");
+            return Fault::new(format!("{what}: this needs a signed-in user"), "name a user with --user");
         };
         Fault::new(
             format!("{what}: wrong user or password"),
@@ -84,8 +84,8 @@ impl Deed<'_> {
         let who = self.user.unwrap_or("anonymous");
         let Some((action, repository)) = self.about else {
             return Fault::new(
-                format!("{what}: {who} is known and may not do this"),
-                "look at the rules: [[access]] in its configuration",
+                format!("{what}: {who} is not allowed to do this"),
+                "look at the access rules: [[access]] in the server's configuration",
             );
         };
         Fault::new(
@@ -97,11 +97,11 @@ impl Deed<'_> {
     }
 }
 
-/// A page for people, as proxies and portals show them.
+/// Whether the response is an HTML page, as proxies and captive portals send.
 pub(super) fn is_page(answer: &Answer) -> bool {
     let kind = answer.header(&header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
     let is_html = kind.starts_with("text/html") || answer.body.trim_ascii_start().starts_with(b"<");
-    // nginx answers its own errors with pages; those have a status that says more.
+    // nginx sends HTML pages for its own errors, but their status explains more.
     let says_more = matches!(answer.status.as_u16(), 401 | 404 | 413 | 429 | 500..);
     is_html && !says_more
 }

@@ -1,6 +1,6 @@
-//! The ping, and how somebody becomes somebody to the registry.
+//! The login of `docker login`: the ping `GET /v2/`, the token request, and the second ping with credentials.
 //!
-//! Invariant: passwords and tokens stand in `Authorization` headers and nowhere else; no sentence and no line has one.
+//! Invariant: passwords and tokens are sent only in `Authorization` headers; no line of the report contains one.
 
 use std::time::SystemTime;
 
@@ -23,9 +23,9 @@ pub(super) type Authorization = Zeroizing<String>;
 
 const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
-/// Whether the answer to `GET /v2/` is a registry's.
+/// Checks that the response to `GET /v2/` comes from a registry. Returns a text for the report, and the response.
 pub(super) fn is_registry(target: &Target, answer: Answer) -> Result<(String, Answer), Fault> {
-    // nginx lets the handshake succeed, and says this afterwards.
+    // nginx accepts the handshake without a client certificate, and answers the request with this page.
     if answer.status == StatusCode::BAD_REQUEST && answer.body.windows(15).any(|window| window == b"SSL certificate") {
         return Err(client_certificate(target));
     }
@@ -48,7 +48,7 @@ pub(super) fn is_registry(target: &Target, answer: Answer) -> Result<(String, An
     Ok((format!("GET /v2/ is answered with {}, {version}", answer.status), answer))
 }
 
-/// A challenge, for people.
+/// The challenge as a text for the report.
 pub(super) fn told(challenge: &Challenge) -> String {
     match challenge {
         Challenge::Basic => "Basic".to_owned(),
@@ -58,7 +58,7 @@ pub(super) fn told(challenge: &Challenge) -> String {
     }
 }
 
-/// Somebody at a registry's door.
+/// A login to the registry: its challenge, and the user with the password if there is one.
 pub(super) struct SignIn<'a> {
     pub(super) caller: &'a Caller<'a>,
     pub(super) challenge: Option<&'a Challenge>,
@@ -66,7 +66,7 @@ pub(super) struct SignIn<'a> {
 }
 
 impl SignIn<'_> {
-    /// What to send with requests of this scope.
+    /// The `Authorization` value for requests of this scope: fetches a token, or encodes user and password for `Basic`.
     pub(super) async fn authorization(&self, scope: Option<&str>) -> Result<Authorization, Fault> {
         let Some(Challenge::Bearer { path, service }) = self.challenge else {
             return Ok(self.basic().unwrap_or_default());
@@ -102,7 +102,7 @@ impl SignIn<'_> {
         Ok(Zeroizing::new(format!("Bearer {token}")))
     }
 
-    /// The second ping, which `docker login` makes.
+    /// The second ping of `docker login`, with credentials.
     pub(super) async fn ping(&self, authorization: &Authorization) -> Result<(), Fault> {
         let question = Question::new(Method::GET, "/v2/").header(header::AUTHORIZATION, authorization);
         let answer = self.caller.ask(question).await?;
@@ -112,7 +112,7 @@ impl SignIn<'_> {
         if answer.status == StatusCode::UNAUTHORIZED && matches!(self.challenge, Some(Challenge::Bearer { .. })) {
             return Err(Fault::new(
                 "GET /v2/ is answered with 401 although the token was issued a moment ago",
-                "the registry does not believe its token endpoint: issuer, service (audience), key and clock must agree on both sides",
+                "the registry rejects tokens of its token endpoint: issuer, service (audience), key and clock must agree on both sides",
             ));
         }
         Err(self.deed("GET /v2/".to_owned()).refused(&answer))
@@ -129,9 +129,10 @@ impl SignIn<'_> {
     }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, the only form that servers may write.
+/// Parses an HTTP date in the form `Sun, 06 Nov 1994 08:49:37 GMT`, the only one that servers may send (RFC 9110,
+/// 5.6.7).
 pub(super) fn http_date(text: &str) -> Option<SystemTime> {
-    // The zone is GMT, which RFC 2822 knows as well.
+    // RFC 2822 accepts the zone `GMT` as well.
     OffsetDateTime::parse(text, &Rfc2822).ok().map(SystemTime::from)
 }
 

@@ -1,6 +1,6 @@
-//! Which registry is tested.
+//! Parses the URL of the registry to test into host and port.
 //!
-//! Invariant: a [`Target`] is spoken to over HTTPS, and its host can stand in a URL, a header and a certificate.
+//! Invariant: a [`Target`] is reached over HTTPS, and its host is valid in a URL, a header and a certificate.
 
 use std::{fmt, str::FromStr};
 
@@ -8,14 +8,15 @@ use http::Uri;
 
 use crate::tls::Hostname;
 
-/// A registry: host and port, as clients name it.
+/// The host and port of a registry, as clients name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The host alone.
+    /// The host name or address, without the port.
     pub host: Hostname,
-    /// Its port, 443 where none was written.
+    /// The port, by default 443.
     pub port: u16,
-    /// `host` or `host:port`, the beginning of image references and the name of the folders where clients look for authorities.
+    /// `host` or `host:port` as given: the beginning of image references, and the name of the folders in which clients
+    /// look for authorities.
     pub name: String,
 }
 
@@ -29,7 +30,7 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        // Image references have no scheme, and people copy from there.
+        // A target may be copied from an image reference, which has no scheme.
         let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let uri: Uri = whole.parse().map_err(|_| InvalidTarget::Malformed)?;
         if uri.scheme_str() != Some("https") {
@@ -52,20 +53,20 @@ impl FromStr for Target {
     }
 }
 
-/// Why a text names no registry.
+/// Why a text is not the URL of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTarget {
-    /// No host, or no port after the colon.
+    /// There is no host, or no valid port after the colon.
     #[error("expected https://HOST or https://HOST:PORT")]
     Malformed,
-    /// Plain HTTP, or something else.
-    #[error("only https is tested: clients speak plain HTTP to nobody who was not named an insecure registry")]
+    /// The scheme is not `https`.
+    #[error("only https is tested: clients use plain HTTP only with registries that are configured as insecure")]
     NotHttps,
-    /// A user before the host.
-    #[error("the user is named with --user, and the password is asked for")]
+    /// The URL contains a user before the host.
+    #[error("name the user with --user; the password is read from the terminal or standard input")]
     User,
-    /// A registry has no path.
-    #[error("a registry is a host and a port; a repository is named with --repository")]
+    /// The URL contains a path other than `/v2/`, or a query.
+    #[error("a registry is a host and a port; name a repository with --repository")]
     Path,
 }
 

@@ -89,7 +89,7 @@ fn a_certificate_of_the_future_is_told_with_its_date() {
         params.not_after = rcgen::date_time_ymd(2091, 1, 1);
     };
     let _site = serving(&stage, change, &["localhost"]);
-    fails(&run(&stage), "certificate", "not yet valid: its time begins on 2090-01-01", "set this machine's clock");
+    fails(&run(&stage), "certificate", "not yet valid: it begins on 2090-01-01", "set this machine's clock");
 }
 
 #[test]

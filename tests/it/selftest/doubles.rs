@@ -80,7 +80,7 @@ fn a_service_that_is_no_web_server_is_told() {
         let _ = socket.read(&mut [0; 1024]);
     });
     let told = selftest(&stage, &format!("https://localhost:{port}")).fails();
-    fails(&told, "tls", "speaks neither TLS nor HTTP", "another service has this port");
+    fails(&told, "tls", "serves neither TLS nor HTTP", "another service has this port");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_page_for_people_is_told_from_a_registry() {
     let port = answering(&stage, move |_| {
         format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}", page.len())
     });
-    fails(&run(&stage, port), "ping", "answers with a page for people instead of the registry", "captive portal");
+    fails(&run(&stage, port), "ping", "answers with an HTML page instead of the registry", "captive portal");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn something_that_is_no_registry_is_told() {
     let port = answering(&stage, |_| empty("200 OK", ""));
     fails(&run(&stage, port), "ping", "without Docker-Distribution-Api-Version", "is this a registry?");
     let port = answering(&stage, |_| empty("301 Moved Permanently", "Location: https://other.test/v2/\r\n"));
-    fails(&run(&stage, port), "ping", "it sends clients on to https://other.test/v2/", "clients follow no redirect");
+    fails(&run(&stage, port), "ping", "it redirects clients to https://other.test/v2/", "clients follow no redirect");
     let port = answering(&stage, |_| empty("502 Bad Gateway", ""));
     fails(&run(&stage, port), "ping", "the registry behind a proxy does not answer", "look at the log of the registry");
     let port = answering(&stage, |_| empty("404 Not Found", ""));
@@ -124,8 +124,8 @@ fn a_realm_on_another_host_is_told_and_gets_no_password() {
     fails(
         &run(&stage, port),
         "challenge",
-        "the 401 says nothing of how to sign in",
-        "a proxy in front may take the header away",
+        "the 401 response has no WWW-Authenticate header",
+        "a proxy in front may remove the header",
     );
 }
 
@@ -169,5 +169,5 @@ fn what_a_server_says_cannot_move_the_cursor_of_a_terminal() {
     });
     let told = run(&stage, port);
     assert!(!told.stdout.contains('\u{1b}') && !told.stdout.contains("\nok      push"), "{told}");
-    fails(&told, "ping", "500 Internal Server Error, \"X:", "the log of the server says more");
+    fails(&told, "ping", "500 Internal Server Error, \"X:", "see the log of the server");
 }

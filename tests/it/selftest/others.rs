@@ -78,7 +78,7 @@ fn a_proxy_that_takes_no_large_bodies_is_told_with_the_line_for_nginx() {
     let stage = Stage::new();
     let _site = registry(&stage, &WELL.replace("client_max_body_size 0;", ""));
     let told = signed_in(&stage, &url(&stage), &ALICE).fails();
-    fails(&told, "push", "takes no bodies of 2 MiB, and layers are larger", "client_max_body_size 0;");
+    fails(&told, "push", "accepts no bodies of 2 MiB, and layers are larger", "client_max_body_size 0;");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_proxy_that_hides_the_host_is_told_with_the_lines_for_nginx() {
     fails(
         &told,
         "push",
-        "the upload is to go on at \"http://127.0.0.1:",
+        "the Location of the upload is \"http://127.0.0.1:",
         "proxy_set_header X-Forwarded-Proto $scheme;",
     );
 }
@@ -116,5 +116,5 @@ fn a_server_that_wants_a_client_certificate_is_told() {
     let settings = format!("ssl_verify_client on; ssl_client_certificate {folder}/certs/ca.crt;");
     let _site = site(&stage, "return 200;", &settings);
     let told = signed_in(&stage, &url(&stage), &ALICE).fails();
-    fails(&told, "ping", "wants a client certificate", "client.cert and client.key");
+    fails(&told, "ping", "requires a client certificate", "client.cert and client.key");
 }
