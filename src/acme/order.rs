@@ -78,7 +78,7 @@ async fn once(
     let account = account::open(config, &folder).await?;
     let mut order = match new_order(&account, &identifiers).await {
         Err(error) if error.is_unknown_account() => {
-            tracing::warn!("the ACME directory no longer knows our account");
+            tracing::warn!("the ACME account no longer exists at the directory");
             new_order(&account::create(config, &folder).await?, &identifiers).await?
         }
         result => result?,

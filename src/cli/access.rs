@@ -25,7 +25,7 @@ pub(super) struct Args {
 
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Command {
-    /// Say whether a user may do something to a repository, and which rule decides
+    /// Explain whether a user may do an action in a repository, and which rule decides
     Explain(ExplainArgs),
 }
 

@@ -59,7 +59,7 @@ enum Command {
     Cert(cert::Args),
     /// Explain what the access rules allow, and which rule decides
     Access(access::Args),
-    /// Check the configuration and what it names, and say what to change
+    /// Check the configuration and everything that it refers to, and report what to change
     Check(check::Args),
     /// Do what docker, containerd and podman do with a registry, step by step, and explain what fails
     Selftest(selftest::Args),

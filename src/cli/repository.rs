@@ -37,7 +37,7 @@ enum Command {
 
 #[derive(Clone, Debug, clap::Args)]
 struct DataArgs {
-    /// The folder of the registry's data [default: what the configuration says, else ./data]
+    /// The folder of the registry's data [default: from the configuration, else ./data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }

@@ -121,12 +121,12 @@ pub(super) const STORES: [(&str, &str); 4] = [
 ];
 
 const CONTAINERD: &[&str] = &[
-    "Kubernetes looks there if /etc/containerd/config.toml says so (then: systemctl restart containerd):",
+    "Kubernetes reads this folder if /etc/containerd/config.toml names it (then: systemctl restart containerd):",
     "  containerd 2: [plugins.'io.containerd.cri.v1.images'.registry]",
     "                config_path = '/etc/containerd/certs.d'",
     "  containerd 1: [plugins.\"io.containerd.grpc.v1.cri\".registry]",
     "                config_path = \"/etc/containerd/certs.d\"",
-    "nerdctl looks there by itself, ctr with --hosts-dir /etc/containerd/certs.d.",
+    "nerdctl reads it by itself, ctr with --hosts-dir /etc/containerd/certs.d.",
 ];
 const PODMAN: &[&str] =
     &["For one user alone, and without root: ~/.config/containers/certs.d in place of /etc/containers/certs.d."];

@@ -22,7 +22,7 @@ use std::{
 use super::{Failure, load};
 use crate::config::Flags;
 
-/// Check the configuration and what it names, and say what to change
+/// Check the configuration and everything that it refers to, and report what to change
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only request `/healthz` from the server that runs on this machine with this configuration; for health checks

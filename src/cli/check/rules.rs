@@ -94,7 +94,7 @@ fn workload_reason(config: &Config, index: usize, rule: &workload::Rule) -> Opti
         let reason = "no repository name matches its repositories".to_owned();
         return Some((
             reason,
-            "correct the patterns, or leave them out: then the access rules alone say what the job may do",
+            "correct the patterns, or leave them out: then the access rules alone decide what the job may do",
         ));
     }
     let may_do_something = config.policy.allows_something(&Principal::User(rule.user.clone()));

@@ -75,7 +75,7 @@ fn a_certificate_that_is_ordered_is_kept_where_the_strongest_source_says() {
     let loaded = |flags: Flags, variables: &[(&str, &str)], text: &str| {
         let config = load_with(&flags, variables, text.as_bytes()).unwrap().config;
         let Source::Acme(acme) = config.tls.source else { panic!("{:?}", config.tls.source) };
-        assert_eq!(config.auth.token.key, acme.folder.join("token.key"), "the keys of one server lie together");
+        assert_eq!(config.auth.token.key, acme.folder.join("token.key"), "the keys of one server are in one folder");
         acme
     };
     let acme = loaded(Flags::default(), &[], text);

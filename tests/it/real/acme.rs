@@ -199,7 +199,7 @@ fn another_name_means_another_certificate_and_an_account_that_is_forgotten_is_op
     let hostnames = r#"["registry.test", "second.test"]"#;
     stage.write("portcullis.toml", &format!("listen = [\"{address}\"]\nhostnames = {hostnames}\n{}", pebble.table()));
     gets_a_certificate(&server, &pebble);
-    assert!(server.log().contains("no longer knows our account"), "{}", server.log());
+    assert!(server.log().contains("account no longer exists at"), "{}", server.log());
     let text = crate::support::Tool::new("openssl")
         .args(["x509", "-noout", "-ext", "subjectAltName", "-in"])
         .args([stage.path("certs/acme.pem")])
