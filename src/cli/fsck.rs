@@ -57,11 +57,11 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     match (found.damages().count(), args.repair) {
         (0, _) => Ok(()),
         (count, true) => Err(Failure::new(
-            format!("{count} things cannot be served"),
-            Some("push them again; what was moved away is in portcullis/quarantine in the data folder"),
+            format!("{count} items cannot be served"),
+            Some("push them again; the damaged files are in portcullis/quarantine in the data folder"),
         )),
         (count, false) => Err(Failure::new(
-            format!("{count} things are damaged"),
+            format!("{count} items are damaged"),
             Some("stop the server and run it with --repair, then push again what is missing"),
         )),
     }

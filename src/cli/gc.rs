@@ -88,8 +88,8 @@ fn table(report: &Report, is_dry: bool) -> String {
     let tense = if is_dry { "would be" } else { "were" };
     let _ = writeln!(
         text,
-        "{kept} blobs and manifests stay; {count} things {tense} taken away: {trashed} bytes to the trash, {freed} bytes \
-         from the trash for good; {restored} came back."
+        "{kept} blobs and manifests are kept; {count} items {tense} removed: {trashed} bytes to the trash, {freed} bytes \
+         from the trash for good; {restored} restored from the trash."
     );
     text
 }

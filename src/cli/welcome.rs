@@ -22,7 +22,7 @@ impl Display for Welcome<'_> {
         let FirstStart { host, authority, administrator, is_first } = self.0;
         writeln!(f, "Portcullis serves https://{host}/")?;
         if let Some((user, password)) = administrator {
-            writeln!(f, "\nThe user {user} was made. Its password is shown only now:")?;
+            writeln!(f, "\nThe user {user} was created. Its password is shown only now:")?;
             writeln!(f, "    {}", password.expose())?;
         }
         if !is_first {

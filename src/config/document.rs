@@ -117,7 +117,8 @@ impl Reader<'_> {
             return Vec::new();
         };
         if rules.is_empty() {
-            // Without rules every signed-in user may do everything, which an empty list hardly intends.
+            // An empty list would mean the same as no rules: every signed-in user may do everything. It is rejected,
+            // because it is more likely meant to deny everything.
             self.problem(&value.span(), format!("{path}: an empty list of {noun}s"), hint.as_str());
         }
         let mut read = Vec::new();

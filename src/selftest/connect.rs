@@ -49,7 +49,7 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// The fault of a failed connection.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign, and all other variants share one message")]
 pub(super) fn unreachable(address: SocketAddr, error: &io::Error) -> Fault {
     let port = address.port();
     let (sentence, fix) = match error.kind() {
@@ -86,7 +86,7 @@ pub(super) async fn shake_hands(
 }
 
 /// The fault of a failed handshake. If the response was not TLS, the same address is tried once more with plain HTTP.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign, and all other variants share one message")]
 pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &io::Error) -> Fault {
     let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let is_no_tls = matches!(reason, Some(Error::InvalidMessage(_)));
@@ -128,7 +128,7 @@ pub(super) async fn no_handshake(address: SocketAddr, target: &Target, error: &i
 }
 
 /// The fault for a TLS alert of the server, during the handshake or afterwards.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the rest have one sentence")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the enum is foreign, and all other variants share one message")]
 pub(super) fn alert_received(alert: AlertDescription, target: &Target) -> Fault {
     match alert {
         AlertDescription::CertificateRequired => client_certificate(target),

@@ -138,13 +138,13 @@ fn while_a_command_changes_the_data_no_server_begins_and_other_commands_wait_or_
 fn garbage_is_collected_by_the_server_or_without_one_by_the_command() {
     let server = Portcullis::start();
     let path = push_for_nothing(&server, b"unused");
-    tool(&server, "gc").succeeds().says_one_of(&["2 things were taken away"]);
+    tool(&server, "gc").succeeds().says_one_of(&["2 items were removed"]);
     assert!(server.log().contains("garbage collected"), "{}", server.log());
     assert!(!path.exists());
 
     let (path, alone) = (push_for_nothing(&server, b"unused as well"), tool(&server, "gc"));
     server.restart_after(|| {
-        alone.succeeds().says_one_of(&["2 things were taken away"]);
+        alone.succeeds().says_one_of(&["2 items were removed"]);
         assert!(!path.exists());
     });
 }

@@ -67,7 +67,7 @@ fn the_command_has_the_running_server_collect_and_pushes_go_on() {
     let other = Layout::image(&skopeo.folder("other"), &[10_000]);
     let pushing = skopeo.copy(&other.reference(), &skopeo.remote("kept:1"));
     let pusher = std::thread::spawn(move || pushing.succeeds().stdout);
-    gc(&server).succeeds().says_one_of(&["were taken away"]);
+    gc(&server).succeeds().says_one_of(&["items were removed"]);
     pusher.join().unwrap();
     // What went to the trash in the first run leaves it for good in the next.
     gc(&server).succeeds();
