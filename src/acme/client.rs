@@ -1,6 +1,6 @@
 //! Implements the HTTP client of the ACME library over hyper and rustls.
 //!
-//! The directory is not trusted: its answers are read as input of an attacker would be.
+//! The responses of the directory are untrusted input.
 //!
 //! Invariant: requests use HTTPS only, certificates are verified against the configured authorities or the public ones,
 //! and every response is bounded in time and size.

@@ -80,7 +80,7 @@ impl Directory {
 const ORDER: &str = r#"{"status":"ready","identifiers":[{"type":"dns","value":"registry.test"}],"authorizations":["@/authorization"],"finalize":"@/finalize"}"#;
 const PENDING: &str = r#"{"status":"pending","identifier":{"type":"dns","value":"registry.test"},"challenges":[{"type":"tls-alpn-01","url":"@/challenge","token":"to/ken","status":"pending"},{"type":"http-01","url":"@/challenge","token":"to/ken\r\n","status":"pending"}]}"#;
 
-/// Valid responses up to the certificate, which is none, so that every order of these tests fails.
+/// Valid responses to every request except the last: the certificate is invalid, so that every order fails.
 fn honest(address: &str) -> Script {
     let ok = || "200 OK\r\nReplay-Nonce: n".to_owned();
     let json = |text: &str| (ok(), text.replace('@', address));

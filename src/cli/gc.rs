@@ -15,7 +15,7 @@ use crate::{
     storage,
 };
 
-/// Collect garbage: blobs that no manifest refers to, abandoned uploads, and what has been in the trash for long enough
+/// Collect garbage: blobs that no manifest refers to, abandoned uploads, and blobs whose time in the trash is over
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// List what would be removed, and why, and remove nothing

@@ -59,7 +59,7 @@ pub(super) struct Trust {
     pub(super) system: Option<PathBuf>,
     /// The file that disables the verification of certificates.
     pub(super) blind: Option<PathBuf>,
-    /// The command that makes the client trust the authority in `ca.crt`.
+    /// The command or setting that makes the client trust the authority in `ca.crt`.
     pub(super) remedy: String,
 }
 
