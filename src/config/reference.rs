@@ -11,8 +11,8 @@ const HEAD: &str = "\
 
 <!-- Written by the tests from src/config/keys.rs: change it there, then run UPDATE_GOLDEN=1 cargo test. -->
 
-Every setting has a default or can be left out. A setting is read from flags, else from `PORTCULLIS_*` variables, else from
-the configuration file, else from the defaults below. `portcullis check` reports every error with its place.
+No configuration is required. A setting is read from flags, else from `PORTCULLIS_*` variables, else from the configuration
+file, else from the defaults below. `portcullis check` reports every error with its place.
 
 - **File:** `--config FILE` or `PORTCULLIS_CONFIG`; else `./portcullis.toml`, else `/etc/portcullis/portcullis.toml`, if it
   exists. TOML, at most 1 MiB. A key that does not exist is an error.
