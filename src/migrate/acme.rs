@@ -6,14 +6,14 @@
 use super::{draft::Value, talk::Migration};
 use crate::tls::{Hostname, acme::orderable};
 
-/// What is ordered.
+/// The names to order certificates for, and the key of the origin that they come from.
 pub(super) struct Order {
     key: &'static str,
     pub(super) hosts: Vec<Hostname>,
 }
 
 impl Order {
-    /// An order for the names, with their lines, that stand below `key`. Warns of those that cannot be ordered.
+    /// An order for the names below `key`, each with its line. Warns of names for which no certificate can be ordered.
     pub(super) fn new<'a>(
         key: &'static str,
         names: impl IntoIterator<Item = (&'a str, usize)>,
@@ -33,11 +33,12 @@ impl Order {
         Self { key, hosts }
     }
 
-    /// Puts one of the names first, which is the one that tokens and redirects name.
+    /// Puts one of the names first: tokens and redirects use the first of `hostnames`.
     pub(super) fn prefer(&mut self, host: &Hostname) {
         self.hosts.sort_by_key(|name| name != host);
     }
 
+    /// Writes `hostnames` and `[tls.acme]` with this directory URL and contact address; warns of what it leaves out.
     pub(super) fn carry(self, directory: &str, contact: Option<&str>, line: usize, migration: &mut Migration) {
         let Self { key, hosts } = self;
         if hosts.is_empty() {
@@ -69,7 +70,7 @@ impl Order {
     }
 }
 
-/// No more than what `tls.acme.contact` takes.
+/// Whether `tls.acme.contact` accepts the text as a mail address.
 fn is_mail_address(text: &str) -> bool {
     let is_atom = |part: &str, more: &[u8]| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))

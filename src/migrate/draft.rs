@@ -1,7 +1,7 @@
-//! The file that is written: settings with a comment each that says where they come from.
+//! Writes the new TOML file: settings and access rules, each with a comment that names its origin.
 //!
-//! Invariant: whatever the origin holds, the text is TOML, and there is at least one access rule in it: a file without
-//! rules would let every signed-in user do everything.
+//! Invariant: whatever the origin holds, the text is TOML, and it holds at least one access rule: a file without rules
+//! would let every signed-in user do everything.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::access::{Group, Who};
 
-/// The tables, in the order in which they are written; groups and rules stand where "access" does.
+/// The tables in the order of the file; groups and rules are written in the place of "access".
 const TABLES: [&str; 11] = [
     "",
     "limits",
@@ -80,12 +80,13 @@ fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_str("\"")
 }
 
-/// A line of comment, in which TOML allows no control characters; names in it come from the origin.
+/// A comment line. Control characters, which TOML forbids and names from the origin may contain, are replaced.
 fn comment(text: &str) -> String {
     format!("# {}\n", printable(text))
 }
 
-/// Whether a text can be an issuer or a service of tokens.
+/// Whether a text is valid as the issuer or the service of tokens: 1 to 255 bytes, no quotes, backslashes or control
+/// characters.
 pub(super) fn is_claim(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && !text.contains(['"', '\\']) && !text.contains(char::is_control)
 }
@@ -97,12 +98,12 @@ struct Setting {
     from: String,
 }
 
-/// The file as far as it is known.
+/// The content of the new file, as collected so far.
 pub(super) struct Draft {
     file: String,
     settings: Vec<Setting>,
     entries: Vec<Entry>,
-    /// `[[tls.files.more]]`: a certificate, its key, and where they come from.
+    /// The tables `[[tls.files.more]]`: a certificate, its key, and the comment on their origin.
     certificates: Vec<(Value, Value, String)>,
 }
 
@@ -111,7 +112,7 @@ impl Draft {
         Self { file: file.to_owned(), settings: Vec::new(), entries: Vec::new(), certificates: Vec::new() }
     }
 
-    /// The first value of a key stays.
+    /// Adds a setting; the first value of a key wins.
     pub(super) fn set(&mut self, table: &'static str, key: &'static str, value: Value, from: String) {
         debug_assert!(TABLES.contains(&table) || table == LAST_TABLE, "{table} has no place");
         if self.settings.iter().all(|setting| (setting.table, setting.key) != (table, key)) {
@@ -119,7 +120,7 @@ impl Draft {
         }
     }
 
-    /// Each pair of files is there once.
+    /// Adds a further certificate, unless the file has that certificate already.
     pub(super) fn further_certificate(&mut self, certificate: Value, key: Value, from: String) {
         let is_first = |setting: &Setting| (setting.table, &setting.value) == ("tls.files", &certificate);
         let is_known = self.certificates.iter().any(|(known, ..)| *known == certificate);
@@ -128,10 +129,12 @@ impl Draft {
         }
     }
 
+    /// Adds entries for access rules, after the earlier ones.
     pub(super) fn rules(&mut self, entries: Vec<Entry>) {
         self.entries.extend(entries);
     }
 
+    /// The text of the file; `lines` gives the names of the files in comments.
     pub(super) fn render(self, lines: &Lines) -> String {
         let Self { file, settings, entries, certificates } = self;
         let mut out = format!("# Written by `portcullis migrate` from {file}. Read it before you use it, and let\n");
@@ -164,7 +167,7 @@ impl Draft {
     }
 }
 
-/// The groups that the rules name.
+/// The `[groups]` table with the groups that the rules name; empty if they name none.
 fn groups(blocks: &[Block]) -> String {
     let users = blocks.iter().filter_map(|block| match block {
         Block::Rule { entry, .. } => Some(&entry.users),

@@ -1,7 +1,7 @@
-//! Numbers the lines of several files through, so that one number names a file and a line in it.
+//! Gives the lines of several files one continuous numbering, so that one number identifies a file and a line in it.
 //!
-//! Invariant: a line is in the last file that begins at or before it; the main file begins at 0, so its numbers are
-//! its own.
+//! Invariant: a line is in the last file that begins at or before it; the main file begins at 0, so its line numbers
+//! are unchanged.
 
 /// The files that a configuration was read from.
 #[derive(Clone, Debug)]
@@ -12,17 +12,17 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// A main file of this name.
+    /// Starts the numbering with a main file of this name.
     pub(super) fn new(name: &str) -> Self {
         Self { files: vec![(0, name.to_owned())], next: 0 }
     }
 
-    /// Calls the main file otherwise.
+    /// Changes the name of the main file.
     pub(super) fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.files[0].1);
     }
 
-    /// Takes up a further file, whose lines begin after the number that is given back.
+    /// Adds a file and returns the number before its first line.
     pub(super) fn add(&mut self, name: &str, text: &str) -> usize {
         let first = self.next;
         if first > 0 {
@@ -43,7 +43,7 @@ impl Lines {
         found.map_or(("", line), |(first, name)| (name.as_str(), line - first))
     }
 
-    /// A line as people write it: `site.conf:12`.
+    /// The file and line in the usual notation: `site.conf:12`.
     pub(super) fn place(&self, line: usize) -> String {
         let (name, line) = self.find(line);
         format!("{name}:{line}")

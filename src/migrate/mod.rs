@@ -1,7 +1,8 @@
-//! Reading the configuration of what stood here before, and writing ours that does the same.
+//! Reads the configuration of nginx, CNCF Distribution or `docker_auth` and writes an equivalent `portcullis.toml`.
 //!
-//! Process floor, no I/O; `config` is known to the tests alone. Invariant: nobody may do more afterwards than before. What cannot be expressed is told, and where it
-//! took rights away, what comes after it is taken away as well, in words that stand in the file.
+//! The module does no I/O; only its tests depend on `config`. Invariant: no user may do more after the migration than
+//! before. What cannot be expressed is reported; where it denied rights, later rules are narrowed too, with a comment
+//! in the file.
 //!
 //! ```text
 //! nginx site ──── nginx/syntax ─▶ nginx/* ────────┐
@@ -35,12 +36,12 @@ pub use talk::{Broken, Remark, Weight};
 
 use talk::Migration;
 
-/// More than anybody writes by hand, in bytes.
+/// The maximum size of a configuration that is read, in bytes; hand-written files are smaller.
 pub const LARGEST: u64 = 1 << 20;
-/// More than `nginx -T` prints of all files together, in bytes.
+/// The maximum size of the output of `nginx -T`, which holds all files together, in bytes.
 pub const LARGEST_DUMP: u64 = 16 << 20;
 
-/// What is read.
+/// The kind of configuration to migrate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin<'a> {
     /// A site of nginx, or its whole configuration.
@@ -49,28 +50,28 @@ pub enum Origin<'a> {
     Registry,
     /// The configuration of `cesanta/docker_auth`.
     DockerAuth {
-        /// Where its users will be written, if anywhere.
+        /// The new users file that its users will be written to, if one is named.
         htpasswd: Option<&'a Path>,
     },
 }
 
-/// What comes of it.
+/// The result of a migration.
 #[derive(Debug)]
 pub struct Migrated {
-    /// The configuration.
+    /// The text of the new `portcullis.toml`.
     pub toml: String,
-    /// What was not carried over, and why.
+    /// What was not carried over, and why, in the order of the origin's lines.
     pub remarks: Vec<Remark>,
-    /// The users that the origin holds itself.
+    /// The users and hashes that the origin itself holds; empty unless a users file was named.
     pub users: Htpasswd,
 }
 
-/// Reads `text`, which comes from a file of this name and is read alone.
+/// Migrates `text`, the content of a file of this name, without reading included files.
 pub fn migrate(origin: Origin<'_>, name: &str, text: &str) -> Result<Migrated, Broken> {
     migrate_with(origin, name, text, &NoFiles)
 }
 
-/// Reads `text`, which comes from a file of this name, and the `files` that it includes.
+/// Migrates `text`, the content of a file of this name, and the `files` that it includes.
 pub fn migrate_with(origin: Origin<'_>, name: &str, text: &str, files: &dyn Files) -> Result<Migrated, Broken> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut migration = Migration::new(name);

@@ -1,43 +1,45 @@
-//! Patterns of other programs: shell globs and regular expressions, as far as they can be expressed.
+//! Converts glob and regular-expression patterns of other programs to access-rule globs, where that is possible.
 //!
-//! Invariant: [`Pattern::globs`] matches exactly the repository names that the pattern matches, or is `None`. (A pattern
-//! that matches a little more would let somebody in, one that matches a little less would not keep somebody out.)
+//! Invariant: [`Pattern::globs`] matches exactly the repository names that the pattern matches, or is `None`. (A glob
+//! that matches more would allow more in a rule that allows; one that matches less would deny less in a rule that
+//! denies.)
 
 use super::regex;
 use crate::access::Glob;
 
-/// The most ways in which a pattern may be read.
+/// The maximum number of alternatives of a pattern.
 pub(super) const MOST: usize = 32;
 
-/// What a pattern is held against.
+/// The kind of text that a pattern is matched against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// The names of repositories, and paths that hold them: only their letters matter.
+    /// Repository names, and paths that contain them: only the letters of names matter.
     Repository,
     /// Any text.
     Text,
 }
 
-/// Alternatives, each a sequence that matches the whole text.
+/// A parsed pattern: alternatives, each a sequence of atoms that matches the whole text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern(pub(super) Vec<Vec<Atom>>);
 
+/// One element of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Atom {
     Literal(char),
-    /// The name of the one who asks.
+    /// The account name of the caller.
     Account,
-    /// Anything but a slash.
+    /// Any letters but slashes.
     Within {
         nonempty: bool,
     },
-    /// Anything.
+    /// Any letters, slashes included.
     Anything {
         nonempty: bool,
     },
 }
 
-/// A pattern holds something that we cannot read.
+/// The pattern contains something that this parser does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unsupported;
 
@@ -50,36 +52,37 @@ impl Pattern {
         }
     }
 
-    /// A regular expression, which may match anywhere unless `^` and `$` say otherwise.
+    /// A regular expression, which matches anywhere in a text unless `^` and `$` anchor it.
     pub(super) fn regex(text: &str, subject: Subject) -> Result<Self, Unsupported> {
         let mut alternatives = regex::read(text, subject)?;
         alternatives.iter_mut().for_each(merge);
         Ok(Self(alternatives))
     }
 
-    /// The one text that it matches, if it is one.
+    /// The only text that the pattern matches, if it has one alternative and no wildcards.
     pub(super) fn literal(&self) -> Option<String> {
         let [only] = self.0.as_slice() else { return None };
         only.iter().map(|atom| if let Atom::Literal(letter) = atom { Some(*letter) } else { None }).collect()
     }
 
-    /// Whether it matches every text but perhaps the empty one.
+    /// Whether the pattern matches every text, except perhaps the empty one.
     pub(super) fn is_everything(&self) -> bool {
         self.0.iter().any(|atoms| matches!(atoms.as_slice(), [Atom::Anything { .. }]))
     }
 
-    /// Whether it matches every text without a slash, but perhaps the empty one.
+    /// Whether the pattern matches every text without a slash, except perhaps the empty one.
     pub(super) fn is_everything_within(&self) -> bool {
         self.is_everything() || self.0.iter().any(|atoms| matches!(atoms.as_slice(), [Atom::Within { .. }]))
     }
 
-    /// Whether it matches the whole text. Takes time in proportion to both, squared.
+    /// Whether the pattern matches the whole text. Time: the number of atoms times the square of the text's length.
     pub(super) fn matches(&self, text: &str, account: &str) -> bool {
         let letters: Vec<char> = text.chars().collect();
         self.0.iter().any(|atoms| run(atoms, &letters, account))
     }
 
-    /// The globs that match the same repository names; none if it matches no name at all.
+    /// The globs that match the same repository names, an empty list if the pattern matches no name; `None` if globs
+    /// cannot express it.
     pub(super) fn globs(&self) -> Option<Vec<Glob>> {
         let mut globs = Vec::new();
         for atoms in &self.0 {
@@ -94,7 +97,8 @@ impl Pattern {
     }
 }
 
-/// Go's `path.Match`: `*` and `?` stop at slashes, `\` takes the next letter as it is.
+/// Parses a pattern of Go's `path.Match`: `*` matches no slash, `\` quotes the next letter; `?` and `[…]` are not
+/// supported.
 fn glob(text: &str) -> Result<Vec<Atom>, Unsupported> {
     let mut atoms = Vec::new();
     let mut rest = text;
@@ -118,7 +122,7 @@ fn glob(text: &str) -> Result<Vec<Atom>, Unsupported> {
     Ok(atoms)
 }
 
-/// `.*.+` is `.+`.
+/// Joins adjacent wildcards where the result matches the same: `.*.+` becomes `.+`.
 fn merge(atoms: &mut Vec<Atom>) {
     let mut merged: Vec<Atom> = Vec::new();
     for atom in atoms.drain(..) {
@@ -132,7 +136,7 @@ fn merge(atoms: &mut Vec<Atom>) {
     *atoms = merged;
 }
 
-/// Follows all places in the text at which the atoms so far may end.
+/// Whether the atoms match all letters: tracks every position at which the atoms so far may end.
 fn run(atoms: &[Atom], letters: &[char], account: &str) -> bool {
     let mut ends = vec![false; letters.len() + 1];
     ends[0] = true;
@@ -166,13 +170,13 @@ fn run(atoms: &[Atom], letters: &[char], account: &str) -> bool {
     ends[letters.len()]
 }
 
-/// A glob that is being written.
+/// A glob under construction.
 #[derive(Clone, Default)]
 struct Partial {
     done: Vec<String>,
-    /// The component that is being written.
+    /// The current component, not yet complete.
     current: String,
-    /// Nothing can follow any more.
+    /// The glob is complete; nothing can follow.
     closed: bool,
 }
 
@@ -188,7 +192,7 @@ impl Partial {
         self.done.push(std::mem::take(&mut self.current));
     }
 
-    /// `X.*` before a slash or at the end: `X*/**`.
+    /// Writes `X.*` before a slash or at the end as `X*/**`.
     fn rest(&mut self) {
         self.star();
         self.close();
@@ -200,8 +204,8 @@ impl Partial {
         !self.current.is_empty() && !self.current.ends_with(is_separator)
     }
 
-    /// Whether something empty cannot stand here, because no component of a name begins or ends with a separator, or is
-    /// empty.
+    /// Whether a wildcard here cannot match the empty text, because no component of a name is empty or begins or ends
+    /// with a separator.
     fn is_surely_nonempty(&self, next: Option<&Atom>) -> bool {
         let begins = self.current.is_empty();
         let after_separator = self.current.ends_with(is_separator);
@@ -274,7 +278,7 @@ fn expand(atoms: &[Atom]) -> Option<Vec<String>> {
     Some(partials.into_iter().filter_map(whole).collect())
 }
 
-/// `X.*Y` within a component, or over several; where X is nothing, `**` says both.
+/// The two readings of `X.*Y`: within one component, and over several. If X is empty, `**` covers both.
 fn spread(partial: Partial) -> Vec<Partial> {
     let begins = partial.current.is_empty();
     let mut over = partial.clone();

@@ -1,9 +1,10 @@
-//! Reads the small part of regular expressions that access lists use: words, `.*`, `[^/]+`, groups of alternatives, `?`.
+//! Parses the regular expressions that globs can express exactly: words, `.*`, `[^/]+`, alternatives in groups, `?`.
 //!
-//! Invariant: what is not understood is [`Unsupported`], never guessed; depth and the number of alternatives are bounded.
+//! Invariant: everything else is [`Unsupported`], never guessed; depth and the number of alternatives are bounded.
 
 use super::pattern::{Atom, MOST, Subject, Unsupported};
 
+/// The maximum depth of nested groups.
 const DEEPEST: usize = 8;
 
 type Alternatives = Vec<Vec<Atom>>;
@@ -21,7 +22,7 @@ struct Reader<'a> {
     depth: usize,
 }
 
-/// What a quantifier may follow.
+/// The part of an expression that a quantifier may follow.
 enum Base {
     Letter(Atom),
     /// `.`, or a class without the slash.
@@ -58,7 +59,7 @@ impl Reader<'_> {
         if all.len() > MOST { Err(Unsupported) } else { Ok(all) }
     }
 
-    /// Up to `|`, `)` or the end. Only outside groups do `^` and `$` have a place.
+    /// Reads up to `|`, `)` or the end. `^` and `$` are supported only outside of groups.
     fn sequence(&mut self) -> Result<Alternatives, Unsupported> {
         let is_outside = self.depth == 0;
         let mut branches: Alternatives = vec![if is_outside && !self.take("^") { vec![ANYTHING] } else { Vec::new() }];
@@ -141,7 +142,7 @@ impl Reader<'_> {
         if self.take(")") { Ok(Base::Group(alternatives)) } else { Err(Unsupported) }
     }
 
-    /// `?<name>` or `?P<name>` at the beginning of a group, which matches the same with a name.
+    /// Skips `?<name>` or `?P<name>` at the beginning of a group, which does not change what the group matches.
     fn name(&mut self) -> bool {
         let named = ["?P<", "?<"].iter().find_map(|start| self.rest.strip_prefix(start)?.split_once('>'));
         let Some((name, rest)) = named else { return false };
@@ -153,8 +154,8 @@ impl Reader<'_> {
         is_name
     }
 
-    /// A class is of use if it holds all letters of repository names, with or without the slash; for other texts, only
-    /// `[^/]` is.
+    /// Reads a class. Supported are classes with all letters of repository names, with or without the slash; for other
+    /// texts only `[^/]`.
     fn class(&mut self) -> Result<Base, Unsupported> {
         if self.take("^/]") || self.take("^\\/]") {
             return Ok(Base::Class { slash: false });

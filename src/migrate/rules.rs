@@ -1,20 +1,21 @@
-//! An ordered list of entries, of which the first that is about user and repository decides, as access rules.
+//! Converts an ordered list of entries, of which the first match decides, to access rules.
 //!
-//! Invariant: for every user and repository, the first rule written gives no more than the first entry did. An entry that
-//! cannot be written, and forbids, closes everything that it might be about; one that allows something is left out, and takes
-//! what it did not give from every entry after it that might be about the same.
+//! Invariant: for every user and repository, the first matching rule allows no more than the first matching entry
+//! did. An entry that denies and cannot be expressed becomes a rule that denies everything that the entry may match.
+//! An entry that allows something and cannot be expressed is left out, and every later entry that may match the same
+//! is narrowed to its actions.
 
 use crate::access::{Actions, Glob, Policy, Rule, RuleNumber, Who};
 
-/// One entry, as the origin has it.
+/// One entry of the origin's list.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) line: usize,
-    /// What the origin says, in one line.
+    /// The entry in the origin's words, in one line, for comments.
     pub(super) what: String,
-    /// Whom it is about: exactly these, or if it is left out, at least all whom it might be about.
+    /// The users that it matches: exactly these, or, if it is left out, a superset.
     pub(super) users: Vec<Who>,
-    /// Likewise.
+    /// The repositories that it matches: exactly these, or, if it is left out, a superset.
     pub(super) repositories: Vec<Glob>,
     pub(super) actions: Actions,
     pub(super) carry: Carry,
@@ -24,13 +25,13 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Carry {
     Exactly,
-    /// Its users and repositories can, and a condition that it has beside them cannot: nothing is allowed.
+    /// Its users and repositories can be expressed, a further condition cannot; the reason. Nothing is allowed.
     Withheld(String),
-    /// It cannot.
+    /// Its users or repositories cannot be expressed; the reason.
     LeftOut(String),
 }
 
-/// What is written in an entry's place.
+/// The text block written for an entry: a rule or a comment.
 #[derive(Debug)]
 pub(super) enum Block {
     Rule { entry: Entry, verdict: Verdict },
@@ -41,21 +42,21 @@ pub(super) enum Block {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     AsItWas,
-    /// Nothing is allowed, for that reason.
+    /// Nothing is allowed, for this reason.
     Withheld(String),
-    /// Nothing is allowed to anybody whom the entry, which forbids, might be about.
+    /// The entry denies and cannot be expressed, for this reason: nothing is allowed for all that it may match.
     Closed(String),
     Narrowed {
         to: Actions,
-        /// The lines of those that were left out.
+        /// The lines of the entries that were left out.
         because: Vec<usize>,
     },
-    /// The line of the entry that is about all of it.
+    /// An earlier rule matches all of its users and repositories: the line of that entry.
     NeverReached(usize),
 }
 
 impl Verdict {
-    /// Whether the rule is more than a comment.
+    /// Whether the rule is written as a rule and not as a comment.
     pub(super) fn is_written(&self) -> bool {
         match self {
             Self::AsItWas | Self::Withheld(_) | Self::Closed(_) | Self::Narrowed { .. } => true,
@@ -64,12 +65,12 @@ impl Verdict {
     }
 }
 
-/// The blocks of these entries.
+/// The blocks for these entries, in order.
 pub(super) fn in_order(entries: Vec<Entry>) -> Vec<Block> {
     let mut left_out: Vec<Entry> = Vec::new();
     let mut blocks = Vec::new();
     for entry in entries {
-        // A list without members is about nobody, or nothing.
+        // An entry without users or repositories matches nothing.
         if entry.users.is_empty() || entry.repositories.is_empty() {
             continue;
         }
@@ -89,6 +90,7 @@ pub(super) fn in_order(entries: Vec<Entry>) -> Vec<Block> {
     blocks
 }
 
+/// The verdict for an entry that is expressed exactly, after the earlier ones that were left out.
 fn narrowed(entry: &Entry, left_out: &[Entry]) -> Verdict {
     let mut to = entry.actions;
     let mut because = Vec::new();
@@ -101,7 +103,7 @@ fn narrowed(entry: &Entry, left_out: &[Entry]) -> Verdict {
     if because.is_empty() { Verdict::AsItWas } else { Verdict::Narrowed { to, because } }
 }
 
-/// Rules that never decide anything are comments, so that `portcullis check` has nothing to say about them.
+/// Turns rules that never decide anything into comments, so that `portcullis check` does not warn of them.
 fn never_reached(blocks: &mut [Block]) {
     let mut entries: Vec<(usize, &mut Verdict)> = Vec::new();
     let mut rules = Vec::new();
@@ -118,7 +120,7 @@ fn never_reached(blocks: &mut [Block]) {
 }
 
 impl Entry {
-    /// Whether there might be a user and a repository that both are about.
+    /// Whether some user and repository may match both entries.
     fn may_be_about(&self, other: &Self) -> bool {
         let some = |who: &Who| other.users.iter().any(|another| share_somebody(who, another));
         let any = |glob: &Glob| other.repositories.iter().any(|another| may_share(glob, another));
@@ -139,7 +141,8 @@ fn share_somebody(one: &Who, other: &Who) -> bool {
     }
 }
 
-/// Only patterns that differ in words before their first wildcards surely share nothing.
+/// Whether two globs may match the same repository. Only globs that differ in words before their first wildcards are
+/// certain not to.
 fn may_share(one: &Glob, other: &Glob) -> bool {
     let (one, other) = (one.to_string(), other.to_string());
     let is_word = |part: &str| !part.contains(['*', '{']);
@@ -267,8 +270,7 @@ mod tests {
             }
         }
 
-        /// Each entry is what it says with exactly these users and repositories; the left-out ones too, whom we then
-        /// only pretend not to be able to express.
+        /// Every entry matches exactly its users and repositories, those that are marked as left out too.
         #[test]
         fn nobody_may_do_more_than_before(list in proptest::collection::vec(
             (

@@ -1,8 +1,8 @@
-//! Durations as Go writes them (`168h`, `1h30m`, `500ms`), and as we do.
+//! Parses durations in Go's notation (`168h`, `1h30m`, `500ms`) and writes them in Portcullis's.
 //!
-//! Invariant: what is written lies within the bounds of its setting, and is rounded to whole seconds.
+//! Invariant: durations are rounded down to whole seconds, and written in their largest whole unit.
 
-/// The seconds of a duration of Go (`time.ParseDuration`), rounded down; `None` if it is none.
+/// The seconds of a duration in Go's notation (`time.ParseDuration`), rounded down; `None` if it is not one.
 pub(super) fn seconds(text: &str) -> Option<u64> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -27,15 +27,11 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
         rest = &rest[end..];
     }
     let seconds = milliseconds / 1000.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it is compared with the bounds of a number"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range check bounds the value")]
     (0.0..1e15).contains(&seconds).then_some(seconds as u64)
 }
 
-/// As we write it, in its largest whole unit.
+/// The duration in its largest whole unit of days, hours, minutes or seconds, such as `7d`.
 pub(super) fn spell(seconds: u64) -> String {
     let units = [('d', 86_400), ('h', 3600), ('m', 60)];
     let unit = units.into_iter().find(|(_, factor)| seconds >= *factor && seconds.is_multiple_of(*factor));

@@ -1,17 +1,18 @@
-//! Reads any regular expression as a pattern that matches at least the same texts.
+//! Parses any regular expression as a pattern that matches a superset of its texts.
 //!
-//! Where [`regex`](super::regex) understands an expression only if it can say it exactly, this reader drops what
+//! [`regex`](super::regex) accepts an expression only if a pattern expresses it exactly; this parser drops what
 //! narrows an expression (assertions, the letters of a class) and keeps its words. Invariant: the pattern matches
-//! every text that the expression matches; where that cannot be guaranteed there is none.
+//! every text that the expression matches; where that cannot be guaranteed, there is no pattern.
 
 use super::pattern::{Atom, MOST, Pattern};
 
+/// The maximum depth of nested groups.
 const DEEPEST: usize = 8;
 
 type Alternatives = Vec<Vec<Atom>>;
 
-/// A pattern that matches at least what a PCRE matches anywhere in a text; `folds` if it ignores case. Letters are
-/// taken as small then, as the names of repositories have no others.
+/// A pattern that matches every text in which a PCRE matches anywhere; `None` if the expression is not supported.
+/// `folds` is set if it ignores case: its letters are then read as lower case, as repository names have no capitals.
 pub(super) fn pattern(text: &str, folds: bool) -> Option<Pattern> {
     let rest = text.strip_prefix("(?i)").unwrap_or(text);
     let mut reader = Reader { rest, folds: folds || rest != text, depth: 0 };
@@ -44,12 +45,12 @@ impl Base {
         Self { alternatives: vec![vec![atom]], slash }
     }
 
-    /// What matches no letter.
+    /// An element that matches no letter, such as an assertion.
     fn empty() -> Self {
         Self { alternatives: vec![Vec::new()], slash: false }
     }
 
-    /// Any number of it.
+    /// Any number of repetitions.
     fn repeated(&self) -> Vec<Atom> {
         vec![if self.slash { ANYTHING } else { Atom::Within { nonempty: false } }]
     }
@@ -80,8 +81,7 @@ impl Reader<'_> {
         (all.len() <= MOST).then_some(all)
     }
 
-    /// Up to `|`, `)` or the end. Outside groups, `^` at the beginning and `$` at the end say that nothing else is
-    /// there.
+    /// Reads up to `|`, `)` or the end. Outside of groups, `^` at the beginning and `$` at the end anchor the sequence.
     fn sequence(&mut self) -> Option<Alternatives> {
         let is_outside = self.depth == 0;
         let is_anchored = is_outside && self.take("^");
@@ -129,14 +129,14 @@ impl Reader<'_> {
         } else {
             base.alternatives
         };
-        // Lazy and possessive quantifiers match nothing more.
+        // Lazy and possessive quantifiers match no further texts.
         if !self.take("?") {
             self.take("+");
         }
         Some(pieces)
     }
 
-    /// `{2}`, `{2,}`, `{2,3}`; other braces are letters.
+    /// Skips a repetition `{2}`, `{2,}` or `{2,3}`; whether there was one. `None` for other braces.
     fn count(&mut self) -> Option<bool> {
         let Some(inside) = self.rest.strip_prefix('{') else { return Some(false) };
         let (inside, rest) = inside.split_once('}')?;
@@ -153,7 +153,7 @@ impl Reader<'_> {
             '[' => self.class(),
             '(' => self.group(),
             '\\' => self.escape(),
-            // Where they stand among other things, they only narrow.
+            // In other places than the ends, anchors only narrow the expression.
             '^' | '$' => Some(Base::empty()),
             '*' | '+' | '?' | '{' | ')' | '|' => None,
             letter => Some(Base::letter(self.folded(letter))),
@@ -202,7 +202,7 @@ impl Reader<'_> {
         Some(Base { alternatives, slash })
     }
 
-    /// What stands after `(?`: no name, a name, or options. Options alone end with their `)`, and are no group.
+    /// Reads what follows `(?`: a colon, a name, or options. False for options that end with `)` and are not a group.
     fn kind(&mut self) -> Option<bool> {
         if self.take(":") || self.take(">") {
             return Some(true);
@@ -225,7 +225,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `[…]`: only whether a slash is in it matters.
+    /// Reads `[…]`; only whether it contains a slash matters.
     fn class(&mut self) -> Option<Base> {
         let negated = self.take("^");
         let (mut slash, mut first, mut previous) = (false, true, None);
@@ -241,7 +241,7 @@ impl Reader<'_> {
             let mut range = |from: char, to: char| slash |= (from..=to).contains(&'/');
             if letter == '\\' {
                 match self.next()? {
-                    // In a class that takes letters out, more letters in it are fewer that match.
+                    // A negated class matches fewer letters the more it lists.
                     'D' | 'W' | 'S' | 'H' | 'V' | 'N' => slash |= !negated,
                     'd' | 'w' | 's' | 'h' | 'v' | 'b' | 'n' | 't' | 'r' | 'f' => {}
                     escaped if escaped.is_ascii_punctuation() => range(escaped, escaped),

@@ -1,7 +1,7 @@
-//! What a migration collects: settings, rules, users, and remarks about everything else.
+//! Collects the result of a migration: settings, rules, users, and remarks on everything that is not carried over.
 //!
-//! Invariant: nothing of the origin is quoted in a remark but names of settings, users, repositories and paths; passwords,
-//! hashes and secrets never are, and control characters never get through.
+//! Invariant: remarks quote nothing of the origin but names of settings, users, repositories and paths; they never
+//! contain passwords, hashes, secrets or control characters.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::auth::htpasswd::Htpasswd;
 
-/// How much a remark matters.
+/// The severity of a remark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// Something is not as it was.
+    /// Something differs from the origin.
     Warning,
     /// Something need not be carried over.
     Note,
@@ -25,13 +25,13 @@ pub enum Weight {
 /// Something that was not carried over, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// How much it matters.
+    /// The severity.
     pub weight: Weight,
     /// The file, the line if there is one, and the remark.
     text: String,
 }
 
-/// In one line.
+/// The severity and the text, in one line.
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let weight = match self.weight {
@@ -42,15 +42,15 @@ impl fmt::Display for Remark {
     }
 }
 
-/// The origin cannot be read.
+/// The origin cannot be parsed, or the program that it belongs to refuses it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", line.map(|line| format!("{line}: ")).unwrap_or_default())]
 pub struct Broken {
-    /// Where, if anywhere in particular; counted from 1.
+    /// The line of the error, counted from 1, if it has one.
     pub line: Option<usize>,
-    /// Why.
+    /// The reason, in one line.
     pub reason: String,
-    /// What to do.
+    /// What the user can do.
     pub hint: &'static str,
 }
 
@@ -60,9 +60,9 @@ impl Broken {
     }
 }
 
-/// A migration under way.
+/// The result of a migration while the origin is read.
 pub(super) struct Migration {
-    /// The files that are read.
+    /// The line numbers of the files that are read.
     pub(super) lines: Lines,
     file: String,
     draft: Draft,
@@ -77,31 +77,32 @@ impl Migration {
         Self { lines: Lines::new(&file), file, draft, remarks: Vec::new(), users: Htpasswd::parse(b"") }
     }
 
-    /// A setting, and the name of what it comes from.
+    /// Adds a setting, with the line and the name of the setting that it comes from.
     pub(super) fn set(&mut self, table: &'static str, key: &'static str, value: Value, line: usize, from: &str) {
         self.draft.set(table, key, value, format!("{}: {from}", self.lines.place(line)));
     }
 
-    /// A setting that stands in no line: what the origin does by itself.
+    /// Adds a setting for a default of the origin, which has no line.
     pub(super) fn set_default(&mut self, table: &'static str, key: &'static str, value: Value, from: &str) {
         self.draft.set(table, key, value, from.to_owned());
     }
 
-    /// A certificate beside the first one, its key, and the line that it comes from.
+    /// Adds a further certificate and its key, and the line that it comes from.
     pub(super) fn further_certificate(&mut self, certificate: Value, key: Value, line: usize) {
         self.draft.further_certificate(certificate, key, format!("{}: ssl_certificate", self.lines.place(line)));
     }
 
+    /// Adds entries for access rules, after the earlier ones.
     pub(super) fn rules(&mut self, entries: Vec<Entry>) {
         self.draft.rules(entries);
     }
 
-    /// Something is not as it was.
+    /// Adds a warning: something differs from the origin.
     pub(super) fn warn(&mut self, line: impl Into<Option<usize>>, text: &str) {
         self.remark(Weight::Warning, line.into(), text);
     }
 
-    /// Something need not be carried over.
+    /// Adds a note: something need not be carried over.
     pub(super) fn note(&mut self, line: impl Into<Option<usize>>, text: &str) {
         self.remark(Weight::Note, line.into(), text);
     }
@@ -114,7 +115,7 @@ impl Migration {
         }
     }
 
-    /// Remarks come in the order of the file, those about the whole of it last.
+    /// Renders the file and sorts the remarks by line, those without a line last.
     pub(super) fn finish(mut self) -> Migrated {
         self.remarks.sort_by_key(|(line, _)| line.unwrap_or(usize::MAX));
         let remarks = self.remarks.into_iter().map(|(_, remark)| remark).collect();
@@ -122,7 +123,7 @@ impl Migration {
     }
 }
 
-/// One line, whatever it was.
+/// The text as one line: control characters are replaced by U+FFFD.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

@@ -1,4 +1,4 @@
-//! The three origins as a whole: what comes out is always a configuration, and never tells a secret.
+//! Tests whole migrations of the three origins: the result is always a valid configuration and never contains a secret.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub(super) fn load(toml: &str) -> Loaded {
     config::load(&flags, [], None).unwrap_or_else(|problems| panic!("{problems}\n{toml}"))
 }
 
-/// The actions of a user (nobody, if the name is empty) in a repository.
+/// The actions of a user in a repository; of an anonymous request, if the name is empty.
 pub(super) fn may(toml: &str, user: &str, repository: &str) -> String {
     let principal = if user.is_empty() { Principal::Anonymous } else { Principal::User(user.parse().unwrap()) };
     load(toml).config.policy.actions(&principal, &repository.parse().unwrap()).to_string()
@@ -244,7 +244,7 @@ fn settings_outside_our_bounds_are_told_and_the_nearest_is_taken() {
     assert!(toml.contains("upload_expiry = \"1m\"") && toml.contains("drain_timeout = \"1h\""), "{toml}");
 }
 
-/// A password file that is named by a damaged directive closes the rule; the comment says the directive's name.
+/// The damaged directive that names a users file closes the rule; the comment contains the directive's name.
 #[test]
 fn a_control_character_in_a_directive_does_not_break_the_comment_about_it() {
     let text = site("location /v2/ { auth_basi\u{1}c_user_file /u; proxy_pass http://r; }");
@@ -256,7 +256,7 @@ fn a_control_character_in_a_directive_does_not_break_the_comment_about_it() {
     load(&migrated(Origin::Nginx, &text).toml);
 }
 
-/// A text with a few pieces cut out, doubled, or replaced.
+/// The text with a few pieces replaced: the position, the length, and the replacement of each.
 fn damaged(text: &str, wounds: &[(usize, usize, &str)]) -> String {
     let mut letters: Vec<char> = text.chars().collect();
     for (at, length, instead) in wounds {

@@ -1,7 +1,7 @@
-//! Reports every key of a YAML configuration that is not carried over, from a table of the program that it belongs to.
+//! Reports every key of a YAML configuration that is not carried over, from a table of keys for each program.
 //!
-//! A row that is there because we lack a setting names that setting, as it would be called. A test holds these names
-//! against the settings that exist, so that no row goes on saying what is no longer true.
+//! A row for a missing setting names that setting as it would be called. A test compares these names with the
+//! settings that exist, so that no row reports an existing setting as missing.
 //!
 //! Invariant: every key is carried over, reported with its reason, or reported as unknown.
 
@@ -10,9 +10,9 @@ use super::{talk::Migration, yaml::At};
 /// Why a key is not carried over.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reason {
-    /// Nothing has to take its place.
+    /// It needs no replacement.
     NotNeeded,
-    /// We do something else, whatever is set.
+    /// Portcullis behaves differently, whatever its value.
     Differs,
     /// One of these settings, or a table of this name, would carry it over if it existed.
     NoSetting(&'static [&'static str]),
@@ -21,10 +21,10 @@ pub(super) enum Reason {
 /// A key that is not carried over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unsupported {
-    /// The key, with dots between levels. What lies below it is not reported again.
+    /// The key, with dots between levels. Keys below it are not reported again.
     pub(super) key: &'static str,
     pub(super) reason: Reason,
-    /// What to do, or why nothing is to be done.
+    /// What the user can do, or why there is nothing to do.
     pub(super) advice: &'static str,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Known {
     pub(super) unsupported: &'static [Unsupported],
 }
 
-/// Goes through all keys below `at`, which is at `path`.
+/// Reports the keys below `at`, the value of the key `path`, that are not carried over.
 pub(super) fn report(at: At<'_>, path: &str, known: &Known, migration: &mut Migration) {
     for (key, below) in at.entries() {
         let full = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };

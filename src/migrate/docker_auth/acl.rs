@@ -1,6 +1,7 @@
-//! The access list: entries in their order, the first that matches decides, as with our rules.
+//! Turns the access list of `docker_auth` into rule entries, in order: the first match decides, as with access rules.
 //!
-//! Invariant: each entry becomes an [`Entry`] in its place, or is told to be about nothing that exists here.
+//! Invariant: each entry of the list becomes [`Entry`] values in its place, or is reported as matching nothing that
+//! exists here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::access::{Action, Actions, Group, Who};
 
-/// The entries of the list. Refuses what `docker_auth` refuses.
+/// The entries of the list; empty with a warning if there is no `acl`. Refuses what `docker_auth` refuses.
 pub(super) fn entries(acl: Option<At<'_>>, users: &Users, migration: &mut Migration) -> Result<Vec<Entry>, Broken> {
     let Some(acl) = acl.filter(|acl| !acl.is_null()) else {
         migration.warn(
@@ -31,19 +32,20 @@ pub(super) fn entries(acl: Option<At<'_>>, users: &Users, migration: &mut Migrat
     Ok(list.entries)
 }
 
-/// The entries so far.
+/// The entries read so far.
 struct List<'a> {
     users: &'a Users,
     groups: Groups,
-    /// Whether an entry so far may be about users who are not in the file: what comes after it is for those who are.
+    /// Whether an earlier entry may match users who are not in the file. From then on, entries for all users become
+    /// entries for the users in the file.
     has_strangers: bool,
     entries: Vec<Entry>,
 }
 
-/// The groups so far, by their names.
+/// The groups created so far, by their names.
 type Groups = BTreeMap<String, Arc<Group>>;
 
-/// A group with these members, under its name if no other members have that.
+/// The group with these members: under its own name, or with the line appended if the name has other members already.
 fn named(mut group: Group, line: usize, groups: &mut Groups) -> Arc<Group> {
     while groups.get(&group.name).is_some_and(|known| known.members != group.members) {
         group.name = format!("{}-line-{line}", group.name);
@@ -98,7 +100,7 @@ impl List<'_> {
     }
 }
 
-/// The group of all users in the file.
+/// The name of the group of all users in the file.
 const IN_THE_FILE: &str = "users-of-the-file";
 
 fn report(what: &str, line: usize, obstacle: Option<&str>, actions: Actions, users: &[Who], migration: &mut Migration) {
@@ -139,7 +141,7 @@ fn actions(at: At<'_>, migration: &mut Migration) -> Result<Actions, Broken> {
     Ok(texts.into_iter().filter_map(action).collect())
 }
 
-/// The entry as it was written: its comment, or its conditions.
+/// A description of the entry for messages: its comment, or else its conditions.
 fn description(at: At<'_>) -> String {
     if let Some(comment) = at.at("comment").and_then(At::text).filter(|text| !text.is_empty()) {
         return comment.chars().take(100).collect();

@@ -1,8 +1,9 @@
-//! What an entry of the list is about: which callers, which repositories, and what cannot be expressed.
+//! Resolves the conditions of an access list entry: which callers and repositories it matches, and what rules cannot
+//! express.
 //!
-//! `docker_auth` puts the caller's account, letter by letter, into a pattern and then reads the pattern. So the same
-//! pattern is another one for a caller whose account is empty (`/^${account}/` fits every name then) or has slashes.
-//! Such callers get parts of their own.
+//! `docker_auth` inserts the caller's account, letter by letter, into a pattern and then parses the pattern. So the
+//! same pattern has another meaning for a caller whose account is empty (`/^${account}/` matches every name then) or
+//! contains slashes. Such callers get parts of their own.
 //!
 //! Invariant: users and repositories of a [`Part`] are exactly those of the entry, or, where there is an obstacle, at
 //! least all of them.
@@ -21,13 +22,13 @@ use crate::access::{Glob, Group, UserName, Who};
 
 const ACCOUNT: &str = "${account}";
 
-/// Some of the callers whom an entry is about, and the repositories that it is about for them.
+/// Some of the callers that an entry matches, and the repositories that it matches for them.
 pub(super) struct Part {
     pub(super) users: Vec<Who>,
-    /// Those whom a pattern over users fits today, under a name that others may have as well.
+    /// The users of the file that match a pattern over users today. The group's name need not be unique.
     pub(super) group: Option<Group>,
     pub(super) repositories: Vec<Glob>,
-    /// Why the part cannot be expressed.
+    /// Why access rules cannot express the part, if they cannot.
     pub(super) obstacle: Option<String>,
 }
 
@@ -43,21 +44,22 @@ pub(super) struct Conditions<'a> {
     kind: Option<&'a str>,
     name: Option<&'a str>,
     labels: Vec<(&'a str, &'a str)>,
-    /// A condition that rules do not have.
+    /// Why a condition of the entry has no counterpart in access rules, if there is such a condition.
     foreign: Option<String>,
 }
 
-/// The parts of an entry.
+/// The parts that an entry is split into.
 pub(super) struct Parts {
     pub(super) list: Vec<Part>,
-    /// Why the entry is about nothing, if there is no part.
+    /// Why the entry matches nothing, for the case that there is no part.
     pub(super) nothing: &'static str,
-    /// Whether it may be about users who are not in the file, too.
+    /// Whether the entry may also match users who are not in the file.
     pub(super) is_about_strangers: bool,
 }
 
 impl<'a> Conditions<'a> {
-    /// Reads `match`. Refuses what `docker_auth` refuses, and an entry without it, which ends `docker_auth`.
+    /// Reads `match`. Refuses what `docker_auth` refuses, and an entry without `match`, with which `docker_auth` does
+    /// not start.
     pub(super) fn read(entry: At<'a>) -> Result<Self, Broken> {
         let conditions = entry.at("match").filter(|at| !at.is_null()).ok_or_else(|| {
             let hint = "docker_auth does not start from this file; write match: {} for an entry about everything";
@@ -81,6 +83,7 @@ impl<'a> Conditions<'a> {
         Ok(read)
     }
 
+    /// Splits the entry into parts whose users and repositories rules can name.
     pub(super) fn parts(&self, users: &Users) -> Parts {
         let kind = self.kind.map(|kind| pattern(kind, Subject::Text).filter(|_| !kind.contains(ACCOUNT)));
         if let Some(Some(kind)) = &kind
@@ -122,7 +125,7 @@ impl<'a> Conditions<'a> {
         Parts { list: parts, nothing, is_about_strangers }
     }
 
-    /// The part about those who signed in, and whether it may be about users who are not in the file.
+    /// The part for signed-in users, and whether it may match users who are not in the file.
     fn signed_in(&self, users: &Users) -> (Part, bool) {
         let (repositories, mut obstacle) = match self.name {
             Some(name) if !is_account_whole(name) => unreadable_name(),
@@ -158,7 +161,7 @@ impl<'a> Conditions<'a> {
         (Part { users: who, group, repositories, obstacle }, is_about_strangers)
     }
 
-    /// A part for each user in the file whose name has a slash and is put into the name of repositories.
+    /// One part for each user whose name contains a slash, if the entry's `name` contains `${account}`.
     fn slashed(&self, users: &Users) -> Vec<Part> {
         if !self.name.is_some_and(|name| name.contains(ACCOUNT)) {
             return Vec::new();
@@ -169,11 +172,12 @@ impl<'a> Conditions<'a> {
         with_slashes.filter_map(part).collect()
     }
 
+    /// The part for requests without a sign-in, if the file has an anonymous user.
     fn anonymous(&self, users: &Users) -> Option<Part> {
         self.part_of_one(Who::Anonymous, "", users.anonymous.as_ref()?)
     }
 
-    /// What the entry is about for one caller.
+    /// The part of the entry for one caller; `None` if its conditions do not match the caller.
     fn part_of_one(&self, who: Who, account: &str, labels: &Labels) -> Option<Part> {
         let fits = self.fits(account, labels);
         let name = self.name.map(|name| substituted(name, account));
@@ -183,11 +187,11 @@ impl<'a> Conditions<'a> {
         (fits != Some(false)).then(|| Part { users: vec![who], group: None, repositories, obstacle })
     }
 
-    /// Whether the conditions on callers fit one; `None` if they cannot be read.
+    /// Whether the conditions on account and labels match one caller; `None` if they cannot be parsed.
     fn fits(&self, account: &str, labels: &Labels) -> Option<bool> {
         let matches = |text: &str, subject: &str| {
             let pattern = pattern(&substituted(text, account), Subject::Text)?;
-            // `.` is no line feed for Go, and anything here.
+            // Go's `.` does not match a line feed; a `Pattern` matches any letter.
             (!subject.contains('\n')).then(|| pattern.matches(subject, account))
         };
         if let Some(text) = self.account
@@ -199,7 +203,7 @@ impl<'a> Conditions<'a> {
             let values = labels.get(*label).map(Vec::as_slice).unwrap_or_default();
             let fits: Vec<bool> = values.iter().map(|value| matches(text, value)).collect::<Option<_>>()?;
             if !fits.contains(&true) {
-                // A pattern that cannot be read may fit, even where there is no value to try.
+                // A pattern that cannot be parsed may match, even where there is no value to try.
                 pattern(&substituted(text, account), Subject::Text)?;
                 return Some(false);
             }
@@ -207,7 +211,7 @@ impl<'a> Conditions<'a> {
         Some(true)
     }
 
-    /// Those of the users in the file whom the conditions fit.
+    /// The users of the file that match the conditions, as a group; `None` if a condition cannot be parsed.
     fn group(&self, users: &Users) -> Option<Group> {
         let mut members = BTreeSet::new();
         for (name, labels) in users.known() {
@@ -221,23 +225,23 @@ impl<'a> Conditions<'a> {
     }
 }
 
-/// Whether a pattern, into which nothing is put, fits everything.
+/// Whether a pattern without variables matches every text.
 fn is_any(text: &str) -> bool {
     pattern(text, Subject::Text).is_some_and(|pattern| pattern.is_everything())
 }
 
-/// A pattern that can be read.
+/// The parsed pattern; `None` if it is not supported.
 fn pattern(text: &str, subject: Subject) -> Option<Pattern> {
     Pattern::docker_auth(text, subject).ok()
 }
 
-/// The texts that a pattern fits, if it can name them all.
+/// All texts that the pattern matches, if it has no wildcards.
 fn literals(pattern: &Pattern) -> Option<Vec<String>> {
     let one = |atoms: &Vec<Atom>| Pattern(vec![atoms.clone()]).literal();
     pattern.0.iter().map(one).collect()
 }
 
-/// The pattern for one account, whose letters have no special meaning in it.
+/// The pattern with the account inserted, its special letters escaped.
 fn substituted(text: &str, account: &str) -> String {
     let mut quoted = String::new();
     for letter in account.chars() {
@@ -249,8 +253,8 @@ fn substituted(text: &str, account: &str) -> String {
     text.replace(ACCOUNT, &quoted)
 }
 
-/// Whether the account is a part of the pattern as a whole wherever it is put in: nothing before or after it has a
-/// meaning for its first or last letter.
+/// Whether the account keeps its meaning as a unit wherever it is inserted: no escape, class or quantifier beside it
+/// applies to its first or last letter alone.
 fn is_account_whole(text: &str) -> bool {
     let is_regex = text.len() > 2 && text.starts_with('/') && text.ends_with('/');
     text.match_indices(ACCOUNT).all(|(start, _)| {
@@ -268,18 +272,18 @@ fn unreadable_name() -> (Vec<Glob>, Option<String>) {
     (every_repository(), Some("its `name` cannot be expressed by our patterns".to_owned()))
 }
 
-/// The repositories that a pattern fits, or all of them and an obstacle.
+/// The repositories that a pattern matches; if it cannot be expressed, all repositories and an obstacle.
 fn repositories(name: Option<&str>) -> (Vec<Glob>, Option<String>) {
     let Some(name) = name else { return (every_repository(), None) };
     let globs = pattern(name, Subject::Repository).and_then(|pattern| pattern.globs());
     globs.map_or_else(unreadable_name, |globs| (globs, None))
 }
 
-/// The letters and digits of a text, as a name for a group.
+/// A group name made from the letters and digits of a text, or `users` if that is not a valid name.
 fn word(text: &str) -> String {
     let parts: Vec<&str> =
         text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
     let word: String = parts.join("-").chars().take(60).collect();
-    // `anonymous` is somebody else, and nothing is no name.
+    // `anonymous` is reserved for requests without a sign-in, and the empty text is not a name.
     if word.parse::<UserName>().is_ok() { word } else { "users".to_owned() }
 }

@@ -1,6 +1,7 @@
-//! `cesanta/docker_auth`: a token server with users and an ordered access list.
+//! Migrates `cesanta/docker_auth`, a token server with users and an ordered access list.
 //!
-//! Invariant: users and rules that other backends hold are never guessed; what the file does not say itself is told.
+//! Invariant: users and rules that other backends hold are never guessed; what the file itself does not contain is
+//! reported.
 
 mod acl;
 mod conditions;
@@ -36,6 +37,7 @@ const TEXTS: [&str; 8] = [
     "token.issuer",
 ];
 
+/// Reads the configuration into `migration`; the users' hashes only if `htpasswd` names a file for them.
 pub(super) fn read(document: &Document, htpasswd: Option<&Path>, migration: &mut Migration) -> Result<(), Broken> {
     let root = document.root();
     document.warn(migration);
@@ -56,7 +58,7 @@ pub(super) fn read(document: &Document, htpasswd: Option<&Path>, migration: &mut
     Ok(())
 }
 
-/// Refuses what `docker_auth` cannot read.
+/// Refuses values whose type `docker_auth` refuses.
 fn types(root: At<'_>) -> Result<(), Broken> {
     for key in MAPS {
         root.at(key).map(|at| at.map(key)).transpose()?;
@@ -92,7 +94,7 @@ fn certificate(root: At<'_>, migration: &mut Migration) {
     }
 }
 
-/// `docker_auth` orders a certificate once there is a mail address.
+/// Carries `server.letsencrypt` over. `docker_auth` orders a certificate only if there is a mail address.
 fn acme_certificate(root: At<'_>, migration: &mut Migration) {
     let key = "server.letsencrypt";
     let Some(at) = root.at(key).filter(|at| !at.is_null()) else { return };
@@ -111,7 +113,7 @@ fn acme_certificate(root: At<'_>, migration: &mut Migration) {
     order.carry(LETS_ENCRYPT, email.text(), at.line, migration);
 }
 
-/// Names of versions, and their numbers in the protocol.
+/// Carries the minimum TLS version over, given as a name or as its number in the protocol.
 fn minimum_version(root: At<'_>, migration: &mut Migration) {
     let key = "server.tls_min_version";
     let Some(at) = root.at(key).filter(|at| at.text().is_some_and(|text| !text.is_empty())) else { return };

@@ -1,4 +1,4 @@
-//! The keys of `docker_auth` that are not carried over, each with its reason.
+//! Lists the keys of `docker_auth` that are not carried over, each with its reason.
 
 use super::super::unsupported_keys::{Known, Unsupported};
 
@@ -14,7 +14,7 @@ const fn not_needed(key: &'static str, advice: &'static str) -> Unsupported {
     Unsupported::not_needed(key, advice)
 }
 
-/// What may sign in users that are not in the file.
+/// Keys of backends that may sign in users who are not in the file.
 pub(super) const OTHER_USERS: [&str; 9] = [
     "google_auth",
     "github_auth",
@@ -31,6 +31,7 @@ const PROXIES: &str = "name the networks of your proxies in trusted_proxies; X-F
                        these alone";
 const PERSONS: &[&str] = &["auth.oidc", "auth.openid", "auth.oauth", "auth.sso"];
 
+/// Every key of `docker_auth`: carried over or unsupported.
 pub(in super::super) static KNOWN: Known = Known {
     carried: &[
         "server.certificate",

@@ -1,6 +1,7 @@
-//! The users that stand in the file.
+//! Reads the users of `docker_auth`'s configuration and hands their bcrypt hashes over to a users file.
 //!
-//! Invariant: a user whose password was not checked before, or whom our users file cannot hold, is not made.
+//! Invariant: a user is not created if `docker_auth` did not check a password of theirs, or if a users file cannot hold
+//! their name.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -14,17 +15,17 @@ use super::{
 };
 use crate::{access::UserName, auth::hash::StoredHash};
 
-/// What a user is labelled with.
+/// The labels of a user: values by label name.
 pub(super) type Labels = BTreeMap<String, Vec<String>>;
 
-/// Who can sign in.
+/// The users of the file, with labels and hashes.
 pub(super) struct Users {
     line: usize,
     known: BTreeMap<UserName, Labels>,
     hashes: Vec<(UserName, StoredHash)>,
-    /// The labels of callers who do not sign in, if these are let in.
+    /// The labels of the anonymous user, if the file has one.
     pub(super) anonymous: Option<Labels>,
-    /// Whether something else signs in users who are not in the file.
+    /// Whether another backend may sign in users who are not in the file.
     pub(super) has_others: bool,
 }
 
@@ -48,7 +49,7 @@ impl Users {
     fn user(&mut self, name: &str, at: At<'_>, migration: &mut Migration) -> Result<(), Broken> {
         at.map("users")?;
         if at.is_null() {
-            // Go has no user then; `{}` would be one without a password.
+            // Go's library yields no user for a null value; `{}` is a user without a password.
             let text = format!("users: {name:?}: the value is missing, so docker_auth knows no such user; left out");
             migration.warn(at.line, &text);
             return Ok(());
@@ -82,7 +83,7 @@ impl Users {
         };
         match password.parse::<StoredHash>() {
             Ok(hash @ StoredHash::Bcrypt(_)) => self.hashes.push((name, hash)),
-            // Nobody got in with these.
+            // docker_auth never accepted such a hash.
             Ok(StoredHash::Md5Crypt(_) | StoredHash::Sha1(_) | StoredHash::ShaCrypt(_)) => {
                 let advice =
                     format!("{name}: docker_auth takes bcrypt alone; not made, add it with `portcullis user add`");
@@ -95,7 +96,7 @@ impl Users {
         }
     }
 
-    /// Hands the hashes over, and says where they go.
+    /// Hands the hashes over and writes `auth.htpasswd`; without a file for them, warns that they are left out.
     pub(super) fn carry(&self, htpasswd: Option<&Path>, migration: &mut Migration) {
         match htpasswd.map(Path::to_str) {
             _ if self.hashes.is_empty() => {}
@@ -119,7 +120,7 @@ impl Users {
         }
     }
 
-    /// All who are known, with their labels.
+    /// The users of the file, each with its labels.
     pub(super) fn known(&self) -> impl Iterator<Item = (&UserName, &Labels)> {
         self.known.iter()
     }

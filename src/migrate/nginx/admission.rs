@@ -1,7 +1,7 @@
-//! Decides whom a location lets in, for each method.
+//! Decides for each location and method whether requests are open, need a sign-in, or are refused.
 //!
-//! Invariant: where a condition cannot be read or expressed there is an obstacle, and what would be allowed without
-//! it is shown to people only.
+//! Invariant: where a condition cannot be parsed or expressed there is an obstacle, and the actions that would be
+//! allowed without it are written as a comment only.
 
 use std::collections::BTreeSet;
 
@@ -13,26 +13,26 @@ use super::{
 };
 use crate::access::{Action, Actions};
 
-/// What a location allows.
+/// The actions that a location allows.
 pub(super) struct Admission<'a> {
     pub(super) anonymous: Actions,
     pub(super) signed_in: Actions,
-    /// Why that is not all that must be known, and the line of it.
+    /// A condition that the actions do not take into account, and its line.
     pub(super) obstacle: Option<(usize, String)>,
-    /// The users files that passwords are compared with.
+    /// The `auth_basic_user_file` directives that apply, each file once.
     pub(super) files: Vec<&'a Directive>,
-    /// Addresses that came in without a password.
+    /// The line of an `allow` or `deny` that admitted some addresses without a password (`satisfy any`).
     pub(super) addresses: Option<usize>,
 }
 
-/// Whether there is no connection without a client's certificate here.
+/// Whether every connection requires a client certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Certificates {
     Required,
     NotRequired,
 }
 
-/// From the widest to the strictest.
+/// The clients that a location admits, from the widest to the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Admits {
     Everyone,
@@ -41,7 +41,7 @@ enum Admits {
 }
 
 impl<'a> Admission<'a> {
-    /// Of a location within `server`, or of the server itself, which answers where there is no location.
+    /// The admission of a location within `server`, or of the server itself, which answers where no location does.
     pub(super) fn of(location: Scope<'a>, server: Scope<'a>, certificates: Certificates) -> Self {
         let mut admission = Self {
             anonymous: Actions::NONE,
@@ -51,8 +51,8 @@ impl<'a> Admission<'a> {
             addresses: None,
         };
         let refused = admission.refused(location, server, certificates);
-        // A push asks what is there. Giving up an upload, which is a DELETE, counts as a part of it and not as a
-        // deletion.
+        // A push also reads, to find out which blobs exist. The DELETE that cancels an upload counts as a part of the
+        // push and not as a deletion.
         for (action, methods) in
             [(Action::Pull, &METHODS[..2]), (Action::Push, &METHODS[..5]), (Action::Delete, &METHODS[5..])]
         {
@@ -72,12 +72,13 @@ impl<'a> Admission<'a> {
         admission
     }
 
+    /// Records the first obstacle.
     fn hindered(&mut self, line: usize, why: &str) {
         self.obstacle.get_or_insert_with(|| (line, why.to_owned()));
     }
 
-    /// The methods that `return` and `if` refuse, whoever asks. What `if` and `rewrite` say of paths is read for all
-    /// locations together.
+    /// The methods that `return` and `if` refuse for all clients. Conditions of `if` and `rewrite` on paths are read by
+    /// [`barrier`](super::barrier), for all locations together.
     fn refused(
         &mut self,
         location: Scope<'a>,
@@ -169,7 +170,7 @@ impl<'a> Admission<'a> {
         true
     }
 
-    /// Conditions that are neither passwords nor addresses.
+    /// Records obstacles for conditions that are neither passwords nor addresses.
     fn conditions(&mut self, scope: Scope<'a>, certificates: Certificates) {
         for directive in scope.of_http().flatten() {
             let asks = directive.name == "ssl_verify_client" && directive.first() == "on";
@@ -183,17 +184,17 @@ impl<'a> Admission<'a> {
     }
 }
 
-/// Whether the method is among those that a `limit_except` leaves alone. GET stands for HEAD as well.
+/// Whether a `limit_except` exempts the method. `GET` exempts HEAD as well.
 fn excepts(limit: &Directive, method: &str) -> bool {
     let names = |wanted: &str| limit.arguments.iter().any(|argument| argument.eq_ignore_ascii_case(wanted));
     names(method) || (method == "HEAD" && names("GET"))
 }
 
-/// Whom `allow` and `deny` let in.
+/// The addresses that `allow` and `deny` admit.
 enum Addresses<'a> {
     All,
     None,
-    /// It depends; the first of them.
+    /// Some addresses; the first directive.
     Some(&'a Directive),
 }
 

@@ -1,7 +1,7 @@
-//! Conditions over paths that stand beside the locations: `rewrite`, and `if` with the path of a request.
+//! Collects conditions on paths outside of `location`: `rewrite`, and `if` on the path of a request.
 //!
-//! Invariant: a request that one of them may refuse, or lead elsewhere, is about a repository that its
-//! [`Barrier::paths`] cover.
+//! Invariant: a request that one of them may refuse or redirect is about a repository that its [`Barrier::paths`]
+//! cover.
 
 use super::{
     condition::{self, Effect},
@@ -10,16 +10,17 @@ use super::{
     syntax::Directive,
 };
 
-/// Paths for which something may happen that rules cannot say.
+/// A directive that may refuse or rewrite some paths in a way that access rules cannot express.
 pub(super) struct Barrier {
     pub(super) line: usize,
-    /// The directive.
+    /// The directive, for messages.
     pub(super) what: String,
     pub(super) why: String,
     pub(super) paths: Paths,
 }
 
-/// Those of a server and its locations. Where a location stands is not looked at: a path elsewhere is closed as well.
+/// The barriers of a server and its locations. The location that holds a barrier is ignored, so its paths are closed in
+/// other locations as well.
 pub(super) fn all<'a>(server: Scope<'a>, locations: impl Iterator<Item = Scope<'a>>) -> Vec<Barrier> {
     let mut barriers = Vec::new();
     for scope in [server].into_iter().chain(locations) {

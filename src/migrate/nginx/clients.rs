@@ -1,4 +1,4 @@
-//! Carries over the certificates that clients must show, to `[tls.client]`.
+//! Carries over the client certificates that nginx requires, to `[tls.client]`.
 //!
 //! nginx lets a certificate open a connection and names no user by it, so `user` is `"off"`. Invariant: certificates
 //! count as required only if `[tls.client]` is written and says so.
@@ -13,6 +13,7 @@ use super::{
 
 const TABLE: &str = "tls.client";
 
+/// Writes `[tls.client]` and returns whether every connection requires a certificate.
 pub(super) fn read(server: Scope<'_>, migration: &mut Migration) -> Certificates {
     let authorities = server.find("ssl_client_certificate");
     let trusted = server.find("ssl_trusted_certificate");
@@ -24,7 +25,7 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) -> Certificates
         }
         return Certificates::NotRequired;
     };
-    // Optional in the handshake, and refused without one by a line behind it.
+    // Certificates may be optional in the handshake and still required by an `if` of the server.
     let refusing = server
         .own()
         .iter()

@@ -1,7 +1,7 @@
-//! Reads `if`: which requests it refuses.
+//! Parses `if` conditions and decides which requests they refuse.
 //!
-//! Invariant: an `if` that refuses requests for a reason that cannot be read is an [`Effect::Unknown`], never passed
-//! over.
+//! Invariant: an `if` that refuses requests for a reason that cannot be parsed is an [`Effect::Unknown`]; it is never
+//! ignored.
 
 use super::{
     super::pattern::{Pattern, Subject},
@@ -10,13 +10,13 @@ use super::{
     syntax::Directive,
 };
 
-/// The methods of requests that clients of registries send.
+/// The methods of the requests that registry clients send.
 pub(super) const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
-/// What an `if` does.
+/// The effect of an `if` on requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// It takes no rights away.
+    /// It denies no rights: it refuses nothing, or only by user agent, old TLS version or plain HTTP.
     None,
     /// It refuses these methods.
     Refuses(Vec<&'static str>),
@@ -26,10 +26,11 @@ pub(super) enum Effect {
     RequiresCertificate,
     /// It refuses requests for other hosts than those that this condition lets through.
     RefusesHosts(HostCondition),
-    /// It refuses something else.
+    /// It refuses other requests, or its condition cannot be parsed.
     Unknown,
 }
 
+/// The effect of an `if` directive.
 pub(super) fn effect(directive: &Directive) -> Effect {
     if !refuses(directive.inside()) {
         return Effect::None;
@@ -72,7 +73,7 @@ pub(super) enum HostCondition {
 }
 
 impl HostCondition {
-    /// Whether a client can choose one of a server's names that is let through.
+    /// Whether the condition lets one of the server's own names through.
     pub(super) fn lets_through(&self, server: Scope<'_>) -> bool {
         let names = server.own().iter().filter(|directive| directive.name == "server_name");
         names.flat_map(|directive| &directive.arguments).any(|name| match self {
@@ -82,7 +83,7 @@ impl HostCondition {
     }
 }
 
-/// What an `if` compares.
+/// A parsed comparison of an `if`.
 struct Condition {
     variable: String,
     operator: String,
@@ -100,8 +101,8 @@ impl Condition {
     }
 }
 
-/// Whether a condition is about how a client speaks and not about what it may do: about its program, about plain HTTP
-/// (which is not served here).
+/// Whether a condition is about the client's software or protocol and not about its rights: its user agent, its TLS
+/// version, or plain HTTP (which Portcullis does not serve).
 fn is_about_the_client(variable: &str, operator: &str, value: &str) -> bool {
     let is_one_of = |values: &[&str]| values.contains(&value);
     match (variable, operator) {
@@ -116,7 +117,7 @@ fn is_about_the_client(variable: &str, operator: &str, value: &str) -> bool {
     }
 }
 
-/// The methods for which the condition holds.
+/// The methods for which the condition holds; `None` if it cannot be parsed.
 fn methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
     let fits = |method: &&'static str, pattern: &Option<Pattern>| match pattern {
         Some(pattern) => pattern.matches(method, ""),
@@ -129,7 +130,7 @@ fn methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
         "!~" => (true, false),
         _ => return None,
     };
-    // A variable in the value is put in by nginx; an expression may hold `$` alone.
+    // nginx replaces variables in the value; in an expression, `$` alone is the anchor.
     if value.contains("${") || (!is_pattern && value.contains('$')) {
         return None;
     }
@@ -138,7 +139,7 @@ fn methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
 }
 
 /// Whether the block does more than set variables and headers: another `proxy_pass` may lead to a server that refuses.
-/// What `rewrite` does is not seen here, nor what a variable is set for.
+/// The effects of `rewrite` and of the variables are not considered here.
 fn refuses(block: &[Directive]) -> bool {
     const HARMLESS: [&str; 13] = [
         "set",
@@ -158,7 +159,7 @@ fn refuses(block: &[Directive]) -> bool {
     !block.iter().all(|directive| HARMLESS.contains(&directive.name.as_str()))
 }
 
-/// Whether an `if` can hold for a request that is to be carried over.
+/// Whether an `if` can hold for a request that Portcullis serves: not for plain HTTP or old versions of TLS.
 pub(super) fn may_hold(directive: &Directive) -> bool {
     let Condition { variable, operator, value } = &Condition::of(directive);
     variable == "$http_user_agent" || !is_about_the_client(variable, operator, value)

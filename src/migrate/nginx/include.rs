@@ -1,8 +1,8 @@
-//! Puts included files in their places, from the disk or from what `nginx -T` prints.
+//! Replaces each `include` by the content of its files, read from the disk or from the output of `nginx -T`.
 //!
 //! `nginx -T` prints every file once, the main one first, each behind a line `# configuration file NAME:`. Invariant:
-//! a file that is included and cannot be read leaves its `include` where it is, for others to see; nothing is taken
-//! for a part of a block that no `include` puts there.
+//! an `include` whose file cannot be read stays in its place, so that later steps can report it; no file becomes a
+//! part of a block unless an `include` puts it there.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,19 +11,19 @@ use super::{
     syntax::{self, Directive},
 };
 
-/// Where included files are read.
+/// The file system that included files are read from.
 pub trait Files {
-    /// The text of a file; none if it cannot be read.
+    /// The text of a file; `None` if it cannot be read.
     fn read(&self, path: &Path) -> Option<String>;
-    /// The names in a folder; none if it cannot be read.
+    /// The names in a directory; `None` if it cannot be read.
     fn list(&self, folder: &Path) -> Option<Vec<String>>;
-    /// Whether a file that a directive names, and that is not read here, is there.
+    /// Whether a file exists; for files that directives name and that are not read here.
     fn exists(&self, path: &Path) -> bool;
-    /// The folder of the main file.
+    /// The directory of the main file.
     fn folder(&self) -> PathBuf;
 }
 
-/// No file can be read.
+/// A file system in which no file can be read.
 pub struct NoFiles;
 
 impl Files for NoFiles {
@@ -44,20 +44,21 @@ impl Files for NoFiles {
     }
 }
 
-/// How deep files may include each other.
+/// The maximum depth of nested includes.
 const DEEPEST: usize = 10;
-/// How many files may be included, counted as often as they are.
+/// The maximum number of included files; a file counts each time that it is included.
 const MOST_FILES: usize = 2000;
 
 const HINT: &str = "`nginx -t` says whether nginx itself can read the file";
 const HINT_DUMP: &str = "give what nginx -T prints, whole: nginx -T | portcullis migrate nginx /dev/stdin";
 
-/// The main file, beside which nginx looks for others.
+/// The name of nginx's main file; nginx resolves relative names against its directory.
 const MAIN: &str = "nginx.conf";
-/// Where nginx looks for files by default.
+/// nginx's default directory.
 const PREFIX: &str = "/etc/nginx";
 
-/// Reads a configuration with everything that it includes.
+/// Parses a configuration, or the output of `nginx -T`, and replaces its includes. Fails if a printed file is not
+/// included by another.
 pub(super) fn read(text: &str, files: &dyn Files, lines: &mut Lines) -> Result<Vec<Directive>, Broken> {
     let Some(dump) = Dump::parse(text)? else {
         let directives = syntax::parse(text, lines.add("", text))?;
@@ -85,6 +86,7 @@ pub(super) fn read(text: &str, files: &dyn Files, lines: &mut Lines) -> Result<V
     }
 }
 
+/// Replaces the includes of these directives and makes the file names in them absolute.
 fn assemble(
     files: &dyn Files,
     prefixes: Vec<PathBuf>,
@@ -98,7 +100,7 @@ fn assemble(
     Ok(directives)
 }
 
-/// Relative names are looked for beside nginx.conf.
+/// The directories that relative names are resolved against: that of nginx.conf, if it is found.
 fn prefixes(directives: &[Directive], files: &dyn Files) -> Vec<PathBuf> {
     let folder = files.folder();
     if is_main(directives) {
@@ -107,18 +109,18 @@ fn prefixes(directives: &[Directive], files: &dyn Files) -> Vec<PathBuf> {
     main_beside(files).map_or_else(|| vec![PathBuf::from(PREFIX), folder], |(main, _)| vec![main])
 }
 
-/// Whether this is more than a site.
+/// Whether this is a main file and not only a site.
 fn is_main(directives: &[Directive]) -> bool {
     directives.iter().any(|directive| ["http", "events"].contains(&directive.name.as_str()))
 }
 
-/// The nearest folder with a main file, and its text.
+/// The nearest directory with a main file, upwards from the site's, and the main file's text.
 fn main_beside(files: &dyn Files) -> Option<(PathBuf, String)> {
     let folder = files.folder();
     folder.ancestors().find_map(|folder| Some((folder.to_owned(), files.read(&folder.join(MAIN))?)))
 }
 
-/// What `http` says around a site besides other servers, if the main file beside it includes the site.
+/// The directives of `http` except for servers, if the main file of this machine includes the site.
 fn around(site: &str, files: &dyn Files, lines: &mut Lines) -> Option<Vec<Directive>> {
     let (folder, text) = main_beside(files)?;
     let mut taken = lines.clone();
@@ -143,7 +145,7 @@ fn around(site: &str, files: &dyn Files, lines: &mut Lines) -> Option<Vec<Direct
     Some(http.block?.into_iter().filter(|directive| directive.name != "server").collect())
 }
 
-/// An error in a file other than the main one names it.
+/// The error with its line converted to a file name and the line in that file.
 fn located(broken: Broken, lines: &Lines) -> Broken {
     match broken.line {
         Some(line) => {
@@ -156,16 +158,16 @@ fn located(broken: Broken, lines: &Lines) -> Broken {
 struct Includer<'a> {
     files: &'a dyn Files,
     prefixes: Vec<PathBuf>,
-    /// The folder of this machine's own nginx, if it is known: what is missing in it is missing for nginx too.
+    /// The directory of this machine's own nginx, if it is found: a directory missing in it is missing for nginx too.
     home: Option<PathBuf>,
     lines: &'a mut Lines,
     count: usize,
-    /// A text that may be among those included, and whether it was.
+    /// The site's text, and whether an included file had the same text.
     site: &'a str,
     has_site: bool,
 }
 
-/// Directives that name a file.
+/// Directives whose argument is the name of a file.
 const NAMING: [&str; 6] = [
     "auth_basic_user_file",
     "ssl_certificate",
@@ -176,7 +178,7 @@ const NAMING: [&str; 6] = [
 ];
 
 impl Includer<'_> {
-    /// Puts the folder before the names of files that are there.
+    /// Makes the names of files absolute where the file exists below a prefix.
     fn make_absolute(&self, directives: &mut [Directive]) {
         for directive in directives {
             self.make_absolute(directive.block.as_deref_mut().unwrap_or_default());
@@ -191,6 +193,7 @@ impl Includer<'_> {
         }
     }
 
+    /// Replaces each `include` whose files can be read, also in blocks.
     fn expand(&mut self, directives: Vec<Directive>, depth: usize) -> Result<Vec<Directive>, Broken> {
         let mut expanded = Vec::new();
         for mut directive in directives {
@@ -209,6 +212,7 @@ impl Includer<'_> {
         Ok(expanded)
     }
 
+    /// The directives of the found files, with their own includes replaced.
     fn all(&mut self, found: Vec<(PathBuf, String)>, line: usize, depth: usize) -> Result<Vec<Directive>, Broken> {
         let mut directives = Vec::new();
         for (path, text) in found {
@@ -228,14 +232,14 @@ impl Includer<'_> {
         Ok(directives)
     }
 
-    /// A file's name, as short as the main one's.
+    /// A file's name for messages, relative to the main file's directory if the main file's own name has no directory.
     fn shown(&self, path: &Path) -> String {
         let is_short = self.lines.names().next().is_some_and(|name| !name.contains('/'));
         let short = path.strip_prefix(self.files.folder()).ok().filter(|_| is_short);
         short.unwrap_or(path).display().to_string()
     }
 
-    /// The files that an `include` names; none if one of them, or a folder in which some may be, cannot be read.
+    /// The files that an `include` names; `None` if one of them, or a directory that may hold some, cannot be read.
     fn included(&self, name: &str) -> Option<Vec<(PathBuf, String)>> {
         self.prefixes.iter().find_map(|prefix| {
             let path = prefix.join(name);
@@ -244,7 +248,8 @@ impl Includer<'_> {
         })
     }
 
-    /// The paths that a pattern of the shell matches, in their order.
+    /// The paths that a shell pattern matches, sorted by name within each directory; `None` if a directory cannot be
+    /// read.
     fn matching(&self, pattern: &Path) -> Option<Vec<PathBuf>> {
         let mut found = vec![PathBuf::new()];
         for component in pattern.components() {
@@ -274,8 +279,8 @@ impl Includer<'_> {
     }
 }
 
-/// A name against a pattern of the shell. Where a bracket is not understood it is one letter of any kind: more is
-/// read then.
+/// Whether a name matches a shell pattern. A bracket expression that is not supported may match more than nginx's does,
+/// so more files are read.
 fn fits(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
@@ -301,12 +306,12 @@ fn bracket(inside: &[u8], letter: u8) -> bool {
     (inside.contains(&letter) || in_range) != negated
 }
 
-/// What `nginx -T` prints.
+/// The parsed output of `nginx -T`: names and texts of the files, the main file first.
 struct Dump {
     files: Vec<(String, String)>,
 }
 
-/// The name in a line between two files.
+/// The file name in a line that begins a file in the output of `nginx -T`.
 fn marker(line: &str) -> Option<&str> {
     line.strip_prefix("# configuration file ")?
         .strip_suffix(':')
@@ -314,7 +319,8 @@ fn marker(line: &str) -> Option<&str> {
 }
 
 impl Dump {
-    /// None if the text is a file and not several. What nginx says of its test may stand before them.
+    /// Parses the output; `None` if the text is an ordinary file. nginx's messages about its test may precede the
+    /// files.
     fn parse(text: &str) -> Result<Option<Self>, Broken> {
         let said = |line: &&str| line.trim().is_empty() || line.starts_with("nginx: ");
         if text.lines().find(|line| !said(line)).is_none_or(|line| marker(line).is_none()) {
@@ -336,12 +342,12 @@ impl Dump {
     }
 }
 
-/// Without dots and doubled slashes, which nginx prints as they are written.
+/// The path without `.` components and double slashes, which nginx prints as written.
 fn plain(path: &Path) -> PathBuf {
     path.components().filter(|component| !matches!(component, Component::CurDir)).collect()
 }
 
-/// What is not printed does not exist.
+/// Only printed files can be read.
 impl Files for Dump {
     fn read(&self, path: &Path) -> Option<String> {
         let is_it = |(name, _): &&(String, String)| plain(Path::new(name)) == plain(path);
@@ -364,7 +370,7 @@ impl Files for Dump {
         Some(names)
     }
 
-    /// nginx found it: its test opens certificates, and users files are looked for in the same folder.
+    /// Always true: nginx's test has opened the certificates, and users files are resolved against the same directory.
     fn exists(&self, _: &Path) -> bool {
         true
     }

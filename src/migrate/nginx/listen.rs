@@ -1,6 +1,6 @@
-//! Addresses: `listen`, in all the ways in which nginx spells it.
+//! Parses the addresses of `listen` in all of nginx's notations and writes `listen` and `redirect`.
 //!
-//! Invariant: no address is there twice, and none is both for HTTPS and for the redirect.
+//! Invariant: no address is written twice, and none is both for HTTPS and for the redirect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -11,7 +11,7 @@ use super::{
     unsupported,
 };
 
-/// Whether TLS is spoken there.
+/// Whether the directive turns TLS on.
 pub(super) fn is_tls(directive: &Directive) -> bool {
     match directive.name.as_str() {
         "listen" => directive.arguments.iter().any(|argument| argument == "ssl"),
@@ -20,7 +20,7 @@ pub(super) fn is_tls(directive: &Directive) -> bool {
     }
 }
 
-/// The address, if it is one.
+/// The socket address; a missing host or port has nginx's default. `None` for names and Unix sockets.
 fn address(text: &str) -> Option<SocketAddr> {
     if let Ok(port) = text.parse::<u16>() {
         return Some((Ipv4Addr::UNSPECIFIED, port).into());
@@ -43,7 +43,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     Some((host, port).into())
 }
 
-/// The addresses of a server on which plain HTTP is spoken.
+/// The plain-HTTP addresses of a server, each with its line.
 pub(super) fn plain(server: Scope<'_>) -> Vec<(SocketAddr, usize)> {
     let own = server.own();
     if own.iter().any(|directive| directive.name == "ssl" && is_tls(directive)) {
@@ -58,6 +58,7 @@ pub(super) fn plain(server: Scope<'_>) -> Vec<(SocketAddr, usize)> {
     }
 }
 
+/// Writes `listen`, and `redirect` from the plain-HTTP addresses and those of a `redirect` server.
 pub(super) fn read(servers: &[Scope<'_>], redirect: Vec<(SocketAddr, usize)>, migration: &mut Migration) {
     let plain: Vec<(SocketAddr, usize)> = servers.iter().flat_map(|server| plain(*server)).collect();
     let mut secure: Vec<(SocketAddr, usize)> = Vec::new();

@@ -1,8 +1,8 @@
-//! Writes the locations of a server as access rules.
+//! Converts the locations of a server to access rules.
 //!
-//! The names that locations speak of divide all repositories into regions, the narrower before the wider. A region's
-//! rule gives what all locations give that may answer for one of its repositories. Invariant: nothing more is given,
-//! whatever the order of the regions and however roughly they describe what a location is about.
+//! The paths of the locations divide all repositories into regions, the narrower before the wider. A region's rule
+//! allows the actions that every location allows which may answer for one of its repositories. Invariant: no rule
+//! allows more, whatever the order of the regions and however roughly they describe what a location matches.
 
 use super::{
     super::{
@@ -20,19 +20,19 @@ use super::{
 };
 use crate::access::{Action, Actions, Glob, Who};
 
-/// More regions than that are not told apart.
+/// The maximum number of regions; with more, one rule holds for all repositories.
 const MOST_REGIONS: usize = 200;
 
-/// What is known of a server's locations.
+/// A server with its locations, barriers and admissions.
 struct Site<'a> {
     server: Scope<'a>,
     tree: Tree<'a>,
     barriers: Vec<Barrier>,
-    /// Of each location, and last of the server itself.
+    /// The admission of each location, and last that of the server itself.
     admissions: Vec<Admission<'a>>,
 }
 
-/// What a region's repositories are let in for.
+/// The actions allowed for the repositories of a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Outcome {
     line: usize,
@@ -42,6 +42,7 @@ struct Outcome {
     carry: Carry,
 }
 
+/// Writes the access rules and `auth.htpasswd` of a server; warns of conditions that rules cannot express.
 pub(super) fn read(server: Scope<'_>, certificates: Certificates, migration: &mut Migration) {
     let mut site = Site::of(server, certificates);
     let regions = site.regions();
@@ -76,7 +77,7 @@ pub(super) fn read(server: Scope<'_>, certificates: Certificates, migration: &mu
     );
 }
 
-/// Closes what nginx left open, for the registry behind it may not have.
+/// Closes an entry that nginx left open: the registry behind it may require passwords.
 fn leave_to_registry(entry: &mut Entry) {
     if entry.carry == Carry::Exactly && !entry.actions.is_empty() {
         entry.carry = Carry::Withheld("the registry behind nginx may have asked for passwords".to_owned());
@@ -92,7 +93,7 @@ impl<'a> Site<'a> {
         Self { server, tree, barriers, admissions }
     }
 
-    /// Whether there are too many regions to tell them apart.
+    /// Whether there are more regions than are distinguished.
     fn is_vast(&self) -> bool {
         self.paths().flat_map(|paths| paths.cover.iter().chain(&paths.sure)).count() > 2 * MOST_REGIONS
     }
@@ -102,7 +103,7 @@ impl<'a> Site<'a> {
         of_locations.chain(self.barriers.iter().map(|barrier| &barrier.paths))
     }
 
-    /// What the locations speak of, each region before those that contain it, and everything last.
+    /// The regions that the locations name, each before those that contain it, and the region of everything last.
     fn regions(&self) -> Vec<Region> {
         let mut regions: Vec<Region> = Vec::new();
         let all = if self.is_vast() { None } else { Some(self.paths()) };
@@ -134,7 +135,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// The users file of the widest region that has one; locations with another one are hindered by it.
+    /// The users file of the widest region that has one; locations with another file get an obstacle.
     fn users(&mut self, regions: &[Region]) -> Option<&'a Directive> {
         let handlers = |index: usize| self.tree.handlers(&regions[index], &regions[..index]);
         let file = (0..regions.len())
@@ -157,7 +158,7 @@ impl<'a> Site<'a> {
         Some(file)
     }
 
-    /// What holds for the repositories that are in this region and in none of those before it.
+    /// The actions allowed for the repositories that are in this region and in none of those before it.
     fn outcome(&self, region: &Region, before: &[Region]) -> Outcome {
         let handlers = self.tree.handlers(region, before);
         let all: Vec<&Admission<'_>> = handlers.iter().map(|handler| self.admission(*handler)).collect();
@@ -185,7 +186,7 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// What of it the rules say otherwise than nginx, or only roughly.
+    /// Warns where the rules differ from nginx, or cover more or fewer repositories.
     fn tell(&self, regions: &[Region], migration: &mut Migration) {
         let everything = regions.len() - 1;
         if self.tree.handlers(&regions[everything], &regions[..everything]).contains(&Handler::Server) {
@@ -248,11 +249,11 @@ fn globs(regions: &[Region]) -> Vec<Glob> {
     regions.iter().filter_map(Region::glob).collect()
 }
 
-/// Neighbours for which the same holds become one.
+/// Joins neighbouring regions with the same outcome, each with the globs of its regions.
 fn grouped(regions: &[Region], outcomes: Vec<Outcome>) -> Vec<(Outcome, Vec<Glob>)> {
     let mut groups: Vec<(Outcome, Vec<Glob>)> = Vec::new();
     for (region, outcome) in regions.iter().zip(outcomes) {
-        // A cover is widened until a glob can say it, and what is sure is left out where none can.
+        // A cover is widened until a glob can express it, and a sure region that no glob can express is left out.
         let glob = region.glob().unwrap_or_else(Glob::everything);
         match groups.last_mut() {
             Some((last, globs)) if *last == outcome && *region != Region::everything() => globs.push(glob),
@@ -262,7 +263,7 @@ fn grouped(regions: &[Region], outcomes: Vec<Outcome>) -> Vec<(Outcome, Vec<Glob
     groups
 }
 
-/// What a server lets in, to be compared with another one.
+/// A text that is equal for two servers if both allow the same actions to the same users.
 pub(super) fn signature(server: Scope<'_>, certificates: Certificates) -> Vec<String> {
     let mut site = Site::of(server, certificates);
     let regions = site.regions();
@@ -274,13 +275,13 @@ pub(super) fn signature(server: Scope<'_>, certificates: Certificates) -> Vec<St
     grouped(&regions, site.outcomes(&regions)).iter().map(one).chain([users]).collect()
 }
 
-/// One rule for those signed in, and one for those who are not, if anybody of them gets in anywhere.
+/// One rule for signed-in users, and one for anonymous requests if these are allowed in any region (`anybody`).
 fn rules(outcome: &Outcome, globs: &[Glob], anybody: bool) -> Vec<Entry> {
-    // registry:2 deletes only if it is told to, and its configuration is not here.
+    // registry:2 deletes only if its configuration enables that, and its configuration is not read here.
     let kept: Actions = [Action::Pull, Action::Push].into_iter().collect();
     let entry = |users, actions: Actions| {
         let actions = actions.intersection(kept);
-        // What forbids everything cannot be withheld.
+        // A rule that denies everything needs no withholding.
         let carry = if actions.is_empty() { Carry::Exactly } else { outcome.carry.clone() };
         Entry { line: outcome.line, what: outcome.what.clone(), users, repositories: globs.to_vec(), actions, carry }
     };

@@ -1,6 +1,6 @@
-//! nginx in front of a registry: the server that passes requests on to it, with its TLS and its passwords.
+//! Migrates an nginx site that proxies to a registry: addresses, TLS, passwords and access rules.
 //!
-//! Invariant: a condition of nginx that cannot be expressed closes what it guarded.
+//! Invariant: where a condition of nginx cannot be expressed, the repositories that it guarded are closed.
 
 mod admission;
 mod barrier;
@@ -32,6 +32,7 @@ use scope::Scope;
 
 pub use include::{Files, NoFiles};
 
+/// Reads a site, a main file or the output of `nginx -T` into `migration`.
 pub(super) fn read(text: &str, files: &dyn Files, migration: &mut Migration) -> Result<(), Broken> {
     let file = include::read(text, files, &mut migration.lines)?;
     let servers = server::all(&file);
@@ -40,7 +41,7 @@ pub(super) fn read(text: &str, files: &dyn Files, migration: &mut Migration) -> 
     let (alike, others): (Vec<Scope<'_>>, Vec<Scope<'_>>) =
         others.into_iter().partition(|other| server::is_alike(taken, *other, certificates));
     server::tell(taken, &others, migration);
-    // Servers that differ by their names and certificates alone are one.
+    // Servers that differ only in names and certificates become one.
     let together: Vec<Scope<'_>> = [taken].into_iter().chain(alike).collect();
     listen::read(&together, server::redirect(&servers, taken), migration);
     hostnames(&together, migration);

@@ -1,8 +1,8 @@
-//! Which repositories the paths of a location belong to.
+//! Maps URL paths of locations and expressions to the repositories they belong to.
 //!
-//! A path below `/v2/` is a repository's name and then what is wanted of it (`/manifests/…`), so a prefix or an
-//! expression over paths says something about names. Invariant: [`Paths::cover`] holds every repository of which some
-//! path is matched, and all paths of the repositories in [`Paths::sure`] are matched.
+//! A path below `/v2/` is a repository's name followed by the requested resource (`/manifests/…`), so a prefix of
+//! paths or an expression over them determines names. Invariant: [`Paths::cover`] holds every repository of which
+//! some path is matched, and all paths of the repositories in [`Paths::sure`] are matched.
 
 use super::{
     super::{
@@ -12,17 +12,18 @@ use super::{
     region::Region,
 };
 
+/// The path of the registry API.
 const ROOT: &str = "/v2/";
 
-/// What follows a repository's name in a path.
+/// The path components that may follow a repository's name.
 const KINDS: [&str; 4] = ["manifests", "blobs", "tags", "referrers"];
 
-/// The repositories that a set of paths is about.
+/// The repositories that a set of paths belongs to, as a superset and a subset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Paths {
-    /// Some path of a repository outside of these is surely not matched.
+    /// No path of a repository outside of these regions is matched.
     pub(super) cover: Vec<Region>,
-    /// Every path of a repository in these is surely matched.
+    /// Every path of a repository in these regions is matched.
     pub(super) sure: Vec<Region>,
 }
 
@@ -40,7 +41,7 @@ impl Paths {
 
     /// The paths that a regular expression matches.
     pub(super) fn expression(text: &str, folds: bool) -> Self {
-        // Names have no capitals, so a pattern that does not care for them is one of small letters.
+        // Names have no capitals, so an expression that ignores case is read in lower case.
         let small = if folds { text.to_lowercase() } else { text.to_owned() };
         let is_own_syntax = text.contains("${");
         match Pattern::regex(&small, Subject::Text) {
@@ -49,7 +50,8 @@ impl Paths {
         }
     }
 
-    /// At least the paths whose spelling before decoding is matched by an expression, behind which a query may stand.
+    /// A superset of the paths whose raw request target matches an expression: percent-encoded, and perhaps with a
+    /// query.
     pub(super) fn raw_expression(text: &str, folds: bool) -> Self {
         let pattern = superset::pattern(text, folds).filter(|_| !text.contains('%'));
         let Some(mut pattern) = pattern else { return Self::unknown() };
@@ -68,7 +70,7 @@ impl Paths {
         superset::pattern(text, folds).map_or_else(Self::unknown, |pattern| Self::covering(&pattern.0))
     }
 
-    /// Paths of which nothing is known.
+    /// Paths that may belong to any repository.
     pub(super) fn unknown() -> Self {
         Self { cover: vec![Region::everything()], sure: Vec::new() }
     }
@@ -82,7 +84,7 @@ impl Paths {
         Self { sure, ..Self::covering(alternatives) }
     }
 
-    /// Whether exactly the paths of some repositories are matched.
+    /// Whether superset and subset agree: exactly the paths of some repositories are matched.
     pub(super) fn is_whole(&self) -> bool {
         self.cover.iter().all(|region| self.sure.iter().any(|sure| sure.contains(region)))
     }
@@ -92,14 +94,14 @@ impl Paths {
         self.sure.iter().any(|sure| sure.contains(region))
     }
 
-    /// Whether some path of a repository in this region, and in none of the others, may be matched.
+    /// Whether a path of some repository in this region, and in none of `others`, may be matched.
     pub(super) fn may_match(&self, region: &Region, others: &[Region]) -> bool {
         let is_elsewhere = |covered: &Region| others.iter().any(|other| other.contains(covered));
         self.cover.iter().any(|covered| covered.overlaps(region) && !is_elsewhere(covered))
     }
 }
 
-/// Those that are not within others.
+/// The regions that are not contained in others.
 fn joined(regions: impl Iterator<Item = Region>) -> Vec<Region> {
     let mut all: Vec<Region> = Vec::new();
     for region in regions {
@@ -111,9 +113,9 @@ fn joined(regions: impl Iterator<Item = Region>) -> Vec<Region> {
     all
 }
 
-/// The regions of which some path may be matched by these atoms.
+/// The regions of the repositories of which these atoms may match some path.
 fn cover(atoms: &[Atom]) -> Vec<Region> {
-    // Nothing in a registry's paths begins with a dot.
+    // No component of a registry path begins with a dot.
     if atoms.windows(2).any(|pair| pair == [Atom::Literal('/'), Atom::Literal('.')]) {
         return Vec::new();
     }
@@ -146,7 +148,7 @@ fn cover(atoms: &[Atom]) -> Vec<Region> {
             }
         }
     }
-    // A name is never the end of a path.
+    // A path never ends with a repository's name.
     found
 }
 
@@ -156,7 +158,7 @@ fn star(component: &mut String) {
     }
 }
 
-/// Where a component may be what is wanted of a repository, its name may end before it.
+/// Adds the region of names that end before this component, if the component may be one of [`KINDS`].
 fn ends_before(done: &[String], component: &str, found: &mut Vec<Region>) {
     let letters: Vec<Atom> = component
         .chars()
@@ -168,11 +170,11 @@ fn ends_before(done: &[String], component: &str, found: &mut Vec<Region>) {
     }
 }
 
-/// The repositories all of whose paths are matched by these atoms, as far as one region can say it.
+/// A region of repositories all of whose paths these atoms match; `None` if no single region expresses it.
 fn sure(atoms: &[Atom]) -> Option<Region> {
     let (Atom::Anything { .. }, before) = atoms.split_last()? else { return None };
     if let Some((Atom::Anything { nonempty }, words)) = before.split_first() {
-        // Not anchored: a piece of what all paths begin with.
+        // Not anchored: matches everything if it is a part of the prefix that all paths share.
         let words: Option<String> = words.iter().copied().map(letter).collect();
         return words.filter(|words| !nonempty && ROOT.contains(words.as_str())).map(|_| Region::everything());
     }
@@ -187,7 +189,7 @@ fn sure(atoms: &[Atom]) -> Option<Region> {
         match atom {
             Atom::Literal('/') => done.push(std::mem::take(&mut current)),
             Atom::Literal(letter) if *letter != '*' => current.push(*letter),
-            // A component is never empty, a piece of one may be.
+            // A component is never empty, but a part of one may be.
             Atom::Within { nonempty }
                 if !nonempty || (current.is_empty() && names.get(index + 1) == Some(&Atom::Literal('/'))) =>
             {

@@ -1,7 +1,7 @@
 //! Carries over the load balancers in front of nginx, to `trusted_proxies` and `proxy_protocol`.
 //!
-//! Invariant: a proxy is trusted only if it writes a header that is read here, or the PROXY protocol; else clients
-//! could put that header in themselves.
+//! Invariant: a proxy is trusted only if it sends a header that Portcullis reads, or the PROXY protocol; otherwise
+//! clients could send that header themselves.
 
 use std::net::IpAddr;
 
@@ -10,9 +10,10 @@ use super::{
     scope::Scope,
 };
 
-/// What nginx reads if nothing else is said.
+/// The header that nginx reads by default (`real_ip_header`).
 const DEFAULT_HEADER: &str = "X-Real-IP";
 
+/// Writes `trusted_proxies` and `proxy_protocol` from `set_real_ip_from`, `real_ip_header` and `listen`.
 pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
     let listens: Vec<_> = server.own().iter().filter(|directive| directive.name == "listen").collect();
     let speaks =
@@ -66,7 +67,7 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
     }
 }
 
-/// A network from its first address; nginx takes any other one for it too.
+/// A network in CIDR notation with its host bits cleared, which nginx does not require; `None` if it is not a network.
 fn network(text: &str) -> Option<String> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let address: IpAddr = address.parse().ok()?;

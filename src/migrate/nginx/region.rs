@@ -1,28 +1,29 @@
-//! Sets of repositories as globs that can be compared: whether two share a name, and whether one contains another.
+//! Represents sets of repositories as globs that can be compared for overlap and containment.
 //!
-//! Invariant: [`Region::overlaps`] is never wrongly no, [`Region::contains`] never wrongly yes.
+//! Invariant: [`Region::overlaps`] has no false negatives, [`Region::contains`] no false positives.
 
 use crate::access::Glob;
 
-/// The repositories that a glob of words, `*` and `**` matches.
+/// The repositories that a glob of words, `*` and `**` matches, as its components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Region(Vec<String>);
 
+/// The wildcard for any number of components.
 const REST: &str = "**";
 
-/// How long a repository's name can be.
+/// The maximum length of a repository's name, in bytes.
 const MAX_NAME_LEN: usize = 255;
 
-/// The most stars that a component of a glob may have.
+/// The maximum number of stars in a component of a glob.
 const MOST_STARS: usize = 3;
 
 impl Region {
-    /// `**`.
+    /// The region of all repositories, `**`.
     pub(super) fn everything() -> Self {
         Self(vec![REST.to_owned()])
     }
 
-    /// The region of these components, of which the last may be `**`; none if no repository has such a name.
+    /// The region of these components, of which the last may be `**`; `None` if no repository can have such a name.
     pub(super) fn new(components: Vec<String>) -> Option<Self> {
         let is_possible = |component: &String| {
             component == REST
@@ -44,7 +45,7 @@ impl Region {
         self.0.iter().any(|component| component != REST && component.matches('*').count() > MOST_STARS)
     }
 
-    /// A region around this one that a glob can express.
+    /// A region that contains this one and that a glob can express.
     pub(super) fn widened(mut self) -> Self {
         for component in self.0.iter_mut().filter(|component| *component != REST) {
             if component.matches('*').count() > MOST_STARS {
@@ -54,12 +55,12 @@ impl Region {
         self
     }
 
-    /// As a glob.
+    /// The region as a glob; `None` if a glob cannot express it.
     pub(super) fn glob(&self) -> Option<Glob> {
         self.0.join("/").parse().ok()
     }
 
-    /// Whether there may be a repository in both.
+    /// Whether both regions may share a repository.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
         meet(
             &self.0,
@@ -72,7 +73,7 @@ impl Region {
         )
     }
 
-    /// Whether surely every repository of the other is in this one.
+    /// Whether every repository of the other region is in this one; false where that is not certain.
     pub(super) fn contains(&self, other: &Self) -> bool {
         holds(
             &self.0,
@@ -86,9 +87,9 @@ impl Region {
     }
 }
 
-/// Whether two sequences with wildcards for any number of elements can be the same one.
+/// Whether some sequence without wildcards matches both of these; a wildcard matches any number of elements.
 fn meet<T>(one: &[T], other: &[T], is_wild: impl Fn(&T) -> bool + Copy, same: impl Fn(&T, &T) -> bool + Copy) -> bool {
-    // reached[j]: what is before i in the one and before j in the other can be the same.
+    // reached[j]: the elements before i in `one` and before j in `other` can match the same sequence.
     let mut reached = vec![false; other.len() + 1];
     reached[0] = true;
     for (j, part) in other.iter().enumerate() {
@@ -109,8 +110,8 @@ fn meet<T>(one: &[T], other: &[T], is_wild: impl Fn(&T) -> bool + Copy, same: im
     reached[other.len()]
 }
 
-/// Whether the wildcards of the first sequence can stand for whatever the second one, its wildcards included, has in
-/// their places.
+/// Whether the first sequence matches every sequence that the second one matches, with wildcards for any number of
+/// elements in both.
 fn holds<T>(
     wide: &[T],
     narrow: &[T],

@@ -1,32 +1,32 @@
-//! Where a directive holds: a block, and the blocks around it.
+//! Looks up the directive that applies in a block, including those inherited from enclosing blocks.
 //!
-//! Invariant: what an inner block says hides what an outer one says of the same, as nginx has it.
+//! Invariant: as in nginx, a directive of an inner block hides those of the same name in outer blocks.
 
 use super::syntax::Directive;
 
-/// File, http, server, and locations in each other: more than the syntax admits.
+/// The maximum depth of blocks (file, http, server, nested locations); the parser admits fewer.
 const MOST: usize = 14;
 
-/// A block and those around it, the outermost first.
+/// A block and its enclosing blocks, the outermost first.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     levels: [&'a [Directive]; MOST],
     depth: usize,
     /// The innermost location.
     location: Option<&'a Directive>,
-    /// Where the innermost begins.
+    /// The line where the innermost block begins.
     pub(super) line: usize,
 }
 
 impl<'a> Scope<'a> {
-    /// A whole file.
+    /// The scope of a whole file.
     pub(super) fn file(directives: &'a [Directive]) -> Self {
         let mut levels: [&[Directive]; MOST] = [&[]; MOST];
         levels[0] = directives;
         Self { levels, depth: 1, location: None, line: 1 }
     }
 
-    /// A block within this one.
+    /// The scope of a block within this one.
     pub(super) fn within(mut self, block: &'a Directive) -> Self {
         self.depth = (self.depth + 1).min(MOST);
         self.levels[self.depth - 1] = block.inside();
@@ -47,12 +47,12 @@ impl<'a> Scope<'a> {
         self.levels[..self.depth].iter().rev().copied()
     }
 
-    /// The innermost location around this, if there is one.
+    /// The innermost enclosing location, if there is one.
     pub(super) fn location(&self) -> Option<&'a Directive> {
         self.location
     }
 
-    /// The blocks from the innermost to `http`, or to the file of a site, which stands in it.
+    /// The blocks from the innermost to `http`, or to the whole file of a site, which nginx includes in `http`.
     pub(super) fn of_http(&self) -> impl Iterator<Item = &'a [Directive]> {
         let has_http = self.levels[0].iter().any(|directive| directive.name == "http");
         self.levels[usize::from(has_http)..self.depth].iter().rev().copied()
@@ -66,7 +66,7 @@ impl<'a> Scope<'a> {
         self.outwards().map(in_level).find(|found| !found.is_empty()).unwrap_or_default()
     }
 
-    /// The directive of this name that holds here.
+    /// The directive of this name that applies here.
     pub(super) fn find(&self, name: &str) -> Option<&'a Directive> {
         self.holding(&[name]).into_iter().next()
     }

@@ -1,6 +1,6 @@
-//! The servers of a file, and the one among them that stands in front of the registry.
+//! Finds the `server` blocks of a configuration and selects the one that proxies to the registry.
 //!
-//! Invariant: if others could have been meant, they are told with their lines.
+//! Invariant: other servers that could be the registry's are reported with their lines.
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
@@ -30,9 +30,9 @@ pub(super) fn all(file: &[Directive]) -> Vec<Scope<'_>> {
     servers
 }
 
-/// The one that is most likely the registry's, and the others that pass requests on too. It has a location below
-/// `/v2`, or names a registry, or asks for passwords, or speaks TLS, in this order of weight; among equals the first
-/// is taken.
+/// The server that is most likely the registry's, and the others with a `proxy_pass`. These count, in this order of
+/// weight: a location below `/v2`, a name like a registry's, a users file, TLS; among equals the first server wins.
+/// Fails if there is no candidate, or if two are equally likely and neither has a location or a name of a registry.
 pub(super) fn choose<'a>(servers: &[Scope<'a>], migration: &Migration) -> Result<(Scope<'a>, Vec<Scope<'a>>), Broken> {
     let mut candidates: Vec<(usize, Scope<'a>)> = servers
         .iter()
@@ -47,7 +47,7 @@ pub(super) fn choose<'a>(servers: &[Scope<'a>], migration: &Migration) -> Result
             hint: "give the file of the site, or everything: nginx -T | portcullis migrate nginx /dev/stdin",
         });
     };
-    // Nothing but a guess would tell them apart, and the users of one site are not those of another.
+    // Choosing one would be a guess, and could let the users of another site in.
     if let Some((_, other)) = others.first().filter(|(score, _)| score == best && *best < NAMES_REGISTRY) {
         let (one, other) = (migration.lines.place(taken.line), migration.lines.place(other.line));
         return Err(Broken {
@@ -59,7 +59,7 @@ pub(super) fn choose<'a>(servers: &[Scope<'a>], migration: &Migration) -> Result
     Ok((*taken, others.iter().map(|(_, server)| *server).collect()))
 }
 
-/// Reports those that are not carried over.
+/// Reports the servers that are not carried over.
 pub(super) fn tell(taken: Scope<'_>, others: &[Scope<'_>], migration: &mut Migration) {
     for other in others {
         let (file, line) = migration.lines.find(taken.line);
@@ -74,7 +74,7 @@ pub(super) fn tell(taken: Scope<'_>, others: &[Scope<'_>], migration: &mut Migra
     }
 }
 
-/// Whether two servers pass requests on to the same place, and let the same people do the same.
+/// Whether two servers pass requests on to the same targets and allow the same actions to the same users.
 pub(super) fn is_alike(one: Scope<'_>, other: Scope<'_>, certificates: Certificates) -> bool {
     let clients = |server: Scope<'_>| {
         ["ssl_verify_client", "ssl_client_certificate", "ssl_trusted_certificate", "ssl_crl"]
@@ -85,7 +85,7 @@ pub(super) fn is_alike(one: Scope<'_>, other: Scope<'_>, certificates: Certifica
         && locations::signature(one, certificates) == locations::signature(other, certificates)
 }
 
-/// Where requests are passed on to.
+/// The targets of all `proxy_pass` directives, at any depth.
 fn targets(directives: &[Directive]) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     for directive in directives {
@@ -102,7 +102,7 @@ fn named(server: &Scope<'_>) -> String {
     name.map(|directive| format!(" {}", directive.first())).unwrap_or_default()
 }
 
-/// What a server weighs that names a registry.
+/// The score of a server whose name or upstream is like a registry's.
 const NAMES_REGISTRY: usize = 4;
 
 fn score(server: &Scope<'_>) -> usize {
@@ -115,7 +115,7 @@ fn score(server: &Scope<'_>) -> usize {
         + usize::from(is_tls)
 }
 
-/// Whether a name of the server, or of what it passes requests on to, speaks of a registry.
+/// Whether a name of the server, or of a server that it passes requests on to, is like a registry's.
 fn names_registry(server: &Scope<'_>) -> bool {
     let speaks = |text: &str| ["registry", "docker", ":5000"].iter().any(|word| text.contains(word));
     let own = server.own().iter().filter(|directive| directive.name == "server_name");
@@ -138,12 +138,12 @@ fn has_location_of_registry(directives: &[Directive]) -> bool {
     directives.iter().any(|directive| names_it(directive) || has_location_of_registry(directive.inside()))
 }
 
-/// Whether one of these directives is there, however deep.
+/// Whether one of these directives is present, at any depth.
 fn has(directives: &[Directive], names: &[&str]) -> bool {
     directives.iter().any(|directive| names.contains(&directive.name.as_str()) || has(directive.inside(), names))
 }
 
-/// Where another server does nothing but send people to HTTPS.
+/// The plain-HTTP addresses of other servers that only redirect to HTTPS.
 pub(super) fn redirect(servers: &[Scope<'_>], taken: Scope<'_>) -> Vec<(SocketAddr, usize)> {
     let others = servers.iter().filter(|server| server.line != taken.line && !has(server.own(), &["proxy_pass"]));
     let redirecting = others.filter(|server| sends_to_https(server.own()));

@@ -1,9 +1,11 @@
-//! The syntax of nginx's configuration: words, quotes, comments, blocks.
+//! Parses nginx's configuration syntax: words, quotes, comments, blocks.
 //!
-//! Invariant: every directive knows its line, nesting is bounded, and what does not end well is refused with its line.
+//! Invariant: every directive has its line, nesting is bounded, and unterminated blocks, strings and directives are
+//! refused with their line.
 
 use super::super::talk::Broken;
 
+/// The maximum depth of nested blocks.
 const DEEPEST: usize = 12;
 
 const HINT: &str = "`nginx -t` says whether nginx itself can read the file";
@@ -14,29 +16,29 @@ pub(super) struct Directive {
     pub(super) line: usize,
     pub(super) name: String,
     pub(super) arguments: Vec<String>,
-    /// What stands between its braces.
+    /// The directives between its braces, if it has braces.
     pub(super) block: Option<Vec<Directive>>,
 }
 
 impl Directive {
-    /// The first argument, or nothing.
+    /// The first argument, or an empty text.
     pub(super) fn first(&self) -> &str {
         self.arguments.first().map_or("", String::as_str)
     }
 
-    /// What stands between its braces.
+    /// The directives between its braces; none for a directive without braces.
     pub(super) fn inside(&self) -> &[Directive] {
         self.block.as_deref().unwrap_or_default()
     }
 }
 
-/// Reads a whole file, whose lines are counted on from those before it.
+/// Parses a whole file; `before` is the number of lines before its first one.
 pub(super) fn parse(text: &str, before: usize) -> Result<Vec<Directive>, Broken> {
     let mut reader = Reader { rest: text, line: before + 1 };
     reader.directives(None, 0)
 }
 
-/// nginx knows no other spaces.
+/// Whether nginx separates words at this letter.
 fn is_space(letter: char) -> bool {
     matches!(letter, ' ' | '\t' | '\r' | '\n')
 }
@@ -66,7 +68,7 @@ impl Reader<'_> {
         self.rest.chars().next()
     }
 
-    /// The directives up to the brace that closes the block that began in line `opened`, or to the end of the file.
+    /// The directives up to the brace that closes the block opened in line `opened`, or to the end of the file.
     fn directives(&mut self, opened: Option<usize>, depth: usize) -> Result<Vec<Directive>, Broken> {
         if depth > DEEPEST {
             return Err(Broken::at(self.line, format!("more than {DEEPEST} blocks in each other"), HINT));
@@ -105,7 +107,7 @@ impl Reader<'_> {
         Ok(Directive { line, name, arguments, block })
     }
 
-    /// A program in another language, up to the brace that closes it.
+    /// Skips a block of Lua code, up to the brace that closes it.
     fn skip_program(&mut self, line: usize) -> Result<(), Broken> {
         let mut open = 1_usize;
         while open > 0 {
@@ -180,7 +182,8 @@ impl Reader<'_> {
         word
     }
 
-    /// nginx takes the backslash away before quotes and itself, and leaves it before everything else.
+    /// Reads the letter after a backslash: nginx removes the backslash before quotes and backslashes, expands `\t`,
+    /// `\n` and `\r`, and keeps it before every other letter.
     fn escaped(&mut self, word: &mut String) {
         match self.next() {
             Some(letter @ ('"' | '\'' | '\\')) => word.push(letter),

@@ -1,4 +1,4 @@
-//! What sites of nginx become, each test named after what was seen.
+//! Tests what nginx sites become, each test named after a configuration that was migrated wrongly or could be.
 
 use std::{
     collections::BTreeMap,
@@ -181,7 +181,7 @@ fn a_users_file_that_depends_on_the_request_lets_nobody_in() {
     gives(&format!("location / {{ auth_basic_user_file /etc/$host; {PASS} }}"), &[("x", "")]);
 }
 
-/// Files by their names, the main one among them.
+/// A file system in memory: texts by path, and the directory of the main file.
 struct Memory {
     folder: &'static str,
     files: BTreeMap<PathBuf, String>,
@@ -409,7 +409,8 @@ fn a_server_with_two_certificates_keeps_both() {
     assert_eq!((certificate.as_path(), more[0].key.as_path()), (Path::new("/rsa.crt"), Path::new("/ec.key")));
 }
 
-/// Whether signed-in users may pull and push where a site has these lines before and in its location for the registry.
+/// Whether signed-in users may pull and push after the migration of a site with these lines in its server and in its
+/// location for the registry.
 fn passes_on(server: &str, pass: &str) -> bool {
     let text = site(&format!("{server} location /v2/ {{ {pass} }}"));
     may(&migrated(Origin::Nginx, &text).toml, "bob", "team/app") == "pull,push"

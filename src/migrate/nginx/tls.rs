@@ -1,6 +1,7 @@
-//! Certificates and versions of TLS.
+//! Carries over certificates, keys and the minimum TLS version, to `[tls.files]` and `[tls]`.
 //!
-//! Invariant: a path that nginx would put together at run time, or ask somebody else for, is told and not guessed.
+//! Invariant: a path that nginx would compute at run time, or a key that it would fetch from another store, is
+//! reported and not guessed.
 
 use super::{
     super::{draft::Value, talk::Migration},
@@ -8,6 +9,7 @@ use super::{
     syntax::Directive,
 };
 
+/// Writes the certificates of these servers and the minimum version of the first one.
 pub(super) fn read(servers: &[Scope<'_>], migration: &mut Migration) {
     let mut is_first = true;
     for server in servers {
@@ -33,7 +35,7 @@ pub(super) fn read(servers: &[Scope<'_>], migration: &mut Migration) {
     }
 }
 
-/// The certificates of a server, each with its key: nginx takes them by their order.
+/// The certificates of a server, each with its key: nginx pairs them by their order.
 fn pairs<'a>(server: Scope<'a>, migration: &mut Migration) -> Vec<(&'a Directive, &'a Directive)> {
     let certificates = server.holding(&["ssl_certificate"]);
     let keys = server.holding(&["ssl_certificate_key"]);
@@ -44,14 +46,14 @@ fn pairs<'a>(server: Scope<'a>, migration: &mut Migration) -> Vec<(&'a Directive
     certificates.into_iter().zip(keys).collect()
 }
 
-/// Whether this is the name of a file, whatever is asked.
+/// Whether this is the name of a file, the same for every request.
 pub(super) fn is_file(text: &str) -> bool {
     !text.is_empty()
         && !text.contains(['$', '\0'])
         && !["data:", "engine:", "store:"].iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// The file that a directive names.
+/// The path that a directive names, made absolute; `None` with a warning if it is not a file name.
 pub(super) fn path(directive: &Directive, migration: &mut Migration) -> Option<Value> {
     let Directive { name, line, .. } = directive;
     let text = directive.first();

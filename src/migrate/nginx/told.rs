@@ -1,10 +1,11 @@
 //! Reports each directive of a server that is not carried over, with the reason.
 //!
-//! Invariant: each directive of the server is carried over, reported with its reason, or reported as unknown; and what
-//! [`may_restrict`] does not know to be harmless may refuse requests.
+//! Invariant: each directive of the server is carried over, reported with its reason, or reported as unknown;
+//! [`may_restrict`] assumes that every directive may refuse requests that is not listed as harmless.
 
 use super::{super::talk::Migration, condition, scope::Scope, syntax::Directive, unsupported};
 
+/// Directives that are carried over.
 const CARRIED: &[&str] = &[
     "allow",
     "auth_basic",
@@ -29,7 +30,8 @@ const CARRIED: &[&str] = &[
     "ssl_verify_client",
 ];
 
-/// Directives by how they begin, whether they matter, and why they are left out. The first that fits is reported.
+/// Directives that are left out: the beginning of the name, whether the user must act (a warning, not a note), and the
+/// reason. The first match is reported.
 const TOLD: &[(&str, bool, &str)] = &[
     (
         "include",
@@ -99,7 +101,7 @@ const TOLD: &[(&str, bool, &str)] = &[
     ("vhost_traffic_status", false, "not needed"),
 ];
 
-/// What `http` may hold beside that and restricts nothing by itself.
+/// Further directives in `http` that restrict nothing by themselves.
 const HARMLESS_IN_HTTP: &[&str] = &[
     "server",
     "upstream",
@@ -129,9 +131,10 @@ const HARMLESS_IN_HTTP: &[&str] = &[
     "if",
 ];
 
-/// Files that come with nginx or certbot, which hold no restriction.
+/// Files that come with nginx or certbot and hold no restriction.
 const HARMLESS_FILES: [&str; 3] = ["mime.types", "proxy_params", "options-ssl-nginx.conf"];
 
+/// Reports the directives of the server and its blocks that are not carried over, each name once.
 pub(super) fn tell(server: Scope<'_>, migration: &mut Migration) {
     let mut seen = Vec::new();
     walk(server.own(), &mut seen, migration);
@@ -168,7 +171,7 @@ fn condition_is_told(directive: &Directive, migration: &mut Migration) {
     }
 }
 
-/// Why a directive may refuse requests, unless it is one that does not, or one whose conditions are read elsewhere.
+/// The reason why a directive may refuse requests; `None` if it does not, or if its conditions are read elsewhere.
 pub(super) fn may_restrict(directive: &Directive) -> Option<String> {
     let (name, first) = (directive.name.as_str(), directive.first());
     if name == "include" {
@@ -193,7 +196,7 @@ pub(super) fn may_restrict(directive: &Directive) -> Option<String> {
     (!is_known).then(|| format!("{name} is not known here, and may refuse requests"))
 }
 
-/// Whether a directive is of this name or family.
+/// Whether a directive has this name or belongs to the family of this prefix.
 fn begins(name: &str, start: &str) -> bool {
     let rest = name.strip_prefix(start);
     rest.is_some_and(|rest| rest.is_empty() || start.ends_with('_') || (start != "set" && rest.starts_with('_')))

@@ -1,22 +1,23 @@
-//! The locations of a server, and which of them may answer for a set of repositories.
+//! Builds the tree of a server's locations and finds those that may answer for a set of repositories.
 //!
-//! nginx looks among the locations of one level for the longest prefix, then among the locations within it, then
-//! through the expressions of the level in their order (not where the prefix has `^~`). Invariant: every location
-//! that answers for some path of a repository in a region is among its [`Tree::handlers`].
+//! nginx searches the locations of one level for the longest prefix, then the locations within it, then the
+//! expressions of the level in their order (unless the prefix has `^~`). Invariant: every location that answers for
+//! some path of a repository in a region is among its [`Tree::handlers`].
 
 use std::collections::BTreeSet;
 
 use super::{paths::Paths, region::Region, scope::Scope, syntax::Directive};
 
-/// How a location is found.
+/// The kind of match of a location, from its modifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// `~` and `~*`.
+    /// `~` and `~*`: a regular expression.
     Expression,
-    /// `=`
+    /// `=`: this path only.
     Exact,
-    /// `^~`: expressions beside it are not asked where this is the longest prefix.
+    /// `^~`: a prefix; expressions of the same level are not tried where it is the longest.
     Final,
+    /// No modifier: a prefix.
     Prefix,
 }
 
@@ -26,11 +27,11 @@ pub(super) struct Location<'a> {
     pub(super) path: &'a str,
     pub(super) kind: Kind,
     pub(super) paths: Paths,
-    /// Those within it.
+    /// The numbers of the locations within it.
     children: Vec<usize>,
 }
 
-/// Which one answers: a location by its number, or the server itself.
+/// What answers a request: a location, by its number, or the server itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Handler {
     Server,
@@ -43,7 +44,7 @@ pub(super) struct Tree<'a> {
     roots: Vec<usize>,
 }
 
-/// The modifier of a location, and what stands behind it. `=/path` and `~expression` need no space between.
+/// The modifier of a location and its path or expression. `=/path` and `~expression` need no space between.
 fn parts(location: &Directive) -> Option<(&str, &str)> {
     match location.arguments.as_slice() {
         [text] => {
@@ -55,7 +56,7 @@ fn parts(location: &Directive) -> Option<(&str, &str)> {
     }
 }
 
-/// The prefix that a location is about, if it is one.
+/// The prefix that a location matches, if it is a prefix location.
 pub(super) fn prefix_of(location: &Directive) -> Option<&str> {
     parts(location).filter(|(modifier, _)| ["", "^~"].contains(modifier)).map(|(_, text)| text)
 }
@@ -72,7 +73,7 @@ impl<'a> Tree<'a> {
         let mut level = Vec::new();
         for directive in scope.own().iter().filter(|directive| directive.name == "location") {
             let Some((modifier, path)) = parts(directive) else { continue };
-            // Requests are led to named locations by others only.
+            // Requests reach a named location only from other locations.
             if path.starts_with('@') {
                 continue;
             }
@@ -92,13 +93,13 @@ impl<'a> Tree<'a> {
         level
     }
 
-    /// Those that may answer for a path of some repository in the region and in none of the `others`.
+    /// The locations that may answer for a path of some repository in the region and in none of the `others`.
     pub(super) fn handlers(&self, region: &Region, others: &[Region]) -> BTreeSet<Handler> {
         let Found { decided, open } = self.search(&self.roots, Handler::Server, &Search { region, others });
         decided.into_iter().chain(open).collect()
     }
 
-    /// Looks through one level, behind which `fallback` answers.
+    /// Searches one level; `fallback` answers where none of its locations does.
     fn search(&self, level: &[usize], fallback: Handler, search: &Search<'_>) -> Found {
         let of_kind = |kinds: &[Kind]| -> Vec<usize> {
             let fits = |number: &usize| {
@@ -114,7 +115,7 @@ impl<'a> Tree<'a> {
         prefixes.sort_by_key(|number| std::cmp::Reverse(self.locations[*number].path.len()));
         let surely = |number: &usize| self.locations[*number].paths.surely_match(search.region);
         let longest = prefixes.iter().position(surely);
-        // What the expressions of this level may take over.
+        // The handlers that an expression of this level may override.
         let mut open = BTreeSet::new();
         if longest.is_none() {
             open.insert(fallback);
@@ -151,12 +152,12 @@ impl Search<'_> {
     }
 }
 
-/// What a level may find.
+/// The handlers that the search of a level found.
 #[derive(Default)]
 struct Found {
-    /// By their exact path or an expression: nothing around can take them over.
+    /// Found by an exact path or an expression: no expression of an outer level can override them.
     decided: BTreeSet<Handler>,
-    /// By a prefix alone: an expression around can take them over.
+    /// Found by a prefix only: an expression of an outer level can override them.
     open: BTreeSet<Handler>,
 }
 

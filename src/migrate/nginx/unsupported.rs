@@ -1,7 +1,7 @@
 //! Lists the directives of nginx that Portcullis has no setting for.
 //!
-//! Remarks are made from these rows, so that a remark never denies a setting that exists. Invariant: each row names
-//! the setting that would carry its directive over, and a test fails as soon as the program has that setting.
+//! Remarks are made from these rows, so that a remark never denies a setting that exists. Invariant: each row names the
+//! setting that would carry its directive over, and a test fails as soon as that setting exists.
 
 /// A directive or key that cannot be carried over.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// The path of the setting that would carry it over, and does not exist.
     pub(super) setting: &'static str,
-    /// What happens instead, and what to do.
+    /// What Portcullis does instead, and what the user can do.
     instead: &'static str,
 }
 
@@ -23,12 +23,13 @@ impl Row {
         self.name.strip_suffix('*').map_or(self.name == name, |start| name.starts_with(start))
     }
 
-    /// The reason for a remark.
+    /// The text for a remark, with the name of the missing setting.
     pub(super) fn reason(&self) -> String {
         format!("{} (there is no setting {})", self.instead, self.setting)
     }
 }
 
+/// All rows; the first match is used.
 const ROWS: &[Row] = &[
     Row::new(
         "limit_req*",
@@ -77,7 +78,7 @@ mod tests {
         path.rsplit_once('.').unwrap_or(("", path))
     }
 
-    /// Whether a key of ours is the setting that is said not to exist, lies below it, or has a name like it.
+    /// Whether a configuration key is the setting that is reported as missing, is below it, or has a similar name.
     fn carries(key: &str, setting: &str) -> bool {
         let ((table, name), (our_table, our_name)) = (split(setting), split(key));
         let is_below = key.strip_prefix(setting).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));

@@ -1,15 +1,16 @@
-//! Reads where `proxy_pass` passes a request on to.
+//! Resolves the target of `proxy_pass`.
 //!
-//! Invariant: a target is known only if no request can choose another: a variable in it was set to a text, wherever it
-//! is set, and under no condition. A `map` by user or path would let some requests reach the registry and others not.
+//! Invariant: a target is known only if no request can choose another: every variable in it has a constant value
+//! wherever it is set, and is set under no condition. A `map` by user or path would let some requests reach the
+//! registry and others not.
 
 use super::{scope::Scope, syntax::Directive, tree};
 
 /// A target that is the same for all requests.
 pub(super) struct Target {
-    /// Without the scheme.
+    /// The target without its scheme.
     rest: String,
-    /// Whether a variable was in it: then nginx takes a path in it for the whole path.
+    /// Whether it contained a variable: nginx then sends its path unchanged, without the rest of the request's path.
     has_variable: bool,
 }
 
@@ -25,7 +26,7 @@ pub(super) fn target(pass: &Directive, location: Scope<'_>) -> Option<Target> {
     Some(Target { rest, has_variable })
 }
 
-/// The first variable before the path, but for `$request_uri`, which is the path: its place and its name.
+/// The first variable before the path, as start, end and name; not `$request_uri`, which is the path itself.
 fn variable(text: &str) -> Option<(usize, usize, String)> {
     let after_scheme = text.find("://").map_or(0, |found| found + 3);
     let host_end = text[after_scheme..].find('/').map_or(text.len(), |found| after_scheme + found);
@@ -38,7 +39,7 @@ fn variable(text: &str) -> Option<(usize, usize, String)> {
     (name != "request_uri").then_some((start, end, name))
 }
 
-/// The text that a variable always has where a location is.
+/// The constant value of a variable in a location; `None` if it depends on the request.
 fn fixed_value(name: &str, location: Scope<'_>) -> Option<String> {
     let is_set = |directive: &&Directive| directive.name == "set" && directive.first().trim_start_matches('$') == name;
     let mut values = Vec::new();
@@ -51,13 +52,13 @@ fn fixed_value(name: &str, location: Scope<'_>) -> Option<String> {
         values
             .extend(level.iter().filter(is_set).map(|directive| directive.arguments.get(1).map_or("", String::as_str)));
     }
-    // The innermost is the one that counts; one that depends on the request may be put into another.
+    // The innermost value applies. A value that depends on the request may be used in another one.
     let is_fixed = values.iter().all(|value| !value.contains('$'));
     values.first().filter(|value| is_fixed && !value.is_empty()).map(|value| (*value).to_owned())
 }
 
 impl Target {
-    /// Whether the registry behind is asked for the path that the client asked for.
+    /// Whether nginx passes the client's path on unchanged.
     pub(super) fn keeps_path(&self, location: Scope<'_>) -> bool {
         let Some((_, path)) = self.rest.split_once('/') else { return true };
         let is_unix = self.rest.starts_with("unix:");

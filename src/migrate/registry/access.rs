@@ -1,6 +1,7 @@
-//! Who could sign in, and what the registry let them do.
+//! Converts the registry's authentication and its restrictions on pushing and deleting to access rules.
 //!
-//! Invariant: only what the file itself says opens anything; a token server's rules are not known, so nothing is.
+//! Invariant: rules are opened only by what the file itself says; a token server's rules are unknown, so they open
+//! nothing.
 
 use super::{
     super::{
@@ -13,15 +14,16 @@ use super::{
 };
 use crate::access::{Action, Actions, Who};
 
-/// How clients proved who they are.
+/// The way in which clients authenticated.
 enum Proof<'a> {
     Nothing,
     Htpasswd(At<'a>),
     Token(At<'a>),
-    /// Something that lets nobody in here.
+    /// A way that Portcullis does not support.
     Other(At<'a>),
 }
 
+/// Writes the access rules and `[auth]`.
 pub(super) fn read(root: At<'_>, migration: &mut Migration) {
     let (actions, words, line) = actions(root, migration);
     let (users, what, line, carry) = match proof(root) {
@@ -71,7 +73,7 @@ fn proof(root: At<'_>) -> Proof<'_> {
     }
 }
 
-/// What the registry does at all, in words, and the line that says so.
+/// The actions that the registry serves at all, the reason in words, and its line.
 fn actions(root: At<'_>, migration: &mut Migration) -> (Actions, String, usize) {
     let storage = root.at("storage").map_or(1, |at| at.line);
     let is_on = |key| root.at(key).filter(|at| at.is_true());

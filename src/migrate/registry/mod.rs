@@ -1,6 +1,6 @@
-//! `config.yml` of CNCF Distribution (registry:2 and 3), with its own TLS and its own authentication.
+//! Migrates `config.yml` of CNCF Distribution (registry:2 and 3), with its own TLS and authentication.
 //!
-//! Invariant: what the registry refused by its configuration (deleting, pushing while read-only) no rule allows.
+//! Invariant: no rule allows what the registry's configuration refused (deleting, pushing while read-only).
 
 mod access;
 mod network;
@@ -19,6 +19,7 @@ use super::{
 #[cfg(test)]
 pub(super) use unsupported::KNOWN;
 
+/// Reads the configuration into `migration`. Refuses a file that registry:2 refuses.
 pub(super) fn read(document: &Document, migration: &mut Migration) -> Result<(), Broken> {
     let root = document.root();
     document.warn(migration);
@@ -37,14 +38,15 @@ pub(super) fn read(document: &Document, migration: &mut Migration) -> Result<(),
     Ok(())
 }
 
-/// The path in a key, if there is one.
+/// The value of a key that holds a path, with its line; `None` if it is missing, empty or not a path.
 fn path(root: At<'_>, key: &str) -> Option<(Value, usize)> {
     let at = root.at(key)?;
     let text = at.text().filter(|text| !text.is_empty() && !text.contains('\0'))?;
     Some((Value::text(text), at.line))
 }
 
-/// The folder of images, which registry:2 has a default for whether its driver is a word or a table.
+/// Writes the directory of images; registry:2's default if the driver `filesystem` is given without one, as a word or a
+/// map.
 fn storage(root: At<'_>, migration: &mut Migration) {
     let key = "storage.filesystem.rootdirectory";
     match (startup::driver(root), root.at(key)) {
@@ -86,7 +88,7 @@ fn upload_expiry(root: At<'_>, migration: &mut Migration) {
     }
 }
 
-/// Distribution 3 lets an index name images that are not there.
+/// Carries over whether an index may name images that are missing (Distribution 3).
 fn validation(root: At<'_>, migration: &mut Migration) {
     let key = "validation.manifests.indexes.platforms";
     let Some(at) = root.at(key) else { return };
@@ -94,7 +96,7 @@ fn validation(root: At<'_>, migration: &mut Migration) {
     migration.set("registry", "sparse_manifests", Value::Boolean(is_sparse), at.line, key);
 }
 
-/// A duration within bounds of ours.
+/// The duration in a key, moved to `least` or `most` (in seconds) with a warning; `None` if it is not a duration.
 fn duration(at: At<'_>, key: &str, least: u64, most: u64, migration: &mut Migration) -> Option<Value> {
     let Some(seconds) = at.text().and_then(span::seconds) else {
         migration.warn(at.line, &format!("{key}: no duration; left as it is by default"));

@@ -1,6 +1,6 @@
-//! Where the registry listens, its names and its certificate.
+//! Carries over the registry's address, host names and certificates.
 //!
-//! Invariant: nothing that was HTTPS becomes anything else; what was plain HTTP becomes HTTPS, and that is told.
+//! Invariant: HTTPS stays HTTPS; plain HTTP becomes HTTPS, and that is reported.
 
 use std::net::SocketAddr;
 
@@ -14,15 +14,16 @@ use crate::{
     tls::{Hostname, InvalidHostname, acme::LETS_ENCRYPT},
 };
 
-/// Where the certificate comes from.
+/// The source of the certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tls {
-    /// There is none: plain HTTP.
+    /// No certificate: plain HTTP.
     Off,
     Files,
     Acme,
 }
 
+/// Writes `listen`, `hostnames`, `[tls]` and its tables, and `limits.drain_timeout`.
 pub(super) fn read(root: At<'_>, migration: &mut Migration) {
     listen(root, migration);
     let has = |key| given(root, key).is_some();
@@ -67,7 +68,7 @@ fn listen(root: At<'_>, migration: &mut Migration) {
     }
 }
 
-/// As Go listens: without a host on every address of both kinds, which `[::]` is.
+/// The socket address as Go's `net.Listen` reads it: without a host, all IPv4 and IPv6 addresses (`[::]`).
 fn address(text: &str) -> Option<SocketAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
@@ -87,7 +88,7 @@ fn hostnames(root: At<'_>, migration: &mut Migration) {
     }
 }
 
-/// The name that registry:2 gives itself.
+/// The host name of `http.host`, with its line; `None` with a warning if it is invalid.
 fn host(root: At<'_>, migration: &mut Migration) -> Option<(Hostname, usize)> {
     let (text, at) = given(root, "http.host")?;
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -102,7 +103,7 @@ fn host(root: At<'_>, migration: &mut Migration) -> Option<(Hostname, usize)> {
         .ok()
 }
 
-/// A certificate of Let's Encrypt, for the names that registry:2 orders one for.
+/// Writes `[tls.acme]` for the names that registry:2 orders certificates for.
 fn acme_certificate(root: At<'_>, migration: &mut Migration) {
     let key = "http.tls.letsencrypt";
     let line = root.at(key).map_or(1, |at| at.line);
@@ -124,7 +125,7 @@ fn acme_certificate(root: At<'_>, migration: &mut Migration) {
     order.carry(directory, contact, line, migration);
 }
 
-/// registry:2 asks for certificates where it speaks TLS, and then demands them.
+/// Writes `[tls.client]`: with TLS, registry:2 requires client certificates of `http.tls.clientcas`.
 fn client_certificates(root: At<'_>, tls: Tls, migration: &mut Migration) {
     let key = "http.tls.clientcas";
     let Some(at) = root.at(key) else { return };

@@ -1,9 +1,9 @@
-//! Checks what registry:2 checks before it starts.
+//! Repeats the checks that registry:2 makes before it starts.
 //!
-//! A file that registry:2 refuses allows nothing to anybody, so a configuration made from it would allow more. What is
-//! only missing may come from a variable `REGISTRY_…`, and is a warning.
+//! A file that registry:2 refuses allows nothing, so a configuration made from it would allow more. A value that is
+//! only missing may come from a variable `REGISTRY_…`, and leads to a warning.
 //!
-//! Invariant: once [`check`] has passed, every key that is read has the type that registry:2 demands.
+//! Invariant: once [`check`] has passed, every key that is read has the type that registry:2 requires.
 
 use super::super::{
     span,
@@ -63,14 +63,14 @@ const BOOLEANS: &[&str] = &[
     "validation.enabled",
 ];
 
-/// Keys below `storage` that are no driver.
+/// Keys below `storage` that are not a driver.
 const NO_DRIVERS: [&str; 5] = ["cache", "delete", "maintenance", "redirect", "tag"];
 const DRIVERS: [&str; 9] = ["azure", "filesystem", "gcs", "inmemory", "oss", "s3", "s3aws", "swift", "s3-aws"];
 const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
 const FORMATTERS: [&str; 4] = ["", "json", "logstash", "text"];
 const TLS_VERSIONS: [&str; 5] = ["", "tls1.0", "tls1.1", "tls1.2", "tls1.3"];
 
-/// Refuses what registry:2 refuses, and warns of what it misses.
+/// Refuses what registry:2 refuses, and warns of values that it requires and that are missing.
 pub(super) fn check(root: At<'_>, migration: &mut Migration) -> Result<(), Broken> {
     version(root)?;
     types(root)?;
@@ -104,7 +104,7 @@ pub(super) fn auth_kind(root: At<'_>) -> Option<(&str, At<'_>)> {
     kind.filter(|(kind, _)| !kind.is_empty() && !kind.eq_ignore_ascii_case("none"))
 }
 
-/// A text that is there and not empty.
+/// The text of a key, if it is present and not empty, and its place.
 pub(super) fn given<'a>(root: At<'a>, key: &str) -> Option<(&'a str, At<'a>)> {
     let at = root.at(key)?;
     at.text().filter(|text| !text.is_empty()).map(|text| (text, at))

@@ -1,4 +1,4 @@
-//! registry:2's file as a whole: what it does not start from is refused, and its certificates and folder are kept.
+//! Tests whole files of registry:2: files that it does not start from are refused; certificates and directory are kept.
 
 use super::super::{
     Origin,
@@ -6,7 +6,7 @@ use super::super::{
 };
 use crate::tls::{ClientMode, ClientUser, Source};
 
-/// A file that registry:2 starts from, with more at its end.
+/// A file that registry:2 starts from, with `more` at its end.
 fn file(more: &str) -> String {
     format!("version: 0.1\nhttp: {{addr: ':5000'}}\n{more}")
 }

@@ -14,6 +14,7 @@ const fn not_needed(key: &'static str, advice: &'static str) -> Unsupported {
     Unsupported::not_needed(key, advice)
 }
 
+/// Every key of registry:2 and 3: carried over or unsupported.
 pub(in super::super) static KNOWN: Known = Known {
     carried: &[
         "version",

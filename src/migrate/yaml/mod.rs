@@ -1,10 +1,10 @@
-//! Reads a YAML document as Go's `gopkg.in/yaml.v2` does, into a tree in which everything knows its line.
+//! Parses a YAML document as Go's `gopkg.in/yaml.v2` does, into a tree in which every value has its line.
 //!
-//! Both programs read their files with that library, and its answers decide who may do what: which words are booleans,
-//! that a quoted `"true"` is none, that the last of two equal keys counts, and that `<<` replaces earlier keys.
+//! Both programs read their files with that library, and its rules decide who may do what: which words are booleans,
+//! that a quoted `"true"` is not one, that the last of two equal keys counts, and that `<<` replaces earlier keys.
 //!
-//! Invariant: the tree is bounded, aliases counted as often as they are used; what could be read in two ways is
-//! refused; and it has no `Debug`, for it holds hashes and secrets.
+//! Invariant: the tree is bounded, with aliases counted as often as they are used; ambiguous documents are refused;
+//! and the tree has no `Debug`, because it holds hashes and secrets.
 
 mod scalar;
 #[cfg(test)]
@@ -16,32 +16,32 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::talk::{Broken, Migration};
 
-/// How many lists and maps may lie in each other.
+/// The maximum depth of nested lists and maps.
 const DEEPEST: usize = 64;
-/// How many values a document may have.
+/// The maximum number of values of a document.
 const MOST: usize = 100_000;
 
 const HINT: &str = "is this the right file? `portcullis migrate --help` says what can be read";
 const TYPE_HINT: &str = "the program that this file is for does not start from it either; correct the line";
-/// A document, and what its author may not know of how it is read.
+/// A document, with warnings about parts that its author may expect to be read otherwise.
 pub(super) struct Document {
     root: Node,
-    /// Remarks with their lines.
+    /// The warnings, with their lines.
     surprises: Vec<(usize, String)>,
 }
 
-/// Something in the document, and its line.
+/// A value in the document, and its line; for a value in a map, the line of its key.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
     pub(super) line: usize,
     node: &'a Node,
 }
 
-/// A value.
+/// A value with its line.
 struct Node {
     line: usize,
     value: Value,
-    /// How many values there are in it, and itself.
+    /// The number of values in it, itself included.
     weight: usize,
 }
 
@@ -53,10 +53,10 @@ enum Value {
     Map(Entries),
 }
 
-/// Keys with the lines in which they stand.
+/// The keys of a map, with their lines and values.
 type Entries = Vec<(String, usize, Rc<Node>)>;
 
-/// Whether a scalar may be something else than text.
+/// Whether a scalar is plain, and may be a boolean, number or date and not a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Plain {
     Yes,
@@ -64,12 +64,12 @@ enum Plain {
 }
 
 impl Document {
-    /// The whole.
+    /// The root value.
     pub(super) fn root(&self) -> At<'_> {
         self.root.at()
     }
 
-    /// Warns of what the document's author may not expect.
+    /// Adds the document's warnings to the migration.
     pub(super) fn warn(&self, migration: &mut Migration) {
         for (line, surprise) in &self.surprises {
             migration.warn(*line, surprise);
@@ -84,18 +84,19 @@ impl Node {
 }
 
 impl<'a> At<'a> {
-    /// What stands below these keys, with dots between them.
+    /// The value below these keys, with dots between them.
     pub(super) fn at(self, path: &str) -> Option<At<'a>> {
         path.split('.').try_fold(self, |at, key| at.entries().find(|(name, _)| *name == key).map(|(_, below)| below))
     }
 
-    /// The keys of a map; nothing else has any.
+    /// The keys and values of a map; none for other values.
     pub(super) fn entries(self) -> impl Iterator<Item = (&'a str, At<'a>)> {
         let entries = if let Value::Map(entries) = &self.node.value { entries.as_slice() } else { &[] };
         entries.iter().map(|(key, line, node)| (key.as_str(), At { line: *line, node }))
     }
 
-    /// The keys of a map, of which `null` has none. Refuses what is no map; `path` names the key.
+    /// The keys and values of a map; `null` counts as an empty map. Refuses other values; `path` is the key for the
+    /// error.
     pub(super) fn map(self, path: &str) -> Result<Vec<(&'a str, At<'a>)>, Broken> {
         match &self.node.value {
             Value::Null | Value::Map(_) => Ok(self.entries().collect()),
@@ -103,7 +104,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The elements of a list, of which `null` has none. Refuses what is no list; `path` names the key.
+    /// The elements of a list; `null` counts as an empty list. Refuses other values; `path` is the key for the error.
     pub(super) fn list(self, path: &str) -> Result<Vec<At<'a>>, Broken> {
         match &self.node.value {
             Value::List(nodes) => Ok(nodes.iter().map(|node| node.at()).collect()),
@@ -112,12 +113,12 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The text of a scalar, of which `null` has none. Refuses lists and maps; `path` names the key.
+    /// The text of a scalar; `null` counts as the empty text. Refuses lists and maps; `path` is the key for the error.
     pub(super) fn scalar(self, path: &str) -> Result<&'a str, Broken> {
         self.text().ok_or_else(|| self.wrong(path, "a text"))
     }
 
-    /// Whether it is true. Refuses what is neither a boolean nor `null`; `path` names the key.
+    /// The boolean; `null` counts as false. Refuses other values; `path` is the key for the error.
     pub(super) fn boolean(self, path: &str) -> Result<bool, Broken> {
         if self.is_null() {
             return Ok(false);
@@ -129,7 +130,7 @@ impl<'a> At<'a> {
         Broken::at(self.line, format!("{path}: {expected} is needed here"), TYPE_HINT)
     }
 
-    /// The elements of a list; nothing else has any.
+    /// The elements of a list; none for other values.
     pub(super) fn elements(self) -> Vec<At<'a>> {
         if let Value::List(nodes) = &self.node.value {
             nodes.iter().map(|node| node.at()).collect()
@@ -138,7 +139,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// The text of a scalar; nothing is the empty text.
+    /// The text of a scalar, `null` as the empty text; `None` for lists and maps.
     pub(super) fn text(self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text, _) => Some(text),
@@ -151,12 +152,12 @@ impl<'a> At<'a> {
         if let Value::Text(text, Plain::Yes) = &self.node.value { scalar::boolean(text) } else { None }
     }
 
-    /// Whether it is what YAML 1.1 takes for true.
+    /// Whether the value is a true boolean of YAML 1.1.
     pub(super) fn is_true(self) -> bool {
         self.as_boolean() == Some(true)
     }
 
-    /// Whether it is a text also where numbers, booleans, dates and `null` are none.
+    /// Whether the value is a text where types matter: not a number, boolean, date or `null`.
     pub(super) fn is_string(self) -> bool {
         let Value::Text(text, plain) = &self.node.value else { return false };
         *plain == Plain::No || !(text.is_empty() || self.as_boolean().is_some() || scalar::is_number_or_date(text))
@@ -171,7 +172,7 @@ impl<'a> At<'a> {
     }
 }
 
-/// Reads the first document of a text; the programs read no other.
+/// Parses the first document of a text; the programs read no others.
 pub(super) fn parse(text: &str) -> Result<Document, Broken> {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { parser, anchors: HashMap::new(), line: 1, spent: 0, surprises: Vec::new() };
@@ -313,7 +314,7 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, depth: usize) -> Result<Entries, Broken> {
         let mut entries = Entries::new();
-        // The keys that stand in this map itself, and not in what is merged into it.
+        // The keys of this map itself, without those of merged maps.
         let mut own: Vec<String> = Vec::new();
         loop {
             let event = self.next()?;
@@ -339,7 +340,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `<<: *defaults`, or a list of such, of which the first counts. It replaces earlier keys of the map.
+    /// Merges `<<: *defaults`, or a list of such, of which the first counts. It replaces earlier keys of the map.
     fn merge(&mut self, entries: &mut Entries, own: &[String], from: &Node, line: usize) -> Result<(), Broken> {
         match &from.value {
             Value::Map(defaults) => {
@@ -365,8 +366,8 @@ fn no_merge(line: usize) -> Broken {
     Broken::at(line, "a merge of something that is no map", HINT)
 }
 
-/// The last value of a key counts. Of two maps, Go keeps the last one or puts both together, by the type that reads
-/// them.
+/// Adds an entry; the last value of a key counts. Refuses a second map for a key: Go keeps the last map or joins both,
+/// depending on the type that it reads them into.
 fn put(entries: &mut Entries, entry: (String, usize, Rc<Node>)) -> Result<(), Broken> {
     let Some(known) = entries.iter_mut().find(|(key, ..)| *key == entry.0) else {
         entries.push(entry);
@@ -380,7 +381,7 @@ fn put(entries: &mut Entries, entry: (String, usize, Rc<Node>)) -> Result<(), Br
     Ok(())
 }
 
-/// Tags that change how a value is read are not followed.
+/// Refuses tags other than the standard one of this type (`known`).
 fn only(tag: Option<&Tag>, known: &str, line: usize) -> Result<(), Broken> {
     match tag {
         None => Ok(()),
@@ -389,7 +390,7 @@ fn only(tag: Option<&Tag>, known: &str, line: usize) -> Result<(), Broken> {
     }
 }
 
-/// A scalar as Go reads it into a text: `Null` and `NULL` are empty texts there, and nothing where types matter.
+/// A scalar as Go's library reads it into a text: `Null` and `NULL` are then empty texts, and null where types matter.
 fn read_scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Broken> {
     only(tag, "str", line)?;
     let is_plain = style == ScalarStyle::Plain && tag.is_none();

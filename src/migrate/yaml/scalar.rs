@@ -1,7 +1,8 @@
-//! Resolves what a plain scalar is, as YAML 1.1 and Go's library have it: a boolean, a number, a date, or a text.
+//! Resolves the type of a plain scalar by the rules of YAML 1.1 and Go's library: boolean, number, date or text.
 
-/// The words that are `true` and `false` for YAML 1.1, as long as they are not quoted.
+/// The unquoted words that are `true` in YAML 1.1.
 const TRUE: [&str; 11] = ["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"];
+/// The unquoted words that are `false` in YAML 1.1.
 const FALSE: [&str; 11] = ["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"];
 
 /// The boolean that a plain scalar is, if it is one.
@@ -12,7 +13,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     FALSE.contains(&text).then_some(false)
 }
 
-/// What the library tries to read as a number or a date, as far as it succeeds.
+/// Whether Go's library reads the plain scalar as a number or a date.
 pub(super) fn is_number_or_date(text: &str) -> bool {
     let digits = text.replace('_', "");
     let bare = digits.trim_start_matches(['+', '-']);

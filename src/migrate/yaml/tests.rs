@@ -1,4 +1,4 @@
-//! The facts about Go's `gopkg.in/yaml.v2` were found by asking it.
+//! Tests the YAML parser; the expectations about Go's `gopkg.in/yaml.v2` were observed by running it.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The access list of `docker_auth`: what was found to allow more after its migration, and everything at random.
+//! Tests the migration of `docker_auth`'s access list: regressions that allowed more than before, and random lists.
 
 mod model;
 mod random;

@@ -1,14 +1,13 @@
-//! A model of how `docker_auth` decides, made from its documentation and source (`authz/acl.go`), and not from our
-//! code.
+//! Models how `docker_auth` decides, written from its documentation and source (`authz/acl.go`), not from this code.
 //!
-//! Entries are tried in order and the first that matches decides. Variables are put into a pattern first; then a
-//! pattern between slashes is a regular expression of Go, any other one a pattern of Go's `path.Match`.
+//! Entries are tried in order and the first match decides. Variables are inserted into a pattern first; then a pattern
+//! between slashes is a regular expression of Go, any other one a pattern of Go's `path.Match`.
 
 use std::{cell::RefCell, collections::HashMap, net::Ipv4Addr, sync::LazyLock};
 
 use ::regex::Regex;
 
-/// An entry of the list; a condition that is missing fits everything.
+/// An entry of the list; a missing condition matches everything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     pub(super) account: Option<String>,
@@ -23,7 +22,7 @@ pub(super) struct Entry {
 
 pub(super) type Labels = Vec<(String, Vec<String>)>;
 
-/// Who asks, and from where.
+/// The caller of a request: account, labels, address and requested service.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) account: String,
@@ -32,7 +31,7 @@ pub(super) struct Caller {
     pub(super) service: &'static str,
 }
 
-/// Which of these actions the caller gets in a repository.
+/// The actions of `asked` that the caller is granted in a repository.
 pub(super) fn granted<'a>(entries: &[Entry], caller: &Caller, name: &str, asked: &[&'a str]) -> Vec<&'a str> {
     let Some(entry) = entries.iter().find(|entry| entry.matches(caller, name)) else { return Vec::new() };
     if entry.actions == ["*"] {
@@ -72,7 +71,7 @@ impl Entry {
     }
 }
 
-/// `${account:1}`: what a group of the expression for that subject matched.
+/// Values of variables such as `${account:1}`: the text that a group of that subject's expression matched.
 fn captured(pattern: &str, subjects: &[(&str, &Option<String>, &str)]) -> Variables {
     static REFERENCES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\{(.+?):(\d+)\}").unwrap());
     if !pattern.contains(':') {
@@ -92,7 +91,8 @@ fn captured(pattern: &str, subjects: &[(&str, &Option<String>, &str)]) -> Variab
     REFERENCES.captures_iter(pattern).filter_map(one).collect()
 }
 
-/// Without labels first; then with each combination of the values of those that the pattern names.
+/// Whether the pattern matches without label variables, or with some combination of the values of the labels that it
+/// names.
 fn with_labels(pattern: Option<&str>, subject: &str, variables: &Variables, labels: &Labels) -> bool {
     let Some(pattern) = pattern else { return true };
     let mut combinations: Vec<Variables> = vec![variables.clone()];
@@ -122,14 +122,15 @@ fn matches(pattern: &str, subject: &str, variables: &Variables) -> bool {
     }
 }
 
-/// `regexp.QuoteMeta`
+/// The text with the special letters of an expression escaped, as Go's `regexp.QuoteMeta` does.
 fn quoted(text: &str) -> String {
     text.chars()
         .flat_map(|letter| r"\.+*?()|[]{}^$".contains(letter).then_some('\\').into_iter().chain([letter]))
         .collect()
 }
 
-/// `strings.NewReplacer`: at each place, the first variable in order; what was put in is not looked at again.
+/// Inserts the variables as Go's `strings.NewReplacer` does: at each place the first variable in order, without
+/// looking at inserted text again.
 fn replaced(text: &str, variables: &Variables) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(letter) = rest.chars().next() {
@@ -148,7 +149,7 @@ thread_local! {
     static EXPRESSIONS: RefCell<HashMap<String, Option<Regex>>> = RefCell::new(HashMap::new());
 }
 
-/// As Go reads it: a brace that repeats nothing is a literal.
+/// The expression as Go parses it: a brace that is not a repetition is a literal.
 fn compiled(text: &str) -> Option<Regex> {
     let compile = || {
         let repeats = Regex::new(r"^\{\d+(,\d*)?\}").unwrap();
@@ -165,7 +166,7 @@ fn compiled(text: &str) -> Option<Regex> {
     EXPRESSIONS.with_borrow_mut(|known| known.entry(text.to_owned()).or_insert_with(compile).clone())
 }
 
-/// Whether `path.Match` can read the pattern to its end.
+/// Whether the pattern is well-formed for Go's `path.Match`.
 fn is_sound(pattern: &[char]) -> bool {
     match pattern {
         [] => true,
@@ -175,7 +176,7 @@ fn is_sound(pattern: &[char]) -> bool {
     }
 }
 
-/// `path.Match`
+/// Whether a pattern matches the whole subject, as Go's `path.Match` does.
 fn path_match(pattern: &[char], subject: &[char]) -> bool {
     match (pattern, subject) {
         ([], _) => subject.is_empty(),
@@ -194,7 +195,7 @@ fn path_match(pattern: &[char], subject: &[char]) -> bool {
     }
 }
 
-/// What follows `[`: whether the letter is in the class, and what is behind the class.
+/// Reads a class after its `[`: whether the letter is in it, and the rest of the pattern. `None` if it is malformed.
 fn class(pattern: &[char], letter: char) -> Option<(bool, &[char])> {
     let (negated, mut rest) = match pattern {
         ['^', rest @ ..] => (true, rest),
@@ -219,7 +220,7 @@ fn class(pattern: &[char], letter: char) -> Option<(bool, &[char])> {
     }
 }
 
-/// A letter of a class, of which something must follow.
+/// Reads one letter of a class; `None` if it is malformed or nothing follows it.
 fn one(rest: &mut &[char]) -> Option<char> {
     let (letter, behind) = match rest {
         ['\\', letter, behind @ ..] => (*letter, behind),

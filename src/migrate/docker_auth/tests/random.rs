@@ -1,6 +1,7 @@
-//! Thousands of random access lists: what our rules allow, the [model](super::model) of `docker_auth` allows too.
+//! Compares thousands of random access lists with the [model](super::model): migrated rules never allow more than
+//! `docker_auth` did.
 //!
-//! `MIGRATE_ROUNDS` makes it longer, and `MIGRATE_SEED` begins elsewhere.
+//! `MIGRATE_ROUNDS` sets the number of lists, `MIGRATE_SEED` the seed.
 
 use std::{fmt::Write as _, net::Ipv4Addr};
 
@@ -12,7 +13,7 @@ use crate::access::{Action, Principal};
 
 const ROUNDS: u64 = 1500;
 
-/// The same numbers for the same seed (`SplitMix64`).
+/// A pseudorandom generator with a fixed sequence for each seed (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {
@@ -148,10 +149,10 @@ const REPOSITORIES: [&str; 26] = [
 const LABEL_VALUES: [&str; 5] = ["web", "data", "a.c", "alice", ".*"];
 const ASKED: [&str; 3] = ["pull", "push", "delete"];
 
-/// A user as the file has it.
+/// A user as written in the file.
 #[derive(Clone, Debug)]
 enum User {
-    /// `name:` with nothing behind it.
+    /// `name:` without a value.
     Null,
     Password,
     Without(Labels),
@@ -193,7 +194,7 @@ fn entry(numbers: &mut Numbers) -> Entry {
     Entry { account, kind, name, service, ip, labels, actions: actions.iter().map(|text| (*text).to_owned()).collect() }
 }
 
-/// A text in one of the ways in which YAML writes it.
+/// The text as a quoted YAML scalar, in single or double quotes.
 fn spelled(text: &str, numbers: &mut Numbers) -> String {
     if numbers.chance(50) {
         format!("'{}'", text.replace('\'', "''"))
@@ -243,7 +244,7 @@ fn document(users: &[(&str, User)], entries: &[Entry], has_others: bool, numbers
     out
 }
 
-/// Those who can sign in, or need not.
+/// The callers who can sign in, and the anonymous caller if the file has one; each with labels.
 fn callers(users: &[(&str, User)], has_others: bool, numbers: &mut Numbers) -> Vec<(String, Labels)> {
     let mut callers: Vec<(String, Labels)> = Vec::new();
     for (name, user) in users {
