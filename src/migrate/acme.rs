@@ -54,7 +54,7 @@ impl Order {
         if is_https {
             migration.set("tls.acme", "directory", Value::text(directory), line, key);
         } else {
-            let advice = "the directory is an https URL; set tls.acme.directory";
+            let advice = "the directory must be an https URL; set tls.acme.directory";
             migration.warn(line, &format!("{key}: {advice}"));
             migration.set("tls.acme", "challenge", Value::text("any"), line, key);
         }
@@ -62,7 +62,7 @@ impl Order {
             Some(mail) if is_mail_address(mail) => {
                 migration.set("tls.acme", "contact", Value::list([mail]), line, key);
             }
-            Some(mail) => migration.warn(line, &format!("{key}: {mail:?} is no mail address; set tls.acme.contact")),
+            Some(mail) => migration.warn(line, &format!("{key}: {mail:?} is not a mail address; set tls.acme.contact")),
             None => {}
         }
         migration

@@ -192,7 +192,7 @@ fn access(lines: &Lines, blocks: &[Block]) -> String {
     let mut out: String = blocks.iter().map(|block| one_block(lines, block)).collect();
     if !blocks.iter().any(|block| matches!(block, Block::Rule { verdict, .. } if verdict.is_written())) {
         out.push_str(
-            "\n# Nobody may do anything until a rule says so. (Without any rule, every signed-in user may.)\n",
+            "\n# Denies everything until other rules allow it. (Without any rule, every signed-in user may do everything.)\n",
         );
         out.push_str("[[access]]\nusers        = [\"*\", \"anonymous\"]\nrepositories = [\"**\"]\nactions      = []\n");
     }
@@ -216,19 +216,19 @@ fn one_block(lines: &Lines, block: &Block) -> String {
                 Verdict::AsItWas => ("", actions),
                 Verdict::Withheld(why) => {
                     out.push_str(&comment(&format!("Closed: {why}.")));
-                    out.push_str("# Where that is no matter any longer, it is:\n");
+                    out.push_str("# If that no longer applies, use these actions:\n");
                     let _ = writeln!(out, "#actions      = {actions}");
                     ("", Value::list([""; 0]))
                 }
                 Verdict::Closed(why) => {
-                    out.push_str(&comment(&format!("Closed for everybody whom it might be about: {why}.")));
+                    out.push_str(&comment(&format!("Closed for all users that it may match: {why}.")));
                     ("", actions)
                 }
                 Verdict::Narrowed { to, because } => {
                     let places: Vec<String> = because.iter().map(|line| lines.place(*line)).collect();
                     let _ = writeln!(
                         out,
-                        "# Narrowed to what was left out above ({}) would give; it was:",
+                        "# Narrowed to the actions of the entries left out above ({}); it was:",
                         places.join(", ")
                     );
                     let _ = writeln!(out, "#actions      = {actions}");
@@ -236,7 +236,7 @@ fn one_block(lines: &Lines, block: &Block) -> String {
                 }
                 Verdict::NeverReached(by) => {
                     let _ =
-                        writeln!(out, "# Never reached: {} is about everything that it is about.", lines.place(*by));
+                        writeln!(out, "# Never reached: {} matches all its users and repositories.", lines.place(*by));
                     ("#", actions)
                 }
             };

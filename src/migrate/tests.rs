@@ -180,7 +180,7 @@ fn a_hash_that_docker_auth_did_not_take_lets_nobody_in() {
     let text = "users:\n  old: {password: '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ='}\nacl: []\n";
     let migrated = migrated(Origin::DockerAuth { htpasswd: Some(Path::new("u")) }, text);
     assert_eq!(migrated.users.users().count(), 0);
-    assert!(remarks(&migrated)[0].starts_with("warning: old:2: users: old: docker_auth takes bcrypt alone"));
+    assert!(remarks(&migrated)[0].starts_with("warning: old:2: users: old: docker_auth accepts bcrypt only"));
 }
 
 #[test]

@@ -19,10 +19,8 @@ use crate::access::{Action, Actions, Group, Who};
 /// The entries of the list; empty with a warning if there is no `acl`. Refuses what `docker_auth` refuses.
 pub(super) fn entries(acl: Option<At<'_>>, users: &Users, migration: &mut Migration) -> Result<Vec<Entry>, Broken> {
     let Some(acl) = acl.filter(|acl| !acl.is_null()) else {
-        migration.warn(
-            None,
-            "there is no `acl`: who may do what is not in this file, so nobody may do anything; write [[access]]",
-        );
+        migration
+            .warn(None, "there is no `acl`: this file holds no access rules, so nothing is allowed; write [[access]]");
         return Ok(Vec::new());
     };
     let mut list = List { users, groups: BTreeMap::new(), has_strangers: false, entries: Vec::new() };
@@ -72,8 +70,8 @@ impl List<'_> {
             migration.warn(
                 line,
                 &format!(
-                    "acl ({what}): users who are not in this file may fit it; from here on \"*\" became the group \
-                     {IN_THE_FILE} of those who are, so add the others where they belong"
+                    "acl ({what}): users who are not in this file may match it; from here on \"*\" became the group \
+                     {IN_THE_FILE} of the users in the file; add the others to the rules that they need"
                 ),
             );
         }
@@ -106,9 +104,9 @@ const IN_THE_FILE: &str = "users-of-the-file";
 fn report(what: &str, line: usize, obstacle: Option<&str>, actions: Actions, users: &[Who], migration: &mut Migration) {
     if let Some(why) = obstacle {
         let instead = if actions.is_empty() {
-            "closed for everybody whom it might have been about, so write by hand what they may"
+            "closed for all users that it may match; write their rules by hand"
         } else {
-            "left out; no later rule gives more than this entry where it might have matched, so write by hand what is missing"
+            "left out; no later rule allows more than this entry where it may match; write the missing rules by hand"
         };
         return migration.warn(line, &format!("acl ({what}): {why}: {instead}"));
     }
@@ -119,7 +117,7 @@ fn report(what: &str, line: usize, obstacle: Option<&str>, actions: Actions, use
     for name in groups.filter(|name| *name != IN_THE_FILE) {
         migration.warn(
             line,
-            &format!("acl ({what}): the pattern over users became the group {name} of those who fit today; keep it up to date"),
+            &format!("acl ({what}): the pattern over users became the group {name} of the users that match today; keep it up to date"),
         );
     }
 }
@@ -134,7 +132,7 @@ fn actions(at: At<'_>, migration: &mut Migration) -> Result<Actions, Broken> {
     let action = |(text, line): (&str, usize)| {
         let action = text.parse().ok().filter(|action| *action != Action::Admin);
         if action.is_none() {
-            migration.warn(line, &format!("acl: {text:?} is no action here: pull, push and delete are"));
+            migration.warn(line, &format!("acl: {text:?} is not an action; the actions are pull, push and delete"));
         }
         action
     };
@@ -159,5 +157,5 @@ fn description(at: At<'_>) -> String {
         format!("{key} {text}")
     };
     let conditions: Vec<String> = at.at("match").into_iter().flat_map(At::entries).map(condition).collect();
-    if conditions.is_empty() { "everybody, everything".to_owned() } else { conditions.join(", ") }
+    if conditions.is_empty() { "all users, all repositories".to_owned() } else { conditions.join(", ") }
 }

@@ -76,8 +76,8 @@ impl<'a> Conditions<'a> {
                     read.labels = at.map(key)?.into_iter().map(label).collect::<Result<_, Broken>>()?;
                 }
                 "service" if is_any(at.scalar(key)?) => {}
-                "ip" => read.foreign = Some("addresses are no condition of our rules".to_owned()),
-                _ => read.foreign = Some(format!("`{key}` is no condition of our rules")),
+                "ip" => read.foreign = Some("access rules have no condition on addresses".to_owned()),
+                _ => read.foreign = Some(format!("access rules have no condition `{key}`")),
             }
         }
         Ok(read)
@@ -89,7 +89,7 @@ impl<'a> Conditions<'a> {
         if let Some(Some(kind)) = &kind
             && !kind.matches("repository", "")
         {
-            let nothing = "it is not about repositories; the catalog shows everyone what they may pull";
+            let nothing = "it is not about repositories; the catalog lists the repositories that a user may pull";
             return Parts { list: Vec::new(), nothing, is_about_strangers: false };
         }
         let obstacle = match kind {
@@ -112,9 +112,9 @@ impl<'a> Conditions<'a> {
             }
         }
         let nothing = if parts.iter().all(|part| part.repositories.is_empty()) {
-            "no repository has such a name"
+            "no repository name matches it"
         } else {
-            "none of the users here fits it"
+            "no user of the file matches it"
         };
         parts.retain(|part| !part.is_about_nothing());
         if let Some(obstacle) = obstacle {
@@ -269,7 +269,7 @@ fn every_repository() -> Vec<Glob> {
 }
 
 fn unreadable_name() -> (Vec<Glob>, Option<String>) {
-    (every_repository(), Some("its `name` cannot be expressed by our patterns".to_owned()))
+    (every_repository(), Some("its `name` cannot be expressed as repository patterns".to_owned()))
 }
 
 /// The repositories that a pattern matches; if it cannot be expressed, all repositories and an obstacle.

@@ -121,7 +121,7 @@ fn minimum_version(root: At<'_>, migration: &mut Migration) {
     let version = match text.to_ascii_lowercase().as_str() {
         "tls13" | "0x0304" | "0x304" | "772" => "1.3",
         "tls12" | "0x0303" | "0x303" | "771" => "1.2",
-        _ => return migration.warn(at.line, &format!("{key}: nothing older than TLS 1.2 is spoken")),
+        _ => return migration.warn(at.line, &format!("{key}: TLS 1.2 is the oldest version supported")),
     };
     migration.set("tls", "minimum_version", Value::text(version), at.line, key);
 }
@@ -133,16 +133,16 @@ fn token(root: At<'_>, migration: &mut Migration) {
     if let Some(issuer) = root.at("token.issuer") {
         match issuer.text().filter(|text| is_claim(text)) {
             Some(text) => migration.set("auth.token", "issuer", Value::text(text), issuer.line, "token.issuer"),
-            None => migration.warn(issuer.line, "token.issuer: no name for an issuer; the first of `hostnames` is one"),
+            None => migration.warn(issuer.line, "token.issuer: not a valid issuer; the first of `hostnames` is used"),
         }
     }
     let Some(expiration) = root.at("token.expiration") else { return };
     let Some(seconds) = expiration.text().and_then(|text| text.parse::<u64>().ok()) else {
-        return migration.warn(expiration.line, "token.expiration: no number of seconds; tokens live for 5m");
+        return migration.warn(expiration.line, "token.expiration: not a number of seconds; tokens are valid for 5m");
     };
     let bounded = seconds.clamp(*LIFETIME.start(), *LIFETIME.end());
     if bounded != seconds {
-        migration.warn(expiration.line, "token.expiration: tokens live for 1m to 1h; the nearest of these was taken");
+        migration.warn(expiration.line, "token.expiration: tokens are valid for 1m to 1h; the nearest value was taken");
     }
     migration.set("auth.token", "lifetime", Value::text(span::spell(bounded)), expiration.line, "token.expiration");
 }

@@ -50,7 +50,7 @@ impl Users {
         at.map("users")?;
         if at.is_null() {
             // Go's library yields no user for a null value; `{}` is a user without a password.
-            let text = format!("users: {name:?}: the value is missing, so docker_auth knows no such user; left out");
+            let text = format!("users: {name:?}: the value is missing, so docker_auth has no such user; left out");
             migration.warn(at.line, &text);
             return Ok(());
         }
@@ -61,8 +61,10 @@ impl Users {
             if password.is_none() {
                 self.anonymous = Some(labels);
             } else {
-                migration
-                    .warn(at.line, "users: the anonymous user has a password, and nobody anonymous has one; left out");
+                migration.warn(
+                    at.line,
+                    "users: the anonymous user has a password, which anonymous requests never send; left out",
+                );
             }
             return Ok(());
         }
@@ -78,19 +80,22 @@ impl Users {
 
     fn password(&mut self, name: UserName, password: Option<&str>, line: usize, migration: &mut Migration) {
         let Some(password) = password else {
-            let advice = format!("any password would do for {name}; not made, add it with `portcullis user add`");
+            let advice = format!(
+                "docker_auth accepts any password for {name}; not created, add the user with `portcullis user add`"
+            );
             return migration.warn(line, &format!("users: {advice}"));
         };
         match password.parse::<StoredHash>() {
             Ok(hash @ StoredHash::Bcrypt(_)) => self.hashes.push((name, hash)),
             // docker_auth never accepted such a hash.
             Ok(StoredHash::Md5Crypt(_) | StoredHash::Sha1(_) | StoredHash::ShaCrypt(_)) => {
-                let advice =
-                    format!("{name}: docker_auth takes bcrypt alone; not made, add it with `portcullis user add`");
+                let advice = format!(
+                    "{name}: docker_auth accepts bcrypt only; not created, add the user with `portcullis user add`"
+                );
                 migration.warn(line, &format!("users: {advice}"));
             }
             Err(error) => {
-                let advice = format!("{name}: {error}; not made, add it with `portcullis user add`");
+                let advice = format!("{name}: {error}; not created, add the user with `portcullis user add`");
                 migration.warn(line, &format!("users: {advice}"));
             }
         }

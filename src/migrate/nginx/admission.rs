@@ -175,7 +175,7 @@ impl<'a> Admission<'a> {
         for directive in scope.of_http().flatten() {
             let asks = directive.name == "ssl_verify_client" && directive.first() == "on";
             if asks && certificates != Certificates::Required {
-                self.hindered(directive.line, "clients had to show a certificate");
+                self.hindered(directive.line, "clients had to present a certificate");
             }
             if let Some(why) = told::may_restrict(directive) {
                 self.hindered(directive.line, &why);

@@ -47,7 +47,8 @@ pub(super) fn read(server: Scope<'_>, certificates: Certificates, migration: &mu
     let mut site = Site::of(server, certificates);
     let regions = site.regions();
     if regions.len() == 1 && site.is_vast() {
-        let text = format!("more than {MOST_REGIONS} groups of repositories: what holds for all of them was taken");
+        let text =
+            format!("more than {MOST_REGIONS} groups of repositories: the rights that all of them share were taken");
         migration.warn(server.line, &text);
     }
     let users = site.users(&regions);
@@ -64,16 +65,16 @@ pub(super) fn read(server: Scope<'_>, certificates: Certificates, migration: &mu
     if !has_users && anybody {
         migration.warn(
             server.line,
-            "nginx asks for no password: the registry behind it may, so its configuration decides: take the rules that \
-             `portcullis migrate registry` makes of it; those that would hold otherwise stand in the file as comments",
+            "nginx asks for no password, but the registry behind it may: use the rules that `portcullis migrate registry` makes \
+             of its configuration; the rules for a registry without passwords are in the file as comments",
         );
         entries.iter_mut().for_each(leave_to_registry);
     }
     migration.rules(entries);
     migration.warn(
         None,
-        "nobody may delete: registry:2 does not either, unless its config.yml says storage.delete.enabled: true; if yours \
-         does, add \"delete\" to the actions of whoever may",
+        "no rule allows deleting: registry:2 does not either, unless its config.yml says storage.delete.enabled: true; if \
+         yours does, add \"delete\" to the actions of the rules",
     );
 }
 
@@ -146,7 +147,7 @@ impl<'a> Site<'a> {
             let other = admission.files.iter().find(|other| other.first() != file.first()).copied();
             let why = match other.or(admission.files.first().copied()) {
                 Some(own) if !tls::is_file(own.first()) => {
-                    (own.line, "its users are in no file that is known".to_owned())
+                    (own.line, "the name of its users file is not known".to_owned())
                 }
                 Some(other) if other.first() != file.first() => {
                     (other.line, format!("it had users of its own, in {}", other.first()))
@@ -182,7 +183,7 @@ impl<'a> Site<'a> {
     fn name(&self, handler: Handler) -> String {
         match handler {
             Handler::Location(number) => format!("location {}", self.tree.locations[number].path),
-            Handler::Server => "server, where no location is".to_owned(),
+            Handler::Server => "server, outside of its locations".to_owned(),
         }
     }
 
@@ -192,12 +193,12 @@ impl<'a> Site<'a> {
         if self.tree.handlers(&regions[everything], &regions[..everything]).contains(&Handler::Server) {
             migration.warn(
                 self.server.line,
-                "no location is about /v2/ as a whole, so not everything is open; write [[access]]",
+                "no location covers all of /v2/, so some repositories are closed; write [[access]]",
             );
         }
         for barrier in &self.barriers {
             let text = format!(
-                "{}: {}, which rules cannot say: nobody is let in where it may apply",
+                "{}: {}, which access rules cannot express: closed where it may apply",
                 barrier.what, barrier.why
             );
             migration.warn(barrier.line, &text);
@@ -215,13 +216,16 @@ fn tell_location(location: &Location<'_>, admission: &Admission<'_>, migration: 
         if path.starts_with("/v2/_") && *kind != Kind::Exact {
             migration.warn(
                 scope.line,
-                &format!("{what}: about no repository; the catalog shows everyone what they may pull"),
+                &format!("{what}: about no repository; the catalog lists the repositories that a user may pull"),
             );
         }
         return;
     }
     if let Some(line) = admission.addresses {
-        migration.warn(line, "satisfy any: addresses are not looked at: those who came in by theirs must sign in now");
+        migration.warn(
+            line,
+            "satisfy any: access rules do not check addresses; clients that were admitted by address must sign in now",
+        );
     }
     let patterns: Vec<String> = globs(&paths.cover).iter().map(ToString::to_string).collect();
     let patterns = patterns.join(", ");
@@ -229,7 +233,7 @@ fn tell_location(location: &Location<'_>, admission: &Admission<'_>, migration: 
         Some(_) if admission.signed_in.is_empty() => {}
         Some((line, why)) => {
             let text = format!(
-                "{what}: {why}, which rules cannot say: nobody is let in where it may apply ({patterns}); its rule stands in the \
+                "{what}: {why}, which access rules cannot express: closed where it may apply ({patterns}); its rule is in the \
                  file as a comment"
             );
             migration.warn(*line, &text);
@@ -237,8 +241,8 @@ fn tell_location(location: &Location<'_>, admission: &Admission<'_>, migration: 
         None if paths.is_whole() => {}
         None => {
             let text = format!(
-                "{what}: patterns cannot say exactly what it is about; {patterns} may do what it and the locations around it all \
-                 allow"
+                "{what}: patterns cannot express exactly what it matches; the rule for {patterns} allows what it and the locations \
+                 around it all allow"
             );
             migration.warn(scope.line, &text);
         }

@@ -51,8 +51,8 @@ pub(super) fn read(text: &str, files: &dyn Files, migration: &mut Migration) -> 
     told::tell(taken, migration);
     migration.warn(
         None,
-        "the registry behind it is this program now: set storage.filesystem.root to its folder (registry:2 calls it \
-         /var/lib/registry), or look at what `portcullis migrate registry` makes of its config.yml",
+        "Portcullis replaces the registry behind nginx: set storage.filesystem.root to its folder (/var/lib/registry by \
+         default), or use what `portcullis migrate registry` makes of its config.yml",
     );
     Ok(())
 }
@@ -68,7 +68,7 @@ fn hostnames(servers: &[Scope<'_>], migration: &mut Migration) {
             }
             let bare = name.strip_prefix('.').unwrap_or(name);
             if bare != name {
-                let text = format!("server_name: {name:?} stands for any name below it; only {bare:?} was taken");
+                let text = format!("server_name: {name:?} includes its subdomains; only {bare:?} was taken");
                 migration.warn(directive.line, &text);
             }
             match bare.parse::<Hostname>() {

@@ -25,7 +25,7 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
     let is_read = name.eq_ignore_ascii_case("X-Forwarded-For") || protocol.is_some();
     let Some(first) = from.first() else {
         if let Some(listen) = protocol {
-            let text = "listen: connections begin with the PROXY protocol, and no set_real_ip_from says whose; name the load \
+            let text = "listen: connections begin with the PROXY protocol, and no set_real_ip_from names its senders; name the load \
                         balancers in trusted_proxies and set proxy_protocol = true";
             migration.warn(listen.line, text);
         }
@@ -47,7 +47,7 @@ pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
             Some(_) => {}
             None => {
                 let text = format!(
-                    "set_real_ip_from: {} is no network; name its addresses in trusted_proxies",
+                    "set_real_ip_from: {} is not a network; name its addresses in trusted_proxies",
                     directive.first()
                 );
                 migration.warn(directive.line, &text);

@@ -66,8 +66,8 @@ pub(super) fn tell(taken: Scope<'_>, others: &[Scope<'_>], migration: &mut Migra
         let is_same = file == migration.lines.find(other.line).0;
         let place = if is_same { format!("line {line}") } else { migration.lines.place(taken.line) };
         let text = format!(
-            "server{}: not carried over: the server in {place} was taken for the registry's; keep only the right one in the \
-             file to have it otherwise",
+            "server{}: not carried over: the server in {place} was taken for the registry's; if that is wrong, keep only the \
+             right one in the file",
             named(other),
         );
         migration.warn(other.line, &text);

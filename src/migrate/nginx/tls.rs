@@ -28,7 +28,7 @@ pub(super) fn read(servers: &[Scope<'_>], migration: &mut Migration) {
     if let Some(protocols) = protocols {
         let speaks = |version: &str| protocols.arguments.iter().any(|argument| argument == version);
         if ["SSLv2", "SSLv3", "TLSv1", "TLSv1.1"].into_iter().any(speaks) {
-            migration.warn(protocols.line, "ssl_protocols: nothing older than TLS 1.2 is spoken");
+            migration.warn(protocols.line, "ssl_protocols: TLS 1.2 is the oldest version supported");
         }
         let minimum = if speaks("TLSv1.3") && !speaks("TLSv1.2") { "1.3" } else { "1.2" };
         migration.set("tls", "minimum_version", Value::text(minimum), protocols.line, "ssl_protocols");

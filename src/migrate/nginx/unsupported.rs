@@ -38,15 +38,15 @@ const ROWS: &[Row] = &[
     ),
     Row::new("limit_conn*", "limits.per_address", "limits.connections bounds all connections together"),
     Row::new("limit_rate*", "limits.rate", "the speed of a transfer is not limited"),
-    Row::new("allow", "access.addresses", "rules do not look at the client's address"),
-    Row::new("deny", "access.addresses", "rules do not look at the client's address"),
+    Row::new("allow", "access.addresses", "access rules have no condition on the client's address"),
+    Row::new("deny", "access.addresses", "access rules have no condition on the client's address"),
     Row::new("auth_request*", "auth.request", "no other server is asked whether a request is allowed"),
     Row::new("auth_jwt*", "auth.jwt", "tokens of other issuers are taken from CI jobs only, by [[auth.workload]]"),
     Row::new("ssl_verify_depth", "tls.client.depth", "chains of client certificates may have any usual length"),
     Row::new(
         "ssl_ocsp*",
         "tls.client.ocsp",
-        "responders are not asked about client certificates; tls.client.crl is read",
+        "OCSP responders are not asked about client certificates; tls.client.crl is read",
     ),
     Row::new("ssl_stapling*", "tls.stapling", "no OCSP response is sent with the certificate"),
     Row::new(

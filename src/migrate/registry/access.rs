@@ -30,10 +30,10 @@ pub(super) fn read(root: At<'_>, migration: &mut Migration) {
         Proof::Nothing => {
             migration.warn(
                 None,
-                "auth: there is none in the file, but variables REGISTRY_AUTH_… may have asked for passwords, so nobody gets in \
-                 without signing in; if there were none either, the rule for `anonymous` stands in the file as a comment",
+                "auth: there is none in the file, but variables REGISTRY_AUTH_… may have required passwords, so anonymous requests \
+                 are denied; if there were no such variables, use the rule for `anonymous` that is in the file as a comment",
             );
-            let why = "a variable REGISTRY_AUTH_… may have asked for passwords".to_owned();
+            let why = "a variable REGISTRY_AUTH_… may have required passwords".to_owned();
             migration.rules(vec![Entry {
                 line,
                 what: format!("no auth; {words}"),
@@ -50,11 +50,11 @@ pub(super) fn read(root: At<'_>, migration: &mut Migration) {
         }
         Proof::Token(at) => {
             token(at, migration);
-            let why = "who may do what was up to the token server".to_owned();
+            let why = "the token server decided who may do what".to_owned();
             (vec![Who::SignedIn], format!("auth.token; {words}"), at.line, Carry::Withheld(why))
         }
         Proof::Other(at) => {
-            let text = "auth: this kind checks nothing that could be checked here; users must sign in now, make them with \
+            let text = "auth: this kind of authentication is not supported; users must sign in now, create them with \
                         `portcullis user add`";
             migration.warn(at.line, text);
             (vec![Who::SignedIn], format!("auth; {words}"), at.line, Carry::Exactly)
@@ -80,12 +80,12 @@ fn actions(root: At<'_>, migration: &mut Migration) -> (Actions, String, usize) 
     if let Some(at) = is_on("storage.maintenance.readonly.enabled") {
         return (
             [Action::Pull].into_iter().collect(),
-            "storage.maintenance.readonly: nobody pushes".to_owned(),
+            "storage.maintenance.readonly: pushing is off".to_owned(),
             at.line,
         );
     }
     if let Some((_, at)) = startup::given(root, "proxy.remoteurl") {
-        return ([Action::Pull].into_iter().collect(), "proxy: nobody pushes to a cache".to_owned(), at.line);
+        return ([Action::Pull].into_iter().collect(), "proxy: a cache accepts no pushes".to_owned(), at.line);
     }
     let classes = root.at("policy.repository.classes").filter(|at| !at.elements().is_empty());
     let delete = root.at("storage.delete.enabled").filter(|at| !at.is_null());
@@ -101,7 +101,7 @@ fn actions(root: At<'_>, migration: &mut Migration) -> (Actions, String, usize) 
         return (Actions::PULL_PUSH_DELETE, "storage.delete.enabled".to_owned(), at.line);
     }
     let actions = [Action::Pull, Action::Push].into_iter().collect();
-    (actions, "without storage.delete.enabled nobody deletes".to_owned(), storage)
+    (actions, "deleting is off without storage.delete.enabled".to_owned(), storage)
 }
 
 fn htpasswd(root: At<'_>, migration: &mut Migration) {
@@ -111,7 +111,7 @@ fn htpasswd(root: At<'_>, migration: &mut Migration) {
     if let Some((value, line)) = path(root, "auth.htpasswd.path") {
         migration.set("auth", "htpasswd", value, line, "auth.htpasswd.path");
         let refuse = Value::text("refuse");
-        migration.set("auth", "legacy_hashes", refuse, line, "auth.htpasswd takes bcrypt alone");
+        migration.set("auth", "legacy_hashes", refuse, line, "auth.htpasswd accepts bcrypt only");
     } else {
         let line = root.at("auth.htpasswd").map(|at| at.line);
         migration.warn(line, "auth.htpasswd: there is no path; set auth.htpasswd to the users file");
@@ -129,7 +129,7 @@ fn token(auth: At<'_>, migration: &mut Migration) {
         let from = format!("auth.token.{key}");
         match at.text().filter(|text| is_claim(text)) {
             Some(text) => migration.set("auth.token", key, Value::text(text), at.line, &from),
-            None => migration.warn(at.line, &format!("{from}: no name; the first of `hostnames` is taken")),
+            None => migration.warn(at.line, &format!("{from}: not a valid name; the first of `hostnames` is used")),
         }
     }
     for key in ["realm", "rootcertbundle", "jwks", "signingalgorithms", "autoredirect", "autoredirectpath"] {

@@ -32,8 +32,8 @@ pub(super) fn read(document: &Document, migration: &mut Migration) -> Result<(),
     log(root, migration);
     migration.warn(
         None,
-        "variables REGISTRY_… win over this file and are not read; if one of them takes something away (deleting, pushing, \
-         users), take it out of the rules as well",
+        "variables REGISTRY_… override this file and are not read; if one of them takes rights away (deleting, pushing, \
+         users), take them out of the rules as well",
     );
     Ok(())
 }
@@ -57,7 +57,7 @@ fn storage(root: At<'_>, migration: &mut Migration) {
         (Some(("filesystem", _)), Some(at)) => match path(root, key) {
             Some((value, line)) => migration.set("storage.filesystem", "root", value, line, key),
             None => migration
-                .warn(at.line, &format!("{key}: no folder; set storage.filesystem.root to the folder of images")),
+                .warn(at.line, &format!("{key}: not a folder; set storage.filesystem.root to the folder of images")),
         },
         (Some(_) | None, _) => {}
     }
@@ -99,13 +99,13 @@ fn validation(root: At<'_>, migration: &mut Migration) {
 /// The duration in a key, moved to `least` or `most` (in seconds) with a warning; `None` if it is not a duration.
 fn duration(at: At<'_>, key: &str, least: u64, most: u64, migration: &mut Migration) -> Option<Value> {
     let Some(seconds) = at.text().and_then(span::seconds) else {
-        migration.warn(at.line, &format!("{key}: no duration; left as it is by default"));
+        migration.warn(at.line, &format!("{key}: not a duration; the default is used"));
         return None;
     };
     let bounded = seconds.clamp(least, most);
     if bounded != seconds {
         let (least, most) = (span::spell(least), span::spell(most));
-        migration.warn(at.line, &format!("{key}: {least} to {most} are possible; the nearest of these was taken"));
+        migration.warn(at.line, &format!("{key}: the bounds are {least} and {most}; the nearest value was taken"));
     }
     Some(Value::text(span::spell(bounded)))
 }
@@ -126,7 +126,7 @@ fn log(root: At<'_>, migration: &mut Migration) {
             migration.set("log", "format", Value::text("json"), formatter.line, "log.formatter");
             migration.warn(
                 formatter.line,
-                "log.formatter: logstash is not written; JSON was taken, with other names of fields",
+                "log.formatter: the format logstash is not supported; JSON was taken, with other field names",
             );
         }
         Some(_) | None => {}

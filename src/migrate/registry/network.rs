@@ -137,8 +137,8 @@ fn client_certificates(root: At<'_>, tls: Tls, migration: &mut Migration) {
         return migration.warn(at.line, &text);
     }
     migration.set("tls.client", "ca", Value::text(first.text().unwrap_or_default()), first.line, key);
-    migration.set("tls.client", "mode", Value::text("required"), at.line, "registry:2 demands a certificate");
-    migration.set("tls.client", "user", Value::text("off"), at.line, "the certificate is no sign-in");
+    migration.set("tls.client", "mode", Value::text("required"), at.line, "registry:2 requires a certificate");
+    migration.set("tls.client", "user", Value::text("off"), at.line, "certificates do not sign users in");
     if authorities.len() > 1 {
         migration.warn(
             at.line,
@@ -150,7 +150,7 @@ fn client_certificates(root: At<'_>, tls: Tls, migration: &mut Migration) {
     if let Some((mode, at)) = given(root, "http.tls.clientauth")
         && mode != "require-and-verify-client-cert"
     {
-        let words = "registry:2 does not know this key and demands a certificate of these authorities; if yours is \
+        let words = "registry:2 ignores this key and requires a certificate of these authorities; if yours is \
                      Distribution 3, write mode = \"optional\" below [tls.client]";
         migration.warn(at.line, &format!("http.tls.clientauth: {words}"));
     }
@@ -187,6 +187,6 @@ fn minimum_version(root: At<'_>, migration: &mut Migration) {
         Some("tls1.2") => {
             migration.set("tls", "minimum_version", Value::text("1.2"), minimum.line, "http.tls.minimumtls");
         }
-        Some(_) | None => migration.warn(minimum.line, "http.tls.minimumtls: nothing older than TLS 1.2 is spoken"),
+        Some(_) | None => migration.warn(minimum.line, "http.tls.minimumtls: TLS 1.2 is the oldest version supported"),
     }
 }

@@ -114,7 +114,7 @@ fn version(root: At<'_>) -> Result<(), Broken> {
     let hint = "is this the right file? config.yml of registry:2 and 3 says version: 0.1";
     match root.at("version") {
         Some(at) if at.text() == Some("0.1") => Ok(()),
-        Some(at) => Err(Broken::at(at.line, "version: registry:2 and 3 know 0.1 and no other", hint)),
+        Some(at) => Err(Broken::at(at.line, "version: registry:2 and 3 accept only 0.1", hint)),
         None => Err(Broken::at(root.line, "there is no `version`, without which registry:2 reads no file", hint)),
     }
 }

@@ -52,19 +52,19 @@ pub(in super::super) static KNOWN: Known = Known {
         row(
             "storage.inmemory",
             &["storage.memory", "storage.inmemory"],
-            "nothing is kept in memory alone; name a folder in [storage.filesystem]",
+            "images are never kept in memory only; name a folder in [storage.filesystem]",
         ),
-        not_needed("storage.filesystem.maxthreads", "not needed: work on the disk is bounded by itself"),
-        not_needed("storage.redirect", "not needed: blobs are always sent from here"),
+        not_needed("storage.filesystem.maxthreads", "not needed: concurrent work on the disk is always bounded"),
+        not_needed("storage.redirect", "not needed: blobs are always sent by the registry itself"),
         not_needed("storage.cache", "not needed: there is no cache to keep"),
-        not_needed("storage.tag", "not needed: lists are bounded by themselves"),
+        not_needed("storage.tag", "not needed: lists are always bounded"),
         not_needed(
             "storage.maintenance.uploadpurging.interval",
-            "uploads are looked at with the garbage, every registry.gc.interval",
+            "expired uploads are removed by the garbage collection, every registry.gc.interval",
         ),
         differs(
             "storage.maintenance.uploadpurging.dryrun",
-            "uploads do expire; `portcullis gc --dry-run` says what would go",
+            "uploads do expire; `portcullis gc --dry-run` lists what would be removed",
         ),
         row("middleware", &["middleware"], "there is no middleware"),
         row("reporting", &["reporting", "log.reporting"], "nothing is reported to third parties; read the log"),
@@ -76,19 +76,19 @@ pub(in super::super) static KNOWN: Known = Known {
         ),
         not_needed("http.secret", "not needed: uploads need no shared secret"),
         not_needed("http.relativeurls", "not needed: URLs are relative always"),
-        not_needed("http.headers", "headers are as they are"),
-        not_needed("http.http2", "HTTP/2 is spoken with every client that asks for it"),
-        row("http.h2c", &["h2c", "plaintext", "plain_http"], "HTTP/2 without TLS is not spoken"),
+        not_needed("http.headers", "response headers are fixed"),
+        not_needed("http.http2", "HTTP/2 is served to every client that negotiates it"),
+        row("http.h2c", &["h2c", "plaintext", "plain_http"], "HTTP/2 without TLS is not supported"),
         row(
             "http.debug",
             &["metrics", "debug", "telemetry", "log.metrics"],
             "no debug server and no metrics; for health checks there are /healthz and /readyz",
         ),
-        not_needed("http.tls.ciphersuites", "not needed: only safe ones are spoken"),
+        not_needed("http.tls.ciphersuites", "not needed: only secure ones are enabled"),
         row(
             "notifications",
             &["notifications", "webhooks", "webhook", "events"],
-            "no notifications are sent; let those who want to know ask the registry, or read the log",
+            "no notifications are sent; poll the registry, or read the log",
         ),
         not_needed("redis", "not needed: there is no cache to keep"),
         not_needed("health", "there are /healthz and /readyz, and `portcullis check --live`"),
@@ -97,12 +97,12 @@ pub(in super::super) static KNOWN: Known = Known {
             &["registry.schema1", "compatibility"],
             "manifests of schema 1 are refused; push such images again with a client of today",
         ),
-        not_needed("validation.enabled", "manifests are always validated; layers may lie at any URL"),
+        not_needed("validation.enabled", "manifests are always validated; layers may be at any URL"),
         differs("validation.disabled", "manifests are always validated"),
         row(
             "validation.manifests.urls",
             &["registry.layer_urls", "registry.urls", "validation"],
-            "layers that lie elsewhere may lie at any URL here",
+            "layers outside of the registry may be at any URL",
         ),
         row(
             "validation.manifests.indexes.platformlist",
@@ -112,10 +112,10 @@ pub(in super::super) static KNOWN: Known = Known {
         row(
             "policy.repository.classes",
             &["policy", "registry.media_types", "registry.artifact_types"],
-            "kinds of images are no condition of rules; pushing is off until you add \"push\" to the actions, and then images \
+            "access rules have no condition on kinds of images; pushing is off until you add \"push\" to the actions, and then images \
              of every kind",
         ),
-        not_needed("catalog", "the catalog is bounded by itself"),
+        not_needed("catalog", "the catalog is always bounded"),
         row(
             "proxy.remoteurl",
             &["proxy", "mirror", "mirrors", "registry.proxy", "registry.mirror", "upstream"],
@@ -128,5 +128,5 @@ pub(in super::super) static KNOWN: Known = Known {
     ],
 };
 
-const BUCKET: &str = "no object storage: images lie in a folder; copy the bucket into one, `docker/` at its top, and name it in \
+const BUCKET: &str = "no object storage: images are stored in a folder; copy the bucket into one, `docker/` at its top, and name it in \
                       [storage.filesystem]";

@@ -77,7 +77,7 @@ fn users_of_another_source_get_nothing_that_an_entry_over_patterns_might_keep_fr
     assert_eq!(after(users, acl, "bob", "x"), "pull");
     assert_eq!(after(users, acl, "ext-new", "x"), "");
     let told = remarks(&migrated(USERS, &format!("users: {users}\nacl:\n{acl}")));
-    assert!(told.iter().any(|remark| remark.contains("users who are not in this file may fit it")), "{told:#?}");
+    assert!(told.iter().any(|remark| remark.contains("users who are not in this file may match it")), "{told:#?}");
     // Names that the pattern lists are known.
     let acl = "- {match: {account: '/^(eve|mallory)$/'}, actions: []}\n- {match: {account: '/.+/'}, actions: [pull]}\n";
     assert_eq!((after(users, acl, "eve", "x"), after(users, acl, "new", "x")), (String::new(), "pull".to_owned()));

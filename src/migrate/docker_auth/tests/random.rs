@@ -296,7 +296,10 @@ fn no_random_access_list_allows_more_after_its_migration() {
         if !asked.iter().any(|(name, _)| name.is_empty()) {
             for repository in REPOSITORIES {
                 let ours = policy.actions(&Principal::Anonymous, &repository.parse().unwrap());
-                assert!(ours.is_empty(), "round {round}: nobody may {ours} in {repository}\n{text}\n{toml}");
+                assert!(
+                    ours.is_empty(),
+                    "round {round}: anonymous requests may {ours} in {repository}\n{text}\n{toml}"
+                );
             }
         }
         for (account, labels) in asked.drain(..) {
