@@ -1,4 +1,4 @@
-//! The audit trail, read back: everything that happened, by whom, from where, under which request; and no secret.
+//! Tests the audit trail: each event has its user, address and request, and none contains a secret.
 
 use std::fs;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn trail(stage: &Stage) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// The events of one request.
+/// The audit events of one request.
 fn events_of(stage: &Stage, answer: &Answer) -> Vec<Value> {
     let id = answer.header("x-request-id").unwrap();
     let mut events: Vec<Value> = trail(stage).into_iter().filter(|line| line["request"] == json!(id)).collect();
@@ -84,7 +84,7 @@ fn pushes_and_deletions_are_told_with_who_what_and_where() {
         expected["user"] = json!("alice");
         expected["repository"] = json!("team/app");
         assert_eq!(events_of(&stage, &deleted), [SIGNED_IN(), expected], "{path}");
-        // What was not there was not deleted.
+        // A deletion of something that does not exist is not an event.
         let again = server.alice("DELETE", &path, &[], b"").expect(404);
         assert_eq!(events_of(&stage, &again), [SIGNED_IN()], "{path}");
     }
@@ -119,14 +119,14 @@ fn sign_ins_refusals_and_tokens_are_told() {
     assert_eq!(events_of(&stage, &narrow), [expected]);
     let forged = server.ask("GET", "/v2/", &["Authorization: Bearer a.b.c"], b"").expect(401);
     assert_eq!(events_of(&stage, &forged)[0]["event"], json!("token_refused"));
-    // The question with which every client begins is no refusal.
+    // The unauthenticated ping with which every client begins is not a refusal.
     let ping = server.ask("GET", "/v2/", &[], b"").expect(401);
     assert_eq!(events_of(&stage, &ping), [json!(null); 0]);
 
     let text = fs::read_to_string(stage.path("audit.jsonl")).unwrap();
     let signature = bearer.rsplit('.').next().unwrap();
     for secret in [ALICE.password, BOB.password, "a guess", signature] {
-        assert!(!text.contains(secret), "{secret} is nobody's business");
+        assert!(!text.contains(secret), "{secret} must not be in the audit trail");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chains of certificates that some clients or all of them refuse: what `check` and the log say of them.
+//! Tests certificate chains that some or all clients refuse: what `check` and the log report about them.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +9,13 @@ use crate::support::Stage;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const FILES: &str = "[tls.files]\ncertificate = \"chain.pem\"\nkey = \"server.key\"";
 
-/// A key and what its certificate says.
+/// A key and the parameters of its certificate.
 struct Authority {
     params: CertificateParams,
     key: KeyPair,
 }
 
-/// A certificate that began 30 days ago and ends `days` from now; a negative number has passed.
+/// Parameters of a certificate that became valid 30 days ago and expires in `days`; negative if it has expired.
 fn params(name: &str, days: i64) -> CertificateParams {
     let now = SystemTime::now();
     let mut params = CertificateParams::default();
@@ -38,8 +38,8 @@ impl Authority {
     }
 }
 
-/// A server's certificate, its intermediate's that ends in so many days, its root's; the key lies in the stage's
-/// folder.
+/// The certificates of a server, of its intermediate, which expires in so many days, and of its root; the key is
+/// written into the stage's directory.
 fn chain(stage: &Stage, days: i64) -> [String; 3] {
     let (root, middle) = (Authority::new("root", 900), Authority::new("inter", days));
     let key = KeyPair::generate().unwrap();
@@ -56,7 +56,8 @@ fn configure(stage: &Stage, chain: &[&String]) {
     stage.configure(FILES);
 }
 
-/// Insists that `check` says this of a chain, as an error or as a warning, and a server that starts too, as a warning.
+/// Asserts that `check` reports this about a chain, as an error or as a warning, and that a server that starts warns
+/// too.
 #[track_caller]
 fn says(stage: &Stage, chain: &[&String], is_error: bool, words: &str, hint: &str) {
     configure(stage, chain);

@@ -1,4 +1,4 @@
-//! `portcullis check`: what is wrong with the machine and the files around a configuration that is right.
+//! Tests `portcullis check` on faults of the machine and of files around a valid configuration.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ fn check(stage: &Stage) -> Tool {
     stage.tool().arg("check")
 }
 
-/// Insists on a warning with a hint, and on the exit code and the last line of success all the same.
+/// Asserts a warning with a hint, while the command still exits with 0 and ends with the line of success.
 #[track_caller]
 fn warns(told: &Finished, words: &str, hint: &str) {
     let mut lines = told.stderr.lines().skip_while(|line| !(line.starts_with("warning: ") && line.contains(words)));
@@ -22,7 +22,7 @@ fn warns(told: &Finished, words: &str, hint: &str) {
     assert!(told.is_success() && told.stderr.lines().last().is_some_and(|line| line.starts_with("ok: ")), "{told}");
 }
 
-/// Insists on an error with a hint, and on the exit code of a failure.
+/// Asserts an error with a hint, and the exit code of a failure.
 #[track_caller]
 fn fails(told: &Finished, words: &str, hint: &str) {
     let mut lines = told.stderr.lines().skip_while(|line| !(line.starts_with("error: ") && line.contains(words)));
@@ -31,7 +31,7 @@ fn fails(told: &Finished, words: &str, hint: &str) {
     assert!(told.to_string().contains("exit status: 1"), "{told}");
 }
 
-/// Names that lead here on every machine.
+/// Writes a configuration with host names that resolve to this machine everywhere, and more settings.
 fn named(stage: &Stage, names: &str, rest: &str) {
     let text = format!("listen = [\"{}\"]\nhostnames = [{names}]\n{rest}\n", stage.address());
     stage.write("portcullis.toml", &text);
@@ -41,7 +41,7 @@ fn named(stage: &Stage, names: &str, rest: &str) {
 fn secrets_that_everybody_can_read_are_warned_of() {
     let stage = Stage::new();
     drop(stage.start());
-    // The one file here that the server has not made.
+    // The only one of these files that the server did not create.
     fs::set_permissions(stage.path("htpasswd"), fs::Permissions::from_mode(0o600)).unwrap();
     let closed = check(&stage).succeeds();
     assert!(!closed.stderr.contains("every user of this machine"), "what we make is closed: {closed}");
@@ -92,7 +92,7 @@ fn a_port_that_this_user_may_not_have_is_an_error_with_the_ways_out() {
     fails(&told, &format!("cannot listen on 127.0.0.1:{port}: permission denied"), "setcap");
 }
 
-/// `check` as somebody who owns the folder, and nothing else.
+/// Runs `check` as an unprivileged user who owns only the stage's directory.
 fn unprivileged(stage: &Stage, closed: &[&str]) -> Finished {
     const NOBODY: u32 = 65534;
     for path in [stage.folder().to_owned(), stage.path("portcullis.toml"), stage.path("htpasswd")] {
@@ -102,7 +102,7 @@ fn unprivileged(stage: &Stage, closed: &[&str]) -> Finished {
         chown(stage.path(path), Some(0), Some(0)).unwrap();
         fs::set_permissions(stage.path(path), fs::Permissions::from_mode(0o700)).unwrap();
     }
-    // A copy, because the folders above the binary may be closed to others.
+    // A copy, because directories above the binary may be closed to other users.
     let program = stage.path("portcullis");
     fs::copy(BINARY, &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

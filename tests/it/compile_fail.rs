@@ -1,11 +1,11 @@
-//! What must not compile: that nobody gets at a repository, a blob or a name but by the way that checks.
+//! Tests what must not compile: access to a repository, a blob or a name that bypasses its checks.
 //!
-//! Each file in `tests/compile_fail` is a program that tries something by a wrong way, with `//~ E0451` behind each line
-//! that the compiler must refuse and the code of its error. They are compiled against the library that this test was
-//! built with, which takes moments; trybuild, which builds every dependency once more, takes minutes.
+//! Each file in `tests/compile_fail` is a program that tries a forbidden way, with `//~ E0451` behind each line that
+//! the compiler must refuse and the code of its error. The programs are compiled against the library that this test
+//! was built with, which takes moments; trybuild, which builds every dependency once more, takes minutes.
 //!
-//! One invariant: a program is refused where it says, for the reason that it says, and nowhere else. `control.rs`, which
-//! says nothing, must compile: it does by the right way what the others try.
+//! Invariant: a program is refused exactly in the announced lines, with the announced error codes. `control.rs`
+//! announces nothing and must compile: it takes the permitted way to what the other programs try.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-/// What stands between a line that must be refused and the code of the error.
+/// The separator between a line that must be refused and the code of the error.
 const REFUSED: &str = " //~ ";
 
 /// A line of a program and the code of an error in it.
@@ -46,7 +46,7 @@ fn only_the_control_compiles() {
     }
 }
 
-/// What a program says of itself.
+/// The refusals that a program announces.
 fn announced(program: &Path) -> BTreeSet<Refusal> {
     let text = fs::read_to_string(program).unwrap();
     let lines = text.lines().enumerate();
@@ -60,15 +60,15 @@ fn programs() -> Vec<PathBuf> {
     programs
 }
 
-/// The library as cargo built it.
+/// The library that cargo built for this test.
 struct Library {
     path: PathBuf,
-    /// Where its dependencies lie; those that run in the compiler lie apart if cargo was given a target.
+    /// The directories of its dependencies; procedural macros are in another one if cargo was given a target.
     folders: Vec<PathBuf>,
 }
 
 impl Library {
-    /// The youngest one beside this test, which cargo built for it or found to be up to date.
+    /// Finds the newest library beside this test, which cargo built or found up to date.
     fn find() -> Self {
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().unwrap();
@@ -87,7 +87,7 @@ impl Library {
         Self { path, folders: vec![folder.to_owned(), host] }
     }
 
-    /// Where and why the compiler refuses a program.
+    /// The lines of the program that the compiler refuses, with the error codes.
     fn refusals(&self, program: &Path) -> BTreeSet<Refusal> {
         let output = tempfile::tempdir().unwrap();
         let mut external = OsString::from("portcullis=");
@@ -104,13 +104,13 @@ impl Library {
         let stderr = String::from_utf8(said.stderr).unwrap();
         let messages = stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{stderr}")));
         let refusals: BTreeSet<Refusal> = messages.flat_map(|message: Value| refusals(&message)).collect();
-        // An error without a code or a place is one that nobody thought of.
+        // An error without a code or a place is unexpected.
         assert_eq!(said.status.success(), refusals.is_empty(), "{}:\n{stderr}", program.display());
         refusals
     }
 }
 
-/// The places of an error; nothing for a warning or the count of errors at the end.
+/// The places of an error; empty for a warning or the final count of errors.
 fn refusals(message: &Value) -> Vec<Refusal> {
     let Some(code) = message["code"]["code"].as_str().filter(|_| message["level"] == "error") else {
         return Vec::new();

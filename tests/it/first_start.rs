@@ -1,4 +1,4 @@
-//! The first start on a fresh machine, the second one, and the ones that fail.
+//! Tests the first start on a fresh machine, the second start, and starts that fail.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::support::stage::authorization;
 use crate::support::tool::require;
 use crate::support::{Stage, Tool};
 
-/// An identity without any privilege, as `nobody` has on Debian.
+/// An unprivileged user id, that of `nobody` on Debian.
 const NOBODY: u32 = 65534;
 
 #[test]
@@ -24,7 +24,7 @@ fn a_fresh_machine_gets_one_administrator_and_keys_that_nobody_else_reads() {
     assert!(password.len() >= 16);
     assert_eq!(log.matches(&password).count(), 1, "the password is shown once:\n{log}");
     let line = log.lines().position(|line| line.contains(&password)).unwrap();
-    assert_eq!(log.lines().nth(line).unwrap().trim(), password, "it stands alone, to be copied");
+    assert_eq!(log.lines().nth(line).unwrap().trim(), password, "it has a line of its own, to be copied");
 
     let users = fs::read_to_string(stage.path("htpasswd")).unwrap();
     assert_eq!(users.lines().count(), 1, "{users}");
@@ -49,7 +49,7 @@ fn a_fresh_machine_gets_one_administrator_and_keys_that_nobody_else_reads() {
         Tool::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(stage.path("certs/ca.crt"));
     let fingerprint = told.succeeds().stdout.trim().rsplit('=').next().unwrap().to_owned();
     assert!(log.contains(&fingerprint), "the welcome should show {fingerprint}:\n{log}");
-    // Using the password has not made it known either.
+    // Logging in with the password does not write it to the log.
     assert_eq!(server.log().matches(&password).count(), 1);
 }
 
@@ -87,7 +87,7 @@ fn a_port_that_is_taken_is_told_with_a_hint_and_no_user_is_made() {
     assert!(refused.to_string().contains("exit status: 1"), "{refused}");
     assert!(!refused.stderr.to_lowercase().contains("password") && !stage.path("htpasswd").exists(), "{refused}");
     drop(taken);
-    // The password was not lost with the start that failed.
+    // The failed start did not consume the first-start password.
     let server = stage.start();
     assert!(first_password(&server.log()).is_some(), "{}", server.log());
 }
@@ -101,12 +101,12 @@ fn one_of_two_ports_that_is_taken_keeps_the_server_from_starting_on_the_other() 
     assert!(refused.stderr.contains("already in use"), "{refused}");
 }
 
-/// `portcullis` as somebody without privileges, who owns the folder.
+/// The command `portcullis` as an unprivileged user who owns the stage's directory.
 fn unprivileged(stage: &Stage) -> Command {
     for path in [stage.folder().to_owned(), stage.path("portcullis.toml")] {
         chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    // A copy, because the folders above the binary may be closed to others.
+    // A copy, because directories above the binary may be closed to other users.
     let program = stage.path("portcullis");
     fs::copy(BINARY, &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
@@ -130,7 +130,7 @@ fn a_port_below_1024_without_privileges_is_told_with_the_ways_out() {
     let first: u16 =
         fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap().trim().parse().unwrap();
     let Some(port) = first.checked_sub(1).filter(|port| *port > 0) else {
-        panic!("every port is open to everybody here\nhint: sysctl net.ipv4.ip_unprivileged_port_start=1024");
+        panic!("unprivileged users may use every port here\nhint: sysctl net.ipv4.ip_unprivileged_port_start=1024");
     };
     let stage = Stage::bare();
     let mut command = unprivileged(&stage);
@@ -175,7 +175,7 @@ fn a_broken_users_file_is_told_with_its_line_and_nothing_is_served() {
             refused.stderr.contains(&format!("htpasswd{word}")) && refused.stderr.contains("hint: "),
             "{line}: {refused}"
         );
-        assert!(!refused.stderr.contains("plaintext"), "whatever stands there may be a password: {refused}");
+        assert!(!refused.stderr.contains("plaintext"), "the line may contain a password: {refused}");
         stage.tool().arg("check").fails().says_one_of(&[&format!("htpasswd{word}")]);
     }
 }

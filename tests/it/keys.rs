@@ -1,4 +1,4 @@
-//! The keys of tokens while a server runs, and what `portcullis token` says of keys and tokens.
+//! Tests token keys while a server runs, and the output of `portcullis token` about keys and tokens.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use crate::support::portcullis::ALICE;
 use crate::support::stage::authorization;
 use crate::support::{Running, Stage, Tool, eventually};
 
-/// A new key signs within two seconds, says the documentation; a busy machine may need longer.
+/// The documented time until a new key signs is two seconds; a busy machine may need longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const PEM: &str = "-----BEGIN PRIVATE KEY-----";
@@ -41,7 +41,7 @@ fn listed(server: &Running<'_>) -> Vec<String> {
     keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Rotates, and gives back what was said about the new key.
+/// Rotates the keys and returns the message about the new one.
 fn rotate(stage: &Stage, options: &[&str]) -> String {
     let rotated = stage.tool().args(["token", "rotate"]).args(options).succeeds();
     assert_eq!(rotated.stdout, "", "what is said is talk");
@@ -62,7 +62,7 @@ fn a_running_server_signs_with_a_new_key_and_believes_the_old_one_until_it_retir
     let file = stage.path("certs/token.key");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
-    // The overlap is over: as if a day had passed.
+    // Ends the overlap, as if a day had passed.
     let text = fs::read_to_string(&file).unwrap();
     let line = text.lines().find(|line| line.starts_with("Retires: ")).unwrap();
     stage.write("certs/token.key", &text.replace(line, "Retires: 2001-02-03T04:05:06Z"));
@@ -168,7 +168,7 @@ fn rsa_keys_of_openssl_are_taken_from_2048_bits_on() {
     }
 }
 
-/// What openssl makes of some input.
+/// The output of openssl for some input.
 fn openssl(stage: &Stage, arguments: &str, input: &str) -> String {
     Tool::new("openssl").folder(stage.folder()).args(arguments.split(' ')).input(input).succeeds().stdout
 }
@@ -243,7 +243,7 @@ fn any_token_is_taken_apart_without_a_server_and_without_its_signature() {
         assert!(shown.contains(&key_of(&token)) && !shown.contains(signature), "{shown}");
     }
 
-    // A key that has retired, no key of ours, no key at all.
+    // A key that has retired, a key that the server does not have, and no key at all.
     rotate(&stage, &[]);
     let inspect = || stage.tool().args(["token", "inspect"]).input(&token).succeeds().stdout;
     assert!(inspect().contains(", which verifies tokens until 2"), "{}", inspect());
@@ -262,7 +262,7 @@ fn any_token_is_taken_apart_without_a_server_and_without_its_signature() {
 fn an_expired_and_foreign_token_is_taken_apart_as_well_and_other_things_are_refused() {
     let stage = Stage::new();
     rotate(&stage, &[]);
-    // The example of RFC 7519, section 3.1: HMAC, and long expired.
+    // The example of RFC 7519, section 3.1: HMAC, and expired long ago.
     let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxl\
                  LmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let shown = stage.tool().args(["token", "inspect"]).input(token).succeeds().stdout;

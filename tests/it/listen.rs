@@ -1,4 +1,4 @@
-//! Where a server listens on machines that lack what its configuration names.
+//! Tests the listening addresses on machines that lack what the configuration names.
 
 use std::fs;
 use std::process::Command;
@@ -7,13 +7,13 @@ use crate::support::Stage;
 use crate::support::portcullis::BINARY;
 use crate::support::tool::{Tool, require};
 
-/// A server on every address, whose first call of this name fails as it does on a machine without IPv6.
+/// Runs a server on all addresses whose first system call of this name fails as on a machine without IPv6.
 fn without_ipv6(call: &str, error: &str, rest: &str) {
     let stage = Stage::new();
     let text = format!("listen = [\"[::]:{}\"{rest}]\nhostnames = [\"localhost\"]\n", stage.port());
     stage.write("portcullis.toml", &text.replace("PORT", &stage.port().to_string()));
     let mut command = Command::new(require("strace"));
-    // -D: the process that is started is the server, and strace looks on.
+    // With -D, the started process is the server, and strace its detached grandchild.
     command.args(["-D", "-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     command.args(["-e", &format!("inject={call}:error={error}:when=1"), BINARY, "serve"]).current_dir(stage.folder());
     let server = stage.start_as(command);

@@ -1,11 +1,10 @@
-//! The one integration binary.
+//! The integration tests, as one binary.
 //!
-//! `support` starts and stops processes and builds test images. `conformance` holds the server to the protocol, sentence by
-//! sentence; `real` lets the programs that people use log in, push and pull; the others hold it to its word when requests
-//! are bad, disks are full, files change and processes are killed. `grants` is about what stands in for passwords, `hostile` about
-//! peers who mean harm and programs that look for weaknesses. `golden`
-//! holds what others see of us against files that are read as a diff; `architecture` and `compile_fail` hold what only we
-//! see. A program that is missing fails its test with the line that installs it; no test passes by skipping.
+//! `support` starts and stops processes and builds test images. `conformance` tests the registry protocol; `real`
+//! runs the client programs that people use; `grants` tests credentials that replace passwords; `faults`, `crash` and
+//! `hostile` test bad requests, full disks, killed processes and malicious peers. `golden` compares visible output
+//! and files with golden files that are reviewed as a diff; `architecture` and `compile_fail` check the source code.
+//! A missing program fails its test with the command that installs it; no test passes by skipping.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop, and the line number says where")]
 

@@ -1,4 +1,4 @@
-//! `gc` and `fsck`: which data they work on, and what they do beside a server and beside each other.
+//! Tests `gc` and `fsck`: which data they work on, and how they run beside a server and beside each other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ fn a_check_beside_a_server_that_is_being_pushed_to_reports_nothing() {
             }
         });
         let mut checks = Vec::new();
-        // Each check has pushes beside it; a push that fails ends the wait as well.
+        // Each check runs beside pushes; a push that fails ends the wait as well.
         for _ in 0..3 {
             let before = pushed.load(Ordering::SeqCst);
             checks.push(tool(&server, "fsck").run());
@@ -77,7 +77,7 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let expected = ["flag", "variable", "file", "data"];
     for (number, root) in expected.iter().enumerate() {
-        // Each can be told by how many blobs it holds.
+        // Each data directory can be recognised by the number of its blobs.
         for content in 0..=number {
             let content = content.to_string();
             let path = blob(&folder.path().join(root), &digest(content.as_bytes()));
@@ -117,7 +117,7 @@ fn a_data_folder_that_is_not_there_is_not_made() {
 fn while_a_command_changes_the_data_no_server_begins_and_other_commands_wait_or_refuse() {
     let stage = Stage::new();
     fs::create_dir_all(stage.path("data")).unwrap();
-    // What `gc` and `fsck --repair` hold as long as they run.
+    // The lock that `gc` and `fsck --repair` hold while they run.
     let claim = portcullis::storage::claim(&stage.path("data")).unwrap().unwrap();
     for arguments in [&["serve"][..], &["fsck", "--repair"]] {
         let refused = stage.tool().args(arguments).fails();
@@ -149,7 +149,7 @@ fn garbage_is_collected_by_the_server_or_without_one_by_the_command() {
     });
 }
 
-/// A blob that nobody has wanted for days.
+/// Pushes a blob that was not accessed for days, and returns its file.
 fn push_for_nothing(server: &Portcullis, content: &[u8]) -> PathBuf {
     let digest = push(server, "a", content);
     let link = server.data().join("docker/registry/v2/repositories/a/_layers/sha256").join(&digest[7..]).join("link");

@@ -1,4 +1,4 @@
-//! Clients' certificates, as curl shows them.
+//! Tests client certificates (mTLS) with curl.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn stage(authority: &Authority, client: &str) -> Stage {
     stage
 }
 
-/// Puts a certificate and its key where [`with`] finds them.
+/// Writes a certificate and its key where [`with`] finds them.
 fn keep(stage: &Stage, name: &str, issued: &Issued) {
     stage.write(&format!("{name}.crt"), &issued.certificate);
     stage.write(&format!("{name}.key"), &issued.key);
@@ -50,7 +50,7 @@ fn status(told: &Finished) -> u16 {
     line.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// A bearer token that was given for a certificate.
+/// A bearer token that was issued for a certificate.
 fn token(server: &Running<'_>, name: &str, scope: &str) -> String {
     let told = with(server, name, &[], &format!("/token?service=localhost&scope={scope}"));
     assert_eq!(status(&told), 200, "{told}");
@@ -110,7 +110,7 @@ fn where_certificates_are_optional_passwords_still_work_and_bad_certificates_do_
     server.lives();
     assert_eq!(status(&curl(&server, &[], "/v2/")), 401);
     assert_eq!(status(&with(&server, "robot", &[], "/v2/")), 200);
-    // A name that no user can have is nobody's.
+    // A name that is not valid for users does not sign in.
     assert_eq!(status(&with(&server, "odd", &[], "/v2/")), 401);
     assert!(!with(&server, "stranger", &[], "/v2/").is_success());
 }
@@ -155,7 +155,7 @@ fn a_token_that_was_given_for_a_certificate_ends_with_its_authority() {
     stage.write("clients.crt", &authority.pem());
     assert!(eventually(Duration::from_secs(5), || push() == 202));
     stage.configure(RULES);
-    assert!(eventually(Duration::from_secs(5), || push() == 401), "nobody asks for certificates any more");
+    assert!(eventually(Duration::from_secs(5), || push() == 401), "the server no longer requests certificates");
     server.lives();
 }
 

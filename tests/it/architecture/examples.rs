@@ -1,9 +1,9 @@
-//! The check itself, tried on sources that are wrong: a check that never fails is none.
+//! Tests the architecture check itself on sources with violations, because a check that never fails proves nothing.
 
 use super::reader::{Crate, Source};
 use super::{FLOORS, violations};
 
-/// What is wrong with a crate in which every module is empty but these files.
+/// The violations of a crate whose modules are empty, except for these files.
 fn wrong(files: &[(&str, &str)]) -> Vec<String> {
     let modules = FLOORS.iter().map(|(module, _)| *module).filter(|module| *module != "main");
     let root = modules.fold("//! The map.\n".to_owned(), |text, module| text + "mod " + module + ";\n");

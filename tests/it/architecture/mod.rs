@@ -1,11 +1,11 @@
-//! The floors: which module may know which other, and which may know a library.
+//! Checks which module of `src/lib.rs` may import which other, and which may name a library.
 //!
-//! One invariant: [`FLOORS`] lists the modules of `src/lib.rs`, all of them, so that each names only modules above itself
-//! in the list. Whoever keeps to the table can therefore not make a cycle.
+//! Invariant: [`FLOORS`] lists all modules of `src/lib.rs`, and each row names only modules of rows above it. Imports
+//! that follow the table therefore cannot form a cycle.
 //!
-//! The sources are read as tokens, not as lines: a path is found in nested braces, in macros, behind `super::super` and
-//! wherever else the compiler would find it, and not found in comments and texts. Tests inside `src` keep to the floors
-//! too; libraries and `unwrap()` are their own affair.
+//! The sources are read as tokens, not as lines: a path is found in nested braces, in macros, behind `super::super`
+//! and wherever else the compiler finds it, and not in comments and string literals. Tests inside `src` follow the
+//! table too; they may use any library and `unwrap()`.
 
 mod examples;
 mod reader;
@@ -16,7 +16,7 @@ use std::path::Path;
 
 use reader::{Crate, Import, Source, Used};
 
-/// Each module with what it may import. The picture is in `src/lib.rs`.
+/// Each module with the modules that it may import. The picture is in `src/lib.rs`.
 const FLOORS: &[(&str, &[&str])] = &[
     // vocabulary
     ("oci", &[]),
@@ -34,11 +34,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     // process
     ("telemetry", &["audit"]),
     ("server", &["tls"]),
-    // Every module's own `Config`, and what those are made of.
+    // The types of every module's own `Config`.
     ("config", &["access", "storage", "tls", "fetch", "registry", "auth", "telemetry", "server"]),
-    // Reads the configurations of others; writes text that `config` reads.
+    // Reads the configurations of other programs; writes text that `config` reads.
     ("migrate", &["access", "tls", "auth", "config"]),
-    // A client of registries, and no part of the server.
+    // A registry client; not part of the server.
     ("selftest", &["oci", "tls", "auth"]),
     // The network side of `tls::acme`.
     ("acme", &["audit", "tls"]),
@@ -68,11 +68,11 @@ const FLOORS: &[(&str, &[&str])] = &[
             "app",
         ],
     ),
-    // `main.rs`
+    // The binary's `main.rs`.
     ("main", &["cli"]),
 ];
 
-/// Libraries that only some modules may know, so that exchanging one is a small piece of work.
+/// Libraries that only some modules may use, so that replacing one stays a small change.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["api", "app"]),
     ("http", &["acme", "api", "server", "fetch", "selftest", "app"]),
@@ -113,7 +113,7 @@ fn the_table_has_no_way_up_and_so_no_cycle() {
     }
 }
 
-/// No rule is asked about the local operator, so nothing that a request reaches may become one.
+/// The local operator bypasses the access rules, so code that a request reaches must not act as one.
 #[test]
 fn only_the_command_on_repositories_becomes_the_local_operator() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -124,7 +124,7 @@ fn only_the_command_on_repositories_becomes_the_local_operator() {
     assert!(found.iter().all(|path| allowed.contains(path)) && found.contains(&"cli/repository.rs"), "{found:?}");
 }
 
-/// Every Rust file below a folder, by its path from there.
+/// Every Rust file below a directory, with its path relative to the directory.
 fn read(root: &Path) -> Vec<Source> {
     let mut folders = vec![root.to_owned()];
     let mut sources = Vec::new();
@@ -142,7 +142,7 @@ fn read(root: &Path) -> Vec<Source> {
     sources
 }
 
-/// Everything in a crate that is not as the tables have it, a line each.
+/// All violations of the tables in a crate, one line each.
 fn violations(sources: &Crate) -> BTreeSet<String> {
     let declared = sources.modules();
     let missing =

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// One file.
+/// One source file.
 pub(super) struct Source {
-    /// Its path from `src`.
+    /// Its path relative to `src`.
     pub(super) path: String,
     text: String,
     tokens: Vec<TokenTree>,
 }
 
-/// All files, and which of them are tests.
+/// All source files of the crate, and which of them are tests.
 pub(super) struct Crate {
     sources: Vec<Source>,
     /// Module paths of files that only `#[cfg(test)] mod …;` declares.
@@ -26,7 +26,7 @@ pub(super) struct Import {
     pub(super) target: Option<String>,
 }
 
-/// A word that names a library.
+/// A word that names a library, with its line.
 pub(super) struct Used {
     pub(super) line: usize,
     pub(super) name: String,
@@ -55,7 +55,7 @@ impl Source {
         found
     }
 
-    /// Where `super` and `self` are reckoned from.
+    /// The module path that `super` and `self` are resolved against.
     fn module_path(&self) -> Vec<String> {
         let mut path: Vec<String> = self.path.trim_end_matches(".rs").split('/').map(ToOwned::to_owned).collect();
         if path.last().is_some_and(|last| last == "mod") || path == ["lib"] || path == ["main"] {
@@ -126,7 +126,7 @@ fn test_files(source: &Source) -> Vec<Vec<String>> {
     found
 }
 
-/// The item at the beginning of `tokens`, with its attributes, if it is for tests only.
+/// The tokens of the item at the beginning of `tokens`, with its attributes, if it is for tests only.
 fn test_item(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
     let [hash, TokenTree::Group(attribute), ..] = tokens else { return None };
     let spaceless: String = attribute.stream().to_string().split_whitespace().collect();
@@ -142,7 +142,7 @@ fn test_item(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
     Some(&tokens[..=end])
 }
 
-/// Collects the paths that begin with `crate`, `super` or `self`, however deep.
+/// Collects the paths that begin with `crate`, `super` or `self`, at any depth of nesting.
 fn paths(tokens: &[TokenTree], module: &[String], found: &mut Vec<Import>) {
     let mut index = 0;
     while index < tokens.len() {
@@ -168,7 +168,7 @@ fn paths(tokens: &[TokenTree], module: &[String], found: &mut Vec<Import>) {
     }
 }
 
-/// Follows one path, `base` being where it has come to, into all the branches of its braces.
+/// Follows one path into all branches of its braces; `base` is the module that the path has reached.
 fn follow(tokens: &[TokenTree], base: &[String], found: &mut Vec<Import>) {
     let [token, rest @ ..] = tokens else { return };
     if let TokenTree::Group(group) = token {
@@ -186,12 +186,12 @@ fn follow(tokens: &[TokenTree], base: &[String], found: &mut Vec<Import>) {
     if followed_by_colons(rest) {
         return follow(&rest[2..], &next, found);
     }
-    // The root itself, or everything in it.
+    // The crate root itself, or everything in it.
     let target = next.first().filter(|first| *first != "*").cloned();
     found.push(Import { line: token.span().start().line, target });
 }
 
-/// Collects the words that begin a path or stand alone behind `use`.
+/// Collects the words that begin a path or follow `use` on their own.
 fn libraries(tokens: &[TokenTree], found: &mut Vec<Used>) {
     let mut index = 0;
     while index < tokens.len() {
@@ -214,7 +214,7 @@ fn libraries(tokens: &[TokenTree], found: &mut Vec<Used>) {
     }
 }
 
-/// Whether what stands before a word is a `::` that nothing leads to.
+/// Whether the tokens before a word end with a leading `::`, as in `::tokio`.
 fn is_absolute(before: &[TokenTree]) -> bool {
     let [owners @ .., first, second] = before else { return false };
     let is_owned = match owners {

@@ -1,4 +1,4 @@
-//! `portcullis cert`, the authority that can be fetched, and several certificates on one address.
+//! Tests `portcullis cert`, the download of the CA certificate, and several certificates on one address.
 
 mod trust;
 
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::support::wire::Wire;
 use crate::support::{Running, Stage, Tool, eventually};
 
-/// Changes take effect within five seconds, says the documentation.
+/// The documented time within which changes take effect.
 const PATIENCE: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,13 +21,13 @@ fn openssl(folder: &Path, arguments: &str) -> String {
     Tool::new("openssl").folder(folder).args(arguments.split_whitespace()).succeeds().stdout
 }
 
-/// The fingerprint as OpenSSL shows it: `AB:CD:…`
+/// The SHA-256 fingerprint of a certificate file in OpenSSL's notation: `AB:CD:…`
 fn fingerprint(folder: &Path, certificate: &str) -> String {
     let shown = openssl(folder, &format!("x509 -in {certificate} -noout -fingerprint -sha256"));
     shown.trim().rsplit('=').next().unwrap().to_owned()
 }
 
-/// The fingerprint of the certificate that a client gets which asks for this name.
+/// The fingerprint of the certificate that the server sends to a client with this server name.
 fn served(server: &Running<'_>, name: &str) -> String {
     let target = server.stage.address();
     let asked = if name.is_empty() { "-noservername".to_owned() } else { format!("-servername {name}") };
@@ -36,7 +36,7 @@ fn served(server: &Running<'_>, name: &str) -> String {
     fingerprint(server.stage.folder(), path.to_str().unwrap())
 }
 
-/// A certificate for these names that signed itself, good for so many days more, with its key.
+/// A self-signed certificate for these names that is valid for so many more days, and its key.
 fn make(names: &[&str], days: u32) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
@@ -116,7 +116,7 @@ fn show_says_of_every_certificate_what_openssl_says_and_never_a_key() {
     for (file, days) in [("a", 40), ("b", 3), ("c", 90)] {
         bring(&stage, file, &["localhost", &format!("{file}.test")], days);
     }
-    // A chain: the second certificate stands for an issuer's.
+    // A chain: the second certificate takes the place of an issuer's.
     let chain = ["a", "c"].map(|file| fs::read_to_string(stage.path(&format!("{file}.crt"))).unwrap()).concat();
     stage.write("a.crt", &chain);
     fs::copy(stage.path("c.key"), stage.path("b.key")).unwrap();
@@ -173,7 +173,7 @@ fn each_name_gets_its_certificate_and_unknown_ones_the_first() {
         let expected = fingerprint(stage.folder(), &format!("{file}.crt"));
         assert_eq!(served(&server, name), expected, "{name:?} should get {file}");
     }
-    // One that breaks stays as it was; another one is renewed meanwhile.
+    // The broken pair keeps its old certificate, while the other one is still renewed.
     let broken = fingerprint(stage.folder(), "b.crt");
     stage.write("b.crt", "-----BEGIN CERTIFICATE-----\nhalf");
     bring(&stage, "c", &["x.b.test"], 40);
@@ -202,7 +202,7 @@ fn a_further_certificate_that_is_broken_is_refused_at_start() {
     stage.tool().arg("check").fails().says_one_of(&["tls.files.certificate is missing"]);
 }
 
-/// A volume as the kubelet writes it: the files are links through `..data`, which is exchanged in one step.
+/// Writes a volume as the kubelet does: the files are links through `..data`, which is replaced in one step.
 fn project(stage: &Stage, version: &str, pair: &(String, String)) {
     let folder = stage.path("volume").join(format!("..{version}"));
     fs::create_dir_all(&folder).unwrap();
@@ -212,7 +212,7 @@ fn project(stage: &Stage, version: &str, pair: &(String, String)) {
     symlink(format!("..{version}"), &new).unwrap();
     fs::rename(new, data).unwrap();
     for name in ["tls.crt", "tls.key"] {
-        let _ = symlink(format!("..data/{name}"), stage.path("volume").join(name)); // there from the second time on
+        let _ = symlink(format!("..data/{name}"), stage.path("volume").join(name)); // exists from the second call on
     }
 }
 

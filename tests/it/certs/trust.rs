@@ -1,4 +1,4 @@
-//! `portcullis cert trust`: what it prints, and what it writes. That clients believe it is proven in `real::cert_trust`.
+//! Tests what `portcullis cert trust` prints and writes. `real::cert_trust` tests that clients then trust the server.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,11 +31,11 @@ fn trust_is_written_once_and_the_second_time_nothing_changes() {
             "{again}"
         );
     }
-    // What somebody wrote into the same file by hand is not lost.
+    // Lines that an operator wrote into the same file are kept.
     let hosts = stage.write("image/etc/containerd/certs.d/registry.test:8443/hosts.toml", "# mine\n");
     apply("containerd").fails().says_one_of(&["hosts.toml: the file exists and has other settings"]);
     assert_eq!(fs::read_to_string(hosts).unwrap(), "# mine\n");
-    // containerd reads HOST_PORT_ first.
+    // containerd reads the directory HOST_PORT_ first.
     fs::create_dir_all(stage.path("image/etc/containerd/certs.d/registry.test_8443_")).unwrap();
     apply("containerd").succeeds();
     assert!(stage.path("image/etc/containerd/certs.d/registry.test_8443_/hosts.toml").exists());
@@ -62,7 +62,7 @@ fn trust_on_another_machine_needs_nothing_but_the_certificate_and_refuses_what_i
 fn the_printed_script_does_what_apply_does() {
     let stage = Stage::new();
     drop(stage.start());
-    // A `sudo` that needs no rights, below a folder of the test's own.
+    // A `sudo` that needs no rights, in a directory of the test's own.
     fs::create_dir_all(stage.path("bin")).unwrap();
     stage.write("bin/sudo", "#!/bin/sh\nexec \"$@\"\n");
     stage.write("bin/update-ca-certificates", "#!/bin/sh\necho taken up\n");

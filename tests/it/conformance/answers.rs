@@ -1,4 +1,5 @@
-//! Everything under `/v2/`. Much of this section is checked by the client in all the other tests as well.
+//! Tests rules for every response below `/v2/`: headers, errors, methods, percent-encoding. The test client checks
+//! many of them in all other tests too.
 
 use http::{Method, Version};
 use serde_json::json;
@@ -70,7 +71,7 @@ fn a_method_that_a_path_does_not_know_is_405_and_names_those_that_it_does() {
 fn blobs_and_manifests_are_neither_compressed_nor_chunked_and_heads_say_the_exact_length() {
     let registry = Registry::start();
     let alice = &registry.alice;
-    let bytes = vec![b'a'; 300_000]; // would compress well
+    let bytes = vec![b'a'; 300_000]; // compresses well
     let document = tagged(alice, "latest");
     for digest_of in ALGORITHMS {
         let digest = digest_of(&bytes);
@@ -149,7 +150,7 @@ fn a_path_may_be_percent_encoded_once_and_not_twice() {
     let (folder, id) = upload.location().rsplit_once('/').unwrap();
     let encoded = format!("{}%2F{}", folder.replace("team/app", "team%2Fapp"), id.replace('-', "%2D"));
     registry.alice.get(&encoded).send().expect(204);
-    // The path of an answer is the plain one, whatever was asked.
+    // The path in a `Location` is the decoded one, whatever the encoding of the request.
     let location = registry.alice.post("/v2/team%2Fapp/blobs%2Fuploads/").send().expect(202);
     assert!(location.location().starts_with(UPLOADS), "{location}");
     assert!(registry.server.log().contains("path=/v2/team%2Fapp/tags/list"), "the log has paths as they were sent");
@@ -242,7 +243,7 @@ fn an_answer_to_a_body_that_nobody_read_says_that_the_connection_closes() {
     let upload = |client: &Client| client.post(UPLOADS).body(&vec![0; 100_000]).send();
     let refused = upload(&registry.nobody()).expect(401);
     assert_eq!(refused.header("connection"), "close");
-    // What was read leaves the connection for the next request.
+    // A body that was read leaves the connection usable for the next request.
     let whole = format!("{UPLOADS}?digest={}", sha256(b"read"));
     let taken = registry.alice.post(&whole).body(b"read").send().expect(201);
     assert!(taken.find("connection").is_none());

@@ -1,4 +1,4 @@
-//! Tokens that are believed, and tokens that are not.
+//! Tests which bearer tokens are accepted and which are refused.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ fn is_invalid(client: &Client, token: &str) {
     }
 }
 
-/// The token with another header or other claims, and the signature that it had.
+/// The token with a changed header or changed claims and its original signature.
 fn tampered(token: &str, part: usize, change: impl Fn(&mut Value)) -> String {
     let mut parts: Vec<String> = token.split('.').map(ToOwned::to_owned).collect();
     let mut document: Value = serde_json::from_slice(&BASE64.decode(&parts[part]).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Blobs: whole, gone, empty, known already.
+//! Tests blobs: download, deletion, empty blobs, conditional requests.
 
 use super::{ALGORITHMS, NAME, OTHER, Registry, absent, blob, counting, push_blob};
 
@@ -6,7 +6,7 @@ use super::{ALGORITHMS, NAME, OTHER, Registry, absent, blob, counting, push_blob
 fn get_and_head_give_the_exact_length_and_get_the_exact_bytes() {
     let registry = Registry::start();
     let alice = &registry.alice;
-    // More than one frame, and no multiple of any buffer.
+    // More than one HTTP/2 frame, and not a multiple of any buffer size.
     let bytes = counting(2_500_003);
     for digest_of in ALGORITHMS {
         let digest = digest_of(&bytes);

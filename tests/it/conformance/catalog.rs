@@ -1,4 +1,4 @@
-//! `GET /v2/_catalog`
+//! Tests the catalog, `GET /v2/_catalog`: order, visibility and pagination.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The challenge: who is sent to the token endpoint, and with which words.
+//! Tests authentication challenges: which requests get one, with which realm, service and scope.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{BOB, NAME, OTHER, Registry, SCOPES, UPLOADS, absent, blob, manifest,
 use crate::support::client::{Answer, Client, basic};
 use crate::support::portcullis::ALICE;
 
-/// Whoever is not signed in may pull what is public; Bob may pull everything but what is secret; Alice may everything.
+/// Anonymous requests may pull public repositories; Bob may pull all but the secret ones; Alice may do everything.
 const RULES: &str = r#"
     [[access]]
     users = ["anonymous"]
@@ -84,7 +84,7 @@ fn a_challenge_names_realm_service_and_one_scope_and_leaves_out_what_is_empty() 
     }
 }
 
-/// A request by whatever client.
+/// A request with any client.
 type Ask = Box<dyn Fn(&Client) -> Answer>;
 
 #[test]
@@ -143,7 +143,7 @@ fn where_the_challenge_is_basic_anonymous_callers_may_what_the_rules_say_and_the
     let document = tagged(&registry.alice, "public");
     let alice = &registry.alice;
     alice.post("/v2/secret/app/blobs/uploads/").send().expect(202);
-    // skopeo and podman send an empty name and an empty password without a login.
+    // skopeo and podman send an empty name and an empty password if there is no login.
     for nobody in [registry.nobody(), registry.nobody().authorized(&basic("", ""))] {
         let asks = |answer: Answer| {
             let answer = answer.expect_error(401, "UNAUTHORIZED");

@@ -1,4 +1,4 @@
-//! Chunks: in order, or refused without harm.
+//! Tests chunked uploads: chunks must come in order, and a refused chunk leaves the upload intact.
 
 use super::{ALGORITHMS, Registry, begin, blob, check_stored, chunk, close, counting, sha256};
 use crate::support::client::{Answer, Client};
@@ -58,7 +58,7 @@ fn the_closing_put_may_carry_the_last_chunk_with_a_content_range_or_without() {
     }
 }
 
-/// Sends a good chunk of 1000 bytes and then `wrong`, which must be 416; then sees the upload through to its end.
+/// Sends a valid chunk of 1000 bytes, then `wrong`, which must be answered with 416, and then completes the upload.
 fn survives(wrong: impl Fn(&Client, &Answer, &str) -> Answer) {
     let registry = Registry::start();
     let (alice, bytes) = (&registry.alice, counting(2000));

@@ -1,4 +1,4 @@
-//! What a manifest refers to must be there first.
+//! Tests that the blobs and manifests that a manifest refers to must exist when it is pushed.
 
 use serde_json::{Value, json};
 
@@ -18,10 +18,10 @@ fn a_missing_config_or_layer_is_manifest_blob_unknown_and_named() {
     let registry = Registry::start();
     for digest_of in ALGORITHMS {
         let whole = image_with(&registry.alice, NAME, "missing", digest_of);
-        let missing = digest_of(b"nobody has this");
+        let missing = digest_of(b"absent content");
         for document in [
-            with(&whole, "config", descriptor(CONFIG, b"nobody has this", digest_of)),
-            with(&whole, "layers", json!([whole["layers"][0], descriptor(LAYER, b"nobody has this", digest_of)])),
+            with(&whole, "config", descriptor(CONFIG, b"absent content", digest_of)),
+            with(&whole, "layers", json!([whole["layers"][0], descriptor(LAYER, b"absent content", digest_of)])),
         ] {
             for reference in ["missing".to_owned(), digest_of(document.to_string().as_bytes())] {
                 let answer = put(&registry.alice, NAME, &reference, &document);
@@ -70,7 +70,7 @@ fn a_missing_child_is_manifest_blob_unknown() {
     let registry = Registry::start();
     for digest_of in ALGORITHMS {
         for media_type in [INDEX, DOCKER_LIST] {
-            let child = descriptor(MANIFEST, b"nobody has this", digest_of);
+            let child = descriptor(MANIFEST, b"absent content", digest_of);
             let document = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [child]});
             let answer = put(&registry.alice, NAME, "sparse", &document).expect_error(400, "MANIFEST_BLOB_UNKNOWN");
             let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
@@ -83,7 +83,7 @@ fn a_missing_child_is_manifest_blob_unknown() {
 fn a_missing_subject_is_no_missing_child() {
     let registry = Registry::start();
     let document = image(&registry.alice, NAME, "subject");
-    let document = with(&document, "subject", descriptor(MANIFEST, b"nobody has this", super::sha512));
+    let document = with(&document, "subject", descriptor(MANIFEST, b"absent content", super::sha512));
     put(&registry.alice, NAME, "subject", &document).expect(201);
 }
 
@@ -91,7 +91,7 @@ fn a_missing_subject_is_no_missing_child() {
 fn sparse_indexes_can_be_switched_on() {
     let registry = Registry::configured("[registry]\nsparse_manifests = true");
     for digest_of in ALGORITHMS {
-        let child = descriptor(MANIFEST, b"nobody has this", digest_of);
+        let child = descriptor(MANIFEST, b"absent content", digest_of);
         let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [child]});
         put(&registry.alice, NAME, "sparse", &document).expect(201);
         assert_eq!(registry.alice.get(&manifest("sparse")).send().expect(200).json(), document);

@@ -1,4 +1,4 @@
-//! Documents that are not taken in.
+//! Tests manifests that are refused: malformed, ambiguous, of schema 1, or with another digest or media type.
 
 use serde_json::json;
 

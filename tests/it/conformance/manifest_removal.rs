@@ -1,4 +1,4 @@
-//! Manifests that are not here, or not here any more.
+//! Tests missing manifests and the deletion of manifests and tags.
 
 use super::{
     ALGORITHMS, LAYER, NAME, OTHER, Registry, absent, blob, image, manifest, push_blob, put, sha256, sha512, tagged,

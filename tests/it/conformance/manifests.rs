@@ -1,4 +1,4 @@
-//! Manifests: in by tag or digest, out byte for byte.
+//! Tests pushing manifests by tag or digest and pulling them byte for byte.
 
 use serde_json::{Value, json};
 
@@ -8,10 +8,10 @@ use super::{
 };
 use crate::support::client::Client;
 
-/// The largest document that must pass.
+/// The largest manifest that must be accepted, in bytes.
 const LARGEST: usize = 4 << 20;
 
-/// What lies at `path` is `document`, of this type and nothing else.
+/// Asserts that the resource at `path` is exactly `document`, of this media type.
 fn check_served(client: &Client, path: &str, document: &str, media_type: &str) {
     let answer = client.get(path).send().expect(200);
     assert_eq!(answer.body, document.as_bytes());
@@ -22,7 +22,7 @@ fn check_served(client: &Client, path: &str, document: &str, media_type: &str) {
     }
 }
 
-/// Puts a document and takes it out again, by tag and by both kinds of digest.
+/// Pushes a document and pulls it again, by tag and by digests of both algorithms.
 fn round_trips(registry: &Registry, document: &Value) {
     let (alice, text) = (&registry.alice, document.to_string());
     let media_type = document["mediaType"].as_str().unwrap();
@@ -189,7 +189,7 @@ fn a_put_by_digest_may_set_tags_and_names_each() {
         assert_eq!(answer.location(), manifest(&digest));
         assert_eq!(answer.all("oci-tag"), tags);
         for tag in &tags {
-            // A tag remembers the algorithm.
+            // A tag keeps the digest algorithm that it was pushed with.
             let head = alice.head(&manifest(tag)).send().expect(200);
             assert_eq!(head.header("docker-content-digest"), digest);
         }

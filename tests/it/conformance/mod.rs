@@ -1,7 +1,8 @@
-//! The protocol that clients depend on, one test for each of its sentences, over TLS and with bearer tokens.
+//! Tests the registry protocol over TLS and with bearer tokens, one test for each statement of the specifications.
 //!
-//! The sentences come from the OCI distribution specification, the Docker token specification, and from what the Docker
-//! Engine, containerd, podman, skopeo and crane do in practice. Wherever content has a digest, both algorithms are tried.
+//! The statements come from the OCI distribution specification, the Docker token specification, and from what the
+//! Docker Engine, containerd, podman, skopeo and crane do in practice. Wherever content has a digest, both algorithms
+//! are tried.
 
 mod answers;
 mod bearer;
@@ -35,16 +36,16 @@ use crate::support::client::{Answer, Client};
 use crate::support::portcullis::{ALICE, User};
 use crate::support::{Portcullis, Setup};
 
-/// The repository of tests that need one.
+/// The repository that most tests use.
 const NAME: &str = "team/app";
 
-/// Another one.
+/// A second repository.
 const OTHER: &str = "team/other";
 
-/// Everything in both.
+/// The scopes for all actions in both repositories.
 const SCOPES: &[&str] = &["repository:team/app:pull,push,delete", "repository:team/other:pull,push,delete"];
 
-/// Somebody else.
+/// A second user.
 const BOB: User = User { name: "bob", password: "the builder, as it happens" };
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -54,7 +55,7 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// Every digest algorithm, as what names bytes.
+/// The digest functions of all algorithms.
 const ALGORITHMS: [fn(&[u8]) -> String; 2] = [sha256, sha512];
 
 fn sha256(bytes: &[u8]) -> String {
@@ -72,7 +73,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A server that knows Alice and Bob.
+/// A running server with the users Alice and Bob.
 struct Registry {
     server: Portcullis,
     /// Alice, with a token for [`SCOPES`].
@@ -81,12 +82,12 @@ struct Registry {
 }
 
 impl Registry {
-    /// Without rules: whoever signs in may do everything.
+    /// Starts a server without rules, which allows every signed-in user everything.
     fn start() -> Self {
         Self::configured("")
     }
 
-    /// With this configuration file.
+    /// Starts a server with this configuration file.
     fn configured(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("portcullis.toml");
@@ -103,23 +104,23 @@ impl Registry {
         Client::new(&self.server).user(&BOB).scoped(SCOPES)
     }
 
-    /// Somebody without any credentials.
+    /// A client without credentials.
     fn nobody(&self) -> Client {
         Client::new(&self.server)
     }
 }
 
-/// Where a blob lies.
+/// The path of a blob.
 fn blob(digest: &str) -> String {
     format!("/v2/{NAME}/blobs/{digest}")
 }
 
-/// Where a manifest lies.
+/// The path of a manifest.
 fn manifest(reference: &str) -> String {
     format!("/v2/{NAME}/manifests/{reference}")
 }
 
-/// Where uploads begin.
+/// The path at which uploads begin.
 const UPLOADS: &str = "/v2/team/app/blobs/uploads/";
 
 /// Uploads a blob in one request.
@@ -132,12 +133,13 @@ fn begin(client: &Client) -> Answer {
     client.post(UPLOADS).send().expect(202)
 }
 
-/// A descriptor of content whose digest is taken by `digest_of`.
+/// The descriptor of some content, with its digest computed by `digest_of`.
 fn descriptor(media_type: &str, bytes: &[u8], digest_of: fn(&[u8]) -> String) -> Value {
     json!({"mediaType": media_type, "digest": digest_of(bytes), "size": bytes.len()})
 }
 
-/// An image whose config and layer are in `name` now; what makes it unlike others stands in its annotations.
+/// Pushes config and layer of an image to `name` and returns its manifest; `mark`, in its annotations, makes it
+/// unique.
 fn image(client: &Client, name: &str, mark: &str) -> Value {
     image_with(client, name, mark, sha256)
 }
@@ -155,14 +157,14 @@ fn image_with(client: &Client, name: &str, mark: &str, digest_of: fn(&[u8]) -> S
     })
 }
 
-/// Puts a document under `reference`, as what its `mediaType` says it is.
+/// Puts a document under `reference`, with its own `mediaType` as the content type.
 fn put(client: &Client, name: &str, reference: &str, document: &Value) -> Answer {
     let media_type = document["mediaType"].as_str().unwrap();
     let path = format!("/v2/{name}/manifests/{reference}");
     client.put(&path).header("content-type", media_type).body(document.to_string().as_bytes()).send()
 }
 
-/// Puts an image under a tag of [`NAME`]; answers its bytes.
+/// Puts an image under a tag of [`NAME`] and returns the manifest's bytes.
 fn tagged(client: &Client, tag: &str) -> Vec<u8> {
     let document = image(client, NAME, tag);
     put(client, NAME, tag, &document).expect(201);
@@ -174,12 +176,12 @@ fn counting(length: usize) -> Vec<u8> {
     (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
 
-/// A digest in the right form of content that nobody has.
+/// The digest of content that no repository has.
 fn absent(digest_of: fn(&[u8]) -> String) -> String {
-    digest_of(b"nobody has this")
+    digest_of(b"absent content")
 }
 
-/// What is stored under `digest` is `bytes`, and the answer says where.
+/// Asserts that the blob `digest` is `bytes`, and that the answer gives its location.
 fn check_stored(client: &Client, answer: Answer, bytes: &[u8], digest: &str) {
     let answer = answer.expect(201);
     assert_eq!(answer.location(), blob(digest));
@@ -195,7 +197,7 @@ fn close(client: &Client, at: &Answer, digest: &str) -> Answer {
     client.put(&at.location_with(&format!("digest={digest}"))).body(b"").send()
 }
 
-/// Puts text as it is.
+/// Puts a manifest of this text without changing it.
 fn put_text(client: &Client, reference: &str, media_type: &str, text: &str) -> Answer {
     client.put(&manifest(reference)).header("content-type", media_type).body(text.as_bytes()).send()
 }

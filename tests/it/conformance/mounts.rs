@@ -1,11 +1,11 @@
-//! Mounting a blob of another repository: 201, or 401 where only the token is too narrow, or else an upload.
+//! Tests mounting a blob from another repository: 201, or 401 if only the token is too narrow, or else a new upload.
 
 use super::{ALGORITHMS, BOB, NAME, OTHER, Registry, UPLOADS, absent, blob, push_blob, sha256};
 use crate::grants;
 use crate::support::client::{Answer, Client, basic};
 use crate::support::portcullis::ALICE;
 
-/// Bob may not pull the source.
+/// Bob may not pull the source repository.
 const RULES: &str = r#"
     [[access]]
     users = ["bob"]
@@ -23,7 +23,7 @@ fn mount(client: &Client, digest: &str, from: Option<&str>) -> Answer {
     client.post(&format!("{UPLOADS}?mount={digest}{from}")).send()
 }
 
-/// The answer is an upload session, by which the blob can come in after all.
+/// Asserts that the answer is an upload session, and uploads the blob by it.
 fn is_an_upload(client: &Client, answer: Answer, bytes: &[u8], digest: &str) {
     let answer = answer.expect(202);
     assert_eq!(answer.header("range"), "0-0");
@@ -90,10 +90,10 @@ fn a_missing_blob_is_202() {
     }
 }
 
-/// The scopes of a token for the target alone.
+/// The scopes of a token that does not allow pulling from the source.
 const NARROW: &[&str] = &["repository:team/app:pull,push", "repository:team/other:push,delete"];
 
-/// The answer asks for a token of these scopes.
+/// Asserts that the answer asks for a token of these scopes.
 fn asks_for(answer: Answer, scope: &str) {
     let challenge = answer.expect_error(401, "UNAUTHORIZED").challenge();
     assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
@@ -161,7 +161,7 @@ fn a_source_beyond_the_limits_of_an_access_token_is_202_however_wide_its_bearer_
     }
 }
 
-/// Anonymous callers may push to the target, and pull one of two sources.
+/// Anonymous requests may push to the target, and pull one of two sources.
 const OPEN: &str = r#"
     [[access]]
     users = ["anonymous"]

@@ -1,10 +1,10 @@
-//! Parts of a blob of 2048 bytes.
+//! Tests range requests on a blob of 2048 bytes.
 
 use super::{ALGORITHMS, NAME, Registry, blob, counting, push_blob};
 
 const SIZE: usize = 2048;
 
-/// Asks for `range` of the blob in both algorithms.
+/// Requests `range` of the blob, in both digest algorithms.
 fn each(range: &str, check: impl Fn(&crate::support::client::Answer)) {
     let registry = Registry::start();
     for digest_of in ALGORITHMS {

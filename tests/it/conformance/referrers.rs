@@ -1,4 +1,4 @@
-//! `GET …/referrers/<digest>`
+//! Tests the referrers API, `GET …/referrers/<digest>`.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ fn with(document: &Value, key: &str, value: Value) -> Value {
     document
 }
 
-/// Puts an image that refers to `subject`; answers the descriptor that lists should have of it.
+/// Puts an image that refers to `subject` and returns the descriptor that referrers lists must contain for it.
 fn refer(client: &Client, document: &Value, subject: &Value, digest_of: fn(&[u8]) -> String) -> Value {
     let document = with(document, "subject", subject.clone());
     let text = document.to_string();
@@ -178,7 +178,8 @@ fn manifests_listed_under_the_fallback_tag_are_included() {
         let subject = descriptor(MANIFEST, b"not here", digest_of);
         let digest = subject["digest"].as_str().unwrap();
         let linked = refer(alice, &image(alice, NAME, "linked"), &subject, sha256);
-        // A client of a registry without this list writes one itself, of manifests that may not even name the subject.
+        // A client of a registry without this API writes such a list itself, of manifests that may not even name the
+        // subject.
         let by_hand = image(alice, NAME, "by hand").to_string();
         put(alice, NAME, &sha256(by_hand.as_bytes()), &image(alice, NAME, "by hand")).expect(201);
         let mut entry = descriptor(MANIFEST, by_hand.as_bytes(), sha256);

@@ -1,4 +1,4 @@
-//! `DELETE /v1/repositories/<name>`, which no specification has: for administrators.
+//! Tests `DELETE /v1/repositories/<name>`, an extension for administrators that no specification defines.
 
 use http::Method;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::support::client::Client;
 
 const PATH: &str = "/v1/repositories/team/app";
 
-/// Alice administers; Bob may do everything else.
+/// Alice is an administrator; Bob may do everything else.
 const RULES: &str = r#"
     [[access]]
     users = ["alice"]

@@ -1,4 +1,4 @@
-//! `GET /v1/_ping` and `GET /v1/search`
+//! Tests searching: `GET /v1/_ping` and `GET /v1/search`.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Upload sessions: whose they are, and who may write at a time.
+//! Tests upload sessions: which user and repository they belong to, and concurrent writes to them.
 
 use std::path::PathBuf;
 use std::thread;
@@ -11,14 +11,14 @@ use crate::support::client::{Answer, Client};
 use crate::support::eventually;
 
 impl Registry {
-    /// Where the server puts what arrives of an upload.
+    /// The file into which the server writes the bytes of an upload.
     fn upload_data(&self, begun: &Answer) -> PathBuf {
         let id = begun.location().rsplit('/').next().unwrap();
         self.server.data().join(format!("docker/registry/v2/repositories/{NAME}/_uploads/{id}/data"))
     }
 }
 
-/// Every request to an upload says that there is none, and leaves it alone.
+/// Asserts that every request to an upload is answered as for an unknown one, and changes nothing.
 fn is_unknown(client: &Client, location: &str) {
     let closing = format!("{location}?digest={}", sha256(b"mine"));
     let unknown = |answer: Answer| answer.expect_error(404, "BLOB_UPLOAD_UNKNOWN");

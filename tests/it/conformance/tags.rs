@@ -1,11 +1,11 @@
-//! `GET …/tags/list`
+//! Tests the tag list, `GET …/tags/list`: order and pagination.
 
 use serde_json::json;
 
 use super::{NAME, OTHER, Registry, image, manifest, push_blob, put, sha256};
 use crate::support::client::{Answer, Client};
 
-/// Out of order; in byte order upper case comes first, and digits before letters.
+/// Unsorted; in byte order, digits come first, then upper case.
 const TAGS: [&str; 6] = ["b", "a-2", "B", "a.1", "1", "a"];
 const SORTED: [&str; 6] = ["1", "B", "a", "a-2", "a.1", "b"];
 

@@ -1,4 +1,4 @@
-//! The token endpoint: who is given what kind of token.
+//! Tests the token endpoint: which credentials and scopes get which token.
 
 use std::net::Ipv4Addr;
 
@@ -26,7 +26,7 @@ const RULES: &str = r#"
     actions = ["pull", "push", "delete"]
 "#;
 
-/// Asks by GET, with a password or without.
+/// Requests a token by GET, with a password or without.
 pub(super) fn ask(registry: &Registry, user: Option<&User>, query: &str) -> Answer {
     let request = registry.nobody().get(&format!("/token?{query}"));
     match user {
@@ -61,7 +61,7 @@ pub(super) fn post(registry: &Registry, fields: &[(&str, &str)]) -> Answer {
 #[test]
 fn a_name_may_hold_a_host_and_a_port() {
     let registry = Registry::start();
-    // Such a name is none of ours, and what stands beside it is granted.
+    // Such a name is not valid here, and the scope beside it is granted.
     let scope = "scope=repository:mirror.example:5000/app:pull&scope=repository:team/app:pull";
     let answer = ask(&registry, Some(&ALICE), scope).expect(200);
     assert_eq!(access(&answer), json!([repository(NAME, &["pull"])]));

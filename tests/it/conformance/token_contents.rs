@@ -1,4 +1,4 @@
-//! What is in the answer of the token endpoint, and in the token.
+//! Tests the contents of the token endpoint's response and of the token in it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use super::{NAME, Registry};
 use crate::support::client::Answer;
 use crate::support::portcullis::ALICE;
 
-/// What the token says, without asking whether it is true.
+/// The claims of the token in an answer, without verifying its signature.
 pub(crate) fn claims(answer: &Answer) -> Value {
     part(answer, 1)
 }

@@ -1,4 +1,4 @@
-//! All the ways in which a blob comes in, and what happens to one that is not what it claims to be.
+//! Tests all ways of uploading a blob, and uploads whose content does not match their digest.
 
 use super::{ALGORITHMS, Registry, UPLOADS, absent, begin, blob, check_stored, chunk, close, counting, sha256, sha512};
 use crate::support::client::{Answer, Client};
@@ -91,7 +91,7 @@ fn a_finished_upload_is_gone() {
     close(alice, &begun, &sha256(b"")).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
 }
 
-/// Every way of uploading `bytes` as `digest`.
+/// Uploads `bytes` as `digest` in every way.
 fn ways(alice: &Client, bytes: &[u8], digest: &str) -> [Answer; 6] {
     let put = |at: &Answer| alice.put(&at.location_with(&format!("digest={digest}")));
     let (start, end) = bytes.split_at(bytes.len() / 2);

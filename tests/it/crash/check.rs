@@ -1,7 +1,7 @@
-//! What must hold after a kill, whatever its moment.
+//! Checks the data after a kill against the ledger: everything acknowledged is there, and nothing is half there.
 //!
-//! One invariant: what is found is held against the ledger and then written into it, so that what was found once must
-//! stay.
+//! Invariant: a value that is found is compared with the ledger and then recorded in it, so that it must be found
+//! again from then on.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ pub(super) struct Check<'a> {
     policy: Policy,
     ledger: &'a Ledger,
     chance: &'a mut Chance,
-    /// Manifests that were looked at with everything below them.
+    /// Manifests that were checked together with everything below them.
     whole: HashSet<(String, String)>,
 }
 
@@ -32,13 +32,13 @@ impl<'a> Check<'a> {
         Self { wire: server.open(), alice: authorization(&ALICE), policy, ledger, chance, whole: HashSet::new() }
     }
 
-    /// Looks at everything that was written to since `moment`.
+    /// Checks everything that was written after `moment`.
     pub(super) fn everything_since(&mut self, moment: u64) {
         for (location, upload) in self.ledger.uploads() {
             self.upload(&location, &upload);
         }
         let names = self.ledger.since(moment);
-        // Tags first: what they reach must be there, whatever garbage is.
+        // Tags first: what they reach must exist, whatever the garbage collection removes.
         for name in names.iter().filter(|name| matches!(name, Name::Tag { .. })) {
             self.tag(name);
         }
@@ -61,7 +61,7 @@ impl<'a> Check<'a> {
         if answer.status == 404 { None } else { Some(answer.expect(200)) }
     }
 
-    /// What is there must be possible; and if garbage is collected, what no tag reaches may be gone.
+    /// Asserts that the value is possible. If garbage is collected, content that no tag reaches may be gone.
     fn settle(&mut self, name: &Name, found: Option<String>) {
         let possible = self.ledger.possible(name);
         let may_be_garbage = self.policy.collects() && !matches!(name, Name::Tag { .. });
@@ -94,7 +94,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Everything that a manifest needs is there, byte for byte, and its subject lists it.
+    /// Asserts that everything that a manifest needs exists, byte for byte, and that its subject lists it as a
+    /// referrer.
     fn is_whole(&mut self, repository: &str, image: &str) -> Result<(), String> {
         if !self.whole.insert((repository.to_owned(), image.to_owned())) {
             return Ok(());
@@ -134,7 +135,7 @@ impl<'a> Check<'a> {
         self.settle(name, found.map(|_| blob.clone()));
     }
 
-    /// An upload that was interrupted goes on where the server says, if it has not come to its end.
+    /// Continues an interrupted upload at the offset that the server reports, unless it was completed.
     fn upload(&mut self, location: &str, upload: &Upload) {
         let Upload { repository, digest: blob, content, acknowledged, sent, fate } = upload;
         let answer = self.ask("GET", location, &[], b"");
@@ -143,7 +144,7 @@ impl<'a> Check<'a> {
             match fate {
                 Fate::Open => panic!("{location} was acknowledged up to byte {acknowledged}, and is gone: {answer}"),
                 Fate::Cancelling => {}
-                // It came to its end; the blob is checked with all the others.
+                // It was completed; the blob is checked with all the others.
                 Fate::Closing if self.policy.collects() => {}
                 Fate::Closing => {
                     let found = self.get(&format!("/v2/{repository}/blobs/{blob}"));

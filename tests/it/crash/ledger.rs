@@ -1,13 +1,13 @@
-//! What was asked for, what was acknowledged, and so: what may be found after a crash.
+//! Records what clients requested and what the server acknowledged, and derives what may be found after a crash.
 //!
-//! One invariant: everything that can be read back is a register. A write to it that ended with an acknowledgement has
-//! happened between its beginning and its end; one that was in flight when the server died has happened or not. What a
-//! register may hold follows from that alone.
+//! Invariant: everything that can be read back is a register. An acknowledged write happened between its begin and
+//! its end; a write that was in flight when the server died happened or did not. The possible values of a register
+//! follow from that alone.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Something that can be read back.
+/// A register: something that can be read back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     Blob { repository: String, digest: String },
@@ -15,25 +15,25 @@ pub(super) enum Name {
     Tag { repository: String, tag: String },
 }
 
-/// What is there: a digest, or nothing.
+/// The content of a register: a digest, or nothing.
 pub(super) type Value = Option<String>;
 
 #[derive(Debug)]
 struct Write {
     value: Value,
     begun: u64,
-    /// `None`: nobody was told what became of it.
+    /// `None` if the outcome of the write is unknown.
     ended: Option<u64>,
 }
 
-/// Writes of one request.
+/// The writes of one request.
 #[must_use = "a request ends with an acknowledgement, with a refusal, or with the server"]
 pub(super) struct Ticket {
     names: Vec<Name>,
     begun: u64,
 }
 
-/// What became of an upload as far as its client knows.
+/// The state of an upload, as far as its client can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Open,
@@ -41,7 +41,7 @@ pub(super) enum Fate {
     Cancelling,
 }
 
-/// An upload that was begun and of whose end nobody knows.
+/// An upload that was begun and whose end is unknown.
 #[derive(Clone, Debug)]
 pub(super) struct Upload {
     pub(super) repository: String,
@@ -58,11 +58,11 @@ struct Book {
     registers: BTreeMap<Name, Vec<Write>>,
     /// Every manifest that was ever put, by its digest.
     documents: HashMap<String, Vec<u8>>,
-    /// By their locations.
+    /// The uploads, by their locations.
     uploads: BTreeMap<String, Upload>,
 }
 
-/// The book that all clients write in.
+/// The ledger that all clients share.
 #[derive(Default)]
 pub(super) struct Ledger(Mutex<Book>);
 
@@ -71,7 +71,7 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what a request is about to do, before it is sent.
+    /// Records the writes of a request, before it is sent.
     pub(super) fn begin(&self, writes: Vec<(Name, Value)>) -> Ticket {
         let mut book = self.book();
         book.clock += 1;
@@ -82,7 +82,7 @@ impl Ledger {
         Ticket { names: writes.into_iter().map(|(name, _)| name).collect(), begun }
     }
 
-    /// It was done.
+    /// Records that the server acknowledged the writes.
     pub(super) fn acknowledged(&self, ticket: &Ticket) {
         let mut book = self.book();
         book.clock += 1;
@@ -93,7 +93,7 @@ impl Ledger {
         }
     }
 
-    /// It was not done.
+    /// Records that the server refused the writes.
     pub(super) fn refused(&self, ticket: &Ticket) {
         let mut book = self.book();
         for name in &ticket.names {
@@ -101,7 +101,7 @@ impl Ledger {
         }
     }
 
-    /// What may be there now.
+    /// The values that a register may hold now.
     pub(super) fn possible(&self, name: &Name) -> BTreeSet<Value> {
         let book = self.book();
         let Some(writes) = book.registers.get(name) else { return BTreeSet::from([None]) };
@@ -114,7 +114,7 @@ impl Ledger {
         all.filter(|write| !is_past(write)).map(|write| write.value.clone()).collect()
     }
 
-    /// Somebody has looked: this is what is there, and from now on nothing else may be.
+    /// Records a value that was read: from now on, the register holds only this one.
     pub(super) fn settle(&self, name: &Name, value: Value) {
         let mut book = self.book();
         book.clock += 1;
@@ -122,12 +122,12 @@ impl Ledger {
         book.registers.insert(name.clone(), vec![Write { value, begun: now, ended: Some(now) }]);
     }
 
-    /// The time, for [`since`](Self::since).
+    /// The current time of the ledger, for [`since`](Self::since).
     pub(super) fn now(&self) -> u64 {
         self.book().clock
     }
 
-    /// Everything that was written to after `moment`.
+    /// All registers that were written after `moment`.
     pub(super) fn since(&self, moment: u64) -> Vec<Name> {
         let book = self.book();
         let is_new = |writes: &Vec<Write>| writes.iter().any(|write| write.begun > moment);
@@ -138,9 +138,9 @@ impl Ledger {
         self.book().documents.insert(digest.to_owned(), document.to_vec());
     }
 
-    /// A manifest that somebody put; what nobody put is nothing that may be served.
+    /// The bytes of a manifest that a client put; panics for any other, which the server must not serve.
     pub(super) fn document(&self, digest: &str) -> Vec<u8> {
-        self.book().documents.get(digest).unwrap_or_else(|| panic!("nobody has ever put {digest}")).clone()
+        self.book().documents.get(digest).unwrap_or_else(|| panic!("no client has put {digest}")).clone()
     }
 
     pub(super) fn upload_began(&self, location: &str, upload: Upload) {
@@ -173,7 +173,7 @@ fn a_write_that_was_in_flight_may_have_happened_and_an_acknowledged_one_has() {
     ledger.acknowledged(&two);
     assert_eq!(ledger.possible(&tag), BTreeSet::from([value("two"), value("three")]), "one of them was the last");
     ledger.acknowledged(&three);
-    assert_eq!(ledger.possible(&tag), BTreeSet::from([value("two"), value("three")]), "and still nobody knows which");
+    assert_eq!(ledger.possible(&tag), BTreeSet::from([value("two"), value("three")]), "and which one is still unknown");
     let _in_flight = write("four");
     ledger.refused(&write("five"));
     assert_eq!(ledger.possible(&tag), BTreeSet::from([value("two"), value("three"), value("four")]));

@@ -1,6 +1,6 @@
-//! A connection to a server that is going to be killed.
+//! A keep-alive connection to a server that is going to be killed.
 //!
-//! One invariant: before the kill a request without an answer is a failed test; after it, it is the end of the client.
+//! Invariant: before the kill, a request without an answer fails the test; after it, it ends the client.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use crate::support::portcullis::ALICE;
 use crate::support::stage::authorization;
 use crate::support::wire::{Answer, Wire, request};
 
-/// The server is gone. Whatever was in flight has happened or not.
+/// The server was killed. A request in flight has happened or not.
 pub(super) struct Over;
 
 pub(super) struct Line<'a> {
@@ -20,19 +20,19 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// `is_over` is set before the server is killed.
+    /// Connects lazily; `is_over` is set before the server is killed.
     pub(super) fn new(server: &'a Running<'a>, is_over: &'a AtomicBool) -> Self {
         Self { server, is_over, alice: authorization(&ALICE), wire: None }
     }
 
-    /// One request as alice, on the connection of the one before it.
+    /// Sends one request as alice, on the connection of the previous one.
     pub(super) fn ask(&mut self, method: &str, path: &str, header: &[&str], body: &[u8]) -> Result<Answer, Over> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => self.open()?,
         };
         let lines = [&[self.alice.as_str()], header].concat();
-        // An answer may come before the whole body has gone, and is worth more than the broken connection.
+        // An answer may arrive before the whole body is sent; it counts more than the broken connection.
         let sent = wire.try_send(&request(method, path, &lines, body));
         let Some(answer) = wire.try_answer_to(method) else {
             return Err(self.over(&format!("no answer to {method} {path}, sent: {sent:?}")));
@@ -50,7 +50,7 @@ impl<'a> Line<'a> {
     }
 
     fn over(&self, what: &str) -> Over {
-        assert!(self.is_over.load(Ordering::SeqCst), "{what}, although nobody has killed the server");
+        assert!(self.is_over.load(Ordering::SeqCst), "{what}, although the server was not killed");
         Over
     }
 }

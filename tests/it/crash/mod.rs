@@ -1,14 +1,15 @@
-//! SIGKILL in the middle of everything: no farewell, no flush, and afterwards nothing that was acknowledged is missing and
-//! nothing is half there.
+//! Kills the server with SIGKILL under load: afterwards nothing that was acknowledged is missing and nothing is half
+//! there.
 //!
-//! Several clients push, mount, tag, move, delete and pull while garbage is collected, until the server is killed. Then the
-//! disk is examined, the server started again, and everything held against a ledger of what was acknowledged.
+//! Several clients push, mount, tag, move, delete and pull while garbage is collected, until the server is killed.
+//! Then the disk is examined, the server started again, and everything compared with a ledger of what was
+//! acknowledged.
 //!
-//! One invariant: a request is either acknowledged and holds, refused for a reason that is checked, or in flight at the
-//! kill and then done or not done.
+//! Invariant: a request is acknowledged and its effect stays, or refused for a reason that is checked, or in flight
+//! at the kill and then done or not done.
 //!
-//! A kill does not lose what the kernel has not written yet. It tests the order in which things become visible; that they
-//! are durable by then is for the store to see to.
+//! A kill does not lose what the kernel has not written yet. It tests the order in which things become visible; the
+//! store is responsible for their being durable by then.
 
 mod check;
 mod ledger;
@@ -28,18 +29,18 @@ use check::Check;
 use ledger::Ledger;
 use worker::Worker;
 
-/// How often each test kills its server. `CRASH_ROUNDS` says otherwise, for a long soak.
+/// The default number of kills of each test; `CRASH_ROUNDS` sets another one for a long soak.
 const ROUNDS: u64 = 10;
 
-/// How many clients work at a time.
+/// The number of concurrent clients.
 const WORKERS: usize = 4;
 
-/// What garbage is while the clients work.
+/// The garbage collection while the clients work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Policy {
-    /// Nothing, for as long as the test takes: everything that was acknowledged must be there.
+    /// Nothing is collected during the test: everything acknowledged must be there.
     Patient,
-    /// Everything that no tag reaches and nobody looked at for a second.
+    /// Everything that no tag reaches and that was not accessed for a second is collected.
     Impatient,
 }
 
@@ -58,7 +59,7 @@ impl Policy {
     }
 }
 
-/// Says how to have the same chances again, if the test fails.
+/// Prints how to repeat the run if the test fails.
 struct Seed(u64);
 
 impl Seed {
@@ -72,7 +73,7 @@ impl Seed {
 }
 
 impl Drop for Seed {
-    #[expect(clippy::print_stderr, reason = "whoever reads of the failure wants to try again")]
+    #[expect(clippy::print_stderr, reason = "the message on how to repeat a failed run")]
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("--- the same chances again: CRASH_SEED={}", self.0);
@@ -84,7 +85,7 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} should be a number")))
 }
 
-/// Lets clients work for a while, and kills the server under them.
+/// Lets the clients work for a while, and kills the server meanwhile.
 fn work_and_kill(mut server: Running<'_>, policy: Policy, ledger: &Ledger, seed: u64, round: u64) {
     let is_over = AtomicBool::new(false);
     let chance = |stream: u64| Chance::new(seed, 1000 * (round + 1) + stream);
@@ -109,7 +110,7 @@ fn kill_at_any_moment(policy: Policy) {
     for round in 0..variable("CRASH_ROUNDS").unwrap_or(ROUNDS) {
         let moment = ledger.now();
         work_and_kill(server, policy, &ledger, seed.0, round);
-        // Nothing that is damaged; leftovers that the next collection takes are no damage.
+        // `fsck` must find no damage; leftovers that the next collection removes are not damage.
         stage.tool().arg("fsck").succeeds();
         server = stage.start();
         Check::new(&server, policy, &ledger, &mut chance).everything_since(moment);

@@ -1,4 +1,4 @@
-//! All the ways in which a worker brings a blob in.
+//! All ways in which a worker uploads a blob.
 
 use super::ledger::{Fate, Upload};
 use super::line::Over;
@@ -6,7 +6,8 @@ use super::worker::{Worker, blob_name};
 use crate::support::image::digest;
 
 impl Worker<'_> {
-    /// As most clients do it: asks first, and pushes what is not there. Some do not ask.
+    /// Ensures a blob as most clients do: asks for it first, and pushes it if it is missing. Sometimes pushes without
+    /// asking.
     pub(super) fn have_blob(&mut self, repository: &str, content: &[u8]) -> Result<(), Over> {
         let path = format!("/v2/{repository}/blobs/{}", digest(content));
         if !self.chance.one_in(4) && self.line.ask("HEAD", &path, &[], b"")?.status == 200 {
@@ -37,7 +38,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// An upload that nobody closes: some are cancelled, and some wait for the end of the world.
+    /// Begins an upload and does not complete it; some of these are cancelled, the others stay open.
     pub(super) fn give_an_upload_up(&mut self) -> Result<(), Over> {
         let (repository, content) = (format!("uploads/{}", self.chance.below(3)), self.chance.content());
         let location = self.begin(&repository, &content)?;
@@ -59,11 +60,11 @@ impl Worker<'_> {
         Ok(location)
     }
 
-    /// Some of it, or all; says how much.
+    /// Sends a part of the content, or all of it; returns the length.
     fn send_chunks(&mut self, location: &str, content: &[u8]) -> Result<usize, Over> {
         let mut offset = 0;
         for _ in 0..=self.chance.below(3) {
-            // Never one byte alone: a Range of one byte and one of none read the same.
+            // Never a single byte: `Range: 0-0` means both one byte and none.
             let end = (offset + 2 + self.chance.below(content.len())).min(content.len());
             if end == offset {
                 break;

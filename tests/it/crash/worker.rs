@@ -1,7 +1,7 @@
-//! A client that does, by chance and until the server is gone, whatever clients do.
+//! A client that performs random registry operations until the server is killed.
 //!
-//! One invariant: the ledger hears of a change before the server does. Repositories of its own are changed by one worker
-//! alone; `shared` and its tag `latest` are everybody's.
+//! Invariant: a change is recorded in the ledger before the server receives it. Only one worker changes the
+//! repositories of its own; all workers change `shared` and its tag `latest`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -27,9 +27,9 @@ pub(super) struct Worker<'a> {
     pub(super) ledger: &'a Ledger,
     policy: Policy,
     repositories: [String; 2],
-    /// What its own tags mean.
+    /// The digests that its own tags refer to.
     tagged: BTreeMap<(String, String), String>,
-    /// Blobs that no manifest refers to, and when they were pushed.
+    /// Blobs that no manifest refers to, with the time of their push.
     loose: Vec<(String, String, Instant)>,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Worker<'a> {
         worker
     }
 
-    /// What the check after the last kill has found of this worker's tags.
+    /// Takes over what the check after the last kill found of this worker's tags.
     fn remember(&mut self) {
         for repository in &self.repositories {
             for tag in TAGS {
@@ -62,7 +62,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Works until the server is gone.
+    /// Works until the server is killed.
     pub(super) fn work(mut self) {
         while self.something().is_ok() {}
     }
@@ -91,8 +91,8 @@ impl<'a> Worker<'a> {
         TAGS[self.chance.below(TAGS.len())].to_owned()
     }
 
-    /// Whether what this worker looked at so long ago may be garbage by now. A look renews a lease that is older than a
-    /// quarter of the grace, so three quarters are everybody's.
+    /// Whether content that this worker last accessed at that time may be garbage by now. An access renews a lease
+    /// that is older than a quarter of the grace, so at least three quarters of the grace are guaranteed.
     fn may_be_gone(&self, looked: Instant) -> bool {
         self.policy.grace() * 3 / 4 <= looked.elapsed()
     }
@@ -107,10 +107,10 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// The blobs of an image, pushed, mounted or there already; and its manifest, not yet put.
+    /// Ensures the blobs of an image, by push or mount, and returns its manifest, not yet put.
     fn image(&mut self, repository: &str, subject: Option<Value>) -> Result<Vec<u8>, Over> {
         let entry = |digest: &str, size: usize| json!({"mediaType": "application/octet-stream", "digest": digest, "size": size});
-        // Everybody has this one, and pushes it at the same time.
+        // Every worker uses this blob, and they push it at the same time.
         self.have_blob(repository, b"{}")?;
         let content = self.chance.content();
         self.push_blob(repository, &content)?;
@@ -128,7 +128,7 @@ impl<'a> Worker<'a> {
         Ok(document.to_string().into_bytes())
     }
 
-    /// A layer of an image that is tagged in the worker's other repository.
+    /// Mounts a layer of an image that is tagged in the worker's other repository.
     fn mount(&mut self, to: &str) -> Result<Option<Value>, Over> {
         let sources: Vec<_> = self.tagged.iter().filter(|((repository, _), _)| repository != to).collect();
         let sources: Vec<_> = sources.into_iter().map(|((from, _), image)| (from.clone(), image.clone())).collect();
@@ -138,7 +138,7 @@ impl<'a> Worker<'a> {
         let blob = layer["digest"].as_str().unwrap().to_owned();
         let ticket = self.ledger.begin(vec![(blob_name(to, &blob), Some(blob.clone()))]);
         let path = format!("/v2/{to}/blobs/uploads/?mount={blob}&from={from}");
-        // A tag reaches it, so it is there.
+        // A tag reaches it, so it exists.
         self.line.ask("POST", &path, &[], b"")?.expect(201);
         self.ledger.acknowledged(&ticket);
         Ok(Some(layer))
@@ -173,7 +173,7 @@ impl<'a> Worker<'a> {
         self.put(&repository, &signature, &[], began).map(|_| ())
     }
 
-    /// The tag that everybody moves.
+    /// Moves the tag that all workers share.
     fn push_to_all(&mut self) -> Result<(), Over> {
         if self.chance.one_in(6) {
             let name = Name::Tag { repository: SHARED.to_owned(), tag: "latest".to_owned() };
@@ -192,7 +192,7 @@ impl<'a> Worker<'a> {
         self.put(SHARED, &image, &["latest"], began).map(|_| ())
     }
 
-    /// A tag more for an image that has one already.
+    /// Sets another tag on an image that is tagged already.
     fn tag_again(&mut self) -> Result<(), Over> {
         let all: Vec<_> =
             self.tagged.iter().map(|((repository, _), image)| (repository.clone(), image.clone())).collect();
@@ -204,7 +204,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Whether it was taken: not, if what it refers to was pushed so long ago that it may be garbage.
+    /// Puts a manifest; false if it is refused because content that it refers to was pushed so long ago that it may
+    /// be garbage.
     fn put(&mut self, repository: &str, document: &[u8], tags: &[&str], began: Instant) -> Result<bool, Over> {
         let digest = digest(document);
         self.ledger.keep_document(&digest, document);
@@ -244,7 +245,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// With every tag that means it.
+    /// Deletes a manifest with all tags that refer to it.
     fn delete_manifest(&mut self) -> Result<(), Over> {
         let all: Vec<_> =
             self.tagged.iter().map(|((repository, _), image)| (repository.clone(), image.clone())).collect();
@@ -282,7 +283,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Its own tags mean what it has put there, and all of that is there.
+    /// Pulls an image by one of its own tags: the tag must refer to what was put, and all of that must exist.
     fn pull(&mut self) -> Result<(), Over> {
         let all: Vec<_> = self.tagged.clone().into_iter().collect();
         let Some(((repository, tag), image)) = self.chance.pick(&all) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Bodies that are not what was announced, or never come.
+//! Tests request bodies that differ from what was announced, or do not arrive completely.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::stage::authorization;
 use crate::support::wire::{head, request};
 use crate::support::{Stage, eventually};
 
-/// One chunk of a chunked body.
+/// The bytes as one chunk of a chunked body.
 pub(super) fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
@@ -26,11 +26,11 @@ fn a_manifest_over_the_limit_is_too_large_announced_or_not() {
         let mut wire = server.open();
         wire.send(head("PUT", "/v2/a/manifests/large", &[&alice, MANIFEST, &framing]).as_bytes());
         let framed = if framing.starts_with('T') { [chunk(&large), chunk(b"")].concat() } else { large.clone() };
-        // The server need not take the rest once it has had enough.
+        // The server need not read the rest once the limit is exceeded.
         let _ = wire.try_send(&framed);
         wire.answer_to("PUT").expect_registry_error(413, "SIZE_INVALID");
     }
-    // A length that nobody could send is refused without waiting for it.
+    // A length above the limit is refused without reading the body.
     let mut wire = server.open();
     wire.send(
         head("PUT", "/v2/a/manifests/large", &[&alice, MANIFEST, "Content-Length: 18446744073709551614"]).as_bytes(),
@@ -135,7 +135,7 @@ fn a_client_that_leaves_in_the_middle_goes_on_where_the_server_says() {
             } else {
                 wire.leave();
             }
-            // Meanwhile the server may still be busy with what came; then it says so.
+            // The server may still be processing the first part; it answers that in this case.
             let patch_from = |offset: usize| {
                 let header = format!("Content-Range: {offset}-{}", content.len() - 1);
                 server.alice("PATCH", &upload, &[&header], &content[offset..])
@@ -185,7 +185,7 @@ fn a_whole_blob_that_breaks_off_leaves_nothing_behind() {
     wire.leave();
     let uploads = stage.path("data/docker/registry/v2/repositories/a/_uploads");
     let is_empty = || std::fs::read_dir(&uploads).map_or(true, |mut entries| entries.next().is_none());
-    assert!(eventually(Duration::from_secs(10), is_empty), "nobody can come back for this upload; it should be gone");
+    assert!(eventually(Duration::from_secs(10), is_empty), "no client can continue this upload; it should be gone");
     server.alice("GET", &format!("/v2/a/blobs/{digest}"), &[], b"").expect_registry_error(404, "BLOB_UNKNOWN");
     push_blob(&server, "a", &content);
 }
@@ -201,7 +201,7 @@ fn a_body_longer_than_announced_is_no_part_of_the_blob() {
     wire.send(head("POST", &path, &[&alice, "Content-Length: 5"]).as_bytes());
     wire.send(b"hello and much more than that\r\n\r\n");
     wire.answer_to("POST").expect(201);
-    // What is left is read as the next request, and is none.
+    // The surplus bytes are read as the next request, and are not a valid one.
     if let Some(answer) = wire.try_answer_to("GET") {
         answer.expect(400);
     }
@@ -264,7 +264,7 @@ fn a_body_that_stands_still_is_given_up_and_what_came_is_kept() {
             "{answer}"
         );
     }
-    assert!(wire.is_closed(), "a connection with half a body in it is of no use to anybody");
+    assert!(wire.is_closed(), "a connection with half a body in it cannot be used again");
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(server.alice("GET", &upload, &[], b"").expect(204).offset(), 5);
     server.alice("PUT", &format!("{upload}?digest={}", digest(b"hello")), &[], b"").expect(201);
@@ -319,7 +319,7 @@ fn two_who_write_to_one_upload_at_once_do_not_mix() {
     let upload = begin_upload(&server, "a");
     let mut first = server.open();
     first.send(head("PATCH", &upload, &[&alice, "Content-Length: 10", "Expect: 100-continue"]).as_bytes());
-    // Said when the body is asked for, which is when the upload is taken.
+    // The server sends it when it starts to read the body, which is when it locks the upload.
     first.answer_to("PATCH").expect(100);
     first.send(b"01234");
     server.alice("PATCH", &upload, &[], b"abcde").expect(416);

@@ -1,4 +1,4 @@
-//! `Authorization` headers that name nobody.
+//! Tests invalid `Authorization` headers and invalid forms at the token endpoint.
 
 use crate::support::Stage;
 use crate::support::portcullis::{ALICE, User};
@@ -60,7 +60,8 @@ fn a_password_of_a_megabyte_is_refused_before_it_is_hashed() {
             assert!(matches!(answer.status, 401 | 431), "{answer}");
         }
     }
-    // By the form the limit is that of forms, and beyond what bcrypt looks at it is no password.
+    // In a form, the size limit is that of forms; bcrypt ignores bytes beyond its limit, so such a password is
+    // refused.
     let form = format!("grant_type=password&service=localhost&username=alice&password={}", "x".repeat(60 << 10));
     server
         .ask("POST", "/token", &["Content-Type: application/x-www-form-urlencoded"], form.as_bytes())
@@ -132,7 +133,7 @@ fn a_token_form_over_the_limit_is_too_large_announced_or_not() {
     for header in [format!("Content-Length: {}", form.len()), "Transfer-Encoding: chunked".to_owned()] {
         let mut wire = server.open();
         wire.send(crate::support::wire::head("POST", "/token", &[&header]).as_bytes());
-        // The server need not take the rest once it has had enough.
+        // The server need not read the rest once the limit is exceeded.
         let framed = if header.starts_with('T') { super::bodies::chunk(&form) } else { form.clone() };
         let _ = wire.try_send(&framed);
         wire.answer_to("POST").expect_error(413, "SIZE_INVALID");

@@ -1,4 +1,4 @@
-//! Disks that are full, and disks that cannot be written.
+//! Tests disks that are full, and disks that cannot be written.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use crate::support::{Running, Stage, Tool, eventually};
 
 const MANIFEST: &str = "Content-Type: application/vnd.oci.image.manifest.v1+json";
 
-/// A file system of its own size, in memory, below the folder of a stage; unmounted by `Drop`.
+/// A small in-memory file system below a stage's directory; unmounted by `Drop`.
 pub(super) struct SmallDisk {
     place: PathBuf,
 }
@@ -25,7 +25,7 @@ impl SmallDisk {
         Self { place }
     }
 
-    /// The folder `source` at another place, as container engines mount folders.
+    /// The directory `source` bind-mounted at another place, as container engines do.
     pub(super) fn bind(place: PathBuf, source: &Path) -> Self {
         Tool::new("mount").arg("--bind").arg(source).arg(&place).succeeds();
         Self { place }
@@ -35,7 +35,7 @@ impl SmallDisk {
         Tool::new("mount").args(["-o", &format!("remount,{option}")]).arg(&self.place).succeeds();
     }
 
-    /// Takes what is free, except for so many bytes.
+    /// Fills the disk, except for so many bytes.
     fn fill_but(&self, left: usize) {
         self.make_space();
         let mut file = File::create(self.ballast()).unwrap();
@@ -55,7 +55,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a failing test may drop its server later than its disk.
+        // Lazily, because a failing test may drop its server later than its disk.
         Tool::new("umount").arg("--lazy").arg(&self.place).run();
     }
 }
@@ -68,7 +68,7 @@ fn manifest_of(config: &str, size: usize, padding: usize) -> Vec<u8> {
     document.to_string().into_bytes()
 }
 
-/// The regular files below a folder that are not uploads on their way.
+/// The regular files below a directory, without uploads in progress.
 fn visible(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -82,7 +82,7 @@ fn visible(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Every blob in the store has the digest that its path says.
+/// Asserts that every blob in the store has the digest that its path names.
 fn everything_visible_is_whole(stage: &Stage) {
     for path in visible(&stage.path("data/docker/registry/v2/blobs")) {
         let hex = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
@@ -99,7 +99,7 @@ fn no_temporary_file_is_left(server: &Running<'_>) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The readiness check looks at the disk every two seconds at most.
+/// Asserts that the readiness check returns this status; it examines the disk every two seconds at most.
 pub(super) fn becomes_ready(server: &Running<'_>, status: u16) {
     let is_told = || server.ask("GET", "/readyz", &[], b"").status == status;
     assert!(eventually(Duration::from_secs(5), is_told), "/readyz should answer {status}");
@@ -158,7 +158,7 @@ fn a_refused_chunk_gives_back_the_space_that_it_took() {
     let server = stage.start();
     let upload = begin_upload(&server, "a");
     server.alice("PATCH", &upload, &[], &random(12 << 20)).expect_registry_error(503, "UNAVAILABLE");
-    // Another one's small push still fits: the disk is not held by bytes of which nobody can say that they are there.
+    // Another small push still fits: bytes of a refused chunk do not occupy the disk.
     push_blob(&server, "b", &random(4 << 20));
 }
 
@@ -185,7 +185,7 @@ fn wherever_the_disk_runs_full_a_manifest_is_there_whole_or_not_at_all() {
     let old = manifest_of(&config, 2, 5000);
     server.alice("PUT", "/v2/a/manifests/latest", &[MANIFEST], &old).expect(201);
     let (mut refused, mut taken) = (0, 0);
-    // Every step of a put takes a page or two; the disk ends before each of them in turn.
+    // Every step of a put needs a page or two; the disk becomes full before each of the steps in turn.
     for pages in 0..14 {
         let new = manifest_of(&config, 2, 9000 + pages);
         let new_digest = digest(&new);
@@ -274,7 +274,7 @@ fn an_upload_whose_link_could_not_be_written_is_closed_by_the_same_request_later
         if split > 0 {
             server.alice("PATCH", &upload, &[], &content[..split]).expect(202);
         }
-        // Where the folder of links should be is something else.
+        // A file is in the place of the directory of links.
         let layers = stage.path("data/docker/registry/v2/repositories").join(repository).join("_layers");
         fs::write(&layers, "in the way").unwrap();
         let closing = format!("{upload}?digest={digest}");

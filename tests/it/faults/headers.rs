@@ -1,4 +1,4 @@
-//! Heads of requests that are too large, too many, or no HTTP at all.
+//! Tests request headers that are too large or too many, and bytes that are not HTTP.
 
 use crate::support::Stage;
 use crate::support::portcullis::ALICE;
@@ -67,7 +67,7 @@ fn what_is_no_http_is_answered_400_or_not_at_all() {
     ] {
         let mut wire = server.open();
         let _ = wire.try_send(bytes.as_bytes());
-        // Whoever waits for more is not waited for here: that is what the header's deadline is for.
+        // A peer that sends less than a whole header ends at the header timeout; that is tested elsewhere.
         let _ = wire.try_send(b"\r\n\r\n");
         if let Some(answer) = wire.try_answer_to("GET") {
             assert!((400..=501).contains(&answer.status), "{bytes:?}: {answer}");
@@ -80,7 +80,7 @@ fn what_is_no_http_is_answered_400_or_not_at_all() {
 fn a_request_hidden_in_another_ones_body_is_not_answered() {
     let stage = Stage::new();
     let server = stage.start();
-    // Both lengths at once: whoever believes the one and whoever believes the other see different requests.
+    // With both lengths, servers that use the one and servers that use the other see different requests.
     let smuggled = "0\r\n\r\nGET /v2/_catalog HTTP/1.1\r\nHost: a\r\n\r\n";
     let length = format!("Content-Length: {}", smuggled.len());
     let mut wire = server.open();

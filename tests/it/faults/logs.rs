@@ -1,4 +1,4 @@
-//! What the log says of each request, and what it never says.
+//! Tests the access log: one line for each request, and no secret in any line.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::stage::{authorization, basic};
 use crate::support::wire::head;
 use crate::support::{Running, Stage, eventually};
 
-/// The lines about requests, once there are as many as expected: each is written when its answer has gone out.
+/// The access log lines, once there are as many as expected: each line is written after its response was sent.
 fn lines(server: &Running<'_>, count: usize) -> Vec<String> {
     let found = || server.log().lines().filter(|line| line.contains("portcullis::access")).map(str::to_owned).collect();
     let mut lines: Vec<String> = Vec::new();
@@ -59,7 +59,7 @@ fn every_request_leaves_one_line_in_json() {
         (&"GET".into(), &"/v2/a/blobs/nonsense".into(), &400.into(), &answer.body.len().into(), &"127.0.0.1".into())
     );
     assert!(line["milliseconds"].is_u64() && line["timestamp"].is_string() && line["level"] == "INFO", "{line}");
-    // Everything after the welcome is JSON, not only what is about requests.
+    // After the first-start banner everything is JSON, not only the lines about requests.
     for line in server.log().lines().filter(|line| line.contains("portcullis::")) {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
@@ -78,7 +78,7 @@ fn a_path_cannot_forge_a_line() {
     if let Some(answer) = wire.try_answer_to("GET") {
         answer.expect(400);
     }
-    // A name that is shown as the server saw it, in a place where anybody can write: the user of a failed login.
+    // A name that is logged as received, in a field that any client can fill: the user of a failed login.
     server.ask("GET", "/v2/", &[&basic("x\n2026 INFO portcullis::access: forged\u{1b}[31m:y")], b"").expect(401);
     let log = server.log();
     assert!(!log.contains('\u{1b}') && !log.contains(forged), "{log}");
@@ -96,12 +96,12 @@ fn a_client_that_leaves_while_it_is_answered_leaves_a_line_all_the_same() {
     let mut wire = server.open();
     wire.send(head("PATCH", &upload, &[&alice, "Content-Length: 1000"]).as_bytes());
     wire.send(b"hello");
-    std::thread::sleep(Duration::from_millis(200)); // a reset would overtake what has not been read yet
+    std::thread::sleep(Duration::from_millis(200)); // a reset would overtake bytes that were not read yet
     wire.vanish();
     let line = lines(&server, 2).pop().unwrap();
     assert!(line.contains("method=PATCH") && line.contains("user=alice"), "{line}");
 
-    // Over HTTP/2 it is the stream that is reset, while the handler still waits for the body.
+    // Over HTTP/2 the stream is reset, while the handler still waits for the body.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let ca = reqwest::Certificate::from_pem(&std::fs::read(stage.path("certs/ca.crt")).unwrap()).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
@@ -164,13 +164,13 @@ fn no_secret_is_logged_at_the_finest_level_in_either_format() {
             let leak = log.lines().find(|line| line.contains(&secret));
             assert!(leak.is_none(), "{format}: {secret} was logged:\n{}", leak.unwrap());
         }
-        // Nor byte by byte, as some debugging output has it.
+        // Nor as lists of bytes, as some debugging output contains them.
         let bytes: Vec<String> = ALICE.password.bytes().map(|byte| byte.to_string()).collect();
         assert!(!log.contains(&bytes.join(", ")), "{format}: the password was logged as numbers");
     }
 }
 
-/// The same secrets over the other protocol, whose library logs other things.
+/// Sends the same secrets over HTTP/2, whose library logs other things.
 fn over_http2(stage: &Stage, token: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ca = reqwest::Certificate::from_pem(&std::fs::read(stage.path("certs/ca.crt")).unwrap()).unwrap();

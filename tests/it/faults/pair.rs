@@ -1,4 +1,5 @@
-//! Private keys of the three kinds, with which a test signs as a server would, or as nobody should.
+//! Private keys of the three algorithms, to sign tokens like the server, or with keys that the server must not
+//! accept.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -8,10 +9,10 @@ use aws_lc_rs::signature::{
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Value, json};
 
-/// What a server may be told to sign with.
+/// The algorithms that a server can sign tokens with.
 pub(super) const ALGORITHMS: [&str; 3] = ["ES256", "RS256", "EdDSA"];
 
-/// A private key, whose it may be.
+/// A private key, the server's or another one.
 pub(super) enum Pair {
     P256(EcdsaKeyPair),
     Rsa(RsaKeyPair),

@@ -1,4 +1,4 @@
-//! Names, digests, ranges, scopes and page sizes that are none.
+//! Tests invalid names, digests, ranges, scopes and page sizes.
 
 use super::{begin_upload, push_blob};
 use crate::support::Stage;
@@ -146,7 +146,7 @@ fn digests_that_are_none_are_refused_by_every_endpoint() {
         }
     }
     server.alice("PUT", &upload, &[], b"").expect_registry_error(400, "DIGEST_INVALID");
-    // A digest that is none has ended nothing: the upload goes on.
+    // A malformed digest has not ended the upload: it can be completed.
     server.alice("PUT", &format!("{upload}?digest={}", digest(b"late")), &[], b"late").expect(201);
     for reference in
         ["-latest", ".latest", "a b".replace(' ', "%20").as_str(), "%2e%2e", &"a".repeat(129), "a:b:c", "%ff"]
@@ -220,7 +220,7 @@ fn ranges_that_make_no_sense_are_unsatisfiable_or_ignored() {
     ] {
         assert!(get(range).expect(206).body == content[from..to], "{range}");
     }
-    // An empty blob has no first byte.
+    // Every range of an empty blob is unsatisfiable.
     let empty = push_blob(&server, "a", b"");
     server
         .alice("GET", &format!("/v2/a/blobs/{empty}"), &["Range: bytes=0-"], b"")

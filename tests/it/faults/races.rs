@@ -1,4 +1,4 @@
-//! Requests that want the same thing at the same time.
+//! Tests concurrent requests for the same resource.
 
 use std::fs;
 use std::thread;
@@ -81,7 +81,7 @@ fn of_many_who_move_one_tag_at_once_one_wins_and_is_there_whole() {
     assert_eq!(tags["tags"], json!(["latest"]));
 }
 
-/// One who pushes a blob and one who deletes it, over and over.
+/// Pushes a blob and deletes it concurrently, over and over.
 fn push_against_deletion(server: &Running<'_>, content: &[u8]) {
     let blob = digest(content);
     thread::scope(|threads| {

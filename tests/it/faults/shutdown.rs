@@ -1,4 +1,4 @@
-//! SIGTERM: what runs may end, what is new is refused, and it does not take for ever.
+//! Tests shutdown by SIGTERM: running transfers may finish until a deadline, and new connections are refused.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::support::stage::authorization;
 use crate::support::wire::{Wire, head, request};
 use crate::support::{Running, Stage, eventually};
 
-/// More than all the buffers between the two processes hold together.
+/// More bytes than all the buffers between the two processes hold.
 const LARGE: usize = 64 << 20;
 
 fn refuses_new_connections(server: &Running<'_>) {
@@ -20,7 +20,7 @@ fn refuses_new_connections(server: &Running<'_>) {
     assert!(eventually(Duration::from_secs(5), refused), "new connections should be refused");
 }
 
-/// A download of which the beginning has arrived, and how much is left.
+/// Begins a download; returns its connection, and how many bytes have arrived.
 fn begin_download(server: &Running<'_>, content: &[u8]) -> (Wire, usize) {
     let digest = push_blob(server, "a", content);
     let mut wire = server.open();
@@ -91,7 +91,7 @@ fn transfers_that_do_not_end_are_cut_at_the_drain_timeout() {
     assert!(server.log().contains("cut off transfers that did not finish in time"), "{}", server.log());
     drop(server);
 
-    // What the cut upload sent before is not lost.
+    // The bytes that the cut upload had sent before are kept.
     let server = stage.start();
     assert_eq!(server.alice("GET", &upload, &[], b"").expect(204).offset(), 5);
 }
@@ -120,7 +120,7 @@ fn an_idle_server_stops_at_once_by_either_signal() {
         let stage = Stage::new();
         let mut server = stage.start();
         server.lives();
-        // Half a TLS handshake is nothing to wait for.
+        // An incomplete TLS handshake does not delay the shutdown.
         let _silent = TcpStream::connect(stage.address()).unwrap();
         let began = Instant::now();
         server.daemon.signal(signal);

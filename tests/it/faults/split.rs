@@ -1,4 +1,4 @@
-//! Data folders of which a part lies on another disk, and links into nowhere.
+//! Tests data directories of which a part is on another disk, and dangling symbolic links.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use crate::support::Stage;
 
 const V2: &str = "data/docker/registry/v2";
 
-/// Insists that `check` fails with these words, and a hint with those.
+/// Asserts that `check` fails with these words, and gives a hint with those.
 #[track_caller]
 fn check_says(stage: &Stage, words: &str, hint: &str) {
     let told = stage.tool().arg("check").fails();
@@ -20,7 +20,7 @@ fn check_says(stage: &Stage, words: &str, hint: &str) {
     assert!(lines.next().is_some_and(|line| line.starts_with("hint: ") && line.contains(hint)), "{hint}: {told}");
 }
 
-/// What there is of a store that has been used, with a blob.
+/// Pushes a blob with a server that then ends; returns the blob's digest and content.
 fn used(stage: &Stage) -> (String, Vec<u8>) {
     let server = stage.start();
     let content = b"content".to_vec();
@@ -122,7 +122,7 @@ fn a_link_into_nowhere_as_the_data_folder_is_named_as_such() {
     check_says(&stage, "v2/blobs is a symbolic link to /nowhere/at-all", "or remove the link");
 }
 
-/// Copies a folder with everything in it.
+/// Copies a directory recursively.
 fn copy(from: &PathBuf, to: &PathBuf) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

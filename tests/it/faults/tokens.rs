@@ -1,4 +1,4 @@
-//! Tokens that somebody made who may not make any.
+//! Tests forged tokens: signed with other keys, for other services, with changed claims or headers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use crate::support::portcullis::ALICE;
 use crate::support::stage::authorization;
 use crate::support::{Running, Stage, eventually};
 
-/// A token for pushing and pulling `a`, as the server made it, and what it is made of.
+/// A genuine token for pushing and pulling `a`, with its parts and the key that signed it.
 pub(crate) struct Genuine {
     pub(crate) text: String,
     header: Value,
@@ -26,7 +26,7 @@ impl Genuine {
         Self::shown_for(server, &authorization(&ALICE))
     }
 
-    /// Likewise, for whoever shows this line of header.
+    /// The token that the server issues for this `Authorization` header.
     pub(crate) fn shown_for(server: &Running<'_>, authorization: &str) -> Self {
         let path = "/token?service=localhost&scope=repository:a:pull,push";
         let answer = server.ask("GET", path, &[authorization], b"").expect(200);
@@ -46,14 +46,14 @@ impl Genuine {
         sign(&self.header, &claims, &self.key)
     }
 
-    /// Signed with a key that the server has never seen.
+    /// The changed claims, signed with a key that the server has never seen.
     pub(crate) fn by_a_stranger(&self, change: impl FnOnce(&mut Value)) -> String {
         let mut claims = self.claims.clone();
         change(&mut claims);
         sign(&self.header, &claims, &Pair::stranger("ES256"))
     }
 
-    /// Signed with the server's own key, whatever the header then says.
+    /// The changed header, signed with the server's own key.
     fn with_header(&self, change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> String {
         let mut header = self.header.clone();
         change(header.as_object_mut().unwrap());
@@ -61,7 +61,7 @@ impl Genuine {
     }
 }
 
-/// A server that makes keys for this algorithm.
+/// A stage whose server signs tokens with this algorithm.
 fn stage(algorithm: &str) -> Stage {
     let stage = Stage::new();
     stage.configure(&format!("[auth.token]\nalgorithm = \"{algorithm}\""));
@@ -108,7 +108,7 @@ fn a_token_is_believed_only_with_our_key_and_our_algorithm() {
 
         is_not_believed(&server, &sign(&genuine.header, claims, &Pair::stranger(algorithm)));
         for other in ALGORITHMS.iter().filter(|other| **other != algorithm) {
-            // A key of another kind under the name of ours, in both ways of lying about it.
+            // A key of another algorithm under the name of the server's key, with the right and with the wrong `alg`.
             let stranger = Pair::stranger(other);
             is_not_believed(&server, &sign(&genuine.header, claims, &stranger));
             let header = json!({"typ": "JWT", "alg": other, "kid": genuine.header["kid"]});
@@ -152,7 +152,7 @@ fn a_token_that_does_not_name_the_key_that_signed_it_is_not_believed() {
         }
         is_not_believed(&server, &genuine.with_header(|header| drop(header.insert("crit".to_owned(), json!(["x"])))));
 
-        // With a second key in the file, and the name of the one on what the other signed.
+        // With a second key in the file, a token signed by one key names the other.
         stage.tool().args(["token", "rotate"]).succeeds();
         let of_new = || Genuine::of(&server);
         assert!(eventually(Duration::from_secs(10), || of_new().header["kid"] != genuine.header["kid"]));
@@ -161,7 +161,7 @@ fn a_token_that_does_not_name_the_key_that_signed_it_is_not_believed() {
         use_token(&server, &new.with_claims(|_| {})).expect(202);
         is_not_believed(&server, &sign(&genuine.header, &genuine.claims, &new.key));
         is_not_believed(&server, &sign(&new.header, &new.claims, &genuine.key));
-        // Nor does a token that is bound to its password by the one key become another's by a signature.
+        // A token that is bound to its password by one key is not valid under another key's signature.
         is_not_believed(&server, &sign(&new.header, &genuine.claims, &new.key));
         server.lives();
     }
@@ -213,7 +213,7 @@ fn a_token_of_ours_for_another_time_service_or_issuer_is_not_believed() {
         ("iss", json!("elsewhere")),
         ("iss", Value::Null),
         ("sub", json!("a:b")),
-        ("sub", json!("nobody")),
+        ("sub", json!("unknown")),
         ("sub", json!("ALICE")),
         ("via", json!("p:x")),
         ("via", Value::Null),
@@ -222,7 +222,7 @@ fn a_token_of_ours_for_another_time_service_or_issuer_is_not_believed() {
     ] {
         is_not_believed(&server, &genuine.with_claims(|claims| claims[name] = value));
     }
-    // Within the leeway it is.
+    // Within the leeway for clocks, an expired token is valid.
     use_token(&server, &genuine.with_claims(|claims| claims["exp"] = json!(now - 20))).expect(202);
     server.lives();
 }
@@ -240,7 +240,7 @@ fn a_token_that_claims_more_than_its_user_may_gets_no_more() {
     let header = format!("Authorization: Bearer {everything}");
     let answer = server.ask("POST", "/v2/b/blobs/uploads/", &[&header], b"");
     assert!(matches!(answer.status, 401 | 403), "{answer}");
-    // Nobody signed in, with a token that says so, is nobody still.
+    // A token without a user that claims a user's rights remains anonymous.
     let anonymous = genuine.with_claims(|claims| {
         claims["sub"] = json!("");
         claims["via"] = Value::Null;

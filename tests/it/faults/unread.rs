@@ -1,4 +1,4 @@
-//! Requests that are refused while their body is still on its way.
+//! Tests requests that are refused while their body is still being sent.
 
 use crate::support::Stage;
 use crate::support::wire::{head, request};
@@ -15,7 +15,7 @@ fn a_small_body_of_a_refused_request_is_read_and_the_connection_lives() {
         let refused = wire.answer_to("PUT").expect_registry_error(401, "UNAUTHORIZED");
         assert_eq!(refused.header("connection"), None, "{size}: {refused}");
     }
-    // One that comes in pieces is waited for.
+    // The server also waits for a body that arrives in pieces.
     wire.send(head("PUT", PATH, &["Content-Length: 10"]).as_bytes());
     wire.send(b"hello");
     std::thread::sleep(std::time::Duration::from_millis(100));
@@ -32,7 +32,7 @@ fn a_body_that_is_large_of_unknown_length_or_does_not_come_is_not_waited_for() {
     for lines in [
         &["Content-Length: 65537"][..],
         &["Transfer-Encoding: chunked"],
-        // Whoever waits for a word of ours before sending gets the answer instead.
+        // A client that waits for `100 Continue` before it sends gets the final answer instead.
         &["Content-Length: 10", "Expect: 100-continue"],
         &["Content-Length: 10"],
     ] {

@@ -1,4 +1,4 @@
-//! Every error code, and what the engine's failures become.
+//! Writes the table of all error codes, and of the codes that the engine's errors become.
 
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ fn every_code_has_its_status_and_every_failure_its_code() {
     assert_golden("errors.txt", &text);
 }
 
-/// One value of each variant. The match is what makes a new variant show up here.
+/// One value of each variant. The match makes the compiler require each new variant here.
 fn failures() -> Vec<(&'static str, Error)> {
     let (digest, other) = (Digest::of(Algorithm::Sha256, b"one"), Digest::of(Algorithm::Sha256, b"another"));
     let store = |kind| Error::from(StoreError::new(kind, "write docker/registry/v2/secret/path"));

@@ -1,4 +1,4 @@
-//! What `fsck` reports of a data folder in which everything is wrong that can be, and what `--repair` makes of it.
+//! Tests what `fsck` reports of a data directory with every kind of damage, and what `--repair` makes of it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const UPLOAD: &str = "11111111-2222-4333-8444-555555555555";
 const EMPTY_UPLOAD: &str = "66666666-2222-4333-8444-555555555555";
 
-/// A data folder, written by hand.
+/// A data directory, written by hand.
 struct Data {
     folder: tempfile::TempDir,
 }
@@ -31,7 +31,7 @@ impl Data {
         path
     }
 
-    /// A file that nobody has touched for days.
+    /// Writes a file whose last change was days ago.
     fn old(&self, path: &str, content: &[u8]) {
         let path = self.file(path, content);
         let days_ago = SystemTime::now() - Duration::from_secs(3 * 86_400);
@@ -90,7 +90,7 @@ fn image(config: &str, layers: &[&str], subject: Option<&str>) -> Vec<u8> {
     image.to_string().into_bytes()
 }
 
-/// One of each.
+/// A data directory with one damage of each kind.
 fn everything_wrong() -> Data {
     let data = Data { folder: tempfile::tempdir().unwrap() };
     let config = data.layer(b"{}");
@@ -126,7 +126,7 @@ fn everything_wrong() -> Data {
     data
 }
 
-/// The report with a finding a line.
+/// The report with one finding per line.
 fn report(text: &str) -> String {
     let report: Value = serde_json::from_str(text).unwrap();
     let findings: Vec<String> = report["findings"].as_array().unwrap().iter().map(Value::to_string).collect();

@@ -1,4 +1,4 @@
-//! What every command says of itself.
+//! Compares the help text of every command with its golden file.
 
 use clap::CommandFactory as _;
 use portcullis::cli::Cli;
@@ -12,7 +12,7 @@ fn every_command_says_how_it_is_used() {
     assert_golden("help.txt", &pages.join("\n"));
 }
 
-/// The words that lead to each command, from the program itself down.
+/// The words of each command and subcommand, beginning with the program itself.
 fn commands(command: &clap::Command, words: &[String]) -> Vec<Vec<String>> {
     let below = command.get_subcommands().flat_map(|below| {
         let words: Vec<String> = words.iter().cloned().chain([below.get_name().to_owned()]).collect();

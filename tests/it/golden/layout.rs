@@ -1,4 +1,4 @@
-//! What a push leaves on the disk: registry:2's files, and ours beside them.
+//! Compares the files that a push writes with registry:2's layout and the server's additional files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -63,7 +63,7 @@ fn push_manifest(client: &Client, manifest: &Value, reference: &str) -> Value {
     json!({"mediaType": MANIFEST, "digest": digest(text.as_bytes()), "size": text.len()})
 }
 
-/// Every file below a folder with its size, in order; what a link holds.
+/// Every file below a directory with its size, sorted; for a link, its content.
 fn listing(root: &Path) -> String {
     let mut files = Vec::new();
     let mut folders = vec![root.to_owned()];
@@ -79,7 +79,7 @@ fn listing(root: &Path) -> String {
         let bytes = fs::read(file).unwrap();
         match file.file_name().and_then(|name| name.to_str()) {
             Some("link") => writeln!(text, "{path}: {}", String::from_utf8(bytes).unwrap()),
-            // Its size depends on the hash's state and the moment.
+            // The size depends on the hash's state and on the time.
             Some("session" | "startedat") => writeln!(text, "{path}"),
             Some(_) | None => writeln!(text, "{path}: {} bytes", bytes.len()),
         }

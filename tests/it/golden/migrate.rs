@@ -1,6 +1,6 @@
-//! What `migrate` makes of real configurations, and that the program takes what it wrote.
+//! Compares the output of `migrate` for real configurations with golden files, and loads the results.
 //!
-//! `tests/golden/migrate` holds each input, what is printed (`.toml`), and what is told (`.txt`).
+//! `tests/golden/migrate` holds each input, standard output (`.toml`) and standard error (`.txt`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const INPUTS: [(&str, &str); 5] = [
     ("docker_auth", "docker_auth.yml"),
 ];
 
-/// A folder with one of the inputs in it, and the call that reads it.
+/// Copies one of the inputs into a directory and returns the call that migrates it.
 fn call(folder: &Path, origin: &str, file: &str) -> Tool {
     fs::copy(input(file), folder.join(file)).unwrap();
     fs::create_dir_all(folder.join("snippets")).unwrap();

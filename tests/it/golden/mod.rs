@@ -1,7 +1,7 @@
-//! What others see of us, against files in `tests/golden` that are read as a diff.
+//! Compares visible output and files with golden files in `tests/golden`.
 //!
-//! One invariant: a golden file is never written by a plain test run. `UPDATE_GOLDEN=1` writes them; whoever does that
-//! reads the diff and stands for it.
+//! Invariant: a plain test run never writes a golden file. `UPDATE_GOLDEN=1` writes them; the resulting diff must be
+//! reviewed.
 
 mod authorisation;
 mod errors;
@@ -13,7 +13,7 @@ mod migrate;
 use std::fs;
 use std::path::Path;
 
-/// Compares with a file in `tests/golden`, or writes it.
+/// Compares a text with a file in `tests/golden`, or writes the file.
 fn assert_golden(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
@@ -28,7 +28,7 @@ fn assert_golden(name: &str, actual: &str) {
     );
 }
 
-/// The lines between the first and the last that differ.
+/// The lines from the first difference to the last.
 fn difference(expected: &str, actual: &str) -> String {
     let (expected, actual): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), actual.lines().collect());
     let start = expected.iter().zip(&actual).take_while(|(old, new)| old == new).count();

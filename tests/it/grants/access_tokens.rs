@@ -1,4 +1,4 @@
-//! Access tokens, which machines show in the place of a password.
+//! Tests access tokens, which machines use instead of a password.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::client::{Client, basic};
 use crate::support::portcullis::{User, cli};
 use crate::support::{Portcullis, Setup, eventually};
 
-/// How soon a change of the users file has taken effect.
+/// The time within which a change of the users file takes effect.
 const LATER: Duration = Duration::from_secs(5);
 
 const UPLOADS: &str = "/v2/team/app/blobs/uploads/";
@@ -71,7 +71,7 @@ fn an_access_token_is_good_for_its_user_alone_and_with_its_secret_alone() {
     let client = Client::new(&server);
     for (user, password) in [
         (BOB.name, secret.clone()),
-        ("nobody", secret.clone()),
+        ("unknown", secret.clone()),
         ("", secret.clone()),
         ("<token>", secret.clone()),
         (ALICE.name, format!("pcat_{id}_{}", "A".repeat(43))),
@@ -147,7 +147,7 @@ fn a_changed_password_ends_every_token_made_before_and_none_made_after() {
     let refused = clients[0].get("/v2/").send().expect(401);
     assert!(message(&refused).contains("password changed"), "{refused}");
     alice(&server, &create(&server, "again", &[])).get("/v2/").send().expect(200);
-    // The old password back in its old hash's place would be another hash, too.
+    // Even the same password gets another hash.
     server = server.restart();
     alice(&server, &secret).get("/v2/").send().expect(401);
 }
@@ -190,7 +190,7 @@ fn what_is_stored_of_a_token_is_not_the_token_and_is_believed_of_nobody_else() {
     let record = std::fs::read_to_string(&path).unwrap();
     let raw = secret.splitn(3, '_').nth(2).unwrap();
     assert!(!record.contains(raw) && !record.contains(ALICE.password) && !record.contains("$2"), "{record}");
-    // Whoever can write a record, but knows no secret, cannot make a token of one user's into another's.
+    // An attacker who can write records, but knows no secret, cannot turn one user's token into another's.
     std::fs::write(&path, record.replace("\"alice\"", "\"bob\"")).unwrap();
     Client::new(&server).get("/v2/").header("authorization", &basic(BOB.name, &secret)).send().expect(401);
 }

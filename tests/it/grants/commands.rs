@@ -1,4 +1,4 @@
-//! `portcullis token create|list|revoke`: what they print, and what they refuse.
+//! Tests `portcullis token create|list|revoke`: their output and their errors.
 
 use super::{ALICE, create, start, token};
 use crate::support::stage::basic;
@@ -39,7 +39,7 @@ fn the_list_says_everything_but_secrets() {
     let (device, _) = refresh.strip_prefix("pcrt_").unwrap().split_once('_').unwrap();
     assert_eq!(lines[2][..5], [device, "alice", "device", "docker", "created"]);
     for secret in secrets.iter().chain([&refresh]) {
-        // A secret is base64url, and may itself hold the letter that stands before it.
+        // The secret is base64url, and may itself contain the underscore that precedes it.
         assert!(!listed.contains(secret.splitn(3, '_').nth(2).unwrap()), "{listed}");
     }
     assert!(!listed.contains('$'), "no hash: {listed}");
@@ -99,7 +99,7 @@ fn a_user_with_a_weak_hash_is_warned_about() {
     let made = token(&server, &["create", "ci", "--user", ALICE.name]).succeeds();
     made.says_one_of(&["weak"]);
     super::alice(&server, made.stdout.trim_end()).get("/v2/").send().expect(200);
-    // The password makes it bcrypt, and that is another hash.
+    // A login with the password upgrades the hash to bcrypt, which is another hash.
     super::alice(&server, "secret").get("/v2/").send().expect(200);
     super::alice(&server, made.stdout.trim_end()).get("/v2/").send().expect(401);
 }

@@ -1,4 +1,4 @@
-//! Refresh tokens: what `docker login` keeps instead of the password.
+//! Tests refresh tokens, which `docker login` stores instead of the password.
 
 use std::time::Duration;
 

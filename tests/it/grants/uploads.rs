@@ -1,4 +1,4 @@
-//! Uploads that outlive their token: what an expired token may still do, and everything that it may not.
+//! Tests uploads that outlive their token: which requests an expired token still allows, and which it does not.
 
 use std::fs;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::{Running, Stage, eventually};
 const HOUR: u64 = 3600;
 const BYTES: &[u8] = b"a layer that took an hour";
 
-/// Begins an upload as whoever shows this, and has it begun some seconds ago.
+/// Begins an upload with this header line and backdates its begin by so many seconds.
 fn begin(server: &Running<'_>, shown: &str, repository: &str, ago: u64) -> String {
     let answer = server.ask("POST", &format!("/v2/{repository}/blobs/uploads/"), &[shown], b"").expect(202);
     let location = answer.header("location").unwrap().to_owned();
@@ -34,7 +34,7 @@ fn alices(server: &Running<'_>, ago: u64) -> String {
     begin(server, &authorization(&ALICE), "a", ago)
 }
 
-/// The line of header with a token that has expired that many seconds ago.
+/// A header line with a token that expired so many seconds ago.
 fn expired(genuine: &Genuine, ago: u64) -> String {
     let token = genuine.with_claims(|claims| {
         for name in ["iat", "nbf"] {
@@ -97,7 +97,7 @@ fn an_expired_token_begins_mounts_reads_and_deletes_nothing() {
         refused(server.ask(method, &path, &[&token], b"{}"));
     }
     server.ask("GET", "/token?scope=repository:a:pull,push", &[&token], b"").expect(401);
-    // All that changed nothing about what it may do.
+    // None of that changed what the token may still do.
     server.ask("PUT", &end, &[&token], BYTES).expect(201);
 }
 
@@ -120,7 +120,7 @@ fn an_expired_token_carries_on_with_no_upload_but_its_subjects_own_of_before_the
         }
         refused(finish(&server, location, &token));
     }
-    // A session whose begin nobody knows was begun too late.
+    // A session whose begin is unknown counts as begun too late.
     let path = format!("data/docker/registry/v2/repositories/a/_uploads/{}/startedat", own.rsplit('/').next().unwrap());
     for begin in ["", "yesterday", "\u{ff}"] {
         fs::write(stage.path(&path), begin).unwrap();

@@ -1,4 +1,4 @@
-//! HTTP/2 floods: each ends with the connection, within bounded memory, and nobody else notices.
+//! Tests HTTP/2 floods: each ends with its connection, within bounded memory, and other clients are served.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::portcullis::ALICE;
 use crate::support::stage::authorization;
 use crate::support::{Running, Stage};
 
-/// What a flood may leave behind in the process, allocator and all; each of them sends, or asks for, much more.
+/// The maximum growth of the process after a flood, allocator included; each flood sends or requests much more.
 const BOUND: u64 = 64 << 20;
 
 const PATIENT: &str = "[limits]\nidle_timeout = \"2s\"\nheader_timeout = \"2s\"";
@@ -23,20 +23,20 @@ fn stage() -> Stage {
     stage
 }
 
-/// How the server says goodbye: the code of its last GOAWAY.
+/// The error code of the server's last GOAWAY.
 fn farewell(frames: &mut Frames) -> Option<u32> {
     frames.rest().iter().rev().find(|frame| frame.kind == GOAWAY).map(Frame::error)
 }
 
-/// Sends this so many times and insists that the server stops taking it, or has said why it leaves; what comes after its
-/// last word, it throws away for a while.
+/// Sends `many` so many times and asserts that the server stops reading, or has sent a GOAWAY with one of these
+/// codes; after the GOAWAY, the server discards input for a while.
 fn ends(frames: &mut Frames, many: &[u8], times: usize, said: &[u32]) {
     let is_stopped = (0..times).any(|_| frames.try_send(many).is_err());
     let code = farewell(frames);
     assert!(is_stopped || code.is_some_and(|code| said.contains(&code)), "the server put up with it: {code:?}");
 }
 
-/// Runs a flood and insists that the server lives on, not much larger than before.
+/// Runs a flood and asserts that the server still answers and has grown little.
 fn survives(server: &Running<'_>, flood: impl FnOnce(&mut Frames)) {
     server.lives();
     let before = resident(&server.daemon);
@@ -58,7 +58,7 @@ fn requests_that_are_taken_back_at_once_end_the_connection() {
             flood.extend(Frame::new(HEADERS, END_STREAM | END_HEADERS, stream, &block).bytes());
             flood.extend(Frame::new(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()).bytes());
         }
-        // An error says that the server has left already.
+        // An error means that the server has closed the connection already.
         let _ = frames.try_send(&flood);
         assert_eq!(farewell(frames).unwrap_or(ENHANCE_YOUR_CALM), ENHANCE_YOUR_CALM);
     });
@@ -73,7 +73,7 @@ fn more_requests_at_a_time_than_allowed_are_refused_and_the_others_are_not() {
     let block = block("PUT", "/v2/a/manifests/1", &[("authorization", credentials)]);
     let mut frames = Frames::open(&server, &[]);
     for stream in (1..=2 * 150).step_by(2) {
-        // Their bodies never come.
+        // The bodies of these requests are never sent.
         frames.send(&Frame::new(HEADERS, END_HEADERS, stream, &block).bytes());
     }
     frames.send(&Frame::new(PING, 0, 0, &[7; 8]).bytes());
@@ -102,8 +102,8 @@ fn settings_and_pings_without_end_are_taken_no_faster_than_their_answers() {
         survives(&server, |frames| {
             frames.patience(Duration::from_secs(20));
             let many = frame.bytes().repeat(4096);
-            // Nobody reads the answers: once the buffers of both sides are full, the server stops taking more. And none of
-            // this is a request, so the connection is idle, and ends like every idle one.
+            // The answers are not read: once the buffers of both sides are full, the server stops reading. None of
+            // this is a request, so the connection counts as idle and ends at the idle timeout.
             ends(frames, &many, 10_000, &[NO_ERROR, ENHANCE_YOUR_CALM]);
         });
     }
@@ -170,20 +170,21 @@ fn whoever_asks_for_layers_and_takes_no_byte_is_cut_and_costs_no_memory() {
     let before = resident(&server.daemon);
     let header = authorization(&ALICE);
     let (_, credentials) = header.split_once(": ").unwrap();
-    // SETTINGS_INITIAL_WINDOW_SIZE: nothing, or a byte.
+    // SETTINGS_INITIAL_WINDOW_SIZE of zero, or of one byte.
     for window in [0, 1] {
         let mut frames = Frames::open(&server, &[(4, window)]);
         let block = block("GET", &format!("/v2/a/blobs/{blob}"), &[("authorization", credentials)]);
         for stream in (1..=2 * 100).step_by(2) {
             frames.send(&Frame::new(HEADERS, END_STREAM | END_HEADERS, stream, &block).bytes());
         }
-        // Its settings, its answers' heads, and then it leaves; pings of ours would not count as progress.
+        // The connection ends after its settings and the response headers; the server's pings would not count as
+        // progress.
         let got = frames.rest();
         assert!(got.iter().filter(|frame| frame.kind == HEADERS).count() == 100, "all were answered");
         let bytes: usize = got.iter().filter(|frame| frame.kind == DATA).map(|frame| frame.payload.len()).sum();
         assert!(bytes <= 100, "no more than the windows");
         let grown = resident(&server.daemon).saturating_sub(before);
-        assert!(grown < BOUND, "{grown} bytes for somebody who takes none");
+        assert!(grown < BOUND, "{grown} bytes for a client that reads none");
     }
     server.lives();
 }

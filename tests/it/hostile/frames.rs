@@ -1,6 +1,6 @@
-//! HTTP/2 frame by frame over TLS: for what no client library would send.
+//! An HTTP/2 client over TLS that sends single frames, for input that no client library would send.
 //!
-//! One invariant: nothing is sent that the test did not write; not even a window is opened or a ping answered by itself.
+//! Invariant: the client sends only what the test wrote; it neither updates windows nor answers pings by itself.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -25,7 +25,7 @@ pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
-/// RFC 9113 section 7.
+/// Error codes of RFC 9113, section 7.
 pub(super) const NO_ERROR: u32 = 0;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(super) const REFUSED_STREAM: u32 = 7;
@@ -60,7 +60,8 @@ impl Frame {
     }
 }
 
-/// A header block without compression, fields of the static table apart (RFC 7541 appendix B).
+/// A header block without Huffman coding; besides fields of the static table, all are literals (RFC 7541, appendix
+/// B).
 pub(super) fn block(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = vec![0x87];
     let text = |block: &mut Vec<u8>, text: &str| {
@@ -101,19 +102,20 @@ impl Frames {
         self.try_send(bytes).unwrap();
     }
 
-    /// Sends as far as the server takes it; an error says that it does not, or not within the patience.
+    /// Sends what the server accepts; an error means that it closed the connection, or reads nothing before the
+    /// timeout.
     pub(super) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 
-    /// How long a write or a read may stand still.
+    /// Sets the timeout of each write and read.
     pub(super) fn patience(&mut self, patience: Duration) {
         self.stream.sock.set_read_timeout(Some(patience)).unwrap();
         self.stream.sock.set_write_timeout(Some(patience)).unwrap();
     }
 
-    /// The next frame, or nothing when the connection has ended; silence is a panic.
+    /// The next frame, or `None` at the end of the connection; panics at the timeout.
     pub(super) fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(frame) = self.take() {
@@ -142,7 +144,7 @@ impl Frames {
         Some(frame)
     }
 
-    /// Everything until the connection ends.
+    /// All frames until the connection ends.
     pub(super) fn rest(&mut self) -> Vec<Frame> {
         std::iter::from_fn(|| self.next()).collect()
     }

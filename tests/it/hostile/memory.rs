@@ -1,4 +1,4 @@
-//! Thousands of connections that do nothing, in bounded memory.
+//! Tests that thousands of idle connections need bounded memory.
 
 use std::fs;
 use std::net::TcpStream;
@@ -14,17 +14,17 @@ use crate::support::Stage;
 use crate::support::daemon::Daemon;
 
 const CONNECTIONS: usize = 2000;
-/// Buffers of both protocols, the handshake's state and what the allocator keeps; measured at less than half of it.
+/// Covers the buffers of both protocols, the handshake's state and the allocator; less than half of it was measured.
 const BYTES_PER_CONNECTION: u64 = 100_000;
 
-/// The memory that a process has in use, in bytes.
+/// The resident memory of a process, in bytes.
 pub(super) fn resident(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// A connection that has shaken hands and says nothing more.
+/// A connection that completes the handshake and then stays idle.
 fn idle(stage: &Stage, config: &Arc<ClientConfig>) -> TcpStream {
     let mut socket = TcpStream::connect(stage.address()).unwrap();
     let mut client = ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap();
@@ -58,7 +58,7 @@ fn two_thousand_idle_connections_cost_little_and_keep_nobody_out() {
     server.lives();
     let each = resident(&server.daemon).saturating_sub(before) / CONNECTIONS as u64;
     assert!(each < BYTES_PER_CONNECTION, "{each} bytes for each idle connection");
-    // They are still there, each of them.
+    // All of them are still open.
     let open = fs::read_dir(format!("/proc/{}/fd", server.daemon.id())).unwrap().count();
     assert!(open >= CONNECTIONS, "{open} file descriptors");
     drop(sockets);

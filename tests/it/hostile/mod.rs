@@ -1,7 +1,7 @@
-//! Peers who mean harm, and the programs with which auditors look for weaknesses.
+//! Tests malicious peers, and runs the programs with which auditors look for weaknesses.
 //!
-//! Nobody can make the server wait, promise memory or spend work without end; whoever tries loses the connection, and
-//! everybody else is served meanwhile.
+//! No peer can make the server wait, reserve memory or work without bound; a peer that tries loses its connection,
+//! and other clients are served meanwhile.
 
 mod floods;
 mod frames;

@@ -1,7 +1,7 @@
-//! testssl.sh and sslyze find nothing to complain about.
+//! Runs testssl.sh and sslyze against the server; both must find nothing to complain about.
 //!
-//! The server has a certificate that an operator might bring: from a private CA that the scanners are told of, for names
-//! of this machine. Neither scanner needs a network, and neither is given one.
+//! The server has a certificate as an operator might bring one: from a private CA that the scanners trust, for names
+//! of this machine. Neither scanner needs a network, and neither gets one.
 
 use std::fs;
 use std::path::Path;
@@ -11,15 +11,15 @@ use serde_json::Value;
 
 use crate::support::{Running, Stage, Tool};
 
-/// What testssl.sh misses and a private CA on a machine without a network cannot have.
+/// Findings of testssl.sh that a private CA on a machine without a network cannot avoid.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("engine_problem", "WARN", "about the openssl of the machine that runs the scan: it has no GOST"),
     ("cert_revocation", "HIGH", "a private CA publishes neither a CRL nor an OCSP responder"),
-    // A warning says that it could not tell; whether sessions are resumed is tested in `session`.
+    // A warning means that it could not decide; `session` tests whether sessions are resumed.
     ("sessionresumption_ticket", "WARN", "its client may hang up before the ticket has arrived"),
 ];
 
-/// A server with a certificate of a CA that is nobody's but the test's, in `authority.crt`.
+/// A server with a certificate of a private CA of the test, which is in `authority.crt`.
 fn serve(stage: &Stage) -> Running<'_> {
     let openssl = |arguments: &str| {
         Tool::new("openssl").folder(stage.folder()).args(arguments.split_whitespace()).succeeds();
@@ -55,17 +55,17 @@ fn testssl_finds_nothing_worse_than_ok() {
         .folder(stage.folder())
         .args(["--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--ip", "127.0.0.1"])
         .args(["--add-ca", "authority.crt", "--jsonfile", "found.json"])
-        // Everything but the rating of each suite by itself, which only repeats what the others say, and takes a minute.
+        // All checks but the rating of each cipher suite, which only repeats other results and takes a minute.
         .args(["--protocols", "--std", "--fs", "--server-preference", "--server-defaults", "--headers", "--vulnerable"])
         .arg(format!("https://localhost:{}/", stage.port()))
-        // Other tests run beside it.
+        // Other tests run at the same time.
         .deadline(Duration::from_secs(600))
         .run();
     let findings = document(&stage.path("found.json"));
     let findings = findings.as_array().unwrap();
     let said =
         |id: &str| findings.iter().find(|finding| finding["id"] == id).map(|finding| finding["severity"].clone());
-    // It looked at all, at each of its chapters.
+    // Each chapter must have results at all.
     for id in [
         "SSLv3",
         "TLS1_3",
@@ -100,7 +100,7 @@ fn sslyze_finds_what_mozilla_recommends() {
         .args(["--early_data", "--resum"])
         .arg(format!("localhost:{}", stage.port()))
         .deadline(Duration::from_secs(300))
-        // Its exit code says whether the server complies.
+        // The exit code says whether the server complies.
         .succeeds();
     assert!(scan.stdout.contains("OK - Compliant"), "{scan}");
     let result = &document(&stage.path("found.json"))["server_scan_results"][0]["scan_result"];

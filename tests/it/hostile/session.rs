@@ -1,4 +1,4 @@
-//! What a handshake agrees upon beyond versions and suites, as OpenSSL and rustls see it.
+//! Tests the handshake beyond versions and cipher suites, with OpenSSL and rustls: resumption, ALPN, key exchange.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore};
 use crate::support::tool::Finished;
 use crate::support::{Running, Stage, Tool};
 
-/// What `openssl s_client` says with these options, when it is told this.
+/// The output of `openssl s_client` with these options and this input.
 fn s_client(server: &Running<'_>, options: &str, input: &str) -> Finished {
     let target = server.stage.address().to_string();
     Tool::new("openssl")
@@ -24,7 +24,7 @@ fn s_client(server: &Running<'_>, options: &str, input: &str) -> Finished {
         .run()
 }
 
-/// An answer makes the client read, and with it the tickets that come after the handshake.
+/// The response makes the client read, and with it the tickets that follow the handshake.
 const REQUEST: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[test]
@@ -59,7 +59,7 @@ fn nothing_is_compressed_renegotiated_or_sent_early() {
     assert!(plain.is_success() && plain.stdout.contains("Compression: NONE"), "{plain}");
     assert!(plain.stdout.contains("Secure Renegotiation IS supported"), "RFC 5746 is spoken: {plain}");
     assert!(plain.stdout.contains("Extended master secret: yes"), "{plain}");
-    // `R` asks for a renegotiation, which the server turns down.
+    // `R` requests a renegotiation, which the server refuses.
     let asked = s_client(&server, "-tls1_2", "R\n");
     assert!(asked.stderr.contains("no renegotiation"), "{asked}");
     let offered = s_client(&server, "-tls1_3 -sess_out session -ign_eof", REQUEST);
@@ -91,7 +91,7 @@ fn our_order_of_suites_decides_unless_the_client_has_no_aes_in_hardware() {
     assert!(told.stdout.contains("Cipher is TLS_CHACHA20_POLY1305_SHA256"), "{told}");
 }
 
-/// The key exchange that a client of these groups and the server agree upon.
+/// The key exchange group that a client with these groups and the server negotiate.
 fn agreed_group(server: &Running<'_>, ca: &Path, offered: &[NamedGroup]) -> NamedGroup {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     let place = |group: NamedGroup| offered.iter().position(|other| *other == group);

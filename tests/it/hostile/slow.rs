@@ -1,4 +1,4 @@
-//! Peers that take their time: slow headers, slow bodies, slow readers, hundreds at once, while others pull.
+//! Tests hundreds of slow peers at once (slow headers, bodies and readers) while other clients pull.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,13 +11,13 @@ use crate::support::image::{digest, random};
 use crate::support::tool::Finished;
 use crate::support::{Running, Stage, Tool, eventually, port};
 
-/// At once, of each kind; what is sent of them at once is what a small machine can shake hands with.
+/// The number of concurrent connections of an attack; a small machine can complete as many handshakes.
 const PEERS: &str = "500";
-/// Connections that are certainly theirs, and those that are certainly not.
+/// A number of open connections that proves an attack, and one that proves its end.
 const MANY: usize = 250;
 const FEW: usize = 60;
 
-/// Anybody may pull, so that slow readers have something to read.
+/// Anonymous requests may pull, so that slow readers have something to read.
 const CONFIGURATION: &str = r#"
 [limits]
 handshake_timeout = "5s"
@@ -38,7 +38,8 @@ repositories = ["**"]
 actions      = ["pull"]
 "#;
 
-/// Runs `slowhttptest` while somebody else pulls, and insists that the pulls are right and the slow ones are let go.
+/// Runs `slowhttptest` while another client pulls; asserts that the pulls are right and the slow connections are
+/// closed.
 fn withstands(attack: &[&str], path: Option<&str>) {
     let stage = Stage::new();
     stage.configure(CONFIGURATION);
@@ -64,15 +65,15 @@ fn withstands(attack: &[&str], path: Option<&str>) {
         is_over.store(true, Ordering::Release);
         let (pulls, has_risen, has_fallen) = pulling.join().unwrap();
         assert!(has_risen, "the attack should be one\n{said}");
-        // The attackers go away by themselves when none of their connections is left, or else wait to the end.
+        // The attackers end by themselves when none of their connections is left, or else at the end of their time.
         assert!(has_fallen || said.stdout.contains("No open connections left"), "they should be let go\n{said}");
-        // The attack takes several seconds, and a pull a fraction of one; nobody waits for the attack to end.
+        // The attack takes several seconds, and a pull a fraction of one: pulls do not wait for the attack to end.
         assert!(pulls >= 10, "{pulls} pulls went through meanwhile");
     });
     server.lives();
 }
 
-/// Runs an attack to its end, which is when all connections are closed, or after 25 seconds.
+/// Runs an attack to its end: all connections are closed, or 25 seconds have passed.
 fn attacked(server: &Running<'_>, attack: &[&str], path: &str) -> Finished {
     let url = format!("https://{}{path}", server.stage.address());
     Tool::new("slowhttptest")
@@ -90,7 +91,7 @@ fn slow_headers_are_cut_off_while_others_pull() {
 
 #[test]
 fn slow_bodies_are_cut_off_while_others_pull() {
-    // Somewhere that reads a body of anybody.
+    // A path whose body is read without authentication.
     withstands(&["-B", "-i", "10", "-s", "8192", "-x", "10"], Some("/token"));
 }
 
@@ -129,7 +130,7 @@ fn the_redirecting_port_has_room_for_others_beside_a_network_that_never_finishes
     let answer = from_elsewhere();
     assert!(answer.starts_with("HTTP/1.1 308 "), "{answer:?}");
     assert!(server.log().contains("a subnet has as many connections as are left"), "{}", server.log());
-    // And they are let go: the server closes what it has of them.
+    // The server closes these connections, too.
     let ended = |socket: &TcpStream| socket.set_nonblocking(true).is_ok() && (&*socket).read(&mut [0]).is_ok();
     assert!(eventually(Duration::from_secs(60), || slow.iter().all(|socket| {
         ended(socket)

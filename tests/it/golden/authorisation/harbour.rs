@@ -1,6 +1,6 @@
-//! The server that the table is made from, and everybody who asks.
+//! Runs the server behind the authorisation table, with one client for each kind of caller.
 //!
-//! One invariant: each request finds the same images; what it deletes or mounts is put back before the next.
+//! Invariant: each request finds the same images; what a request deletes or mounts is restored before the next.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use crate::support::client::{Answer, Client, basic};
 use crate::support::image::digest;
 use crate::support::{Portcullis, Setup, eventually};
 
-const PASSWORD: &str = "the same for everybody";
+const PASSWORD: &str = "the same for all users";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const BLOB: &[u8] = b"{}";
 const NEW: &[u8] = b"not there yet";
 const SECRET: &[u8] = b"in elsewhere/app and nowhere else";
 
-/// Who asks.
+/// One kind of caller: its name in the table, and its client.
 pub(super) struct Caller {
     pub(super) name: &'static str,
     pub(super) client: Client,
-    /// Begins uploads in this caller's name, if anybody can.
+    /// The user in whose name uploads are begun, if the caller has one.
     user: Option<&'static str>,
 }
 
-/// A server with three repositories and all its callers.
+/// A server with three repositories, and the credentials of all callers.
 pub(super) struct Harbour {
     _server: Portcullis,
     nobody: Client,
@@ -40,7 +40,7 @@ pub(super) struct Harbour {
     certified: Client,
 }
 
-/// What stands in for owner's password.
+/// Credentials that replace owner's password: access tokens and tokens issued for them.
 struct Grants {
     machine: String,
     made: String,
@@ -65,7 +65,7 @@ impl Grants {
 }
 
 impl Harbour {
-    /// Starts it with this policy.
+    /// Starts the server with this policy.
     pub(super) fn open(policy: &str) -> Self {
         let (authority, file) = (Authority::new(), tempfile::NamedTempFile::new().unwrap());
         std::fs::write(file.path(), authority.pem()).unwrap();
@@ -98,7 +98,8 @@ impl Harbour {
         harbour
     }
 
-    /// Everybody who asks, for row `number`: as many wrong passwords for one name would end in 429.
+    /// All callers for row `number`; each row has its own name for the wrong password, because repeated ones lead to
+    /// 429.
     pub(super) fn callers(&self, number: usize) -> Vec<Caller> {
         let with =
             |name, authorization: &str, user| Caller { name, client: self.owner.authorized(authorization), user };
@@ -127,7 +128,7 @@ impl Harbour {
         ]
     }
 
-    /// Two repositories with an image each, and one with a blob that no other has.
+    /// Pushes an image to each of two repositories, and to a third one a blob that the others do not have.
     fn fill_repositories(&self) {
         for (name, blob) in [("team/app", BLOB), ("public/app", BLOB), ("elsewhere/app", SECRET)] {
             let upload = format!("/v2/{name}/blobs/uploads/?digest={}", digest(blob));
@@ -139,7 +140,7 @@ impl Harbour {
         }
     }
 
-    /// The path of a row for a caller, with everything in it that is made for the occasion.
+    /// The path of a row for a caller, with digests and fresh uploads filled in.
     pub(super) fn fill(&self, template: &str, caller: &Caller) -> String {
         let path = template.replace("MANIFEST", &digest(manifest().as_bytes()));
         let path = path.replace("BLOB", &digest(BLOB)).replace("NEW", &digest(NEW)).replace("SECRET", &digest(SECRET));
@@ -163,7 +164,7 @@ impl Harbour {
         begun.expect(202).header("docker-upload-uuid").to_owned()
     }
 
-    /// Sends a request, and puts back what it changed.
+    /// Sends a request and restores what it changed.
     pub(super) fn call(&self, method: &Method, path: &str, client: &Client) -> Answer {
         let request = client.request(method.clone(), path);
         let request = match kind_of(method, path) {
@@ -195,7 +196,7 @@ fn manifest() -> String {
     json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": [empty]}).to_string()
 }
 
-/// What one genuine token says under the signature of another.
+/// The header and claims of one genuine token with the signature of another.
 fn forged(token: &str, other: &str) -> String {
     let (said, _) = token.rsplit_once('.').unwrap();
     let (_, signature) = other.rsplit_once('.').unwrap();

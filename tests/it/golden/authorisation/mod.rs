@@ -1,6 +1,6 @@
-//! Who × what: the status of every endpoint for every kind of caller, with the challenge that comes with a 401.
+//! Writes the authorisation table: the status of every endpoint for every kind of caller, and the challenge of a 401.
 //!
-//! One invariant: the table cannot miss an endpoint. [`kind`] matches [`Endpoint`] without a wildcard, and each of its
+//! Invariant: the table covers every endpoint. [`kind`] matches [`Endpoint`] without a wildcard, and each of its
 //! names must be the kind of some row.
 
 mod harbour;
@@ -72,7 +72,7 @@ SECRET is a blob that only elsewhere/app has.
 OWN is an upload that the caller began, if the caller could, else one of owner's; FOREIGN is one of somebody else's.
 ";
 
-/// Rows of the table: upper-case words stand for what is there, or is made for each request.
+/// The rows of the table: upper-case words are replaced by digests or by uploads made for each request.
 const ROWS: &[(Method, &str)] = &[
     (Method::GET, "/v2/"),
     (Method::GET, "/v2/_catalog"),
@@ -128,7 +128,8 @@ macro_rules! kinds {
     ($($kind:ident = $pattern:pat),+ $(,)?) => {
         const KINDS: &[&str] = &[$(stringify!($kind)),+];
 
-        /// The name of an endpoint's kind. A new variant does not compile until it has a line here, and then needs a row.
+        /// The name of an endpoint's kind. A new variant does not compile until it has a line here, and then needs a
+        /// row.
         fn kind(endpoint: &Endpoint) -> &'static str {
             match endpoint {
                 $($pattern => stringify!($kind)),+
