@@ -210,7 +210,7 @@ fn every_problem_of_a_configuration_is_told_at_once_by_check_and_by_serve() {
         ["portcullis.toml:1:", "portcullis.toml:2:", "portcullis.toml:5:", "portcullis.toml:9:", "portcullis.toml:11:"]
     {
         let line = checked.stderr.lines().find(|line| line.contains(words));
-        assert!(line.is_some_and(|line| line.starts_with("error: ")), "{words} should be told: {checked}");
+        assert!(line.is_some_and(|line| line.starts_with("error: ")), "{words} should be reported: {checked}");
     }
     assert!(checked.stderr.matches("hint: ").count() >= 4, "{checked}");
     assert!(checked.stdout.is_empty(), "{checked}");

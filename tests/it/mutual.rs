@@ -85,13 +85,13 @@ fn a_certificate_signs_its_user_in_without_a_password_and_without_a_line_in_the_
 fn where_certificates_are_required_nobody_else_finishes_the_handshake() {
     let (authority, other) = (Authority::new(), Authority::new());
     let stage = stage(&authority, "");
-    keep(&stage, "stranger", &other.issue("robot"));
+    keep(&stage, "untrusted", &other.issue("robot"));
     keep(&stage, "late", &authority.issue_expired("robot"));
     keep(&stage, "robot", &authority.issue("robot"));
     let server = stage.start();
     for told in [
         curl(&server, &["-u", "alice:wonderland and back"], "/v2/"),
-        with(&server, "stranger", &[], "/v2/"),
+        with(&server, "untrusted", &[], "/v2/"),
         with(&server, "late", &[], "/v2/"),
     ] {
         assert!(!told.is_success() && told.stdout.is_empty() && told.stderr.contains("alert"), "{told}");
@@ -103,7 +103,7 @@ fn where_certificates_are_required_nobody_else_finishes_the_handshake() {
 fn where_certificates_are_optional_passwords_still_work_and_bad_certificates_do_not() {
     let (authority, other) = (Authority::new(), Authority::new());
     let stage = stage(&authority, "mode = \"optional\"");
-    keep(&stage, "stranger", &other.issue("robot"));
+    keep(&stage, "untrusted", &other.issue("robot"));
     keep(&stage, "robot", &authority.issue("robot"));
     keep(&stage, "odd", &authority.issue("@team"));
     let server = stage.start();
@@ -112,7 +112,7 @@ fn where_certificates_are_optional_passwords_still_work_and_bad_certificates_do_
     assert_eq!(status(&with(&server, "robot", &[], "/v2/")), 200);
     // A name that is not valid for users does not sign in.
     assert_eq!(status(&with(&server, "odd", &[], "/v2/")), 401);
-    assert!(!with(&server, "stranger", &[], "/v2/").is_success());
+    assert!(!with(&server, "untrusted", &[], "/v2/").is_success());
 }
 
 #[test]

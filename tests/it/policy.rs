@@ -1,5 +1,4 @@
-//! Access rules as an administrator meets them: what `check` says of mistakes, and that `access explain` says what the
-//! server does.
+//! Tests access rules: `check`'s diagnostics, and that `access explain` agrees with the server.
 
 use crate::support::portcullis::{ALICE, BOB, User};
 use crate::support::stage::authorization;
@@ -25,7 +24,7 @@ repositories = ["home/{user}/**", "team/*"]
 actions      = ["pull", "push"]
 "#;
 
-/// What the server says to an attempt that a missing image does not spoil.
+/// Whether the server allows a request for this action; a missing image does not count as a refusal.
 fn server_allows(server: &Running<'_>, user: Option<&User>, action: &str, repository: &str) -> bool {
     let blob = format!("/v2/{repository}/blobs/sha256:{}", "0".repeat(64));
     let (method, path) = match action {
@@ -43,7 +42,7 @@ fn server_allows(server: &Running<'_>, user: Option<&User>, action: &str, reposi
     }
 }
 
-/// Anonymous rights come with an anonymous token, as clients fetch it.
+/// Fetches an anonymous token, as clients do, with the rights of anonymous requests.
 fn anonymous_token(server: &Running<'_>, repository: &str) -> String {
     let path = format!("/token?service=localhost&scope=repository:{repository}:pull,push,delete");
     let answer = server.ask("GET", &path, &[], b"").expect(200).json();
@@ -127,7 +126,7 @@ fn mistakes_in_rules_are_told_by_check_with_their_lines() {
     let checked = stage.tool().arg("check").fails();
     for words in ["portcullis.toml:4:", "portcullis.toml:5:", "portcullis.toml:9:", "portcullis.toml:10:"] {
         let line = checked.stderr.lines().find(|line| line.contains(words));
-        assert!(line.is_some_and(|line| line.starts_with("error: ")), "{words} should be told: {checked}");
+        assert!(line.is_some_and(|line| line.starts_with("error: ")), "{words} should be reported: {checked}");
     }
 }
 
@@ -143,7 +142,7 @@ fn a_user_who_is_put_into_a_group_is_admitted_without_a_restart() {
     assert!(server_allows(&server, Some(&BOB), "delete", "team/a"));
 }
 
-/// The warnings of `check`, each with its hint, of rules that can take no effect.
+/// The warnings of `check` about rules without effect, each with its hint.
 fn warnings(stage: &Stage) -> Vec<String> {
     let checked = stage.tool().arg("check").succeeds();
     let lines: Vec<&str> = checked.stderr.lines().collect();
@@ -221,7 +220,7 @@ fn users_who_sign_in_by_other_ways_than_the_users_file_are_not_missed() {
     assert!(warnings(&stage)[0].contains("rule 1, for ci, can take no effect: no access rule lets this user"));
     stage.configure(&workload("acme/app"));
     assert_eq!(warnings(&stage), [""; 0]);
-    // It is made at the first start.
+    // The file is created at the first start.
     stage.configure(rule);
     std::fs::remove_file(stage.path("htpasswd")).unwrap();
     assert_eq!(warnings(&stage), [""; 0]);

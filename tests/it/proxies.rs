@@ -1,4 +1,5 @@
-//! Behind a load balancer: whose connection it is, by the PROXY protocol and by headers, and who is not believed.
+//! Tests a server behind a load balancer: the client's address from the PROXY protocol and from headers, and which
+//! peers are trusted to send them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,11 +11,11 @@ use crate::support::{Running, Stage, port};
 
 const LINE: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.2 56324 8443\r\n";
 
-/// Version 2, for a client at 203.0.113.9 that connected to 198.51.100.2:8443, with an extension behind the addresses.
+/// Version 2, for a client at 203.0.113.9 that connected to 198.51.100.2:8443, with an extension after the addresses.
 const BLOCK: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x11\xcb\x00\x71\x09\xc6\x33\x64\x02\xdc\x04\x20\xfb\x04\x00\x02hi";
 
-/// Version 2: a health check of the proxy's own.
+/// Version 2, LOCAL command: a connection of the proxy itself, such as a health check.
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
 const SPEAKING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = true\n";
@@ -24,7 +25,7 @@ fn open(server: &Running<'_>, preamble: &[u8]) -> std::io::Result<Wire> {
     Wire::open_after(preamble, server.stage.address(), &server.stage.path("certs/ca.crt"))
 }
 
-/// One request with a password that is wrong, which leaves a line in the log.
+/// Sends a request with a wrong password, which leaves a line in the log.
 fn guess(wire: &mut Wire, user: &str, header: &[&str]) -> Answer {
     let wrong = basic(&format!("{user}:a guess"));
     wire.send(&request("GET", "/v2/", &[&[wrong.as_str()], header].concat(), b""));
@@ -44,7 +45,8 @@ fn the_client_that_a_proxy_names_is_the_one_in_the_log_and_in_the_realm() {
         let mut wire = open(&server, preamble).unwrap();
         guess(&mut wire, user, &[]);
         has_refused(&server, "203.0.113.9", user);
-        // A host that is not ours is not repeated, and the port is the one that the client connected to.
+        // A host that is not the server's is not used in the response; the port is the one that the client connected
+        // to.
         wire.send(b"GET /v2/ HTTP/1.1\r\nHost: evil.test\r\n\r\n");
         let asked = wire.answer_to("GET").expect(401);
         assert!(
@@ -132,7 +134,7 @@ fn headers_are_believed_of_a_trusted_proxy_and_of_nobody_else() {
         has_refused(&server, peer, "guesser");
         let trail = std::fs::read_to_string(stage.path("audit.jsonl")).unwrap();
         assert!(trail.contains(&format!("\"peer\":\"{peer}\"")), "{trail}");
-        // Nobody's word makes a host ours.
+        // No header makes another host one of the server's.
         let asked = guess(&mut server.open(), "guesser", &["X-Forwarded-Host: evil.test", "Forwarded: host=evil.test"]);
         assert!(realm(&asked).contains("realm=\"https://localhost/token\""), "{asked}");
     }

@@ -1,7 +1,6 @@
-//! What the documentation says, held against the program: a page that names a command, a setting or a file that does not
-//! exist is a bug like any other.
+//! Checks the documentation against the program: every command, setting, file and link that a page names must exist.
 //!
-//! (That its lines for Docker work when they are pasted is proven in `real::docker`.)
+//! (`real::docker` tests that the README's lines for Docker work when they are pasted.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +11,7 @@ use clap::error::ErrorKind;
 use portcullis::cli::Cli;
 use portcullis::config::{self, Flags};
 
-/// The pages that people read.
+/// The pages that are checked.
 const PAGES: &[&str] = &[
     "README.md",
     "ARCHITECTURE.md",
@@ -39,7 +38,7 @@ pub(crate) fn shell_lines(heading: &str) -> Vec<String> {
     blocks(section, "sh").iter().flat_map(|block| block.lines()).map(str::to_owned).collect()
 }
 
-/// The fenced blocks of a language. A block within a list is indented, and so are its fences.
+/// The fenced code blocks of a language, including indented ones in lists.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines().map(str::trim_start);
@@ -55,14 +54,14 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     blocks
 }
 
-/// The words that stand in code type within sentences.
+/// The inline code spans of a page.
 fn spans(text: &str) -> Vec<String> {
     let outside = text.split("```").step_by(2);
     let flat: Vec<String> = outside.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     flat.iter().flat_map(|text| text.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
 
-/// The call of our program in a shell command, if it is one, without quotes and without where its output goes.
+/// The words of a `portcullis` call in a shell command, without quotes and redirections; `None` for other commands.
 fn our_call(command: &str) -> Option<Vec<&str>> {
     let words = command.split_whitespace().map(|word| word.trim_matches('\''));
     let mut words: Vec<&str> = words.take_while(|word| *word != ">").collect();
@@ -77,9 +76,9 @@ fn our_call(command: &str) -> Option<Vec<&str>> {
     Some(words.split_off(start?))
 }
 
-/// Parses a call; one that a sentence leaves unfinished (`portcullis user add`) is right as far as it goes.
+/// Parses a call; an incomplete one in a sentence (`portcullis user add`) is accepted if it is valid so far.
 fn understand(call: &[&str], may_be_unfinished: bool) -> Result<(), String> {
-    // `add|remove NAME` is two calls.
+    // `add|remove NAME` is expanded to two calls.
     let alternatives = call.iter().map(|word| word.split('|').count()).max().unwrap_or(1);
     for index in 0..alternatives {
         let words = call.iter().map(|word| word.split('|').nth(index).unwrap_or(word));
@@ -115,7 +114,7 @@ fn every_call_of_the_program_is_one_that_it_understands() {
 
 #[test]
 fn a_call_that_does_not_exist_would_be_noticed() {
-    assert!(understand(&["portcullis", "cert", "trust", "nobody"], true).is_err());
+    assert!(understand(&["portcullis", "cert", "trust", "unknown"], true).is_err());
     assert!(understand(&["portcullis", "serve", "--port", "443"], false).is_err());
     assert!(understand(&["portcullis", "user", "add|destroy", "NAME"], true).is_err());
     assert!(understand(&["portcullis", "user", "add"], false).is_err());
@@ -203,7 +202,7 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// What a heading is called in links: lower case, hyphens for spaces, no punctuation.
+/// The link anchor of a heading: lower case, hyphens for spaces, no punctuation.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
     let kept = |character: &char| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_');

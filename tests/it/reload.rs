@@ -1,4 +1,4 @@
-//! What changes while the server runs, and what does not.
+//! Tests changes of users, rules, configuration and certificates while the server runs.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::stage::authorization;
 use crate::support::wire::{Wire, request};
 use crate::support::{Running, Stage, Tool, eventually};
 
-/// Changes take effect within five seconds, says the documentation.
+/// The documented time within which changes take effect.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const ALICE_AFTERWARDS: User = User { name: "alice", password: "through the looking glass" };
@@ -52,7 +52,7 @@ fn users_that_the_command_changes_are_known_within_seconds() {
     let added =
         stage.tool().args(["user", "add", "bob", "--password-stdin", "--cost", "4"]).input("builder of things\n").run();
     if !added.is_success() {
-        // A cost below what is safe may be refused; the default one then takes a moment longer.
+        // A cost below the minimum may be refused; the default one then takes a moment longer.
         stage.tool().args(["user", "add", "bob", "--password-stdin"]).input("builder of things\n").succeeds();
     }
     assert!(eventually(PATIENCE, || signs_in(&server, &BOB)));
@@ -71,7 +71,7 @@ fn a_broken_or_missing_users_file_keeps_the_users_that_were() {
         assert!(eventually(PATIENCE, is_told), "{broken:?}:\n{}", server.log());
         assert!(signs_in(&server, &ALICE), "{broken:?}");
     }
-    assert!(!server.log().contains("plaintext-in-the-file"), "it may be somebody's password:\n{}", server.log());
+    assert!(!server.log().contains("plaintext-in-the-file"), "it may be a password:\n{}", server.log());
     fs::remove_file(stage.path("htpasswd")).unwrap();
     std::thread::sleep(Duration::from_millis(2500));
     assert!(signs_in(&server, &ALICE));
@@ -113,7 +113,7 @@ fn access_rules_that_change_in_the_file_are_obeyed_within_seconds() {
     stage.configure(&rule("b"));
     assert!(eventually(PATIENCE, || may_push(&server, "b")));
     assert!(!may_push(&server, "a"));
-    // A token that was given before is good for no more than the rules of today.
+    // A token that was issued earlier allows only what the current rules allow.
     let answer = server.ask("POST", "/v2/a/blobs/uploads/", &[&bearer], b"");
     assert!(matches!(answer.status, 401 | 403), "{answer}");
     server.says("access rules reloaded");
@@ -150,7 +150,7 @@ fn a_configuration_that_is_still_being_written_is_not_read() {
     let server = stage.start();
     let whole = fs::read_to_string(stage.path("portcullis.toml")).unwrap();
     let beginning = whole.split("[[access]]").next().unwrap();
-    // Without its end the file is a good one, and one without rules.
+    // Truncated, the file is valid, but has no rules.
     for length in 0..25 {
         fs::write(stage.path("portcullis.toml"), format!("{beginning}#{}\n", ".".repeat(length))).unwrap();
         std::thread::sleep(Duration::from_millis(100));

@@ -1,4 +1,4 @@
-//! `portcullis repository`: beside a running server, and without one.
+//! Tests `portcullis repository`, beside a running server and without one.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::support::{
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Garbage that waits for nobody.
+/// Settings with which garbage is collected without delay.
 const IMPATIENT: [(&str, &str); 3] = [
     ("PORTCULLIS_REGISTRY__GC__GRACE", "1s"),
     ("PORTCULLIS_REGISTRY__GC__TRASH", "0s"),
@@ -54,7 +54,7 @@ fn is_whole(client: &Client, name: &str, tag: &str) {
     }
 }
 
-/// How many bytes lie in blobs, and in the trash.
+/// The number of bytes in blobs and in the trash.
 fn bytes(data: &Path) -> u64 {
     fn sum(folder: &Path) -> u64 {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -137,7 +137,7 @@ fn without_a_terminal_a_removal_must_be_meant() {
         let refused = portcullis(&data, &["repository", "remove", "team/app"]).input(answer).fails();
         assert!(refused.stderr.contains("--yes") && refused.stdout.is_empty(), "{refused}");
     }
-    for name in ["team", "team/app/v1", "nobody/knows"] {
+    for name in ["team", "team/app/v1", "not/there"] {
         portcullis(&data, &["repository", "remove", name, "--yes"]).fails().says_one_of(&["is not known"]);
     }
     for name in ["", "..", "/", "team/app/../app", "Team/app", "team/app:v1", "_manifests", "*", "**"] {
@@ -163,7 +163,7 @@ fn while_another_command_has_the_data_folder_the_removal_waits_for_it() {
     push(&client, "a", "v1", b"layer");
     drop((server, client));
 
-    let claim = storage::claim(&data).unwrap().expect("nobody has it");
+    let claim = storage::claim(&data).unwrap().expect("the lock is free");
     let removing = {
         let tool = portcullis(&data, &["repository", "remove", "a", "--yes"]);
         std::thread::spawn(move || tool.succeeds().stdout)
@@ -172,7 +172,7 @@ fn while_another_command_has_the_data_folder_the_removal_waits_for_it() {
     let asked = || fs::read_dir(&requests).is_ok_and(|mut entries| entries.next().is_some());
     assert!(crate::support::eventually(Duration::from_secs(20), asked), "a server would be asked");
     let link = data.join("docker/registry/v2/repositories/a/_manifests/tags/v1/current/link");
-    assert!(link.exists(), "nobody removes what another has claimed");
+    assert!(link.exists(), "nothing is removed while another process holds the lock");
     drop(claim);
     assert_eq!(removing.join().unwrap(), "a: removed 1 tag, 1 manifest, 2 layers\n");
     assert!(!link.exists() && !asked());

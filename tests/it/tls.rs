@@ -1,4 +1,4 @@
-//! Certificates and handshakes, as OpenSSL sees them.
+//! Tests certificates and handshakes with OpenSSL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn openssl(folder: &Path, arguments: &str) -> Finished {
     Tool::new("openssl").folder(folder).args(arguments.split_whitespace()).deadline(Duration::from_secs(20)).run()
 }
 
-/// What `openssl s_client` says of a handshake with these options.
+/// The output of `openssl s_client` for a handshake with these options.
 fn handshake(server: &Running<'_>, options: &str) -> Finished {
     let target = server.stage.address();
     openssl(
@@ -32,7 +32,7 @@ fn tls_1_2_and_1_3_are_spoken_and_what_is_older_is_refused() {
         assert!(told.stdout.contains("Verify return code: 0 (ok)"), "{told}");
     }
     for option in ["-tls1_1", "-tls1"] {
-        // Level 0, or OpenSSL itself would refuse to offer it.
+        // Security level 0, or OpenSSL itself would refuse to offer it.
         let told = handshake(&server, &format!("{option} -cipher ALL:@SECLEVEL=0"));
         assert!(!told.is_success(), "{told}");
         let is_told =
@@ -69,7 +69,7 @@ fn http_2_and_1_1_are_agreed_on_in_the_handshake() {
         assert!(told.stdout.contains(agreed), "{offered}: {told}");
     }
     assert!(handshake(&server, "").stdout.contains("No ALPN negotiated"));
-    // RFC 7301 section 3.2: nothing in common is fatal.
+    // RFC 7301, section 3.2: no common protocol is fatal.
     assert!(!handshake(&server, "-alpn spdy/3").is_success());
 }
 
@@ -158,7 +158,7 @@ fn a_name_that_the_certificate_lacks_is_told_once_with_what_to_do() {
     assert!(!server.log().contains("name=localhost"), "{}", server.log());
 }
 
-/// A key as the options of `openssl` make it, and a certificate for `localhost` with it.
+/// Makes a key with these options of `openssl`, and a certificate for `localhost` with it.
 fn bring(stage: &Stage, key: &str, extra: &str) {
     for command in key.split(" && ") {
         let made = openssl(stage.folder(), command);
@@ -212,7 +212,7 @@ fn a_certificate_that_clients_would_refuse_is_refused_at_start_with_the_reason()
         bring(&stage, KEY, "-days 30");
         change(&stage);
         for command in ["serve", "check"] {
-            // `check` reads the configuration and knows no flags.
+            // `check` reads the configuration and has no flags for certificates.
             stage.configure("[tls.files]\ncertificate = \"own.crt\"\nkey = \"own.key\"");
             let refused = stage.tool().arg(command).fails();
             assert!(refused.stderr.contains(words) && refused.stderr.contains("hint: "), "{words}: {refused}");
@@ -243,7 +243,7 @@ fn a_certificate_that_clients_would_refuse_is_refused_at_start_with_the_reason()
     refused(&|stage| assert!(openssl(stage.folder(), encrypted).is_success()), "encrypted with a passphrase");
 }
 
-/// A certificate for the January of a year, which the `openssl` of Debian cannot make in one command.
+/// Makes a certificate for the January of a year, which Debian's `openssl` cannot in one command.
 fn lasting(stage: &Stage, year: i32) {
     let key = rcgen::KeyPair::from_pem(&fs::read_to_string(stage.path("own.key")).unwrap()).unwrap();
     let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();

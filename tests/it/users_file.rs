@@ -1,4 +1,4 @@
-//! Users files that the server can read and not change, and users files with lines that it cannot use.
+//! Tests users files that the server can read but not change, and users files with unusable lines.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::support::{Running, Stage, Tool, eventually};
 
 const NOBODY: u32 = 65534;
 
-/// [`BOB`]'s password, as `openssl passwd -apr1 -salt salt` hashes it.
+/// [`BOB`]'s line, with the hash of `openssl passwd -apr1 -salt salt`.
 const BOB_APR1: &str = "bob:$apr1$salt$KeJmHb3OKtiaQOW2/oE72.\n";
 
 fn signs_in(server: &Running<'_>, user: &User) -> bool {
@@ -27,10 +27,10 @@ fn alice() -> String {
     format!("alice:{}\n", bcrypt::hash(ALICE.password, 4).unwrap())
 }
 
-/// The program as somebody who owns the folder of the stage, and nothing else.
+/// The program as an unprivileged user who owns only the stage's directory.
 fn unprivileged(stage: &Stage) -> Command {
     chown(stage.folder(), Some(NOBODY), Some(NOBODY)).unwrap();
-    // A copy, because the folders above the binary may be closed to others.
+    // A copy, because directories above the binary may be closed to other users.
     let program = stage.path("portcullis");
     if !program.exists() {
         fs::copy(BINARY, &program).unwrap();
@@ -44,7 +44,7 @@ fn unprivileged(stage: &Stage) -> Command {
 #[test]
 fn a_users_file_in_a_folder_of_others_is_served_and_followed_and_only_changes_to_it_fail() {
     let stage = Stage::bare();
-    // As Kubernetes mounts a Secret: the file is a link into a folder that is exchanged as a whole.
+    // As Kubernetes mounts a Secret: the file is a link into a directory that is replaced as a whole.
     let versions = [alice() + BOB_APR1, alice()];
     for (version, content) in ["etc/..1", "etc/..2"].into_iter().zip(versions) {
         fs::create_dir_all(stage.path(version)).unwrap();

@@ -1,4 +1,4 @@
-//! Clients that hang up without waiting for the answer.
+//! Tests clients that disconnect without waiting for the response.
 
 use std::{
     io::{Read as _, Write as _},
@@ -19,10 +19,10 @@ use crate::support::{
     portcullis::{ALICE, User},
 };
 
-/// HTTP/1.1 by hand over real TLS: no client library hangs up as rudely as a cable does.
+/// An HTTP/1.1 connection over TLS without a client library, because no library disconnects as abruptly.
 pub(crate) struct Raw(StreamOwned<ClientConnection, TcpStream>);
 
-/// An answer as it came.
+/// The text of a response.
 pub(crate) struct Answer(String);
 
 impl User {
@@ -56,15 +56,15 @@ impl Raw {
         Self(StreamOwned::new(session, TcpStream::connect(("127.0.0.1", server.port())).unwrap()))
     }
 
-    /// Sends a request, whose head lacks only its length and the empty line, and does not wait.
+    /// Sends a request, whose head lacks only its length and the empty line, without waiting for a response.
     fn send(&mut self, head: &str, body: &[u8]) {
         write!(self.0, "{head}Content-Length: {}\r\n\r\n", body.len()).unwrap();
         self.0.write_all(body).unwrap();
         self.0.flush().unwrap();
     }
 
-    /// Says that nothing more will come. Closing the socket would lose what the server has not read yet: the session tickets
-    /// that nobody read here make the system reset the connection.
+    /// Shuts down the sending side. Closing the socket would lose bytes that the server has not read yet: unread
+    /// session tickets make the kernel reset the connection.
     fn hang_up(&self) {
         self.0.sock.shutdown(Shutdown::Write).unwrap();
     }
@@ -73,7 +73,7 @@ impl Raw {
     pub(crate) fn ask(mut self, head: &str, body: &[u8]) -> Answer {
         self.send(head, body);
         let mut answer = Vec::new();
-        // The server may close without a goodbye after its answer.
+        // The server may close without a TLS close_notify after its response.
         let _ = self.0.read_to_end(&mut answer);
         Answer(String::from_utf8_lossy(&answer).into_owned())
     }
@@ -84,7 +84,7 @@ fn a_blob_whose_client_hangs_up_after_the_last_byte_is_committed_all_the_same() 
     let server = Portcullis::start();
     let header = ALICE.header();
     let begun = Raw::connect(&server).ask(&format!("POST /v2/a/blobs/uploads/ HTTP/1.1\r\n{header}"), b"");
-    // Large enough that hashing and syncing are not over when the client hangs up.
+    // Large enough that hashing and syncing are not finished when the client disconnects.
     let blob = vec![7; 64 << 20];
     let digest: String = Sha256::digest(&blob).iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex).collect();
     let mut client = Raw::connect(&server);

@@ -40,7 +40,7 @@ fn every_error_is_a_list_of_codes_and_messages_in_json() {
         (Method::GET, manifest(".latest"), 404, "MANIFEST_UNKNOWN"),
         (Method::PUT, manifest("latest"), 400, "MANIFEST_INVALID"),
         (Method::GET, "/v2/team/app/tags/list?n=many".to_owned(), 400, "PAGINATION_NUMBER_INVALID"),
-        (Method::GET, "/v2/nobody/has/this/tags/list".to_owned(), 401, "UNAUTHORIZED"),
+        (Method::GET, "/v2/not/there/tags/list".to_owned(), 401, "UNAUTHORIZED"),
         (Method::GET, "/v2/team/app/tags/list".to_owned(), 404, "NAME_UNKNOWN"),
         (Method::GET, manifest("latest"), 404, "MANIFEST_UNKNOWN"),
         (Method::GET, blob(&unknown), 404, "BLOB_UNKNOWN"),

@@ -214,7 +214,7 @@ fn the_realms_path_holds_neither_basic_nor_bearer() {
 #[test]
 fn a_wrong_password_is_401_with_a_challenge() {
     let registry = Registry::start();
-    for (name, password) in [("alice", "wrong"), ("nobody", ALICE.password), ("alice", ""), ("", "")] {
+    for (name, password) in [("alice", "wrong"), ("unknown", ALICE.password), ("alice", ""), ("", "")] {
         let client = registry.nobody().authorized(&basic(name, password));
         let challenge = client.get("/v2/").send().expect_error(401, "UNAUTHORIZED").challenge();
         assert_eq!(challenge.scope, None);

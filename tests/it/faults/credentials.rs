@@ -88,7 +88,7 @@ fn a_name_that_is_nobodys_and_a_wrong_password_are_answered_alike() {
         let answer = server.ask("GET", "/v2/", &[&header], b"").expect_registry_error(401, "UNAUTHORIZED");
         (answer.header("www-authenticate").map(str::to_owned), answer.json())
     };
-    assert_eq!(told("alice", "wrong"), told("nobody", "wrong"));
+    assert_eq!(told("alice", "wrong"), told("unknown", "wrong"));
 }
 
 #[test]

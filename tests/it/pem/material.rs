@@ -1,4 +1,4 @@
-//! Certificates and a key, and how they are written in files.
+//! Certificates and keys for the PEM tests, in all spellings of PEM files.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::support::Tool;
 
-/// A server's certificate, its intermediate, another authority, and the server's key; all of them in PEM, with
+/// The certificates of a server, its intermediate and another authority, and the server's key; all in PEM with final
 /// newlines.
 pub(super) struct Material {
     pub(super) leaf: String,
@@ -62,13 +62,13 @@ fn trusted(pem: &str) -> String {
     Tool::new("openssl").args(options).input(pem).succeeds().stdout
 }
 
-/// Everything between the first and the last line.
+/// The lines between the first and the last.
 fn inside(pem: &str) -> String {
     let lines: Vec<&str> = pem.lines().collect();
     lines[1..lines.len() - 1].concat()
 }
 
-/// Writes the base64 of a block in lines of another length.
+/// Wraps the base64 of a block at another line length.
 fn in_lines_of(length: usize, pem: &str) -> String {
     let (first, last) = (pem.lines().next().unwrap(), pem.lines().last().unwrap());
     let text = inside(pem);
@@ -76,8 +76,8 @@ fn in_lines_of(length: usize, pem: &str) -> String {
     format!("{first}\n{}\n{last}\n", lines.join("\n"))
 }
 
-/// Files, and how many certificates are in them, or in which line there is something that would be skipped or is
-/// damaged.
+/// File contents with a name, and the number of certificates in them, or the line of something that would be skipped
+/// or is damaged.
 pub(super) fn spellings(material: &Material) -> Vec<(&'static str, String, Result<usize, usize>)> {
     let Material { leaf, trusted, middle, trusted_middle, key, .. } = material;
     let lines = leaf.lines().count();
@@ -127,7 +127,7 @@ pub(super) fn spellings(material: &Material) -> Vec<(&'static str, String, Resul
     ]
 }
 
-/// Two certificates, one after the other, in the base64 of one block after the first.
+/// Two concatenated certificates in the base64 of a single block.
 fn two_in_one(material: &Material) -> String {
     let decode = |pem: &str| {
         let mut der = tempfile::NamedTempFile::new().unwrap();
@@ -148,7 +148,7 @@ fn two_in_one(material: &Material) -> String {
     format!("{}-----BEGIN CERTIFICATE-----\n{base64}-----END CERTIFICATE-----\n", material.leaf)
 }
 
-/// Files of keys, and whether they can be used, or what is said of them.
+/// Contents of key files with a name; `Err` with a part of the error message if the key is not usable.
 pub(super) fn keys(material: &Material) -> Vec<(&'static str, String, Result<(), &'static str>)> {
     let Material { leaf, middle, key, .. } = material;
     let openssl = |arguments: &str| Tool::new("openssl").args(arguments.split(' ')).input(key).succeeds().stdout;

@@ -1,7 +1,8 @@
-//! PEM files as OpenSSL and nginx read them: the same certificates in the same order, or an error that names the line.
+//! Compares PEM parsing with OpenSSL and nginx: the same certificates in the same order, or an error that names the
+//! line.
 //!
-//! Thousands of files that differ from a good one by a few random changes are given to OpenSSL, by the calls that nginx
-//! makes, and to us. `PEM_FILES=100000 PEM_SEED=7 cargo test --test it pem::` tries more of them.
+//! Thousands of files that differ from a valid one by a few random changes are loaded by OpenSSL, with the calls that
+//! nginx makes, and by this crate. `PEM_FILES=100000 PEM_SEED=7 cargo test --test it pem::` tries more of them.
 
 mod material;
 mod mutation;
@@ -17,7 +18,7 @@ use crate::support::Tool;
 use material::{Material, spellings};
 use mutation::Chance;
 
-/// What OpenSSL says of each file: what it loaded, or why not.
+/// What OpenSSL loads from each file, or its error.
 fn openssl(word: &str, files: &[PathBuf]) -> Vec<Result<Vec<String>, String>> {
     let mut asked = String::new();
     for file in files {
@@ -35,7 +36,7 @@ fn answer(line: &str) -> Result<Vec<String>, String> {
         .map_or_else(|| Ok(line.split(' ').map(str::to_owned).collect()), |reason| Err(reason.to_owned()))
 }
 
-/// What we say of a file.
+/// What this crate loads from a file, or its error.
 fn ours(file: &Path) -> Result<Vec<String>, String> {
     let chain = tls::read_chain(file).map_err(|error| error.to_string())?;
     Ok(chain.fingerprints().map(|found| found.to_string().replace(':', "").to_lowercase()).collect())
@@ -77,7 +78,8 @@ fn what_openssl_loads_of_a_file_with_random_changes_is_loaded_alike_or_the_line_
                 assert!(names_a_line(file, &error), "PEM_SEED={seed}: {error} of\n{}", shown());
                 named += 1;
             }
-            // The PEM is good, and OpenSSL finds fault with a byte of the certificate that nobody looks at here.
+            // The PEM is valid; OpenSSL objects to a byte of the certificate that this crate does not parse at this
+            // point.
             (Err(reason), Ok(_)) if reason == "ASN1 lib" => refused += 1,
             (Err(reason), Ok(_)) => panic!("PEM_SEED={seed}: OpenSSL says {reason}, and we nothing, of\n{}", shown()),
             (Err(_), Err(_)) => refused += 1,
@@ -106,7 +108,7 @@ fn every_spelling_that_nginx_takes_is_taken_and_what_it_skips_is_named_with_its_
             Ok(length) => {
                 assert_eq!(theirs.as_ref().map(Vec::len), Ok(length), "{name}");
                 assert_eq!(ours, theirs, "{name}");
-                // With the key it serves.
+                // Loads the file together with the key, as the server does.
                 tls::load_files(&file, &key, SystemTime::now()).unwrap_or_else(|error| panic!("{name}: {error}"));
             }
             Err(line) => {
@@ -117,7 +119,7 @@ fn every_spelling_that_nginx_takes_is_taken_and_what_it_skips_is_named_with_its_
     }
 }
 
-/// Whether the real nginx takes the file as a server's certificate.
+/// Whether the real nginx loads the file as a server certificate.
 fn nginx_loads(folder: &Path, certificate: &Path, key: &Path) -> bool {
     let text = format!(
         "events {{}}\nhttp {{ access_log off; server {{ listen 127.0.0.1:1 ssl; ssl_certificate {}; ssl_certificate_key {}; }} }}\n",

@@ -1,8 +1,8 @@
-//! Random changes to files that are right.
+//! Random changes to valid PEM files.
 
 use super::material::Material;
 
-/// Numbers that look random and are the same for the same seed (xorshift64*).
+/// A pseudorandom generator with a fixed sequence for each seed (xorshift64*).
 pub(super) struct Chance(u64);
 
 impl Chance {
@@ -23,7 +23,7 @@ impl Chance {
     }
 }
 
-/// What stands in files besides certificates, and in lines besides base64.
+/// Lines that files contain besides certificates, and text that lines contain besides base64.
 const LINES: [&str; 22] = [
     "",
     " ",
@@ -51,7 +51,7 @@ const LINES: [&str; 22] = [
 
 const BYTES: &[u8] = b"\n\r \t\x0b\0-=:+/Aa0~\x80\xa0\xef\xbb\xbf";
 
-/// A file with a few changes.
+/// A file with a few random changes.
 pub(super) fn changed(material: &Material, chance: &mut Chance) -> Vec<u8> {
     let mut text = file(material, chance).into_bytes();
     for _ in 0..=chance.below(2) {
@@ -60,7 +60,7 @@ pub(super) fn changed(material: &Material, chance: &mut Chance) -> Vec<u8> {
     text
 }
 
-/// Certificates, and what lies between them.
+/// A file of certificates, with other lines between them.
 fn file(material: &Material, chance: &mut Chance) -> String {
     let blocks = [
         &material.leaf,

@@ -1,6 +1,6 @@
-//! Certificates from Pebble, ordered as from Let's Encrypt.
+//! Tests ordering certificates by ACME, with Pebble in the place of Let's Encrypt.
 //!
-//! A client here believes in nothing but the root that Pebble issues from.
+//! The clients here trust nothing but the root that Pebble issues from.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,10 +13,10 @@ use crate::support::pebble::{Pebble, Plan, table};
 use crate::support::portcullis::finishes_a_handshake;
 use crate::support::{Running, Stage, eventually, port};
 
-/// An order takes a second or two, where nothing else is going on.
+/// The timeout for an order; on an idle machine it takes a second or two.
 const ISSUING: Duration = Duration::from_secs(60);
 
-/// A server that is known as `registry.test`, where `finishes_a_handshake` expects it.
+/// A stage for a server that is named `registry.test`, at the address that `finishes_a_handshake` connects to.
 fn stage() -> (Stage, u16) {
     (Stage::new(), port::free())
 }
@@ -49,7 +49,7 @@ fn says(server: &Running<'_>, words: &str) {
 #[test]
 fn a_certificate_is_ordered_by_tls_alpn_01_kept_and_not_ordered_again() {
     let (stage, redirect) = stage();
-    // Nobody listens for http-01.
+    // No server listens for http-01.
     let pebble = Pebble::start(Plan::new(stage.port(), port::free()));
     configure(&stage, redirect, &format!("{}contact = [\"admin@example.com\"]\n", pebble.table()));
     let server = stage.start();
@@ -91,7 +91,7 @@ fn a_certificate_is_ordered_by_http_01_where_the_redirecting_port_is_what_is_rea
 #[test]
 fn where_tls_alpn_01_finds_somebody_else_http_01_is_tried() {
     let (stage, redirect) = stage();
-    // Another server has the port that is looked at.
+    // Another server has the port of this validation.
     let pebble = Pebble::start(Plan::new(port::free(), redirect));
     configure(&stage, redirect, &pebble.table());
     let server = stage.start();
@@ -123,7 +123,7 @@ fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() 
 #[test]
 fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again_later() {
     let (stage, redirect) = stage();
-    // Nobody of ours lives there.
+    // No server listens at this address.
     let pebble = Pebble::start(Plan { leads_to: "127.0.0.2", ..Plan::new(stage.port(), redirect) });
     configure(&stage, redirect, &format!("{}challenge = \"tls-alpn-01\"\n", pebble.table()));
     let server = stage.start();
@@ -132,7 +132,7 @@ fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again
     for words in ["do the names resolve to this server", "retry_in_seconds=", "challenge=\"tls-alpn-01\""] {
         assert!(log.contains(words), "{words}: {log}");
     }
-    // It serves all the same, with a certificate that nobody trusts.
+    // The server still serves, with a certificate that no client trusts.
     assert!(!is_trusted(&stage, &pebble.root()));
     assert_eq!(log.matches("ordering a certificate").count(), 1, "the next try is a minute away: {log}");
 
@@ -146,7 +146,7 @@ fn a_directory_that_is_down_keeps_no_server_from_serving() {
     let (stage, redirect) = stage();
     let plan = Plan::new(stage.port(), redirect);
     let directory = plan.port;
-    // Its certificate has to be there before it runs.
+    // Its CA certificate must exist before the directory runs.
     let authority = Pebble::start(Plan::new(port::free(), port::free()));
     configure(&stage, redirect, &table(directory, &authority.ca()));
     let server = stage.start();
@@ -193,7 +193,7 @@ fn another_name_means_another_certificate_and_an_account_that_is_forgotten_is_op
     gets_a_certificate(&server, &pebble);
     drop(pebble);
 
-    // Pebble forgets everything when it ends.
+    // A new Pebble has none of the accounts of the previous one.
     let pebble = Pebble::start(Plan { port, ..Plan::new(stage.port(), redirect) });
     let address = stage.address();
     let hostnames = r#"["registry.test", "second.test"]"#;

@@ -1,6 +1,7 @@
-//! Anonymous pull with signed-in push, as every client experiences it, and searches.
+//! Tests anonymous pull with signed-in push, and searches, with every client program.
 //!
-//! The ping stays 401, so each client fetches an anonymous token for what is public and is told to sign in for the rest.
+//! The ping is still answered with 401, so each client fetches an anonymous token for public images, and must sign in
+//! for the rest.
 
 use std::fs;
 
@@ -13,7 +14,7 @@ use crate::support::name::Name;
 use crate::support::portcullis::ALICE;
 use crate::support::{Portcullis, Setup};
 
-/// The first rule decides, so alice's comes first.
+/// The first matching rule decides, so alice's comes first.
 const RULES: &str = r#"
 [[access]]
 users        = ["alice"]
@@ -26,7 +27,7 @@ repositories = ["public/**"]
 actions      = ["pull"]
 "#;
 
-/// What is public and what is not, pushed by alice.
+/// Pushes a public and a private image as alice.
 fn fill(server: &Portcullis) -> Layout {
     let skopeo = Skopeo::signed_in(server);
     let image = Layout::image(&skopeo.folder("image"), &[100, 50_000]);
@@ -101,11 +102,11 @@ fn containerd_pulls_what_is_public_and_signs_in_for_the_rest() {
     let public = format!("{}/public/app:1", server.named());
     containerd.transfer("pull", &hosts, None, &public).succeeds();
     containerd.images(&["ls"]).succeeds().says_one_of(&[&layout.digest]);
-    // What the registry has already is not pushed, so nothing would be refused.
+    // A layer that the registry already has is not pushed, so the push would not be refused.
     let other = format!("{}/public/app:2", server.named());
     containerd.images(&["tag", &public, &other]).succeeds();
     let refused = containerd.transfer("push", &hosts, None, &other).fails();
-    // containerd stops sending when the answer is there, and now and then it tells that instead of the answer.
+    // containerd stops sending when the response arrives, and sometimes reports that instead of the response.
     refused.says_one_of(&[SIGN_IN, &["read/write on closed pipe"]].concat());
     assert!(server.log().contains("path=/v2/public/app/manifests/2 status=401"), "{}", server.log());
     let secret = format!("{}/team/secret:1", server.named());
@@ -142,7 +143,7 @@ fn the_docker_engine_pulls_what_is_public_signs_in_for_the_rest_and_searches() {
     assert!(!signed_out.stdout.contains("team/secret"), "{signed_out}");
 }
 
-/// The same rules, and a challenge that asks for passwords.
+/// The same rules with a Basic challenge.
 fn basic() -> String {
     format!("[auth]\nchallenge = \"basic\"\n{RULES}")
 }

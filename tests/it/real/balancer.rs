@@ -1,4 +1,4 @@
-//! Real load balancers in front of us: haproxy with the PROXY protocol, nginx with its headers.
+//! Tests real load balancers in front of the server: haproxy with the PROXY protocol, nginx with its headers.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -8,14 +8,14 @@ use crate::support::daemon::Daemon;
 use crate::support::tool::{Finished, require};
 use crate::support::{Running, Stage, Tool, nginx, port};
 
-/// Everybody here is on this machine, and can be told apart by where on 127.0.0.0/8.
+/// A loopback address other than 127.0.0.1, to recognise the client among connections on this machine.
 const CLIENT: &str = "127.0.0.77";
 
 fn wait_for(daemon: &mut Daemon, port: u16) {
     daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
 }
 
-/// A wrong password for a user, which leaves a line in the log, through a balancer on this port.
+/// Signs in with a wrong password through a balancer on this port, which leaves a line in the log.
 fn guess(server: &Running<'_>, port: u16, user: &str, arguments: &[&str]) -> Finished {
     let tool = Tool::new("curl").folder(server.stage.folder()).args(["-sS", "-i", "--interface", CLIENT]);
     let told = tool.args(["--cacert", "certs/ca.crt", "-u", &format!("{user}:a guess")]).args(arguments);

@@ -1,4 +1,4 @@
-//! `portcullis cert trust --apply`, believed by the clients that it is for.
+//! Tests that the clients trust the server after `portcullis cert trust --apply`.
 
 use std::fs;
 use std::path::Path;

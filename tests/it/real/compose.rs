@@ -1,4 +1,4 @@
-//! The image of our Dockerfile, brought up by docker-compose from our `docker-compose.yml`, as a newcomer does it.
+//! Builds the image of the Dockerfile and runs it by docker-compose with the repository's `docker-compose.yml`.
 
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -12,10 +12,10 @@ use crate::support::{Tool, eventually, port};
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A static binary in a profile without link-time optimisation can take this long to build from nothing.
+/// The timeout of a build: a static binary without link-time optimisation takes this long from scratch.
 const BUILDING: Duration = Duration::from_secs(900);
 
-/// A project folder with what the repository has for compose, and a port.
+/// A project directory with the repository's files for compose, and a port.
 struct Project<'a> {
     engine: &'a Engine,
     folder: tempfile::TempDir,
@@ -43,7 +43,7 @@ impl<'a> Project<'a> {
         self.compose(&["ps", "--quiet", "portcullis"]).succeeds().stdout.trim().to_owned()
     }
 
-    /// The CA as a user gets at it: copied out of the container.
+    /// The CA certificate, copied out of the container as a user would.
     fn ca(&self, container: &str) -> PathBuf {
         let ca = self.folder.path().join("ca.crt");
         let source = format!("{container}:/certs/ca.crt");
@@ -62,13 +62,13 @@ impl<'a> Project<'a> {
 
 impl Drop for Project<'_> {
     fn drop(&mut self) {
-        // Takes the project's bridge down as well, which would outlive the engine.
+        // Also removes the project's bridge, which would outlive the engine.
         self.compose(&["down", "--volumes", "--timeout", "5"]).run();
     }
 }
 
-/// Lays out what the Dockerfile copies. `make test` builds everything statically, so the program under test is what
-/// goes into the image; after a plain `cargo test` the Makefile builds a static one first.
+/// Copies the files that the Dockerfile expects. `make test` builds everything statically, so the image contains the
+/// program under test; after a plain `cargo test` the Makefile builds a static one first.
 fn stage_image(folder: &Path) {
     let make = Tool::new("make").folder(Path::new(SOURCE)).arg("image-root").deadline(BUILDING);
     let make = make.arg(format!("IMAGE_ROOT={}", folder.display())).arg("IMAGE_PROFILE=dev");
@@ -87,7 +87,7 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
     let ca = project.ca(&container);
     let address = SocketAddr::from((Ipv6Addr::LOCALHOST, project.port));
     let answers = eventually(Duration::from_secs(20), || finishes_a_handshake(address, &ca));
-    assert!(answers, "nobody answers on {address}; the container said:\n{}", project.log(&container));
+    assert!(answers, "no answer on {address}; the container said:\n{}", project.log(&container));
 
     is_hardened(&engine, &container);
 
@@ -112,7 +112,7 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
     project.compose(&["stop"]).succeeds();
     assert_eq!(engine.inspect("{{.State.ExitCode}}", &container), "0", "{}", project.log(&container));
 
-    // What the volumes hold survives the container: same users, same CA.
+    // The volumes survive the container: the same users, the same CA.
     project.compose(&["rm", "--force"]).succeeds();
     project.compose(&["up", "--detach"]).succeeds();
     let again = eventually(Duration::from_secs(20), || finishes_a_handshake(address, &ca));

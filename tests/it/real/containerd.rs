@@ -1,4 +1,4 @@
-//! containerd by its own client: the CA comes from a `hosts.toml`, credentials with the call.
+//! Tests containerd with its own client; the CA comes from a `hosts.toml`, the credentials from the call.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::support::tool::require;
 use crate::support::{Portcullis, Setup, Tool};
 
 pub(super) struct Containerd {
-    // Before the folder: containerd must have ended when its data is removed.
+    // Before the directory: containerd must have ended when its data is removed.
     daemon: Daemon,
     folder: TempDir,
 }
@@ -40,7 +40,7 @@ impl Containerd {
         ctr(&self.socket()).arg("images").args(arguments)
     }
 
-    /// `ctr images push` or `pull` with the CA and these credentials, if any.
+    /// `ctr images push` or `pull` with the CA and, if given, these credentials.
     pub(super) fn transfer(&self, verb: &str, hosts: &Path, credentials: Option<&str>, image: &str) -> Tool {
         let mut transfer = self.images(&[verb, "--hosts-dir"]).arg(hosts);
         if let Some(credentials) = credentials {
@@ -62,7 +62,7 @@ fn ctr(socket: &Path) -> Tool {
     Tool::new("ctr").arg("--address").arg(socket)
 }
 
-/// The folder that `--hosts-dir` names, as containerd's documentation lays it out.
+/// Writes the directory for `--hosts-dir`, laid out as containerd's documentation says.
 pub(super) fn write_hosts(folder: &Path, server: &Portcullis) -> PathBuf {
     let hosts = folder.join("hosts");
     let registry = hosts.join(server.named());
@@ -95,7 +95,7 @@ fn an_index_is_pushed_and_pulled_with_the_same_digest() {
     containerd.images(&["ls"]).succeeds().says_one_of(&[&index.digest]);
 }
 
-/// What the log says of requests to a path: the method and the status of each.
+/// The method and status of each logged request to a path.
 fn requests(server: &Portcullis, path: &str) -> Vec<String> {
     let log = server.log();
     let lines =
@@ -119,7 +119,7 @@ fn an_image_whose_layers_lie_in_another_repository_is_mounted_and_not_uploaded_a
     containerd.images(&["import", "--no-unpack", "--index-name", &base]).arg(&archive).succeeds();
     let credentials = format!("{}:{}", ALICE.name, ALICE.password);
     containerd.transfer("push", &hosts, Some(&credentials), &base).succeeds();
-    // containerd remembers of what it pulled where it came from, and asks to mount it from there.
+    // containerd records from which repository it pulled a layer, and asks to mount it from there.
     containerd.images(&["rm", "--sync", &base]).succeeds();
     containerd.transfer("pull", &hosts, Some(&credentials), &base).succeeds();
     containerd.images(&["tag", &base, &derived]).succeeds();

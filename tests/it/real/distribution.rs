@@ -1,6 +1,7 @@
-//! Debian's docker-registry, which is registry:2: its folder becomes ours in place, and ours its again.
+//! Tests a data directory shared with Debian's docker-registry (registry:2), in both directions and without
+//! conversion.
 //!
-//! What the two show is compared to the byte: catalog, tags, digests, media types, manifests and the blobs in them.
+//! What both serve is compared byte for byte: catalog, tags, digests, media types, manifests and blobs.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,7 @@ use crate::support::{
     tool::require,
 };
 
-/// docker-registry over plain HTTP, as it stands behind an nginx.
+/// docker-registry over plain HTTP, as behind an nginx.
 pub(super) struct OldRegistry {
     _daemon: Daemon,
     pub(super) port: u16,
@@ -66,7 +67,7 @@ impl OldRegistry {
     }
 }
 
-/// curl, against either.
+/// A client of either registry, by curl.
 struct Client {
     base: String,
     options: Vec<String>,
@@ -122,12 +123,12 @@ impl Client {
         Answer { status: status.trim().parse().unwrap(), head, body: fs::read(body).unwrap() }
     }
 
-    /// Everything that the registry shows: for each repository and tag, the digest, the media type and the document.
+    /// Everything that the registry serves: for each repository and tag, the digest, the media type and the document.
     fn view(&self) -> BTreeMap<String, (String, String, Vec<u8>)> {
         let mut view = BTreeMap::new();
         for name in strings(&self.get("/v2/_catalog").json()["repositories"]) {
             let tags = self.get(&format!("/v2/{name}/tags/list"));
-            // registry:2 calls a repository without a tag unknown, and without tags it says null.
+            // registry:2 answers 404 for a repository without tags, and `null` for an empty tag list.
             for tag in strings(tags.json().get("tags").unwrap_or(&Value::Null)) {
                 let answer = self.get(&format!("/v2/{name}/manifests/{tag}"));
                 assert_eq!(answer.status, 200, "{name}:{tag}");
@@ -138,7 +139,7 @@ impl Client {
         view
     }
 
-    /// Fetches every blob of an image, and of the images of an index, and compares its bytes with its digest.
+    /// Fetches every blob of an image, or of the images of an index, and compares its bytes with its digest.
     fn check_content(&self, name: &str, document: &[u8]) {
         let document: Value = serde_json::from_slice(document).unwrap();
         for child in document["manifests"].as_array().into_iter().flatten() {
@@ -159,7 +160,7 @@ fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().map(|entry| entry.as_str().unwrap().to_owned()).collect()
 }
 
-/// Images, an index, nested names, an upload that was never finished, and things that were deleted.
+/// Pushes images, an index and nested names, begins an upload without finishing it, and deletes some of the images.
 fn fill(root: &Path, images: &Path) -> (Client, OldRegistry) {
     let old = OldRegistry::start(root);
     let (one, two) = (Layout::image(&images.join("one"), &[10, 90_000]), Layout::index(&images.join("two"), &[5_000]));

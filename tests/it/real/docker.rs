@@ -1,4 +1,4 @@
-//! The Docker Engine and its client: the CA really verified, login, push, remove, pull, run.
+//! Tests the Docker Engine and its client: the CA is verified, login, push, remove, pull, run.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::support::portcullis::{ALICE, User};
 use crate::support::tool::require;
 use crate::support::{Portcullis, Setup, eventually};
 
-/// A build context from scratch: a shell, and two layers that nobody has seen before.
+/// Writes a build context from scratch: a shell, and two layers of random content.
 fn write_context(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     fs::copy(require("busybox"), folder.join("busybox")).unwrap();
@@ -44,7 +44,7 @@ fn the_engine_trusts_nobody_until_it_is_given_the_authority() {
 
     name.trust(server.port(), &server.ca());
     engine.login(&registry, ALICE.name, "a guess").fails().says_one_of(&["unauthorized"]);
-    engine.login(&registry, "nobody", ALICE.password).fails().says_one_of(&["unauthorized"]);
+    engine.login(&registry, "unknown", ALICE.password).fails().says_one_of(&["unauthorized"]);
     engine.login(&registry, ALICE.name, ALICE.password).succeeds().says_one_of(&["Login Succeeded"]);
 }
 
@@ -67,10 +67,10 @@ fn an_image_that_was_pushed_and_removed_is_the_same_after_a_pull_and_runs() {
     engine.docker(&["inspect", &image]).fails();
     engine.docker(&["pull", &image]).succeeds();
     assert_eq!(engine.inspect("{{.Id}}", &image), built);
-    let run = engine.docker(&["run", "--rm", "--network", "none", &image, "/bin/busybox", "echo", "it lives"]);
-    run.succeeds().says_one_of(&["it lives"]);
+    let run = engine.docker(&["run", "--rm", "--network", "none", &image, "/bin/busybox", "echo", "it runs"]);
+    run.succeeds().says_one_of(&["it runs"]);
 
-    // The second push finds every layer in place, and a new repository gets them by mounting.
+    // The second push finds every layer, and a new repository gets them by mounting.
     engine.docker(&["push", &image]).succeeds().says_one_of(&["Layer already exists"]);
     let elsewhere = format!("{}/other/tool:1.0", server.named());
     engine.docker(&["tag", &image, &elsewhere]).succeeds();
@@ -81,7 +81,7 @@ fn an_image_that_was_pushed_and_removed_is_the_same_after_a_pull_and_runs() {
     refused.says_one_of(&["unauthorized", "no basic auth credentials", "denied"]);
 }
 
-/// An image of a few bytes that nobody has seen before.
+/// Builds an image of a few random bytes.
 fn build_small(engine: &Engine, image: &str) {
     let context = tempfile::tempdir().unwrap();
     fs::write(context.path().join("small"), random(10_000)).unwrap();
@@ -89,7 +89,7 @@ fn build_small(engine: &Engine, image: &str) {
     engine.docker(&["build", "--tag", image, context.path().to_str().unwrap()]).succeeds();
 }
 
-/// The login file, and the identity token in it for a registry.
+/// The text of the login file, and the identity token in it for a registry.
 fn identity_token(engine: &Engine, registry: &str) -> (String, String) {
     let text = fs::read_to_string(engine.login_file()).unwrap();
     let file: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -144,10 +144,10 @@ fn a_machine_logs_in_with_an_access_token_and_pushes_only_if_it_may() {
     let refused = engine.docker(&["push", &image]).fails();
     refused.says_one_of(&["denied: alice may not push team/tool with this access token"]);
 
-    // The device that it was logged in as ends with the token.
+    // The device that logged in with the token ends with it.
     grants::token(&server, &["revoke", "runner"]).succeeds();
     assert!(eventually(Duration::from_secs(5), || !engine.docker(&["pull", &image]).run().is_success()));
-    // The device and the token are two records, which the server looks at again within a second each.
+    // The device and the token are two records, which the server checks again within a second each.
     let is_refused = || !engine.login(&registry, ALICE.name, &pulls).run().is_success();
     assert!(eventually(Duration::from_secs(5), is_refused));
     engine.login(&registry, ALICE.name, &pulls).fails().says_one_of(&["unauthorized"]);
@@ -186,7 +186,7 @@ fn an_engine_with_a_certificate_pushes_and_pulls_without_a_password() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), authority.pem()).unwrap();
     let rule = "[[access]]\nusers = [\"robot\"]\nrepositories = [\"team/**\"]\nactions = [\"pull\", \"push\"]\n";
-    // Optional, or nobody could see whether the server is up.
+    // Optional, so that the readiness check of the test works without a certificate.
     let client = format!("[tls.client]\nca = \"{}\"\nmode = \"optional\"\n", file.path().display());
     let server = Setup::new().configuration(&format!("{client}{rule}")).on_registry_name(&name).start();
     let engine = Engine::start(&name);
@@ -222,7 +222,7 @@ fn the_lines_of_the_readme_log_in_push_and_pull() {
 
     let lines = shell_lines("Log in, push, pull");
     assert_eq!(lines[0], "REGISTRY=$(hostname):8443", "the first line says how the server is called");
-    // A test has no terminal to type the password on, is root already, and is called otherwise.
+    // A test has no terminal for the password, runs as root, and uses another host name.
     let lines = lines[1..].join("\n").replace("docker login ", "docker login --password-stdin ");
     let script = format!("sudo() {{ \"$@\"; }}\nREGISTRY={}\n{lines}\n", server.named());
     let pasted = engine.shell(folder, &script).input("shown only once\n").succeeds();

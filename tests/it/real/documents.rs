@@ -1,5 +1,5 @@
-//! Documents as other programs write them: what registry:2 takes is taken here, but for what two clients would read in
-//! different ways or not at all; and what its folder holds outlives our garbage collection.
+//! Tests manifests as other programs write them: documents that registry:2 accepts are accepted here, unless clients
+//! would read them differently, and its stored documents survive garbage collection.
 
 use std::{fmt::Write as _, fs, sync::Arc};
 
@@ -26,7 +26,7 @@ const INDEX: &str = KINDS[1];
 
 const BLOBS: [&[u8]; 3] = [b"{}", b"layer one", b"layer two"];
 
-/// registry:2, asked without TLS.
+/// A client of registry:2 over plain HTTP.
 struct Old {
     runtime: tokio::runtime::Runtime,
     http: reqwest::Client,
@@ -40,7 +40,7 @@ impl Old {
         Self { runtime, http, origin: format!("http://127.0.0.1:{}", registry.port) }
     }
 
-    /// Status, `Location` and body.
+    /// Sends a request; returns status, `Location` and body.
     fn ask(&self, method: Method, path: &str, media_type: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.origin) };
         let request = self.http.request(method, url).header("content-type", media_type).body(body.to_vec());
@@ -70,7 +70,7 @@ fn push(client: &Client, name: &str, content: &[u8]) {
     client.post(&path).body(content).send().expect(201);
 }
 
-/// What a field may be replaced by; nothing takes it out.
+/// A replacement for a field's value; `None` removes the field.
 type Other = Option<Value>;
 
 fn descriptor(chance: &mut Chance) -> Value {
@@ -120,7 +120,7 @@ fn document(kind: &str, chance: &mut Chance) -> Value {
     document
 }
 
-/// Replaces each field in one of so many cases.
+/// Changes each of the fields in one of `one_in` cases.
 fn change(object: &mut Value, fields: &[(&str, &[Other])], one_in: usize, chance: &mut Chance) {
     for (field, others) in fields {
         if chance.one_in(one_in) {
@@ -133,18 +133,18 @@ fn change(object: &mut Value, fields: &[(&str, &[Other])], one_in: usize, chance
     }
 }
 
-/// Why a document that registry:2 takes may be refused here: clients would not agree about it.
+/// Reasons for which a document that registry:2 accepts may be refused here: clients would not agree about it.
 const REASONS: [&str; 5] = [
     "is both an image",
     "written in the wrong case",
     "does not match its digest and size",
-    // A size below nothing.
+    // A negative size.
     "expected u64",
-    // Without `mediaType` and `manifests`, an index on the disk looks like an image.
+    // Without `mediaType` and `manifests`, a stored index looks like an image.
     "the field \"manifests\" is missing",
 ];
 
-/// `DOCUMENTS` says how many are tried, `SEED` brings a run back.
+/// `DOCUMENTS` sets the number of documents, `SEED` the seed.
 #[test]
 fn what_registry_2_takes_is_taken_unless_clients_would_disagree_about_it() {
     let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
@@ -217,7 +217,7 @@ fn a_build_cache_that_registry_2_stored_outlives_a_collection_and_is_sound() {
     assert_eq!(blob(&orphan), 404);
 }
 
-/// Makes everything below a folder two days old.
+/// Sets the time of everything below a directory to two days ago.
 fn age(folder: &std::path::Path) {
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 86_400);
     for entry in fs::read_dir(folder).unwrap() {

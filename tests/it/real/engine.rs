@@ -1,4 +1,4 @@
-//! A Docker Engine of the test's own: its data, sockets and process id in one temporary folder.
+//! Runs a Docker Engine with its data, sockets and process id in one temporary directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +12,17 @@ use crate::support::daemon::Daemon;
 use crate::support::name::Name;
 use crate::support::tool::require;
 
-/// A running `dockerd`; dropping it stops the engine and takes its mounts down.
+/// A running `dockerd`; dropping it stops the engine and unmounts its mounts.
 pub(crate) struct Engine {
-    // Before the folder: the engine must have ended when its data is removed.
+    // Before the directory: the engine must have ended when its data is removed.
     daemon: Daemon,
     _mounts: Mounts,
     folder: TempDir,
 }
 
 impl Engine {
-    /// Starts an engine. The name is asked for because the tests that hold it come one after another, and two engines
-    /// at a time would get into each other's way.
+    /// Starts an engine. Requires the name, because tests that hold it run one after another, and two engines at a
+    /// time would interfere.
     pub(crate) fn start(_held: &Name) -> Self {
         // A short path: sockets below it must stay under 108 bytes.
         let folder = tempfile::Builder::new().prefix("engine").tempdir_in("/tmp").unwrap();
@@ -37,18 +37,18 @@ impl Engine {
         engine
     }
 
-    /// The engine's client, `/usr/bin/docker`, with a login file of this engine's own.
+    /// The engine's client, `/usr/bin/docker`, with a login file for this engine only.
     pub(crate) fn docker(&self, arguments: &[&str]) -> Tool {
         docker(&self.socket(), &self.folder.path().join("client")).args(arguments)
     }
 
-    /// docker-compose, talking to this engine, in a project folder.
+    /// docker-compose with this engine, in a project directory.
     pub(crate) fn compose(&self, project: &Path, arguments: &[&str]) -> Tool {
         let compose = Tool::new("docker-compose").folder(project).args(["--ansi", "never"]).args(arguments);
         compose.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.folder.path().join("client"))
     }
 
-    /// Lines of a shell in a folder, where `docker` is this engine's client.
+    /// Shell lines in a directory, in which `docker` is this engine's client.
     pub(crate) fn shell(&self, folder: &Path, lines: &str) -> Tool {
         let shell = Tool::new("sh").folder(folder).args(["-e", "-x", "-c", lines]);
         let search_path = format!("/usr/bin:{}", std::env::var("PATH").unwrap_or_default());
@@ -61,7 +61,7 @@ impl Engine {
         self.docker(&["login", "--username", user, "--password-stdin", registry]).input(password)
     }
 
-    /// Where the client keeps what it logged in with.
+    /// The file in which the client stores its logins.
     pub(crate) fn login_file(&self) -> PathBuf {
         self.folder.path().join("client/config.json")
     }
@@ -89,7 +89,7 @@ fn command(folder: &Path, driver: &str) -> Command {
     command.arg("--data-root").arg(folder.join("data")).arg("--exec-root").arg(folder.join("exec"));
     command.arg("--pidfile").arg(folder.join("pid")).args(["--storage-driver", driver]);
     command.arg("--host").arg(format!("unix://{}", folder.join("docker.sock").display()));
-    // No default bridge and no firewall rules: the machine's network stays as it is. A compose project still gets a
+    // No default bridge and no firewall rules: the machine's network stays unchanged. A compose project still gets a
     // bridge of its own, and the engine's proxy process still publishes ports.
     command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
     command
@@ -111,7 +111,7 @@ fn overlay_works_in(folder: &Path) -> bool {
     mounted
 }
 
-/// Takes down what an engine that died left mounted.
+/// Unmounts the mounts that a killed engine left.
 struct Mounts {
     below: PathBuf,
 }

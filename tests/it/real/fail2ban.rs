@@ -1,4 +1,4 @@
-//! fail2ban: the filter in the documentation finds every guess in a real log, and nothing but guesses.
+//! Tests that the documented fail2ban filter matches every password guess in a real log, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::support::portcullis::ALICE;
 use crate::support::stage::{authorization, basic};
 use crate::support::{Stage, Tool};
 
-/// The filter as the documentation prints it.
+/// The filter as printed in the documentation.
 fn documented_filter() -> String {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
     let begin = page.find("# /etc/fail2ban/filter.d/portcullis.conf").unwrap();
@@ -30,7 +30,7 @@ fn the_documented_filter_finds_guesses_and_only_guesses() {
     for _ in 0..3 {
         server.ask("GET", "/v2/", &[&basic("alice:a guess")], b"").expect(401);
     }
-    // Somebody who would rather have another address banned.
+    // An attacker who tries to have another address banned.
     let disguised = "x\" portcullis::auth::authenticator: sign-in refused peer=198.51.100.9 user=\"y:z";
     server.ask("GET", "/v2/", &[&basic(disguised)], b"").expect(401);
     server.ask("GET", "/v2/", &[&authorization(&ALICE)], b"").expect(200);

@@ -1,4 +1,4 @@
-//! Garbage collection as an administrator meets it: beside a server that is being pushed to.
+//! Tests garbage collection by the command, beside a server that receives pushes.
 
 use std::{path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::support::{
     portcullis::cli,
 };
 
-/// A server that has no patience with manifests that lost their tag.
+/// A server setup that removes untagged manifests without delay.
 fn impatient() -> Setup {
     let setup = Setup::new().env("PORTCULLIS_REGISTRY__GC__GRACE", "3s").env("PORTCULLIS_REGISTRY__GC__TRASH", "0s");
     setup.env("PORTCULLIS_REGISTRY__GC__UNTAGGED", "1s")
@@ -69,7 +69,7 @@ fn the_command_has_the_running_server_collect_and_pushes_go_on() {
     let pusher = std::thread::spawn(move || pushing.succeeds().stdout);
     gc(&server).succeeds().says_one_of(&["items were removed"]);
     pusher.join().unwrap();
-    // What went to the trash in the first run leaves it for good in the next.
+    // Content that the first run moved to the trash is removed in the next.
     gc(&server).succeeds();
     assert!(bytes_of_blobs(&server) < 100_000, "{} bytes are left", bytes_of_blobs(&server));
     assert!(server.log().contains("garbage collected"), "the server did it:\n{}", server.log());

@@ -1,4 +1,4 @@
-//! Apache's `htpasswd` and ours: each accepts what the other writes.
+//! Tests that Apache's `htpasswd` and this program accept each other's users files.
 
 use std::path::Path;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn a_user_whom_apache_adds_to_a_running_server_logs_in_within_seconds() {
     assert!(eventually(Duration::from_secs(10), || !curl_signs_in(&server, "dave", "came later")));
 }
 
-/// Whether `/v2/` is open to these credentials, by the plainest client there is.
+/// Whether `/v2/` accepts these credentials, by curl.
 fn curl_signs_in(server: &Portcullis, user: &str, password: &str) -> bool {
     let curl = Tool::new("curl").args(["--silent", "--show-error", "--fail", "--cacert"]).arg(server.ca());
     let curl = curl.args(["--user", &format!("{user}:{password}")]).arg(format!("https://{}/v2/", server.local()));

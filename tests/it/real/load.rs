@@ -1,7 +1,7 @@
-//! Garbage collection without a pause, under everything that clients do at the same time.
+//! Tests continuous garbage collection under concurrent pushes, pulls, mounts and deletions.
 //!
-//! One invariant: whoever pushes within the grace, pulls what a tag means, or mounts what a tag reaches, does not notice
-//! that anything is collected; and what nobody needs any more is gone from the disk in the end.
+//! Invariant: a client that pushes within the grace, pulls what a tag refers to, or mounts what a tag reaches never
+//! fails because of a collection; and everything unreferenced is removed from the disk in the end.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -20,13 +20,13 @@ use crate::support::{Portcullis, Setup, eventually};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// How long the clients work.
+/// The duration of the test load.
 const WORK: Duration = Duration::from_secs(12);
 
-/// How long nobody must have looked at something that is garbage.
+/// The grace: only content that was not accessed for this long may be collected.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// What each tag has meant so far, by repository and tag; the last is the newest.
+/// The manifests that each tag has referred to, by repository and tag; the last is the newest.
 type Tags = Mutex<BTreeMap<(String, String), Vec<String>>>;
 
 struct House {
@@ -52,7 +52,7 @@ impl House {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    /// To be said after the tag was set.
+    /// Records a manifest, after the tag was set to it.
     fn tags(&self, repository: &str, tag: &str, manifest: &str) {
         let mut tags = self.tags.lock().unwrap();
         tags.entry((repository.to_owned(), tag.to_owned())).or_default().push(manifest.to_owned());
@@ -62,12 +62,12 @@ impl House {
         self.tags.lock().unwrap().keys().cloned().collect()
     }
 
-    /// What a tag meant, as far as is known.
+    /// The manifests that a tag is known to have referred to.
     fn history(&self, repository: &str, tag: &str) -> Vec<String> {
         self.tags.lock().unwrap()[&(repository.to_owned(), tag.to_owned())].clone()
     }
 
-    /// Asks the running server to collect, over and over.
+    /// Makes the running server collect, over and over.
     fn collect(&self) {
         let data = self.server.data();
         while self.goes_on() {
@@ -85,7 +85,7 @@ fn image_of(layers: &[Value]) -> String {
     json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": entry(&digest(b"{}"), 2), "layers": layers}).to_string()
 }
 
-/// As clients do: not again what is there already.
+/// Pushes a blob as clients do: only if it is missing.
 fn push_blob(client: &Client, repository: &str, content: &[u8]) -> Value {
     let digest = digest(content);
     if client.head(&format!("/v2/{repository}/blobs/{digest}")).send().status.as_u16() != 200 {
@@ -94,11 +94,11 @@ fn push_blob(client: &Client, repository: &str, content: &[u8]) -> Value {
     entry(&digest, content.len())
 }
 
-/// Whether it was taken, as it must be if everything in it was looked at within the grace.
+/// Puts a manifest; false if it was refused, which is allowed only if its content was last accessed too long ago.
 fn put(client: &Client, repository: &str, tag: &str, image: &str, looked: Instant) -> bool {
     let path = format!("/v2/{repository}/manifests/{tag}");
     let answer = client.put(&path).header("content-type", MANIFEST).body(image.as_bytes()).send();
-    // A look renews a lease that is older than a quarter of the grace.
+    // An access renews a lease that is older than a quarter of the grace.
     if answer.status.as_u16() == 400 && looked.elapsed() > GRACE * 3 / 4 {
         return false;
     }
@@ -106,7 +106,7 @@ fn put(client: &Client, repository: &str, tag: &str, image: &str, looked: Instan
     true
 }
 
-/// Reads an image to its last byte. What it means must be there for as long as the grace lasts, tag or no tag.
+/// Pulls an image completely. Its content must exist for the duration of the grace, with a tag or without.
 fn pull(client: &Client, repository: &str, reference: &str) -> String {
     let began = Instant::now();
     let answer = client.get(&format!("/v2/{repository}/manifests/{reference}")).send().expect(200);
@@ -122,7 +122,7 @@ fn pull(client: &Client, repository: &str, reference: &str) -> String {
     digest(&answer.body)
 }
 
-/// Pushes image after image, so that each tag moves on.
+/// Pushes image after image, so that each tag moves.
 fn push(house: &House, repository: &str) {
     let client = house.client();
     for round in 0.. {
@@ -143,7 +143,7 @@ fn push(house: &House, repository: &str) {
     }
 }
 
-/// Pulls what others push.
+/// Pulls the images that others push.
 fn pull_all(house: &House) {
     let client = house.client();
     while house.goes_on() {
@@ -156,7 +156,7 @@ fn pull_all(house: &House) {
     }
 }
 
-/// Makes images of blobs that another repository has, and forgets them again.
+/// Makes images of blobs mounted from another repository, and deletes them again.
 fn mount(house: &House, layers: &[Value]) {
     let client = house.client();
     for round in 0.. {
@@ -178,7 +178,7 @@ fn mount(house: &House, layers: &[Value]) {
     }
 }
 
-/// Looks at a blob when it is about to be garbage, and refers to it if it is still there.
+/// Accesses a blob shortly before it may be collected, and refers to it if it still exists.
 fn renew(house: &House, number: u64) {
     let client = house.client();
     let repository = format!("renewed/{number}");
@@ -186,7 +186,7 @@ fn renew(house: &House, number: u64) {
         let content = random(100_000);
         push_blob(&client, &repository, &content);
         sleep(GRACE * 9 / 10 + Duration::from_millis(100 * (round % 5)));
-        // From here on it is looked at: found, or pushed once more.
+        // From here on it has been accessed: found, or pushed once more.
         let began = Instant::now();
         let layers = [push_blob(&client, &repository, &content)];
         push_blob(&client, &repository, b"{}");
@@ -240,7 +240,7 @@ fn nobody_notices_that_garbage_is_collected_without_a_pause_and_the_space_comes_
         house.is_over.store(true, Ordering::Relaxed);
     });
 
-    // What is tagged is there, and goes now, but for one image.
+    // All tagged images exist; now all but one are deleted.
     for ((repository, tag), images) in house.tags.lock().unwrap().iter() {
         assert_eq!(Some(&pull(&client, repository, tag)), images.last(), "{repository}:{tag}");
         if repository != "base" {

@@ -1,4 +1,4 @@
-//! nginx and docker-registry, and what takes their place: the same people may do the same things.
+//! Compares nginx and docker-registry with the migrated configuration: the same users may do the same things.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::tool::require;
 use crate::support::wire::{Answer, Wire, request};
 use crate::support::{Stage, Tool, nginx, port};
 
-/// A stage with certificates, and users whose hashes nginx, docker-registry and we understand.
+/// A stage with certificates, and users whose hashes nginx, docker-registry and this server accept.
 fn furnished() -> Stage {
     let stage = Stage::bare();
     drop(stage.start());
@@ -26,16 +26,16 @@ fn ask(stage: &Stage, method: &str, path: &str, header: &[&str]) -> Answer {
     wire.answer_to(method)
 }
 
-/// Those who ask: with the right password, with a wrong one, without any.
+/// The callers: with the right password, with a wrong one, without any.
 const WRONG: User = User { name: "alice", password: "looking glass" };
 const PEOPLE: [(&str, Option<&User>); 4] =
-    [("alice", Some(&ALICE)), ("bob", Some(&BOB)), ("a guesser", Some(&WRONG)), ("nobody", None)];
+    [("alice", Some(&ALICE)), ("bob", Some(&BOB)), ("a guesser", Some(&WRONG)), ("anonymous", None)];
 
-/// Who may do what, as the server on the stage has it: a line for each.
+/// The access matrix of the server on the stage: one line for each caller, action and repository.
 fn matrix(stage: &Stage, repositories: &[&str], header: &dyn Fn(Option<&User>, &str) -> Vec<String>) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, user) in PEOPLE {
-        // After ten wrong passwords, answers would wait.
+        // After ten wrong passwords, answers would be delayed.
         let some = if name == "a guesser" { &repositories[..2] } else { repositories };
         for repository in some {
             let header = header(user, repository);
@@ -63,8 +63,8 @@ fn password(user: Option<&User>) -> Vec<String> {
     user.map(authorization).into_iter().collect()
 }
 
-/// Starts what `migrate` made of a file, in the place of the other, and asks it the same. Anonymous rights come with a token
-/// here, as clients fetch it.
+/// Starts a server with the migrated configuration in the place of the other, and returns its access matrix.
+/// Anonymous rights need a token here, as clients fetch it.
 fn migrated(stage: &Stage, origin: &str, file: &str, repositories: &[&str]) -> Vec<String> {
     let said = stage.tool().args(["migrate", origin, file]).succeeds();
     stage.write("portcullis.toml", &said.stdout);
@@ -113,7 +113,7 @@ fn a_registry_with_its_own_users_is_replaced_without_anybody_noticing() {
         drop(old);
         assert!(before.contains(&format!("alice {deleting} delete app")), "{before:#?}");
         assert!(before.contains(&"alice may push app".to_owned()), "{before:#?}");
-        assert!(before.contains(&"nobody may not pull app".to_owned()), "{before:#?}");
+        assert!(before.contains(&"anonymous may not pull app".to_owned()), "{before:#?}");
         assert_eq!(migrated(&stage, "registry", "config.yml", &repositories), before);
     }
 }
@@ -138,11 +138,11 @@ fn a_site_of_nginx_is_replaced_without_anybody_noticing() {
     let before = matrix(&stage, &repositories, &|user, _| password(user));
     drop(site);
     for line in
-        ["bob may push app", "nobody may pull public/app", "alice may not push frozen/app", "alice may pull old/app"]
+        ["bob may push app", "anonymous may pull public/app", "alice may not push frozen/app", "alice may pull old/app"]
     {
         assert!(before.contains(&line.to_owned()), "{line}: {before:#?}");
     }
-    // nginx does not look at passwords that nobody asks for; we refuse wrong ones wherever they are.
+    // nginx does not check passwords where it requires none; this server refuses wrong ones everywhere.
     let before: Vec<String> = before
         .into_iter()
         .map(|line| if line == "a guesser may pull public/app" { line.replace("may", "may not") } else { line })
@@ -158,7 +158,7 @@ fn nginx_itself_reads_the_sites_that_we_read() {
         let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/migrate").join(file);
         let mut text = fs::read_to_string(input).unwrap();
         let certs = stage.path("certs").display().to_string();
-        // Its files lie on other machines, and its ports are those of root.
+        // Its files belong to other machines, and its ports need root.
         for name in ["/etc/nginx/tls/wiki", "/etc/ssl/hub"] {
             text = text.replace(&format!("{name}.crt"), &format!("{certs}/server.crt"));
         }
@@ -191,7 +191,7 @@ fn nginx_itself_reads_the_sites_that_we_read() {
     }
 }
 
-/// As the guide says: `nginx -T | portcullis migrate nginx /dev/stdin`.
+/// Migrates `nginx -T` by standard input, as the guide says.
 #[test]
 fn what_nginx_prints_of_two_sites_becomes_what_the_site_alone_becomes() {
     let stage = furnished();

@@ -1,7 +1,7 @@
-//! Random configurations, held against Debian's docker-registry: what our rules allow, it allows too, and what it does
-//! not start from is refused or said.
+//! Compares random configurations with Debian's docker-registry: migrated rules allow no more than it does, and files
+//! that it does not start from are refused or warned of.
 //!
-//! `MIGRATE_ROUNDS` makes it longer, and `MIGRATE_SEED` begins elsewhere.
+//! `MIGRATE_ROUNDS` sets the number of configurations, `MIGRATE_SEED` the seed.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -24,7 +24,7 @@ use crate::support::{Stage, eventually, port};
 
 const ROUNDS: u64 = 120;
 
-/// Choices that a seed brings back.
+/// Pseudorandom choices, reproducible by a seed.
 struct Numbers(Chance);
 
 impl Numbers {
@@ -32,7 +32,7 @@ impl Numbers {
         self.0.next()
     }
 
-    /// One of the good choices, and sometimes (in this percentage) one of the odd ones.
+    /// One of the valid choices or, with this probability in percent, one of the odd ones.
     fn pick<'a>(&mut self, odd_percentage: u64, good: &[&'a str], odd: &[&'a str]) -> &'a str {
         let list = if self.next() % 100 < odd_percentage { odd } else { good };
         list[usize::try_from(self.next() % list.len() as u64).unwrap()]
@@ -42,7 +42,7 @@ impl Numbers {
 const BOOLEANS: [&str; 12] =
     ["true", "false", "y", "On", "'true'", "\"yes\"", "tRUE", "1", "~", "n", "!!str true", "NULL"];
 
-/// The text with the files and ports of the test put in.
+/// The text with the placeholders for files and ports filled in.
 fn filled(text: &str, stage: &Stage, upstream: u16) -> String {
     let folder = stage.folder().display().to_string();
     text.replace("FOLDER", &folder)
@@ -50,7 +50,7 @@ fn filled(text: &str, stage: &Stage, upstream: u16) -> String {
         .replace("UPSTREAM", &upstream.to_string())
 }
 
-/// A configuration. Most parts of most of them are right, or hardly any would start.
+/// A random configuration. Most parts are valid, because otherwise hardly any file would start.
 fn document(numbers: &mut Numbers) -> String {
     let mut out = String::new();
     let version =
@@ -225,7 +225,7 @@ fn http(out: &mut String, numbers: &mut Numbers) {
     let _ = writeln!(out, "http: {{{}}}", parts.join(", "));
 }
 
-/// Starts docker-registry, if it starts.
+/// Starts docker-registry; its log as the error if it does not start.
 fn started(stage: &Stage, address: SocketAddr, file: &str, variables: &[(&str, &str)]) -> Result<Daemon, String> {
     let mut command = Command::new(require("docker-registry"));
     command.arg("serve").arg(stage.path(file)).envs(variables.iter().copied());
@@ -255,7 +255,7 @@ fn status(stage: &Stage, is_tls: bool, method: &str, path: &str, header: &[&str]
     Some(std::str::from_utf8(&head[9..]).unwrap().parse().unwrap())
 }
 
-/// What docker-registry lets a caller do.
+/// The actions that docker-registry allows a caller.
 fn theirs(stage: &Stage, is_tls: bool, prefix: &str, user: Option<&User>) -> Vec<Action> {
     let missing = format!("sha256:{}", "0".repeat(64));
     let header: Vec<String> = user.map(authorization).into_iter().collect();
@@ -316,7 +316,7 @@ fn no_random_configuration_of_docker_registry_allows_more_after_its_migration() 
         let flags = Flags { config: Some(stage.path("migrated.toml")), ..Flags::default() };
         let config =
             config::load(&flags, [], None).unwrap_or_else(|problems| panic!("{problems}\n{}", context())).config;
-        // What starts with a certificate has its key as well.
+        // A registry that starts with a certificate has its key as well.
         let is_tls = text.contains("certificate: ");
         let _running = registry;
         let prefix = if text.contains("prefix: /p/") { "/p/" } else { "/" };
@@ -342,7 +342,7 @@ fn no_random_configuration_of_docker_registry_allows_more_after_its_migration() 
             allowed_before += theirs.len();
         }
     }
-    // Where nothing starts, or everything is closed, nothing was compared.
+    // If nothing started, or everything was closed, nothing was compared.
     assert!(ran * 4 > rounds && refused * 10 > rounds, "of {rounds}, {ran} started and {refused} did not");
     assert!(allowed * 3 > allowed_before, "only {allowed} of {allowed_before} answers are still a yes");
 }

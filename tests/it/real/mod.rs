@@ -1,4 +1,4 @@
-//! The programs that people use, as Debian ships them, against a server of ours.
+//! Runs the client programs that people use, in Debian's versions, against a running server.
 
 mod acme;
 mod anonymous;

@@ -1,8 +1,8 @@
-//! The same users file and the same passwords for nginx, docker-registry and ours: a random file in every format that
-//! crypt(3), `htpasswd` and `openssl passwd` write, and thousands of right and almost right passwords.
+//! Compares password verification with nginx and docker-registry: a random users file with hashes of crypt(3),
+//! `htpasswd` and `openssl passwd`, and thousands of right and almost right passwords.
 //!
-//! Who signs in at one of the two signs in at ours, if ours knows the scheme; who signs in at ours does at one of the
-//! two. `PASSWORDS_SEED` asks for another file.
+//! A user who signs in at one of the two also signs in here, if the scheme is supported; a user who signs in here
+//! also signs in at one of the two. `PASSWORDS_SEED` sets the seed.
 
 use std::{
     collections::BTreeMap, env, fmt::Write as _, fs, net::TcpStream, path::Path, process::Command, time::Duration,
@@ -17,7 +17,7 @@ use crate::support::{Stage, Tool, chance::Chance, daemon::Daemon, nginx, port, t
 
 const ACCOUNTS: usize = 240;
 
-/// Settings of crypt(3) without their salt, and whether ours knows the scheme. The parameters are the cheapest.
+/// Settings of crypt(3) without their salt, and whether the scheme is supported. The parameters are the cheapest.
 const CRYPT: [(&str, bool); 16] = [
     ("$1$", true),
     ("$5$", true),
@@ -37,7 +37,7 @@ const CRYPT: [(&str, bool); 16] = [
     ("", false),
 ];
 
-/// Options of other writers, and whether ours knows what they write.
+/// Options of other writers, and whether their hashes are supported.
 const WRITERS: [(&str, &[&str], bool); 10] = [
     ("htpasswd", &["-nbB", "-C", "4"], true),
     ("htpasswd", &["-nbm"], true),
@@ -51,23 +51,23 @@ const WRITERS: [(&str, &[&str], bool); 10] = [
     ("openssl", &["-6"], true),
 ];
 
-/// Somebody in the file.
+/// A user of the file.
 struct Account {
     name: String,
     password: String,
     hash: String,
-    /// What wrote the hash.
+    /// The scheme or program that made the hash.
     scheme: &'static str,
-    /// Whether ours knows the scheme, and the lines do not contradict each other.
+    /// Whether the scheme is supported, and the file has no contradictory lines for the user.
     is_known: bool,
 }
 
-/// Chooses one of these, of which there is one.
+/// One of these; the list must not be empty.
 fn one_of<T: Clone>(chance: &mut Chance, from: &[T]) -> T {
     chance.pick(from).unwrap()
 }
 
-/// Of lengths around the limits of bcrypt, `openssl passwd` and crypt(3).
+/// A random password, often with a length near the limits of bcrypt, `openssl passwd` and crypt(3).
 fn password(chance: &mut Chance, longest: usize) -> String {
     let length =
         one_of(chance, &[1, 2, 7, 8, 9, 15, 16, 17, 40, 64, 70, 71, 72, 73, 74, 80, 144, 255, 510, 511, 512, 600]);
@@ -88,7 +88,7 @@ fn salt(chance: &mut Chance, length: usize) -> String {
     (0..length).map(|_| char::from(one_of(chance, alphabet))).collect()
 }
 
-/// A salt as the scheme wants it: those of MD5 and SHA crypt may have any length, and letters of no alphabet.
+/// A salt in the format of the scheme: those of MD5 and SHA crypt may have any length and any letters.
 fn salt_for(chance: &mut Chance, setting: &str) -> String {
     match setting {
         "$1$" => short_salt(chance, 8),
@@ -107,7 +107,7 @@ fn short_salt(chance: &mut Chance, longest: usize) -> String {
     if chance.below(3) == 0 { salt.replace(['a', 'B', '7'], "-") } else { salt }
 }
 
-/// Accounts whose hashes crypt(3) makes.
+/// Adds accounts with hashes made by crypt(3).
 fn by_crypt(chance: &mut Chance, accounts: &mut Vec<Account>) {
     let mut asked = Vec::new();
     let mut input = String::new();
@@ -125,12 +125,12 @@ fn by_crypt(chance: &mut Chance, accounts: &mut Vec<Account>) {
         r#"while (<STDIN>) { chomp; my ($p, $s) = split / /, $_, 2; print crypt(pack("H*", $p), $s) // "*0", "\n" }"#;
     let hashes = Tool::new("perl").args(["-e", script]).input(&input).succeeds().stdout;
     for ((password, setting, is_known), hash) in asked.into_iter().zip(hashes.lines()) {
-        // Where crypt(3) refuses the password, nobody signs in.
+        // Where crypt(3) refuses the password, no sign-in is possible.
         add(accounts, password, setting, hash, is_known && !hash.starts_with('*'));
     }
 }
 
-/// Accounts whose hashes Apache and OpenSSL make, and the two formats that nginx alone knows.
+/// Adds accounts with hashes made by Apache and OpenSSL, and in the two formats that only nginx supports.
 fn by_others(chance: &mut Chance, accounts: &mut Vec<Account>) {
     for number in 0..ACCOUNTS / 4 {
         let (program, options, is_known) = WRITERS[number % WRITERS.len()];
@@ -161,7 +161,7 @@ fn add(accounts: &mut Vec<Account>, password: String, scheme: &'static str, hash
     accounts.push(Account { name, password, scheme, hash: hash.to_owned(), is_known });
 }
 
-/// The file: in any order of decoration, with users who are in it twice.
+/// The users file: with notes, comments and blank lines, and with users who are in it twice.
 fn file(chance: &mut Chance, accounts: &mut [Account]) -> String {
     let mut text = String::new();
     for account in accounts {
@@ -182,7 +182,7 @@ fn file(chance: &mut Chance, accounts: &mut [Account]) -> String {
     text
 }
 
-/// What is asked of an account: its password, and what is almost it.
+/// The passwords to try for an account: its own, and almost its own.
 fn guesses(chance: &mut Chance, account: &Account, others: &[Account]) -> Vec<String> {
     let right = &account.password;
     let cut = |length: usize| right.char_indices().take_while(|(index, _)| *index < length).map(|(_, c)| c).collect();
@@ -236,7 +236,8 @@ fn whoever_signs_in_at_nginx_or_registry_2_signs_in_here_and_nobody_else() {
     let stage = Stage::new();
     stage.configure("[auth.lockout]\nattempts = 10000");
     let users = stage.write("htpasswd", &file(&mut chance, &mut accounts));
-    // The file stays as it is for all three: older hashes cannot be replaced, which is said once and keeps nobody out.
+    // The file stays unchanged for all three: older hashes cannot be replaced, which is logged once and refuses no
+    // sign-in.
     fs::create_dir(stage.path("htpasswd.lock")).unwrap();
     let server = stage.start();
     let (_registry, registry) = registry(&stage, &users);
@@ -278,7 +279,7 @@ fn whoever_signs_in_at_nginx_or_registry_2_signs_in_here_and_nobody_else() {
     }
     // Some schemes refuse long passwords, but none refuses all of them.
     let nobody: Vec<_> = signed_in.iter().filter(|(_, count)| **count == 0).map(|(scheme, _)| *scheme).collect();
-    assert!(nobody.is_empty(), "nobody has signed in by {nobody:?}: {signed_in:?}");
+    assert!(nobody.is_empty(), "no user has signed in by {nobody:?}: {signed_in:?}");
     let log = server.log();
     assert_eq!(log.matches("weak password hashes stay").count(), 1, "{log}");
     assert!(

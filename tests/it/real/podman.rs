@@ -1,5 +1,6 @@
-//! podman as root, with its whole storage in a temporary folder. It compresses layers while it pushes, so every upload
-//! is a stream of unknown length.
+//! Tests podman as root, with its storage in a temporary directory.
+//!
+//! podman compresses layers while it pushes, so every upload is a stream of unknown length.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,15 +17,15 @@ pub(super) struct Podman {
 
 impl Podman {
     pub(super) fn new() -> Self {
-        // podman makes a repository name of a layout's path, and those have no capital letters.
+        // podman derives a repository name from a layout's path, and repository names have no capital letters.
         let name = format!("podman-{}", uuid::Uuid::new_v4().simple());
         let home = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir().unwrap();
-        // A login file that is named must exist, even for somebody who never signed in.
+        // A login file that is named must exist, even for a user who never signed in.
         fs::write(home.path().join("auth.json"), "{}").unwrap();
         Self { home }
     }
 
-    /// Trusts the server's CA where commands have no flag for it.
+    /// Installs the server's CA for commands that have no option for it.
     pub(super) fn trust(&self, server: &Portcullis) {
         let folder = self.folder(".config/containers/certs.d").join(server.local());
         fs::create_dir_all(&folder).unwrap();
@@ -33,7 +34,7 @@ impl Podman {
 
     pub(super) fn call(&self, arguments: &[&str]) -> Tool {
         let podman = Tool::new("podman").env("HOME", self.home.path()).env("XDG_RUNTIME_DIR", self.folder("runtime"));
-        // `vfs` and `cgroupfs` need nothing of the machine: no overlay mounts, no systemd.
+        // `vfs` and `cgroupfs` need neither overlay mounts nor systemd.
         let podman =
             podman.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"]);
         let podman = podman.arg("--root").arg(self.folder("root")).arg("--runroot").arg(self.folder("run"));

@@ -1,4 +1,4 @@
-//! skopeo: no daemon and no privileges, and it compares digests to the byte.
+//! Tests skopeo, which needs no daemon and no privileges and compares digests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl<'a> Skopeo<'a> {
         login.args(["--username", user, "--password-stdin", &self.server.local()]).input(password)
     }
 
-    /// `skopeo copy --preserve-digests`: whatever would have to be changed on the way is a failure.
+    /// `skopeo copy --preserve-digests`: fails if anything would have to be changed.
     pub(super) fn copy(&self, from: &str, to: &str) -> Tool {
         let trust = self.server.trust();
         let copy = self.call("copy").args(["--all", "--preserve-digests"]);
@@ -64,7 +64,7 @@ fn a_wrong_password_is_refused_and_the_right_one_is_not() {
     let server = Portcullis::start();
     let skopeo = Skopeo::new(&server);
     skopeo.login(ALICE.name, "a guess").fails().says_one_of(&["unauthorized", "invalid username/password"]);
-    skopeo.login("nobody", ALICE.password).fails().says_one_of(&["unauthorized", "invalid username/password"]);
+    skopeo.login("unknown", ALICE.password).fails().says_one_of(&["unauthorized", "invalid username/password"]);
     skopeo.login(ALICE.name, ALICE.password).succeeds().says_one_of(&["Login Succeeded"]);
 }
 
@@ -82,7 +82,7 @@ fn nobody_pushes_or_pulls_without_signing_in() {
     let stranger = Skopeo::new(&server);
     let image = Layout::image(&stranger.folder("image"), &[1_000]);
     let remote = stranger.remote("team/app:1");
-    // What skopeo makes of 401 with `insufficient_scope`, which is what the anonymous token that it fetched deserves.
+    // skopeo's message for a 401 with `insufficient_scope`, which its anonymous token leads to.
     let refused = ["requested access to the resource is denied"];
     stranger.copy(&image.reference(), &remote).fails().says_one_of(&refused);
     Skopeo::signed_in(&server).copy(&image.reference(), &remote).succeeds();
@@ -121,7 +121,7 @@ fn an_image_of_many_layers_comes_back_byte_for_byte() {
     skopeo.copy(&image.reference(), &remote).succeeds();
     assert_eq!(digest(skopeo.raw_manifest(&remote).as_bytes()), image.digest);
 
-    // skopeo verifies every digest on the way; the copy's manifest is the file that a `dir:` image keeps.
+    // skopeo verifies every digest on the way; the manifest of the copy is a file of the `dir:` image.
     let back = skopeo.folder("back");
     skopeo.copy(&remote, &format!("dir:{}", back.display())).succeeds();
     assert_eq!(digest(&std::fs::read(back.join("manifest.json")).unwrap()), image.digest);
@@ -159,7 +159,7 @@ fn the_most_talkative_log_holds_no_password() {
     let authorization = BASE64.encode(format!("{}:{}", ALICE.name, ALICE.password));
     let log = server.log();
     for secret in [ALICE.password, &authorization] {
-        assert!(!log.contains(secret), "{secret} stands in\n{log}");
+        assert!(!log.contains(secret), "{secret} is in\n{log}");
     }
 }
 

@@ -1,6 +1,7 @@
-//! Thousands of paths and ranges, spelled in many ways: registry:2 and ours are asked the same, and answer alike.
+//! Compares the responses to thousands of random paths and ranges with registry:2.
 //!
-//! One invariant: where the two differ, the difference is in [`Difference`] with its reason; any other fails.
+//! Invariant: every intended difference between the two is in [`Difference`] with its reason; any other one fails the
+//! test.
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,7 @@ const RANGES: usize = 1000;
 const BLOB: &[u8] = &counting();
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// docker-registry, asked by hand and on connections that are kept as long as they live.
+/// docker-registry, on kept-alive connections without a client library.
 struct Theirs {
     registry: OldRegistry,
     _root: TempDir,
@@ -70,7 +71,8 @@ impl Answer {
     }
 }
 
-/// An answer, and whether the connection can be used again. What has neither a length nor no content ends it.
+/// Reads a response, and whether the connection can be used again. A response without a length, and with a body, ends
+/// it.
 fn read_answer(stream: &mut TcpStream, method: &str) -> (Answer, bool) {
     let mut received = Vec::new();
     let end = loop {
@@ -95,7 +97,7 @@ fn read_answer(stream: &mut TcpStream, method: &str) -> (Answer, bool) {
     while answer.body.len() < length {
         let mut piece = [0; 8192];
         let count = stream.read(&mut piece).unwrap();
-        // registry:2 announces the length of the blob with the error to a range, and breaks off.
+        // registry:2 announces the length of the blob in the error to a range, and closes the connection early.
         if count == 0 {
             return (answer, false);
         }
@@ -105,7 +107,7 @@ fn read_answer(stream: &mut TcpStream, method: &str) -> (Answer, bool) {
     (answer, is_kept)
 }
 
-/// Ours, likewise.
+/// This server, on kept-alive connections without a client library.
 struct Ours<'a> {
     server: &'a Running<'a>,
     wire: Option<Wire>,
@@ -146,7 +148,7 @@ fn manifest() -> String {
     .to_string()
 }
 
-/// The requests that put the same image into either.
+/// Pushes the same image to either server.
 fn fill(mut ask: impl FnMut(&str, &str, &[&str], &[u8]) -> (u16, Option<String>)) {
     for name in ["team/app", "a"] {
         for blob in [BLOB, b"{}"] {
@@ -165,14 +167,14 @@ fn fill(mut ask: impl FnMut(&str, &str, &[&str], &[u8]) -> (u16, Option<String>)
     }
 }
 
-/// Paths of a registry, and some that are none, with some of their letters encoded once, twice or badly.
+/// Registry paths and others, with some of their letters percent-encoded once, twice or incorrectly.
 fn paths() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "team/app",
         "team/app",
         "team/app",
         "a",
-        "nobody/has",
+        "no/such",
         "Team/app",
         "team//app",
         "team/../a",
@@ -210,7 +212,7 @@ fn paths() -> impl Strategy<Value = String> {
     (plain, how, chosen).prop_map(|(plain, how, chosen)| {
         let letters = plain.bytes().zip(chosen.iter().cycle()).enumerate();
         let encoded = letters.map(|(at, (byte, chosen))| match chosen {
-            // The first slash is where a path begins.
+            // The first slash begins the path and stays.
             Some((index, is_upper)) if at > 0 => {
                 let percent = how[index.index(how.len())];
                 if *is_upper { format!("{percent}{byte:02X}") } else { format!("{percent}{byte:02x}") }
@@ -237,31 +239,31 @@ fn ranges() -> impl Strategy<Value = String> {
     prop_oneof![30 => random, 1 => prop::sample::select(vec!["bytes=-0", "bytes=", "bytes=-"]).prop_map(ToOwned::to_owned)]
 }
 
-/// The same values each time, so that a difference that was found is found again.
+/// The same values in each run, so that a difference is reproducible.
 fn samples<T: Debug>(strategy: &impl Strategy<Value = T>, count: usize) -> Vec<T> {
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
-/// Where the two differ on purpose.
+/// The intended differences between the two servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
-    /// Go's router redirects what it would write in another way, a name with `..` or `//` to the name of another
-    /// repository. Such a name is none here, so that no request ends up at a path that it did not name; and `/v2` is
-    /// what `/v2/` is.
+    /// Go's router redirects a path that it would write differently: a name with `..` or `//` leads to another
+    /// repository. Such a name is invalid here, so that no request reaches a path that it did not name; and `/v2` is
+    /// answered like `/v2/`.
     Redirect,
-    /// To registry:2 a malformed digest of a manifest is a failure of its own (500); the specification has 400.
+    /// A malformed digest of a manifest is an internal error (500) of registry:2; the specification demands 400.
     MalformedDigest,
-    /// A unit that the server does not know is ignored (RFC 9110 section 14.2); to Go it is an error.
+    /// A range unit that the server does not support is ignored (RFC 9110, section 14.2); Go treats it as an error.
     OtherUnit,
-    /// Several ranges may be ignored (the same section); Go answers in parts of `multipart/byteranges`, which no
-    /// client of registries asks for.
+    /// Several ranges may be ignored (the same section); Go answers with `multipart/byteranges`, which no registry
+    /// client requests.
     SeveralRanges,
-    /// A number that Go's `int64` does not hold is an error there; a range that ends late is cut here, however late.
+    /// A number beyond Go's `int64` is an error there; here a range that ends too late is clamped, however late.
     LargeNumber,
-    /// The last no bytes: RFC 9110 section 14.1.2 calls that unsatisfiable, Go sends none of them as a part.
+    /// A suffix range of no bytes: RFC 9110, section 14.1.2, calls it unsatisfiable, Go sends an empty part.
     NoBytes,
-    /// A unit and no range at all: malformed here, ignored there.
+    /// A unit without a range: malformed here, ignored there.
     NoRange,
 }
 
@@ -294,7 +296,7 @@ fn range_difference(range: &str, ours: u16, theirs: u16) -> Option<Difference> {
 struct Both<'a> {
     ours: Ours<'a>,
     theirs: Theirs,
-    /// How often each difference was met, and (`None`) how often there was none.
+    /// How often each difference occurred; `None` counts equal answers.
     met: BTreeMap<Option<Difference>, usize>,
 }
 

@@ -1,7 +1,7 @@
-//! How many syncs of the disk a push waits for, as strace sees them.
+//! Counts with strace how many disk syncs a push waits for.
 //!
-//! Each sync is a trip to the disk and often a flush of its cache, so their number is what small pushes cost. A file
-//! and its folder are two; fewer cannot be durable, more are wasted.
+//! Each sync is a trip to the disk and often a flush of its cache, so their number is the cost of small pushes. A
+//! file and its directory need two; with fewer nothing is durable, and more are wasted.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use crate::support::{Running, Stage, eventually, image::digest, portcullis::BINA
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// A server with strace between it and the kernel.
+/// A server under strace.
 struct Traced<'a> {
     server: Running<'a>,
     trace: PathBuf,
@@ -33,13 +33,13 @@ impl<'a> Traced<'a> {
         Self { server: stage.start_as(command), trace }
     }
 
-    /// How many syncs there were until now. A line is written before the call that it is about returns.
+    /// The number of syncs so far. strace writes a line before the call returns.
     fn count(&self) -> usize {
         let trace = fs::read_to_string(&self.trace).unwrap();
         trace.lines().filter(|line| !line.contains("resumed>")).count()
     }
 
-    /// How many syncs a step takes.
+    /// The number of syncs that a step makes.
     fn costs(&self, step: impl FnOnce(&Running<'_>)) -> usize {
         let before = self.count();
         step(&self.server);
@@ -48,7 +48,7 @@ impl<'a> Traced<'a> {
 }
 
 impl Drop for Traced<'_> {
-    /// strace does not pass signals on to what it traces: the server is ended first, and strace ends with it.
+    /// strace does not pass signals on to its child: the server is ended first, and strace ends with it.
     fn drop(&mut self) {
         let tracer = self.server.daemon.id();
         let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap_or_default();
@@ -74,13 +74,13 @@ fn in_one_request(server: &Running<'_>, content: &[u8]) {
     server.alice("POST", &path, &[], content).expect(201);
 }
 
-/// As containerd, podman and skopeo do.
+/// An upload as containerd, podman and skopeo make it: POST and PUT.
 fn in_two_requests(server: &Running<'_>, content: &[u8]) {
     let path = closed(&begin(server), content);
     server.alice("PUT", &path, &[], content).expect(201);
 }
 
-/// As the Docker Engine does.
+/// An upload as the Docker Engine makes it: POST, PATCH and PUT.
 fn in_three_requests(server: &Running<'_>, content: &[u8]) {
     let patched = server.alice("PATCH", &begin(server), &[], content).expect(202);
     let path = closed(patched.header("location").unwrap(), content);
@@ -98,7 +98,7 @@ fn put(server: &Running<'_>, reference: &str, document: &Value) {
     server.alice("PUT", &path, &[&format!("Content-Type: {MANIFEST}")], document.to_string().as_bytes()).expect(201);
 }
 
-/// Whether a folder lies in ext4, XFS, btrfs or tmpfs (`statfs(2)`).
+/// Whether a directory is on ext4, XFS, btrfs or tmpfs (`statfs(2)`).
 fn keeps_order(folder: &Path) -> bool {
     [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994].contains(&i128::from(rustix::fs::statfs(folder).unwrap().f_type))
 }
@@ -107,10 +107,10 @@ fn keeps_order(folder: &Path) -> bool {
 fn a_new_small_blob_waits_for_the_disk_at_most_six_times_and_a_manifest_with_a_tag_eight_times() {
     let stage = Stage::new();
     let traced = Traced::start(&stage);
-    // Where the order of names is not known, each folder on the way is synced as well.
+    // On other file systems the order of names is not guaranteed, so each directory on the path is synced as well.
     let (blob, manifest) = if keeps_order(stage.folder()) { (6, 8) } else { (16, 24) };
     let first = traced.costs(|server| in_one_request(server, b"{}"));
-    // In a repository that was not there before, too, and in each way in which clients upload.
+    // Also in a new repository, and in each way in which clients upload.
     assert!((1..=blob).contains(&first), "the first blob: {first}");
     for (upload, ways) in [
         (in_one_request as fn(&Running<'_>, &[u8]), "one request"),

@@ -1,7 +1,8 @@
-//! Debian's docker-registry, which believes our tokens by our certificates and by nothing else.
+//! Tests Debian's docker-registry with this server as its token server: it accepts tokens by the printed certificates
+//! only.
 //!
-//! Here Portcullis is the token server of another registry, as the token specification has it: the other registry knows the
-//! certificates that `portcullis token certificate` printed, sends its clients to our `/token`, and decides by what we signed.
+//! The other registry has the certificates that `portcullis token certificate` printed, sends its clients to this
+//! server's `/token`, and decides by the signed scopes, as the token specification defines.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::support::portcullis::{ALICE, cli};
 use crate::support::tool::require;
 use crate::support::{Portcullis, Setup, Tool, eventually, port};
 
-/// docker-registry with a server of ours for its token server, over TLS with that server's certificate.
+/// A docker-registry whose token server is this server; TLS with the same certificate.
 struct Trusting<'a> {
     _daemon: Daemon,
     server: &'a Portcullis,
@@ -27,7 +28,7 @@ struct Trusting<'a> {
 }
 
 impl<'a> Trusting<'a> {
-    /// It believes whoever has the key of a certificate in `bundle`.
+    /// Starts it; it accepts tokens signed with the key of any certificate in `bundle`.
     fn start(server: &'a Portcullis, root: &Path, bundle: &str) -> Self {
         let (port, home) = (port::free(), tempfile::tempdir().unwrap());
         fs::write(home.path().join("bundle.pem"), bundle).unwrap();
@@ -54,7 +55,7 @@ impl<'a> Trusting<'a> {
         format!("docker://localhost:{}/x:1", self.port)
     }
 
-    /// skopeo, which follows the challenge to our token endpoint with Alice's password.
+    /// skopeo, which follows the challenge to the token endpoint with Alice's password.
     fn copy(&self, from: &str, to: &str) -> Tool {
         let (trust, user) = (self.server.trust(), format!("{}:{}", ALICE.name, ALICE.password));
         let side = if to.starts_with("docker:") { "dest" } else { "src" };
@@ -63,7 +64,7 @@ impl<'a> Trusting<'a> {
         copy.args([from, to])
     }
 
-    /// The status that docker-registry answers with.
+    /// The status of docker-registry's response.
     fn answers(&self, method: &str, path: &str, token: &str) -> u16 {
         let curl = Tool::new("curl").args(["--silent", "--show-error", "--output", "/dev/null", "--request", method]);
         let curl = curl.args(["--write-out", "%{http_code}", "--cacert"]).arg(self.server.ca());
@@ -83,7 +84,7 @@ impl<'a> Trusting<'a> {
 
 const FULL: &str = "repository:x:pull,push";
 
-/// A server that makes keys for this algorithm, and names or shows them to others in this way.
+/// A server that signs with this algorithm, and identifies the key in tokens by the setting `naming`.
 fn server(algorithm: &str, naming: (&str, &str)) -> Portcullis {
     Setup::new().env("PORTCULLIS_AUTH__TOKEN__ALGORITHM", algorithm).env(naming.0, naming.1).start()
 }
@@ -91,7 +92,7 @@ fn server(algorithm: &str, naming: (&str, &str)) -> Portcullis {
 const LIBTRUST: (&str, &str) = ("PORTCULLIS_AUTH__TOKEN__KEY_ID", "libtrust");
 const CHAIN: (&str, &str) = ("PORTCULLIS_AUTH__TOKEN__CERTIFICATE_CHAIN", "true");
 
-/// What an operator hands over; the issuer is what the server calls itself.
+/// The printed certificates; their issuer is the server's own name.
 fn certificates(server: &Portcullis) -> String {
     let print = cli().folder(server.data().parent().unwrap()).env("PORTCULLIS_HOSTNAMES", "localhost");
     print.args(["token", "certificate"]).succeeds().stdout
@@ -170,7 +171,7 @@ fn docker_registry_believes_both_keys_once_the_bundle_has_both() {
     let image = Layout::image(&root.path().join("image"), &[1_000]);
     registry.copy(&image.reference(), &registry.image()).succeeds();
 
-    // And here both are as good as before.
+    // On this server, both tokens remain valid.
     let skopeo = Skopeo::signed_in(&server);
     skopeo.copy(&image.reference(), &skopeo.remote("x:1")).succeeds();
     for token in [old, new] {

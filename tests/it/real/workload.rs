@@ -1,4 +1,4 @@
-//! CI jobs that sign in with the token of their OIDC provider, a real one, in the place of a password.
+//! Tests CI jobs that sign in with the token of a real OIDC provider in the place of a password.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::support::{Running, Stage, Tool};
 
 const AUDIENCE: &str = "urn:registry.test";
 
-/// Two jobs of one project on different branches, one of another project.
+/// A provider for two jobs of one project on different branches, and one of another project.
 fn provider() -> Provider {
     Provider::start(&json!({
         "acme-main": {"repository": "acme/app", "ref": "refs/heads/main", "job": {"id": 7}},
@@ -22,7 +22,7 @@ fn provider() -> Provider {
     }))
 }
 
-/// Everybody who signs in may do everything; what a job may not do, the rule about it forbids.
+/// Every signed-in user may do everything, unless the rule about a job forbids it.
 fn rules(provider: &Provider) -> String {
     format!(
         "[[auth.workload]]\nissuer = \"{}\"\naudience = \"{AUDIENCE}\"\nca = {:?}\n\
@@ -41,7 +41,7 @@ fn status(server: &Running<'_>, user: &str, token: &str) -> u16 {
     server.ask("GET", "/v2/", &[&header(user, token)], b"").status
 }
 
-/// A folder with the CA and nothing else.
+/// A directory with the CA and nothing else.
 fn trust(stage: &Stage) -> PathBuf {
     let folder = stage.path("trust");
     fs::create_dir_all(&folder).unwrap();
@@ -107,21 +107,21 @@ fn whoever_is_not_the_job_of_the_rule_is_refused() {
     for (client, audience, reason) in [
         ("evil", AUDIENCE, "token lacks the claim repository"),
         ("acme-tag", AUDIENCE, "token lacks the claim ref"),
-        ("acme-main", "urn:somebody.else", "token is not for the audience"),
+        ("acme-main", "urn:another.service", "token is not for the audience"),
     ] {
         let token = provider.token(client, audience);
         skopeo_login(&stage, "ci-acme", &token).fails().says_one_of(&["unauthorized", "invalid username/password"]);
         server.says(reason);
         server.says("sign-in refused");
     }
-    // The last letter of a signature has bits that say nothing; one in the middle has none.
+    // The last letter of a signature has bits that do not count; one in the middle has none.
     let (head, signature) = token.rsplit_once('.').unwrap();
     let other = if signature.as_bytes()[100] == b'A' { "B" } else { "A" };
     let forged = format!("{head}.{}{other}{}", &signature[..100], &signature[101..]);
     assert_eq!(status(&server, "ci-acme", &forged), 401);
     server.says("signature is wrong");
     let log = server.log();
-    assert!(!log.contains(&token) && !log.contains(signature), "a token stands in\n{log}");
+    assert!(!log.contains(&token) && !log.contains(signature), "a token is in\n{log}");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn guessing_with_tokens_is_slowed_down_like_guessing_passwords() {
     assert_eq!(answers[..10], [401; 10]);
     assert_eq!(answers[11], 429);
     let token = provider.token("acme-main", AUDIENCE);
-    assert_eq!(status(&server, "ci-acme", &token), 200, "CI systems share networks, and nobody guesses a signature");
+    assert_eq!(status(&server, "ci-acme", &token), 200, "CI systems share networks, and a signature cannot be guessed");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_rule_that_is_removed_or_changed_ends_the_tokens_that_came_from_it() {
     let changes = told("workload_rules_changed");
     assert!(changes[0]["rules"][0].as_str().unwrap().contains("refs/heads/**"), "{trail}");
     assert_eq!(changes[1]["rules"], json!([]));
-    assert!(!trail.contains(&token), "a token stands in the trail");
+    assert!(!trail.contains(&token), "a token is in the trail");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Certificates that nginx serves and no client takes.
+//! Tests the selftest with certificates that nginx serves and that clients refuse.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{fails, selftest, trust};
 use crate::support::tool::Finished;
 use crate::support::{Stage, Tool};
 
-/// An authority of one's own, and what it signs.
+/// A certificate authority of the test, and the parameters of its certificate.
 struct Authority {
     key: KeyPair,
     params: CertificateParams,
@@ -33,7 +33,7 @@ impl Authority {
     }
 }
 
-/// A stage with an authority in `ca.crt` that podman trusts, and a certificate of it that nginx serves.
+/// Prepares a CA that podman trusts and a certificate issued by it, changed by `change`, and serves it with nginx.
 fn serving(stage: &Stage, change: impl FnOnce(&mut CertificateParams), names: &[&str]) -> Site {
     let authority = Authority::new("Test CA");
     let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
@@ -53,15 +53,15 @@ fn put(stage: &Stage, authority: &str, chain: &str, key: &KeyPair) {
     trust(stage, stage.port(), Path::new(&stage.path("certs/ca.crt")));
 }
 
-/// A selftest that fails, here or at the registry that nginx is none of. skopeo, which looks for authorities where podman
-/// does, must think the same of the certificate.
+/// A selftest that fails, because of the certificate or because nginx is not a registry. skopeo, which reads the same
+/// trust directories as podman, must judge the certificate alike.
 fn run(stage: &Stage) -> Finished {
     let told = selftest(stage, &format!("https://localhost:{}", stage.port())).fails();
     let image = format!("docker://localhost:{}/a", stage.port());
     let skopeo = Tool::new("skopeo").env("HOME", stage.folder()).args(["inspect", &image]).fails();
     let is_refused = skopeo.stderr.contains("x509: ") || skopeo.stderr.contains("tls: ");
     let is_trusted = told.stdout.contains("ok      podman: ");
-    assert_eq!(is_refused, !is_trusted, "skopeo and we should agree: {told}\n{skopeo}");
+    assert_eq!(is_refused, !is_trusted, "skopeo and the selftest should agree: {told}\n{skopeo}");
     told
 }
 
@@ -132,7 +132,7 @@ fn a_chain_without_its_intermediate_is_told_and_the_whole_one_is_trusted() {
     assert!(told.stdout.contains("ok      podman: trusted because of "), "{told}");
 }
 
-/// A root, an intermediate that `change` makes, and a server's certificate of it; nginx serves them in this order.
+/// Makes a root, an intermediate changed by `change`, and a server certificate; nginx serves them in this order.
 fn serving_chain(stage: &Stage, change: impl FnOnce(&mut Authority), order: [usize; 3]) -> Site {
     let (root, mut middle) = (Authority::new("Test Root"), Authority::new("Test Intermediate"));
     change(&mut middle);
@@ -207,7 +207,7 @@ fn a_certificate_that_signs_itself_is_trusted_where_it_was_put_and_told_where_no
     let stage = Stage::new();
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    // As `openssl req -x509` makes them.
+    // As `openssl req -x509` makes certificates.
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let itself = params.self_signed(&key).unwrap().pem();
     put(&stage, &itself, &itself, &key);

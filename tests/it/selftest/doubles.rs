@@ -1,4 +1,4 @@
-//! Sockets that do what no server of ours would.
+//! Tests the selftest with sockets that behave as no real server does.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use super::{fails, selftest, signed_in};
 use crate::support::Stage;
 use crate::support::portcullis::ALICE;
 
-/// A port whose server does this with every connection until the test ends.
+/// Listens on a port and runs `act` for every connection until the test ends; returns the port.
 fn double(act: impl Fn(std::net::TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -22,7 +22,7 @@ fn double(act: impl Fn(std::net::TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-/// One that speaks TLS with the certificate of the stage, and gives every request the answer for its first line.
+/// Listens with the stage's certificate and answers every request by its first line; returns the port.
 fn answering(stage: &Stage, answer: impl Fn(&str) -> String + Send + 'static) -> u16 {
     drop(stage.start());
     let chain = CertificateDer::pem_file_iter(stage.path("certs/server.crt")).unwrap().map(Result::unwrap).collect();
@@ -36,7 +36,7 @@ fn answering(stage: &Stage, answer: impl Fn(&str) -> String + Send + 'static) ->
         while !request.windows(4).any(|window| window == b"\r\n\r\n") {
             match tls.read(&mut piece) {
                 Ok(count) if count > 0 => request.extend_from_slice(&piece[..count]),
-                // The client has seen the certificate, and that was all.
+                // The client only checked the certificate and closed the connection.
                 Ok(_) | Err(_) => return,
             }
         }
@@ -47,7 +47,7 @@ fn answering(stage: &Stage, answer: impl Fn(&str) -> String + Send + 'static) ->
     })
 }
 
-/// An answer without a body.
+/// A response without a body.
 fn empty(status: &str, headers: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n")
 }

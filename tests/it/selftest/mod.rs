@@ -1,6 +1,7 @@
-//! `portcullis selftest` against servers that are as they should be, and against those that are not.
+//! Tests `portcullis selftest` against sound and faulty servers.
 //!
-//! Each fault has a real server that has it: ours, nginx, docker-registry, or a socket that does what they would not.
+//! Each fault has a real server with it: this server, nginx, docker-registry, or a socket that behaves as they would
+//! not.
 
 mod certificates;
 mod doubles;
@@ -14,7 +15,7 @@ use crate::support::Stage;
 use crate::support::portcullis::User;
 use crate::support::tool::{Finished, Tool};
 
-/// A run of the selftest on a machine where podman is the one client, with a home in the stage's folder.
+/// A selftest on a machine whose only client is podman, with its home in the stage's directory.
 fn selftest(stage: &Stage, url: &str) -> Tool {
     fs::create_dir_all(stage.path("bin")).unwrap();
     stage.write("bin/podman", "");
@@ -22,13 +23,13 @@ fn selftest(stage: &Stage, url: &str) -> Tool {
     ["HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"].into_iter().fold(tool, |tool, name| tool.env(name, ""))
 }
 
-/// Likewise, signed in, and trusting the authority of the stage.
+/// A selftest with a user's password that also trusts the stage's CA.
 fn signed_in(stage: &Stage, url: &str, user: &User) -> Tool {
     let tool = selftest(stage, url).args(["--ca", "certs/ca.crt", "--user", user.name, "--password-stdin"]);
     tool.input(&format!("{}\n", user.password))
 }
 
-/// How it ended, step by step: `ok ping`, `failed token`.
+/// The outcome of each step: `ok ping`, `failed token`.
 fn steps(told: &Finished) -> Vec<String> {
     let line = |line: &str| {
         let (outcome, rest) = line.split_once(' ')?;
@@ -38,7 +39,7 @@ fn steps(told: &Finished) -> Vec<String> {
     told.stdout.lines().filter_map(line).collect()
 }
 
-/// Insists that this step failed first, with this sentence and this way out, and with the exit code of a failure.
+/// Asserts that this step is the first to fail, with this sentence and this fix, and the exit code of a failure.
 #[track_caller]
 fn fails(told: &Finished, step: &str, sentence: &str, fix: &str) {
     let mut lines = told.stdout.lines().skip_while(|line| !line.starts_with("failed"));
@@ -50,7 +51,7 @@ fn fails(told: &Finished, step: &str, sentence: &str, fix: &str) {
     assert!(told.stderr.contains(&format!(": {step} failed\nhint: ")), "{told}");
 }
 
-/// Puts an authority where podman looks for the one of a registry.
+/// Puts a CA certificate where podman looks for that of a registry.
 fn trust(stage: &Stage, port: u16, authority: &Path) {
     let folder = stage.path(&format!(".config/containers/certs.d/localhost:{port}"));
     fs::create_dir_all(&folder).unwrap();

@@ -1,4 +1,4 @@
-//! A registry of others: docker-registry behind nginx, as people have it, and as they should not have it.
+//! Tests the selftest against docker-registry behind nginx, well and badly configured.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -10,18 +10,18 @@ use crate::support::portcullis::ALICE;
 use crate::support::tool::require;
 use crate::support::{Stage, nginx, port};
 
-/// Somebody else's servers; dropping them ends them.
+/// The running servers; dropping them ends them.
 pub(super) struct Site {
     daemons: Vec<Daemon>,
 }
 
-/// nginx on the stage's port with the certificate of the stage, which does this with `/`.
+/// nginx on the stage's port with the stage's certificate and this content of `location /`.
 pub(super) fn site(stage: &Stage, root: &str, settings: &str) -> Site {
     let inside = format!("{settings}\nlocation / {{ {root} }}");
     Site { daemons: vec![nginx::start(stage, stage.address(), &inside)] }
 }
 
-/// docker-registry behind that nginx, which asks for passwords.
+/// docker-registry behind nginx, which asks for passwords.
 fn registry(stage: &Stage, settings: &str) -> Site {
     drop(stage.start());
     stage.users(&[ALICE]);

@@ -1,4 +1,4 @@
-//! Our own server, well and less well configured.
+//! Tests the selftest against this server, well and badly configured.
 
 use std::fs;
 
@@ -72,7 +72,7 @@ fn an_authority_that_nobody_trusts_is_told_with_the_file_to_put_where() {
     fails(&told, "podman", "x509: certificate signed by unknown authority: not trusted on this machine: ", &place);
     assert!(
         !server.log().contains("secret") && !told.stdout.contains("ping"),
-        "no password goes to a stranger: {told}"
+        "no password is sent to an untrusted server: {told}"
     );
 
     stage.write("bin/nerdctl", "");
@@ -104,7 +104,7 @@ fn where_no_client_looks_at_certificates_no_password_is_sent() {
     server.lives();
 }
 
-/// A folder of a client's configuration for one registry, whose port no other test has; gone with its value.
+/// A client's configuration directory for one registry, whose port no other test has; removed on drop.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -117,7 +117,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
-        // Only if it is empty, which is how we may have found it.
+        // Only if it is empty, because it may have been there before.
         for above in self.0.ancestors().skip(1).take(1) {
             let _ = fs::remove_dir(above);
         }
@@ -206,7 +206,7 @@ fn rules_that_refuse_are_told_with_the_command_that_explains_them() {
         "403 Forbidden",
         "see which rule decides, on the machine of the registry: portcullis access explain alice push alice/selftest",
     );
-    // Who may push and not delete passes, and is told what stays.
+    // A user who may push but not delete passes, and the output names what remains.
     let told = signed_in(&stage, &url(&stage), &BOB).args(["--repository", "team/app"]).succeeds();
     assert!(
         told.stdout

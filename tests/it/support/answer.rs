@@ -1,28 +1,28 @@
-//! What a server answered, with what tests want to know of it.
+//! The test client's responses, with checked accessors.
 //!
-//! One invariant: an answer that is not as it should be stops the test with the request and the whole answer in words.
+//! Invariant: a response that is not as expected fails the test with the request and the whole response.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
-/// What a `WWW-Authenticate: Bearer` says.
+/// The parameters of a `WWW-Authenticate: Bearer` header.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Challenge {
     /// The URL of the token endpoint.
     pub(crate) realm: String,
     /// The name of the registry.
     pub(crate) service: String,
-    /// What a token would have to be good for.
+    /// The scope that the challenged request needs.
     pub(crate) scope: Option<String>,
-    /// What is wrong with the credentials that came.
+    /// The error code about the credentials of the request.
     pub(crate) error: Option<String>,
 }
 
-/// What the server said.
+/// A response, and the request for messages.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// The request.
+    /// The request, for messages.
     pub(super) told: String,
     pub(crate) status: StatusCode,
     pub(crate) version: http::Version,
@@ -31,25 +31,25 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Insists on a status.
+    /// Asserts a status.
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{self}");
         self
     }
 
-    /// Insists on an error of this status and code.
+    /// Asserts an error of this status and code.
     pub(crate) fn expect_error(self, status: u16, code: &str) -> Self {
         let answer = self.expect(status);
         assert_eq!(answer.code(), code, "{answer}");
         answer
     }
 
-    /// A header that must be there once.
+    /// The value of a header that must occur once.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.find(name).unwrap_or_else(|| panic!("there should be a {name}: {self}"))
     }
 
-    /// A header that may be missing; twice is a panic.
+    /// The value of a header that may be missing; panics if it occurs twice.
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next();
@@ -62,7 +62,7 @@ impl Answer {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
-    /// Where to go on.
+    /// The path in the `Location` header.
     pub(crate) fn location(&self) -> &str {
         self.header("location")
     }
@@ -73,7 +73,7 @@ impl Answer {
         format!("{location}{}{parameter}", if location.contains('?') { '&' } else { '?' })
     }
 
-    /// The body as a document.
+    /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self}"))
     }
@@ -83,12 +83,12 @@ impl Answer {
         self.json()["errors"][0]["code"].as_str().unwrap().to_owned()
     }
 
-    /// The one challenge of a 401.
+    /// The only challenge of a 401.
     pub(crate) fn challenge(&self) -> Challenge {
         let value = self.header("www-authenticate");
         let rest = value.strip_prefix("Bearer ").unwrap_or_else(|| panic!("a Bearer challenge: {self}"));
         let mut challenge = Challenge { realm: String::new(), service: String::new(), scope: None, error: None };
-        // A value ends at a quote before a comma or the end; scopes hold commas themselves.
+        // A value ends at a quote before a comma or at the end; scopes contain commas themselves.
         for parameter in rest.split_inclusive("\",").map(|parameter| parameter.trim_end_matches(',')) {
             let (name, value) = parameter.split_once('=').unwrap_or_else(|| panic!("{parameter}: {self}"));
             let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
@@ -105,7 +105,7 @@ impl Answer {
         challenge
     }
 
-    /// Protocol, section "Everything under /v2/".
+    /// Checks the rules for every response below `/v2/` (protocol documentation, section "Everything under /v2/").
     pub(super) fn check_registry(&self, method: &Method) {
         assert_eq!(self.header("docker-distribution-api-version"), "registry/2.0", "{self}");
         assert!(self.find("content-encoding").is_none(), "no answer should be compressed: {self}");

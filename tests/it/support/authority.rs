@@ -1,4 +1,4 @@
-//! An authority that issues certificates to clients.
+//! A certificate authority that issues client certificates.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use rcgen::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An authority with a key of its own.
+/// A CA with a key of its own.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -27,17 +27,17 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Its own certificate, in PEM.
+    /// The CA's own certificate, in PEM.
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A certificate of today with this common name.
+    /// A valid certificate with this common name.
     pub(crate) fn issue(&self, name: &str) -> Issued {
         self.issue_until(name, SystemTime::now() + DAY)
     }
 
-    /// A certificate that ended yesterday.
+    /// A certificate that expired yesterday.
     pub(crate) fn issue_expired(&self, name: &str) -> Issued {
         self.issue_until(name, SystemTime::now() - DAY)
     }

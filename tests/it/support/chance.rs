@@ -1,13 +1,13 @@
-//! Chance that can be had again: a seed says everything.
+//! Reproducible random choices from a seed.
 //!
-//! One invariant: nothing here knows the time or the machine. What threads do beside each other is up to the machine all
-//! the same, so a seed brings back what each client tries, not the moment at which the others did.
+//! Invariant: nothing here depends on the time or the machine. The scheduling of threads still does, so a seed
+//! reproduces what each client tries, but not the moment at which the others did.
 
-/// `SplitMix64`: small, and good enough to choose by.
+/// A `SplitMix64` generator: small, and good enough for choices.
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    /// One of many streams of the same seed.
+    /// One of many independent streams of the same seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(seed.wrapping_add(stream.wrapping_mul(0xA076_1D64_78BD_642F)))
     }
@@ -28,12 +28,12 @@ impl Chance {
         self.below(count) == 0
     }
 
-    /// One of these, if there is any.
+    /// One of the elements; `None` if there are none.
     pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         if from.is_empty() { None } else { Some(from[self.below(from.len())].clone()) }
     }
 
-    /// Content that nobody else has: mostly little, seldom much.
+    /// Random content, unique with near certainty: usually short, seldom long.
     pub(crate) fn content(&mut self) -> Vec<u8> {
         let most = if self.one_in(8) { 3 << 20 } else { 60_000 };
         let length = 2 + self.below(most);

@@ -1,10 +1,9 @@
-//! A registry client of our own, which can be told to do what no real one would.
+//! A registry client for tests, which can also send what real clients do not.
 //!
-//! It trusts the server's CA and nothing else, and it comes by its tokens as real clients do: it asks `/v2/`, reads the
-//! challenge, and goes to the token endpoint that the challenge names. Calls block; what runs beside each other runs in
-//! threads.
+//! It trusts only the server's CA, and it gets its tokens as real clients do: it requests `/v2/`, reads the
+//! challenge, and asks the token endpoint that the challenge names. Calls block; concurrent calls need threads.
 //!
-//! One invariant: whatever an answer below `/v2/` must always be, [`Request::send`] has checked before anybody sees it.
+//! Invariant: [`Request::send`] checks the rules for every response below `/v2/` before it returns one.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,37 +21,37 @@ pub(crate) use super::answer::Answer;
 use super::authority::Issued;
 use super::portcullis::{Portcullis, User};
 
-/// How long an answer may take; the server is on this machine, and the bodies are small.
+/// The timeout of a request; the server is on this machine, and the bodies are small.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Somebody who speaks HTTP to a [`Portcullis`].
+/// An HTTP client of a [`Portcullis`].
 #[derive(Clone)]
 pub(crate) struct Client {
     runtime: Arc<Runtime>,
     http: reqwest::Client,
-    /// `https://localhost:PORT`
+    /// The scheme, host and port: `https://localhost:PORT`.
     pub(crate) origin: String,
     user: Option<(&'static str, &'static str)>,
     authorization: Option<String>,
 }
 
 impl Client {
-    /// Speaks HTTP/1.1, as the Docker Engine does, and shows no credentials.
+    /// A client with HTTP/1.1, as the Docker Engine uses, and without credentials.
     pub(crate) fn new(server: &Portcullis) -> Self {
         Self::built(server, reqwest::Client::builder().http1_only())
     }
 
-    /// Speaks what the server likes best, which is HTTP/2, as containerd does.
+    /// A client that negotiates the protocol, which is HTTP/2, as containerd does.
     pub(crate) fn negotiating(server: &Portcullis) -> Self {
         Self::built(server, reqwest::Client::builder())
     }
 
-    /// Calls from this address of the loopback network; the server sees another network for each.
+    /// A client with this loopback address; the server sees another network for each address.
     pub(crate) fn calling_from(server: &Portcullis, address: Ipv4Addr) -> Self {
         Self::built(server, reqwest::Client::builder().http1_only().local_address(IpAddr::from(address)))
     }
 
-    /// Shows a certificate in the handshake, and no credentials.
+    /// A client with a certificate, and without other credentials.
     pub(crate) fn certified(server: &Portcullis, issued: &Issued) -> Self {
         let pem = format!("{}{}", issued.certificate, issued.key);
         let identity = reqwest::Identity::from_pem(pem.as_bytes()).unwrap();
@@ -74,28 +73,28 @@ impl Client {
         Self { runtime: Arc::new(runtime), http, origin, user: None, authorization: None }
     }
 
-    /// The same, with a name and a password to fetch tokens with.
+    /// The same client, with a name and a password to fetch tokens with.
     pub(crate) fn user(&self, user: &User) -> Self {
         Self { user: Some((user.name, user.password)), ..self.clone() }
     }
 
-    /// The same, with a token for these scopes in every request.
+    /// The same client, with a token for these scopes in every request.
     pub(crate) fn scoped(&self, scopes: &[&str]) -> Self {
         self.authorized(&format!("Bearer {}", self.token(scopes)))
     }
 
-    /// The same, with the password in every request.
+    /// The same client, with the password in every request.
     pub(crate) fn basic(&self) -> Self {
-        let (name, password) = self.user.expect("somebody with a password");
+        let (name, password) = self.user.expect("a client with a user");
         self.authorized(&basic(name, password))
     }
 
-    /// The same, with this `Authorization` in every request.
+    /// The same client, with this `Authorization` in every request.
     pub(crate) fn authorized(&self, authorization: &str) -> Self {
         Self { authorization: Some(authorization.to_owned()), ..self.clone() }
     }
 
-    /// A token for these scopes: asks `/v2/` for the way and the token endpoint for the token.
+    /// A token for these scopes, from the token endpoint that the challenge of `/v2/` names.
     pub(crate) fn token(&self, scopes: &[&str]) -> String {
         let bare = Self { authorization: None, ..self.clone() };
         let challenge = bare.get("/v2/").send().expect(401).challenge();
@@ -137,9 +136,9 @@ impl Client {
         self.request(Method::DELETE, path)
     }
 
-    /// A request of any method for a path, query included, as a `Location` gives it.
+    /// A request with any method for a path and query, as in a `Location`.
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
-        // Clients of this kind ask for compression by habit, and still check the exact length.
+        // HTTP libraries ask for compression by default, and the test still checks the exact length.
         let mut builder = self.http.request(method, format!("{}{path}", self.origin));
         builder = builder.header(header::ACCEPT_ENCODING, "gzip");
         if let Some(authorization) = &self.authorization {
@@ -154,7 +153,7 @@ pub(crate) fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", BASE64.encode(format!("{name}:{password}")))
 }
 
-/// A request on its way.
+/// A request that was not sent yet.
 pub(crate) struct Request {
     runtime: Arc<Runtime>,
     http: reqwest::Client,
@@ -164,26 +163,26 @@ pub(crate) struct Request {
 impl Request {
     /// Sets a header.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        // By way of a map, because the builder would add a second `Authorization` to the first.
+        // By a map, because the builder would add a second `Authorization` to the first.
         let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
         self.builder = self.builder.headers(HeaderMap::from_iter([(name, value.parse().unwrap())]));
         self
     }
 
-    /// A body whose length is announced.
+    /// Sets a body with an announced length.
     pub(crate) fn body(mut self, bytes: &[u8]) -> Self {
         self.builder = self.builder.header(header::CONTENT_LENGTH, bytes.len()).body(bytes.to_vec());
         self
     }
 
-    /// A body in pieces whose length nobody knows before its end: chunked transfer.
+    /// Sets a body in pieces, without an announced length: chunked transfer.
     pub(crate) fn pieces(mut self, pieces: &[&[u8]]) -> Self {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
         self.builder = self.builder.body(reqwest::Body::wrap_stream(stream::iter(pieces)));
         self
     }
 
-    /// A body that arrives as the test sends it, and ends when the sender is dropped.
+    /// Sets a body that arrives as the test sends it, and ends when the sender is dropped.
     pub(crate) fn arriving(mut self, pieces: UnboundedReceiver<Vec<u8>>) -> Self {
         let pieces = stream::unfold(pieces, |mut pieces| async {
             let piece = pieces.recv().await?;
@@ -193,13 +192,13 @@ impl Request {
         self
     }
 
-    /// A form, as browsers and OAuth 2 clients send it.
+    /// Sets a form as the body.
     pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.header("content-type", "application/x-www-form-urlencoded").body(form.as_bytes())
     }
 
-    /// Sends what there is of the body, and closes the connection without waiting for an answer.
+    /// Sends the available part of the body, and closes the connection without waiting for a response.
     pub(crate) fn hang_up_after(self, patience: Duration) {
         let Self { runtime, http, builder } = self;
         let request = builder.build().unwrap();
@@ -207,7 +206,7 @@ impl Request {
         assert!(!answered, "an answer came although the request was not complete");
     }
 
-    /// Waits for the answer, and checks what every answer must be.
+    /// Waits for the response and checks the rules that hold for every response.
     pub(crate) fn send(self) -> Answer {
         let request = self.builder.build().unwrap();
         let (method, url) = (request.method().clone(), request.url().clone());

@@ -1,6 +1,6 @@
-//! A program that stays: started with its output in a file, stopped by its own process id.
+//! Runs a program in the background: output to a file, stopped by its own process id.
 //!
-//! One invariant: no `Daemon` outlives its value; `Drop` asks with SIGTERM first and insists later.
+//! Invariant: no process outlives its `Daemon`; `Drop` sends SIGTERM, and SIGKILL after a timeout.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::eventually;
 
-/// How long a process may take to end after SIGTERM.
+/// The timeout for a process to end after SIGTERM.
 const STOPPING: Duration = Duration::from_secs(40);
 
-/// A child process and everything that it says.
+/// A child process and the file with its output.
 pub(crate) struct Daemon {
     name: String,
     child: Child,
@@ -22,7 +22,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `command` with both output streams in the file `log`.
+    /// Starts `command` with both output streams redirected to the file `log`.
     pub(crate) fn start(mut command: Command, log: PathBuf) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let output = File::create(&log).unwrap();
@@ -31,13 +31,13 @@ impl Daemon {
         Self { name, child, log }
     }
 
-    /// What the process has said so far.
+    /// The output so far.
     pub(crate) fn log(&self) -> String {
-        // Also asked for while a failing test unwinds, where a second panic would end the whole test process.
+        // Also called while a failing test unwinds, where a second panic would end the whole test process.
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until `ready`; a process that ends or takes longer than `patience` is a panic with its log.
+    /// Waits until `ready`; panics with the log if the process ends or is not ready within `patience`.
     pub(crate) fn wait_until(&mut self, patience: Duration, mut ready: impl FnMut() -> bool) {
         let mut exit = None;
         let answered = eventually(patience, || {
@@ -60,7 +60,7 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// How the process ended, if it does so within `patience`.
+    /// The exit status, if the process ends within `patience`.
     pub(crate) fn ends_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         let mut status = None;
         eventually(patience, || {
@@ -70,17 +70,17 @@ impl Daemon {
         status
     }
 
-    /// Asks the process to end and returns how it ended; one that does not obey is killed, and that is a panic.
+    /// Stops the process by SIGTERM and returns its exit status; panics if it has to be killed.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.end().unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOPPING:?}; it said:\n{}", self.name, self.log()))
     }
 
-    /// The exit status, or nothing if the process had to be killed.
+    /// The exit status; `None` if the process had to be killed.
     fn end(&mut self) -> Option<ExitStatus> {
         if let Some(status) = self.child.try_wait().unwrap() {
             return Some(status);
         }
-        // It is our child and nobody has waited for it, so the id cannot belong to another process by now.
+        // The process is a child that was not waited for, so its id cannot belong to another process.
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut status = None;
         eventually(STOPPING, || {

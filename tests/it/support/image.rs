@@ -1,4 +1,4 @@
-//! Images made without a network: OCI layouts on disk whose layers are random, so that nothing is cached or shared.
+//! Makes images without a network: OCI layouts on disk whose layers are random, so that nothing is cached or shared.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,17 +23,17 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     hash.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// As many bytes as asked for, new every time.
+/// So many random bytes, new for each call.
 pub(crate) fn random(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fill(&mut bytes).unwrap();
     bytes
 }
 
-/// An OCI layout in a folder of its own.
+/// An OCI layout in a directory of its own.
 pub(crate) struct Layout {
     folder: PathBuf,
-    /// The digest of what [`TAG`] names.
+    /// The digest of the manifest or index with the tag [`TAG`].
     pub(crate) digest: String,
 }
 
@@ -55,12 +55,12 @@ impl Layout {
         layout.finish(&root)
     }
 
-    /// How skopeo and podman name it.
+    /// The name of the layout for skopeo and podman.
     pub(crate) fn reference(&self) -> String {
         format!("oci:{}:{TAG}", self.folder.display())
     }
 
-    /// The same in one file, for `ctr images import`.
+    /// The layout as one archive file, for `ctr images import`.
     pub(crate) fn archive(&self, path: &Path) -> PathBuf {
         Tool::new("tar").arg("-C").arg(&self.folder).arg("-cf").arg(path).arg(".").succeeds();
         path.to_owned()

@@ -1,7 +1,7 @@
-//! What integration tests stand on: a running server, other people's programs, images made without a network.
+//! Test support: running servers, client programs, images made without a network.
 //!
-//! One invariant: whatever is started or changed outside a temporary folder is ended or put back by `Drop`, so that a
-//! failing test leaves the machine as it was.
+//! Invariant: everything that is started or changed outside of a temporary directory is ended or restored by `Drop`,
+//! so that a failing test leaves the machine as it was.
 
 pub(crate) mod answer;
 pub(crate) mod authority;
@@ -27,7 +27,7 @@ pub(crate) use tool::Tool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Asks every 50 ms until the answer is yes; `false` when `patience` has run out first.
+/// Calls `ready` every 50 ms until it is true; `false` if it is not within `patience`.
 pub(crate) fn eventually(patience: Duration, mut ready: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + patience;
     loop {

@@ -1,7 +1,7 @@
-//! The name `registry.test`, which leads to `::1` while a test holds it.
+//! The host name `registry.test`, which resolves to `::1` while a test holds it.
 //!
-//! Docker takes every registry on 127.0.0.0/8 for an insecure one and does not verify it, so whoever wants to see a
-//! certificate refused needs a name that resolves elsewhere. The name lives in `/etc/hosts` and its trust in
+//! Docker treats every registry on 127.0.0.0/8 as insecure and does not verify it, so a test of certificate
+//! verification needs a name that resolves elsewhere. The name is in `/etc/hosts` and its trust in
 //! `/etc/docker/certs.d`, which all tests share: a lock file lets one test at a time have both.
 
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ const HOSTS: &str = "/etc/hosts";
 const LINE: &str = "::1 registry.test # put here by the tests of portcullis, gone when they end";
 const CERTIFICATES: &str = "/etc/docker/certs.d";
 
-/// Held while `registry.test` resolves; dropping it puts everything back.
+/// Held while `registry.test` resolves; dropping it restores the files.
 pub(crate) struct Name {
     trusted: Vec<PathBuf>,
     /// Released by the kernel when the file closes, also if this process is killed.
@@ -34,7 +34,7 @@ impl Name {
         Self { trusted: Vec::new(), _lock: lock }
     }
 
-    /// Puts a CA where the Docker Engine looks for the one of `registry.test:port`.
+    /// Puts a CA certificate where the Docker Engine looks for that of `registry.test:port`.
     pub(crate) fn trust(&mut self, port: u16, ca: &Path) {
         let folder = PathBuf::from(format!("{CERTIFICATES}/{REGISTRY}:{port}"));
         fs::create_dir_all(&folder).unwrap();
@@ -42,7 +42,7 @@ impl Name {
         fs::copy(ca, folder.join("ca.crt")).unwrap();
     }
 
-    /// Puts a certificate and its key beside the CA, where the Docker Engine takes them for its own.
+    /// Puts a client certificate and its key beside the CA certificate, where the Docker Engine looks for them.
     pub(crate) fn identify(&mut self, port: u16, issued: &Issued) {
         let folder = PathBuf::from(format!("{CERTIFICATES}/{REGISTRY}:{port}"));
         self.trusted.push(folder.clone());
@@ -50,7 +50,7 @@ impl Name {
         fs::write(folder.join("client.key"), &issued.key).unwrap();
     }
 
-    /// Takes away in the end what somebody else puts there.
+    /// Removes at the end what other programs write for this port.
     pub(crate) fn forget(&mut self, port: u16) {
         self.trusted.push(PathBuf::from(format!("{CERTIFICATES}/{REGISTRY}:{port}")));
     }
@@ -61,7 +61,7 @@ impl Drop for Name {
         for folder in &self.trusted {
             let _ = fs::remove_dir_all(folder);
         }
-        let _ = fs::remove_dir(CERTIFICATES); // only if it is empty, which is how we may have found it
+        let _ = fs::remove_dir(CERTIFICATES); // only if it is empty, because it may have been there before
         write_hosts(&without_our_line(&fs::read_to_string(HOSTS).unwrap()));
     }
 }
@@ -72,7 +72,7 @@ fn without_our_line(hosts: &str) -> String {
     kept.join("\n")
 }
 
-/// In place, because `/etc/hosts` is a mount of its own in a container and cannot be renamed over.
+/// Written in place, because `/etc/hosts` is a mount of its own in a container and cannot be renamed over.
 fn write_hosts(text: &str) {
     fs::write(HOSTS, text).unwrap_or_else(|error| {
         panic!("{HOSTS}: {error}\nhint: this test gives `{REGISTRY}` a name there: run as root")

@@ -1,6 +1,6 @@
-//! nginx in front of something, or in its place: one server with the certificate of a stage.
+//! Runs nginx as a proxy or as a server, with the certificate of a stage.
 //!
-//! One invariant: it writes nothing outside of the stage's folder, and is ready when it is handed out.
+//! Invariant: it writes nothing outside of the stage's directory, and is ready when it is returned.
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::daemon::Daemon;
 use super::stage::Stage;
 use super::tool::require;
 
-/// Starts it on `address`; `inside` is what stands in its server block besides names and certificates.
+/// Starts nginx on `address`; `inside` is the content of its server block besides names and certificates.
 pub(crate) fn start(stage: &Stage, address: SocketAddr, inside: &str) -> Daemon {
     let folder = stage.folder().display().to_string();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

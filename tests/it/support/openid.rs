@@ -1,6 +1,6 @@
-//! A real OIDC provider, panva's oidc-provider, that gives tokens to CI jobs.
+//! Runs a real OIDC provider, panva's oidc-provider, that issues tokens to CI jobs.
 //!
-//! One invariant: it listens on loopback, is whom its certificate says, and ends with its value.
+//! Invariant: it listens on loopback, has the name in its certificate, and ends with its value.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use super::daemon::Daemon;
 use super::tool::require;
 use super::{Tool, eventually, port};
 
-/// Making its keys takes a while on a busy machine.
+/// The timeout for its start, which generates keys.
 const STARTING: Duration = Duration::from_secs(30);
 
-/// A provider that answers; dropping it ends it.
+/// A running provider; dropping it ends it.
 pub(crate) struct Provider {
     daemon: Daemon,
     port: u16,
@@ -26,7 +26,7 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// A provider of tokens with these claims, by the name of the client who asks.
+    /// Starts a provider whose tokens have these claims, by client name.
     pub(crate) fn start(claims: &Value) -> Self {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
         assert!(
@@ -52,12 +52,12 @@ impl Provider {
         Self { daemon, port, folder }
     }
 
-    /// Its name, and where it is.
+    /// The issuer, which is also its URL.
     pub(crate) fn issuer(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
-    /// The certificate that vouches for it.
+    /// Its self-signed certificate.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")
     }
@@ -75,14 +75,14 @@ impl Provider {
         answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
     }
 
-    /// Signs with another key from now on; the last one is still published.
+    /// Signs with another key from now on; the previous one stays published.
     pub(crate) fn rotate(&self) {
         self.daemon.signal(Signal::HUP);
         let log = self.folder.path().join("log");
         assert!(eventually(STARTING, || says(&log, "rotated to")), "{}", self.daemon.log());
     }
 
-    /// Ends it, as if it were out of reach.
+    /// Ends it, as if it were unreachable.
     pub(crate) fn stop(&mut self) {
         self.daemon.stop();
     }

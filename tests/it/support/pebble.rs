@@ -1,6 +1,6 @@
-//! Pebble, Let's Encrypt's own ACME server for tests, and the DNS that it believes.
+//! Runs Pebble, Let's Encrypt's ACME server for tests, and the DNS server that it uses.
 //!
-//! One invariant: each has ports and folders of its own, on the loopback; it validates on the ports that it was told.
+//! Invariant: each has ports and directories of its own, on loopback; it validates on the ports of its [`Plan`].
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -16,31 +16,31 @@ use super::{Tool, port};
 
 const STARTING: Duration = Duration::from_secs(20);
 
-/// How to start one.
+/// The parameters of a Pebble server.
 pub(crate) struct Plan {
-    /// Where the directory listens.
+    /// The port of the ACME directory.
     pub(crate) port: u16,
-    /// Where it looks for `tls-alpn-01`.
+    /// The port that it validates `tls-alpn-01` on.
     pub(crate) tls: u16,
-    /// Where it looks for `http-01`.
+    /// The port that it validates `http-01` on.
     pub(crate) http: u16,
-    /// How many seconds its certificates live.
+    /// The lifetime of its certificates, in seconds.
     pub(crate) life: u32,
-    /// How many of a hundred good nonces it refuses.
+    /// The percentage of valid nonces that it refuses.
     pub(crate) refused_nonces: u32,
-    /// Where DNS sends everybody.
+    /// The address that its DNS returns for every name.
     pub(crate) leads_to: &'static str,
 }
 
 impl Plan {
-    /// A directory that looks for servers on these ports.
+    /// The defaults, with these validation ports.
     pub(crate) fn new(tls: u16, http: u16) -> Self {
         let day = 24 * 60 * 60;
         Self { port: port::free(), tls, http, life: 90 * day, refused_nonces: 0, leads_to: "127.0.0.1" }
     }
 }
 
-/// A running directory; dropping it ends it.
+/// A running Pebble; dropping it ends it.
 pub(crate) struct Pebble {
     daemon: Daemon,
     _dns: Daemon,
@@ -94,17 +94,17 @@ impl Pebble {
         Self { daemon, _dns: names, plan, dns_management, management, folder }
     }
 
-    /// The table of the configuration that orders from here.
+    /// The configuration table that orders certificates from it.
     pub(crate) fn table(&self) -> String {
         table(self.plan.port, &self.ca())
     }
 
-    /// The authority of the directory itself.
+    /// The certificate of the directory's own HTTPS.
     pub(crate) fn ca(&self) -> PathBuf {
         self.folder.path().join("own.crt")
     }
 
-    /// The root of what it issues, as of now: each start makes another one.
+    /// The current root of the certificates that it issues: each start makes another one.
     pub(crate) fn root(&self) -> PathBuf {
         let path = self.folder.path().join("root.crt");
         let url = format!("https://127.0.0.1:{}/roots/0", self.management);
@@ -113,25 +113,25 @@ impl Pebble {
         path
     }
 
-    /// From now on DNS sends everybody there.
+    /// Makes DNS return this address for every name from now on.
     pub(crate) fn lead_to(&self, address: &str) {
         let url = format!("http://127.0.0.1:{}/set-default-ipv4", self.dns_management);
         let body = serde_json::json!({ "ip": address }).to_string();
         Tool::new("curl").args(["-sS", "-f", "-d", &body, &url]).succeeds();
     }
 
-    /// How many certificates it has issued.
+    /// The number of certificates that it has issued.
     pub(crate) fn issued(&self) -> usize {
         self.log().matches("Issued certificate serial").count()
     }
 
-    /// What it has said so far.
+    /// Its output so far.
     pub(crate) fn log(&self) -> String {
         self.daemon.log()
     }
 }
 
-/// The table of a configuration that orders from a directory on this port.
+/// The configuration table that orders certificates from a directory on this port.
 pub(crate) fn table(port: u16, ca: &Path) -> String {
     format!("[tls.acme]\ndirectory = \"https://127.0.0.1:{port}/dir\"\nca = \"{}\"\n", ca.display())
 }

@@ -1,4 +1,4 @@
-//! A running `portcullis serve` on ports, keys and folders of its own.
+//! Runs `portcullis serve` with ports, keys and directories of its own.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -15,27 +15,27 @@ use tempfile::TempDir;
 use super::daemon::Daemon;
 use super::{Tool, name, port};
 
-/// The first start makes keys; a machine that is busy with other tests may need a while for that.
+/// The timeout for a start; the first one generates keys, and the machine may be busy with other tests.
 const STARTING: Duration = Duration::from_secs(20);
 
 /// The path of the program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
 
-/// Somebody who may sign in.
+/// A user who may sign in.
 pub(crate) struct User {
-    /// As in the users file.
+    /// The name in the users file.
     pub(crate) name: &'static str,
-    /// In clear text, which only tests have.
+    /// The password in clear text.
     pub(crate) password: &'static str,
 }
 
-/// Whom [`Setup::new`] lets in.
+/// The user that [`Setup::new`] creates.
 pub(crate) const ALICE: User = User { name: "alice", password: "wonderland and back" };
 
-/// The other one.
+/// A second user.
 pub(crate) const BOB: User = User { name: "bob", password: "builder of things" };
 
-/// What a server is started with.
+/// The parameters of a server.
 pub(crate) struct Setup {
     listen: SocketAddr,
     users_file: Option<String>,
@@ -45,56 +45,56 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// A server on 127.0.0.1 that knows [`ALICE`].
+    /// A server on 127.0.0.1 with the user [`ALICE`].
     pub(crate) fn new() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()));
         let setup = Self { listen, users_file: None, configuration: None, environment: Vec::new(), data: None };
         setup.users(&[ALICE])
     }
 
-    /// Listens on `[::1]`, where [`name::REGISTRY`] leads.
+    /// Listens on `[::1]`, the address of [`name::REGISTRY`].
     pub(crate) fn on_registry_name(mut self, _held: &name::Name) -> Self {
         self.listen = SocketAddr::from((Ipv6Addr::LOCALHOST, port::free()));
         self
     }
 
-    /// Exactly these users, with the cheapest bcrypt that still is one.
+    /// Replaces the users, hashing passwords with the lowest bcrypt cost that is accepted.
     pub(crate) fn users(self, users: &[User]) -> Self {
         let line = |user: &User| format!("{}:{}\n", user.name, bcrypt::hash(user.password, 5).unwrap());
         self.users_file(users.iter().map(line).collect())
     }
 
-    /// A users file word for word.
+    /// Replaces the users file by this text.
     pub(crate) fn users_file(mut self, text: String) -> Self {
         self.users_file = Some(text);
         self
     }
 
-    /// No users file, as on a fresh machine.
+    /// Starts without a users file, as on a fresh machine.
     pub(crate) fn without_users_file(mut self) -> Self {
         self.users_file = None;
         self
     }
 
-    /// A configuration file, for what flags and variables cannot say.
+    /// Adds a configuration file, for settings that have no flag or variable.
     pub(crate) fn configuration(mut self, text: &str) -> Self {
         self.configuration = Some(text.to_owned());
         self
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Takes over a data root that somebody else made.
+    /// Uses an existing data directory.
     pub(crate) fn data(mut self, root: &Path) -> Self {
         self.data = Some(root.to_owned());
         self
     }
 
-    /// Starts the server and waits until it finishes a TLS handshake with a certificate that its own CA vouches for.
+    /// Starts the server and waits until it completes a TLS handshake with a certificate issued by its CA.
     pub(crate) fn start(self) -> Portcullis {
         let folder = tempfile::tempdir().unwrap();
         if let Some(text) = &self.users_file {
@@ -116,7 +116,7 @@ impl Setup {
 
     fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(BINARY);
-        // In its own folder, so that neither a configuration file nor a certificate of the checkout is found.
+        // In its own directory, so that neither a configuration file nor a certificate of the checkout is found.
         command.current_dir(folder).arg("serve").arg("--data").arg(self.root(folder));
         command.arg("--htpasswd").arg(folder.join("htpasswd")).arg("--certs").arg(folder.join("certs"));
         command.arg("--listen").arg(self.listen.to_string());
@@ -132,7 +132,7 @@ impl Setup {
     }
 }
 
-/// A server that answers; dropping it ends it.
+/// A running server; dropping it ends it.
 pub(crate) struct Portcullis {
     // Before `folder`: fields are dropped in this order, and the server writes into the folder until it ends.
     daemon: Daemon,
@@ -141,7 +141,7 @@ pub(crate) struct Portcullis {
 }
 
 impl Portcullis {
-    /// A server as [`Setup::new`] describes it.
+    /// Starts a server as [`Setup::new`] describes it.
     pub(crate) fn start() -> Self {
         Setup::new().start()
     }
@@ -151,12 +151,12 @@ impl Portcullis {
         self.setup.listen.port()
     }
 
-    /// `localhost:PORT`, the beginning of image references.
+    /// The host and port `localhost:PORT`, for image references.
     pub(crate) fn local(&self) -> String {
         format!("localhost:{}", self.port())
     }
 
-    /// `registry.test:PORT`, likewise, for a server that listens where the name leads.
+    /// The host and port `registry.test:PORT`, for a server that listens on the address of that name.
     pub(crate) fn named(&self) -> String {
         format!("{}:{}", name::REGISTRY, self.port())
     }
@@ -166,12 +166,12 @@ impl Portcullis {
         self.certs().join("ca.crt")
     }
 
-    /// The folder of certificates and keys.
+    /// The directory of certificates and keys.
     pub(crate) fn certs(&self) -> PathBuf {
         self.folder.path().join("certs")
     }
 
-    /// A folder that holds the CA and nothing else, for `--cert-dir`: podman and skopeo refuse one with stray keys.
+    /// A directory with only the CA certificate, for `--cert-dir`: podman and skopeo refuse one with stray keys.
     pub(crate) fn trust(&self) -> PathBuf {
         let folder = self.folder.path().join("trust");
         fs::create_dir_all(&folder).unwrap();
@@ -184,22 +184,22 @@ impl Portcullis {
         self.folder.path().join("htpasswd")
     }
 
-    /// The data root.
+    /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.setup.root(self.folder.path())
     }
 
-    /// What the server has said so far, on both streams.
+    /// The output of the server so far, of both streams.
     pub(crate) fn log(&self) -> String {
         self.daemon.log()
     }
 
-    /// Stops the server, which must end well, and starts it again with the same folders, port and users.
+    /// Stops the server, asserting success, and starts it again with the same directories, port and users.
     pub(crate) fn restart(self) -> Self {
         self.restart_after(|| {})
     }
 
-    /// Likewise, with something done while no server runs.
+    /// Restarts like [`Self::restart`], and calls `meanwhile` while no server runs.
     pub(crate) fn restart_after(mut self, meanwhile: impl FnOnce()) -> Self {
         let status = self.daemon.stop();
         assert!(status.success(), "SIGTERM should end the server well, not with {status}; it said:\n{}", self.log());
@@ -224,7 +224,7 @@ pub(crate) fn first_password(log: &str) -> Option<&str> {
     words.find(|word| word.len() >= 16 && word.chars().all(fits))
 }
 
-/// Whether somebody at `address` proves to be `registry.test` with a certificate of `ca`.
+/// Whether a server at `address` proves to be `registry.test` with a certificate issued by `ca`.
 pub(crate) fn finishes_a_handshake(address: SocketAddr, ca: &Path) -> bool {
     let Ok(certificate) = CertificateDer::from_pem_file(ca) else { return false };
     let mut roots = RootCertStore::empty();

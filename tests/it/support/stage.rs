@@ -1,9 +1,9 @@
-//! A folder with everything that a server needs, which a test can furnish as it likes before and after the start.
+//! A test directory for one server, whose files a test can change before and after the start.
 //!
-//! Where [`super::Setup`] starts a server that is as it should be, a [`Stage`] starts the others: with a configuration of
-//! its own, with files that are broken, on a disk that is full, as a user who may do nothing.
+//! [`super::Setup`] starts a server with a valid setup; a [`Stage`] starts the others: with a configuration of its
+//! own, with broken files, on a full disk, as an unprivileged user.
 //!
-//! One invariant: the server finds nothing but what lies in its folder; no flag hides what the files say.
+//! Invariant: the server reads only files of its directory; no flag overrides them.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -18,44 +18,44 @@ use super::portcullis::{ALICE, BINARY, User, cli};
 use super::wire::{Answer, Wire, request};
 use super::{Tool, port};
 
-/// The first start makes keys; a machine that is busy with other tests may need a while for that.
+/// The timeout for a start; the first one generates keys, and the machine may be busy with other tests.
 const STARTING: Duration = Duration::from_secs(20);
 
-/// A folder and a port for one server.
+/// A directory and a port for one server.
 pub(crate) struct Stage {
     folder: TempDir,
     port: u16,
 }
 
 impl Stage {
-    /// A server on 127.0.0.1 that knows [`ALICE`].
+    /// A stage for a server on 127.0.0.1 with the user [`ALICE`].
     pub(crate) fn new() -> Self {
         let stage = Self::bare();
         stage.users(&[ALICE]);
         stage
     }
 
-    /// A server as on a fresh machine: no users, no certificates.
+    /// A stage as on a fresh machine: no users, no certificates.
     pub(crate) fn bare() -> Self {
         let stage = Self { folder: tempfile::tempdir().unwrap(), port: port::free() };
         stage.configure("");
         stage
     }
 
-    /// Replaces the configuration: where to listen, and then `text`, which begins with tables.
+    /// Replaces the configuration: the listen address, followed by `text`, which begins with tables.
     pub(crate) fn configure(&self, text: &str) {
         let hostnames = r#"["localhost", "registry.test", "127.0.0.1", "::1"]"#;
         let whole = format!("listen = [\"{}\"]\nhostnames = {hostnames}\n{text}\n", self.address());
         self.write("portcullis.toml", &whole);
     }
 
-    /// Replaces the users file, with the cheapest bcrypt that still is one.
+    /// Replaces the users file, with the lowest bcrypt cost that is accepted.
     pub(crate) fn users(&self, users: &[User]) {
         let line = |user: &User| format!("{}:{}\n", user.name, bcrypt::hash(user.password, 4).unwrap());
         self.write("htpasswd", &users.iter().map(line).collect::<String>());
     }
 
-    /// Puts a file into the folder, in one step, as editors do.
+    /// Writes a file in the directory atomically, as editors do.
     pub(crate) fn write(&self, name: &str, content: &str) -> PathBuf {
         let (path, temporary) = (self.path(name), self.path(&format!("{name}.being-written")));
         fs::write(&temporary, content).unwrap();
@@ -63,12 +63,12 @@ impl Stage {
         path
     }
 
-    /// A path in the folder.
+    /// A path in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The folder itself.
+    /// The directory itself.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -81,14 +81,14 @@ impl Stage {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
-    /// `portcullis serve` in the folder, for those who want to change the command first.
+    /// The command `portcullis serve` in the directory, for tests that change it before the start.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(BINARY);
         command.current_dir(self.folder()).arg("serve");
         command
     }
 
-    /// A call of the program in the folder that must end by itself.
+    /// A call of the program in the directory that ends by itself.
     pub(crate) fn tool(&self) -> Tool {
         cli().folder(self.folder()).deadline(Duration::from_secs(30))
     }
@@ -98,10 +98,10 @@ impl Stage {
         self.start_as(self.command())
     }
 
-    /// Likewise, with a command of one's own.
+    /// Starts the server with a command of the test's own and waits until it accepts connections.
     pub(crate) fn start_as(&self, command: Command) -> Running<'_> {
         let (mut daemon, log) = (Daemon::start(command, self.path("log")), self.path("log"));
-        // The address is bound before everything is ready, and the welcome comes after.
+        // The address is bound before everything is ready, and the banner is written afterwards.
         let is_welcome =
             || fs::read_to_string(&log).is_ok_and(|said| said.contains("Sign in:") || said.contains("serving"));
         daemon.wait_until(STARTING, || is_welcome() && TcpStream::connect(self.address()).is_ok());
@@ -116,59 +116,59 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// What the server has said so far.
+    /// The output of the server so far.
     pub(crate) fn log(&self) -> String {
         self.daemon.log()
     }
 
-    /// Insists that the log says this, or will within the five seconds that the documentation promises for changes.
+    /// Asserts that the log contains these words within five seconds, the documented time for changes to take effect.
     pub(crate) fn says(&self, words: &str) {
         let is_said = super::eventually(Duration::from_secs(5), || self.log().contains(words));
         assert!(is_said, "the log should say {words:?}:\n{}", self.log());
     }
 
-    /// A connection of its own.
+    /// A new connection.
     pub(crate) fn open(&self) -> Wire {
         Wire::open(self.stage.address(), &self.stage.path("certs/ca.crt")).unwrap()
     }
 
-    /// One request on a connection of its own, with these lines of header beside `Host` and `Content-Length`.
+    /// Sends one request on a new connection, with these header lines besides `Host` and `Content-Length`.
     pub(crate) fn ask(&self, method: &str, path: &str, header: &[&str], body: &[u8]) -> Answer {
         let mut wire = self.open();
         wire.send(&request(method, path, header, body));
         wire.answer_to(method)
     }
 
-    /// Likewise, signed in as [`ALICE`].
+    /// Sends one request on a new connection, signed in as [`ALICE`].
     pub(crate) fn alice(&self, method: &str, path: &str, header: &[&str], body: &[u8]) -> Answer {
         let authorization = authorization(&ALICE);
         self.ask(method, path, &[&[authorization.as_str()], header].concat(), body)
     }
 
-    /// A GET of a server whose certificate is of another CA than ours.
+    /// Sends a GET to a server whose certificate was issued by `ca`.
     pub(crate) fn ask_over(&self, ca: &Path, path: &str) -> Answer {
         let mut wire = Wire::open(self.stage.address(), ca).unwrap();
         wire.send(&request("GET", path, &[&authorization(&ALICE)], b""));
         wire.answer_to("GET")
     }
 
-    /// Like [`Self::lives`] there.
+    /// Asserts that a server whose certificate was issued by `ca` still answers.
     pub(crate) fn lives_over(&self, ca: &Path) {
         self.ask_over(ca, "/v2/").expect(200);
     }
 
-    /// Insists that the server still answers, and still knows [`ALICE`].
+    /// Asserts that the server still answers and still accepts [`ALICE`].
     pub(crate) fn lives(&self) {
         self.alice("GET", "/v2/", &[], b"").expect(200);
     }
 }
 
-/// The line of header with a user's password.
+/// The `Authorization` header line with a user's password.
 pub(crate) fn authorization(user: &User) -> String {
     basic(&format!("{}:{}", user.name, user.password))
 }
 
-/// The line of header for whatever stands in for name and password.
+/// The `Authorization` header line for any text in the place of name and password.
 pub(crate) fn basic(text: &str) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine as _};
     format!("Authorization: Basic {}", BASE64_STANDARD.encode(text))

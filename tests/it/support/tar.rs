@@ -1,6 +1,6 @@
-//! Just enough of a tar writer for image layers: regular files in the ustar format.
+//! A minimal tar writer for image layers: regular files in the ustar format.
 
-/// An archive with these files, given as path and content, readable and executable for everybody.
+/// An archive with these files, given as path and content, readable and executable for all users.
 pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (path, content) in files {
@@ -12,7 +12,7 @@ pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// One header block; the places and widths are those of POSIX.1-1988.
+/// One header block; field offsets and widths are those of POSIX.1-1988.
 fn header(path: &str, size: usize) -> [u8; 512] {
     let mut block = [0; 512];
     let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());

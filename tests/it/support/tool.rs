@@ -1,4 +1,4 @@
-//! Runs a program to its end: with a deadline, without a terminal, and with a failure that can be read.
+//! Runs a program to its end, with a deadline, without a terminal, and with readable failures.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::eventually;
 
-/// Where each program comes from on Debian; `tests/packages.txt` installs them all.
+/// The Debian package of each program; `tests/packages.txt` installs them all.
 const PACKAGES: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("containerd", "containerd"),
@@ -37,20 +37,21 @@ const PACKAGES: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
 ];
 
-/// Where Debian puts programs. These come before `PATH`, because some machines have another `docker` first on it.
+/// The directories of Debian's programs. They precede `PATH`, because some machines have another `docker` first on
+/// it.
 const FOLDERS: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
-/// What `tests/requirements.txt` lists instead.
+/// The programs that `tests/requirements.txt` lists instead.
 const PYTHON: &[&str] = &["sslyze"];
 
-/// Where `scripts/install-test-parts` puts programs of Python.
+/// The directory into which `scripts/install-test-parts` installs Python programs.
 fn python_parts() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
     cache.unwrap_or_else(home).join("portcullis-test-parts/bin")
 }
 
-/// The path of `program`; a test that needs a missing one fails with the line that installs it.
+/// The path of `program`; panics with the command that installs it if it is missing.
 pub(crate) fn require(program: &str) -> PathBuf {
     let search_path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders = FOLDERS.iter().map(PathBuf::from).chain(std::env::split_paths(&search_path));
@@ -74,18 +75,18 @@ pub(crate) struct Tool {
     deadline: Duration,
 }
 
-/// What a program that ended left behind.
+/// The exit status and output of a program that ended.
 pub(crate) struct Finished {
     line: String,
     status: ExitStatus,
-    /// Standard output, with whatever is not UTF-8 replaced.
+    /// Standard output, with invalid UTF-8 replaced.
     pub(crate) stdout: String,
-    /// Standard error, likewise.
+    /// Standard error, with invalid UTF-8 replaced.
     pub(crate) stderr: String,
 }
 
 impl Tool {
-    /// A program by its name, as [`require`] finds it.
+    /// A program by its name, found by [`require`].
     pub(crate) fn new(program: &str) -> Self {
         Self::at(&require(program))
     }
@@ -101,39 +102,39 @@ impl Tool {
         self
     }
 
-    /// Adds several arguments of one kind.
+    /// Adds several arguments.
     pub(crate) fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.command.args(arguments);
         self
     }
 
-    /// Sets a variable for the program alone.
+    /// Sets a variable for the program only.
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Runs the program in another folder.
+    /// Runs the program in another directory.
     pub(crate) fn folder(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);
         self
     }
 
-    /// What the program reads on standard input; without this, nothing.
+    /// Sets the standard input; without this, it is empty.
     pub(crate) fn input(mut self, input: &str) -> Self {
         self.input = input.as_bytes().to_vec();
         self
     }
 
-    /// How long the program may take; two minutes if nothing else is said.
+    /// Sets the deadline; the default is two minutes.
     pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Runs to the end, whatever the exit code; too late is a panic.
+    /// Runs to the end, whatever the exit code; panics at the deadline.
     pub(crate) fn run(mut self) -> Finished {
-        // Files, not pipes: a grandchild that stays (podman's monitor) would keep a pipe open for ever.
+        // Files, not pipes: a grandchild that keeps running (podman's monitor) would keep a pipe open.
         let (mut stdin, mut stdout, mut stderr) = (anonymous_file(), anonymous_file(), anonymous_file());
         stdin.write_all(&self.input).unwrap();
         stdin.rewind().unwrap();
@@ -158,14 +159,14 @@ impl Tool {
         finished
     }
 
-    /// Runs and insists on exit code 0.
+    /// Runs and asserts exit code 0.
     pub(crate) fn succeeds(self) -> Finished {
         let finished = self.run();
         assert!(finished.status.success(), "should have succeeded\n{finished}");
         finished
     }
 
-    /// Runs and insists on another exit code than 0.
+    /// Runs and asserts an exit code other than 0.
     pub(crate) fn fails(self) -> Finished {
         let finished = self.run();
         assert!(!finished.status.success(), "should have failed\n{finished}");
@@ -179,7 +180,7 @@ impl Finished {
         self.status.success()
     }
 
-    /// Insists that one of `words` was said on either stream, in whatever case.
+    /// Asserts that one of `words` is in either output stream, ignoring case.
     pub(crate) fn says_one_of(&self, words: &[&str]) -> &Self {
         let said = format!("{}\n{}", self.stdout, self.stderr).to_lowercase();
         assert!(words.iter().any(|word| said.contains(&word.to_lowercase())), "should have said {words:?}\n{self}");

@@ -1,6 +1,6 @@
-//! HTTP/1.1 over TLS by hand: for requests that no HTTP library would send, and for clients that leave in the middle.
+//! An HTTP/1.1 client over TLS without a library, for invalid requests and for clients that disconnect early.
 //!
-//! One invariant: nothing is sent that the test did not write, and nothing is repaired.
+//! Invariant: the client sends only what the test wrote, and repairs nothing.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-/// No answer on this machine takes so long.
+/// The timeout of reads and writes; no response on this machine takes as long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One connection.
@@ -23,12 +23,12 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Connects, and insists that the server proves to be `localhost` with a certificate of `ca`.
+    /// Connects, and checks that the server proves to be `localhost` with a certificate issued by `ca`.
     pub(crate) fn open(address: SocketAddr, ca: &Path) -> io::Result<Self> {
         Self::open_after(b"", address, ca)
     }
 
-    /// Likewise, with something said before the handshake, as proxies do.
+    /// Connects and sends `preamble` before the handshake, as proxies do.
     pub(crate) fn open_after(preamble: &[u8], address: SocketAddr, ca: &Path) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
@@ -47,23 +47,23 @@ impl Wire {
         Ok(Self { stream, received: Vec::new() })
     }
 
-    /// Sends exactly this.
+    /// Sends exactly these bytes.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).unwrap();
     }
 
-    /// Likewise; a server that has closed the connection meanwhile is an error.
+    /// Sends exactly these bytes; an error if the server has closed the connection.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 
-    /// The answer to a request of this method.
+    /// The response to a request with this method.
     pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
         self.try_answer_to(method).expect("an answer, not the end of the connection")
     }
 
-    /// Likewise, or nothing if the connection ends before there is a whole one.
+    /// The response to a request with this method; `None` if the connection ends before it is complete.
     pub(crate) fn try_answer_to(&mut self, method: &str) -> Option<Answer> {
         let end = loop {
             if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -84,7 +84,7 @@ impl Wire {
         Some(answer)
     }
 
-    /// Whatever comes, once there are at least `length` bytes of it.
+    /// Everything received, once there are at least `length` bytes; `None` if the connection ends before.
     pub(crate) fn read_some(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.received.len() < length {
             self.receive()?;
@@ -99,24 +99,24 @@ impl Wire {
         Some(())
     }
 
-    /// Insists that the server ends the connection without another byte.
+    /// Whether the server closes the connection without sending another byte.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.receive().is_none() && self.received.is_empty()
     }
 
-    /// Leaves after everything that was sent has arrived, but without a word.
+    /// Disconnects without reading a response, after everything that was sent has arrived.
     pub(crate) fn leave(mut self) {
         self.stream.sock.shutdown(Shutdown::Write).unwrap();
         while self.receive().is_some() {}
     }
 
-    /// Leaves as a machine does whose cable was cut and put back: the next packet is answered with a reset.
+    /// Disconnects with a TCP reset (`SO_LINGER` of zero), as after a broken cable.
     pub(crate) fn vanish(self) {
         socket2::SockRef::from(&self.stream.sock).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 
-/// A request with `Host`, these lines of header, and a length if there is a body or could be one.
+/// A request with `Host`, these header lines, and a `Content-Length` if the method may have a body.
 pub(crate) fn request(method: &str, path: &str, header: &[&str], body: &[u8]) -> Vec<u8> {
     let mut lines: Vec<String> = header.iter().map(|line| (*line).to_owned()).collect();
     if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
@@ -126,13 +126,13 @@ pub(crate) fn request(method: &str, path: &str, header: &[&str], body: &[u8]) ->
     [head(method, path, &lines).as_bytes(), body].concat()
 }
 
-/// The head of a request alone, with `Host` and nothing else that was not asked for.
+/// The head of a request with `Host` and these header lines only.
 pub(crate) fn head(method: &str, path: &str, header: &[&str]) -> String {
     let lines: String = header.iter().flat_map(|line| [*line, "\r\n"]).collect();
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -154,31 +154,31 @@ impl Answer {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Where to go on.
+    /// The value of the `Location` header.
     pub(crate) fn location(&self) -> &str {
         self.header("location").unwrap_or_else(|| panic!("there should be a Location: {self}"))
     }
 
-    /// The offset that `Range: 0-N` speaks of; an empty upload says `0-0`, like one of one byte.
+    /// The offset after `Range: 0-N`; an empty upload reports `0-0`, like one of one byte.
     pub(crate) fn offset(&self) -> usize {
         let range = self.header("range").unwrap_or_else(|| panic!("there should be a Range: {self}"));
         let last: usize = range.strip_prefix("0-").unwrap().parse().unwrap();
         if last == 0 { 0 } else { last + 1 }
     }
 
-    /// The body as a document.
+    /// The body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self}"))
     }
 
-    /// Insists on a status.
+    /// Asserts a status.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self}");
         self
     }
 
-    /// Insists on an error of this status and code, in the one shape that clients understand.
+    /// Asserts an error of this status and code in the registry's error format.
     #[track_caller]
     pub(crate) fn expect_error(self, status: u16, code: &str) -> Self {
         let answer = self.expect(status);
@@ -191,7 +191,7 @@ impl Answer {
         answer
     }
 
-    /// Likewise below `/v2/`, where every answer also says which protocol it speaks.
+    /// Asserts an error below `/v2/`, where every response also has the API version header.
     #[track_caller]
     pub(crate) fn expect_registry_error(self, status: u16, code: &str) -> Self {
         let answer = self.expect_error(status, code);

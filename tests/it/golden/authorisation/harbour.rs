@@ -74,7 +74,7 @@ impl Harbour {
         let certified = Client::certified(&server, &authority.issue("writer"));
         let nobody = Client::new(&server);
         let owner = nobody.authorized(&basic("owner", PASSWORD));
-        let everything = ["team/app", "public/app", "elsewhere/app", "nobody/knows"]
+        let everything = ["team/app", "public/app", "elsewhere/app", "absent/image"]
             .map(|name| format!("repository:{name}:pull,push,delete"))
             .join(" ")
             + " registry:catalog:*";
@@ -89,7 +89,7 @@ impl Harbour {
             "repository:elsewhere/app:pull,push,delete",
         ];
         let tokens = tokens.map(|scope| token(&owner, scope));
-        let keys = "repository:team/app:admin repository:nobody/knows:admin";
+        let keys = "repository:team/app:admin repository:absent/image:admin";
         let keys = token(&nobody.authorized(&basic("admin", PASSWORD)), keys);
         let anonymous = token(&nobody, &everything);
         let grants = Grants::make(&server, &owner, |client| token(client, &everything));
@@ -106,7 +106,7 @@ impl Harbour {
         let password = |name| with(name, &basic(name, PASSWORD), Some(name));
         let [token, single, narrow, elsewhere] = &self.tokens;
         vec![
-            Caller { name: "nobody", client: self.nobody.clone(), user: None },
+            Caller { name: "no-login", client: self.nobody.clone(), user: None },
             with("anonymous", &self.anonymous, None),
             password("reader"),
             password("writer"),
@@ -117,7 +117,7 @@ impl Harbour {
             with("single", single, Some("owner")),
             with("narrow", narrow, Some("owner")),
             with("elsewhere", elsewhere, Some("owner")),
-            password("stranger"),
+            password("no-rules"),
             with("machine", &self.grants.machine, Some("owner")),
             with("made", &self.grants.made, Some("owner")),
             with("outside", &self.grants.outside, Some("owner")),
@@ -187,7 +187,7 @@ impl Harbour {
 fn users() -> String {
     let hash = bcrypt::hash(PASSWORD, 5).unwrap();
     let wrong = (0..ROWS.len()).map(|number| format!("wrong{number}"));
-    let names = ["admin", "owner", "writer", "reader", "stranger"].map(ToOwned::to_owned).into_iter().chain(wrong);
+    let names = ["admin", "owner", "writer", "reader", "no-rules"].map(ToOwned::to_owned).into_iter().chain(wrong);
     names.fold(String::new(), |text, name| text + &name + ":" + &hash + "\n")
 }
 

@@ -41,35 +41,35 @@ repositories = ["public/*"]
 actions = ["pull"]
 "#;
 
-const LEGEND: &str = r"Who may do what, by this policy; whom no rule names is denied.
+const LEGEND: &str = r"The status of every endpoint for every kind of caller, under this policy. Callers that no rule names are denied.
 
 {policy}
 The callers:
 
-nobody      no credentials
+no-login    no credentials
 anonymous   a token that was given without a password, for all that anonymous callers may do
 reader      a password
 writer      a password
 owner       a password
 admin       a password
-keys        a token of admin's to administer team/app and nobody/knows
+keys        a token of admin's to administer team/app and absent/image
 token       a token of owner's for everything
 single      a token of owner's to pull and push team/app
 narrow      a token of owner's to pull team/app
 elsewhere   a token of owner's for elsewhere/app
-stranger    a password, and no rule
+no-rules    a password, and no rule
 machine     an access token of owner's to pull team/app
 made        a token that was given for it, for everything
 outside     an access token of owner's for everything in elsewhere/app
 revoked     a token that was given for an access token, which has been revoked since
 certified   a certificate of writer's, and no password
 wrong       a wrong password
-forged      a token that nobody signed
+forged      a token with the signature of another one
 
-A 401 comes with a challenge to fetch a token for what the last column says. Behind it: s, the challenge says
-insufficient_scope; t, it says invalid_token; b, it asks for a password instead.
+A 401 comes with a challenge for a token of the scope in the last column. After a 401: s, the challenge has the error
+insufficient_scope; t, the error invalid_token; b, the challenge asks for a password instead.
 SECRET is a blob that only elsewhere/app has.
-OWN is an upload that the caller began, if the caller could, else one of owner's; FOREIGN is one of somebody else's.
+OWN is an upload that the caller began, if the caller could, else one of owner's; FOREIGN is one of another user's.
 ";
 
 /// The rows of the table: upper-case words are replaced by digests or by uploads made for each request.
@@ -112,11 +112,11 @@ const ROWS: &[(Method, &str)] = &[
     (Method::GET, "/v2/public/app/blobs/BLOB"),
     (Method::POST, "/v2/public/app/blobs/uploads/"),
     (Method::GET, "/v2/public/app/referrers/MANIFEST"),
-    (Method::GET, "/v2/nobody/knows/manifests/v1"),
-    (Method::GET, "/v2/nobody/knows/blobs/BLOB"),
+    (Method::GET, "/v2/absent/image/manifests/v1"),
+    (Method::GET, "/v2/absent/image/blobs/BLOB"),
     (Method::DELETE, "/v1/repositories/team/app"),
     (Method::DELETE, "/v1/repositories/public/app/"),
-    (Method::DELETE, "/v1/repositories/nobody/knows"),
+    (Method::DELETE, "/v1/repositories/absent/image"),
     (Method::GET, "/token?scope=repository:team/app:pull"),
     (Method::GET, "/token/jwks"),
     (Method::GET, "/ca.crt"),
@@ -172,7 +172,7 @@ fn everybody_may_do_what_the_policy_says_and_nothing_else() {
     let harbour = Harbour::open(POLICY);
     let mut text = LEGEND.replace("{policy}", POLICY);
     let names: Vec<&str> = harbour.callers(0).iter().map(|caller| caller.name).collect();
-    writeln!(text, "\n{}", line("", &names, "asks for")).unwrap();
+    writeln!(text, "\n{}", line("", &names, "scope")).unwrap();
     let mut kinds = BTreeSet::new();
     for (number, (method, template)) in ROWS.iter().enumerate() {
         let mut row = Row::default();

@@ -1,4 +1,4 @@
-//! Random choices that a seed brings back.
+//! Pseudorandom choices, reproducible by a seed.
 
 /// A stream of choices (`SplitMix64`).
 pub(super) struct Chance(u64);
@@ -19,7 +19,7 @@ impl Chance {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
-    /// Yes, so many times of a hundred.
+    /// True with this probability, in percent.
     pub(super) fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

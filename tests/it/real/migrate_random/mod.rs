@@ -1,10 +1,10 @@
-//! Asks nginx and the rules that `migrate` makes of its configuration the same questions, for thousands of random
+//! Compares nginx with the rules that `migrate` makes of its configuration, for the requests of thousands of random
 //! sites.
 //!
-//! One nginx serves a batch of sites under names of their own and answers each request that it lets through with the
-//! method and path that reached the other side. Only requests that the rules allow are asked, for only those could be
-//! one too many. `NGINX_SITES=100000 cargo test --test it real::migrate_random` tries more sites, `NGINX_SEED` brings
-//! back those of a run that failed.
+//! One nginx serves a batch of sites under different names; the server behind it answers each request with the method
+//! and path that it received. Only requests that the rules allow are sent, because only those could be too many.
+//! `NGINX_SITES=100000 cargo test --test it real::migrate_random` tries more sites, `NGINX_SEED` repeats those of a
+//! failed run.
 
 mod chance;
 mod questions;
@@ -29,11 +29,11 @@ use chance::Chance;
 use questions::Question;
 use site::Site;
 
-/// How many sites one nginx serves.
+/// The number of sites that one nginx serves.
 const BATCH: usize = 100;
-/// How many sites are tried if `NGINX_SITES` does not say otherwise.
+/// The default number of sites (`NGINX_SITES`).
 const SITES: u64 = 2000;
-/// The chances of a run for which `NGINX_SEED` names no others: the same ones each time, so that a failure is not luck.
+/// The default seed (`NGINX_SEED`): fixed, so that a failure is reproducible.
 const SEED: u64 = 20_260_727;
 
 fn variable(name: &str) -> Option<u64> {
@@ -81,7 +81,7 @@ fn no_request_is_let_in_that_nginx_refused() {
     assert!(asked * 20 > closed, "only {asked} requests were allowed, {closed} were not");
 }
 
-/// Starts an nginx with these sites, and a server behind them that says what reached it.
+/// Starts an nginx with these sites, and a server behind them that answers with the request that it received.
 fn start(stage: &Stage, address: std::net::SocketAddr, common: &str, sites: &[Site]) -> Daemon {
     let folder = stage.folder().display().to_string();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -107,7 +107,7 @@ fn start(stage: &Stage, address: std::net::SocketAddr, common: &str, sites: &[Si
     nginx
 }
 
-/// What `migrate` makes of a site, the users that it names, and its rules; none if nothing in it is passed on.
+/// The migrated text of a site, the content of its users file, and its rules; `None` if it passes no request on.
 fn rules(stage: &Stage, text: &str) -> Option<(String, String, Policy)> {
     let migrated = match migrate_with(Origin::Nginx, "site.conf", text, &Disk(stage.folder().to_owned())) {
         Ok(migrated) => migrated,

@@ -1,4 +1,4 @@
-//! Requests to a registry, which rules and nginx are asked about.
+//! Random registry requests that nginx and the migrated rules must answer alike.
 
 use std::fmt::{self, Write as _};
 
@@ -16,9 +16,9 @@ use crate::support::wire::{Answer, Wire};
 pub(super) struct Question {
     user: Option<&'static User>,
     method: &'static str,
-    /// Below `/v2/`, not encoded.
+    /// The path below `/v2/`, decoded.
     plain: String,
-    /// As it is sent.
+    /// The path as sent, perhaps percent-encoded.
     path: String,
 }
 
@@ -84,14 +84,14 @@ impl Question {
         questions
     }
 
-    /// Whether the rules allow it, to those who get through the parser of paths.
+    /// Whether the path parser accepts the request and the rules allow it.
     pub(super) fn is_allowed(&self, policy: &Policy, users: &str) -> bool {
         let path = format!("/v2/{}", self.path);
         let (path, query) = path.split_once('?').map_or((path.as_str(), None), |(path, query)| (path, Some(query)));
         let method: Method = self.method.parse().unwrap();
         let Ok(endpoint) = Endpoint::parse(&method, path, query) else { return false };
         let Some((action, repository)) = needed(&endpoint) else { return false };
-        // Whoever is not in the users file does not get as far as the rules.
+        // A user who is not in the users file is refused before the rules apply.
         if self.user.is_some_and(|user| !users.contains(&format!("{}:", user.name))) {
             return false;
         }
@@ -109,7 +109,7 @@ impl Question {
         wire.answer_to(method)
     }
 
-    /// Whether the registry behind nginx was asked the same.
+    /// Whether nginx passed the same request on.
     pub(super) fn is_let_in(&self, answer: &Answer) -> bool {
         let seen = answer.header("x-seen").unwrap_or_default();
         answer.status == 200 && decoded(seen) == format!("{} /v2/{}", self.method, self.plain)
@@ -118,11 +118,11 @@ impl Question {
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} /v2/{} of {}", self.method, self.path, self.user.map_or("nobody", |user| user.name))
+        write!(f, "{} /v2/{} of {}", self.method, self.path, self.user.map_or("anonymous", |user| user.name))
     }
 }
 
-/// What the rules are asked for an endpoint.
+/// The action and repository that an endpoint requires.
 fn needed(endpoint: &Endpoint) -> Option<(Action, &RepositoryName)> {
     match endpoint {
         Endpoint::Tags(name, _)
@@ -149,7 +149,7 @@ fn needed(endpoint: &Endpoint) -> Option<(Action, &RepositoryName)> {
     }
 }
 
-/// Some letters of a path as percent signs and numbers.
+/// The path with some of its letters percent-encoded.
 fn encoded(path: &str, chance: &mut Chance) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let mut out = String::new();

@@ -1,6 +1,6 @@
-//! Random sites of nginx: everything that `migrate nginx` reads, and much that it only claims to understand.
+//! Generates random nginx sites, with everything that `migrate nginx` reads and much that it does not support.
 //!
-//! One invariant: nginx itself takes each of them, or the whole batch would not start.
+//! Invariant: nginx itself accepts each of them, or the whole batch would not start.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,15 +9,15 @@ use std::path::Path;
 
 use super::chance::Chance;
 
-/// What stands in a server where its address goes.
+/// The placeholder for the address in a server block.
 pub(super) const LISTEN: &str = "ADDRESS:443";
 
-/// One server.
+/// One generated site.
 pub(super) struct Site {
     pub(super) host: String,
     /// The server block for nginx.
     pub(super) server: String,
-    /// The configuration that is migrated: this server alone.
+    /// The configuration to migrate: this server alone.
     pub(super) text: String,
     included: Vec<String>,
 }
@@ -101,7 +101,7 @@ const EXPRESSIONS: [&str; 42] = [
 const BELOW: [&str; 6] = ["b/", "x", "manifests/", "app/", "/b/", "blobs/uploads/"];
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
-/// What all sites of a batch have around them.
+/// The directives that surround all sites of a batch.
 pub(super) fn common(chance: &mut Chance, folder: &Path) -> String {
     let mut text = String::new();
     if chance.percent(25) {
@@ -131,7 +131,7 @@ impl Site {
         Self { host, server, text, included }
     }
 
-    /// What it includes, to be shown.
+    /// The texts of the included files, for failure messages.
     pub(super) fn files(&self, folder: &Path) -> String {
         let one =
             |name: &String| [name, ":\n", &fs::read_to_string(folder.join(name)).unwrap_or_default(), "\n"].concat();
@@ -166,7 +166,7 @@ struct Writer<'a> {
     chance: &'a mut Chance,
     folder: &'a Path,
     number: usize,
-    /// How often conditions are written, of a hundred: a site with many lets nothing in.
+    /// How often conditions are written, in percent: a site with many of them admits nothing.
     strictness: usize,
     included: Vec<String>,
 }
@@ -176,7 +176,7 @@ impl Writer<'_> {
         self.chance.percent(percent)
     }
 
-    /// Yes, so many times of a hundred in the strictest site.
+    /// True with this probability in percent, scaled by the strictness.
     fn strict(&mut self, percent: usize) -> bool {
         self.chance.below(10_000) < percent * self.strictness
     }
@@ -207,7 +207,7 @@ impl Writer<'_> {
         if self.percent(15) { text + &self.include(&locations) } else { text + &locations }
     }
 
-    /// Conditions that hold in any block; each is there so many times of a hundred.
+    /// Access conditions that are valid in any block; each is written with this probability in percent.
     fn access(&mut self, percent: usize) -> String {
         let mut text = String::new();
         if self.strict(percent) {
@@ -223,7 +223,7 @@ impl Writer<'_> {
         text
     }
 
-    /// The text in a file of its own.
+    /// Moves the text into an included file and returns the `include`.
     fn include(&mut self, text: &str) -> String {
         let name = format!("include-{}-{}.conf", self.number, self.included.len());
         fs::write(self.folder.join(&name), text).unwrap();
