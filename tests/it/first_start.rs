@@ -43,12 +43,12 @@ fn a_fresh_machine_gets_one_administrator_and_keys_that_nobody_else_reads() {
         format!("/etc/docker/certs.d/{host}/ca.crt"),
         format!("docker login -u admin {host}"),
     ] {
-        assert!(log.contains(&words), "the welcome should say {words}:\n{log}");
+        assert!(log.contains(&words), "the banner should contain {words}:\n{log}");
     }
     let told =
         Tool::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(stage.path("certs/ca.crt"));
     let fingerprint = told.succeeds().stdout.trim().rsplit('=').next().unwrap().to_owned();
-    assert!(log.contains(&fingerprint), "the welcome should show {fingerprint}:\n{log}");
+    assert!(log.contains(&fingerprint), "the banner should contain {fingerprint}:\n{log}");
     // Logging in with the password does not write it to the log.
     assert_eq!(server.log().matches(&password).count(), 1);
 }
@@ -215,7 +215,7 @@ fn every_problem_of_a_configuration_is_told_at_once_by_check_and_by_serve() {
     assert!(checked.stderr.matches("hint: ").count() >= 4, "{checked}");
     assert!(checked.stdout.is_empty(), "{checked}");
     let served = stage.tool().arg("serve").fails();
-    assert_eq!(served.stderr, checked.stderr, "both should say the same");
+    assert_eq!(served.stderr, checked.stderr, "both should print the same");
     assert!(!stage.path("certs").exists() && !stage.path("data").exists(), "nothing should be made");
 
     stage.write("portcullis.toml", "listen = [\n");

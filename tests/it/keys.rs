@@ -44,7 +44,7 @@ fn listed(server: &Running<'_>) -> Vec<String> {
 /// Rotates the keys and returns the message about the new one.
 fn rotate(stage: &Stage, options: &[&str]) -> String {
     let rotated = stage.tool().args(["token", "rotate"]).args(options).succeeds();
-    assert_eq!(rotated.stdout, "", "what is said is talk");
+    assert_eq!(rotated.stdout, "", "messages go to standard error");
     let line = rotated.stderr.lines().find(|line| line.contains("signs from now on")).unwrap();
     line.split_whitespace().nth(2).unwrap().to_owned()
 }

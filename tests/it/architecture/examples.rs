@@ -107,7 +107,7 @@ fn a_library_where_it_does_not_belong_is_found() {
         ("fn f() -> ::hyper::Request<()> { todo!() }", "hyper"),
         ("fn f(x: Option<&http::Method>) {}", "http"),
     ] {
-        let expected = format!("registry/mod.rs:2: registry may not know {library}");
+        let expected = format!("registry/mod.rs:2: registry must not use {library}");
         assert_eq!(wrong(&[("registry/mod.rs", text)]), [expected], "{text}");
     }
     assert_right(&[
@@ -123,14 +123,14 @@ fn a_library_where_it_does_not_belong_is_found() {
 #[test]
 fn unwrap_is_found_outside_tests_only() {
     let files = [("oci/mod.rs", "fn f() { g(|| x.unwrap()) }\n#[cfg(test)]\nmod tests { fn f() { x.unwrap() } }")];
-    assert_eq!(wrong(&files), ["oci/mod.rs:2: `unwrap()`; say with `expect` why it cannot fail"]);
+    assert_eq!(wrong(&files), ["oci/mod.rs:2: `unwrap()`; use `expect` with the reason why it cannot fail"]);
     assert_right(&[("oci/mod.rs", "fn f() { x.unwrap_or(1); x.expect(\"a reason\"); }")]);
 }
 
 #[test]
 fn a_module_without_a_head_or_a_floor_is_found() {
     let files = vec![Source::new("oci/mod.rs", "use std::fmt;".to_owned())];
-    assert!(violations(&Crate::new(files)).contains("oci/mod.rs: a module begins with `//!` and says its job"));
+    assert!(violations(&Crate::new(files)).contains("oci/mod.rs: a module must begin with `//!` and its purpose"));
     assert_eq!(wrong(&[("upper/mod.rs", "")]), ["upper/mod.rs: upper has no floor"]);
     let none = Crate::new(vec![Source::new("lib.rs", "//! The map.\npub mod oci;".to_owned())]);
     assert!(violations(&none).contains("lib.rs does not declare api, which has a floor"));

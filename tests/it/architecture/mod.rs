@@ -151,16 +151,13 @@ fn violations(sources: &Crate) -> BTreeSet<String> {
         missing.map(|module| format!("lib.rs does not declare {module}, which has a floor")).collect();
     for source in sources.all() {
         if !source.begins_with_its_job() {
-            found.insert(format!("{}: a module begins with `//!` and says its job", source.path));
+            found.insert(format!("{}: a module must begin with `//!` and its purpose", source.path));
         }
         found.extend(wrong_imports(source));
         found.extend(wrong_libraries(sources.libraries(source), source));
-        found.extend(
-            sources
-                .unwraps(source)
-                .into_iter()
-                .map(|line| format!("{}:{line}: `unwrap()`; say with `expect` why it cannot fail", source.path)),
-        );
+        found.extend(sources.unwraps(source).into_iter().map(|line| {
+            format!("{}:{line}: `unwrap()`; use `expect` with the reason why it cannot fail", source.path)
+        }));
     }
     found
 }
@@ -187,6 +184,6 @@ fn wrong_libraries(used: Vec<Used>, source: &Source) -> impl Iterator<Item = Str
     let (path, module) = (&source.path, source.module());
     used.into_iter().filter_map(move |Used { line, name }| {
         let (_, allowed) = LIBRARIES.iter().find(|(library, _)| *library == name)?;
-        (!allowed.contains(&module)).then(|| format!("{path}:{line}: {module} may not know {name}"))
+        (!allowed.contains(&module)).then(|| format!("{path}:{line}: {module} must not use {name}"))
     })
 }

@@ -145,11 +145,7 @@ fn a_client_that_leaves_in_the_middle_goes_on_where_the_server_says() {
                 assert!(offset <= part.len(), "no more than was sent can have arrived");
                 patch_from(offset).status == 202
             });
-            assert!(
-                went_on,
-                "{framing}: the upload should go on from where the server says; it said:\n{}",
-                server.log()
-            );
+            assert!(went_on, "{framing}: the upload should go on from the reported offset; the log:\n{}", server.log());
             let digest = digest(&content);
             server.alice("PUT", &format!("{upload}?digest={digest}"), &[], b"").expect(201);
             pulls(&server, "a", &digest, &content);

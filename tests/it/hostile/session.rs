@@ -57,7 +57,7 @@ fn nothing_is_compressed_renegotiated_or_sent_early() {
     let server = stage.start();
     let plain = s_client(&server, "-tls1_2 -comp", "");
     assert!(plain.is_success() && plain.stdout.contains("Compression: NONE"), "{plain}");
-    assert!(plain.stdout.contains("Secure Renegotiation IS supported"), "RFC 5746 is spoken: {plain}");
+    assert!(plain.stdout.contains("Secure Renegotiation IS supported"), "RFC 5746 is supported: {plain}");
     assert!(plain.stdout.contains("Extended master secret: yes"), "{plain}");
     // `R` requests a renegotiation, which the server refuses.
     let asked = s_client(&server, "-tls1_2", "R\n");

@@ -43,7 +43,7 @@ fn gets_a_certificate(server: &Running<'_>, pebble: &Pebble) {
 #[track_caller]
 fn says(server: &Running<'_>, words: &str) {
     let said = eventually(ISSUING, || server.log().contains(words));
-    assert!(said, "the log should say {words:?}:\n{}", server.log());
+    assert!(said, "the log should contain {words:?}:\n{}", server.log());
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl<'a> Project<'a> {
         let copied = eventually(Duration::from_secs(20), || {
             self.engine.docker(&["cp", &source, ca.to_str().unwrap()]).run().is_success()
         });
-        assert!(copied, "no {source}; the container said:\n{}", self.log(container));
+        assert!(copied, "no {source}; the log of the container:\n{}", self.log(container));
         ca
     }
 
@@ -87,7 +87,7 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
     let ca = project.ca(&container);
     let address = SocketAddr::from((Ipv6Addr::LOCALHOST, project.port));
     let answers = eventually(Duration::from_secs(20), || finishes_a_handshake(address, &ca));
-    assert!(answers, "no answer on {address}; the container said:\n{}", project.log(&container));
+    assert!(answers, "no answer on {address}; the log of the container:\n{}", project.log(&container));
 
     is_hardened(&engine, &container);
 

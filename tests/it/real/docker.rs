@@ -221,7 +221,7 @@ fn the_lines_of_the_readme_log_in_push_and_pull() {
     fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), folder.join("README.md")).unwrap();
 
     let lines = shell_lines("Log in, push, pull");
-    assert_eq!(lines[0], "REGISTRY=$(hostname):8443", "the first line says how the server is called");
+    assert_eq!(lines[0], "REGISTRY=$(hostname):8443", "the first line sets the name of the server");
     // A test has no terminal for the password, runs as root, and uses another host name.
     let lines = lines[1..].join("\n").replace("docker login ", "docker login --password-stdin ");
     let script = format!("sudo() {{ \"$@\"; }}\nREGISTRY={}\n{lines}\n", server.named());

@@ -311,7 +311,9 @@ fn no_random_configuration_of_docker_registry_allows_more_after_its_migration() 
             }
         };
         ran += 1;
-        let ours = ours.unwrap_or_else(|broken| panic!("docker-registry starts, and we say: {broken}\n{}", context()));
+        let ours = ours.unwrap_or_else(|broken| {
+            panic!("docker-registry starts, and the migration fails: {broken}\n{}", context())
+        });
         stage.write("migrated.toml", &ours.toml);
         let flags = Flags { config: Some(stage.path("migrated.toml")), ..Flags::default() };
         let config =

@@ -157,7 +157,7 @@ fn a_rule_that_is_removed_or_changed_ends_the_tokens_that_came_from_it() {
 
     stage.configure(&(rules(&provider).replace("refs/heads/*", "refs/heads/**") + audit));
     server.says("workload rules reloaded");
-    assert_eq!(pushes(&first), 401, "it is from a rule that says something else");
+    assert_eq!(pushes(&first), 401, "the rule that it came from has changed");
     let second = bearer();
     assert_eq!(pushes(&second), 202);
 

@@ -99,7 +99,7 @@ impl Answer {
                 "service" => challenge.service = value,
                 "scope" => challenge.scope = Some(value),
                 "error" => challenge.error = Some(value),
-                other => panic!("{other} is nothing that clients know: {self}"),
+                other => panic!("{other} is unknown to clients: {self}"),
             }
         }
         challenge

@@ -45,9 +45,9 @@ impl Daemon {
             exit.is_some() || ready()
         });
         if let Some(status) = exit {
-            panic!("{} ended before it was ready ({status}); it said:\n{}", self.name, self.log());
+            panic!("{} ended before it was ready ({status}); its log:\n{}", self.name, self.log());
         }
-        assert!(answered, "{} was not ready within {patience:?}; it said:\n{}", self.name, self.log());
+        assert!(answered, "{} was not ready within {patience:?}; its log:\n{}", self.name, self.log());
     }
 
     /// The process id.
@@ -72,7 +72,7 @@ impl Daemon {
 
     /// Stops the process by SIGTERM and returns its exit status; panics if it has to be killed.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        self.end().unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOPPING:?}; it said:\n{}", self.name, self.log()))
+        self.end().unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOPPING:?}; its log:\n{}", self.name, self.log()))
     }
 
     /// The exit status; `None` if the process had to be killed.
@@ -96,11 +96,11 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    #[expect(clippy::print_stderr, reason = "the log of a failing test's server is what one wants to read")]
+    #[expect(clippy::print_stderr, reason = "a failing test needs the log of its server")]
     fn drop(&mut self) {
         self.end();
         if std::thread::panicking() {
-            eprintln!("--- {} said:\n{}", self.name, self.log());
+            eprintln!("--- log of {}:\n{}", self.name, self.log());
         }
     }
 }

@@ -202,7 +202,7 @@ impl Portcullis {
     /// Restarts like [`Self::restart`], and calls `meanwhile` while no server runs.
     pub(crate) fn restart_after(mut self, meanwhile: impl FnOnce()) -> Self {
         let status = self.daemon.stop();
-        assert!(status.success(), "SIGTERM should end the server well, not with {status}; it said:\n{}", self.log());
+        assert!(status.success(), "SIGTERM should end the server well, not with {status}; its log:\n{}", self.log());
         let Self { setup, folder, .. } = self;
         meanwhile();
         setup.start_in(folder)
@@ -215,7 +215,7 @@ pub(crate) fn cli() -> Tool {
 }
 
 /// The password that the first start shows: the first word of at least 16 letters, digits, `-` or `_` on the line that
-/// says "password" or on the one after it.
+/// contains "password" or on the one after it.
 pub(crate) fn first_password(log: &str) -> Option<&str> {
     let lines: Vec<&str> = log.lines().collect();
     let index = lines.iter().position(|line| line.to_lowercase().contains("password"))?;

@@ -124,7 +124,7 @@ impl Running<'_> {
     /// Asserts that the log contains these words within five seconds, the documented time for changes to take effect.
     pub(crate) fn says(&self, words: &str) {
         let is_said = super::eventually(Duration::from_secs(5), || self.log().contains(words));
-        assert!(is_said, "the log should say {words:?}:\n{}", self.log());
+        assert!(is_said, "the log should contain {words:?}:\n{}", self.log());
     }
 
     /// A new connection.

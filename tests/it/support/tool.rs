@@ -183,7 +183,10 @@ impl Finished {
     /// Asserts that one of `words` is in either output stream, ignoring case.
     pub(crate) fn says_one_of(&self, words: &[&str]) -> &Self {
         let said = format!("{}\n{}", self.stdout, self.stderr).to_lowercase();
-        assert!(words.iter().any(|word| said.contains(&word.to_lowercase())), "should have said {words:?}\n{self}");
+        assert!(
+            words.iter().any(|word| said.contains(&word.to_lowercase())),
+            "should have printed one of {words:?}\n{self}"
+        );
         self
     }
 }

@@ -76,7 +76,8 @@ impl Wire {
         if method == "HEAD" || matches!(answer.status, 100 | 204 | 304) {
             return Some(answer);
         }
-        let length: usize = answer.header("content-length").expect("an answer says its length").parse().unwrap();
+        let length: usize =
+            answer.header("content-length").expect("the response has a Content-Length").parse().unwrap();
         while self.received.len() < length {
             self.receive()?;
         }
