@@ -1,4 +1,4 @@
-//! The integration tests, as one binary.
+//! Contains all integration tests in one binary.
 //!
 //! `support` starts and stops processes and builds test images. `conformance` tests the registry protocol; `real`
 //! runs the client programs that people use; `grants` tests credentials that replace passwords; `faults`, `crash` and

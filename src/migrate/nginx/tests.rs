@@ -1,4 +1,4 @@
-//! Tests what nginx sites become, each test named after a configuration that was migrated wrongly or could be.
+//! Tests the migration of nginx sites; each test is named after a configuration that could be migrated wrongly.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The keys of registry:2 and 3 that are not carried over, each with its reason.
+//! Lists the keys of registry:2 and 3 that are not carried over, each with its reason.
 
 use super::super::unsupported_keys::{Known, Unsupported};
 

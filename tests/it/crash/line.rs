@@ -1,4 +1,4 @@
-//! A keep-alive connection to a server that is going to be killed.
+//! Sends requests on one connection to a server that is going to be killed.
 //!
 //! Invariant: before the kill, a request without an answer fails the test; after it, it ends the client.
 

@@ -1,4 +1,4 @@
-//! All ways in which a worker uploads a blob.
+//! Uploads blobs in every way that clients use, for the random worker.
 
 use super::ledger::{Fate, Upload};
 use super::line::Over;

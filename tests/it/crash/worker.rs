@@ -1,4 +1,4 @@
-//! A client that performs random registry operations until the server is killed.
+//! Performs random registry operations as a client until the server is killed.
 //!
 //! Invariant: a change is recorded in the ledger before the server receives it. Only one worker changes the
 //! repositories of its own; all workers change `shared` and its tag `latest`.

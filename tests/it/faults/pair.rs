@@ -1,5 +1,4 @@
-//! Private keys of the three algorithms, to sign tokens like the server, or with keys that the server must not
-//! accept.
+//! Signs test tokens with private keys of three algorithms: the server's own key, or keys that it must not accept.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;

@@ -1,4 +1,4 @@
-//! An HTTP/2 client over TLS that sends single frames, for input that no client library would send.
+//! Sends single HTTP/2 frames over TLS, for input that no client library would send.
 //!
 //! Invariant: the client sends only what the test wrote; it neither updates windows nor answers pings by itself.
 

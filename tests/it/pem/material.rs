@@ -1,4 +1,4 @@
-//! Certificates and keys for the PEM tests, in all spellings of PEM files.
+//! Makes the certificates and keys of the PEM tests, and writes them in all spellings of PEM files.
 
 use std::time::{Duration, SystemTime};
 

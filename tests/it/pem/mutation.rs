@@ -1,4 +1,4 @@
-//! Random changes to valid PEM files.
+//! Makes random changes to valid PEM files.
 
 use super::material::Material;
 

@@ -1,4 +1,4 @@
-//! The test client's responses, with checked accessors.
+//! Holds a response to the test client and checks it in its accessors.
 //!
 //! Invariant: a response that is not as expected fails the test with the request and the whole response.
 

@@ -1,4 +1,4 @@
-//! A certificate authority that issues client certificates.
+//! Issues client certificates from a test CA.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Reproducible random choices from a seed.
+//! Makes random choices that a seed reproduces.
 //!
 //! Invariant: nothing here depends on the time or the machine. The scheduling of threads still does, so a seed
 //! reproduces what each client tries, but not the moment at which the others did.

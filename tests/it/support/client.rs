@@ -1,4 +1,4 @@
-//! A registry client for tests, which can also send what real clients do not.
+//! Sends registry requests as a test client, also such as real clients do not send.
 //!
 //! It trusts only the server's CA, and it gets its tokens as real clients do: it requests `/v2/`, reads the
 //! challenge, and asks the token endpoint that the challenge names. Calls block; concurrent calls need threads.

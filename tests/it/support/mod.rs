@@ -1,4 +1,4 @@
-//! Test support: running servers, client programs, images made without a network.
+//! Supports the tests with running servers, client programs, and images made without a network.
 //!
 //! Invariant: everything that is started or changed outside of a temporary directory is ended or restored by `Drop`,
 //! so that a failing test leaves the machine as it was.

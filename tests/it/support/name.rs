@@ -1,4 +1,4 @@
-//! The host name `registry.test`, which resolves to `::1` while a test holds it.
+//! Makes the host name `registry.test` resolve to `::1` while a test holds it.
 //!
 //! Docker treats every registry on 127.0.0.0/8 as insecure and does not verify it, so a test of certificate
 //! verification needs a name that resolves elsewhere. The name is in `/etc/hosts` and its trust in

@@ -1,4 +1,4 @@
-//! A test directory for one server, whose files a test can change before and after the start.
+//! Prepares a directory for one server, whose files a test can change before and after the start.
 //!
 //! [`super::Setup`] starts a server with a valid setup; a [`Stage`] starts the others: with a configuration of its
 //! own, with broken files, on a full disk, as an unprivileged user.

@@ -1,4 +1,4 @@
-//! A minimal tar writer for image layers: regular files in the ustar format.
+//! Writes tar archives for image layers: regular files in the ustar format.
 
 /// An archive with these files, given as path and content, readable and executable for all users.
 pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client over TLS without a library, for invalid requests and for clients that disconnect early.
+//! Sends HTTP/1.1 over TLS without a client library, for invalid requests and for clients that disconnect early.
 //!
 //! Invariant: the client sends only what the test wrote, and repairs nothing.
 

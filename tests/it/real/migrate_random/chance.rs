@@ -1,4 +1,4 @@
-//! Pseudorandom choices, reproducible by a seed.
+//! Makes pseudorandom choices that a seed reproduces.
 
 /// A stream of choices (`SplitMix64`).
 pub(super) struct Chance(u64);

@@ -1,4 +1,4 @@
-//! Random registry requests that nginx and the migrated rules must answer alike.
+//! Generates random registry requests that nginx and the migrated rules must answer alike.
 
 use std::fmt::{self, Write as _};
 
