@@ -39,7 +39,7 @@ use outcome::Row;
 /// Measures Portcullis beside nginx and docker-registry.
 #[derive(Parser)]
 struct Arguments {
-    /// The cases to measure; without any, all of them, and the report in docs/benchmarks and README.md is written.
+    /// The cases to measure; without any, all of them, and the report in docs/benchmarks is written.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(cases::ALL.iter().map(|case| case.name)))]
     cases: Vec<String>,
     /// How often each server is measured.

@@ -1,6 +1,7 @@
-//! Checks the documentation against the program: every command, setting, file and link that a page names must exist.
+//! Checks the documentation against the program: each command, setting, variable, file, make target and link that a page
+//! names must exist, and each configuration that a page shows must be valid.
 //!
-//! (`real::docker` tests that the README's lines for Docker work when they are pasted.)
+//! (`real::docker` runs the README's lines for Docker.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,16 +12,21 @@ use clap::error::ErrorKind;
 use portcullis::cli::Cli;
 use portcullis::config::{self, Flags};
 
-/// The pages that are checked.
-const PAGES: &[&str] = &[
-    "README.md",
-    "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
-    "docs/configuration.md",
-    "docs/migration.md",
-    "docs/operations.md",
-    "certs/README.md",
-];
+/// The pages outside of `docs`.
+const PAGES: &[&str] = &["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "certs/README.md"];
+
+/// The paths of all pages: [`PAGES`], and those of `docs`.
+fn pages() -> Vec<String> {
+    let mut pages: Vec<String> = PAGES.iter().map(|page| (*page).to_owned()).collect();
+    pages.extend(files_of_docs().into_iter().map(|file| format!("docs/{file}")));
+    pages
+}
+
+/// The names of the Markdown files in `docs`, in order.
+fn files_of_docs() -> BTreeSet<String> {
+    let names = fs::read_dir(path("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".md")).collect()
+}
 
 fn path(page: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(page)
@@ -94,8 +100,8 @@ fn understand(call: &[&str], may_be_unfinished: bool) -> Result<(), String> {
 #[test]
 fn every_call_of_the_program_is_one_that_it_understands() {
     let (mut wrong, mut calls) = (Vec::new(), 0);
-    for page in PAGES {
-        let text = read(page);
+    for page in pages() {
+        let text = read(&page);
         let shell = blocks(&text, "sh");
         let commands =
             shell.iter().flat_map(|block| block.split(['\n', '|', ';', '&'])).map(|command| (command, false));
@@ -135,8 +141,8 @@ fn every_setting_that_is_named_exists() {
         let plain = |part: &&str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         parts.len() > 1 && parts.iter().all(plain) && tables.contains(parts[0])
     };
-    for page in PAGES {
-        for span in spans(&read(page)) {
+    for page in pages() {
+        for span in spans(&read(&page)) {
             let key = span.split(" = ").next().unwrap();
             assert!(!is_key(key) || exists(key), "{page}: there is no setting {key}");
         }
@@ -148,8 +154,8 @@ fn every_variable_that_is_named_exists() {
     let known = read("docs/configuration.md") + &read("docker-compose.yml");
     let is_part = |character: char| !(character.is_ascii_uppercase() || character == '_');
     let known: BTreeSet<&str> = known.split(is_part).collect();
-    for page in PAGES {
-        for variable in read(page).split(is_part).filter(|word| word.starts_with("PORTCULLIS_")) {
+    for page in pages() {
+        for variable in read(&page).split(is_part).filter(|word| word.starts_with("PORTCULLIS_")) {
             assert!(known.contains(variable), "{page}: there is no variable {variable}");
         }
     }
@@ -159,8 +165,8 @@ fn every_variable_that_is_named_exists() {
 fn every_configuration_that_is_shown_is_valid() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portcullis.toml");
-    for page in PAGES {
-        for block in blocks(&read(page), "toml") {
+    for page in pages() {
+        for block in blocks(&read(&page), "toml") {
             fs::write(&file, &block).unwrap();
             let flags = Flags { config: Some(file.clone()), ..Flags::default() };
             if let Err(problems) = config::load(&flags, [], None) {
@@ -173,8 +179,8 @@ fn every_configuration_that_is_shown_is_valid() {
 #[test]
 fn every_make_target_that_is_named_exists() {
     let makefile = read("Makefile");
-    for page in PAGES {
-        let text = read(page);
+    for page in pages() {
+        let text = read(&page);
         let lines =
             blocks(&text, "sh").into_iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>());
         for target in lines.chain(spans(&text)).filter_map(|line| Some(line.strip_prefix("make ")?.to_owned())) {
@@ -185,14 +191,14 @@ fn every_make_target_that_is_named_exists() {
 
 #[test]
 fn every_link_leads_somewhere() {
-    for page in PAGES {
-        let text = read(page);
+    for page in pages() {
+        let text = read(&page);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.starts_with("https://") {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let file = if file.is_empty() { path(page) } else { path(page).parent().unwrap().join(file) };
+            let file = if file.is_empty() { path(&page) } else { path(&page).parent().unwrap().join(file) };
             assert!(file.exists(), "{page}: there is no {link}");
             if !anchor.is_empty() {
                 let target = fs::read_to_string(&file).unwrap();
@@ -202,7 +208,15 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// The link anchor of a heading: lower case, hyphens for spaces, no punctuation.
+#[test]
+fn every_page_of_the_documentation_is_in_its_index() {
+    let index = read("docs/README.md");
+    for file in files_of_docs().into_iter().filter(|file| file != "README.md") {
+        assert!(index.contains(&format!("]({file})")), "docs/README.md has no link to {file}");
+    }
+}
+
+/// What a heading is called in links: lower case, hyphens for spaces, no punctuation.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
     let kept = |character: &char| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_');

@@ -1,29 +1,23 @@
-//! Writes the report: a table and a plot into docs/benchmarks, and a short table into README.md between two markers.
+//! The report: a table and a plot in docs/benchmarks.
 
 mod machine;
 mod number;
 mod plot;
 mod table;
 
-use std::{fs, path::Path};
+use std::fs;
 
-use crate::{
-    context::Context,
-    outcome::{Goal, Row},
-};
+use crate::{context::Context, outcome::Row};
 
 pub(crate) use table::table;
 
 const FOLDER: &str = "docs/benchmarks";
-const BEGIN: &str = "<!-- Written by `make bench`. -->";
-const END: &str = "<!-- End of what `make bench` writes. -->";
 
 /// Writes the report into the checkout.
 pub(crate) fn write(context: &Context, rows: &[Row]) {
     let folder = Context::checkout().join(FOLDER);
     fs::write(folder.join("compare.md"), page(context, rows)).unwrap();
     fs::write(folder.join("compare.svg"), plot::draw(rows)).unwrap();
-    put_into_readme(&Context::checkout().join("README.md"), rows);
 }
 
 fn page(context: &Context, rows: &[Row]) -> String {
@@ -54,13 +48,4 @@ because elsewhere they would have processors of their own, and wait for the time
 {}",
         table(rows)
     )
-}
-
-fn put_into_readme(path: &Path, rows: &[Row]) {
-    let text = fs::read_to_string(path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("README.md has no start marker for the benchmark numbers");
-    let (_, after) = rest.split_once(END).expect("README.md has no end marker for the benchmark numbers");
-    let compared = rows.iter().filter(|row| matches!(row.goal, Some(Goal::Ratio(_)))).collect::<Vec<_>>();
-    let plot = format!("![How many times better Portcullis is than its peer]({FOLDER}/compare.svg)");
-    fs::write(path, format!("{before}{BEGIN}\n\n{plot}\n\n{}\n{END}{after}", table::short(&compared))).unwrap();
 }

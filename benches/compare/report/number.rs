@@ -3,7 +3,7 @@
 use crate::{outcome::Unit, samples::Samples};
 
 /// The median with its unit.
-pub(super) fn median(unit: Unit, samples: &Samples) -> String {
+fn median(unit: Unit, samples: &Samples) -> String {
     format!("{}{}", figures(samples.median()), suffix(unit))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::number::{figures, median, spread, value};
+use super::number::{figures, spread, value};
 use crate::outcome::{Better, Goal, Row};
 
 /// The complete table.
@@ -15,16 +15,6 @@ pub(crate) fn table(rows: &[Row]) -> String {
         let (ratio, goal) = (figures(row.ratio()), goal(row));
         writeln!(text, "| {} | {ours} | {} | {theirs} | {ratio} | {goal} | {} |", row.what, row.peer, met(row))
             .unwrap();
-    }
-    text
-}
-
-/// A short table for README.md, without ranges and goals.
-pub(super) fn short(rows: &[&Row]) -> String {
-    let mut text = "| | Portcullis | | |\n|---|---|---|---|\n".to_owned();
-    for row in rows {
-        let (ours, theirs) = (median(row.unit, &row.ours), median(row.unit, &row.theirs));
-        writeln!(text, "| {} | {ours} | {theirs} | {} |", row.what, row.peer).unwrap();
     }
     text
 }

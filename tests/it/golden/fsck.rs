@@ -167,8 +167,8 @@ fn every_damage_is_named_and_a_repair_deals_with_it() {
 }
 
 #[test]
-fn every_damage_stands_in_the_table_of_the_operations_page() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+fn every_damage_is_in_the_table_of_its_page() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fsck.md")).unwrap();
     let data = everything_wrong();
     data.file(&format!("{REPOSITORIES}/UPPER/_layers/x"), b"");
     let report: Value = serde_json::from_str(&data.fsck().fails().stdout).unwrap();

@@ -9,7 +9,7 @@ use crate::support::{Stage, Tool};
 
 /// The filter as printed in the documentation.
 fn documented_filter() -> String {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/logs.md")).unwrap();
     let begin = page.find("# /etc/fail2ban/filter.d/portcullis.conf").unwrap();
     let end = page[begin..].find("```").unwrap();
     page[begin..begin + end].to_owned()
