@@ -1,4 +1,4 @@
-# Two commands are enough: `make run` and `make test`. `make` alone lists the others.
+# `make run` and `make test` are the main targets; `make` alone lists all.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -7,7 +7,7 @@ SHELL := /bin/sh
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TRIPLE     := $(shell uname -m)-unknown-linux-gnu
 
-# The image and the tests are built the same way, with the C library linked in: what is tested is what is shipped, and
+# The image and the tests are built the same way, with the C library linked in: the tested code is the shipped code, and
 # the dependencies are compiled once for both. `--target` keeps the flags away from build scripts and macros, which
 # must stay dynamic.
 STATIC := RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static"
@@ -28,7 +28,7 @@ run: ## build the release binary and serve on port 8443, without any configurati
 test: test-parts lint unit ## install the real clients that the tests need, then check and test everything
 
 .PHONY: test-parts
-test-parts: ## install what tests/packages.txt and tests/requirements.txt list and is missing (as root)
+test-parts: ## install missing entries of tests/packages.txt and tests/requirements.txt (as root)
 	scripts/install-test-parts
 
 .PHONY: lint
@@ -45,7 +45,8 @@ unit: ## unit and integration tests, without installing anything
 image: image-root ## build the container image `portcullis` from a static release binary
 	docker build -t portcullis .
 
-# What the Dockerfile copies. IMAGE_PROFILE=dev builds faster; IMAGE_BINARY=path takes a static binary that exists.
+# The files that the Dockerfile copies. IMAGE_PROFILE=dev builds faster; IMAGE_BINARY=path uses an existing static
+# binary.
 IMAGE_PROFILE := release
 IMAGE_ROOT    := target/image
 PROFILE_DIR    = $(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))
@@ -66,7 +67,8 @@ bench: ## measure everything, beside nginx and docker-registry (installed as roo
 	scripts/install-packages benches/packages.txt
 	cargo bench --locked
 
-# Frame pointers in our code and that of dependencies, so that the kernel can see who called; a build of its own.
+# Frame pointers in this project's code and that of dependencies, so that the kernel can read call stacks; a separate
+# build.
 .PHONY: profile
 profile: ## draw flame graphs of pull and push into docs/benchmarks
 	scripts/install-packages benches/packages.txt
@@ -74,5 +76,5 @@ profile: ## draw flame graphs of pull and push into docs/benchmarks
 		cargo bench --locked --profile profiling --bench compare -- --flame-graphs
 
 .PHONY: clean
-clean: ## remove what was built
+clean: ## remove build results
 	cargo clean
