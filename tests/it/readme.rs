@@ -25,7 +25,7 @@ fn pages() -> Vec<String> {
 /// The names of the Markdown files in `docs`, in order.
 fn files_of_docs() -> BTreeSet<String> {
     let names = fs::read_dir(path("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".md")).collect()
+    names.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "md")).collect()
 }
 
 fn path(page: &str) -> PathBuf {
