@@ -33,13 +33,13 @@ test-parts: ## install missing entries of tests/packages.txt and tests/requireme
 
 .PHONY: lint
 lint: ## formatting, clippy and documentation, warnings being errors
-	cargo fmt --check
-	$(STATIC) cargo clippy $(TARGET) --locked --all-targets -- -D warnings
-	$(STATIC) RUSTDOCFLAGS="-D warnings" cargo doc $(TARGET) --locked --no-deps --document-private-items
+	cargo fmt --all --check
+	$(STATIC) cargo clippy $(TARGET) --locked --workspace --all-targets -- -D warnings
+	$(STATIC) RUSTDOCFLAGS="-D warnings" cargo doc $(TARGET) --locked --workspace --no-deps --document-private-items
 
 .PHONY: unit
 unit: ## unit and integration tests, without installing anything
-	$(STATIC) RUSTDOCFLAGS="-C target-feature=+crt-static" scripts/run-tests $(TEST_RUNNER) $(TARGET) --locked
+	$(STATIC) RUSTDOCFLAGS="-C target-feature=+crt-static" scripts/run-tests $(TEST_RUNNER) $(TARGET) --locked --workspace
 
 .PHONY: image
 image: image-root ## build the container image `portcullis` from a static release binary

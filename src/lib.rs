@@ -40,21 +40,22 @@
 //! The crate is a library so that its own tests and its one binary can use it. Its public interface is the command
 //! line, the configuration, HTTP and the disk layout; the Rust items may change in any release.
 
-pub mod access;
-mod acme;
 pub mod api;
 pub mod app;
-pub mod audit;
-pub mod auth;
 pub mod cli;
-pub mod config;
-pub mod fetch;
-pub mod migrate;
-pub mod oci;
-pub mod registry;
 mod reload;
-pub mod selftest;
-pub mod server;
-pub mod storage;
-pub mod telemetry;
-pub mod tls;
+
+#[doc(inline)]
+pub use portcullis_access::{self as access, audit};
+pub use portcullis_acme as acme;
+pub use portcullis_auth as auth;
+pub use portcullis_config as config;
+pub use portcullis_http_client as fetch;
+pub use portcullis_migrate as migrate;
+pub use portcullis_oci as oci;
+pub use portcullis_registry as registry;
+pub use portcullis_selftest as selftest;
+pub use portcullis_server as server;
+pub use portcullis_storage as storage;
+pub use portcullis_telemetry as telemetry;
+pub use portcullis_tls as tls;

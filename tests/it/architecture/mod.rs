@@ -1,11 +1,15 @@
-//! Checks which module of `src/lib.rs` may import which other, and which may name a library.
+//! Checks the walls that Cargo cannot: what the program's own modules import, which crate may be added to which, and
+//! a few rules for every source file.
 //!
-//! Invariant: [`FLOORS`] lists all modules of `src/lib.rs`, and each row names only modules of rows above it. Imports
-//! that follow the table therefore cannot form a cycle.
+//! Between the crates of the workspace the compiler keeps the order: a manifest that names a crate from above makes a
+//! cycle. [`CRATES`] keeps a manifest from naming more than the design says. Inside the program ([`MODULES`]) nothing
+//! but this test does.
 //!
-//! The sources are read as tokens, not as lines: a path is found in nested braces, in macros, behind `super::super`
-//! and wherever else the compiler finds it, and not in comments and string literals. Tests inside `src` follow the
-//! table too; they may use any library and `unwrap()`.
+//! Invariant: each row of both tables names only rows before it.
+//!
+//! The sources are read as tokens, not as lines: a path is found in nested braces, in macros, behind `super::super` and
+//! wherever else the compiler finds it, and not in comments and string literals. Tests inside `src` follow the table
+//! too; they may use any library and `unwrap()`.
 
 mod examples;
 mod reader;
@@ -16,32 +20,34 @@ use std::path::Path;
 
 use reader::{Crate, Import, Source, Used};
 
-/// Each module with the modules that it may import. The picture is in `src/lib.rs`.
-const FLOORS: &[(&str, &[&str])] = &[
+/// Each crate below `crates/` with those of ours that it may depend on.
+const CRATES: &[(&str, &[&str])] = &[
     // vocabulary
     ("oci", &[]),
     // mechanisms
     ("access", &["oci"]),
-    ("audit", &["oci", "access"]),
     ("storage", &[]),
     ("tls", &[]),
-    ("fetch", &[]),
+    ("http-client", &[]),
     // engines
-    ("registry", &["oci", "access", "audit", "storage"]),
-    ("auth", &["oci", "access", "audit", "storage", "tls", "fetch"]),
-    // surface
-    ("api", &["oci", "access", "audit", "registry", "auth"]),
+    ("registry", &["oci", "access", "storage"]),
+    ("auth", &["oci", "access", "storage", "tls", "http-client"]),
     // process
-    ("telemetry", &["audit"]),
+    ("telemetry", &["access"]),
     ("server", &["tls"]),
-    // The types of every module's own `Config`.
-    ("config", &["access", "storage", "tls", "fetch", "registry", "auth", "telemetry", "server"]),
-    // Reads the configurations of other programs; writes text that `config` reads.
-    ("migrate", &["access", "tls", "auth", "config"]),
+    ("acme", &["access", "tls"]),
+    // The types of every crate's own `Config`.
+    ("config", &["access", "storage", "tls", "http-client", "registry", "auth", "telemetry", "server"]),
+    // Reads the configurations of other programs; writes text that `config` reads (its tests try that).
+    ("migrate", &["access", "tls", "auth"]),
     // A registry client; not part of the server.
     ("selftest", &["oci", "tls", "auth"]),
-    // The network side of `tls::acme`.
-    ("acme", &["audit", "tls"]),
+];
+
+/// Each module of the program with the modules and crates that it may import; the crates have the names that
+/// `src/lib.rs` gives them.
+const MODULES: &[(&str, &[&str])] = &[
+    ("api", &["oci", "access", "audit", "registry", "auth"]),
     ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
     (
         "app",
@@ -68,60 +74,86 @@ const FLOORS: &[(&str, &[&str])] = &[
             "app",
         ],
     ),
-    // The binary's `main.rs`.
+    // `main.rs`
     ("main", &["cli"]),
 ];
 
-/// Libraries that only some modules may use, so that replacing one stays a small change.
+/// Libraries that only some modules of the program may use; for the crates, their manifests say it.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["api", "app"]),
-    ("http", &["acme", "api", "server", "fetch", "selftest", "app"]),
-    ("http_body", &["api", "server", "app"]),
-    ("http_body_util", &["acme", "api", "server", "fetch", "selftest", "app"]),
-    ("hyper", &["server", "fetch", "selftest", "app"]),
-    ("hyper_util", &["acme", "server", "fetch", "selftest", "app"]),
-    ("tower", &["server", "app"]),
-    ("hyper_rustls", &["acme"]),
-    ("instant_acme", &["acme"]),
-    ("bcrypt", &["auth"]),
-    ("jsonwebtoken", &["auth"]),
-    ("rcgen", &["tls", "auth"]),
-    ("x509_parser", &["tls"]),
-    ("tokio_rustls", &["server", "fetch", "selftest"]),
-    ("toml", &["config", "selftest"]),
-    ("saphyr_parser", &["migrate"]),
+    ("http", &["api", "app"]),
+    ("http_body", &["api", "app"]),
+    ("http_body_util", &["api", "app"]),
+    ("hyper", &["app"]),
+    ("hyper_util", &["app"]),
+    ("tower", &["app"]),
     ("clap", &["cli", "main"]),
-    // Vocabulary and decisions do no I/O.
-    ("tokio", &["acme", "storage", "fetch", "registry", "auth", "api", "server", "reload", "selftest", "app", "cli"]),
+    ("tokio", &["api", "reload", "app", "cli"]),
 ];
 
+/// What the vocabulary and the decisions must not depend on: they do no I/O.
+const INPUT_AND_OUTPUT: &[&str] = &["tokio", "http", "hyper", "axum", "rustix"];
+
 #[test]
-fn every_module_keeps_to_its_floor() {
-    let sources = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    assert!(sources.len() > 100, "the sources should be found");
-    let violations = violations(&Crate::new(sources));
-    assert!(violations.is_empty(), "{violations:#?}");
+fn the_program_and_its_crates_keep_to_the_tables() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = read(&root.join("src"));
+    assert!(program.len() > 50, "the sources should be found");
+    let program = Crate::new(program);
+    let mut found = violations(&program);
+    found.extend(walls(&program));
+    for name in crates() {
+        let sources = read(&root.join("crates").join(&name).join("src"));
+        let of_crate = violations(&Crate::new(sources));
+        found.extend(of_crate.into_iter().map(|violation| format!("crates/{name}: {violation}")));
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
-fn the_table_has_no_way_up_and_so_no_cycle() {
-    for (index, (module, allowed)) in FLOORS.iter().enumerate() {
-        let above: Vec<&str> = FLOORS[..index].iter().map(|(module, _)| *module).collect();
-        for import in *allowed {
-            assert!(above.contains(import), "{module} may import {import}, which must come before it in the table");
-        }
+fn crates_depend_on_what_the_table_names_and_on_no_more() {
+    let listed: BTreeSet<String> = CRATES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(crates().into_iter().collect::<BTreeSet<_>>(), listed);
+    for (name, allowed) in CRATES {
+        let dependencies = dependencies(name);
+        let ours = dependencies.iter().filter_map(|dependency| dependency.strip_prefix("portcullis-"));
+        assert_eq!(ours.collect::<BTreeSet<_>>(), allowed.iter().copied().collect(), "{name}");
+    }
+}
+
+#[test]
+fn vocabulary_and_decisions_do_no_input_or_output() {
+    for name in ["oci", "access"] {
+        let dependencies = dependencies(name);
+        assert!(INPUT_AND_OUTPUT.iter().all(|library| !dependencies.contains(*library)), "{name}: {dependencies:?}");
+    }
+}
+
+#[test]
+fn the_tables_have_no_way_up_and_so_no_cycle() {
+    let crates: Vec<(&str, &[&str])> = CRATES.to_vec();
+    for (index, (name, allowed)) in crates.iter().enumerate() {
+        let above: Vec<&str> = crates[..index].iter().map(|(name, _)| *name).collect();
+        assert!(allowed.iter().all(|import| above.contains(import)), "{name}: {allowed:?}");
+    }
+    for (index, (module, allowed)) in MODULES.iter().enumerate() {
+        let below = MODULES[index..].iter().map(|(module, _)| *module);
+        assert!(below.into_iter().all(|import| !allowed.contains(&import)), "{module}: {allowed:?}");
     }
 }
 
 /// The local operator bypasses the access rules, so code that a request reaches must not act as one.
 #[test]
 fn only_the_command_on_repositories_becomes_the_local_operator() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let assumes = |path: &str| fs::read_to_string(root.join(path)).unwrap().contains("LocalOperator::assume");
-    let sources: Vec<String> = read(&root).into_iter().map(|source| source.path).collect();
-    let found: Vec<&str> = sources.iter().map(String::as_str).filter(|path| assumes(path)).collect();
-    let allowed = ["access/operator.rs", "cli/repository.rs"];
-    assert!(found.iter().all(|path| allowed.contains(path)) && found.contains(&"cli/repository.rs"), "{found:?}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let assumes = |path: &String| fs::read_to_string(root.join(path)).unwrap().contains("LocalOperator::assume");
+    let below =
+        |folder: String| read(&root.join(&folder)).into_iter().map(move |source| format!("{folder}/{}", source.path));
+    let folders = crates().into_iter().map(|name| format!("crates/{name}/src")).chain(["src".to_owned()]);
+    let found: Vec<String> = folders.flat_map(below).filter(assumes).collect();
+    let allowed = ["crates/access/src/operator.rs", "src/cli/repository.rs"];
+    assert!(found.iter().all(|path| allowed.contains(&path.as_str())), "{found:?}");
+    assert!(found.iter().any(|path| path == "src/cli/repository.rs"), "{found:?}");
 }
 
 /// Every Rust file below a directory, with its path relative to the directory.
@@ -142,22 +174,44 @@ fn read(root: &Path) -> Vec<Source> {
     sources
 }
 
-/// All violations of the tables in a crate, one line each.
+/// The folders below `crates`.
+fn crates() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// What a crate depends on outside its tests.
+fn dependencies(name: &str) -> BTreeSet<String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates").join(name).join("Cargo.toml");
+    let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
+    manifest["dependencies"].as_table().unwrap().keys().cloned().collect()
+}
+
+/// The rules that hold for the sources of every crate, a line for each place that breaks one.
 fn violations(sources: &Crate) -> BTreeSet<String> {
-    let declared = sources.modules();
-    let missing =
-        FLOORS.iter().map(|(module, _)| *module).filter(|module| *module != "main" && !declared.contains(*module));
-    let mut found: BTreeSet<String> =
-        missing.map(|module| format!("lib.rs does not declare {module}, which has a floor")).collect();
+    let mut found = BTreeSet::new();
     for source in sources.all() {
         if !source.begins_with_its_job() {
             found.insert(format!("{}: a module must begin with `//!` and its purpose", source.path));
         }
-        found.extend(wrong_imports(source));
-        found.extend(wrong_libraries(sources.libraries(source), source));
-        found.extend(sources.unwraps(source).into_iter().map(|line| {
+        let unwraps = sources.unwraps(source).into_iter();
+        found.extend(unwraps.map(|line| {
             format!("{}:{line}: `unwrap()`; use `expect` with the reason why it cannot fail", source.path)
         }));
+    }
+    found
+}
+
+/// What the program's modules import that [`MODULES`] and [`LIBRARIES`] do not allow, a line each.
+fn walls(sources: &Crate) -> BTreeSet<String> {
+    let declared = sources.modules();
+    let listed = MODULES.iter().map(|(module, _)| *module).filter(|module| *module != "main");
+    let missing = listed.filter(|module| !declared.contains(*module));
+    let mut found: BTreeSet<String> =
+        missing.map(|module| format!("lib.rs does not declare {module}, which is in the table")).collect();
+    for source in sources.all() {
+        found.extend(wrong_imports(source));
+        found.extend(wrong_libraries(sources.libraries(source), source));
     }
     found
 }
@@ -167,8 +221,8 @@ fn wrong_imports(source: &Source) -> Vec<String> {
     if module == "lib" {
         return Vec::new();
     }
-    let Some((_, allowed)) = FLOORS.iter().find(|(name, _)| *name == module) else {
-        return vec![format!("{path}: {module} has no floor")];
+    let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == module) else {
+        return vec![format!("{path}: {module} is not in the table")];
     };
     let imports = source.imports().into_iter();
     imports

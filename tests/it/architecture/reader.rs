@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+/// The attributes, without spaces, of items that are compiled for tests only.
+const TEST_ONLY: [&str; 2] = ["cfg(test)", "cfg(any(test,feature=\"testing\"))"];
+
 /// One source file.
 pub(super) struct Source {
     /// Its path relative to `src`.
@@ -130,7 +133,7 @@ fn test_files(source: &Source) -> Vec<Vec<String>> {
 fn test_item(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
     let [hash, TokenTree::Group(attribute), ..] = tokens else { return None };
     let spaceless: String = attribute.stream().to_string().split_whitespace().collect();
-    if !is(hash, "#") || spaceless != "cfg(test)" {
+    if !is(hash, "#") || !TEST_ONLY.contains(&spaceless.as_str()) {
         return None;
     }
     let ends = |token: &TokenTree| match token {

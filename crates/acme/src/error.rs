@@ -1,0 +1,156 @@
+//! Errors of ACME orders, with a hint for each.
+//!
+//! Invariant: text from a directory is shortened and stripped of control characters before it is logged.
+
+use std::{error::Error as _, io, path::PathBuf};
+
+use instant_acme::Error;
+
+use portcullis_tls::{
+    SourceError,
+    acme::{Challenge, GenerateError, ProofError, RequestError},
+};
+
+/// Why an order failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OrderError {
+    /// The directory cannot be reached, or answered with an error.
+    #[error("{}", words(.0))]
+    Directory(#[from] Error),
+    /// The file of the authorities that sign the directory's certificate cannot be read.
+    #[error(transparent)]
+    Authorities(#[from] SourceError),
+    /// The TLS library rejected its configuration, or an authority.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The folder cannot be written, or the account file cannot be read.
+    #[error("{}: {}", .0.display(), .1)]
+    Keep(PathBuf, io::Error),
+    /// The account file has another content: its path, and the parser's error.
+    #[error("{}: not an ACME account: {}", .0.display(), .1)]
+    Account(PathBuf, String),
+    /// The directory does not offer this challenge type.
+    #[error("the directory does not offer {}", .0.as_str())]
+    NotOffered(Challenge),
+    /// An authorization has a status, or an identifier, with which it can never become valid.
+    #[error("the directory's authorization is {0}")]
+    Authorization(String),
+    /// The challenge response cannot be prepared.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The directory checked the challenge responses and rejected them.
+    #[error("the directory could not validate the names: {0}")]
+    Refused(String),
+    /// The certificate signing request could not be generated.
+    #[error("the certificate signing request could not be generated: {0}")]
+    Generate(#[from] GenerateError),
+    /// The issued certificate does not match the request.
+    #[error(transparent)]
+    Answer(#[from] RequestError),
+    /// The order is valid, but has no certificate.
+    #[error("the order is valid, but the directory sent no certificate")]
+    NoCertificate,
+    /// The order did not end within its time limit.
+    #[error("the order timed out")]
+    TooLong,
+    /// A response of the directory made the ACME library panic.
+    #[error("a response of the directory made the ACME library panic")]
+    Panic,
+}
+
+impl OrderError {
+    fn problem(&self) -> Option<&str> {
+        let Self::Directory(Error::Api(problem)) = self else { return None };
+        problem.r#type.as_deref()?.strip_prefix("urn:ietf:params:acme:error:")
+    }
+
+    /// Whether the directory reports that a rate limit was exceeded.
+    pub(super) fn is_rate_limit(&self) -> bool {
+        self.problem() == Some("rateLimited")
+    }
+
+    /// Whether this challenge type failed, so that another type may succeed.
+    pub(super) fn is_of_this_way(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::NotOffered(_))
+    }
+
+    /// Whether the directory rejected a nonce, which it may do at any time (RFC 8555, 6.5).
+    pub(super) fn is_bad_nonce(&self) -> bool {
+        self.problem() == Some("badNonce")
+    }
+
+    /// Whether the account no longer exists at the directory.
+    pub(super) fn is_unknown_account(&self) -> bool {
+        self.problem() == Some("accountDoesNotExist")
+    }
+
+    /// What the operator can do about the error.
+    pub(super) fn hint(&self) -> String {
+        let hint = match self {
+            Self::Authorities(error) | Self::Answer(RequestError::Unfit(error)) => return error.hint(),
+            Self::Directory(Error::Api(_)) => match self.problem() {
+                Some("rateLimited") => {
+                    "the directory limits the rate of orders; wait, and use its staging directory for experiments"
+                }
+                Some("rejectedIdentifier") => "the directory does not certify one of these names; check hostnames",
+                Some("externalAccountRequired") => "it requires external account binding, which is not supported",
+                Some("invalidContact" | "unsupportedContact") => "check tls.acme.contact",
+                Some(_) | None => "see the directory's message",
+            },
+            Self::Directory(_) | Self::TooLong => {
+                "is tls.acme.directory right and reachable from here, and its certificate from a public authority or from tls.acme.ca?"
+            }
+            Self::Keep(..) => "let the server's user write there, or name another folder with tls.acme.folder",
+            Self::Account(..) => "restore the file, or remove it to have a new account created",
+            Self::NotOffered(_) => "choose another challenge with tls.acme.challenge",
+            Self::Refused(_) => {
+                "do the names resolve to this server from the internet, and is its port 443 (tls-alpn-01) or 80 (http-01, with redirect) reachable there?"
+            }
+            Self::Tls(_)
+            | Self::Generate(_)
+            | Self::Proof(_)
+            | Self::Answer(_)
+            | Self::Authorization(_)
+            | Self::NoCertificate
+            | Self::Panic => "see the directory's message; the order is retried",
+        };
+        hint.to_owned()
+    }
+}
+
+/// An error with its causes on one line: the message of hyper's client alone is only "client error (Connect)".
+fn words(error: &Error) -> String {
+    let mut words = error.to_string();
+    // `Other` is transparent: its source is the source of the error that it holds.
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+        cause = error.source();
+    }
+    told(&words)
+}
+
+/// Text from the directory as one log line: without control characters, and at most 600 characters long.
+pub(super) fn told(text: &str) -> String {
+    const MOST: usize = 600;
+    let mut line: String =
+        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MOST).collect();
+    if text.chars().nth(MOST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_directory_says_cannot_forge_a_line_of_the_log() {
+        assert_eq!(told("a\nb\u{1b}[31mc"), "a b [31mc");
+        assert_eq!(told(&"x".repeat(5000)).chars().count(), 601);
+    }
+}

@@ -1,0 +1,169 @@
+//! Runs one ACME order: account, authorizations, challenges, signing request, certificate (RFC 8555, 7.4 and 7.5).
+//!
+//! Invariant: an order ends within [`PATIENCE`] and then removes its challenge responses: no challenge is answered
+//! afterwards.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::rand::SystemRandom;
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
+};
+
+use super::{OrderError, account, error::told};
+use portcullis_tls::{
+    DnsName,
+    acme::{Challenge, Challenges, Config, Folder, Issued, Proof, Request},
+};
+
+/// Limit for an order as a whole.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// The intervals at which the status of the order is polled, and the limit for each of the two waits: one for the
+/// validation of the challenges, one for the certificate.
+const POLLING: RetryPolicy =
+    RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(Duration::from_secs(120));
+
+/// How often an order is restarted because the directory rejected a nonce, which is a normal event and not a failure.
+const NONCES: u32 = 3;
+
+/// Orders a certificate for these names.
+pub(super) async fn place(
+    config: &Config,
+    names: &[DnsName],
+    challenge: Challenge,
+    challenges: &Arc<Challenges>,
+) -> Result<Issued, OrderError> {
+    let (config, names, challenges) = (config.clone(), names.to_vec(), Arc::clone(challenges));
+    // A task of its own, because a library parses untrusted responses here: its panic becomes an error of the order.
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(async move { tokio::time::timeout(PATIENCE, patiently(&config, &names, challenge, &challenges)).await });
+    match task.join_next().await {
+        Some(Ok(Ok(result))) => result,
+        Some(Ok(Err(_))) => Err(OrderError::TooLong),
+        Some(Err(_)) | None => Err(OrderError::Panic),
+    }
+}
+
+async fn patiently(
+    config: &Config,
+    names: &[DnsName],
+    challenge: Challenge,
+    challenges: &Arc<Challenges>,
+) -> Result<Issued, OrderError> {
+    let mut tries = 0;
+    loop {
+        match once(config, names, challenge, challenges).await {
+            Err(error) if error.is_bad_nonce() && tries < NONCES => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn once(
+    config: &Config,
+    names: &[DnsName],
+    challenge: Challenge,
+    challenges: &Arc<Challenges>,
+) -> Result<Issued, OrderError> {
+    let folder = Folder::new(&config.folder);
+    folder.try_out(&SystemRandom::new()).map_err(|error| OrderError::Keep(config.folder.clone(), error))?;
+    let identifiers: Vec<Identifier> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
+    let account = account::open(config, &folder).await?;
+    let mut order = match new_order(&account, &identifiers).await {
+        Err(error) if error.is_unknown_account() => {
+            tracing::warn!("the ACME account no longer exists at the directory");
+            new_order(&account::create(config, &folder).await?, &identifiers).await?
+        }
+        result => result?,
+    };
+    let proofs = prove(&mut order, challenge, challenges).await?;
+    if order.state().status != OrderStatus::Ready {
+        validated(&mut order).await?;
+    }
+    drop(proofs);
+    let request = Request::new(names)?;
+    order.finalize_csr(request.der()).await?;
+    let chain = match order.state().status {
+        OrderStatus::Valid => order.certificate().await?.ok_or(OrderError::NoCertificate)?,
+        OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing | OrderStatus::Invalid => {
+            order.poll_certificate(&POLLING).await?
+        }
+    };
+    Ok(request.answered(&chain, SystemTime::now())?)
+}
+
+async fn new_order(account: &Account, identifiers: &[Identifier]) -> Result<Order, OrderError> {
+    Ok(account.new_order(&NewOrder::new(identifiers)).await?)
+}
+
+/// Publishes the response to the challenge of each pending authorization, and reports it as ready to the directory.
+async fn prove(
+    order: &mut Order,
+    preferred: Challenge,
+    challenges: &Arc<Challenges>,
+) -> Result<Vec<Proof>, OrderError> {
+    let mut proofs = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        match authorization.status {
+            AuthorizationStatus::Valid => continue,
+            AuthorizationStatus::Pending => {}
+            other @ (AuthorizationStatus::Invalid
+            | AuthorizationStatus::Revoked
+            | AuthorizationStatus::Expired
+            | AuthorizationStatus::Deactivated) => return Err(OrderError::Authorization(format!("{other:?}"))),
+        }
+        let kind = match preferred {
+            Challenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+            Challenge::Http01 => ChallengeType::Http01,
+        };
+        let mut challenge = authorization.challenge(kind).ok_or(OrderError::NotOffered(preferred))?;
+        let Identifier::Dns(name) = challenge.identifier().identifier else {
+            return Err(OrderError::Authorization("for an identifier that is not a DNS name".to_owned()));
+        };
+        let answer = challenge.key_authorization();
+        proofs.push(match preferred {
+            Challenge::TlsAlpn01 => challenges.prove_by_tls(name, answer.digest().as_ref())?,
+            Challenge::Http01 => challenges.prove_by_http(&challenge.token, answer.as_str())?,
+        });
+        challenge.set_ready().await?;
+    }
+    Ok(proofs)
+}
+
+/// Waits until the directory has validated every challenge.
+async fn validated(order: &mut Order) -> Result<(), OrderError> {
+    let said = match order.poll_ready(&POLLING).await {
+        Ok(OrderStatus::Ready) => return Ok(()),
+        Ok(_) => None,
+        // Some directories put the error into the order instead of the authorization.
+        Err(error) if order.state().status == OrderStatus::Invalid => Some(error),
+        Err(error) => return Err(error.into()),
+    };
+    let reasons = refusals(order).await;
+    Err(match said {
+        Some(error) if reasons.is_empty() => error.into(),
+        Some(_) | None => OrderError::Refused(reasons.join("; ")),
+    })
+}
+
+/// The errors of the challenges, each with the name that it is about.
+async fn refusals(order: &mut Order) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        let Ok(state) = authorization.refresh().await else { continue };
+        let name = told(&state.identifier().to_string());
+        let errors = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+        reasons.extend(errors.map(|error| format!("{name}: {}", told(&error.to_string()))));
+    }
+    reasons
+}

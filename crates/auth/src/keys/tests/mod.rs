@@ -1,0 +1,258 @@
+//! Tests the key file on a real file system, and the tokens that its keys sign.
+
+mod memory;
+mod rotation;
+
+use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
+
+use super::*;
+use crate::{
+    config::KeyIdForm,
+    credentials::{BearerToken, Credentials},
+    inspect,
+    token::{BadToken, Origin, Tokens, VerifiedToken},
+};
+use portcullis_access::{Principal, Scope, UserName};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const LIFETIME: Duration = Duration::from_secs(300);
+
+struct House {
+    folder: tempfile::TempDir,
+    config: TokenConfig,
+    now: SystemTime,
+}
+
+impl House {
+    fn new(algorithm: TokenAlgorithm) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = TokenConfig {
+            lifetime: LIFETIME,
+            issuer: "issuer".to_owned(),
+            service: "service".to_owned(),
+            key: folder.path().join("certs/token.key"),
+            algorithm,
+            key_id: KeyIdForm::Thumbprint,
+            certificate_chain: false,
+            refresh_lifetime: 90 * DAY,
+            upload_grace: None,
+        };
+        Self { folder, config, now: SystemTime::now() }
+    }
+
+    fn keys(&self) -> Arc<SigningKeys> {
+        Arc::new(SigningKeys::load_or_create(self.config.clone(), self.now).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    fn tokens(&self, keys: &Arc<SigningKeys>) -> Tokens {
+        Tokens::new(Arc::clone(keys), self.config.clone()).unwrap()
+    }
+
+    fn rotate(&self, now: SystemTime) -> Rotation {
+        rotate(&self.config, DAY, now).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.config.key).unwrap()
+    }
+
+    fn write(&self, text: &str) {
+        fs::create_dir_all(self.config.key.parent().unwrap()).unwrap();
+        fs::write(&self.config.key, text).unwrap();
+    }
+
+    fn mode(&self) -> u32 {
+        fs::metadata(&self.config.key).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path().join("certs")).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn error(&self) -> String {
+        KeySet::read(&self.config, self.now).err().expect("an error").to_string()
+    }
+}
+
+fn alice() -> Principal {
+    Principal::User("alice".parse::<UserName>().unwrap())
+}
+
+fn issue(tokens: &Tokens, now: SystemTime) -> String {
+    tokens.issue(&tokens.signer(), &alice(), None, &[], now).unwrap().token
+}
+
+fn verify(tokens: &Tokens, token: &str, now: SystemTime) -> Result<VerifiedToken, BadToken> {
+    tokens.verify(&bearer(token), now)
+}
+
+fn bearer(token: &str) -> BearerToken {
+    match Credentials::parse(format!("Bearer {token}").as_bytes()) {
+        Ok(Credentials::Bearer(token)) => token,
+        Ok(Credentials::Basic { .. }) | Err(_) => panic!("no bearer token: {token}"),
+    }
+}
+
+#[track_caller]
+fn is_forged(tokens: &Tokens, token: &str, now: SystemTime) {
+    assert_eq!(verify(tokens, token, now).err(), Some(BadToken::Forged));
+}
+
+#[test]
+fn a_key_is_made_once_for_its_owner_alone_and_found_again() {
+    for algorithm in TokenAlgorithm::ALL {
+        let house = House::new(algorithm);
+        let made = house.keys().current();
+        assert_eq!(made.signer().algorithm(), algorithm);
+        assert_eq!(house.mode(), 0o600);
+        assert_eq!(house.keys().current().signer().id(), made.signer().id());
+        assert_eq!(house.files(), ["token.key"], "nothing temporary is left");
+    }
+}
+
+#[test]
+fn replicas_that_start_at_once_agree_on_one_key() {
+    let house = House::new(TokenAlgorithm::Es256);
+    let id = || house.keys().current().signer().id().to_owned();
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..8).map(|_| scope.spawn(id)).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|made| *made == id()), "{ids:?}");
+    assert_eq!(house.files(), ["token.key"], "nothing temporary is left");
+}
+
+#[test]
+fn a_file_that_holds_no_key_is_refused_with_its_line_and_kept() {
+    let house = House::new(TokenAlgorithm::Es256);
+    house.write("not a key");
+    assert!(matches!(
+        SigningKeys::load_or_create(house.config.clone(), house.now),
+        Err(KeyError::Broken { problem: Problem { line: 1, fault: Fault::NoKey }, .. })
+    ));
+    assert!(matches!(rotate(&house.config, DAY, house.now), Err(RotateError::Key(KeyError::Broken { .. }))));
+    assert_eq!(house.text(), "not a key");
+    let good = file::text(&[draw(TokenAlgorithm::Es256).unwrap()]);
+    house.write(&format!("{}-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----\n", *good));
+    assert!(house.error().ends_with("token.key:6: this is not a private key for ECDSA with P-256, RSA or Ed25519"));
+    house.write(&"x".repeat(300 << 10));
+    assert!(house.error().ends_with("this is not a small regular file"));
+}
+
+#[test]
+fn a_new_rsa_key_has_3072_bits() {
+    let house = House::new(TokenAlgorithm::Rs256);
+    let key = house.keys().current().signer().to_jwk();
+    let modulus = key["n"].as_str().unwrap();
+    assert_eq!((modulus.len(), key["e"].as_str()), (512, Some("AQAB")), "384 bytes in base64url");
+}
+
+#[test]
+fn what_the_file_holds_decides_how_tokens_are_signed_and_verified() {
+    for algorithm in TokenAlgorithm::ALL {
+        let made = House::new(algorithm);
+        made.keys();
+        for other in TokenAlgorithm::ALL {
+            let house = House { config: TokenConfig { algorithm: other, ..made.config.clone() }, ..House::new(other) };
+            let keys = house.keys();
+            assert_eq!(keys.current().signer().algorithm(), algorithm);
+            let tokens = house.tokens(&keys);
+            let token = issue(&tokens, house.now);
+            assert_eq!(inspect::dissect(&token).unwrap().header["alg"], algorithm.as_str());
+            assert!(verify(&tokens, &token, house.now).is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_token_must_name_one_of_our_keys_in_either_form_and_be_signed_by_it() {
+    for algorithm in TokenAlgorithm::ALL {
+        let mut house = House::new(algorithm);
+        let thumbprint = house.tokens(&house.keys());
+        house.config.key_id = KeyIdForm::Libtrust;
+        let libtrust = house.tokens(&house.keys());
+        for tokens in [&thumbprint, &libtrust] {
+            let token = issue(tokens, house.now);
+            assert!(verify(&thumbprint, &token, house.now).is_ok() && verify(&libtrust, &token, house.now).is_ok());
+            let id = inspect::dissect(&token).unwrap().header["kid"].clone();
+            assert_eq!(id, tokens.key_set(house.now)["keys"][0]["kid"]);
+        }
+        let groups: Vec<String> = libtrust.signer().id().split(':').map(str::to_owned).collect();
+        assert_eq!((groups.len(), groups.iter().all(|group| group.len() == 4)), (12, true));
+
+        let other = House::new(algorithm);
+        let others = other.tokens(&other.keys());
+        is_forged(&thumbprint, &issue(&others, house.now), house.now);
+        let (ours, theirs) = (issue(&thumbprint, house.now), issue(&others, house.now));
+        let (header, rest) = (ours.split_once('.').unwrap().0, theirs.split_once('.').unwrap().1);
+        is_forged(&thumbprint, &format!("{header}.{rest}"), house.now);
+    }
+}
+
+#[test]
+fn a_broken_or_missing_file_keeps_the_keys_until_it_is_mended() {
+    let house = House::new(TokenAlgorithm::Es256);
+    let keys = house.keys();
+    let (tokens, text) = (house.tokens(&keys), house.text());
+    let token = issue(&tokens, house.now);
+    for broken in ["", "broken", "-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----\n"] {
+        house.write(broken);
+        assert!(matches!(keys.poll(house.now), Err(KeyError::Broken { .. })), "{broken}");
+        assert!(keys.poll(house.now).is_err(), "it is broken still");
+        assert!(verify(&tokens, &token, house.now).is_ok());
+    }
+    fs::remove_file(&house.config.key).unwrap();
+    assert!(keys.poll(house.now).err().unwrap().is_missing());
+    assert!(verify(&tokens, &token, house.now).is_ok());
+    house.write(&text);
+    assert!(!keys.poll(house.now).unwrap(), "these keys are current already");
+    let other = House::new(TokenAlgorithm::Es256);
+    other.keys();
+    house.write(&other.text());
+    assert!(keys.poll(house.now).unwrap());
+    is_forged(&tokens, &token, house.now);
+}
+
+#[tokio::test]
+async fn a_watched_file_takes_effect_by_itself() {
+    let house = House::new(TokenAlgorithm::Es256);
+    let keys = house.keys();
+    let watching = tokio::spawn(Arc::clone(&keys).watch(Duration::from_millis(10)));
+    let signer = house.rotate(house.now).signer;
+    let noticed = async {
+        while keys.current().signer().id() != signer {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), noticed).await.unwrap();
+    watching.abort();
+}
+
+#[test]
+fn whoever_takes_a_token_apart_learns_which_key_signed_it() {
+    for algorithm in TokenAlgorithm::ALL {
+        let house = House::new(algorithm);
+        let token = issue(&house.tokens(&house.keys()), house.now);
+        house.rotate(house.now);
+        let keys = KeySet::read(&house.config, house.now).unwrap_or_else(|error| panic!("{error}"));
+        let signer = inspect::signer(&token, &keys).expect("the older of the two");
+        assert!(signer.retires().is_some());
+        let dissection = inspect::dissect(&token).unwrap();
+        assert_eq!(
+            (dissection.claims["sub"].as_str(), dissection.header["kid"].as_str()),
+            (Some("alice"), Some(signer.id()))
+        );
+        let changed = format!("{}A", &token[..token.len() - 1]);
+        let changed = if changed == token { format!("{}Q", &token[..token.len() - 1]) } else { changed };
+        assert!(inspect::signer(&changed, &keys).is_none());
+        assert!(inspect::signer("a.b.c", &keys).is_none());
+    }
+    for no_token in ["", "a", "a.b", "a.b.c", "a.b.c.d", "..", "eyJ9.e30.", "W10.e30.", "é.é.é"] {
+        assert!(inspect::dissect(no_token).is_err(), "{no_token}");
+    }
+    assert!(inspect::dissect("e30.e30.").is_ok(), "a token without a signature can be decoded");
+}

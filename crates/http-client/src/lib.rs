@@ -1,0 +1,21 @@
+//! A minimal HTTPS client: fetches one small document with GET.
+//!
+//! Invariant: a request goes only to the URL of the caller: redirects are not followed, plain HTTP is not used, and a
+//! server certificate must verify against the caller's roots. A response is bounded in time and size.
+
+mod get;
+mod trust;
+mod url;
+
+pub use get::{Document, FetchError, Fetcher, Limits};
+pub use trust::{Trust, TrustError};
+pub use url::{HttpsUrl, InvalidUrl};
+
+#[cfg(any(test, feature = "testing"))]
+#[allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::unwrap_used,
+    reason = "a fixture reports its own failure by a panic, and only tests see it"
+)]
+pub mod testing;

@@ -1,0 +1,329 @@
+//! Compares thousands of random access lists with the [model](super::model): migrated rules never allow more than
+//! `docker_auth` did.
+//!
+//! `MIGRATE_ROUNDS` sets the number of lists, `MIGRATE_SEED` the seed.
+
+use std::{fmt::Write as _, net::Ipv4Addr};
+
+use super::{
+    super::super::tests::{USERS, load, migrated},
+    model::{self, Caller, Entry, Labels},
+};
+use portcullis_access::{Action, Principal};
+
+const ROUNDS: u64 = 1500;
+
+/// A pseudorandom generator with a fixed sequence for each seed (`SplitMix64`).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        usize::try_from(self.next() % most as u64).unwrap()
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+        list[self.below(list.len())]
+    }
+}
+
+const NAMES: [&str; 7] = ["alice", "bob", "a/b", "/x/", "dev-1", "ci.x", "x"];
+const STRANGERS: [&str; 3] = ["zoe", "dev-9", "alice"];
+const ACCOUNTS: &[&str] = &[
+    "alice",
+    "bob",
+    "",
+    "*",
+    "/.+/",
+    "/.*/",
+    "/^dev-/",
+    "dev-*",
+    "${account}",
+    "/${account}/",
+    "a/*",
+    "/^(alice|bob)$/",
+    "ci?x",
+    "[ab]*",
+    "/^[a-z]+$/",
+    "ci\\.x",
+    "/x/",
+    "${name}",
+    "/^$/",
+    "/a|/",
+    "anonymous",
+    "/^(dev)-.*$/",
+    "dev-",
+    "/^.*$/",
+    "${labels:team}",
+    "/${labels:team}/",
+    "/^dev-${service}/",
+    "/x",
+    "${account}*",
+];
+const REPOSITORY_PATTERNS: &[&str] = &[
+    "*",
+    "a/*",
+    "${account}/*",
+    "/^${account}/",
+    "/^${account}\\//",
+    "/${account}/",
+    "/^${account}?$/",
+    "/^${account}+/",
+    "/^${account}.*/",
+    "${account}",
+    "${account}*",
+    "\\${account}",
+    "/\\${account}/",
+    "/^home/${account}/",
+    "home/${account}/*",
+    "/.*/",
+    "/^a/",
+    "/^(a|b)/x$/",
+    "team-?",
+    "[ab]",
+    "${labels:team}/*",
+    "/^(${labels:team}|public)/",
+    "${name}",
+    "/^${name}$/",
+    "${account:1}/*",
+    "/^.+$/",
+    "/^team/.*$/",
+    "a",
+    "b/x",
+    "A*",
+    "/[a-z]+/",
+    "/^[^/]+$/",
+    "${account}/${account}",
+    "/^${account}$|^b$/",
+    "${service}/*",
+    "/x/",
+    "/^(a|${account})/x$/",
+    "/^[${account}]/",
+    "/^(home/)?${account}/.+$/",
+    "*/*",
+    "/^(${account})?a/",
+    "a/b/*",
+    "/${account}",
+    "${account}/",
+    "",
+];
+const REPOSITORIES: [&str; 26] = [
+    "a",
+    "b",
+    "a/x",
+    "b/x",
+    "alice",
+    "alice/x",
+    "alice/alice",
+    "a/b",
+    "a/b/x",
+    "x",
+    "bob",
+    "bob/y",
+    "home/alice/z",
+    "home/x",
+    "team/q",
+    "web/s",
+    "data/s",
+    "public/p",
+    "dev-1/x",
+    "team-1",
+    "ali",
+    "alic",
+    "ci.x/a",
+    "cixx/a",
+    "dev-1",
+    "dev/x",
+];
+const LABEL_VALUES: [&str; 5] = ["web", "data", "a.c", "alice", ".*"];
+const ASKED: [&str; 3] = ["pull", "push", "delete"];
+
+/// A user as written in the file.
+#[derive(Clone, Debug)]
+enum User {
+    /// `name:` without a value.
+    Null,
+    Password,
+    Without(Labels),
+}
+
+fn labels(numbers: &mut Numbers) -> Labels {
+    let mut labels = Labels::new();
+    for label in ["team", "env"] {
+        if numbers.chance(40) {
+            let values = (0..=numbers.below(2)).map(|_| numbers.pick(&LABEL_VALUES.map(|value| value)).to_owned());
+            labels.push((label.to_owned(), values.collect()));
+        }
+    }
+    labels
+}
+
+fn entry(numbers: &mut Numbers) -> Entry {
+    let mut some = |percent, list: &[&str]| numbers.chance(percent).then(|| numbers.pick(list).to_owned());
+    let account = some(60, ACCOUNTS);
+    let name = some(70, REPOSITORY_PATTERNS);
+    let kind = some(10, &["repository", "registry", "/repo/", "*", "/^${account}/", "${type}", "repo?itory"]);
+    let service = some(10, &["/.+/", "/.*/", "*", "registry", "/^reg/", "${service}"]);
+    let labels = if numbers.chance(15) {
+        let pattern = numbers.pick(&["web", "/^w/", "${account}", "*", "", "/a/", "a.c", "/a.c/", "${name}", "[wd]*"]);
+        vec![(numbers.pick(&["team", "env", "none"]).to_owned(), pattern.to_owned())]
+    } else {
+        Vec::new()
+    };
+    let networks = [(Ipv4Addr::new(127, 0, 0, 0), 8), (Ipv4Addr::new(10, 0, 0, 1), 32), (Ipv4Addr::UNSPECIFIED, 0)];
+    let ip = numbers.chance(8).then(|| networks[numbers.below(3)]);
+    let actions: &[&str] = match numbers.below(8) {
+        0 | 1 => &["*"],
+        2 | 3 => &[],
+        4 => &["pull"],
+        5 => &["pull", "push"],
+        6 => &["*", "pull"],
+        _ => &["push", "delete"],
+    };
+    Entry { account, kind, name, service, ip, labels, actions: actions.iter().map(|text| (*text).to_owned()).collect() }
+}
+
+/// The text as a quoted YAML scalar, in single or double quotes.
+fn spelled(text: &str, numbers: &mut Numbers) -> String {
+    if numbers.chance(50) {
+        format!("'{}'", text.replace('\'', "''"))
+    } else {
+        format!("\"{}\"", text.replace('\\', "\\\\"))
+    }
+}
+
+fn document(users: &[(&str, User)], entries: &[Entry], has_others: bool, numbers: &mut Numbers) -> String {
+    let mut out = "server: {addr: ':5001'}\ntoken: {issuer: i, expiration: 900}\nusers:\n".to_owned();
+    let map = |labels: &Labels| {
+        let one = |(label, values): &(String, Vec<String>)| format!("{label}: [{}]", values.join(", "));
+        format!("{{labels: {{{}}}}}", labels.iter().map(one).collect::<Vec<_>>().join(", "))
+    };
+    for (name, user) in users {
+        let value = match user {
+            User::Null => numbers.pick(&["", "~", "null"]).to_owned(),
+            User::Password => "{password: '$2y$05$LO.vzwpWC5LZGqThvEfznu8qhb5SGqvBSWY1J3yZ4AxtMRZ3kN5jC'}".to_owned(),
+            User::Without(labels) if labels.is_empty() => "{}".to_owned(),
+            User::Without(labels) => map(labels),
+        };
+        let _ = writeln!(out, "  {}: {value}", spelled(name, numbers));
+    }
+    if has_others {
+        out.push_str("ldap_auth: {addr: ldap.example.com}\n");
+    }
+    out.push_str("acl:\n");
+    for Entry { account, kind, name, service, ip, labels, actions } in entries {
+        let mut conditions = Vec::new();
+        for (key, value) in [("account", account), ("type", kind), ("name", name), ("service", service)] {
+            match value {
+                Some(value) => conditions.push(format!("{key}: {}", spelled(value, numbers))),
+                None if numbers.chance(5) => conditions.push(format!("{key}: {}", numbers.pick(&["", "~", "null"]))),
+                None => {}
+            }
+        }
+        conditions.extend(ip.map(|(address, bits)| format!("ip: {address}/{bits}")));
+        if !labels.is_empty() || numbers.chance(5) {
+            let one = |(label, pattern): &(String, String)| format!("{label}: '{pattern}'");
+            conditions.push(format!("labels: {{{}}}", labels.iter().map(one).collect::<Vec<_>>().join(", ")));
+        }
+        let actions: Vec<String> = actions.iter().map(|action| spelled(action, numbers)).collect();
+        let actions =
+            if actions.is_empty() && numbers.chance(30) { String::new() } else { format!("[{}]", actions.join(", ")) };
+        let _ = writeln!(out, "  - match: {{{}}}\n    actions: {actions}", conditions.join(", "));
+    }
+    out
+}
+
+/// The callers who can sign in, and the anonymous caller if the file has one; each with labels.
+fn callers(users: &[(&str, User)], has_others: bool, numbers: &mut Numbers) -> Vec<(String, Labels)> {
+    let mut callers: Vec<(String, Labels)> = Vec::new();
+    for (name, user) in users {
+        match user {
+            User::Null => {}
+            User::Password if name.is_empty() => {}
+            User::Password => callers.push(((*name).to_owned(), Labels::new())),
+            User::Without(labels) => callers.push(((*name).to_owned(), labels.clone())),
+        }
+    }
+    if has_others {
+        let unknown = STRANGERS.iter().filter(|name| !callers.iter().any(|(known, _)| known == *name));
+        let unknown: Vec<_> = unknown.map(|name| ((*name).to_owned(), labels(numbers))).collect();
+        callers.extend(unknown);
+    }
+    callers
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is no number")))
+}
+
+#[test]
+fn no_random_access_list_allows_more_after_its_migration() {
+    let (rounds, seed) = (number("MIGRATE_ROUNDS").unwrap_or(ROUNDS), number("MIGRATE_SEED").unwrap_or(1));
+    let (mut allowed, mut allowed_before) = (0, 0);
+    for round in 0..rounds {
+        let mut numbers = Numbers(seed.wrapping_mul(1_000_003).wrapping_add(round));
+        let numbers = &mut numbers;
+        let users: Vec<(&str, User)> = NAMES
+            .into_iter()
+            .chain([""])
+            .filter_map(|name| {
+                let user = match numbers.below(8) {
+                    0 => User::Null,
+                    1 => User::Password,
+                    2 | 3 => return None,
+                    _ => User::Without(labels(numbers)),
+                };
+                Some((name, user))
+            })
+            .collect();
+        let has_others = numbers.chance(25);
+        let entries: Vec<Entry> = (0..=numbers.below(5)).map(|_| entry(numbers)).collect();
+        let text = document(&users, &entries, has_others, numbers);
+        let toml = migrated(USERS, &text).toml;
+        let policy = load(&toml).config.policy;
+        let mut asked: Vec<(String, Labels)> = callers(&users, has_others, numbers);
+        if !asked.iter().any(|(name, _)| name.is_empty()) {
+            for repository in REPOSITORIES {
+                let ours = policy.actions(&Principal::Anonymous, &repository.parse().unwrap());
+                assert!(
+                    ours.is_empty(),
+                    "round {round}: anonymous requests may {ours} in {repository}\n{text}\n{toml}"
+                );
+            }
+        }
+        for (account, labels) in asked.drain(..) {
+            let principal =
+                if account.is_empty() { Principal::Anonymous } else { Principal::User(account.parse().unwrap()) };
+            for repository in REPOSITORIES {
+                let ours = policy.actions(&principal, &repository.parse().unwrap());
+                for (ip, service) in [([127, 0, 0, 1], "registry"), ([10, 0, 0, 1], "registry"), ([192, 0, 2, 1], "x")]
+                {
+                    let caller = Caller { account: account.clone(), labels: labels.clone(), ip: ip.into(), service };
+                    let theirs = model::granted(&entries, &caller, repository, &ASKED);
+                    let more =
+                        ours.iter().find(|action| !theirs.contains(&action.as_str()) || *action == Action::Admin);
+                    assert!(
+                        more.is_none(),
+                        "round {round} of seed {seed}: {principal} ({labels:?}) may {ours} in {repository}, and before {theirs:?} \
+                         from {ip:?}\n{text}\n{toml}"
+                    );
+                    allowed += ours.iter().count();
+                    allowed_before += theirs.len();
+                }
+            }
+        }
+    }
+    // A migration that closes everything would pass too.
+    assert!(allowed * 5 > allowed_before * 2, "only {allowed} of {allowed_before} answers are still a yes");
+}

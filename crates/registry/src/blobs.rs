@@ -1,0 +1,150 @@
+//! Reads, mounts and deletes blobs.
+//!
+//! Invariant: a repository serves a blob only if it links to it; that the bytes are in the store because of another
+//! repository does not count.
+
+use std::ops::Range;
+
+use super::{
+    Error, Registry, Repository,
+    layout::{Folder, Key},
+    links,
+    locks::RepositoryLock,
+};
+use portcullis_access::audit::{self, Event};
+use portcullis_access::{Delete, Pull, Push};
+use portcullis_oci::{Algorithm, Digest};
+use portcullis_storage::{ByteStream, Object};
+
+/// A blob that is open for reading.
+#[derive(Debug)]
+pub struct Blob {
+    digest: Digest,
+    object: Object,
+}
+
+impl Blob {
+    /// The digest of the blob, in the algorithm of the request.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The size of the blob in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.object.size()
+    }
+
+    /// The bytes of the blob within `range`.
+    #[must_use]
+    pub fn stream(self, range: Range<u64>) -> ByteStream {
+        self.object.stream(range)
+    }
+}
+
+impl Registry {
+    /// The digest of every blob in the store, linked or not.
+    pub(super) async fn all_blobs(&self) -> Result<Vec<Digest>, Error> {
+        let store = &*self.engine.store;
+        let mut digests = Vec::new();
+        for algorithm in Algorithm::ALL {
+            let folder = Folder::Blobs(algorithm).path();
+            for shard in store.list(&folder).await? {
+                let Ok(shard) = folder.join(&shard.name) else { continue };
+                for entry in store.list(&shard).await? {
+                    digests.extend(format!("{algorithm}:{}", entry.name).parse::<Digest>());
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// The digest of every blob in the trash.
+    pub(super) async fn all_trash(&self) -> Result<Vec<Digest>, Error> {
+        let mut digests = Vec::new();
+        for algorithm in Algorithm::ALL {
+            for entry in self.engine.store.list(&Folder::Trash(algorithm).path()).await? {
+                digests.extend(format!("{algorithm}:{}", entry.name).parse::<Digest>());
+            }
+        }
+        Ok(digests)
+    }
+}
+
+impl Repository<Pull> {
+    /// Opens a blob. Fails with [`Error::BlobUnknown`] if this repository does not link to it.
+    pub async fn blob(&self, digest: &Digest) -> Result<Blob, Error> {
+        self.require_layer(digest).await?;
+        let object = self.engine.open_blob(digest).await?.ok_or(Error::BlobUnknown(*digest))?;
+        Ok(Blob { digest: *digest, object })
+    }
+
+    /// The size of a blob in bytes, without opening it.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<u64, Error> {
+        self.require_layer(digest).await?;
+        let stat = self.engine.stat_blob(digest).await?.ok_or(Error::BlobUnknown(*digest))?;
+        Ok(stat.size)
+    }
+
+    /// Fails with [`Error::BlobUnknown`] if this repository does not link to the blob.
+    async fn require_layer(&self, digest: &Digest) -> Result<(), Error> {
+        let link = Key::LayerLink(&self.name, digest);
+        if self.engine.has(&self.name, link, digest).await? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
+    }
+}
+
+impl Repository<Push> {
+    /// Links a blob of `source` in this repository; `false` if `source` does not have it. The type of `source` proves
+    /// that the caller may read it there.
+    pub async fn mount(&self, source: &Repository<Pull>, digest: &Digest) -> Result<bool, Error> {
+        match source.blob_size(digest).await {
+            Ok(_) => {}
+            Err(Error::BlobUnknown(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let (this, digest, source) = (self.clone(), *digest, source.name.clone());
+        self.to_the_end(async move {
+            let alone = this.engine.repositories.lock(&this.name).await;
+            let is_mounted = this.link_layer(&alone, &digest).await?;
+            if is_mounted {
+                let (user, repository) = (&this.principal, &this.name);
+                audit::record(&Event::BlobMounted { user, repository, digest: &digest, source: &source });
+            }
+            Ok(is_mounted)
+        })
+        .await
+    }
+
+    /// Links a blob in this repository; `false` if its bytes are not in the store (any more). The caller holds the
+    /// repository's lock: otherwise a sweep that has found an old link could remove the new one.
+    pub(super) async fn link_layer(&self, _: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
+        let link = Key::LayerLink(&self.name, digest);
+        links::write(self.store(), link, digest).await?;
+        // A collection that starts now sees the link. One that listed the links before may have removed the bytes.
+        let is_there = self.engine.stat_blob(digest).await?.is_some();
+        if !is_there {
+            links::remove(self.store(), link).await?;
+        }
+        Ok(is_there)
+    }
+}
+
+impl Repository<Delete> {
+    /// Unlinks a blob from this repository. The bytes stay in the store for other repositories, until they are
+    /// collected.
+    pub async fn delete_blob(&self, digest: &Digest) -> Result<(), Error> {
+        let (this, digest) = (self.clone(), *digest);
+        self.to_the_end(async move {
+            let _alone = this.engine.repositories.lock(&this.name).await;
+            let was_there = links::remove(this.store(), Key::LayerLink(&this.name, &digest)).await?;
+            if !was_there {
+                return Err(Error::BlobUnknown(digest));
+            }
+            let (user, repository) = (&this.principal, &this.name);
+            audit::record(&Event::BlobDeleted { user, repository, digest: &digest });
+            Ok(())
+        })
+        .await
+    }
+}

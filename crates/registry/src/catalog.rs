@@ -1,0 +1,24 @@
+//! Lists and searches the repositories that a caller may see.
+
+use super::{Error, Registry};
+use portcullis_access::CatalogView;
+use portcullis_oci::{Page, Paged, RepositoryName};
+
+/// Whether a folder with this name makes its parent folder a repository. A folder of uploads alone does not.
+pub(super) fn marks_repository(folder: &str) -> bool {
+    matches!(folder, "_manifests" | "_layers")
+}
+
+impl Registry {
+    /// A page of the repositories that `view` shows, in byte order.
+    pub async fn catalog(&self, view: &CatalogView<'_>, page: &Page) -> Result<Paged<RepositoryName>, Error> {
+        self.engine.repository_page(page, |name| view.shows(name)).await
+    }
+
+    /// At most `limit` of the repositories that `view` shows and whose names contain `text`, in byte order.
+    pub async fn search(&self, view: &CatalogView<'_>, text: &str, limit: usize) -> Result<Vec<RepositoryName>, Error> {
+        let names = self.engine.repository_names().await?;
+        let found = names.iter().filter(|name| name.as_str().contains(text) && view.shows(name));
+        Ok(found.take(limit).cloned().collect())
+    }
+}

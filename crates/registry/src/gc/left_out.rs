@@ -1,0 +1,122 @@
+//! Leaves a repository out of a collection: nothing of it is removed, nor anything that it may refer to.
+//!
+//! If a repository cannot be read completely, no marking shows what it needs. So every link below its folder counts,
+//! whatever it links to, and every digest that a document behind a link names. If even those cannot be read, the
+//! collection removes no bytes at all.
+
+use std::collections::HashSet;
+
+use super::{
+    Collection, LeftOut,
+    contents::{Unreadable, read_blob},
+};
+use crate::{Engine, layout::quarantine, links, repository_walk::name_of};
+use portcullis_oci::{Digest, named_digests};
+use portcullis_storage::{StoreError, StoreErrorKind, StorePath};
+
+/// The maximum size in bytes of a link that is read.
+const LINK_MAX: u64 = 256;
+
+impl Collection<'_> {
+    /// Leaves out the repository in `folder`, for `reason`.
+    pub(super) async fn leave_out(&mut self, folder: &StorePath, mut reason: String) {
+        let engine = self.registry.engine.clone();
+        match engine.everything_named_in(folder).await {
+            Ok(names) => self.named.extend(names),
+            Err(error) => {
+                reason = format!("{reason}; no bytes of any repository are removed, because {}", with_causes(&error));
+                self.may_take_bytes = false;
+            }
+        }
+        self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
+    }
+
+    /// Leaves out everything in a folder that cannot be listed, for `reason`.
+    pub(super) fn leave_out_unlisted(&mut self, folder: &StorePath, reason: &StoreError) {
+        let reason = format!("{}; no bytes of any repository are removed", with_causes(reason));
+        self.may_take_bytes = false;
+        self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
+    }
+}
+
+/// An error with its causes, in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        if !text.contains(&own) {
+            text = format!("{text}: {own}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl Engine {
+    /// Every digest in the path or in the text of a link in `folder` or in its quarantine, and every digest that a
+    /// document of these names.
+    async fn everything_named_in(&self, folder: &StorePath) -> Result<HashSet<Digest>, StoreError> {
+        let mut linked = HashSet::new();
+        let mut open = Vec::new();
+        for folder in [folder.clone(), quarantine(folder)] {
+            for entry in self.store.list(&folder).await? {
+                // Other folders are repositories of their own, and uploads have no links.
+                if entry.name.starts_with('_') && entry.name != "_uploads" {
+                    if !entry.is_folder {
+                        return Err(links::not_a_folder(&folder, &entry.name));
+                    }
+                    open.extend(folder.join(&entry.name));
+                }
+            }
+        }
+        while let Some(path) = open.pop() {
+            for entry in self.store.list(&path).await? {
+                let Ok(below) = path.join(&entry.name) else { continue };
+                if entry.is_folder {
+                    open.push(below);
+                } else {
+                    linked.extend(digest_of(&path));
+                    linked.extend(self.text_of_link(&below).await?);
+                }
+            }
+        }
+        let mut named = linked.clone();
+        for digest in linked {
+            match read_blob(self, digest).await {
+                Ok((_, document)) => named.extend(document.names),
+                // Corrupt bytes name nothing; bytes that the disk cannot read may name anything.
+                Err(Unreadable::Store(error)) if !is_damage(error.kind()) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(named)
+    }
+
+    /// The digests in the text of a link; none if it is too long for a link.
+    async fn text_of_link(&self, path: &StorePath) -> Result<HashSet<Digest>, StoreError> {
+        // An object that is listed and missing is a symbolic link to nothing, or was just removed: its text is
+        // unknown, which is an error.
+        let object = self.store.open(path).await?;
+        if object.size() > LINK_MAX {
+            return Ok(HashSet::new());
+        }
+        Ok(named_digests(&object.read(LINK_MAX).await?))
+    }
+}
+
+fn is_damage(kind: StoreErrorKind) -> bool {
+    match kind {
+        StoreErrorKind::Corrupt | StoreErrorKind::TooLarge | StoreErrorKind::NotFound => true,
+        StoreErrorKind::Full | StoreErrorKind::NotWritable | StoreErrorKind::Unavailable | StoreErrorKind::Split => {
+            false
+        }
+    }
+}
+
+/// The digest of the link in this folder: `…/<algorithm>/<hex>`.
+fn digest_of(folder: &StorePath) -> Option<Digest> {
+    let (above, hex) = folder.as_str().rsplit_once('/')?;
+    let (_, algorithm) = above.rsplit_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
+}

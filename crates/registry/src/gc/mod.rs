@@ -1,0 +1,204 @@
+//! Collects garbage while the registry is in use: marks needed content, sweeps old links, and moves unlinked bytes to a
+//! trash.
+//!
+//! ```text
+//! for each repository:   mark     what is reached from tags and kept manifests               (reads, no lock)
+//!                        sweep    links that nothing needs and that are older than grace     (its lock, checked again)
+//! then for all blobs:    trash    bytes that nothing links to or names and that are older than grace
+//!                        empty    what has been in the trash for long enough
+//! ```
+//!
+//! Invariant: nothing is removed that a tag, a kept manifest or a client's lease reaches. Removed bytes go to the
+//! trash first and are restored at their next use; only bytes that were not used for the whole trash period are
+//! deleted.
+//!
+//! # Why no document can cause a loss
+//!
+//! 1. *No document format is interpreted.* [`named_digests`](crate::oci::named_digests) searches text: it does not
+//!    interpret fields, so it cannot misread one, and it cannot reject a document. It finds every digest that a reader
+//!    of JSON could get out of the document.
+//! 2. *A named digest is kept in every role.* The marking follows a digest as manifest and as blob at once, and reads
+//!    everything that it reaches and that can be a document, so it stops only where bytes name nothing.
+//! 3. *An unreadable object keeps everything.* If one link, one manifest or one folder of a repository cannot be read,
+//!    the repository is left out completely, and everything that its links and documents name keeps its bytes
+//!    (`left_out`). If even those cannot be read, no bytes are removed at all. So a failure never leads to a smaller
+//!    marking.
+//! 4. *A concurrent put is seen before anything is removed.* A manifest is put under the repository's lock and counted.
+//!    A sweep holds the same lock and removes nothing if a manifest was put since its marking began; so at each removal
+//!    the marking has seen every document of the repository. Blobs without a document yet, and manifests that are read,
+//!    have leases: the age of the link, which is checked under the lock as well.
+//! 5. *Bytes are not deleted at once.* They are removed only if no repository links to them or names them and they
+//!    are older than the grace period; then they wait in the trash, from which each use restores them.
+
+mod contents;
+mod left_out;
+mod mark;
+mod sweep;
+mod trash;
+
+use std::{collections::HashSet, fmt, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Registry, repository_walk::name_of};
+use portcullis_oci::{Digest, RepositoryName};
+
+/// The result of a collection or of a dry run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Everything that was removed, or would be.
+    pub garbage: Vec<Garbage>,
+    /// The number of blobs and manifests that are kept.
+    pub kept: usize,
+    /// The number of blobs that were restored from the trash because something refers to them.
+    pub restored: usize,
+    /// The repositories of which nothing was removed, because they cannot be read completely or not be changed.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A repository of which nothing was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The name of the repository, even if it is not a valid name.
+    pub repository: String,
+    /// What cannot be read or changed, and why.
+    pub reason: String,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "repository {} was left out of the collection: {}", self.repository, self.reason)
+    }
+}
+
+impl LeftOut {
+    /// What the operator can do about it.
+    pub const HINT: &'static str = "`portcullis fsck` lists the damage, `portcullis fsck --repair` moves it to \
+        portcullis/quarantine; restore or delete what is there, then collect again";
+}
+
+impl Report {
+    /// The number of bytes that were deleted from the trash, or would be.
+    #[must_use]
+    pub fn freed(&self) -> u64 {
+        self.sum(Why::TrashExpired)
+    }
+
+    /// The number of bytes that were moved to the trash, or would be.
+    #[must_use]
+    pub fn trashed(&self) -> u64 {
+        self.sum(Why::Unreferenced)
+    }
+
+    fn sum(&self, why: Why) -> u64 {
+        self.garbage.iter().filter(|garbage| garbage.why == why).map(|garbage| garbage.size).sum()
+    }
+}
+
+/// A link, a blob or an upload that nothing needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Garbage {
+    /// The repository that had it; `None` for bytes that no repository links to.
+    pub repository: Option<RepositoryName>,
+    /// The digest of a blob or manifest, or the identifier of an upload.
+    pub name: String,
+    /// The size in bytes; 0 for links.
+    pub size: u64,
+    /// Why it is garbage.
+    pub why: Why,
+}
+
+/// Why something is garbage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// A manifest without a tag that is older than the policy allows.
+    Untagged,
+    /// A blob that no manifest of its repository refers to.
+    Unused,
+    /// Bytes that no repository links to.
+    Unreferenced,
+    /// Bytes whose trash period is over.
+    TrashExpired,
+    /// An upload that received no byte until it expired.
+    UploadExpired,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untagged => "manifest without a tag",
+            Self::Unused => "no manifest of the repository refers to it",
+            Self::Unreferenced => "no repository links to it",
+            Self::TrashExpired => "trash period is over",
+            Self::UploadExpired => "abandoned upload",
+        })
+    }
+}
+
+/// One run of the collection.
+struct Collection<'a> {
+    registry: &'a Registry,
+    now: SystemTime,
+    is_dry: bool,
+    report: Report,
+    /// The digests that a repository still links to.
+    linked: HashSet<Digest>,
+    /// Digests that a document names and its repository does not link to; their bytes are kept too.
+    named: HashSet<Digest>,
+    /// Whether it is known what every repository needs, so that bytes may be removed.
+    may_take_bytes: bool,
+}
+
+impl Registry {
+    /// Removes what nothing needs, or, if the run `is_dry`, only reports what it would remove. A repository that cannot
+    /// be read completely is left out, and named in the report.
+    pub async fn collect_garbage(&self, is_dry: bool, now: SystemTime) -> Result<Report, Error> {
+        let mut collection = Collection {
+            registry: self,
+            now,
+            is_dry,
+            report: Report::default(),
+            linked: HashSet::new(),
+            named: HashSet::new(),
+            may_take_bytes: true,
+        };
+        collection.sweep_repositories().await?;
+        if collection.may_take_bytes {
+            collection.trash_blobs().await?;
+            collection.empty_trash().await?;
+        }
+        collection.report.kept = collection.linked.len();
+        Ok(collection.report)
+    }
+}
+
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod tests;
+
+impl Collection<'_> {
+    async fn sweep_repositories(&mut self) -> Result<(), Error> {
+        let found = self.registry.engine.find_repositories().await;
+        for (folder, error) in &found.unlisted {
+            self.leave_out_unlisted(folder, error);
+        }
+        for folder in &found.folders {
+            match name_of(folder).parse::<RepositoryName>() {
+                Ok(name) => self.sweep_repository(&name).await?,
+                Err(error) => self.leave_out(folder, error.to_string()).await,
+            }
+        }
+        Ok(())
+    }
+
+    fn is_needed(&self, digest: &Digest) -> bool {
+        self.linked.contains(digest) || self.named.contains(digest)
+    }
+
+    fn note(&mut self, repository: Option<&RepositoryName>, name: impl fmt::Display, size: u64, why: Why) {
+        self.report.garbage.push(Garbage { repository: repository.cloned(), name: name.to_string(), size, why });
+    }
+}

@@ -1,0 +1,221 @@
+//! Sweeps a repository: removes links that nothing needs, and uploads that expired.
+//!
+//! Invariant: a link is removed only under the repository's lock, after two checks under the same lock: no manifest
+//! was put since the marking began, so the marking has seen everything that is named; and the link is still old, so
+//! no push, mount or read has renewed its lease. If either check fails, the marking is repeated, without the lock and
+//! reading only new documents.
+
+use super::{Collection, Why, contents::Contents, left_out::with_causes, mark::Marked};
+use crate::{
+    Error,
+    layout::{Folder, Key, UploadId},
+    links,
+    locks::RepositoryLock,
+};
+use portcullis_oci::{Digest, RepositoryName};
+use portcullis_storage::{Stat, StoreError, found};
+
+/// The maximum number of markings of a repository in one collection. A repository with constant pushes is left to the
+/// next collection.
+const ROUNDS: usize = 4;
+
+/// The number of layers that are checked while the lock is held once, so that a long sweep does not block pushes.
+const LAYERS_PER_LOCK: usize = 32;
+
+/// How a sweep ended.
+#[derive(Debug)]
+enum Swept {
+    /// Everything was swept.
+    Whole,
+    /// A manifest was put, or content was used, since the marking.
+    Overtaken,
+    /// The repository cannot be read or changed.
+    Stopped(StoreError),
+}
+
+impl Collection<'_> {
+    /// Marks and sweeps a repository, and removes its expired uploads.
+    pub(super) async fn sweep_repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
+        let is_left_out = self.sweep_contents(name).await?;
+        if is_left_out { Ok(()) } else { self.sweep_uploads(name).await }
+    }
+
+    /// Marks and sweeps manifests and layers; returns whether the repository was left out.
+    async fn sweep_contents(&mut self, name: &RepositoryName) -> Result<bool, Error> {
+        let mut contents = Contents::default();
+        for _ in 0..ROUNDS {
+            let marked = match self.mark(name, &mut contents).await {
+                Ok(marked) => marked,
+                Err(unreadable) => {
+                    self.leave_out(&Folder::Repository(name).path(), with_causes(&unreadable)).await;
+                    return Ok(true);
+                }
+            };
+            self.named.extend(&marked.missing);
+            match self.sweep_once(name, &contents, &marked).await? {
+                Swept::Whole => return Ok(false),
+                Swept::Overtaken => {}
+                Swept::Stopped(error) => {
+                    self.leave_out(&Folder::Repository(name).path(), with_causes(&error)).await;
+                    return Ok(true);
+                }
+            }
+        }
+        tracing::info!(repository = %name, "repository changed during every marking; the rest is left to the next collection");
+        self.linked.extend(contents.revisions.iter().chain(&contents.layers).map(|(digest, _)| *digest));
+        Ok(false)
+    }
+
+    async fn sweep_once(
+        &mut self,
+        name: &RepositoryName,
+        contents: &Contents,
+        marked: &Marked,
+    ) -> Result<Swept, Error> {
+        let swept = match self.sweep_manifests(name, contents, marked).await {
+            Ok(Swept::Whole) => self.sweep_layers(name, contents, marked).await,
+            stopped => stopped,
+        };
+        match swept {
+            // For example restored by another account, or on a disk of its own.
+            Err(Error::StoreNotWritable(error)) => Ok(Swept::Stopped(error)),
+            swept => swept,
+        }
+    }
+
+    async fn sweep_manifests(
+        &mut self,
+        name: &RepositoryName,
+        contents: &Contents,
+        marked: &Marked,
+    ) -> Result<Swept, Error> {
+        let engine = self.registry.engine.clone();
+        if !marked.unkept.is_empty() {
+            let alone = engine.repositories.lock(name).await;
+            let mut old = Vec::new();
+            for digest in &marked.unkept {
+                match links::stat(&*engine.store, Key::RevisionLink(name, digest)).await {
+                    Ok(None) => {}
+                    Ok(Some(stat)) if self.is_old(stat) => old.push(digest),
+                    // Checked before anything is removed: what this manifest names may be among the rest.
+                    Ok(Some(_)) => return Ok(Swept::Overtaken),
+                    Err(error) => return Ok(Swept::Stopped(error)),
+                }
+            }
+            if self.is_overtaken(&alone, marked) {
+                return Ok(Swept::Overtaken);
+            }
+            for digest in old {
+                self.note(Some(name), digest, 0, Why::Untagged);
+                if !self.is_dry {
+                    let subjects = contents.document(digest).map_or(&[] as &[_], |document| &document.subjects);
+                    engine.unlink_revision(&alone, name, digest, subjects).await?;
+                }
+            }
+        }
+        let stays = contents.revisions.iter().map(|(digest, _)| digest).filter(|digest| marked.kept.contains(digest));
+        self.linked.extend(stays);
+        Ok(Swept::Whole)
+    }
+
+    async fn sweep_layers(
+        &mut self,
+        name: &RepositoryName,
+        contents: &Contents,
+        marked: &Marked,
+    ) -> Result<Swept, Error> {
+        let engine = self.registry.engine.clone();
+        let mut unneeded = Vec::new();
+        for (digest, link) in &contents.layers {
+            if marked.kept.contains(digest) || !self.is_old(*link) {
+                self.linked.insert(*digest);
+            } else {
+                unneeded.push(digest);
+            }
+        }
+        for some in unneeded.chunks(LAYERS_PER_LOCK) {
+            let alone = engine.repositories.lock(name).await;
+            if self.is_overtaken(&alone, marked) {
+                return Ok(Swept::Overtaken);
+            }
+            for digest in some {
+                match links::stat(&*engine.store, Key::LayerLink(name, digest)).await {
+                    Ok(stat) => self.sweep_layer(&alone, name, digest, stat).await?,
+                    Err(error) => return Ok(Swept::Stopped(error)),
+                }
+            }
+        }
+        Ok(Swept::Whole)
+    }
+
+    async fn sweep_layer(
+        &mut self,
+        _alone: &RepositoryLock<'_>,
+        name: &RepositoryName,
+        digest: &Digest,
+        stat: Option<Stat>,
+    ) -> Result<(), Error> {
+        match stat {
+            Some(stat) if self.is_old(stat) => {
+                self.note(Some(name), digest, 0, Why::Unused);
+                if !self.is_dry {
+                    links::remove(&*self.registry.engine.store, Key::LayerLink(name, digest)).await?;
+                }
+            }
+            Some(_) => {
+                self.linked.insert(*digest);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a manifest was put since the marking. A dry run ignores it: its report need not be exact about
+    /// concurrent puts.
+    fn is_overtaken(&self, alone: &RepositoryLock<'_>, marked: &Marked) -> bool {
+        !self.is_dry && alone.puts() != marked.puts
+    }
+
+    async fn sweep_uploads(&mut self, name: &RepositoryName) -> Result<(), Error> {
+        let engine = self.registry.engine.clone();
+        let entries = match engine.store.list(&Folder::Uploads(name).path()).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.leave_out(&Folder::Repository(name).path(), with_causes(&error)).await;
+                return Ok(());
+            }
+        };
+        for entry in entries {
+            let Ok(id) = entry.name.parse::<UploadId>() else { continue };
+            // Checked before it is locked: with the lock taken, a concurrent write would fail as busy. An upload that
+            // cannot be checked has not expired.
+            if !matches!(self.expired(name, id).await, Ok(Some(_))) {
+                continue;
+            }
+            let Some(_lock) = engine.uploads.try_lock(id) else { continue };
+            let Ok(Some(size)) = self.expired(name, id).await else { continue };
+            self.note(Some(name), id, size, Why::UploadExpired);
+            if !self.is_dry {
+                engine.discard_upload(name, id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The size in bytes of an upload that has expired. Its age counts from the last acknowledged byte, or from its
+    /// start if registry:2 began it.
+    async fn expired(&self, name: &RepositoryName, id: UploadId) -> Result<Option<u64>, Error> {
+        let store = &*self.registry.engine.store;
+        let session = found(store.stat(&Key::UploadSession(name, id).path()).await)?;
+        let started = found(store.stat(&Key::UploadStarted(name, id).path()).await)?;
+        let data = found(store.stat(&Key::UploadData(name, id).path()).await)?;
+        let ages = [session, started, data].into_iter().flatten().map(|stat| stat.age(self.now));
+        let is_expired = ages.min().is_some_and(|age| age > self.registry.engine.config.upload_expiry);
+        Ok(is_expired.then(|| data.map_or(0, |data| data.size)))
+    }
+
+    /// Whether a link or a blob is older than the grace period.
+    pub(super) fn is_old(&self, found: Stat) -> bool {
+        found.age(self.now) > self.registry.engine.config.gc.grace
+    }
+}

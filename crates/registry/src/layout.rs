@@ -1,0 +1,244 @@
+//! Maps every object of the registry to its path in the store: the layout of registry:2, with Portcullis's own files
+//! beside it.
+//!
+//! Invariant: every path that the engine uses is the [`path`](Key::path) of a [`Key`] or a [`Folder`], made of parsed
+//! names, digests and tags; other modules only append the names of listed entries.
+//!
+//! ```text
+//! docker/registry/v2/
+//!   blobs/<algorithm>/<first two hex>/<hex>/data            the bytes, once for all repositories
+//!   repositories/<name>/
+//!     _layers/<algorithm>/<hex>/link                        the repository has the blob
+//!     _manifests/revisions/<algorithm>/<hex>/link           the repository has the manifest
+//!     _manifests/tags/<tag>/current/link                    the manifest that the tag points to
+//!     _manifests/tags/<tag>/index/<algorithm>/<hex>/link    a manifest that the tag ever pointed to
+//!     _uploads/<uuid>/{data,startedat}                      an upload: its bytes and its start
+//!     _uploads/<uuid>/session                               Portcullis: owner, offset and hash state of the upload
+//!     _referrers/<algorithm>/<hex>/<algorithm>/<hex>/link   Portcullis: a manifest that refers to the subject
+//! ```
+//!
+//! Portcullis's own folder beside it:
+//!
+//! ```text
+//! portcullis/
+//!   trash/<algorithm>/<hex>                                 a blob that is not needed, until its trash period is over
+//!   quarantine/<path>                                       an object that a repair moved away, at its former path
+//!   requests/<uuid>/{request,claim,report}                  a request of a command to the running server
+//!   credentials/                                            access tokens and refresh tokens: see `auth::grants`
+//!   lock                                                    locked by the process that changes the data
+//!   tmp/                                                    the store's temporary files
+//! ```
+//!
+//! A link holds the digest as text, without a newline. CNCF Distribution ignores entries that begin with `_` and are
+//! not its own.
+
+use std::{fmt, str::FromStr};
+
+use uuid::Uuid;
+
+use portcullis_oci::{Algorithm, Digest, RepositoryName, Tag};
+use portcullis_storage::{self as storage, StorePath};
+
+const ROOT: &str = "docker/registry/v2";
+const TRASH: &str = "portcullis/trash";
+const QUARANTINE: &str = "portcullis/quarantine";
+const REQUESTS: &str = "portcullis/requests";
+
+/// An object of the layout.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key<'a> {
+    Blob(&'a Digest),
+    LayerLink(&'a RepositoryName, &'a Digest),
+    RevisionLink(&'a RepositoryName, &'a Digest),
+    TagCurrent(&'a RepositoryName, &'a Tag),
+    TagIndex(&'a RepositoryName, &'a Tag, &'a Digest),
+    UploadData(&'a RepositoryName, UploadId),
+    UploadStarted(&'a RepositoryName, UploadId),
+    UploadSession(&'a RepositoryName, UploadId),
+    ReferrerLink { repository: &'a RepositoryName, subject: &'a Digest, referrer: &'a Digest },
+    Trash(&'a Digest),
+    Request(RequestId),
+    RequestClaim(RequestId),
+    RequestReport(RequestId),
+}
+
+impl Key<'_> {
+    pub(super) fn path(self) -> StorePath {
+        match self {
+            Self::Blob(digest) => {
+                let hex = digest.hex();
+                path(&format!("{ROOT}/blobs/{}/{}/{hex}/data", digest.algorithm(), &hex[..2]))
+            }
+            Self::LayerLink(name, digest) => path(&format!("{}/_layers/{}/link", repository(name), slashed(digest))),
+            Self::RevisionLink(name, digest) => {
+                path(&format!("{}/_manifests/revisions/{}/link", repository(name), slashed(digest)))
+            }
+            Self::TagCurrent(name, tag) => path(&format!("{}/current/link", tag_folder(name, tag))),
+            Self::TagIndex(name, tag, digest) => {
+                path(&format!("{}/index/{}/link", tag_folder(name, tag), slashed(digest)))
+            }
+            Self::UploadData(name, id) => path(&format!("{}/data", upload_folder(name, id))),
+            Self::UploadStarted(name, id) => path(&format!("{}/startedat", upload_folder(name, id))),
+            Self::UploadSession(name, id) => path(&format!("{}/session", upload_folder(name, id))),
+            Self::ReferrerLink { repository, subject, referrer } => {
+                path(&format!("{}/{}/link", referrers_folder(repository, subject), slashed(referrer)))
+            }
+            Self::Trash(digest) => path(&format!("{TRASH}/{}", slashed(digest))),
+            Self::Request(id) => path(&format!("{REQUESTS}/{id}/request")),
+            Self::RequestClaim(id) => path(&format!("{REQUESTS}/{id}/claim")),
+            Self::RequestReport(id) => path(&format!("{REQUESTS}/{id}/report")),
+        }
+    }
+}
+
+/// A folder of the layout.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Folder<'a> {
+    Repositories,
+    Repository(&'a RepositoryName),
+    Tags(&'a RepositoryName),
+    Tag(&'a RepositoryName, &'a Tag),
+    Upload(&'a RepositoryName, UploadId),
+    Subjects(&'a RepositoryName, Algorithm),
+    Referrers(&'a RepositoryName, &'a Digest),
+    Blobs(Algorithm),
+    Layers(&'a RepositoryName, Algorithm),
+    Revisions(&'a RepositoryName, Algorithm),
+    Uploads(&'a RepositoryName),
+    AllTrash,
+    Trash(Algorithm),
+    Temporaries,
+    Requests,
+    Request(RequestId),
+}
+
+impl Folder<'_> {
+    pub(super) fn path(self) -> StorePath {
+        match self {
+            Self::Repositories => path(&format!("{ROOT}/repositories")),
+            Self::Repository(name) => path(&repository(name)),
+            Self::Tags(name) => path(&format!("{}/_manifests/tags", repository(name))),
+            Self::Tag(name, tag) => path(&tag_folder(name, tag)),
+            Self::Upload(name, id) => path(&upload_folder(name, id)),
+            Self::Subjects(name, algorithm) => path(&format!("{}/_referrers/{algorithm}", repository(name))),
+            Self::Referrers(name, subject) => path(&referrers_folder(name, subject)),
+            Self::Blobs(algorithm) => path(&format!("{ROOT}/blobs/{algorithm}")),
+            Self::Layers(name, algorithm) => path(&format!("{}/_layers/{algorithm}", repository(name))),
+            Self::Revisions(name, algorithm) => path(&format!("{}/_manifests/revisions/{algorithm}", repository(name))),
+            Self::Uploads(name) => path(&format!("{}/_uploads", repository(name))),
+            Self::AllTrash => path(TRASH),
+            Self::Trash(algorithm) => path(&format!("{TRASH}/{algorithm}")),
+            Self::Temporaries => path(storage::TEMPORARY),
+            Self::Requests => path(REQUESTS),
+            Self::Request(id) => path(&format!("{REQUESTS}/{id}")),
+        }
+    }
+}
+
+/// The folders into which objects are moved, from each other or from the store's temporary files. A store whose
+/// folders are on several file systems cannot move objects into some of them.
+#[must_use]
+pub fn moved_into() -> Vec<StorePath> {
+    // Parents come before their children, which are usually on the same file system.
+    let algorithms = Algorithm::ALL.iter().map(|algorithm| Folder::Blobs(*algorithm).path());
+    let own = [TRASH, QUARANTINE, REQUESTS, "portcullis/credentials"].map(path);
+    let shared = [path(ROOT), path(&format!("{ROOT}/blobs")), Folder::Repositories.path()];
+    shared.into_iter().chain(algorithms).chain(own).collect()
+}
+
+/// The path in the quarantine for an object that a repair moves away from `path`. To restore it, copy one tree over
+/// the other.
+pub(super) fn quarantine(path: &StorePath) -> StorePath {
+    self::path(&format!("{QUARANTINE}/{path}"))
+}
+
+fn repository(name: &RepositoryName) -> String {
+    format!("{ROOT}/repositories/{name}")
+}
+
+fn tag_folder(name: &RepositoryName, tag: &Tag) -> String {
+    format!("{}/_manifests/tags/{tag}", repository(name))
+}
+
+fn upload_folder(name: &RepositoryName, id: UploadId) -> String {
+    format!("{}/_uploads/{id}", repository(name))
+}
+
+fn referrers_folder(name: &RepositoryName, subject: &Digest) -> String {
+    format!("{}/_referrers/{}", repository(name), slashed(subject))
+}
+
+fn slashed(digest: &Digest) -> String {
+    format!("{}/{}", digest.algorithm(), digest.hex())
+}
+
+fn path(text: &str) -> StorePath {
+    text.parse().expect("names, tags, digests and upload ids are made of safe path components")
+}
+
+/// The identifier of an upload session: as in registry:2, a UUID in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UploadId(Uuid);
+
+impl UploadId {
+    /// Makes a new random identifier, which cannot be guessed.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = InvalidUploadId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUploadId> {
+        let id = Self(Uuid::try_parse(text).map_err(|_| InvalidUploadId)?);
+        // `Uuid` accepts several spellings; a session has one.
+        if id.to_string() == text { Ok(id) } else { Err(InvalidUploadId) }
+    }
+}
+
+/// The identifier of a command's request.
+pub(super) type RequestId = UploadId;
+
+/// The error for a text that is not the identifier of an upload session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an upload identifier: it must be a UUID in lower case")]
+pub struct InvalidUploadId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_has_one_spelling() {
+        let id = UploadId::random().to_string();
+        assert!(id.parse::<UploadId>().is_ok());
+        for other in [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}"), "..".into(), String::new()] {
+            assert!(other.parse::<UploadId>().is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_layout_is_registry_2s() {
+        let name: RepositoryName = "team/app".parse().unwrap();
+        let tag: Tag = "v1".parse().unwrap();
+        let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+        let hex = digest.hex();
+        assert_eq!(Key::Blob(&digest).path().as_str(), format!("docker/registry/v2/blobs/sha256/ab/{hex}/data"));
+        for (path, rest) in [
+            (Key::LayerLink(&name, &digest).path(), format!("_layers/sha256/{hex}/link")),
+            (Key::RevisionLink(&name, &digest).path(), format!("_manifests/revisions/sha256/{hex}/link")),
+            (Key::TagCurrent(&name, &tag).path(), "_manifests/tags/v1/current/link".to_owned()),
+            (Key::TagIndex(&name, &tag, &digest).path(), format!("_manifests/tags/v1/index/sha256/{hex}/link")),
+        ] {
+            assert_eq!(path.as_str(), format!("docker/registry/v2/repositories/team/app/{rest}"));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Locks uploads and repositories against concurrent changes, within this process.
+//!
+//! Invariant: an upload has at most one writer. Changes to the links of one repository happen one after the other, so
+//! that a tag is never set to a manifest that a concurrent deletion removes, and a sweep never removes a link whose
+//! lease was just renewed. Nothing is put into a repository while the whole of it is being removed.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::layout::UploadId;
+use portcullis_oci::RepositoryName;
+
+/// The uploads that are being written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UploadLocks(Arc<Mutex<HashSet<UploadId>>>);
+
+/// The lock of one upload, held until it is dropped.
+#[derive(Debug)]
+pub(super) struct UploadLock {
+    id: UploadId,
+    locks: UploadLocks,
+}
+
+impl UploadLocks {
+    /// Takes the lock; `None` if another request holds it. Requests do not wait for it: a second chunk that a client
+    /// sends at the same time would not fit behind the first.
+    pub(super) fn try_lock(&self, id: UploadId) -> Option<UploadLock> {
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        is_new.then(|| UploadLock { id, locks: self.clone() })
+    }
+}
+
+impl Drop for UploadLock {
+    fn drop(&mut self) {
+        self.locks.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+/// The locks of all repositories. Repositories whose names hash to the same shard share their locks.
+#[derive(Debug)]
+pub(super) struct RepositoryLocks {
+    hasher: RandomState,
+    shards: Vec<Shard>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    changes: AsyncMutex<()>,
+    /// Read-locked by puts, which run beside each other and beside changes; write-locked by a removal.
+    presence: RwLock<()>,
+    /// The number of manifests that were put.
+    puts: AtomicU64,
+}
+
+impl Default for RepositoryLocks {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), shards: (0..256).map(|_| Shard::default()).collect() }
+    }
+}
+
+/// The exclusive right to change one repository, until it is dropped.
+#[derive(Debug)]
+pub(super) struct RepositoryLock<'a> {
+    _held: MutexGuard<'a, ()>,
+    puts: &'a AtomicU64,
+}
+
+/// The number of manifest puts at a moment: equal values have no put between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PutCount(u64);
+
+impl RepositoryLock<'_> {
+    /// Records that a manifest is put. A garbage collection that marked earlier has not seen what the manifest names.
+    pub(super) fn record_put(&self) {
+        self.puts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The number of manifest puts, which cannot change while the lock is held.
+    pub(super) fn puts(&self) -> PutCount {
+        PutCount(self.puts.load(Ordering::SeqCst))
+    }
+}
+
+/// A guard that keeps the repository from being removed. It must be held only for moments, never while waiting for a
+/// client, for another guard or for a [`RepositoryLock`]: with a removal waiting in between, that would deadlock.
+#[derive(Debug)]
+pub(super) struct Presence<'a> {
+    _held: RwLockReadGuard<'a, ()>,
+}
+
+/// The exclusive right to remove one repository, until it is dropped.
+#[derive(Debug)]
+pub(super) struct RemovalLock<'a> {
+    _alone: RepositoryLock<'a>,
+    _nobody_adds: RwLockWriteGuard<'a, ()>,
+}
+
+impl RepositoryLocks {
+    /// Waits for the right to change the links of a repository.
+    pub(super) async fn lock(&self, name: &RepositoryName) -> RepositoryLock<'_> {
+        let shard = self.shard(name);
+        RepositoryLock { _held: shard.changes.lock().await, puts: &shard.puts }
+    }
+
+    /// Waits for a guard that keeps a repository from being removed; any number of guards can be held at once.
+    pub(super) async fn stay(&self, name: &RepositoryName) -> Presence<'_> {
+        Presence { _held: self.shard(name).presence.read().await }
+    }
+
+    /// Waits until no change and no put is under way in a repository, and keeps both out.
+    pub(super) async fn lock_for_removal(&self, name: &RepositoryName) -> RemovalLock<'_> {
+        RemovalLock { _alone: self.lock(name).await, _nobody_adds: self.shard(name).presence.write().await }
+    }
+
+    fn shard(&self, name: &RepositoryName) -> &Shard {
+        #[expect(clippy::cast_possible_truncation, reason = "taken modulo the number of shards first")]
+        let shard = (self.hasher.hash_one(name) % self.shards.len() as u64) as usize;
+        &self.shards[shard]
+    }
+}

@@ -1,0 +1,219 @@
+//! Finds a repository from which a blob can be mounted.
+//!
+//! Invariant: whether a repository has the blob is looked up only where the rules let the caller pull that
+//! repository, and one request makes at most [`MAX_LOOKS`] lookups of links and folders, however many repositories
+//! there are.
+//!
+//! If the client names the source, one lookup is enough. If it names none, candidates are tried in an order in which
+//! the common cases need few lookups: the target, the repositories that the caller's token names, then those whose
+//! names are nearest to the target's. Their names come from memory, as the catalog last read them; newer
+//! repositories, and all repositories after a start, are found by a walk through the folders, nearest first. If only
+//! repositories further away have the blob, the client uploads it again, as clients do whenever nothing can be
+//! mounted.
+//!
+//! Rejected: reading the whole catalog first, because that compares the version of every folder with the store's.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+    iter,
+};
+
+use super::{
+    Engine, Error, Registry, Repository,
+    catalog::marks_repository,
+    layout::{Folder, Key},
+    links,
+};
+use portcullis_access::{MountAccess, NarrowToken, Pull};
+use portcullis_oci::{Digest, RepositoryName};
+use portcullis_storage::{StorePath, found};
+
+/// The maximum number of lookups of links and folders in one search.
+pub(super) const MAX_LOOKS: usize = 512;
+
+/// A repository that has the blob.
+#[derive(Debug)]
+pub enum FoundSource {
+    /// The caller may pull the repository.
+    Open(Repository<Pull>),
+    /// The caller could pull the repository with a token of wider scope.
+    NarrowToken(NarrowToken),
+}
+
+impl Registry {
+    /// The source that a client named, for a caller who may pull it or could with a token of wider scope. Whether the
+    /// source has the blob is looked up only in the second case: mounting looks it up in the first.
+    pub async fn named_source(&self, access: MountAccess, digest: &Digest) -> Result<Option<FoundSource>, Error> {
+        match access {
+            MountAccess::Granted(proof) => Ok(Some(FoundSource::Open(self.open(&proof)))),
+            MountAccess::NarrowToken(narrow) => {
+                let link = Key::LayerLink(narrow.repository(), digest);
+                let is_there = links::exists(&*self.engine.store, link).await?;
+                Ok(is_there.then_some(FoundSource::NarrowToken(narrow)))
+            }
+        }
+    }
+
+    /// A repository that has the blob, for a client that named no source. `access` decides whether the caller may
+    /// pull a repository; `first` are tried right after the target.
+    pub async fn find_source<'a>(
+        &self,
+        target: &'a RepositoryName,
+        digest: &Digest,
+        first: impl IntoIterator<Item = &'a RepositoryName>,
+        access: impl Fn(&RepositoryName) -> Option<MountAccess>,
+    ) -> Result<Option<FoundSource>, Error> {
+        let mut search = Search { engine: &self.engine, digest, access, tried: HashSet::new(), left: MAX_LOOKS };
+        // A blob without bytes in the store is in no repository. Not `stat_blob`, which would restore the bytes from
+        // the trash.
+        if found(self.engine.store.stat(&Key::Blob(digest).path()).await)?.is_none() {
+            return Ok(None);
+        }
+        let access = match search.among(iter::once(target).chain(first)).await? {
+            None => match search.among(nearest(&self.engine.remembered_names(), target)).await? {
+                None => search.walk(target).await?,
+                access => access,
+            },
+            access => access,
+        };
+        Ok(access.map(|access| match access {
+            MountAccess::Granted(proof) => FoundSource::Open(self.open(&proof)),
+            MountAccess::NarrowToken(narrow) => FoundSource::NarrowToken(narrow),
+        }))
+    }
+}
+
+/// A search for a repository that has a blob.
+struct Search<'a, F> {
+    engine: &'a Engine,
+    digest: &'a Digest,
+    access: F,
+    /// The repositories whose link was looked up.
+    tried: HashSet<RepositoryName>,
+    /// The number of lookups that are left.
+    left: usize,
+}
+
+impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
+    /// The first of these repositories that has the blob.
+    async fn among(&mut self, names: impl Iterator<Item = &RepositoryName>) -> Result<Option<MountAccess>, Error> {
+        for name in names {
+            if self.left == 0 {
+                break;
+            }
+            if let Some(access) = self.try_source(name).await? {
+                return Ok(Some(access));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first repository that has the blob, among those in the folders around the target's, nearest first.
+    async fn walk(&mut self, target: &RepositoryName) -> Result<Option<MountAccess>, Error> {
+        // Each folder on the way from the root to the target is nearer than the one before, so these come before all
+        // others.
+        let mut waiting = BinaryHeap::from([Reverse((0, String::new(), Folder::Repositories.path()))]);
+        while let Some(Reverse((_, name, folder))) = waiting.pop() {
+            if self.left == 0 {
+                break;
+            }
+            let Contents { is_repository, deeper } = self.list(&folder).await?;
+            if is_repository
+                && let Ok(name) = name.parse()
+                && let Some(access) = self.try_source(&name).await?
+            {
+                return Ok(Some(access));
+            }
+            for child in deeper {
+                let Ok(path) = folder.join(&child) else { continue };
+                let child = if name.is_empty() { child } else { format!("{name}/{child}") };
+                waiting.push(Reverse((distance(&child, target.as_str()), child, path)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The caller's access to a repository, if the repository has the blob and the rules allow the lookup.
+    async fn try_source(&mut self, name: &RepositoryName) -> Result<Option<MountAccess>, Error> {
+        if self.left == 0 || self.tried.contains(name) {
+            return Ok(None);
+        }
+        let Some(access) = (self.access)(name) else { return Ok(None) };
+        self.left -= 1;
+        self.tried.insert(name.clone());
+        // A repository that cannot be read is no source, but must not make an upload to another repository fail.
+        let found = links::exists(&*self.engine.store, Key::LayerLink(name, self.digest)).await;
+        let is_there = found.unwrap_or_else(|error| {
+            tracing::warn!(repository = %name, %error, "repository cannot be read; skipped as a mount source");
+            false
+        });
+        Ok(is_there.then_some(access))
+    }
+
+    async fn list(&mut self, folder: &StorePath) -> Result<Contents, Error> {
+        self.left -= 1;
+        let entries = self.engine.store.list(folder).await.unwrap_or_else(|error| {
+            tracing::warn!(%folder, %error, "folder cannot be listed; skipped in the search for a mount source");
+            Vec::new()
+        });
+        let folders: Vec<String> =
+            entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
+        let is_repository = folders.iter().any(|name| marks_repository(name));
+        Ok(Contents { is_repository, deeper: folders.into_iter().filter(|name| !name.starts_with('_')).collect() })
+    }
+}
+
+/// The listing of a folder, reduced to what the search needs.
+struct Contents {
+    is_repository: bool,
+    deeper: Vec<String>,
+}
+
+/// The number of steps from one name to another in the tree of folders.
+fn distance(one: &str, other: &str) -> usize {
+    let shared = iter::zip(one.split('/'), other.split('/')).take_while(|(one, other)| one == other).count();
+    one.split('/').count() + other.split('/').count() - 2 * shared
+}
+
+/// The names in byte order outwards from the position of `to`: of the next name before it and the next name after it,
+/// the one with the longer common prefix comes first.
+fn nearest<'a>(names: &'a [RepositoryName], to: &RepositoryName) -> impl Iterator<Item = &'a RepositoryName> {
+    let shared = |name: &RepositoryName| {
+        iter::zip(name.as_str().bytes(), to.as_str().bytes()).take_while(|(a, b)| a == b).count()
+    };
+    let (before, after) = names.split_at(names.partition_point(|name| name < to));
+    let (mut before, mut after) = (before.iter().rev().peekable(), after.iter().peekable());
+    iter::from_fn(move || match (before.peek(), after.peek()) {
+        (Some(earlier), Some(later)) if shared(earlier) > shared(later) => before.next(),
+        (Some(_), None) => before.next(),
+        (_, _) => after.next(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_nearest_first() {
+        let names: Vec<RepositoryName> = ["a", "team/a", "team/app", "team/app/x", "team/apple", "team/b", "z"]
+            .map(|name| name.parse().unwrap())
+            .into();
+        let order = |to: &str| nearest(&names, &to.parse().unwrap()).map(RepositoryName::as_str).collect::<Vec<_>>();
+        assert_eq!(order("team/app"), ["team/app", "team/app/x", "team/apple", "team/a", "team/b", "z", "a"]);
+        assert_eq!(order("team/appy"), ["team/apple", "team/app/x", "team/app", "team/a", "team/b", "z", "a"]);
+        assert_eq!(order("0")[..2], ["a", "team/a"]);
+        assert_eq!(order("zz")[..2], ["z", "team/b"]);
+        assert_eq!(nearest(&[], &names[0]).count(), 0);
+    }
+
+    #[test]
+    fn the_distance_of_two_names_is_the_way_through_the_folders() {
+        for (one, other, expected) in
+            [("a", "a", 0), ("a/b", "a/b/c", 1), ("a/b", "a/c", 2), ("a", "b", 2), ("a/b", "c", 3)]
+        {
+            assert_eq!((distance(one, other), distance(other, one)), (expected, expected), "{one} {other}");
+        }
+    }
+}

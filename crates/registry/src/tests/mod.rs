@@ -1,0 +1,91 @@
+//! Tests the engine over stores in memory and on disk: faults at every step, races, and two processes on one store.
+
+mod abandoned;
+mod deletion;
+mod faults;
+mod interleaving;
+mod lists;
+mod mounts;
+mod races;
+mod removal;
+mod requests;
+mod resumption;
+mod underneath;
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::{Config, Error, PutManifest, Registry, Repository, StoredManifest};
+use portcullis_access::{
+    Action, Admin, Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Rule, Subject, Who,
+};
+use portcullis_oci::{Algorithm, Digest, Reference, Tag};
+use portcullis_storage::Store;
+
+const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn registry(store: Arc<dyn Store>) -> Registry {
+    Registry::new(store, Config::default())
+}
+
+/// A repository that is opened by a user with the rights of the default policy.
+fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> {
+    let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::full() };
+    let gate = Gate::new(Policy::signed_in_may_do_everything());
+    let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
+    registry.open(&proof)
+}
+
+/// A repository that is opened by an administrator.
+fn admin(registry: &Registry, name: &str) -> Repository<Admin> {
+    let subject = Subject { principal: Principal::User("root".parse().unwrap()), reach: Reach::full() };
+    let everything = Action::ALL.into_iter().collect();
+    let rule = Rule { users: vec![Who::SignedIn], repositories: vec!["**".parse().unwrap()], actions: everything };
+    let proof = Gate::new(Policy::new(vec![rule])).authorize(&subject, name.parse().unwrap()).unwrap();
+    registry.open(&proof)
+}
+
+fn digest(content: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, content)
+}
+
+async fn push_blob(repository: &Repository<Push>, content: &'static [u8]) -> Result<Digest, Error> {
+    let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await?;
+    let body = stream::iter([Ok(Bytes::from_static(content))]);
+    let blob = repository.upload(id).await?.finish(body, None, digest(content)).await?;
+    repository.commit(blob).await
+}
+
+fn image(layer: &[u8]) -> Value {
+    let entry = |content: &[u8]| json!({"mediaType": "x/y", "digest": digest(content), "size": content.len()});
+    json!({"schemaVersion": 2, "mediaType": MEDIA_TYPE, "config": entry(b"{}"), "layers": [entry(layer)]})
+}
+
+async fn tag_image(repository: &Repository<Push>, tag: &str, layer: &[u8]) -> Result<PutManifest, Error> {
+    let reference = Reference::Tag(tag.parse().unwrap());
+    repository.put_manifest(&reference, Vec::<Tag>::new(), None, image(layer).to_string().into()).await
+}
+
+async fn push_image(repository: &Repository<Push>, tag: &str, layer: &'static [u8]) -> Result<PutManifest, Error> {
+    push_blob(repository, b"{}").await?;
+    push_blob(repository, layer).await?;
+    tag_image(repository, tag, layer).await
+}
+
+/// Reads an image with all its blobs, and fails if any of them has wrong bytes; `None` if there is no such tag.
+async fn pull_image(repository: &Repository<Pull>, tag: &str) -> Option<StoredManifest> {
+    let manifest = repository.manifest(&Reference::Tag(tag.parse().unwrap())).await.ok()?;
+    assert_eq!(digest(&manifest.document), manifest.digest);
+    let document: Value = serde_json::from_slice(&manifest.document).unwrap();
+    for blob in std::iter::once(&document["config"]).chain(document["layers"].as_array().unwrap()) {
+        let name: Digest = blob["digest"].as_str().unwrap().parse().unwrap();
+        let blob = repository.blob(&name).await.unwrap();
+        let size = blob.size();
+        let content: Vec<Bytes> = futures_util::TryStreamExt::try_collect(blob.stream(0..size)).await.unwrap();
+        assert_eq!(digest(&content.concat()), name);
+    }
+    Some(manifest)
+}

@@ -1,0 +1,172 @@
+//! The TLS server: listens on sockets, performs handshakes, serves HTTP connections and drains them on shutdown.
+//!
+//! It imports [`tls`](crate::tls) only and is independent of the service that it serves.
+//!
+//! Invariant: a client cannot hold a connection without using it. Every wait for a client has a deadline, counted from
+//! the last progress and never from the start of a transfer.
+//!
+//! ```text
+//! bind ─▶ listener (permit, share) ─▶ proxy ─▶ handshake ─┬─ TLS ─▶ connection (HTTP/1, HTTP/2) ─▶ the service
+//!                                                         └─ plain HTTP ─▶ an error response
+//! redirect listener (permit of its own) ────▶ 308 to https
+//! ```
+
+mod activity;
+mod bind;
+mod config;
+mod connection;
+mod farewell;
+mod forwarded;
+mod handshake;
+mod listener;
+mod peer;
+mod plain;
+mod proxies;
+mod proxy;
+mod redirect;
+mod shares;
+mod shutdown;
+mod stall;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::{net::TcpListener, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+
+pub use bind::{BindError, refused};
+pub use config::{Config, Limits};
+pub use peer::{Agreed, Peer};
+pub use proxies::{InvalidNetwork, Network, Proxies};
+pub use shutdown::{Drained, Shutdown};
+
+use connection::Shared;
+use listener::{Places, accept_loop};
+use portcullis_tls::{Hostname, Protocols, acme::Challenges};
+use windows::Windows;
+
+/// A server that listens on its addresses; [`run`](Server::run) starts serving.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    redirect: Option<TcpListener>,
+    hostnames: Arc<[Hostname]>,
+    tls: Arc<Protocols>,
+    challenges: Option<Arc<Challenges>>,
+    limits: Limits,
+    proxies: Arc<Proxies>,
+}
+
+impl Server {
+    /// Listens on every configured address, or on none. Must be called within a tokio runtime.
+    ///
+    /// `hostnames` are the names that responses may send clients to, the preferred one first.
+    pub fn bind(config: &Config, hostnames: &[Hostname], tls: Protocols) -> Result<Self, BindError> {
+        let listeners = bind::bind_all(&config.listen)?;
+        let redirect = config.redirect.map(bind::bind).transpose()?;
+        let addresses =
+            listeners.iter().zip(&config.listen).map(|(listener, wanted)| actual(listener, *wanted)).collect();
+        Ok(Self {
+            listeners,
+            addresses,
+            redirect,
+            hostnames: hostnames.into(),
+            proxies: Arc::new(config.proxies.clone()),
+            tls: Arc::new(tls),
+            challenges: None,
+            limits: config.limits,
+        })
+    }
+
+    /// Also answers validation requests of an ACME directory while a validation is running.
+    #[must_use]
+    pub fn answering(self, challenges: Arc<Challenges>) -> Self {
+        Self { challenges: Some(challenges), ..self }
+    }
+
+    /// Returns the addresses that serve HTTPS, with the ports that the system chose where the configured port is 0.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves until the shutdown begins and running requests have finished, or the drain timeout is over.
+    ///
+    /// Each request carries a [`Peer`] as an extension. This server sets no deadline for reading a request's body,
+    /// because only the service can determine whether it is waiting for the client or is busy itself. The service must
+    /// apply [`Limits::idle_timeout`].
+    pub async fn run<S, B>(self, service: S, shutdown: Shutdown) -> Drained
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Self { listeners, addresses, redirect, hostnames, tls, challenges, limits, proxies } = self;
+        let (connections, loops) = (TaskTracker::new(), TaskTracker::new());
+        if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
+            let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
+            let proxies = Arc::clone(&proxies);
+            let places = Places::new(redirect::CONNECTIONS, Arc::clone(&proxies));
+            // The shutdown does not wait for these connections: they carry nothing that could be lost.
+            loops.spawn(accept_loop(listener, places, shutdown.clone(), TaskTracker::new(), move |accepted| {
+                redirect::serve(
+                    accepted,
+                    Arc::clone(&hostnames),
+                    Arc::clone(&proxies),
+                    port,
+                    challenges.clone(),
+                    limits,
+                )
+            }));
+        }
+        let (cut, windows) = (CancellationToken::new(), Windows::new());
+        let shared = Shared {
+            tls,
+            challenges,
+            hostnames,
+            proxies: Arc::clone(&proxies),
+            limits,
+            windows,
+            service,
+            shutdown: shutdown.clone(),
+            cut: cut.clone(),
+        };
+        let (shared, places) = (Arc::new(shared), Places::new(limits.connections, proxies));
+        for listener in listeners {
+            let shared = Arc::clone(&shared);
+            let serve = move |accepted| connection::serve(accepted, Arc::clone(&shared));
+            loops.spawn(accept_loop(listener, places.clone(), shutdown.clone(), connections.clone(), serve));
+        }
+
+        shutdown.begun().await;
+        loops.close();
+        loops.wait().await;
+        drain(&connections, &cut, &shutdown, limits).await
+    }
+}
+
+async fn drain(connections: &TaskTracker, cut: &CancellationToken, shutdown: &Shutdown, limits: Limits) -> Drained {
+    connections.close();
+    tokio::select! {
+        () = connections.wait() => return Drained { cut: 0 },
+        () = sleep(limits.drain_timeout) => {}
+        () = shutdown.insisted() => {}
+    }
+    let left = connections.len();
+    cut.cancel();
+    connections.wait().await;
+    Drained { cut: left }
+}
+
+fn actual(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
+    // A bound socket has a local address; if the system fails to return it, the configured one is used.
+    listener.local_addr().unwrap_or(wanted)
+}

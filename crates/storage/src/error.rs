@@ -1,0 +1,99 @@
+//! Classifies store errors by the reaction that they require from callers and operators.
+
+use std::{fmt, io};
+
+/// An error of a store operation.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    context: String,
+    source: Option<io::Error>,
+}
+
+/// Categories of store errors that callers distinguish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The object does not exist.
+    NotFound,
+    /// The file system is full, or a quota is exceeded.
+    Full,
+    /// The store cannot be written: it is read-only, or a permission is missing.
+    NotWritable,
+    /// The object is larger than the limit that the caller set for reading it into memory.
+    TooLarge,
+    /// The stored data is damaged or shorter than expected.
+    Corrupt,
+    /// Folders of the store are on different file systems, so that an object cannot be moved between them.
+    Split,
+    /// Any other error, such as a failing disk or a lost connection.
+    Unavailable,
+}
+
+impl StoreError {
+    /// Creates an error of `kind`; `context` names the operation and the object.
+    pub fn new(kind: StoreErrorKind, context: impl Into<String>) -> Self {
+        Self { kind, context: context.into(), source: None }
+    }
+
+    /// Converts an error of the operating system; `context` names the operation and the object.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an open enum with dozens of kinds; the others are handled alike"
+    )]
+    pub fn from_io(error: io::Error, context: impl Into<String>) -> Self {
+        let kind = match error.kind() {
+            // A parent of the path is not a folder, so the object cannot exist.
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StoreErrorKind::NotFound,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                StoreErrorKind::Full
+            }
+            io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
+            io::ErrorKind::CrossesDevices => StoreErrorKind::Split,
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => StoreErrorKind::NotWritable,
+            _ => StoreErrorKind::Unavailable,
+        };
+        Self { kind, context: context.into(), source: Some(error) }
+    }
+
+    /// Returns the category of the error.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the error means that the object does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.kind == StoreErrorKind::NotFound
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            StoreErrorKind::NotFound => "not found",
+            StoreErrorKind::Full => "no space left in the store",
+            StoreErrorKind::NotWritable => "the store cannot be read or written",
+            StoreErrorKind::TooLarge => "too large",
+            StoreErrorKind::Corrupt => "damaged",
+            StoreErrorKind::Split => "the store is spread over several file systems",
+            StoreErrorKind::Unavailable => "the store failed",
+        };
+        write!(f, "{what}: {}", self.context)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// Converts a "not found" error to `None`.
+pub fn found<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

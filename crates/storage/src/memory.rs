@@ -1,0 +1,172 @@
+//! Implements [`Store`] in memory, for tests.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+
+use super::{Append, CHUNK, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
+
+/// A store that keeps its objects in memory and loses them when the last clone is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    objects: Arc<Mutex<BTreeMap<StorePath, Stored>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    content: Vec<u8>,
+    modified: SystemTime,
+}
+
+impl Stored {
+    fn stat(&self) -> Stat {
+        Stat { size: self.content.len() as u64, modified: self.modified }
+    }
+}
+
+impl MemoryStore {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<StorePath, Stored>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, path: &StorePath) -> Result<Stored, StoreError> {
+        self.objects().get(path).cloned().ok_or_else(|| not_found(path))
+    }
+
+    fn put(&self, path: &StorePath, content: Vec<u8>) {
+        self.objects().insert(path.clone(), Stored { content, modified: SystemTime::now() });
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl MemoryStore {
+    /// Moves the modification time of every object back by `by`.
+    pub fn age(&self, by: std::time::Duration) {
+        for stored in self.objects().values_mut() {
+            stored.modified -= by;
+        }
+    }
+}
+
+fn not_found(path: &StorePath) -> StoreError {
+    StoreError::new(StoreErrorKind::NotFound, path.as_str())
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
+        Ok(self.find(path)?.stat())
+    }
+
+    async fn open(&self, path: &StorePath) -> Result<Object, StoreError> {
+        let stored = self.find(path)?;
+        let stat = stored.stat();
+        Ok(Object::new(stat, move |range| {
+            let within = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(stored.content.len());
+            let content = Bytes::from(stored.content.clone()).slice(within(range.start)..within(range.end));
+            let chunks: Vec<_> = content.chunks(CHUNK).map(|chunk| Ok(content.slice_ref(chunk))).collect();
+            stream::iter(chunks).boxed()
+        }))
+    }
+
+    async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+        self.put(path, content.into());
+        Ok(())
+    }
+
+    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+        self.write(path, content).await
+    }
+
+    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
+        let mut content = match self.find(path) {
+            Ok(stored) => stored.content,
+            Err(_) if offset == 0 => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if (content.len() as u64) < offset {
+            return Err(StoreError::new(StoreErrorKind::Corrupt, format!("{path} ends before byte {offset}")));
+        }
+        content.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
+        self.put(path, content);
+        Ok(Box::new(Appending { store: self.clone(), path: path.clone() }))
+    }
+
+    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+        let mut objects = self.objects();
+        let stored = objects.remove(from).ok_or_else(|| not_found(from))?;
+        objects.insert(to.clone(), stored);
+        Ok(())
+    }
+
+    async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
+        let mut objects = self.objects();
+        let stored = objects.get_mut(path).ok_or_else(|| not_found(path))?;
+        stored.modified = SystemTime::now();
+        Ok(())
+    }
+
+    async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.objects().remove(path).map(|_| ()).ok_or_else(|| not_found(path))
+    }
+
+    async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.objects().retain(|stored, _| stored != path && !stored.is_below(path));
+        Ok(())
+    }
+
+    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
+        self.remove_tree(path).await
+    }
+
+    async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
+        let objects = self.objects();
+        let below = objects.keys().filter(|stored| stored.is_below(path)).map(|stored| {
+            let rest = stored.as_str()[path.as_str().len()..].trim_start_matches('/');
+            match rest.split_once('/') {
+                Some((folder, _)) => Entry { name: folder.to_owned(), is_folder: true },
+                None => Entry { name: rest.to_owned(), is_folder: false },
+            }
+        });
+        let mut entries: Vec<_> = below.collect();
+        entries.sort();
+        entries.dedup();
+        Ok(entries)
+    }
+
+    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
+        Ok(vec![None; folders.len()])
+    }
+
+    async fn probe(&self, _moved_into: &[StorePath]) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+struct Appending {
+    store: MemoryStore,
+    path: StorePath,
+}
+
+#[async_trait]
+impl Append for Appending {
+    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
+        let mut objects = self.store.objects();
+        let stored = objects.get_mut(&self.path).ok_or_else(|| not_found(&self.path))?;
+        for piece in &pieces {
+            stored.content.extend_from_slice(piece);
+        }
+        stored.modified = SystemTime::now();
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<u64, StoreError> {
+        Ok(self.store.find(&self.path)?.stat().size)
+    }
+}
