@@ -1,7 +1,7 @@
-//! Checks the documentation against the program: each command, setting, variable, file, make target and link that a page
-//! names must exist, and each configuration that a page shows must be valid.
+//! Checks the documentation against the program: every command, setting, file and link that a page names must exist, and
+//! every configuration that a page shows must be valid.
 //!
-//! (`real::docker` runs the README's lines for Docker.)
+//! (`real::docker` tests that the README's lines for Docker work when they are pasted.)
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -216,7 +216,7 @@ fn every_page_of_the_documentation_is_in_its_index() {
     }
 }
 
-/// What a heading is called in links: lower case, hyphens for spaces, no punctuation.
+/// The link anchor of a heading: lower case, hyphens for spaces, no punctuation.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
     let kept = |character: &char| character.is_alphanumeric() || matches!(character, ' ' | '-' | '_');
