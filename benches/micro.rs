@@ -22,21 +22,21 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use futures_util::stream;
 use http::Method;
 use portcullis::{
-    access::{Gate, Policy, Principal, Pull, Push, Reach, Rule, Scope, Subject, Who},
+    access::{Gate, Policy, Principal, Pull, Push, Restriction, Rule, Scope, Subject, SubjectMatcher},
     api::Endpoint,
     auth::{
-        Credentials, KeyIdForm, LegacyHashes, Password, PasswordChecker, SigningKeys, TokenAlgorithm, TokenConfig,
-        Tokens, Users, password::Limits,
+        BearerTokenService, Credentials, KeyIdForm, LegacyHashes, Password, PasswordVerifier, SigningKeys,
+        TokenAlgorithm, TokenConfig, Users, passwords::password_verifier::HashingLimits,
     },
     oci::{Algorithm, Digest, RepositoryName},
     registry::{BodyError, Config, Registry},
-    storage::{CHUNK, MemoryStore},
+    storage::{MemoryStore, READ_CHUNK_LEN},
 };
 
 const UPLOAD: usize = 8 << 20;
 
 fn requests(criterion: &mut Criterion) {
-    let blob = format!("/v2/team/backend/api/blobs/{}", Digest::of(Algorithm::Sha256, b""));
+    let blob = format!("/v2/team/backend/api/blobs/{}", Digest::compute(Algorithm::Sha256, b""));
     for (name, method, path, query) in [
         ("ping", Method::GET, "/v2/", None),
         ("manifest by tag", Method::GET, "/v2/team/backend/api/manifests/v1.2.3", None),
@@ -65,7 +65,7 @@ fn tokens(criterion: &mut Criterion) {
             upload_grace: None,
         };
         let keys = Arc::new(SigningKeys::load_or_create(config.clone(), now).unwrap());
-        let fresh = || Tokens::new(Arc::clone(&keys), config.clone()).unwrap();
+        let fresh = || BearerTokenService::new(Arc::clone(&keys), config.clone()).unwrap();
         let scopes = Scope::parse_all(["repository:team/backend/api:pull,push"]);
         let tokens = fresh();
         let issued = tokens.issue(&tokens.signer(), &Principal::Anonymous, None, &scopes, now).unwrap();
@@ -91,7 +91,7 @@ fn passwords(criterion: &mut Criterion) {
     let file = folder.path().join("htpasswd");
     fs::write(&file, format!("alice:{}\n", bcrypt::hash("wonderland", 10).unwrap())).unwrap();
     let users = Arc::new(Users::load(file, SystemTime::now()).unwrap());
-    let checker = PasswordChecker::new(users, LegacyHashes::Refuse, Limits::default()).unwrap();
+    let checker = PasswordVerifier::new(users, LegacyHashes::Refuse, HashingLimits::default()).unwrap();
     let password = Password::new("wonderland".into());
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
     criterion.bench_function("password: cached, bcrypt at cost 10", |bencher| {
@@ -104,7 +104,7 @@ fn passwords(criterion: &mut Criterion) {
 
 fn policy(criterion: &mut Criterion) {
     let rule = |number: usize| Rule {
-        users: vec![Who::SignedIn],
+        users: vec![SubjectMatcher::SignedIn],
         repositories: vec![
             format!("team{number}/**/cache-*").parse().unwrap(),
             format!("team{number}/*").parse().unwrap(),
@@ -112,7 +112,8 @@ fn policy(criterion: &mut Criterion) {
         actions: portcullis::access::Action::ALL.into_iter().collect(),
     };
     let gate = Gate::new(Policy::new((1..=100).map(rule).collect()));
-    let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::full() };
+    let subject =
+        Subject { principal: Principal::User("alice".parse().unwrap()), restriction: Restriction::unrestricted() };
     for (name, repository) in [("first", "team1/app"), ("last", "team100/app")] {
         let repository: RepositoryName = repository.parse().unwrap();
         criterion.bench_function(&format!("policy: the {name} of 100 rules"), |bencher| {
@@ -126,7 +127,9 @@ fn hashing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hash of 1 MiB");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     for algorithm in Algorithm::ALL {
-        group.bench_function(algorithm.as_str(), |bencher| bencher.iter(|| Digest::of(algorithm, black_box(&bytes))));
+        group.bench_function(algorithm.as_str(), |bencher| {
+            bencher.iter(|| Digest::compute(algorithm, black_box(&bytes)));
+        });
     }
     for (name, algorithm) in
         [("sha256 of aws-lc", &aws_lc_rs::digest::SHA256), ("sha512 of aws-lc", &aws_lc_rs::digest::SHA512)]
@@ -139,20 +142,21 @@ fn hashing(criterion: &mut Criterion) {
 fn uploads(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let registry = Registry::new(Arc::new(MemoryStore::default()), Config::default());
-    let gate = Gate::new(Policy::signed_in_may_do_everything());
-    let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::full() };
+    let gate = Gate::new(Policy::allow_all_signed_in());
+    let subject =
+        Subject { principal: Principal::User("alice".parse().unwrap()), restriction: Restriction::unrestricted() };
     let repository = registry.open(&gate.authorize::<Push>(&subject, "team/app".parse().unwrap()).unwrap());
     let content = Bytes::from(vec![7; UPLOAD]);
-    let digest = Digest::of(Algorithm::Sha256, &content);
+    let digest = Digest::compute(Algorithm::Sha256, &content);
     let mut group = criterion.benchmark_group("upload");
     group.throughput(Throughput::Bytes(UPLOAD as u64));
     group.bench_function("8 MiB, verified, into memory", |bencher| {
         bencher.iter(|| {
             runtime.block_on(async {
                 let pieces: Vec<_> =
-                    content.chunks(CHUNK).map(|piece| Ok::<_, BodyError>(content.slice_ref(piece))).collect();
+                    content.chunks(READ_CHUNK_LEN).map(|piece| Ok::<_, BodyError>(content.slice_ref(piece))).collect();
                 let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
-                let upload = repository.upload(id).await.unwrap();
+                let upload = repository.open_upload(id).await.unwrap();
                 let blob = upload.finish(stream::iter(pieces), None, digest).await.unwrap();
                 repository.commit(blob).await.unwrap()
             })

@@ -24,37 +24,37 @@ use tower::util::MapRequest;
 
 use crate::{
     access::{Gate, UserName},
-    acme::Keeper,
-    api::{self, Api, Connection, Realm},
-    audit::{self, Event},
+    acme::CertificateRenewer,
+    api::{self, Api, ConnectionInfo, TokenRealm},
+    audit::{self, AuditEvent},
     auth::{
-        Authenticator, GrantStore, Grants, KeyError, Lockout, Password, PasswordChecker, SigningKeys, TokenAlgorithm,
-        Tokens, Users, Workloads,
-        bootstrap::first_administrator,
-        hash::{Cost, NoRandomness},
-        password,
-        users::{EditError, LoadError},
+        Authenticator, BearerTokenService, KeyError, Lockout, Password, PasswordVerifier, SigningKeys,
+        StoredTokenService, TokenAlgorithm, TokenStore, Users, WorkloadRules,
+        passwords::hash::{BcryptCost, NoRandomness},
+        passwords::password_verifier,
+        users::first_administrator::create_first_administrator,
+        users::{EditError, UsersFileError},
     },
-    config::{Loaded, Source},
-    fetch::TrustError,
+    config::{ConfigSource, LoadedConfig},
+    fetch::TrustedRootsError,
     registry::Registry,
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
-    storage::{self, Claim, FilesystemStore, Store, StoreError, found},
-    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, NameWatch, acme::Challenges},
+    storage::{self, DataDirLock, FilesystemStore, Store, StoreError, optional},
+    tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, SniMismatchLogger, acme::Challenges},
 };
 
 /// A server with bound addresses, ready to serve.
 pub struct App {
     server: Server,
     api: Api,
-    names: Arc<NameWatch>,
+    names: Arc<SniMismatchLogger>,
     registry: Registry,
     reloader: Reloader,
-    keeper: Keeper,
+    keeper: CertificateRenewer,
     signals: Signals,
     first_start: FirstStart,
-    claim: Claim,
+    store_lock: DataDirLock,
 }
 
 /// The facts that the first-start banner shows to the operator.
@@ -62,7 +62,7 @@ pub struct FirstStart {
     /// The host with the port, as clients address this registry in image names.
     pub host: String,
     /// The certificate authority (CA), if the server created its own.
-    pub authority: Option<Authority>,
+    pub authority: Option<OwnCa>,
     /// The administrator account, if the server created it because there was no users file.
     pub administrator: Option<(UserName, Password)>,
     /// Whether the start created anything that the operator has to know.
@@ -70,7 +70,7 @@ pub struct FirstStart {
 }
 
 /// The certificate authority that the server created for itself.
-pub struct Authority {
+pub struct OwnCa {
     /// The path of its certificate, which clients must trust.
     pub certificate: PathBuf,
     /// The fingerprint by which a person verifies the certificate.
@@ -95,46 +95,51 @@ impl Signals {
 
 impl App {
     /// Creates missing files, loads existing ones, and binds the addresses.
-    pub async fn start(loaded: Loaded, source: Source) -> Result<Self, StartError> {
+    pub async fn start(loaded: LoadedConfig, source: ConfigSource) -> Result<Self, StartError> {
         raise_file_limit();
-        reload::warn_of_doubts(&loaded);
-        let Loaded { config, file, .. } = loaded;
+        reload::log_config_warnings(&loaded);
+        let LoadedConfig { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
         let store = open_store(&config.storage)?;
         let certificate = load_certificates(config.tls.clone()).await?;
-        let authority = own_authority(&config.tls, &certificate);
+        let authority = own_ca(&config.tls, &certificate);
         let authority_is_new = certificate.authority_is_new;
         let resolver = Arc::new(CertResolver::new(certificate.identities()));
         reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
         let clients = ClientTrust::load(config.tls.client.as_ref(), SystemTime::now()).map_err(tls::LoadError::from)?;
         let clients = Arc::new(clients);
-        let names = Arc::new(NameWatch::new(resolver.clone()));
+        let names = Arc::new(SniMismatchLogger::new(resolver.clone()));
         let server_config = tls::server_config(config.tls.minimum_version, &names, &clients);
         let server_config = server_config.map_err(StartError::Protocol)?;
         let challenges = Challenges::new().map_err(StartError::Protocol)?;
-        let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?.answering(challenges.clone());
-        let claim = claim_store(&config.storage)?;
+        let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?
+            .with_acme_challenges(challenges.clone());
+        let claim = lock_store(&config.storage)?;
         let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
-        warn_of_other_algorithm(&keys, config.auth.token.algorithm);
-        let administrator = make_administrator(config.auth.htpasswd.clone()).await?;
+        warn_of_algorithm_mismatch(&keys, config.auth.token.algorithm);
+        let administrator = create_administrator(config.auth.htpasswd.clone()).await?;
         let users = Arc::new(Users::load(config.auth.htpasswd.clone(), SystemTime::now())?);
-        let workloads = Arc::new(Workloads::new(&config.workloads)?);
+        let workloads = Arc::new(WorkloadRules::new(&config.workloads)?);
 
         let first_start = FirstStart {
-            host: host(&config.tls.hostnames, server.addresses()),
+            host: registry_host(&config.tls.hostnames, server.addresses()),
             authority,
             is_first: authority_is_new || administrator.is_some(),
             administrator,
         };
-        let grants = Grants::new(GrantStore::new(store.clone()), config.auth.token.refresh_lifetime);
+        let grants = StoredTokenService::new(TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
         let registry = Registry::new(store, config.registry.clone());
         warn_of_split_store(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
-        let realm = Arc::new(ArcSwap::from_pointee(Realm::new(&config.tls.hostnames)));
-        let passwords = PasswordChecker::new(users.clone(), config.auth.legacy_hashes, password::Limits::default())?;
+        let realm = Arc::new(ArcSwap::from_pointee(TokenRealm::new(&config.tls.hostnames)));
+        let passwords = PasswordVerifier::new(
+            users.clone(),
+            config.auth.legacy_hashes,
+            password_verifier::HashingLimits::default(),
+        )?;
         let lockout = Lockout::new(config.auth.lockout_attempts);
-        let tokens = Tokens::new(keys.clone(), config.auth.token.clone())?;
-        let api = Api::new(api::Parts {
+        let tokens = BearerTokenService::new(keys.clone(), config.auth.token.clone())?;
+        let api = Api::new(api::ApiComponents {
             registry: registry.clone(),
             gate: gate.clone(),
             authenticator: Arc::new(Authenticator::new(
@@ -149,18 +154,18 @@ impl App {
             realm: realm.clone(),
             challenge: config.auth.challenge,
             idle_timeout: config.server.limits.idle_timeout,
-            authority: {
+            ca_certificate: {
                 let resolver = resolver.clone();
                 Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
             },
-            is_https_for_good: !matches!(config.tls.source, tls::Source::SelfSigned { .. }),
+            sends_hsts: !matches!(config.tls.source, tls::CertificateSource::SelfSigned { .. }),
         });
         let (changes, current) = watch::channel(config.tls.clone());
         let answers_http = config.server.redirect.is_some();
-        let keeper = Keeper { resolver: resolver.clone(), challenges, answers_http, config: current };
+        let keeper = CertificateRenewer { resolver: resolver.clone(), challenges, answers_http, config: current };
         let reloader =
             Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, claim })
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -171,18 +176,18 @@ impl App {
 
     /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
     pub async fn serve(self) {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, claim } = self;
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
-        audit::record(&Event::Started { version: env!("CARGO_PKG_VERSION") });
+        audit::record(&AuditEvent::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
         let watching = tokio::spawn(async move {
-            let users = reloader.users.clone().watch(Users::INTERVAL);
-            let keys = reloader.keys.clone().watch(SigningKeys::INTERVAL);
-            tokio::join!(users, keys, reloader.watch(hangup), keeper.keep())
+            let users = reloader.users.clone().watch(Users::POLL_INTERVAL);
+            let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL);
+            tokio::join!(users, keys, reloader.run(hangup), keeper.run())
         });
-        let tending = tokio::spawn(registry.clone().tend());
+        let tending = tokio::spawn(registry.clone().run_maintenance());
         let stopping = shutdown.clone();
         tokio::spawn(async move {
             let mut asked = async || {
@@ -196,33 +201,33 @@ impl App {
             stopping.begin();
             asked().await;
             tracing::info!("second signal: cutting off running transfers");
-            stopping.insist();
+            stopping.force();
         });
-        let drained = server.run(service(api, names), shutdown).await;
+        let drained = server.run(api_service(api, names), shutdown).await;
         watching.abort();
         // Garbage collection can stop at any point: each step leaves a consistent registry.
         tending.abort();
-        if drained.cut > 0 {
-            tracing::warn!(connections = drained.cut, "cut off transfers that did not finish in time");
+        if drained.dropped > 0 {
+            tracing::warn!(connections = drained.dropped, "cut off transfers that did not finish in time");
         }
         // A commit whose client has disconnected finishes within moments. A hanging disk must not delay the exit
         // further.
-        if tokio::time::timeout(SETTLE, registry.settle()).await.is_err() {
+        if tokio::time::timeout(COMMIT_TIMEOUT, registry.wait_for_tasks()).await.is_err() {
             tracing::warn!("gave up waiting for the store to finish its commits");
         }
         drop(claim);
         tracing::info!("stopped");
-        audit::record(&Event::Stopped);
+        audit::record(&AuditEvent::Stopped);
     }
 }
 
 /// The time limit for commits that are still running after the last connection is closed.
-const SETTLE: Duration = Duration::from_secs(10);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Adapts the API to hyper's request bodies, and passes it the connection data that the server has collected.
-fn service(
+fn api_service(
     api: Api,
-    names: Arc<NameWatch>,
+    names: Arc<SniMismatchLogger>,
 ) -> impl tower::Service<
     Request<Incoming>,
     Response = axum::response::Response,
@@ -236,14 +241,17 @@ fn service(
         let mut request = request.map(Body::new);
         let peer = request.extensions().get::<Peer>();
         if let Some(peer) = peer {
-            let asked =
-                peer.forwarded_host.as_deref().and_then(|host| host.parse().ok()).or_else(|| authority(&request));
+            let asked = peer
+                .forwarded_host
+                .as_deref()
+                .and_then(|host| host.parse().ok())
+                .or_else(|| requested_authority(&request));
             if let Some(asked) = asked {
-                names.look_at(asked.host());
+                names.log_if_unknown(asked.host());
             }
             let certificate = peer.tls.certificate.clone();
             let forwarded_host = peer.forwarded_host.clone();
-            let connection = Connection { peer: peer.address, local: peer.local, forwarded_host, certificate };
+            let connection = ConnectionInfo { peer: peer.address, local: peer.local, forwarded_host, certificate };
             request.extensions_mut().insert(connection);
         }
         request
@@ -251,36 +259,36 @@ fn service(
 }
 
 /// The requested host: the authority of the URI (HTTP/2), or the `Host` header (HTTP/1.1).
-fn authority<B>(request: &Request<B>) -> Option<uri::Authority> {
+fn requested_authority<B>(request: &Request<B>) -> Option<uri::Authority> {
     let named = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
     request.uri().authority().cloned().or_else(named)
 }
 
 /// Locks the store against other servers, and against commands that change the data, until the lock is dropped.
-fn claim_store(config: &storage::Config) -> Result<Claim, StartError> {
-    let storage::Config::Filesystem { root } = config;
-    try_claim(config)?.ok_or_else(|| StartError::Claimed(root.clone()))
+fn lock_store(config: &storage::StoreConfig) -> Result<DataDirLock, StartError> {
+    let storage::StoreConfig::Filesystem { root } = config;
+    try_lock_store(config)?.ok_or_else(|| StartError::Locked(root.clone()))
 }
 
 /// Locks the store; `None` if another process has it, for callers that have an alternative.
-pub(crate) fn try_claim(config: &storage::Config) -> Result<Option<Claim>, StoreError> {
-    let storage::Config::Filesystem { root } = config;
-    storage::claim(root).map_err(|error| StoreError::from_io(error, format!("claim {}", root.display())))
+pub(crate) fn try_lock_store(config: &storage::StoreConfig) -> Result<Option<DataDirLock>, StoreError> {
+    let storage::StoreConfig::Filesystem { root } = config;
+    storage::lock_data_dir(root).map_err(|error| StoreError::from_io(error, format!("claim {}", root.display())))
 }
 
 /// Opens the configured store; creates it if it does not exist.
-fn open_store(config: &storage::Config) -> Result<Arc<dyn Store>, StoreError> {
+fn open_store(config: &storage::StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     match config {
-        storage::Config::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
+        storage::StoreConfig::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
     }
 }
 
 /// Opens the configured store for commands that need an existing one. It is not created, because its path may be a
 /// typing error.
-pub(crate) fn existing_store(config: &storage::Config) -> Result<Arc<dyn Store>, StartError> {
+pub(crate) fn existing_store(config: &storage::StoreConfig) -> Result<Arc<dyn Store>, StartError> {
     match config {
-        storage::Config::Filesystem { root } => {
-            let opened = found(FilesystemStore::existing(root))?;
+        storage::StoreConfig::Filesystem { root } => {
+            let opened = optional(FilesystemStore::open_existing(root))?;
             Ok(Arc::new(opened.ok_or_else(|| StartError::NoStore(root.clone()))?))
         }
     }
@@ -296,22 +304,22 @@ async fn warn_of_split_store(registry: &Registry) {
     }
 }
 
-fn own_authority(config: &tls::Config, loaded: &tls::Loaded) -> Option<Authority> {
+fn own_ca(config: &tls::TlsConfig, loaded: &tls::LoadedIdentities) -> Option<OwnCa> {
     match &config.source {
-        tls::Source::Files { .. } | tls::Source::Acme(_) => None,
-        tls::Source::SelfSigned { directory } => {
+        tls::CertificateSource::Files { .. } | tls::CertificateSource::Acme(_) => None,
+        tls::CertificateSource::SelfSigned { directory } => {
             let fingerprint = loaded.identity.authority_fingerprint()?;
             // The path is absolute, because the user pastes the line with it into another terminal.
             let certificate = directory.join("ca.crt");
             let certificate = std::path::absolute(&certificate).unwrap_or(certificate);
-            Some(Authority { certificate, fingerprint })
+            Some(OwnCa { certificate, fingerprint })
         }
     }
 }
 
 /// Warns if the key has another algorithm than the setting: the algorithm of the existing key applies, and the setting
 /// is for the next key.
-fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
+fn warn_of_algorithm_mismatch(keys: &SigningKeys, wanted: TokenAlgorithm) {
     let found = keys.current().signer().algorithm();
     if found != wanted {
         tracing::warn!(
@@ -324,22 +332,24 @@ fn warn_of_other_algorithm(keys: &SigningKeys, wanted: TokenAlgorithm) {
 }
 
 /// Loads or creates certificates and keys. The work blocks, so it runs outside the async executor.
-async fn load_certificates(config: tls::Config) -> Result<tls::Loaded, StartError> {
+async fn load_certificates(config: tls::TlsConfig) -> Result<tls::LoadedIdentities, StartError> {
     let loading = tokio::task::spawn_blocking(move || tls::load(&config, SystemTime::now(), &SystemRandom::new()));
     Ok(loading.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))??)
 }
 
 /// Creates the first administrator if there is no users file. Hashing the password blocks, so it runs outside the async
 /// executor.
-async fn make_administrator(path: PathBuf) -> Result<Option<(UserName, Password)>, StartError> {
-    let made = tokio::task::spawn_blocking(move || first_administrator(&path, Cost::DEFAULT, &SystemRandom::new()));
+async fn create_administrator(path: PathBuf) -> Result<Option<(UserName, Password)>, StartError> {
+    let made = tokio::task::spawn_blocking(move || {
+        create_first_administrator(&path, BcryptCost::DEFAULT, &SystemRandom::new())
+    });
     let made = made.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))?;
     Ok(made?)
 }
 
 /// The host that image names of this registry begin with. Docker takes a first component with neither a dot nor a port
 /// for an account on Docker Hub, so a machine `buildhost` becomes `buildhost:443`, although `https` implies the port.
-pub(crate) fn host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
+pub(crate) fn registry_host(hostnames: &[Hostname], addresses: &[SocketAddr]) -> String {
     let port = addresses.first().map_or(443, SocketAddr::port);
     let host = hostnames.first().map_or_else(|| "localhost".to_owned(), |name| name.authority(port));
     if host == "localhost" || host.contains(['.', ':']) { host } else { format!("{host}:{port}") }
@@ -370,7 +380,7 @@ pub enum StartError {
     NoStore(PathBuf),
     /// Another server, or a command that changes the data, has locked the data folder.
     #[error("data folder {}: another portcullis is using it", .0.display())]
-    Claimed(PathBuf),
+    Locked(PathBuf),
     /// The server certificate cannot be loaded or created.
     #[error(transparent)]
     Certificate(#[from] tls::LoadError),
@@ -385,13 +395,13 @@ pub enum StartError {
     Key(#[from] KeyError),
     /// The trusted CA certificates for the issuer of workload tokens cannot be used.
     #[error("auth.workload: {0}")]
-    Workload(#[from] TrustError),
+    Workload(#[from] TrustedRootsError),
     /// The users file cannot be created.
     #[error(transparent)]
     Administrator(#[from] EditError),
     /// The users file cannot be read.
     #[error(transparent)]
-    Users(#[from] LoadError),
+    Users(#[from] UsersFileError),
     /// The operating system provides no random numbers.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
@@ -407,7 +417,7 @@ impl StartError {
             Self::NoStore(_) => {
                 Some("pass the data folder with --data DIR, or a configuration file with --config FILE".to_owned())
             }
-            Self::Claimed(_) => Some(
+            Self::Locked(_) => Some(
                 "stop the other server or wait for the other command, or name another folder with --data DIR"
                     .to_owned(),
             ),
@@ -427,7 +437,8 @@ mod tests {
 
     #[test]
     fn docker_does_not_take_the_name_that_we_greet_with_for_an_account_on_docker_hub() {
-        let greeted = |name: &str, port| host(&[name.parse().unwrap()], &[SocketAddr::from(([0, 0, 0, 0], port))]);
+        let greeted =
+            |name: &str, port| registry_host(&[name.parse().unwrap()], &[SocketAddr::from(([0, 0, 0, 0], port))]);
         assert_eq!(greeted("buildhost", 443), "buildhost:443");
         assert_eq!(greeted("buildhost", 8443), "buildhost:8443");
         assert_eq!(greeted("registry.example.com", 443), "registry.example.com");

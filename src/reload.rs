@@ -22,79 +22,79 @@ use tokio::{signal::unix::Signal, sync::watch, time::MissedTickBehavior};
 
 use crate::{
     access::Gate,
-    api::Realm,
-    audit::{self, Event},
-    auth::{SigningKeys, Users, Workloads, workload::Rule},
-    config::{Config, Loaded, Source},
-    tls::{self, CertResolver, ClientTrust, Hostname, Identities, Nearness},
+    api::TokenRealm,
+    audit::{self, AuditEvent},
+    auth::{SigningKeys, Users, WorkloadRules, workload::WorkloadRule},
+    config::{Config, ConfigSource, LoadedConfig},
+    tls::{self, CertResolver, ClientTrust, ExpiryStatus, Hostname, IdentityStore},
 };
 
 /// The polling interval: changes take effect within five seconds, as documented.
-const INTERVAL: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The interval at which certificates are reloaded without a change of their files: the server renews its own
 /// certificates when two thirds of their lifetime are over.
-const RENEWAL: Duration = Duration::from_secs(60 * 60);
+const RENEWAL_CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// The interval of warnings about a certificate that expires soon.
-const REMINDER: Duration = Duration::from_secs(24 * 60 * 60);
+const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Logs the warnings about the configuration: valid settings that probably are a mistake.
-pub(crate) fn warn_of_doubts(loaded: &Loaded) {
-    for doubt in loaded.doubts() {
-        tracing::warn!(place = %doubt.place(), hint = doubt.advice(), "{}", doubt.message());
+pub(crate) fn log_config_warnings(loaded: &LoadedConfig) {
+    for doubt in loaded.warnings() {
+        tracing::warn!(place = %doubt.place(), hint = doubt.hint_text(), "{}", doubt.message());
     }
 }
 
 /// The parts of the server that can be replaced while it runs.
 pub(crate) struct Reloader {
-    pub(crate) source: Source,
+    pub(crate) source: ConfigSource,
     pub(crate) file: Option<PathBuf>,
     pub(crate) config: Config,
     pub(crate) users: Arc<Users>,
     pub(crate) keys: Arc<SigningKeys>,
-    pub(crate) workloads: Arc<Workloads>,
+    pub(crate) workloads: Arc<WorkloadRules>,
     pub(crate) gate: Arc<ArcSwap<Gate>>,
-    pub(crate) realm: Arc<ArcSwap<Realm>>,
+    pub(crate) realm: Arc<ArcSwap<TokenRealm>>,
     pub(crate) resolver: Arc<CertResolver>,
     pub(crate) clients: Arc<ClientTrust>,
     /// Notifies the certificate renewal (`acme`) of the current TLS configuration, and of reload requests.
-    pub(crate) changes: watch::Sender<tls::Config>,
+    pub(crate) changes: watch::Sender<tls::TlsConfig>,
 }
 
 /// The identity of a file's version: device, inode, size and modification time in seconds and nanoseconds; `None` if
 /// the file does not exist.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
+type FileVersion = Option<(u64, u64, u64, i64, i64)>;
 
-fn stamp(path: &Path) -> Stamp {
+fn file_version(path: &Path) -> FileVersion {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }
 
 /// The file versions of the last poll, and the times of the last renewal check and warning.
-struct Seen {
-    file: Stamp,
-    file_before: Stamp,
-    certificates: Vec<Stamp>,
-    certificates_before: Vec<Stamp>,
+struct PollState {
+    file: FileVersion,
+    file_before: FileVersion,
+    certificates: Vec<FileVersion>,
+    certificates_before: Vec<FileVersion>,
     renewed: Instant,
     warned: Option<Instant>,
 }
 
 impl Reloader {
     /// Polls and reloads until the future is dropped.
-    pub(crate) async fn watch(mut self, mut hangup: Signal) {
-        let mut ticks = tokio::time::interval(INTERVAL);
+    pub(crate) async fn run(mut self, mut hangup: Signal) {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = self.first_look();
+        let mut seen = self.initial_state();
         loop {
-            let is_asked = tokio::select! {
+            let is_requested = tokio::select! {
                 received = hangup.recv() => received.is_some(),
                 _ = ticks.tick() => false,
             };
             // File access blocks and may be slow, so it must not run on the async executor.
             let looked = tokio::task::spawn_blocking(move || {
-                self.look(&mut seen, is_asked);
+                self.poll(&mut seen, is_requested);
                 (self, seen)
             });
             match looked.await {
@@ -104,58 +104,58 @@ impl Reloader {
         }
     }
 
-    fn first_look(&self) -> Seen {
-        let (file, certificates) = (self.file_stamp(), self.certificate_stamps());
+    fn initial_state(&self) -> PollState {
+        let (file, certificates) = (self.config_file_version(), self.certificate_file_versions());
         let (file_before, certificates_before) = (file, certificates.clone());
-        Seen { file, file_before, certificates, certificates_before, renewed: Instant::now(), warned: None }
+        PollState { file, file_before, certificates, certificates_before, renewed: Instant::now(), warned: None }
     }
 
-    fn look(&mut self, seen: &mut Seen, is_asked: bool) {
-        if is_asked {
+    fn poll(&mut self, seen: &mut PollState, is_requested: bool) {
+        if is_requested {
             tracing::info!("reloading");
         }
-        let file = self.file_stamp();
+        let file = self.config_file_version();
         // A partially written file can be valid and have fewer rules, so the file must be unchanged for two polls.
         let is_settled = std::mem::replace(&mut seen.file_before, file) == file;
-        if is_asked || (is_settled && file != seen.file) {
+        if is_requested || (is_settled && file != seen.file) {
             seen.file = file;
             self.reload_configuration();
         }
         // A key may be written a moment after its certificate, so both must be unchanged for two polls, too. A change
         // while the files are read is detected by the next poll.
-        let certificates = self.certificate_stamps();
+        let certificates = self.certificate_file_versions();
         let is_settled = std::mem::replace(&mut seen.certificates_before, certificates.clone()) == certificates;
         let has_changed = is_settled && certificates != seen.certificates;
-        if is_asked || has_changed || seen.renewed.elapsed() >= RENEWAL {
+        if is_requested || has_changed || seen.renewed.elapsed() >= RENEWAL_CHECK_INTERVAL {
             seen.certificates = certificates;
             seen.renewed = Instant::now();
             if self.reload_certificates() {
                 seen.warned = None;
             }
         }
-        if seen.warned.is_none_or(|warned| warned.elapsed() >= REMINDER) {
+        if seen.warned.is_none_or(|warned| warned.elapsed() >= EXPIRY_WARNING_INTERVAL) {
             let is_first = seen.warned.replace(Instant::now()).is_none();
             warn_of_expiry(&self.resolver.identities(), SystemTime::now());
             warn_of_chains(&self.resolver.identities(), SystemTime::now(), is_first);
         }
-        if is_asked {
+        if is_requested {
             self.changes.send_replace(self.config.tls.clone());
             self.reload_users();
         }
     }
 
-    fn file_stamp(&self) -> Stamp {
-        self.file.as_deref().and_then(stamp)
+    fn config_file_version(&self) -> FileVersion {
+        self.file.as_deref().and_then(file_version)
     }
 
-    fn certificate_stamps(&self) -> Vec<Stamp> {
+    fn certificate_file_versions(&self) -> Vec<FileVersion> {
         let source = &self.config.tls.source;
         let own = source.directory().into_iter();
         let own = own.flat_map(|folder| ["ca.crt", "server.crt", "server.key"].map(|name| folder.join(name)));
         let brought = source.pairs().into_iter().flat_map(|pair| [pair.certificate, pair.key]);
         let clients = self.config.tls.client.clone().into_iter();
         let clients = clients.flat_map(|client| [Some(client.ca), client.crl]).flatten();
-        own.chain(brought).chain(clients).map(|path| stamp(&path)).collect()
+        own.chain(brought).chain(clients).map(|path| file_version(&path)).collect()
     }
 
     fn reload_configuration(&mut self) {
@@ -173,11 +173,11 @@ impl Reloader {
             tracing::error!("configuration not reloaded: {} is gone", gone.display());
             return;
         }
-        warn_of_doubts(&loaded);
+        log_config_warnings(&loaded);
         self.file = loaded.file;
         let (old, new) = (std::mem::replace(&mut self.config, loaded.config.clone()), loaded.config);
         if old.policy != new.policy {
-            audit::record(&Event::PolicyChanged {
+            audit::record(&AuditEvent::PolicyChanged {
                 rules: new.policy.rules().iter().map(ToString::to_string).collect(),
             });
             self.gate.store(Arc::new(Gate::new(new.policy)));
@@ -185,7 +185,7 @@ impl Reloader {
         }
         self.reload_workloads(&old.workloads);
         if old.tls != new.tls {
-            self.realm.store(Arc::new(Realm::new(&new.tls.hostnames)));
+            self.realm.store(Arc::new(TokenRealm::new(&new.tls.hostnames)));
             self.changes.send_replace(new.tls.clone());
             self.reload_certificates();
         }
@@ -204,12 +204,12 @@ impl Reloader {
 
     /// Replaces the workload rules. The certificate authorities that they name are read again even if the rules are the
     /// same.
-    fn reload_workloads(&mut self, old: &[Rule]) {
+    fn reload_workloads(&mut self, old: &[WorkloadRule]) {
         match self.workloads.replace(&self.config.workloads) {
             Ok(()) if *old == self.config.workloads => {}
             Ok(()) => {
                 let rules = self.config.workloads.iter().map(ToString::to_string).collect();
-                audit::record(&Event::WorkloadRulesChanged { rules });
+                audit::record(&AuditEvent::WorkloadRulesChanged { rules });
                 tracing::info!("workload rules reloaded");
             }
             Err(error) => {
@@ -228,11 +228,11 @@ impl Reloader {
         for error in &reloaded.errors {
             tracing::error!(%error, hint = error.hint(), "certificate not reloaded; the old one stays in use");
         }
-        let Some(new) = reloaded.identities.filter(|new| !new.are(&old)) else { return false };
+        let Some(new) = reloaded.identities.filter(|new| !new.same_certificates(&old)) else { return false };
         let known: Vec<_> = old.iter().map(|identity| identity.fingerprint()).collect();
         for fingerprint in new.iter().map(|identity| identity.fingerprint()).filter(|found| !known.contains(found)) {
             tracing::info!(%fingerprint, "certificate exchanged");
-            audit::record(&Event::CertificateChanged { fingerprint: &fingerprint.to_string() });
+            audit::record(&AuditEvent::CertificateChanged { fingerprint: &fingerprint.to_string() });
         }
         warn_of_uncovered_names(&self.config.tls.hostnames, &new);
         self.resolver.replace(new);
@@ -243,9 +243,9 @@ impl Reloader {
         match self.clients.reload(self.config.tls.client.as_ref(), SystemTime::now()) {
             Ok(false) => {}
             Ok(true) => {
-                let asks = self.clients.asks();
+                let asks = self.clients.is_enabled();
                 tracing::info!(asks, "client certificate authorities reloaded");
-                audit::record(&Event::ClientAuthoritiesChanged { asks });
+                audit::record(&AuditEvent::ClientAuthoritiesChanged { asks });
             }
             Err(error) => {
                 tracing::error!(%error, hint = error.hint(), "client certificate authorities not reloaded; the old ones stay in force");
@@ -262,7 +262,7 @@ impl Reloader {
 }
 
 /// Warns about each host name that no certificate covers.
-pub(crate) fn warn_of_uncovered_names(hostnames: &[Hostname], identities: &Identities) {
+pub(crate) fn warn_of_uncovered_names(hostnames: &[Hostname], identities: &IdentityStore) {
     let is_covered = |name: &Hostname| identities.iter().any(|identity| identity.covers(name));
     for name in hostnames.iter().filter(|name| !is_covered(name)) {
         tracing::warn!(%name, "the certificate is not for this host name; clients that use it will refuse to connect");
@@ -271,17 +271,17 @@ pub(crate) fn warn_of_uncovered_names(hostnames: &[Hostname], identities: &Ident
 
 /// Logs which certificates have expired or expire soon. The server renews its own certificates long before; if such a
 /// line names one of them, the log also contains the reason why the renewal failed.
-fn warn_of_expiry(identities: &Identities, now: SystemTime) {
+fn warn_of_expiry(identities: &IdentityStore, now: SystemTime) {
     for expiry in identities.expiries() {
         let (date, days) = (tls::date(expiry.not_after), expiry.days_left(now));
         let file = expiry.file.as_deref().map(Path::display).map(tracing::field::display);
         let (certificate, seconds_left) = (&expiry.name, expiry.seconds_left(now));
-        match expiry.nearness(now) {
-            Nearness::Far => {}
-            Nearness::Near => {
+        match expiry.status(now) {
+            ExpiryStatus::Valid => {}
+            ExpiryStatus::ExpiringSoon => {
                 tracing::warn!(%certificate, file, seconds_left, "the certificate expires on {date}, in {days} days");
             }
-            Nearness::Over => {
+            ExpiryStatus::Expired => {
                 tracing::error!(%certificate, file, seconds_left, "the certificate expired on {date}; clients refuse it");
             }
         }
@@ -290,7 +290,7 @@ fn warn_of_expiry(identities: &Identities, now: SystemTime) {
 
 /// Logs faults of the certificate chains that the server sends, for example an expired intermediate. A doubtful fault,
 /// which may be intended, is logged only the first time.
-fn warn_of_chains(identities: &Identities, now: SystemTime, is_first: bool) {
+fn warn_of_chains(identities: &IdentityStore, now: SystemTime, is_first: bool) {
     for identity in identities.iter() {
         let file = identity.file().map(Path::display).map(tracing::field::display);
         for fault in identity.chain_faults(now).into_iter().filter(|fault| is_first || !fault.is_doubtful()) {

@@ -17,8 +17,8 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    fixtures::{Fixtures, User},
     load::Http,
-    material::{Material, User},
 };
 
 /// The `Accept` header of all clients: docker-registry returns a manifest only to clients that accept its media type.
@@ -32,7 +32,7 @@ pub(crate) struct Client {
 }
 
 /// A response.
-pub(crate) struct Answer {
+pub(crate) struct BenchResponse {
     pub(crate) status: StatusCode,
     pub(crate) location: Option<String>,
     pub(crate) body: Vec<u8>,
@@ -40,10 +40,10 @@ pub(crate) struct Answer {
 
 impl Client {
     /// A client of the server on this port, over HTTP/1.1.
-    pub(crate) fn new(material: &Material, port: u16) -> Self {
+    pub(crate) fn new(material: &Fixtures, port: u16) -> Self {
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
-            inner: http(material, Http::One, None),
+            inner: http_client(material, Http::One, None),
             base: format!("https://localhost:{port}"),
         }
     }
@@ -56,7 +56,7 @@ impl Client {
         authorization: Option<&str>,
         content_type: Option<&str>,
         body: Vec<u8>,
-    ) -> Answer {
+    ) -> BenchResponse {
         self.try_send(method, target, authorization, content_type, body)
             .unwrap_or_else(|error| panic!("{target}: {error:?}"))
     }
@@ -73,7 +73,7 @@ impl Client {
         authorization: Option<&str>,
         content_type: Option<&str>,
         body: Vec<u8>,
-    ) -> reqwest::Result<Answer> {
+    ) -> reqwest::Result<BenchResponse> {
         let url = if target.starts_with('/') { format!("{}{target}", self.base) } else { target.to_owned() };
         let mut request = self.inner.request(method, url).body(body);
         request = request.header(header::ACCEPT, ACCEPT);
@@ -85,13 +85,13 @@ impl Client {
         self.runtime.block_on(async {
             let answer = request.send().await?;
             let location = answer.headers().get(header::LOCATION).map(|value| value.to_str().unwrap().to_owned());
-            Ok(Answer { status: answer.status(), location, body: answer.bytes().await?.into() })
+            Ok(BenchResponse { status: answer.status(), location, body: answer.bytes().await?.into() })
         })
     }
 
     /// Requests a token from Portcullis and returns the value of an `Authorization` header, `Bearer …`.
-    pub(crate) fn token(&self, user: &User, scope: &str) -> String {
-        let answer = self.send(Method::GET, &token_path(scope), Some(&basic(user)), None, Vec::new());
+    pub(crate) fn bearer_authorization(&self, user: &User, scope: &str) -> String {
+        let answer = self.send(Method::GET, &token_path(scope), Some(&basic_authorization(user)), None, Vec::new());
         assert_eq!(answer.status, StatusCode::OK, "a token for {}", user.name);
         let answer: Value = serde_json::from_slice(&answer.body).unwrap();
         format!("Bearer {}", answer["token"].as_str().unwrap())
@@ -104,17 +104,17 @@ pub(crate) fn token_path(scope: &str) -> String {
 }
 
 /// The value of an `Authorization` header for Basic authentication, `Basic …`.
-pub(crate) fn basic(user: &User) -> String {
+pub(crate) fn basic_authorization(user: &User) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", user.name, user.password)))
 }
 
 /// A client that negotiates the same TLS parameters as all other load, from the local address `from` if it is given.
-pub(crate) fn http(material: &Material, http: Http, from: Option<Ipv4Addr>) -> reqwest::Client {
+pub(crate) fn http_client(material: &Fixtures, http: Http, from: Option<Ipv4Addr>) -> reqwest::Client {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
     provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(material.authority()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_file(material.ca_certificate()).unwrap()).unwrap();
     let tls = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions().unwrap();
     let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
     let builder = reqwest::Client::builder();

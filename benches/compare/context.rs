@@ -7,30 +7,30 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{material::Material, side};
+use crate::{contender, fixtures::Fixtures};
 
 const MEGABYTE: usize = 1 << 20;
 
 /// One run of the benchmark.
-pub(crate) struct Context {
+pub(crate) struct BenchContext {
     pub(crate) rounds: usize,
-    pub(crate) material: Material,
+    pub(crate) fixtures: Fixtures,
     small: bool,
     folder: TempDir,
 }
 
-impl Context {
+impl BenchContext {
     /// Creates the files that all servers share. Everything is below the build folder, because `/tmp` may be a tmpfs,
     /// where a sync costs nothing.
     pub(crate) fn new(rounds: usize, small: bool) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let material = Material::make(&folder.path().join("material"));
-        side::first_start(&material, &folder.path().join("first"));
-        Self { rounds, material, small, folder }
+        let material = Fixtures::make(&folder.path().join("material"));
+        contender::first_start(&material, &folder.path().join("first"));
+        Self { rounds, fixtures: material, small, folder }
     }
 
     /// A new folder, removed when it is dropped.
-    pub(crate) fn folder(&self) -> TempDir {
+    pub(crate) fn new_temp_dir(&self) -> TempDir {
         tempfile::tempdir_in(self.folder.path()).unwrap()
     }
 
@@ -56,12 +56,12 @@ impl Context {
     }
 
     /// The duration of load that is measured by time and not by a number of requests.
-    pub(crate) fn spell(&self) -> Duration {
+    pub(crate) fn load_duration(&self) -> Duration {
         Duration::from_secs(if self.small { 2 } else { 3 })
     }
 
     /// The root of the repository.
-    pub(crate) fn checkout() -> &'static Path {
+    pub(crate) fn repository_root() -> &'static Path {
         Path::new(env!("CARGO_MANIFEST_DIR"))
     }
 }

@@ -14,27 +14,27 @@
 
 mod cases;
 mod client;
+mod contender;
 mod context;
-mod data;
-mod flames;
+mod external_programs;
+mod fixtures;
+mod flamegraph;
 mod image;
+mod large_registry;
 mod load;
-mod material;
-mod outcome;
 mod process;
-mod programs;
+mod random_blob;
 mod report;
+mod result_row;
 mod rounds;
 mod samples;
-mod side;
-mod tree;
 
 use std::time::Instant;
 
 use clap::Parser;
 
-use context::Context;
-use outcome::Row;
+use context::BenchContext;
+use result_row::Row;
 
 /// Measures Portcullis beside nginx and docker-registry.
 #[derive(Parser)]
@@ -58,10 +58,10 @@ struct Arguments {
 
 fn main() {
     let arguments = Arguments::parse();
-    programs::require_all();
-    let context = Context::new(usize::from(arguments.rounds), arguments.small);
+    external_programs::require_all();
+    let context = BenchContext::new(usize::from(arguments.rounds), arguments.small);
     if arguments.flame_graphs {
-        return flames::draw(&context);
+        return flamegraph::draw(&context);
     }
 
     let chosen = |name: &str| arguments.cases.is_empty() || arguments.cases.iter().any(|case| case == name);

@@ -16,21 +16,21 @@ use rustix::process::{Pid, Signal, kill_process};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// How long a server may take to end after SIGTERM, before SIGKILL.
-const PATIENCE: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process and its descendants, such as nginx's workers.
-pub(crate) struct Process {
+pub(crate) struct ServerProcess {
     child: Child,
 }
 
 /// The resident memory of a process now and its peak, in bytes.
 #[derive(Clone, Copy)]
-pub(crate) struct Memory {
+pub(crate) struct ResidentMemory {
     pub(crate) now: f64,
     pub(crate) peak: f64,
 }
 
-impl Process {
+impl ServerProcess {
     /// Starts a server with its output redirected to `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
         let log = fs::File::create(log).unwrap();
@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// Whether the process is still running.
-    pub(crate) fn lives(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
@@ -50,20 +50,20 @@ impl Process {
 
     /// Processor time so far, in seconds: user and kernel time of the process and its descendants.
     pub(crate) fn processor_time(&self) -> f64 {
-        self.family().into_iter().filter_map(processor_time).sum()
+        self.process_tree().into_iter().filter_map(processor_time).sum()
     }
 
     /// Resident memory, summed over the process and its descendants; shared memory is counted in each.
-    pub(crate) fn memory(&self) -> Memory {
-        let each = self.family().into_iter().filter_map(memory);
-        each.fold(Memory { now: 0.0, peak: 0.0 }, |sum, one| Memory {
+    pub(crate) fn memory(&self) -> ResidentMemory {
+        let each = self.process_tree().into_iter().filter_map(memory);
+        each.fold(ResidentMemory { now: 0.0, peak: 0.0 }, |sum, one| ResidentMemory {
             now: sum.now + one.now,
             peak: sum.peak + one.peak,
         })
     }
 
     /// The ids of the process and of all its descendants.
-    fn family(&self) -> Vec<u32> {
+    fn process_tree(&self) -> Vec<u32> {
         let mut family = vec![self.child.id()];
         let mut next = 0;
         while let Some(&parent) = family.get(next) {
@@ -74,15 +74,15 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
-        let family = self.family();
-        end(self.child.id(), Signal::TERM);
-        let deadline = Instant::now() + PATIENCE;
+        let family = self.process_tree();
+        send_signal(self.child.id(), Signal::TERM);
+        let deadline = Instant::now() + STOP_TIMEOUT;
         while self.child.try_wait().is_ok_and(|status| status.is_none()) {
             if Instant::now() > deadline {
                 for id in family {
-                    end(id, Signal::KILL);
+                    send_signal(id, Signal::KILL);
                 }
                 let _ = self.child.wait();
                 return;
@@ -92,7 +92,7 @@ impl Drop for Process {
     }
 }
 
-fn end(id: u32, signal: Signal) {
+fn send_signal(id: u32, signal: Signal) {
     let Some(pid) = i32::try_from(id).ok().and_then(Pid::from_raw) else { return };
     let _ = kill_process(pid, signal);
 }
@@ -112,11 +112,11 @@ fn processor_time(id: u32) -> Option<f64> {
     Some(ticks.sum::<f64>() / TICKS_PER_SECOND)
 }
 
-fn memory(id: u32) -> Option<Memory> {
+fn memory(id: u32) -> Option<ResidentMemory> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.trim().strip_suffix(" kB")?.parse::<f64>().unwrap() * 1024.0)
     };
-    Some(Memory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
+    Some(ResidentMemory { now: field("VmRSS:")?, peak: field("VmHWM:")? })
 }

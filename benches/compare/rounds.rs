@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{samples::Samples, side::Side};
+use crate::{contender::Contender, samples::Samples};
 
 /// The processor and wall time of one load.
 #[derive(Clone, Copy)]
@@ -20,10 +20,10 @@ pub(crate) struct Cost {
 pub(crate) struct Costs(Vec<Cost>);
 
 /// Measures every server once a round, in alternating order. The first round warms the caches and does not count.
-pub(crate) fn take<const SIDES: usize, T>(
+pub(crate) fn measure_in_turns<const SIDES: usize, T>(
     rounds: usize,
-    sides: &[Side; SIDES],
-    mut measure: impl FnMut(&Side) -> T,
+    sides: &[Contender; SIDES],
+    mut measure: impl FnMut(&Contender) -> T,
 ) -> [Vec<T>; SIDES] {
     let mut results = [(); SIDES].map(|()| Vec::with_capacity(rounds));
     for round in 0..=rounds {
@@ -38,17 +38,17 @@ pub(crate) fn take<const SIDES: usize, T>(
     results
 }
 
-/// Measures the processor and wall time of `load` for every server, once a round like [`take`].
-pub(crate) fn costs<const SIDES: usize>(
+/// Measures the processor and wall time of `load` for every server, once a round like [`measure_in_turns`].
+pub(crate) fn measure_costs<const SIDES: usize>(
     rounds: usize,
-    sides: &[Side; SIDES],
-    mut load: impl FnMut(&Side),
+    sides: &[Contender; SIDES],
+    mut load: impl FnMut(&Contender),
 ) -> [Costs; SIDES] {
-    take(rounds, sides, |side| cost(side, || load(side))).map(Costs)
+    measure_in_turns(rounds, sides, |side| measure_cost(side, || load(side))).map(Costs)
 }
 
 /// Measures the processor time that `load` costs the server, and its wall time.
-pub(crate) fn cost(side: &Side, load: impl FnOnce()) -> Cost {
+pub(crate) fn measure_cost(side: &Contender, load: impl FnOnce()) -> Cost {
     let before = side.processor_time();
     let began = Instant::now();
     load();
@@ -59,7 +59,7 @@ pub(crate) fn cost(side: &Side, load: impl FnOnce()) -> Cost {
 }
 
 impl Costs {
-    pub(crate) fn of(costs: Vec<Cost>) -> Self {
+    pub(crate) fn new(costs: Vec<Cost>) -> Self {
         Self(costs)
     }
 

@@ -22,12 +22,12 @@ impl Samples {
     }
 
     /// The smallest sample.
-    pub(crate) fn least(&self) -> f64 {
+    pub(crate) fn min(&self) -> f64 {
         self.0[0]
     }
 
     /// The largest sample.
-    pub(crate) fn most(&self) -> f64 {
+    pub(crate) fn max(&self) -> f64 {
         self.0[self.0.len() - 1]
     }
 

@@ -4,9 +4,9 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::{
-    error::{ApiError, Code},
-    reply::{self, DOCKER_CONTENT_DIGEST, With as _},
-    sized,
+    error::{ApiError, ErrorCode},
+    exact_length_body,
+    response::{self, DOCKER_CONTENT_DIGEST, ResponseExt as _},
 };
 use crate::{
     access::{Delete, Pull},
@@ -20,34 +20,35 @@ pub(super) async fn read(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    if reply::is_head(method) {
+    if response::is_head(method) {
         let size = repository.blob_size(digest).await?;
-        if reply::is_known(headers, digest) {
-            return Ok(reply::not_modified(digest));
+        if response::matches_if_none_match(headers, digest) {
+            return Ok(response::not_modified(digest));
         }
-        return Ok(describe(Response::new(Body::empty()), digest).with(header::CONTENT_LENGTH, &size.to_string()));
+        return Ok(with_blob_headers(Response::new(Body::empty()), digest)
+            .with_header(header::CONTENT_LENGTH, &size.to_string()));
     }
     let blob = repository.blob(digest).await?;
-    if reply::is_known(headers, digest) {
-        return Ok(reply::not_modified(digest));
+    if response::matches_if_none_match(headers, digest) {
+        return Ok(response::not_modified(digest));
     }
     let size = blob.size();
-    match wanted(headers, digest).map_or(Selection::Whole, |range| range.select(size)) {
+    match requested_range(headers, digest).map_or(Selection::Whole, |range| range.select(size)) {
         Selection::Whole => {
-            let response = Response::new(sized::body(blob.stream(0..size), size));
-            Ok(describe(response, digest).with(header::CONTENT_LENGTH, &size.to_string()))
+            let response = Response::new(exact_length_body::body(blob.stream(0..size), size));
+            Ok(with_blob_headers(response, digest).with_header(header::CONTENT_LENGTH, &size.to_string()))
         }
         Selection::Part(range) => {
             let (first, last, length) = (range.start, range.end - 1, range.end - range.start);
-            let mut response = Response::new(sized::body(blob.stream(range), length));
+            let mut response = Response::new(exact_length_body::body(blob.stream(range), length));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            Ok(describe(response, digest)
-                .with(header::CONTENT_LENGTH, &length.to_string())
-                .with(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}")))
+            Ok(with_blob_headers(response, digest)
+                .with_header(header::CONTENT_LENGTH, &length.to_string())
+                .with_header(header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}")))
         }
         Selection::Unsatisfiable => {
             let message = format!("the requested range is outside the blob, which has {size} bytes");
-            Err(ApiError::new(Code::RangeInvalid, message)
+            Err(ApiError::new(ErrorCode::RangeInvalid, message)
                 .with_header(header::CONTENT_RANGE, &format!("bytes */{size}")))
         }
     }
@@ -55,22 +56,22 @@ pub(super) async fn read(
 
 /// The requested byte range; `None` if the client made it depend on another version of the content with `If-Range` (RFC
 /// 9110 section 13.1.5).
-fn wanted(headers: &HeaderMap, digest: &Digest) -> Option<ByteRange> {
+fn requested_range(headers: &HeaderMap, digest: &Digest) -> Option<ByteRange> {
     let is_ours =
-        headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == reply::entity_tag(digest).as_bytes());
+        headers.get(header::IF_RANGE).is_none_or(|tag| tag.as_bytes() == response::entity_tag(digest).as_bytes());
     let range = headers.get(header::RANGE).filter(|_| is_ours)?;
     ByteRange::from_header(range.to_str().ok()?)
 }
 
-fn describe(response: Response, digest: &Digest) -> Response {
+fn with_blob_headers(response: Response, digest: &Digest) -> Response {
     response
-        .with(header::CONTENT_TYPE, "application/octet-stream")
-        .with(header::ACCEPT_RANGES, "bytes")
-        .with(header::ETAG, &reply::entity_tag(digest))
-        .with(DOCKER_CONTENT_DIGEST, &digest.to_string())
+        .with_header(header::CONTENT_TYPE, "application/octet-stream")
+        .with_header(header::ACCEPT_RANGES, "bytes")
+        .with_header(header::ETAG, &response::entity_tag(digest))
+        .with_header(DOCKER_CONTENT_DIGEST, &digest.to_string())
 }
 
 pub(super) async fn delete(repository: &Repository<Delete>, digest: &Digest) -> Result<Response, ApiError> {
     repository.delete_blob(digest).await?;
-    Ok(reply::empty(StatusCode::ACCEPTED).with(DOCKER_CONTENT_DIGEST, &digest.to_string()))
+    Ok(response::empty(StatusCode::ACCEPTED).with_header(DOCKER_CONTENT_DIGEST, &digest.to_string()))
 }

@@ -3,10 +3,10 @@
 use axum::response::Response;
 use serde::Serialize;
 
-use super::{error::ApiError, page, reply, state::Api};
+use super::{error::ApiError, pagination, response, state::Api};
 use crate::{
     access::CatalogView,
-    oci::{Page, RepositoryName},
+    oci::{PageRequest, RepositoryName},
 };
 
 #[derive(Serialize)]
@@ -14,9 +14,9 @@ struct Catalog<'a> {
     repositories: Vec<&'a str>,
 }
 
-pub(super) async fn list(api: &Api, view: &CatalogView<'_>, wanted: &Page) -> Result<Response, ApiError> {
-    let shown = api.registry().catalog(view, wanted).await?;
-    let repositories = shown.entries.iter().map(RepositoryName::as_str).collect();
-    let response = reply::json("application/json", &Catalog { repositories });
-    Ok(page::link(response, "/v2/_catalog", wanted, &shown))
+pub(super) async fn list(api: &Api, view: &CatalogView<'_>, page_request: &PageRequest) -> Result<Response, ApiError> {
+    let list_page = api.registry().catalog(view, page_request).await?;
+    let repositories = list_page.entries.iter().map(RepositoryName::as_str).collect();
+    let response = response::json("application/json", &Catalog { repositories });
+    Ok(pagination::add_next_link(response, "/v2/_catalog", page_request, &list_page))
 }

@@ -7,15 +7,15 @@ use std::fmt::{Display, Write as _};
 use http::header;
 
 use super::{
-    error::{ApiError, Code},
-    realm::Target,
+    error::{ApiError, ErrorCode},
     state::Api,
+    token_realm::RequestAuthority,
 };
 use crate::{access::Scope, auth::ChallengeScheme};
 
 /// Why the response contains a challenge.
 #[derive(Clone, Copy)]
-pub(super) enum Reason {
+pub(super) enum ChallengeReason {
     /// The request has no credentials.
     Missing,
     /// The password is wrong.
@@ -26,8 +26,8 @@ pub(super) enum Reason {
     InsufficientScope,
 }
 
-impl Reason {
-    fn error(self) -> Option<&'static str> {
+impl ChallengeReason {
+    fn error_code(self) -> Option<&'static str> {
         match self {
             Self::Missing | Self::WrongPassword => None,
             Self::InvalidToken => Some("invalid_token"),
@@ -40,20 +40,20 @@ impl Reason {
 /// `scopes`.
 pub(super) fn challenge(
     api: &Api,
-    target: Target<'_>,
-    reason: Reason,
+    target: RequestAuthority<'_>,
+    reason: ChallengeReason,
     scopes: &[Scope],
     message: impl Display,
 ) -> ApiError {
-    let parts = api.parts();
+    let parts = api.components();
     let value = match parts.challenge {
         ChallengeScheme::Basic => basic(),
         ChallengeScheme::Bearer => {
             let realm = parts.realm.load().url(target);
-            bearer(&realm, api.authenticator().service(), scopes, reason.error())
+            bearer(&realm, api.authenticator().service(), scopes, reason.error_code())
         }
     };
-    ApiError::new(Code::Unauthorized, message).with_header(header::WWW_AUTHENTICATE, &value)
+    ApiError::new(ErrorCode::Unauthorized, message).with_header(header::WWW_AUTHENTICATE, &value)
 }
 
 /// The challenge of the token endpoint itself, which accepts passwords only.
@@ -62,7 +62,7 @@ pub(super) fn basic() -> String {
 }
 
 fn bearer(realm: &str, service: &str, scopes: &[Scope], error: Option<&str>) -> String {
-    let mut value = format!(r#"Bearer realm="{realm}",service="{}""#, quoted(service));
+    let mut value = format!(r#"Bearer realm="{realm}",service="{}""#, escape_quotes(service));
     // Writing to a String cannot fail.
     if let Some((first, others)) = scopes.split_first() {
         let _ = write!(value, r#",scope="{first}"#);
@@ -77,7 +77,7 @@ fn bearer(realm: &str, service: &str, scopes: &[Scope], error: Option<&str>) -> 
 
 /// Escapes the service name, which is free text of the operator; the other parameters cannot contain a character that
 /// needs escaping.
-fn quoted(text: &str) -> String {
+fn escape_quotes(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 

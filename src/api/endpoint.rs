@@ -16,10 +16,10 @@ use std::borrow::Cow;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::error::{ApiError, Code};
+use super::error::{ApiError, ErrorCode};
 use crate::{
-    oci::{Algorithm, Digest, InvalidReference, Page, Reference, RepositoryName, Tag},
-    registry::{Referring, UploadId},
+    oci::{Algorithm, Digest, InvalidReference, PageRequest, Reference, RepositoryName, Tag},
+    registry::{ReferrersFilter, UploadId},
 };
 use query::Query;
 
@@ -27,11 +27,11 @@ use query::Query;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `GET /v2/`: the API version check, which clients also use to find out whether and how to authenticate.
-    Base,
+    VersionCheck,
     /// `GET /v2/_catalog`
-    Catalog(Page),
+    Catalog(PageRequest),
     /// `GET /v2/<name>/tags/list`
-    Tags(RepositoryName, Page),
+    Tags(RepositoryName, PageRequest),
     /// `GET` or `HEAD /v2/<name>/manifests/<reference>`
     Manifest(RepositoryName, Reference),
     /// `PUT /v2/<name>/manifests/<reference>[?tag=…]`
@@ -53,11 +53,11 @@ pub enum Endpoint {
     /// `DELETE /v2/<name>/blobs/uploads/<id>`
     CancelUpload(RepositoryName, UploadId),
     /// `GET /v2/<name>/referrers/<digest>[?artifactType=…][&last=<digest>]`
-    Referrers(RepositoryName, Digest, Referring),
+    Referrers(RepositoryName, Digest, ReferrersFilter),
     /// `DELETE /v1/repositories/<name>`: deletes the repository with all its content. The path is outside of `/v2/`, so
     /// that a script with an empty variable in a `DELETE /v2/…` path never deletes a whole repository instead of one
     /// tag or blob.
-    RemoveRepository(RepositoryName),
+    DeleteRepository(RepositoryName),
     /// `GET` or `POST /token`
     Token,
     /// `GET /token/jwks`
@@ -65,19 +65,19 @@ pub enum Endpoint {
     /// `GET /v1/_ping`: the ping of Docker's first registry protocol, which clients send before a search.
     Ping,
     /// `GET /v1/search?q=…&n=…`
-    Search(Search),
+    Search(SearchQuery),
     /// `GET /ca.crt`: the certificate of the CA that signed the server's certificate. A client may trust it once its
     /// user has compared the fingerprint.
-    Authority,
+    CaCertificate,
     /// `GET /healthz`: liveness; the process runs.
-    Alive,
+    Liveness,
     /// `GET /readyz`: readiness; the registry can use its store.
-    Ready,
+    Readiness,
 }
 
 /// The parameters of a `docker search`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Search {
+pub struct SearchQuery {
     /// A substring of the repository name; the empty string matches every repository.
     pub text: String,
     /// The maximum number of results: 1 to 100, by default 25.
@@ -90,7 +90,7 @@ pub enum NewUpload {
     /// An upload session; the algorithm is a hint for hashing while bytes arrive.
     Session(Algorithm),
     /// A whole blob in the body of this request (monolithic upload).
-    Whole(Digest),
+    Monolithic(Digest),
     /// A cross-repository mount of a blob that another repository has.
     Mount(Digest, MountSource),
 }
@@ -101,7 +101,7 @@ pub enum MountSource {
     /// `from=<name>`: the named repository.
     Named(RepositoryName),
     /// `from=` with an invalid name, which cannot be a repository that exists.
-    Nowhere,
+    InvalidName,
     /// No `from` parameter: any repository that has the blob.
     Any,
 }
@@ -116,29 +116,29 @@ impl Endpoint {
     /// Errors: an unknown path, a method that the path does not allow, or an invalid name, digest, tag or query
     /// parameter.
     pub fn parse(method: &Method, path: &str, query: Option<&str>) -> Result<Self, ApiError> {
-        let (path, query) = (decode(path), Query::new(query.unwrap_or_default()));
+        let (path, query) = (percent_decode(path), Query::new(query.unwrap_or_default()));
         match path.strip_prefix("/v2") {
-            Some("" | "/") => only(method, &[Method::GET, Method::HEAD], Self::Base),
-            Some(rest) if rest.starts_with('/') => registry(method, &rest[1..], query),
+            Some("" | "/") => allow_methods(method, &[Method::GET, Method::HEAD], Self::VersionCheck),
+            Some(rest) if rest.starts_with('/') => parse_registry_path(method, &rest[1..], query),
             Some(_) | None => Self::parse_other(method, &path, query),
         }
     }
 
     fn parse_other(method: &Method, path: &str, query: Query<'_>) -> Result<Self, ApiError> {
         match path {
-            "/token" => only(method, &[Method::GET, Method::POST], Self::Token),
-            "/token/jwks" => only(method, &[Method::GET, Method::HEAD], Self::TokenKeys),
-            "/v1/_ping" => only(method, &[Method::GET, Method::HEAD], Self::Ping),
-            "/v1/search" => only(method, &[Method::GET], Self::Search(query.search())),
-            "/ca.crt" => only(method, &[Method::GET, Method::HEAD], Self::Authority),
-            "/healthz" => only(method, &[Method::GET, Method::HEAD], Self::Alive),
-            "/readyz" => only(method, &[Method::GET, Method::HEAD], Self::Ready),
+            "/token" => allow_methods(method, &[Method::GET, Method::POST], Self::Token),
+            "/token/jwks" => allow_methods(method, &[Method::GET, Method::HEAD], Self::TokenKeys),
+            "/v1/_ping" => allow_methods(method, &[Method::GET, Method::HEAD], Self::Ping),
+            "/v1/search" => allow_methods(method, &[Method::GET], Self::Search(query.search())),
+            "/ca.crt" => allow_methods(method, &[Method::GET, Method::HEAD], Self::CaCertificate),
+            "/healthz" => allow_methods(method, &[Method::GET, Method::HEAD], Self::Liveness),
+            "/readyz" => allow_methods(method, &[Method::GET, Method::HEAD], Self::Readiness),
             _ => match path.strip_prefix("/v1/repositories/") {
                 Some(rest) => {
-                    let name = name(rest.strip_suffix('/').unwrap_or(rest))?;
-                    only(method, &[Method::DELETE], Self::RemoveRepository(name))
+                    let name = parse_name(rest.strip_suffix('/').unwrap_or(rest))?;
+                    allow_methods(method, &[Method::DELETE], Self::DeleteRepository(name))
                 }
-                None => Err(nothing_here()),
+                None => Err(unknown_path()),
             },
         }
     }
@@ -146,119 +146,135 @@ impl Endpoint {
 
 /// Percent-decodes a path once. Bytes that are not valid UTF-8 become U+FFFD, which no name contains; a `%` without two
 /// hexadecimal digits behind it stays, and no name contains it either.
-pub(super) fn decode(path: &str) -> Cow<'_, str> {
+pub(super) fn percent_decode(path: &str) -> Cow<'_, str> {
     percent_decode_str(path).decode_utf8_lossy()
 }
 
-fn registry(method: &Method, rest: &str, query: Query<'_>) -> Result<Endpoint, ApiError> {
+fn parse_registry_path(method: &Method, rest: &str, query: Query<'_>) -> Result<Endpoint, ApiError> {
     if rest == "_catalog" {
-        return only(method, &[Method::GET], Endpoint::Catalog(query.page()?));
+        return allow_methods(method, &[Method::GET], Endpoint::Catalog(query.page()?));
     }
     let (head, last) = rest.rsplit_once('/').unwrap_or(("", rest));
     let (before, kind) = head.rsplit_once('/').unwrap_or(("", head));
     match (kind, last) {
-        ("tags", "list") => only(method, &[Method::GET], Endpoint::Tags(name(before)?, query.page()?)),
-        ("manifests", reference) => manifest(method, name(before)?, reference, query),
+        ("tags", "list") => allow_methods(method, &[Method::GET], Endpoint::Tags(parse_name(before)?, query.page()?)),
+        ("manifests", reference) => parse_manifest_path(method, parse_name(before)?, reference, query),
         ("referrers", subject) => {
-            let endpoint = Endpoint::Referrers(name(before)?, digest(subject)?, query.referring()?);
-            only(method, &[Method::GET], endpoint)
+            let endpoint = Endpoint::Referrers(parse_name(before)?, parse_digest(subject)?, query.referrers_filter()?);
+            allow_methods(method, &[Method::GET], endpoint)
         }
-        ("blobs", "uploads") => start_upload(method, name(before)?, query),
+        ("blobs", "uploads") => parse_upload_start(method, parse_name(before)?, query),
         ("uploads", last) if before == "blobs" || before.ends_with("/blobs") => {
-            let name = name(before.strip_suffix("/blobs").unwrap_or_default())?;
-            if last.is_empty() { start_upload(method, name, query) } else { upload(method, name, last, query) }
+            let name = parse_name(before.strip_suffix("/blobs").unwrap_or_default())?;
+            if last.is_empty() {
+                parse_upload_start(method, name, query)
+            } else {
+                parse_upload_session(method, name, last, query)
+            }
         }
-        ("blobs", reference) => blob(method, name(before)?, reference),
+        ("blobs", reference) => parse_blob_path(method, parse_name(before)?, reference),
         // No name contains a colon, so this is a digest followed by a slash.
         (subject, "") if subject.contains(':') => {
-            Err(ApiError::new(Code::DigestInvalid, "a digest must not be followed by a slash"))
+            Err(ApiError::new(ErrorCode::DigestInvalid, "a digest must not be followed by a slash"))
         }
-        _ => Err(nothing_here()),
+        _ => Err(unknown_path()),
     }
 }
 
-fn manifest(method: &Method, name: RepositoryName, reference: &str, query: Query<'_>) -> Result<Endpoint, ApiError> {
+fn parse_manifest_path(
+    method: &Method,
+    name: RepositoryName,
+    reference: &str,
+    query: Query<'_>,
+) -> Result<Endpoint, ApiError> {
     let parsed = reference.parse::<Reference>();
     match *method {
-        Method::GET | Method::HEAD => Ok(Endpoint::Manifest(name, existing(parsed)?)),
+        Method::GET | Method::HEAD => Ok(Endpoint::Manifest(name, existing_reference(parsed)?)),
         Method::PUT => Ok(Endpoint::PutManifest(name, parsed?, query.tags()?)),
-        Method::DELETE => Ok(Endpoint::DeleteManifest(name, existing(parsed)?)),
-        _ => Err(not_allowed("GET, HEAD, PUT, DELETE")),
+        Method::DELETE => Ok(Endpoint::DeleteManifest(name, existing_reference(parsed)?)),
+        _ => Err(method_not_allowed("GET, HEAD, PUT, DELETE")),
     }
 }
 
 /// The reference of a manifest to read or delete. A reference that is not a valid tag gets the error of an unknown tag:
 /// the specification's conformance tests request such a reference, and a 400 for a DELETE would mean that the registry
 /// cannot delete tags. A malformed digest remains an error of the client.
-fn existing(parsed: Result<Reference, InvalidReference>) -> Result<Reference, ApiError> {
+fn existing_reference(parsed: Result<Reference, InvalidReference>) -> Result<Reference, ApiError> {
     parsed.map_err(|error| match error {
-        InvalidReference::Tag(_) => ApiError::new(Code::ManifestUnknown, error),
+        InvalidReference::Tag(_) => ApiError::new(ErrorCode::ManifestUnknown, error),
         InvalidReference::Digest(_) => ApiError::from(error),
     })
 }
 
-fn blob(method: &Method, name: RepositoryName, reference: &str) -> Result<Endpoint, ApiError> {
-    let digest = digest(reference)?;
+fn parse_blob_path(method: &Method, name: RepositoryName, reference: &str) -> Result<Endpoint, ApiError> {
+    let digest = parse_digest(reference)?;
     match *method {
         Method::GET | Method::HEAD => Ok(Endpoint::Blob(name, digest)),
         Method::DELETE => Ok(Endpoint::DeleteBlob(name, digest)),
-        _ => Err(not_allowed("GET, HEAD, DELETE")),
+        _ => Err(method_not_allowed("GET, HEAD, DELETE")),
     }
 }
 
-fn start_upload(method: &Method, name: RepositoryName, query: Query<'_>) -> Result<Endpoint, ApiError> {
-    let new = if let Some(mount) = query.first("mount") {
+fn parse_upload_start(method: &Method, name: RepositoryName, query: Query<'_>) -> Result<Endpoint, ApiError> {
+    let new = if let Some(mount) = query.parameter("mount") {
         let source = query
-            .first("from")
-            .map_or(MountSource::Any, |from| from.parse().map_or(MountSource::Nowhere, MountSource::Named));
-        NewUpload::Mount(digest(&mount)?, source)
-    } else if let Some(whole) = query.first("digest") {
-        NewUpload::Whole(digest(&whole)?)
+            .parameter("from")
+            .map_or(MountSource::Any, |from| from.parse().map_or(MountSource::InvalidName, MountSource::Named));
+        NewUpload::Mount(parse_digest(&mount)?, source)
+    } else if let Some(whole) = query.parameter("digest") {
+        NewUpload::Monolithic(parse_digest(&whole)?)
     } else {
-        let hint = query.first("digest-algorithm").and_then(|hint| hint.parse().ok());
+        let hint = query.parameter("digest-algorithm").and_then(|hint| hint.parse().ok());
         NewUpload::Session(hint.unwrap_or(Algorithm::Sha256))
     };
-    only(method, &[Method::POST], Endpoint::StartUpload(name, new))
+    allow_methods(method, &[Method::POST], Endpoint::StartUpload(name, new))
 }
 
-fn upload(method: &Method, name: RepositoryName, id: &str, query: Query<'_>) -> Result<Endpoint, ApiError> {
-    let id: UploadId = id.parse().map_err(|error| ApiError::new(Code::BlobUploadUnknown, error))?;
+fn parse_upload_session(
+    method: &Method,
+    name: RepositoryName,
+    id: &str,
+    query: Query<'_>,
+) -> Result<Endpoint, ApiError> {
+    let id: UploadId = id.parse().map_err(|error| ApiError::new(ErrorCode::BlobUploadUnknown, error))?;
     match *method {
         Method::GET | Method::HEAD => Ok(Endpoint::UploadStatus(name, id)),
         Method::PATCH => Ok(Endpoint::UploadChunk(name, id)),
         Method::DELETE => Ok(Endpoint::CancelUpload(name, id)),
-        Method::PUT => match query.first("digest") {
-            Some(claimed) => Ok(Endpoint::FinishUpload(name, id, digest(&claimed)?)),
-            None => {
-                Err(ApiError::new(Code::DigestInvalid, "the last request of an upload must have a digest: ?digest=…"))
-            }
+        Method::PUT => match query.parameter("digest") {
+            Some(claimed) => Ok(Endpoint::FinishUpload(name, id, parse_digest(&claimed)?)),
+            None => Err(ApiError::new(
+                ErrorCode::DigestInvalid,
+                "the last request of an upload must have a digest: ?digest=…",
+            )),
         },
-        _ => Err(not_allowed("GET, HEAD, PATCH, PUT, DELETE")),
+        _ => Err(method_not_allowed("GET, HEAD, PATCH, PUT, DELETE")),
     }
 }
 
-fn only(method: &Method, allowed: &[Method], endpoint: Endpoint) -> Result<Endpoint, ApiError> {
+fn allow_methods(method: &Method, allowed: &[Method], endpoint: Endpoint) -> Result<Endpoint, ApiError> {
     if allowed.contains(method) {
         return Ok(endpoint);
     }
     let words: Vec<_> = allowed.iter().map(Method::as_str).collect();
-    Err(not_allowed(&words.join(", ")))
+    Err(method_not_allowed(&words.join(", ")))
 }
 
-fn name(text: &str) -> Result<RepositoryName, ApiError> {
-    text.parse().map_err(|error| ApiError::new(Code::NameInvalid, error))
+fn parse_name(text: &str) -> Result<RepositoryName, ApiError> {
+    text.parse().map_err(|error| ApiError::new(ErrorCode::NameInvalid, error))
 }
 
-fn digest(text: &str) -> Result<Digest, ApiError> {
-    text.parse().map_err(|error| ApiError::new(Code::DigestInvalid, error))
+fn parse_digest(text: &str) -> Result<Digest, ApiError> {
+    text.parse().map_err(|error| ApiError::new(ErrorCode::DigestInvalid, error))
 }
 
-fn nothing_here() -> ApiError {
-    ApiError::new(Code::NameUnknown, "no endpoint has this path; the registry API is below /v2/")
+fn unknown_path() -> ApiError {
+    ApiError::new(ErrorCode::NameUnknown, "no endpoint has this path; the registry API is below /v2/")
 }
 
-fn not_allowed(allowed: &str) -> ApiError {
-    ApiError::new(Code::Unsupported, format!("this path allows {allowed}")).with_header(http::header::ALLOW, allowed)
+fn method_not_allowed(allowed: &str) -> ApiError {
+    ApiError::new(ErrorCode::Unsupported, format!("this path allows {allowed}"))
+        .with_header(http::header::ALLOW, allowed)
 }
 
 #[cfg(test)]

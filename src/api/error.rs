@@ -19,11 +19,11 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)+) => {
         /// The error codes of the distribution specification ("Error Codes"), and those that Docker added.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code {
+        pub enum ErrorCode {
             $($(#[$doc])* $variant,)+
         }
 
-        impl Code {
+        impl ErrorCode {
             /// Every code.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
@@ -98,7 +98,7 @@ codes! {
 /// An error response that has not been sent yet.
 #[derive(Debug)]
 pub struct ApiError {
-    code: Code,
+    code: ErrorCode,
     message: String,
     detail: Option<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -106,14 +106,14 @@ pub struct ApiError {
 
 impl ApiError {
     /// An error with a message for the user: the cause and, if possible, a remedy.
-    pub fn new(code: Code, message: impl Display) -> Self {
+    pub fn new(code: ErrorCode, message: impl Display) -> Self {
         Self { code, message: message.to_string(), detail: None, headers: Vec::new() }
     }
 
     /// An internal error: its cause is logged and not part of the response.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = %chain(error), "request failed");
-        Self::new(Code::Unknown, "something went wrong here; the server's log has it under the request id")
+        tracing::error!(error = %error_chain(error), "request failed");
+        Self::new(ErrorCode::Unknown, "something went wrong here; the server's log has it under the request id")
     }
 
     /// Adds the `detail` of the error body: machine-readable facts about the error.
@@ -132,7 +132,7 @@ impl ApiError {
 
     /// The error code, which decides the HTTP status.
     #[must_use]
-    pub fn code(&self) -> Code {
+    pub fn code(&self) -> ErrorCode {
         self.code
     }
 
@@ -160,8 +160,8 @@ impl IntoResponse for ApiError {
 impl From<InvalidReference> for ApiError {
     fn from(error: InvalidReference) -> Self {
         let code = match error {
-            InvalidReference::Digest(_) => Code::DigestInvalid,
-            InvalidReference::Tag(_) => Code::TagInvalid,
+            InvalidReference::Digest(_) => ErrorCode::DigestInvalid,
+            InvalidReference::Tag(_) => ErrorCode::TagInvalid,
         };
         Self::new(code, error)
     }
@@ -171,18 +171,18 @@ impl From<registry::Error> for ApiError {
     fn from(error: registry::Error) -> Self {
         use registry::Error;
         let code = match &error {
-            Error::NameUnknown(_) => Code::NameUnknown,
-            Error::BlobUnknown(_) => Code::BlobUnknown,
-            Error::ManifestUnknown(_) => Code::ManifestUnknown,
-            Error::UploadUnknown => Code::BlobUploadUnknown,
-            Error::UploadBusy | Error::ChunkOutOfOrder { .. } => Code::RangeInvalid,
-            Error::SizeMismatch { .. } => Code::SizeInvalid,
-            Error::DigestMismatch { .. } => Code::DigestInvalid,
-            Error::ManifestInvalid(_) => Code::ManifestInvalid,
+            Error::NameUnknown(_) => ErrorCode::NameUnknown,
+            Error::BlobUnknown(_) => ErrorCode::BlobUnknown,
+            Error::ManifestUnknown(_) => ErrorCode::ManifestUnknown,
+            Error::UploadUnknown => ErrorCode::BlobUploadUnknown,
+            Error::UploadBusy | Error::ChunkOutOfOrder { .. } => ErrorCode::RangeInvalid,
+            Error::SizeMismatch { .. } => ErrorCode::SizeInvalid,
+            Error::DigestMismatch { .. } => ErrorCode::DigestInvalid,
+            Error::ManifestInvalid(_) => ErrorCode::ManifestInvalid,
             Error::ManifestReferencesUnknown(missing) => {
-                return Self::new(Code::ManifestBlobUnknown, &error).with_detail(json!({"missing": missing}));
+                return Self::new(ErrorCode::ManifestBlobUnknown, &error).with_detail(json!({"missing": missing}));
             }
-            Error::Body(_) => Code::BlobUploadInvalid,
+            Error::Body(_) => ErrorCode::BlobUploadInvalid,
             Error::StoreFull(_) => return unavailable(&error, "the registry has no space left; ask its administrator"),
             Error::StoreNotWritable(_) => {
                 return unavailable(&error, "the registry cannot write to its store; ask its administrator");
@@ -191,7 +191,7 @@ impl From<registry::Error> for ApiError {
                 return unavailable(&error, "the registry's store does not answer; try again later");
             }
             Error::StoreDamaged(_) => return Self::internal(&error),
-            Error::Interrupted => Code::Unavailable,
+            Error::Interrupted => ErrorCode::Unavailable,
         };
         Self::new(code, error)
     }
@@ -199,12 +199,12 @@ impl From<registry::Error> for ApiError {
 
 /// A 503 error for a failure of the store: the log gets the operation and its cause, the client gets `message`.
 fn unavailable(error: &registry::Error, message: &str) -> ApiError {
-    tracing::error!(error = %chain(error), "the store failed");
-    ApiError::new(Code::Unavailable, message)
+    tracing::error!(error = %error_chain(error), "the store failed");
+    ApiError::new(ErrorCode::Unavailable, message)
 }
 
 /// Formats an error and its chain of causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -6,9 +6,9 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use super::{
-    body,
-    error::{ApiError, Code},
-    reply::{self, DOCKER_CONTENT_DIGEST, With as _},
+    error::{ApiError, ErrorCode},
+    request_body,
+    response::{self, DOCKER_CONTENT_DIGEST, ResponseExt as _},
 };
 use crate::{
     access::{Delete, Pull, Push},
@@ -28,16 +28,16 @@ pub(super) async fn read(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let manifest = repository.manifest(reference).await?;
-    if reply::is_known(headers, &manifest.digest) {
-        return Ok(reply::not_modified(&manifest.digest));
+    if response::matches_if_none_match(headers, &manifest.digest) {
+        return Ok(response::not_modified(&manifest.digest));
     }
     let length = manifest.document.len();
-    let body = if reply::is_head(method) { Body::empty() } else { Body::from(manifest.document) };
+    let body = if response::is_head(method) { Body::empty() } else { Body::from(manifest.document) };
     Ok(Response::new(body)
-        .with(header::CONTENT_TYPE, manifest.media_type.as_str())
-        .with(header::CONTENT_LENGTH, &length.to_string())
-        .with(header::ETAG, &reply::entity_tag(&manifest.digest))
-        .with(DOCKER_CONTENT_DIGEST, &manifest.digest.to_string()))
+        .with_header(header::CONTENT_TYPE, manifest.media_type.as_str())
+        .with_header(header::CONTENT_LENGTH, &length.to_string())
+        .with_header(header::ETAG, &response::entity_tag(&manifest.digest))
+        .with_header(DOCKER_CONTENT_DIGEST, &manifest.digest.to_string()))
 }
 
 pub(super) async fn put(
@@ -49,20 +49,20 @@ pub(super) async fn put(
     idle: Duration,
 ) -> Result<Response, ApiError> {
     let declared = content_type(headers)?;
-    if body::announced_length(headers).is_some_and(|length| length > Manifest::MAX as u64) {
-        return Err(ApiError::new(Code::TooLarge, format!("the manifest exceeds {} bytes", Manifest::MAX)));
+    if request_body::content_length(headers).is_some_and(|length| length > Manifest::MAX_SIZE as u64) {
+        return Err(ApiError::new(ErrorCode::TooLarge, format!("the manifest exceeds {} bytes", Manifest::MAX_SIZE)));
     }
-    let document = body::collect(request, idle, Manifest::MAX).await?;
+    let document = request_body::collect(request, idle, Manifest::MAX_SIZE).await?;
     let named = tags.clone();
     let put = repository.put_manifest(reference, tags, declared.as_ref(), document).await?;
-    let mut response = reply::empty(StatusCode::CREATED)
-        .with(header::LOCATION, &format!("/v2/{}/manifests/{reference}", repository.name()))
-        .with(DOCKER_CONTENT_DIGEST, &put.digest.to_string());
+    let mut response = response::empty(StatusCode::CREATED)
+        .with_header(header::LOCATION, &format!("/v2/{}/manifests/{reference}", repository.name()))
+        .with_header(DOCKER_CONTENT_DIGEST, &put.digest.to_string());
     if let Some(subject) = put.subject {
-        response = response.with(OCI_SUBJECT, &subject.to_string());
+        response = response.with_header(OCI_SUBJECT, &subject.to_string());
     }
     for tag in named {
-        response = response.with(OCI_TAG, tag.as_str());
+        response = response.with_header(OCI_TAG, tag.as_str());
     }
     Ok(response)
 }
@@ -70,10 +70,10 @@ pub(super) async fn put(
 fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, ApiError> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
     let parsed = value.to_str().ok().and_then(|text| MediaType::from_header(text).ok());
-    parsed.map(Some).ok_or_else(|| ApiError::new(Code::ManifestInvalid, "the Content-Type is not a media type"))
+    parsed.map(Some).ok_or_else(|| ApiError::new(ErrorCode::ManifestInvalid, "the Content-Type is not a media type"))
 }
 
 pub(super) async fn delete(repository: &Repository<Delete>, reference: &Reference) -> Result<Response, ApiError> {
     repository.delete_manifest(reference).await?;
-    Ok(reply::empty(StatusCode::ACCEPTED))
+    Ok(response::empty(StatusCode::ACCEPTED))
 }

@@ -27,14 +27,14 @@ use http_body::{Frame, SizeHint};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{caller::Connection, endpoint, error::ApiError, state::Api, unread::Reading};
+use super::{authentication::ConnectionInfo, drain_body::BodyTracker, endpoint, error::ApiError, state::Api};
 use crate::{access::Principal, audit::excerpt};
 
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// `Strict-Transport-Security` for one year and for this host only: its subdomains may be other machines.
-const HTTPS_FOR_A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const HSTS_ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// The id of a request in the log, in the response header `X-Request-Id` and in the detail of denied requests.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub(super) struct LoggedUser(Arc<OnceLock<Principal>>);
 
 impl LoggedUser {
     /// Sets the user of a request.
-    pub(super) fn note(extensions: &Extensions, principal: &Principal) {
+    pub(super) fn set(extensions: &Extensions, principal: &Principal) {
         if let Some(Self(noted)) = extensions.get() {
             // A request has one user; a second call changes nothing.
             let _ = noted.set(principal.clone());
@@ -76,33 +76,33 @@ impl fmt::Display for LoggedUser {
 struct HandlerPanicked;
 
 /// The outermost middleware layer, which wraps routing and all handlers.
-pub(super) async fn outermost(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(super) async fn wrap_request(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
     let user = LoggedUser::default();
     request.extensions_mut().insert(user.clone());
-    let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
+    let peer = request.extensions().get::<ConnectionInfo>().map(|connection| connection.peer.ip());
     // From here on the line is written even if the client disconnects and this future is dropped.
-    let line = Line::begin(id, user, &request);
-    let is_registry = endpoint::decode(request.uri().path()).starts_with("/v2");
+    let line = AccessLogEntry::new(id, user, &request);
+    let is_registry = endpoint::percent_decode(request.uri().path()).starts_with("/v2");
     // All log and audit events of the request carry these fields. The span has level error, so that no log level
     // filters it out.
     let span = tracing::error_span!("request", request = %id, peer = peer.map(tracing::field::display));
-    let (request, reading) = Reading::watch(request);
+    let (request, reading) = BodyTracker::track(request);
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
     let mut response = handled.unwrap_or_else(|_| {
         // The panic hook printed the panic's message to standard error; this event adds the request id.
         span.in_scope(|| ApiError::internal(&HandlerPanicked)).into_response()
     });
-    common_headers(&mut response, id, is_registry);
-    if api.parts().is_https_for_good {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HTTPS_FOR_A_YEAR);
+    add_common_headers(&mut response, id, is_registry);
+    if api.components().sends_hsts {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS_ONE_YEAR);
     }
-    reading.settle(&mut response).await;
-    line.follow(response)
+    reading.drain_or_close(&mut response).await;
+    line.attach_to(response)
 }
 
-fn common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
+fn add_common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
     let headers = response.headers_mut();
     if is_registry {
         headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
@@ -114,21 +114,21 @@ fn common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
 }
 
 /// The access log line of a request, written on drop.
-struct Line {
+struct AccessLogEntry {
     id: RequestId,
     peer: String,
     user: LoggedUser,
     method: Method,
     path: String,
-    began: Instant,
+    started: Instant,
     status: StatusCode,
     bytes: u64,
     is_complete: bool,
 }
 
-impl Line {
-    fn begin(id: RequestId, user: LoggedUser, request: &Request) -> Self {
-        let peer = request.extensions().get::<Connection>();
+impl AccessLogEntry {
+    fn new(id: RequestId, user: LoggedUser, request: &Request) -> Self {
+        let peer = request.extensions().get::<ConnectionInfo>();
         Self {
             id,
             peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
@@ -137,31 +137,31 @@ impl Line {
             // The path as the client sent it: a percent-encoded line break cannot end the line, and the operator sees
             // how a client encodes its paths.
             path: excerpt(request.uri().path()).into_owned(),
-            began: Instant::now(),
-            status: client_left(),
+            started: Instant::now(),
+            status: client_closed_request(),
             bytes: 0,
             is_complete: false,
         }
     }
 
     /// Moves the line into the body of the response, so that it is written when the body has been sent or dropped.
-    fn follow(mut self, response: Response) -> Response {
+    fn attach_to(mut self, response: Response) -> Response {
         let (head, body) = response.into_parts();
         self.status = head.status;
         // hyper does not poll the body of a response that has none to send.
         self.is_complete = self.method == Method::HEAD || body.is_end_stream();
-        Response::from_parts(head, Body::new(Followed { body, line: self }))
+        Response::from_parts(head, Body::new(LoggedBody { body, entry: self }))
     }
 }
 
 /// The logged status of a request whose client disconnected before the response: 499, as in the logs of nginx.
-fn client_left() -> StatusCode {
+fn client_closed_request() -> StatusCode {
     StatusCode::from_u16(499).expect("499 has three digits")
 }
 
-impl Drop for Line {
+impl Drop for AccessLogEntry {
     fn drop(&mut self) {
-        let Self { id, peer, user, method, path, began, status, bytes, is_complete } = self;
+        let Self { id, peer, user, method, path, started: began, status, bytes, is_complete } = self;
         let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "portcullis::access",
@@ -180,12 +180,12 @@ impl Drop for Line {
 }
 
 /// A response body that counts its sent bytes for the access log.
-struct Followed {
+struct LoggedBody {
     body: Body,
-    line: Line,
+    entry: AccessLogEntry,
 }
 
-impl HttpBody for Followed {
+impl HttpBody for LoggedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -196,12 +196,12 @@ impl HttpBody for Followed {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                self.line.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.line.is_complete = self.body.is_end_stream();
+                self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.entry.is_complete = self.body.is_end_stream();
             }
-            Poll::Ready(None) => self.line.is_complete = true,
+            Poll::Ready(None) => self.entry.is_complete = true,
             Poll::Ready(Some(Err(error))) => {
-                tracing::error!(request = %self.line.id, %error, "response body failed");
+                tracing::error!(request = %self.entry.id, %error, "response body failed");
             }
             Poll::Pending => {}
         }

@@ -7,41 +7,41 @@
 //! Invariant: `dispatch` matches [`Endpoint`] without a wildcard, and each arm that touches a repository hands the
 //! gate's proof to the registry. A new endpoint does not compile until its author has decided which right it requires.
 
-mod authority;
+mod authentication;
+mod blob_mounts;
 mod blobs;
-mod body;
-mod caller;
+mod ca_certificate;
 mod catalog;
 mod challenge;
 mod dispatch;
+mod drain_body;
 mod endpoint;
 mod error;
+mod exact_length_body;
+mod expired_token;
 mod health;
-mod late;
 mod manifests;
 mod middleware;
-mod mounts;
-mod page;
-mod realm;
+mod pagination;
 mod referrers;
-mod reply;
 mod repositories;
+mod request_body;
+mod response;
 mod search;
-mod sized;
 mod state;
 mod tags;
-mod token;
-mod unread;
+mod token_endpoint;
+mod token_realm;
 mod uploads;
 
-pub use caller::Connection;
-pub use endpoint::{Endpoint, MountSource, NewUpload, Search};
-pub use error::{ApiError, Code};
-pub use realm::Realm;
-pub use state::{Api, AuthorityCertificate, Parts};
+pub use authentication::ConnectionInfo;
+pub use endpoint::{Endpoint, MountSource, NewUpload, SearchQuery};
+pub use error::{ApiError, ErrorCode};
+pub use state::{Api, ApiComponents, CaCertificateSource};
+pub use token_realm::TokenRealm;
 
 /// All endpoints and middleware layers as one axum router.
 pub fn router(api: Api) -> axum::Router {
     let router = axum::Router::new().fallback(dispatch::dispatch);
-    router.layer(axum::middleware::from_fn_with_state(api.clone(), middleware::outermost)).with_state(api)
+    router.layer(axum::middleware::from_fn_with_state(api.clone(), middleware::wrap_request)).with_state(api)
 }

@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::{
     error::ApiError,
-    reply::{self, With as _},
+    response::{self, ResponseExt as _},
 };
 use crate::{
     access::Pull,
     oci::{Digest, ManifestKind},
-    registry::{Referring, Repository},
+    registry::{ReferrersFilter, Repository},
 };
 
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -19,23 +19,25 @@ const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-app
 pub(super) async fn list(
     repository: &Repository<Pull>,
     subject: &Digest,
-    wanted: &Referring,
+    filter: &ReferrersFilter,
 ) -> Result<Response, ApiError> {
-    let shown = repository.referrers(subject, wanted).await?;
+    let listed = repository.referrers(subject, filter).await?;
     let media_type = ManifestKind::OciIndex.as_str();
-    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": shown.entries});
-    let mut response = reply::json(media_type, &index);
-    if wanted.artifact_type.is_some() {
-        response = response.with(OCI_FILTERS_APPLIED, "artifactType");
+    let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": listed.entries});
+    let mut response = response::json(media_type, &index);
+    if filter.artifact_type.is_some() {
+        response = response.with_header(OCI_FILTERS_APPLIED, "artifactType");
     }
-    match shown.entries.last() {
-        Some(last) if shown.more => Ok(response.with(header::LINK, &next(repository, subject, wanted, &last.digest))),
+    match listed.entries.last() {
+        Some(last) if listed.has_more => {
+            Ok(response.with_header(header::LINK, &next_link(repository, subject, filter, &last.digest)))
+        }
         Some(_) | None => Ok(response),
     }
 }
 
 /// The value of the `Link` header to the next page, with the same filter.
-fn next(repository: &Repository<Pull>, subject: &Digest, wanted: &Referring, last: &Digest) -> String {
+fn next_link(repository: &Repository<Pull>, subject: &Digest, wanted: &ReferrersFilter, last: &Digest) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     if let Some(artifact_type) = &wanted.artifact_type {
         query.append_pair("artifactType", artifact_type);

@@ -5,10 +5,10 @@
 use axum::response::Response;
 use http::StatusCode;
 
-use super::{error::ApiError, reply};
+use super::{error::ApiError, response};
 use crate::{access::Admin, registry::Repository};
 
-pub(super) async fn remove(repository: &Repository<Admin>) -> Result<Response, ApiError> {
+pub(super) async fn delete(repository: &Repository<Admin>) -> Result<Response, ApiError> {
     repository.delete().await?;
-    Ok(reply::empty(StatusCode::ACCEPTED))
+    Ok(response::empty(StatusCode::ACCEPTED))
 }

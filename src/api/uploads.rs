@@ -9,9 +9,9 @@ use axum::{
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
-    body,
-    error::{ApiError, Code},
-    reply::{self, DOCKER_CONTENT_DIGEST, With as _},
+    error::{ApiError, ErrorCode},
+    request_body,
+    response::{self, DOCKER_CONTENT_DIGEST, ResponseExt as _},
 };
 use crate::{
     access::{Pull, Push},
@@ -24,20 +24,20 @@ const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uu
 /// Begins an upload session; the response is 202 with the session's location.
 pub(super) async fn start(repository: &Repository<Push>, algorithm: Algorithm) -> Result<Response, ApiError> {
     let id = repository.begin_upload(algorithm, SystemTime::now()).await?;
-    Ok(session(StatusCode::ACCEPTED, repository.name(), id, 0))
+    Ok(session_response(StatusCode::ACCEPTED, repository.name(), id, 0))
 }
 
 /// Stores a whole blob from one request (monolithic upload).
-pub(super) async fn whole(
+pub(super) async fn monolithic(
     repository: &Repository<Push>,
     claimed: Digest,
     headers: &HeaderMap,
     request: Body,
     idle: Duration,
 ) -> Result<Response, ApiError> {
-    let (body, length) = (body::stream(request, idle), body::announced_length(headers));
+    let (body, length) = (request_body::stream(request, idle), request_body::content_length(headers));
     let digest = repository.put_blob(body, length, claimed, SystemTime::now()).await?;
-    Ok(created(repository.name(), &digest))
+    Ok(created_response(repository.name(), &digest))
 }
 
 /// Mounts a blob of another repository, if there is a source that the caller may read; else begins a session, so that
@@ -50,7 +50,9 @@ pub(super) async fn mount(
     if let Some(source) = source
         && repository.mount(&source, &digest).await?
     {
-        return Ok(reply::empty(StatusCode::CREATED).with(header::LOCATION, &blob_path(repository.name(), &digest)));
+        return Ok(
+            response::empty(StatusCode::CREATED).with_header(header::LOCATION, &blob_path(repository.name(), &digest))
+        );
     }
     start(repository, digest.algorithm()).await
 }
@@ -58,7 +60,7 @@ pub(super) async fn mount(
 /// Returns the number of bytes that an upload session has received, in the `Range` header.
 pub(super) async fn status(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
     let offset = repository.upload_offset(id).await?;
-    Ok(session(StatusCode::NO_CONTENT, repository.name(), id, offset))
+    Ok(session_response(StatusCode::NO_CONTENT, repository.name(), id, offset))
 }
 
 /// Appends a chunk to an upload session.
@@ -69,14 +71,14 @@ pub(super) async fn chunk(
     request: Body,
     idle: Duration,
 ) -> Result<Response, ApiError> {
-    let taken = async {
-        let upload = repository.upload(id).await?;
-        let length = expected_length(headers, |range| upload.expect(range))?;
-        Ok::<_, Refused>(upload.append(body::stream(request, idle), length).await?)
+    let appended = async {
+        let upload = repository.open_upload(id).await?;
+        let length = expected_length(headers, |range| upload.check_chunk_start(range))?;
+        Ok::<_, UploadRequestError>(upload.append(request_body::stream(request, idle), length).await?)
     };
-    match taken.await {
-        Ok(offset) => Ok(session(StatusCode::ACCEPTED, repository.name(), id, offset)),
-        Err(refused) => refused.answer(repository, id).await,
+    match appended.await {
+        Ok(offset) => Ok(session_response(StatusCode::ACCEPTED, repository.name(), id, offset)),
+        Err(refused) => refused.into_session_response(repository, id).await,
     }
 }
 
@@ -90,50 +92,50 @@ pub(super) async fn finish(
     idle: Duration,
 ) -> Result<Response, ApiError> {
     let finished = async {
-        let upload = repository.upload(id).await?;
-        let length = expected_length(headers, |range| upload.expect(range))?;
-        Ok::<_, Refused>(upload.complete(body::stream(request, idle), length, claimed).await?)
+        let upload = repository.open_upload(id).await?;
+        let length = expected_length(headers, |range| upload.check_chunk_start(range))?;
+        Ok::<_, UploadRequestError>(upload.complete(request_body::stream(request, idle), length, claimed).await?)
     };
     match finished.await {
-        Ok(digest) => Ok(created(repository.name(), &digest)),
-        Err(refused) => refused.answer(repository, id).await,
+        Ok(digest) => Ok(created_response(repository.name(), &digest)),
+        Err(refused) => refused.into_session_response(repository, id).await,
     }
 }
 
 /// Cancels an upload session and deletes its data.
 pub(super) async fn cancel(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
     match repository.cancel_upload(id).await {
-        Ok(()) => Ok(reply::empty(StatusCode::NO_CONTENT)),
-        Err(error) => Refused::from(error).answer(repository, id).await,
+        Ok(()) => Ok(response::empty(StatusCode::NO_CONTENT)),
+        Err(error) => UploadRequestError::from(error).into_session_response(repository, id).await,
     }
 }
 
 /// Why a request to an upload session is refused.
-enum Refused {
+enum UploadRequestError {
     /// The chunk does not fit the offset of the upload, or another request is writing: the session stays open, and the
     /// response contains its offset. The server does not wait for the other writer, because the client's offset would
     /// be wrong by then.
-    OutOfStep(Error),
+    OutOfSync(Error),
     /// Any other error, which is returned as it is.
-    Otherwise(ApiError),
+    Other(ApiError),
 }
 
-impl From<Error> for Refused {
+impl From<Error> for UploadRequestError {
     fn from(error: Error) -> Self {
         let lives_on = matches!(error, Error::UploadBusy | Error::ChunkOutOfOrder { .. });
-        if lives_on { Self::OutOfStep(error) } else { Self::Otherwise(error.into()) }
+        if lives_on { Self::OutOfSync(error) } else { Self::Other(error.into()) }
     }
 }
 
-impl Refused {
-    async fn answer(self, repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
+impl UploadRequestError {
+    async fn into_session_response(self, repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
         let error = match self {
-            Self::Otherwise(error) => return Err(error),
-            Self::OutOfStep(error) => error,
+            Self::Other(error) => return Err(error),
+            Self::OutOfSync(error) => error,
         };
         let offset = repository.upload_offset(id).await?;
         let mut response = ApiError::from(error).into_response();
-        let place = session(StatusCode::RANGE_NOT_SATISFIABLE, repository.name(), id, offset);
+        let place = session_response(StatusCode::RANGE_NOT_SATISFIABLE, repository.name(), id, offset);
         for name in [header::LOCATION, header::RANGE, DOCKER_UPLOAD_UUID] {
             response.headers_mut().extend(place.headers().get(&name).map(|value| (name, value.clone())));
         }
@@ -146,10 +148,10 @@ impl Refused {
 fn expected_length(
     headers: &HeaderMap,
     fits: impl FnOnce(ChunkRange) -> Result<(), Error>,
-) -> Result<Option<u64>, Refused> {
-    let announced = body::announced_length(headers);
+) -> Result<Option<u64>, UploadRequestError> {
+    let announced = request_body::content_length(headers);
     let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok(announced) };
-    let invalid = |message: String| Refused::Otherwise(ApiError::new(Code::SizeInvalid, message));
+    let invalid = |message: String| UploadRequestError::Other(ApiError::new(ErrorCode::SizeInvalid, message));
     let text = value.to_str().map_err(|_| invalid("the Content-Range is not text".to_owned()))?;
     let range: ChunkRange = text.parse().map_err(|error: InvalidChunkRange| invalid(error.to_string()))?;
     fits(range)?;
@@ -163,12 +165,12 @@ fn expected_length(
     }
 }
 
-fn session(status: StatusCode, name: &RepositoryName, id: UploadId, offset: u64) -> Response {
-    let response = reply::empty(status)
-        .with(header::LOCATION, &format!("/v2/{name}/blobs/uploads/{id}"))
+fn session_response(status: StatusCode, name: &RepositoryName, id: UploadId, offset: u64) -> Response {
+    let response = response::empty(status)
+        .with_header(header::LOCATION, &format!("/v2/{name}/blobs/uploads/{id}"))
         // The range includes both ends, so it cannot express zero bytes; clients expect `0-0` for a new session.
-        .with(header::RANGE, &format!("0-{}", offset.saturating_sub(1)))
-        .with(DOCKER_UPLOAD_UUID, &id.to_string());
+        .with_header(header::RANGE, &format!("0-{}", offset.saturating_sub(1)))
+        .with_header(DOCKER_UPLOAD_UUID, &id.to_string());
     if status == StatusCode::NO_CONTENT {
         // RFC 9110 section 8.6 forbids a `Content-Length` in a 204 response.
         return without_length(response);
@@ -181,10 +183,10 @@ fn without_length(mut response: Response) -> Response {
     response
 }
 
-fn created(name: &RepositoryName, digest: &Digest) -> Response {
-    reply::empty(StatusCode::CREATED)
-        .with(header::LOCATION, &blob_path(name, digest))
-        .with(DOCKER_CONTENT_DIGEST, &digest.to_string())
+fn created_response(name: &RepositoryName, digest: &Digest) -> Response {
+    response::empty(StatusCode::CREATED)
+        .with_header(header::LOCATION, &blob_path(name, digest))
+        .with_header(DOCKER_CONTENT_DIGEST, &digest.to_string())
 }
 
 fn blob_path(name: &RepositoryName, digest: &Digest) -> String {

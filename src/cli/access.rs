@@ -8,11 +8,11 @@ use std::{
     str::FromStr,
 };
 
-use super::{Failure, load};
+use super::{CommandError, load};
 use crate::{
-    access::{Action, Explanation, InvalidUserName, Passed, Principal, RuleNumber, UserName, Verdict},
-    auth::users::inspect,
-    config::{Flags, Loaded},
+    access::{Action, Explanation, InvalidUserName, PolicyDecision, Principal, RuleNumber, SkipReason, UserName},
+    auth::users::read_leniently,
+    config::{Flags, LoadedConfig},
     oci::RepositoryName,
 };
 
@@ -32,7 +32,7 @@ enum Command {
 #[derive(Clone, Debug, clap::Args)]
 struct ExplainArgs {
     /// The user's name, or `anonymous` for a client that is not signed in
-    user: Asker,
+    user: PrincipalArg,
     /// pull, push, delete or admin
     action: Action,
     /// The repository
@@ -41,9 +41,9 @@ struct ExplainArgs {
 
 /// The principal that the question is about, parsed from a user name or `anonymous`.
 #[derive(Clone, Debug)]
-struct Asker(Principal);
+struct PrincipalArg(Principal);
 
-impl FromStr for Asker {
+impl FromStr for PrincipalArg {
     type Err = InvalidUserName;
 
     fn from_str(text: &str) -> Result<Self, InvalidUserName> {
@@ -51,53 +51,53 @@ impl FromStr for Asker {
     }
 }
 
-pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
     let Command::Explain(args) = &args.command;
     let loaded = load(flags)?;
     if let Principal::User(name) = &args.user.0 {
         warn_of_unknown_user(&loaded, name);
     }
-    explain(&loaded, args, &mut io::stdout().lock()).map_err(|error| Failure::new(error, None))
+    explain(&loaded, args, &mut io::stdout().lock()).map_err(|error| CommandError::new(error, None))
 }
 
 /// Warns of a user that is not in the users file. It is no error: a rule may be written before its user is added.
-fn warn_of_unknown_user(loaded: &Loaded, name: &UserName) {
+fn warn_of_unknown_user(loaded: &LoadedConfig, name: &UserName) {
     let path = &loaded.config.auth.htpasswd;
     if loaded.config.workloads.iter().any(|rule| rule.user == *name) {
         return;
     }
-    if inspect(path).is_ok_and(|users| users.hash(name).is_none()) {
+    if read_leniently(path).is_ok_and(|users| users.hash(name).is_none()) {
         let _ = writeln!(io::stderr(), "warning: there is no user {name} in {}", path.display());
     }
 }
 
-fn explain(loaded: &Loaded, args: &ExplainArgs, out: &mut dyn Write) -> io::Result<()> {
-    let ExplainArgs { user: Asker(principal), action, repository } = args;
+fn explain(loaded: &LoadedConfig, args: &ExplainArgs, out: &mut dyn Write) -> io::Result<()> {
+    let ExplainArgs { user: PrincipalArg(principal), action, repository } = args;
     let policy = &loaded.config.policy;
     let (verdict, reason) = match policy.decide(principal, *action, repository) {
-        Verdict::Allowed(rule) => ("allowed", format!("{} allows it", named(loaded, rule))),
-        Verdict::Refused(Some(rule)) => {
-            ("denied", format!("{} decides, and {action} is not among its actions", named(loaded, rule)))
+        PolicyDecision::Allowed(rule) => ("allowed", format!("{} allows it", rule_label(loaded, rule))),
+        PolicyDecision::Denied(Some(rule)) => {
+            ("denied", format!("{} decides, and {action} is not among its actions", rule_label(loaded, rule)))
         }
-        Verdict::Refused(None) => ("denied", format!("no rule matches {principal} and {repository}")),
+        PolicyDecision::Denied(None) => ("denied", format!("no rule matches {principal} and {repository}")),
     };
     writeln!(out, "{verdict}: {reason}")?;
-    let Explanation { passed, deciding } = policy.explain(principal, repository);
+    let Explanation { skipped: passed, deciding } = policy.explain(principal, repository);
     if let Some((_, rule)) = deciding {
         writeln!(out, "  {rule}")?;
     }
     for (number, rule, why) in passed {
         let why = match why {
-            Passed::User => format!("does not match {principal}"),
-            Passed::Repository => format!("does not match {repository}"),
+            SkipReason::User => format!("does not match {principal}"),
+            SkipReason::Repository => format!("does not match {repository}"),
         };
-        writeln!(out, "{} {why}\n  {rule}", named(loaded, number))?;
+        writeln!(out, "{} {why}\n  {rule}", rule_label(loaded, number))?;
     }
     Ok(())
 }
 
 /// A rule's number and its place in the configuration, or a phrase for the default rule.
-fn named(loaded: &Loaded, rule: RuleNumber) -> String {
+fn rule_label(loaded: &LoadedConfig, rule: RuleNumber) -> String {
     if loaded.rules.is_empty() {
         return "the default rule, which applies without any [[access]],".to_owned();
     }

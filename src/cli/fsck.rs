@@ -9,12 +9,12 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::{Failure, load};
+use super::{CommandError, load};
 use crate::{
     app::{self, StartError},
     config::Flags,
-    registry::{Examination, Finding, Progress, Registry, Repair},
-    storage::{self, Claim},
+    registry::{FsckFinding, FsckProgress, FsckReport, Registry, RepairOutcome},
+    storage::{self, DataDirLock},
 };
 
 /// Check the integrity of the stored data: every link, and every byte against its digest
@@ -34,33 +34,33 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
     let config = load(flags)?.config;
     let store = app::existing_store(&config.storage)?;
-    let claim = if args.repair { Some(claim(&config.storage)?) } else { None };
+    let claim = if args.repair { Some(lock_data_dir(&config.storage)?) } else { None };
     let registry = Registry::new(store, config.registry);
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(error, None))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     let bar = progress_bar();
-    let mut show = |progress: Progress| {
-        bar.set_length(progress.of as u64);
+    let mut show = |progress: FsckProgress| {
+        bar.set_length(progress.total as u64);
         bar.set_position(progress.blobs as u64);
         bar.set_message(HumanBytes(progress.bytes).to_string());
     };
     let now = SystemTime::now();
     let found = match &claim {
-        Some(claim) => runtime.block_on(registry.repair(claim, now, &mut show)),
-        None => runtime.block_on(registry.examine(now, Registry::IN_FLIGHT, &mut show)),
+        Some(claim) => runtime.block_on(registry.fsck_repair(claim, now, &mut show)),
+        None => runtime.block_on(registry.fsck(now, Registry::RECHECK_DELAY, &mut show)),
     };
     bar.finish_and_clear();
     let found = found?;
-    report(&found).map_err(|error| Failure::new(error, None))?;
-    match (found.damages().count(), args.repair) {
+    print_report(&found).map_err(|error| CommandError::new(error, None))?;
+    match (found.serious_findings().count(), args.repair) {
         (0, _) => Ok(()),
-        (count, true) => Err(Failure::new(
+        (count, true) => Err(CommandError::new(
             format!("{count} items cannot be served"),
             Some("push them again; the damaged files are in portcullis/quarantine in the data folder"),
         )),
-        (count, false) => Err(Failure::new(
+        (count, false) => Err(CommandError::new(
             format!("{count} items are damaged"),
             Some("stop the server and run it with --repair, then push again what is missing"),
         )),
@@ -68,12 +68,12 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
 }
 
 /// Takes the lock of the data folder: unfinished changes of a running server look like damage and must not be repaired.
-fn claim(config: &storage::Config) -> Result<Claim, Failure> {
-    let storage::Config::Filesystem { root } = config;
+fn lock_data_dir(config: &storage::StoreConfig) -> Result<DataDirLock, CommandError> {
+    let storage::StoreConfig::Filesystem { root } = config;
     let hint = "stop the server first: a repair needs exclusive access; without --repair a server may run";
-    app::try_claim(config)
+    app::try_lock_store(config)
         .map_err(StartError::from)?
-        .ok_or_else(|| Failure::new(StartError::Claimed(root.clone()), Some(hint)))
+        .ok_or_else(|| CommandError::new(StartError::Locked(root.clone()), Some(hint)))
 }
 
 /// The progress bar, which `indicatif` draws on a terminal only.
@@ -84,23 +84,23 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// Writes one line for each finding to a terminal, and a JSON document to anything else.
-fn report(found: &Examination) -> io::Result<()> {
+fn print_report(found: &FsckReport) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if out.is_terminal() {
-        return out.write_all(lines(found).as_bytes());
+        return out.write_all(format_findings(found).as_bytes());
     }
     serde_json::to_writer(&mut out, found)?;
     writeln!(out)
 }
 
-fn lines(found: &Examination) -> String {
+fn format_findings(found: &FsckReport) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    for Finding { repository, damage, repair } in &found.findings {
+    for FsckFinding { repository, damage, repair } in &found.findings {
         let place = repository.as_ref().map_or("-", |name| name.as_str());
         let _ = match repair {
-            Repair::None => writeln!(text, "{place}: {damage}"),
-            Repair::Mended | Repair::Quarantined | Repair::Trashed | Repair::Removed => {
+            RepairOutcome::None => writeln!(text, "{place}: {damage}"),
+            RepairOutcome::Mended | RepairOutcome::Quarantined | RepairOutcome::Trashed | RepairOutcome::Removed => {
                 writeln!(text, "{place}: {damage} ({repair})")
             }
         };
@@ -114,23 +114,25 @@ fn lines(found: &Examination) -> String {
 mod tests {
     use crate::{
         oci::{Algorithm, Digest},
-        registry::Damage,
+        registry::StoreDamage,
     };
 
     use super::*;
 
     #[test]
     fn people_read_a_line_for_each_finding_and_what_became_of_it() {
-        let blob = Digest::of(Algorithm::Sha256, b"blob");
-        let unlinked = Finding { repository: None, damage: Damage::Unlinked { blob }, repair: Repair::None };
-        let nowhere = Damage::LinkToNowhere { blob };
-        let nowhere = Finding { repository: "a/b".parse().ok(), damage: nowhere, repair: Repair::Quarantined };
-        let found = Examination { findings: vec![unlinked, nowhere], blobs: 2, bytes: 2048 };
+        let blob = Digest::compute(Algorithm::Sha256, b"blob");
+        let unlinked =
+            FsckFinding { repository: None, damage: StoreDamage::Unlinked { blob }, repair: RepairOutcome::None };
+        let nowhere = StoreDamage::LinkToNowhere { blob };
+        let nowhere =
+            FsckFinding { repository: "a/b".parse().ok(), damage: nowhere, repair: RepairOutcome::Quarantined };
+        let found = FsckReport { findings: vec![unlinked, nowhere], blobs: 2, bytes: 2048 };
         let expected = format!(
             "-: no repository links to blob {blob}\n\
              a/b: blob {blob} has a link, but its bytes are missing or wrong (moved to the quarantine)\n\
              2 blobs, 2.00 KiB, 2 findings\n"
         );
-        assert_eq!(lines(&found), expected);
+        assert_eq!(format_findings(&found), expected);
     }
 }

@@ -7,11 +7,11 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Failure, folder::Folder, load};
+use super::{CommandError, data_dir::LockWaiter, load};
 use crate::{
     app,
     config::Flags,
-    registry::{Error, LeftOut, Registry, Report},
+    registry::{Error, GcReport, LeftOut, Registry},
     storage,
 };
 
@@ -32,11 +32,11 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
     let config = load(flags)?.config;
     let store = app::existing_store(&config.storage)?;
     let registry = Registry::new(store, config.registry);
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(error, None))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     let report = runtime.block_on(async {
         if args.dry_run {
             registry.collect_garbage(true, SystemTime::now()).await
@@ -47,33 +47,33 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
     let report = report?;
     warn_of_left_out(&report);
     let mut out = io::stdout().lock();
-    out.write_all(table(&report, args.dry_run).as_bytes()).map_err(|error| Failure::new(error, None))
+    out.write_all(format_report(&report, args.dry_run).as_bytes()).map_err(|error| CommandError::new(error, None))
 }
 
 /// Collects garbage in this process under the lock of the data folder, or in the running server if it holds the lock.
-async fn collect(registry: &Registry, config: &storage::Config) -> Result<Report, Error> {
-    let mut folder = Folder::new(config);
-    if !folder.is_ours()?
-        && let Some(report) = registry.request_collection(|| folder.is_ours()).await?
+async fn collect(registry: &Registry, config: &storage::StoreConfig) -> Result<GcReport, Error> {
+    let mut folder = LockWaiter::new(config);
+    if !folder.try_lock()?
+        && let Some(report) = registry.request_collection(|| folder.try_lock()).await?
     {
         return Ok(report);
     }
     registry.collect_garbage(false, SystemTime::now()).await
 }
 
-fn warn_of_left_out(report: &Report) {
-    let mut talk = io::stderr().lock();
+fn warn_of_left_out(report: &GcReport) {
+    let mut stderr = io::stderr().lock();
     // A write error is ignored: the table names these repositories as well.
     for left_out in &report.left_out {
-        let _ = writeln!(talk, "warning: {left_out}");
+        let _ = writeln!(stderr, "warning: {left_out}");
     }
     if !report.left_out.is_empty() {
-        let _ = writeln!(talk, "hint: {}", LeftOut::HINT);
+        let _ = writeln!(stderr, "hint: {}", LeftOut::HINT);
     }
 }
 
 /// The report as text: size, repository, name and reason of each item on a line, then the totals.
-fn table(report: &Report, is_dry: bool) -> String {
+fn format_report(report: &GcReport, is_dry: bool) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     for garbage in &report.garbage {

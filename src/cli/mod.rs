@@ -6,31 +6,31 @@
 //! with what failed and where and, if there is a remedy, a `hint:` line.
 
 mod access;
+mod audit;
 mod cert;
 mod check;
-mod failure;
-mod folder;
+mod completions;
+mod data_dir;
+mod error;
+mod first_start;
 mod fsck;
 mod gc;
-mod generate;
 mod migrate;
 mod prompt;
 mod repository;
 mod selftest;
 mod serve;
 mod token;
-mod trail;
 mod user;
-mod welcome;
 
 use std::{env, ffi::OsString, io, path::PathBuf};
 
 use clap::Parser;
 
-pub use failure::Failure;
+pub use error::CommandError;
 
 use crate::{
-    audit::Event,
+    audit::AuditEvent,
     config::{self, Flags},
     telemetry,
 };
@@ -72,20 +72,20 @@ enum Command {
     /// Convert a configuration of nginx, registry:2 or `docker_auth` to one of Portcullis, and print it
     Migrate(migrate::Args),
     /// Print a completion script for a shell
-    Completions(generate::Completions),
+    Completions(completions::Completions),
     /// Print the manual page
     Man,
 }
 
 /// Runs the command that the arguments name.
-pub fn run(cli: Cli) -> Result<(), Failure> {
+pub fn run(cli: Cli) -> Result<(), CommandError> {
     let Cli { config, command } = cli;
     match command {
         Command::Serve(args) => serve::run(args.into_flags(config)),
         Command::User(args) => {
             let (htpasswd, audit) = if let Some(path) = args.htpasswd() {
                 // Which server reads that file is not known, and so neither is its audit trail.
-                (path.to_owned(), telemetry::Target::Off)
+                (path.to_owned(), telemetry::AuditDestination::Off)
             } else {
                 let config = load(&Flags { config, ..Flags::default() })?.config;
                 (config.auth.htpasswd, config.telemetry.audit)
@@ -93,7 +93,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             let change = args.change();
             user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?;
             if let Some((user, change)) = change {
-                trail::tell(&audit, &trail::operator(), |by| Event::UserEdited { user: &user, change, by });
+                audit::record(&audit, &audit::operator_account(), |by| AuditEvent::UserEdited {
+                    user: &user,
+                    change,
+                    by,
+                });
             }
             Ok(())
         }
@@ -106,13 +110,13 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Gc(args) => gc::run(&args, &args.flags(config)),
         Command::Fsck(args) => fsck::run(&args, &args.flags(config)),
         Command::Migrate(args) => migrate::run(&args),
-        Command::Completions(args) => generate::completions(&args),
-        Command::Man => generate::manual(),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man => completions::manual_page(),
     }
 }
 
 /// Loads the configuration from flags, environment and file.
-fn load(flags: &Flags) -> Result<config::Loaded, config::Problems> {
+fn load(flags: &Flags) -> Result<config::LoadedConfig, config::ConfigProblems> {
     config::load(flags, config::variables(env::vars_os()), machine_name().as_deref())
 }
 

@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 use crate::auth::Password;
 
 /// Limit for the line of the password, in bytes; a large file that is piped in by mistake is not read to its end.
-const MAX_LINE: u64 = 64 * 1024;
+const MAX_LINE_BYTES: u64 = 64 * 1024;
 
 /// Whether the password will be stored or only compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum PasswordPurpose {
     /// A new password: on a terminal the prompt is repeated, because the input is not echoed.
     New,
     /// A password to compare: the prompt appears once.
@@ -22,7 +22,7 @@ pub(super) enum Purpose {
 }
 
 /// Reads the password of `user`: with `from_stdin` the first line of standard input, otherwise from the terminal.
-pub(super) fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result<Password, PromptError> {
+pub(super) fn password(user: &str, purpose: PasswordPurpose, from_stdin: bool) -> Result<Password, PromptError> {
     if from_stdin {
         return first_line(&mut io::stdin().lock());
     }
@@ -31,8 +31,8 @@ pub(super) fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result
     }
     let ask = |prompt: String| rpassword::prompt_password(prompt).map(Password::new).map_err(PromptError::Read);
     match purpose {
-        Purpose::Existing => ask(format!("Password for {user}: ")),
-        Purpose::New => {
+        PasswordPurpose::Existing => ask(format!("Password for {user}: ")),
+        PasswordPurpose::New => {
             let password = ask(format!("New password for {user}: "))?;
             let again = ask("Repeat the password: ".to_owned())?;
             if password.expose_bytes() == again.expose_bytes() { Ok(password) } else { Err(PromptError::Different) }
@@ -43,7 +43,7 @@ pub(super) fn password(user: &str, purpose: Purpose, from_stdin: bool) -> Result
 /// Reads the first line as a password, without its `\n` or `\r\n`.
 pub(super) fn first_line(input: &mut dyn BufRead) -> Result<Password, PromptError> {
     let mut line = Zeroizing::new(Vec::new());
-    input.take(MAX_LINE).read_until(b'\n', &mut line).map_err(PromptError::Read)?;
+    input.take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(PromptError::Read)?;
     let line = line.strip_suffix(b"\n").map_or(&line[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
     let text = str::from_utf8(line).map_err(|_| PromptError::NotText)?;
     Ok(Password::new(text.to_owned()))

@@ -8,13 +8,13 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Failure, folder::Folder, load};
+use super::{CommandError, data_dir::LockWaiter, load};
 use crate::{
     access::{Admin, LocalOperator},
     app,
     config::Flags,
-    oci::{Page, RepositoryName},
-    registry::{Contents, Error, Registry, Repository},
+    oci::{PageRequest, RepositoryName},
+    registry::{Error, Registry, Repository, RepositoryStats},
     storage,
 };
 
@@ -53,37 +53,37 @@ struct RemoveArgs {
     yes: bool,
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(error, None))?;
+pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     match args.command {
-        Command::List(data) => runtime.block_on(list(&Keeper::of(config, data)?)),
+        Command::List(data) => runtime.block_on(list(&LocalRegistry::new(config, data)?)),
         Command::Remove(RemoveArgs { name, data, yes }) => {
-            let keeper = Keeper::of(config, data)?;
+            let keeper = LocalRegistry::new(config, data)?;
             let repository = keeper.open(name);
-            let contents = runtime.block_on(repository.contents()).map_err(|error| fail(&error))?;
+            let contents = runtime.block_on(repository.stats()).map_err(|error| command_error(&error))?;
             if !yes {
-                confirm(repository.name(), &contents, &mut Terminal::here())?;
+                confirm(repository.name(), &contents, &mut Terminal::from_stdio())?;
             }
             let removed = runtime.block_on(remove(&keeper, &repository))?;
-            told(writeln!(io::stdout(), "{}: removed {removed}", repository.name()))?;
-            told(writeln!(io::stderr(), "{SPACE}"))
+            check_written(writeln!(io::stdout(), "{}: removed {removed}", repository.name()))?;
+            check_written(writeln!(io::stderr(), "{SPACE_NOTICE}"))
         }
     }
 }
 
-const SPACE: &str = "Blobs that no other repository has are garbage now: `portcullis gc` frees their space after registry.gc.grace and \
+const SPACE_NOTICE: &str = "Blobs that no other repository has are garbage now: `portcullis gc` frees their space after registry.gc.grace and \
                      registry.gc.trash, and the server does so by itself.";
 
 /// The registry in a data folder, opened with the rights of the local operator: an account that can write to the data
 /// folder is its administrator, whatever the access rules allow to users.
-struct Keeper {
-    storage: storage::Config,
+struct LocalRegistry {
+    storage: storage::StoreConfig,
     registry: Registry,
     operator: LocalOperator,
 }
 
-impl Keeper {
-    fn of(config: Option<PathBuf>, DataArgs { data }: DataArgs) -> Result<Self, Failure> {
+impl LocalRegistry {
+    fn new(config: Option<PathBuf>, DataArgs { data }: DataArgs) -> Result<Self, CommandError> {
         let config = load(&Flags { config, data, ..Flags::default() })?.config;
         let registry = Registry::new(app::existing_store(&config.storage)?, config.registry);
         Ok(Self { storage: config.storage, registry, operator: LocalOperator::assume() })
@@ -94,93 +94,98 @@ impl Keeper {
     }
 }
 
-async fn list(keeper: &Keeper) -> Result<(), Failure> {
-    let names =
-        keeper.registry.catalog(&keeper.operator.catalog(), &Page::default()).await.map_err(|error| fail(&error))?;
+async fn list(keeper: &LocalRegistry) -> Result<(), CommandError> {
+    let names = keeper
+        .registry
+        .catalog(&keeper.operator.catalog(), &PageRequest::default())
+        .await
+        .map_err(|error| command_error(&error))?;
     let mut out = io::stdout().lock();
-    names.entries.iter().try_for_each(|name| told(writeln!(out, "{name}")))
+    names.entries.iter().try_for_each(|name| check_written(writeln!(out, "{name}")))
 }
 
 /// Removes the repository in the running server, or in this process if there is no server.
-async fn remove(keeper: &Keeper, repository: &Repository<Admin>) -> Result<Contents, Failure> {
-    let mut folder = Folder::new(&keeper.storage);
-    if !folder.is_ours().map_err(|error| Failure::new(error, None))?
-        && let Some(removed) = repository.request_deletion(|| folder.is_ours()).await.map_err(|error| fail(&error))?
+async fn remove(keeper: &LocalRegistry, repository: &Repository<Admin>) -> Result<RepositoryStats, CommandError> {
+    let mut folder = LockWaiter::new(&keeper.storage);
+    if !folder.try_lock().map_err(|error| CommandError::new(error, None))?
+        && let Some(removed) =
+            repository.request_deletion(|| folder.try_lock()).await.map_err(|error| command_error(&error))?
     {
         return Ok(removed);
     }
-    repository.delete().await.map_err(|error| fail(&error))
+    repository.delete().await.map_err(|error| command_error(&error))
 }
 
 /// The terminal for the confirmation, or a test's replacement for it.
 struct Terminal<'a> {
-    is_there: bool,
+    interactive: bool,
     input: Box<dyn BufRead + 'a>,
     output: Box<dyn Write + 'a>,
 }
 
 impl Terminal<'_> {
-    fn here() -> Self {
+    fn from_stdio() -> Self {
         let input = Box::new(io::BufReader::new(io::stdin()));
-        Self { is_there: io::stdin().is_terminal(), input, output: Box::new(io::stderr()) }
+        Self { interactive: io::stdin().is_terminal(), input, output: Box::new(io::stderr()) }
     }
 }
 
-fn confirm(name: &RepositoryName, contents: &Contents, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    if !terminal.is_there {
+fn confirm(name: &RepositoryName, contents: &RepositoryStats, terminal: &mut Terminal<'_>) -> Result<(), CommandError> {
+    if !terminal.interactive {
         let hint = "add --yes to remove the repository with everything in it";
-        return Err(Failure::new("there is no terminal to ask on", Some(hint)));
+        return Err(CommandError::new("there is no terminal to ask on", Some(hint)));
     }
     let question = format!("{name} holds {contents}. This cannot be undone.\nType its name to remove it: ");
-    told(terminal.output.write_all(question.as_bytes()).and_then(|()| terminal.output.flush()))?;
+    check_written(terminal.output.write_all(question.as_bytes()).and_then(|()| terminal.output.flush()))?;
     let mut answer = String::new();
-    let read = io::Read::take(&mut terminal.input, RepositoryName::MAX as u64 + 2).read_line(&mut answer);
-    read.map_err(|error| Failure::new(format!("the answer cannot be read: {error}"), None))?;
+    let read = io::Read::take(&mut terminal.input, RepositoryName::MAX_LEN as u64 + 2).read_line(&mut answer);
+    read.map_err(|error| CommandError::new(format!("the answer cannot be read: {error}"), None))?;
     if answer.trim() == name.as_str() {
         Ok(())
     } else {
-        Err(Failure::new("the name does not match; nothing was removed", None))
+        Err(CommandError::new("the name does not match; nothing was removed", None))
     }
 }
 
-fn fail(error: &Error) -> Failure {
+fn command_error(error: &Error) -> CommandError {
     let hint = matches!(error, Error::NameUnknown(_)).then_some("see `portcullis repository list`");
-    Failure::new(error, hint)
+    CommandError::new(error, hint)
 }
 
-fn told(written: io::Result<()>) -> Result<(), Failure> {
-    written.map_err(|error| Failure::new(format!("cannot write: {error}"), None))
+fn check_written(written: io::Result<()>) -> Result<(), CommandError> {
+    written.map_err(|error| CommandError::new(format!("cannot write: {error}"), None))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answering(is_there: bool, answer: &str) -> (String, String) {
-        let mut said = Vec::new();
+    fn confirm_with_answer(is_there: bool, answer: &str) -> (String, String) {
+        let mut printed = Vec::new();
         let name = "team/app".parse().unwrap();
-        let contents = Contents { tags: 1, manifests: 2, layers: 3, uploads: 0 };
-        let mut terminal = Terminal { is_there, input: Box::new(answer.as_bytes()), output: Box::new(&mut said) };
+        let contents = RepositoryStats { tags: 1, manifests: 2, layers: 3, uploads: 0 };
+        let mut terminal =
+            Terminal { interactive: is_there, input: Box::new(answer.as_bytes()), output: Box::new(&mut printed) };
         let outcome =
             confirm(&name, &contents, &mut terminal).map_or_else(|failure| failure.to_string(), |()| String::new());
         drop(terminal);
-        (outcome, String::from_utf8(said).unwrap())
+        (outcome, String::from_utf8(printed).unwrap())
     }
 
     #[test]
     fn only_the_name_itself_is_a_yes() {
-        let (outcome, said) = answering(true, "team/app\n");
+        let (outcome, printed) = confirm_with_answer(true, "team/app\n");
         assert_eq!(outcome, "");
-        assert!(said.contains("team/app holds 1 tag, 2 manifests, 3 layers."), "{said}");
+        assert!(printed.contains("team/app holds 1 tag, 2 manifests, 3 layers."), "{printed}");
         for answer in ["y\n", "yes\n", "\n", "", "team\n", "team/app/sub\n", "TEAM/APP\n", "team/app team/app\n"] {
-            assert!(answering(true, answer).0.contains("nothing was removed"), "{answer:?}");
+            assert!(confirm_with_answer(true, answer).0.contains("nothing was removed"), "{answer:?}");
         }
     }
 
     #[test]
     fn without_a_terminal_there_is_no_question_and_no_removal() {
-        let (outcome, said) = answering(false, "team/app\n");
+        let (outcome, printed) = confirm_with_answer(false, "team/app\n");
         assert!(outcome.contains("--yes"), "{outcome}");
-        assert_eq!(said, "");
+        assert_eq!(printed, "");
     }
 }

@@ -13,12 +13,12 @@ use aws_lc_rs::rand::SystemRandom;
 use indicatif::ProgressBar;
 
 use super::{
-    Failure,
-    prompt::{self, Purpose},
+    CommandError,
+    prompt::{self, PasswordPurpose},
 };
 use crate::{
     oci::RepositoryName,
-    selftest::{self, Line, Machine, Plan, Target},
+    selftest::{self, ClientEnvironment, RegistryTarget, ReportLine, TestPlan},
 };
 
 /// Do what docker, containerd and podman do with a registry, step by step, and explain what fails
@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct Args {
     /// The registry as clients name it: `https://HOST` or `https://HOST:PORT`
     #[arg(value_name = "URL")]
-    target: Target,
+    target: RegistryTarget,
     /// Sign in as this user, then push, pull and delete a small image
     #[arg(long, short, value_name = "NAME")]
     user: Option<String>,
@@ -41,46 +41,46 @@ pub(super) struct Args {
     repository: Option<RepositoryName>,
 }
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
+pub(super) fn run(args: Args) -> Result<(), CommandError> {
     let Args { target, user, password_stdin, ca, repository } = args;
     if user.as_ref().is_some_and(|name| name.is_empty() || name.contains(':')) {
-        return Err(Failure::new("a user name must not be empty, and must not contain ':'", None));
+        return Err(CommandError::new("a user name must not be empty, and must not contain ':'", None));
     }
     let user = match user {
         Some(name) => {
-            let password = prompt::password(&name, Purpose::Existing, password_stdin)
-                .map_err(|error| Failure::new(&error, Some(error.hint())))?;
+            let password = prompt::password(&name, PasswordPurpose::Existing, password_stdin)
+                .map_err(|error| CommandError::new(&error, Some(error.hint())))?;
             Some((name, password))
         }
         None => None,
     };
-    let plan = Plan { target, user, authorities: ca, repository };
+    let plan = TestPlan { target, user, authorities: ca, repository };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(format!("the runtime cannot start: {error}"), None))?;
+        .map_err(|error| CommandError::new(format!("the runtime cannot start: {error}"), None))?;
 
     // `indicatif` draws the spinner on a terminal only.
     let spinner = ProgressBar::new_spinner();
     spinner.enable_steady_tick(Duration::from_millis(200));
-    let mut broken = None;
-    let mut say = |line: Line| {
-        if let Line::Begins(step) = line {
+    let mut write_error = None;
+    let mut say = |line: ReportLine| {
+        if let ReportLine::Started(step) = line {
             spinner.set_message(step);
             return;
         }
-        let told = spinner.suspend(|| tell(&line));
-        broken = broken.take().or(told.err());
+        let printed = spinner.suspend(|| print_line(&line));
+        write_error = write_error.take().or(printed.err());
     };
-    let machine = Machine::new(|name| env::var_os(name));
+    let machine = ClientEnvironment::new(|name| env::var_os(name));
     let failed = runtime.block_on(selftest::run(&plan, &machine, SystemTime::now(), &SystemRandom::new(), &mut say));
     spinner.finish_and_clear();
-    if let Some(error) = broken {
-        return Err(Failure::new(format!("the report cannot be written: {error}"), None));
+    if let Some(error) = write_error {
+        return Err(CommandError::new(format!("the report cannot be written: {error}"), None));
     }
     match failed {
         None => Ok(()),
-        Some(step) => Err(Failure::new(
+        Some(step) => Err(CommandError::new(
             format!("{}: {step} failed", plan.target),
             Some("the report has the cause of the failure and its fix"),
         )),
@@ -88,12 +88,12 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Prints one line of the report; a failed step has a second line with the fix.
-fn tell(line: &Line) -> io::Result<()> {
+fn print_line(line: &ReportLine) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match line {
-        Line::Begins(_) => Ok(()),
-        Line::Ok(step, told) => writeln!(out, "ok      {step}: {told}"),
-        Line::Note(step, told) => writeln!(out, "note    {step}: {told}"),
-        Line::Failed(step, fault) => writeln!(out, "failed  {step}: {}\n        fix: {}", fault.sentence, fault.fix),
+        ReportLine::Started(_) => Ok(()),
+        ReportLine::Ok(step, text) => writeln!(out, "ok      {step}: {text}"),
+        ReportLine::Note(step, text) => writeln!(out, "note    {step}: {text}"),
+        ReportLine::Failed(step, fault) => writeln!(out, "failed  {step}: {}\n        fix: {}", fault.cause, fault.fix),
     }
 }

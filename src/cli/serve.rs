@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Failure, load, machine_name, welcome};
+use super::{CommandError, first_start, load, machine_name};
 use crate::{
     app::{self, StartError},
     config::{self, Flags},
@@ -43,17 +43,18 @@ impl Args {
     }
 }
 
-pub(super) fn run(flags: Flags) -> Result<(), Failure> {
+pub(super) fn run(flags: Flags) -> Result<(), CommandError> {
     let loaded = load(&flags)?;
-    telemetry::install(&loaded.config.telemetry).map_err(|error| Failure::new(error, None))?;
-    let source = config::Source { flags, environment: config::variables(std::env::vars_os()), machine: machine_name() };
+    telemetry::install(&loaded.config.telemetry).map_err(|error| CommandError::new(error, None))?;
+    let source =
+        config::ConfigSource { flags, environment: config::variables(std::env::vars_os()), machine: machine_name() };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::from(StartError::Runtime(error)))?;
+        .map_err(|error| CommandError::from(StartError::Runtime(error)))?;
     runtime.block_on(async {
         let app = app::App::start(loaded, source).await?;
-        welcome::show(app.first_start());
+        first_start::print(app.first_start());
         app.serve().await;
         Ok(())
     })

@@ -9,15 +9,15 @@ use std::{
 
 use aws_lc_rs::rand::SystemRandom;
 
-use super::prompt::{self, PromptError, Purpose};
+use super::prompt::{self, PasswordPurpose, PromptError};
 use crate::{
     access::UserName,
     auth::{
         NewPassword, Password,
-        hash::{Cost, NoRandomness, StoredHash},
-        htpasswd::Htpasswd,
-        secret::UnusablePassword,
-        users::{EditError, LoadError, edit, inspect},
+        passwords::hash::{BcryptCost, NoRandomness, StoredHash},
+        passwords::password::UnusablePassword,
+        users::htpasswd::Htpasswd,
+        users::{EditError, UsersFileError, edit, read_leniently},
     },
 };
 
@@ -79,7 +79,7 @@ struct SetArgs {
     password_stdin: bool,
     /// The bcrypt cost, 4 to 16: every step doubles the time of a guess [default: the highest in the file, or 10]
     #[arg(long, value_name = "N")]
-    cost: Option<Cost>,
+    cost: Option<BcryptCost>,
     #[command(flatten)]
     file: FileArgs,
 }
@@ -118,12 +118,12 @@ pub(super) fn run(
 }
 
 /// Reads a password: [`prompt::password`], or a test's replacement for it.
-type Ask<'a> = &'a dyn Fn(&str, Purpose, bool) -> Result<Password, PromptError>;
+type PasswordSource<'a> = &'a dyn Fn(&str, PasswordPurpose, bool) -> Result<Password, PromptError>;
 
 fn run_with(
     args: Args,
     default_htpasswd: PathBuf,
-    ask: Ask<'_>,
+    ask: PasswordSource<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), UserError> {
@@ -131,14 +131,14 @@ fn run_with(
     match args.command {
         Command::Add(SetArgs { name, file, cost, password_stdin }) => {
             let path = path(file);
-            let ask = || ask(name.as_str(), Purpose::New, password_stdin);
-            set(&path, &name, Line::Absent, cost, &ask, err)?;
+            let ask = || ask(name.as_str(), PasswordPurpose::New, password_stdin);
+            set_password(&path, &name, ExpectedLine::Absent, cost, &ask, err)?;
             writeln!(err, "{}: user {name} added", path.display())?;
         }
         Command::Passwd(SetArgs { name, file, cost, password_stdin }) => {
             let path = path(file);
-            let ask = || ask(name.as_str(), Purpose::New, password_stdin);
-            set(&path, &name, Line::Present, cost, &ask, err)?;
+            let ask = || ask(name.as_str(), PasswordPurpose::New, password_stdin);
+            set_password(&path, &name, ExpectedLine::Present, cost, &ask, err)?;
             writeln!(err, "{}: password of user {name} changed", path.display())?;
         }
         Command::Remove(NamedArgs { name, file }) => {
@@ -149,7 +149,7 @@ fn run_with(
         Command::List(file) => list(&path(file), out, err)?,
         Command::Verify(VerifyArgs { name, file, password_stdin }) => {
             let path = path(file);
-            verify(&path, &name, &|| ask(name.as_str(), Purpose::Existing, password_stdin))?;
+            verify(&path, &name, &|| ask(name.as_str(), PasswordPurpose::Existing, password_stdin))?;
             writeln!(err, "{}: the password of user {name} matches", path.display())?;
         }
     }
@@ -158,12 +158,12 @@ fn run_with(
 
 /// Whether the command requires that the users file has a line of the user, or that it has none.
 #[derive(Clone, Copy)]
-enum Line {
+enum ExpectedLine {
     Absent,
     Present,
 }
 
-impl Line {
+impl ExpectedLine {
     fn require(self, file: &Htpasswd, user: &UserName) -> Result<(), UserError> {
         match (self, file.has_line(user)) {
             (Self::Absent, true) => Err(UserError::Exists(user.clone())),
@@ -173,17 +173,17 @@ impl Line {
     }
 }
 
-fn set(
+fn set_password(
     path: &Path,
     user: &UserName,
-    line: Line,
-    cost: Option<Cost>,
+    line: ExpectedLine,
+    cost: Option<BcryptCost>,
     ask: &dyn Fn() -> Result<Password, PromptError>,
     err: &mut dyn Write,
 ) -> Result<(), UserError> {
     // Checked before the prompt, so that no password is typed in vain, and again under the lock.
-    let before = match (inspect(path), line) {
-        (Err(LoadError::Missing { .. }), Line::Absent) => Htpasswd::parse(b""),
+    let before = match (read_leniently(path), line) {
+        (Err(UsersFileError::Missing { .. }), ExpectedLine::Absent) => Htpasswd::parse(b""),
         (before, _) => before?,
     };
     line.require(&before, user)?;
@@ -192,38 +192,38 @@ fn set(
     let hash = StoredHash::new(&password, cost.unwrap_or(before.bcrypt_cost()), &SystemRandom::new())?;
     let file = edit(path, |file| {
         line.require(file, user)?;
-        file.set(user, &hash);
+        file.set_hash(user, &hash);
         Ok::<_, UserError>(())
     })?;
-    report(path, &file, err)
+    print_warnings(path, &file, err)
 }
 
 fn remove(path: &Path, user: &UserName, err: &mut dyn Write) -> Result<(), UserError> {
     // Checked first, because an edit creates a missing file.
-    Line::Present.require(&inspect(path)?, user)?;
+    ExpectedLine::Present.require(&read_leniently(path)?, user)?;
     let file = edit(path, |file| if file.remove(user) { Ok(()) } else { Err(UserError::Unknown(user.clone())) })?;
-    report(path, &file, err)
+    print_warnings(path, &file, err)
 }
 
 fn list(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), UserError> {
-    let file = inspect(path)?;
+    let file = read_leniently(path)?;
     let width = file.users().map(|(user, _)| user.as_str().chars().count()).max().unwrap_or(0);
     for (user, hash) in file.users() {
         writeln!(out, "{:width$}  {}", user.as_str(), hash.kind())?;
     }
-    report(path, &file, err)
+    print_warnings(path, &file, err)
 }
 
 fn verify(path: &Path, user: &UserName, ask: &dyn Fn() -> Result<Password, PromptError>) -> Result<(), UserError> {
-    let file = inspect(path)?;
-    Line::Present.require(&file, user)?;
+    let file = read_leniently(path)?;
+    ExpectedLine::Present.require(&file, user)?;
     let hash = file.hash(user).ok_or_else(|| UserError::Unusable { user: user.clone(), path: path.to_owned() })?;
     let password = ask()?;
     if hash.matches(&password) { Ok(()) } else { Err(UserError::WrongPassword(user.clone())) }
 }
 
 /// Warns of lines whose users cannot sign in. They do not make the command fail.
-fn report(path: &Path, file: &Htpasswd, err: &mut dyn Write) -> Result<(), UserError> {
+fn print_warnings(path: &Path, file: &Htpasswd, err: &mut dyn Write) -> Result<(), UserError> {
     for problem in file.problems() {
         writeln!(err, "warning: {}:{}: {}", path.display(), problem.line, problem.reason)?;
         writeln!(err, "hint: {}", problem.reason.hint())?;
@@ -259,7 +259,7 @@ pub(super) enum UserError {
     Prompt(#[from] PromptError),
     /// The file cannot be read.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(#[from] UsersFileError),
     /// The file cannot be changed.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -282,7 +282,7 @@ impl UserError {
             }
             Self::Unusable { user, .. } => Some(format!("set a new password with `portcullis user passwd '{user}'`")),
             Self::Password(UnusablePassword::Empty | UnusablePassword::TooLong { .. } | UnusablePassword::Nul) => {
-                Some(format!("choose a password of 1 to {} bytes", Password::MAX))
+                Some(format!("choose a password of 1 to {} bytes", Password::MAX_LEN))
             }
             Self::Prompt(error) => Some(error.hint().to_owned()),
             Self::Load(error) => Some(error.hint().to_owned()),

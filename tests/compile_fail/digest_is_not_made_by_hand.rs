@@ -1,4 +1,4 @@
-//! Whoever holds a digest holds one that was parsed or computed.
+//! A digest was parsed or computed; nothing else constructs one.
 
 use portcullis::oci::{Algorithm, Digest};
 

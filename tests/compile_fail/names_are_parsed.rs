@@ -1,4 +1,4 @@
-//! Whoever holds a name or a path holds one that was parsed.
+//! A name and a path were parsed; nothing else constructs them.
 
 use portcullis::{
     oci::{MediaType, RepositoryName, Tag},

@@ -1,4 +1,5 @@
-//! Whoever may read, write and delete what is in a repository can not remove the repository; and whoever may can do no more.
+//! The rights to pull, push and delete do not include the removal of the repository, and the right to administer
+//! includes nothing else.
 
 use portcullis::{
     access::{Admin, Delete, Pull, Push},

@@ -1,4 +1,4 @@
-//! Whoever may read and write can not delete.
+//! The rights to pull and push do not include deletion.
 
 use portcullis::{
     access::{Pull, Push},

@@ -1,4 +1,4 @@
-//! Whoever may read can not write.
+//! The right to pull does not include writing.
 
 use portcullis::{
     access::Pull,

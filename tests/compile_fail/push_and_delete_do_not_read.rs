@@ -1,9 +1,9 @@
-//! Whoever may only write or delete can not read.
+//! The rights to push and delete do not include reading.
 
 use portcullis::{
     access::{Delete, Push},
-    oci::{Digest, Page, Reference},
-    registry::{Referring, Repository},
+    oci::{Digest, PageRequest, Reference},
+    registry::{ReferrersFilter, Repository},
 };
 
 pub fn read(
@@ -11,12 +11,12 @@ pub fn read(
     delete: &Repository<Delete>,
     reference: &Reference,
     digest: &Digest,
-    page: &Page,
+    page: &PageRequest,
 ) {
     write.manifest(reference); //~ E0599
     write.blob(digest); //~ E0599
     write.blob_size(digest); //~ E0599
-    write.referrers(digest, &Referring::default()); //~ E0599
+    write.referrers(digest, &ReferrersFilter::default()); //~ E0599
     write.tags(page); //~ E0599
     delete.manifest(reference); //~ E0599
     delete.blob(digest); //~ E0599

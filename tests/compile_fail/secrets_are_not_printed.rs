@@ -1,8 +1,8 @@
-//! What proves to be somebody is not written anywhere by accident.
+//! Secrets have no `Debug` or `Display`, so that they cannot be written by accident.
 
 use portcullis::auth::{
     BearerToken, Credentials, NewPassword, Password, SigningKey,
-    grants::{Grant, GrantToken},
+    tokens::{StoredToken, TokenSecret},
 };
 
 pub fn print(password: &Password, new: &NewPassword, key: &SigningKey, credentials: &Credentials, token: &BearerToken) {
@@ -14,10 +14,10 @@ pub fn print(password: &Password, new: &NewPassword, key: &SigningKey, credentia
     println!("{token:?}"); //~ E0277
 }
 
-pub fn list(token: &GrantToken, grant: &Grant) {
+pub fn list(token: &TokenSecret, stored: &StoredToken) {
     println!("{token:?}"); //~ E0277
     println!("{token}"); //~ E0277
-    println!("{grant:?}"); //~ E0277
+    println!("{stored:?}"); //~ E0277
 }
 
 fn main() {}

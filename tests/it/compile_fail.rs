@@ -24,12 +24,12 @@ type Refusal = (usize, String);
 
 #[test]
 fn what_must_not_compile_does_not_and_for_its_own_reason() {
-    let library = Library::find();
+    let library = BuiltLibrary::find();
     let mut wrong = Vec::new();
     let programs = programs();
     assert!(programs.len() > 10, "the programs should be found");
     for program in programs {
-        let expected = announced(&program);
+        let expected = announced_refusals(&program);
         let actual = library.refusals(&program);
         if actual != expected {
             wrong.push(format!("{}\n  expected {expected:?}\n  actual {actual:?}", program.display()));
@@ -42,12 +42,12 @@ fn what_must_not_compile_does_not_and_for_its_own_reason() {
 fn only_the_control_compiles() {
     for program in programs() {
         let is_control = program.ends_with("control.rs");
-        assert_eq!(is_control, announced(&program).is_empty(), "{}", program.display());
+        assert_eq!(is_control, announced_refusals(&program).is_empty(), "{}", program.display());
     }
 }
 
 /// The refusals that a program announces.
-fn announced(program: &Path) -> BTreeSet<Refusal> {
+fn announced_refusals(program: &Path) -> BTreeSet<Refusal> {
     let text = fs::read_to_string(program).unwrap();
     let lines = text.lines().enumerate();
     lines.filter_map(|(index, line)| Some((index + 1, line.split_once(REFUSED)?.1.to_owned()))).collect()
@@ -61,13 +61,13 @@ fn programs() -> Vec<PathBuf> {
 }
 
 /// The library that cargo built for this test.
-struct Library {
+struct BuiltLibrary {
     path: PathBuf,
     /// The directories of its dependencies; procedural macros are in another one if cargo was given a target.
     folders: Vec<PathBuf>,
 }
 
-impl Library {
+impl BuiltLibrary {
     /// Finds the newest library beside this test, which cargo built or found up to date.
     fn find() -> Self {
         let test = std::env::current_exe().unwrap();

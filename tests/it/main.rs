@@ -1,39 +1,40 @@
 //! Contains all integration tests in one binary.
 //!
 //! `support` starts and stops processes and builds test images. `conformance` tests the registry protocol; `real`
-//! runs the client programs that people use; `grants` tests credentials that replace passwords; `faults`, `crash` and
+//! runs the client programs that people use; `credentials` tests tokens that replace passwords; `faults`, `crash` and
 //! `hostile` test bad requests, full disks, killed processes and malicious peers. `golden` compares visible output
 //! and files with golden files that are reviewed as a diff; `architecture` and `compile_fail` check the source code.
 //! A missing program fails its test with the command that installs it; no test passes by skipping.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop with its line number")]
 
+mod access_rules;
 mod architecture;
-mod audit;
+mod audit_log;
+mod certificate_chains;
 mod certs;
-mod chains;
-mod check;
+mod check_command;
+mod client_disconnect;
 mod compile_fail;
+mod config_reload;
 mod conformance;
 mod crash;
+mod credentials;
+mod documentation;
 mod faults;
 mod first_start;
 mod golden;
-mod grants;
 mod hostile;
-mod keys;
-mod listen;
+mod listen_without_ipv6;
+mod load_balancers;
 mod maintenance;
-mod mutual;
+mod mtls;
 mod pem;
-mod policy;
-mod proxies;
-mod readme;
 mod real;
-mod reload;
-mod repository;
+mod repository_command;
 mod selftest;
 mod support;
 mod tls;
-mod users_file;
-mod vanish;
+mod token_keys;
+mod unusable_users_files;
+mod wording;

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::support::client::Client;
-use crate::support::image::digest;
-use crate::support::portcullis::{ALICE, cli};
-use crate::support::{Portcullis, Stage, Tool, eventually};
+use crate::support::oci_layout::digest;
+use crate::support::portcullis_server::{ALICE, portcullis_command};
+use crate::support::registry_client::RegistryClient;
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
-fn tool(server: &Portcullis, command: &str) -> Tool {
-    cli().folder(server.users().parent().unwrap()).arg(command).arg("--data").arg(server.data())
+fn tool(server: &PortcullisServer, command: &str) -> ToolCommand {
+    portcullis_command().folder(server.users().parent().unwrap()).arg(command).arg("--data").arg(server.data())
 }
 
-fn push(server: &Portcullis, name: &str, content: &[u8]) -> String {
+fn push(server: &PortcullisServer, name: &str, content: &[u8]) -> String {
     let digest = digest(content);
-    let client = Client::new(server).user(&ALICE).basic();
+    let client = RegistryClient::new(server).with_user(&ALICE).with_basic_authorization();
     client.post(&format!("/v2/{name}/blobs/uploads/?digest={digest}")).body(content).send().expect(201);
     digest
 }
@@ -27,10 +27,10 @@ fn blob(root: &Path, digest: &str) -> PathBuf {
 
 #[test]
 fn a_repair_beside_a_server_is_refused_and_touches_nothing() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let path = blob(&server.data(), &push(&server, "a", b"content"));
     fs::write(&path, "c0ntent").unwrap();
-    let refused = tool(&server, "fsck").arg("--repair").fails();
+    let refused = tool(&server, "fsck").arg("--repair").run_failing();
     assert_eq!(refused.stdout, "");
     assert!(
         refused.stderr.contains("another portcullis is using it\nhint: stop the server first"),
@@ -38,12 +38,12 @@ fn a_repair_beside_a_server_is_refused_and_touches_nothing() {
         refused.stderr
     );
     assert_eq!(fs::read(&path).unwrap(), b"c0ntent");
-    tool(&server, "fsck").fails().says_one_of(&["wrong-bytes"]);
+    tool(&server, "fsck").run_failing().assert_prints_one_of(&["wrong-bytes"]);
 }
 
 #[test]
 fn a_check_beside_a_server_that_is_being_pushed_to_reports_nothing() {
-    let (server, is_over, pushed) = (Portcullis::start(), AtomicBool::new(false), AtomicUsize::new(0));
+    let (server, is_over, pushed) = (PortcullisServer::start(), AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let pushing = scope.spawn(|| {
             for number in 0.. {
@@ -67,7 +67,7 @@ fn a_check_beside_a_server_that_is_being_pushed_to_reports_nothing() {
         pushing.join().unwrap();
         for check in checks {
             assert!(check.is_success(), "{check}");
-            check.says_one_of(&["\"findings\":[]"]);
+            check.assert_prints_one_of(&["\"findings\":[]"]);
         }
     });
 }
@@ -87,27 +87,27 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     }
     let configuration = folder.path().join("portcullis.toml");
     fs::write(&configuration, "[storage.filesystem]\nroot = \"file\"\n").unwrap();
-    let examined = |number: usize, tool: Tool| {
-        tool.succeeds().says_one_of(&[&format!("\"blobs\":{},", number + 1)]);
+    let examined = |number: usize, tool: ToolCommand| {
+        tool.run_ok().assert_prints_one_of(&[&format!("\"blobs\":{},", number + 1)]);
     };
     let variable = |command: &str| {
-        cli().folder(folder.path()).arg(command).env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", "variable")
+        portcullis_command().folder(folder.path()).arg(command).env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", "variable")
     };
     examined(0, variable("fsck").args(["--data", "flag"]));
     examined(1, variable("fsck"));
-    examined(2, cli().folder(folder.path()).arg("fsck"));
+    examined(2, portcullis_command().folder(folder.path()).arg("fsck"));
     let lock = |root: &str| folder.path().join(root).join("portcullis/lock").exists();
-    variable("gc").args(["--data", "flag"]).succeeds();
+    variable("gc").args(["--data", "flag"]).run_ok();
     assert!(lock("flag") && !lock("variable") && !lock("file"));
     fs::remove_file(configuration).unwrap();
-    examined(3, cli().folder(folder.path()).arg("fsck"));
+    examined(3, portcullis_command().folder(folder.path()).arg("fsck"));
 }
 
 #[test]
 fn a_data_folder_that_is_not_there_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in [&["fsck"][..], &["fsck", "--repair"], &["gc"], &["gc", "--dry-run"]] {
-        let refused = cli().folder(folder.path()).args(arguments).args(["--data", "typo"]).fails();
+        let refused = portcullis_command().folder(folder.path()).args(arguments).args(["--data", "typo"]).run_failing();
         assert!(refused.stderr.contains("typo") && refused.stderr.contains("--data DIR"), "{}", refused.stderr);
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -115,42 +115,42 @@ fn a_data_folder_that_is_not_there_is_not_made() {
 
 #[test]
 fn while_a_command_changes_the_data_no_server_begins_and_other_commands_wait_or_refuse() {
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     fs::create_dir_all(stage.path("data")).unwrap();
     // The lock that `gc` and `fsck --repair` hold while they run.
-    let claim = portcullis::storage::claim(&stage.path("data")).unwrap().unwrap();
+    let claim = portcullis::storage::lock_data_dir(&stage.path("data")).unwrap().unwrap();
     for arguments in [&["serve"][..], &["fsck", "--repair"]] {
-        let refused = stage.tool().args(arguments).fails();
+        let refused = stage.portcullis_command().args(arguments).run_failing();
         assert!(refused.stderr.contains("another portcullis is using it\nhint: "), "{}", refused.stderr);
     }
-    stage.tool().args(["gc", "--dry-run"]).succeeds();
-    let collecting = stage.tool().arg("gc");
-    let collecting = std::thread::spawn(move || collecting.succeeds().stderr);
+    stage.portcullis_command().args(["gc", "--dry-run"]).run_ok();
+    let collecting = stage.portcullis_command().arg("gc");
+    let collecting = std::thread::spawn(move || collecting.run_ok().stderr);
     let requests = || fs::read_dir(stage.path("data/portcullis/requests")).map_or(0, Iterator::count);
     assert!(eventually(Duration::from_secs(20), || requests() == 1), "a server would be asked");
     drop(claim);
     collecting.join().unwrap();
     assert_eq!(requests(), 0);
-    stage.tool().args(["fsck", "--repair"]).succeeds();
+    stage.portcullis_command().args(["fsck", "--repair"]).run_ok();
 }
 
 #[test]
 fn garbage_is_collected_by_the_server_or_without_one_by_the_command() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let path = push_for_nothing(&server, b"unused");
-    tool(&server, "gc").succeeds().says_one_of(&["2 items were removed"]);
+    tool(&server, "gc").run_ok().assert_prints_one_of(&["2 items were removed"]);
     assert!(server.log().contains("garbage collected"), "{}", server.log());
     assert!(!path.exists());
 
     let (path, alone) = (push_for_nothing(&server, b"unused as well"), tool(&server, "gc"));
     server.restart_after(|| {
-        alone.succeeds().says_one_of(&["2 items were removed"]);
+        alone.run_ok().assert_prints_one_of(&["2 items were removed"]);
         assert!(!path.exists());
     });
 }
 
 /// Pushes a blob that was not accessed for days, and returns its file.
-fn push_for_nothing(server: &Portcullis, content: &[u8]) -> PathBuf {
+fn push_for_nothing(server: &PortcullisServer, content: &[u8]) -> PathBuf {
     let digest = push(server, "a", content);
     let link = server.data().join("docker/registry/v2/repositories/a/_layers/sha256").join(&digest[7..]).join("link");
     let path = blob(&server.data(), &digest);
@@ -163,8 +163,8 @@ fn push_for_nothing(server: &Portcullis, content: &[u8]) -> PathBuf {
 
 #[test]
 fn a_manifest_whose_bytes_are_gone_is_deleted_by_its_digest_and_its_tag_is_not_listed_any_more() {
-    let server = Portcullis::start();
-    let client = Client::new(&server).user(&ALICE).basic();
+    let server = PortcullisServer::start();
+    let client = RegistryClient::new(&server).with_user(&ALICE).with_basic_authorization();
     let index = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
     let digest = digest(index);
     for reference in ["1", digest.as_str()] {

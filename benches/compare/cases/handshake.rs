@@ -1,19 +1,19 @@
 //! Measures new connections: a full TLS handshake each, with one minimal request.
 
 use crate::{
-    context::Context,
+    contender::{Contender, ContenderKind},
+    context::BenchContext,
     load,
-    outcome::{Goal, Row, Unit},
+    result_row::{Goal, Row, Unit},
     rounds,
     samples::Samples,
-    side::{Kind, Side},
 };
 
-pub(crate) fn measure(context: &Context) -> Vec<Row> {
+pub(crate) fn measure(context: &BenchContext) -> Vec<Row> {
     let count = context.scaled(3000);
-    let sides = [Kind::Portcullis, Kind::Static].map(|kind| Side::start(context, kind));
-    let both = rounds::take(context.rounds, &sides, |side| {
-        let cost = rounds::cost(side, || load::handshakes(context, side, "/healthz", count, 8));
+    let sides = [ContenderKind::Portcullis, ContenderKind::Static].map(|kind| Contender::start(context, kind));
+    let both = rounds::measure_in_turns(context.rounds, &sides, |side| {
+        let cost = rounds::measure_cost(side, || load::handshakes(context, side, "/healthz", count, 8));
         f64::from(u32::try_from(count).unwrap()) / cost.processor
     });
     let [ours, theirs] = both.map(Samples::new);

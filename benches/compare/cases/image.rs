@@ -3,38 +3,39 @@
 use rustix::fs::sync;
 
 use crate::{
-    context::Context,
-    image::Image,
-    load::{self, Way},
-    outcome::{Row, Unit},
+    contender::{Contender, ContenderKind},
+    context::BenchContext,
+    image::ImageFolder,
+    load::{self, CopyDirection},
+    result_row::{Row, Unit},
     rounds::{self, Costs},
-    side::{Kind, Side},
 };
 
 const NAME: &str = "whole/image:made";
 
-pub(crate) fn measure(context: &Context) -> Vec<Row> {
-    let small = Image::make(context.folder(), 60, 20 << 10);
-    let large = Image::make(context.folder(), 5, context.megabytes(50));
-    let sides = [Kind::Portcullis, Kind::NginxAndRegistry].map(|kind| Side::start(context, kind));
+pub(crate) fn measure(context: &BenchContext) -> Vec<Row> {
+    let small = ImageFolder::make(context.new_temp_dir(), 60, 20 << 10);
+    let large = ImageFolder::make(context.new_temp_dir(), 5, context.megabytes(50));
+    let sides =
+        [ContenderKind::Portcullis, ContenderKind::NginxAndRegistry].map(|kind| Contender::start(context, kind));
     let mut rows = compare(context, &sides, small, "60 layers of 20 KB");
     rows.extend(compare(context, &sides, large, "5 layers of 50 MB"));
     rows
 }
 
-fn compare(context: &Context, sides: &[Side; 2], mut image: Image, shape: &str) -> Vec<Row> {
-    let both = rounds::take(context.rounds, sides, |side| {
-        image.renew();
-        let empty = context.folder();
+fn compare(context: &BenchContext, sides: &[Contender; 2], mut image: ImageFolder, shape: &str) -> Vec<Row> {
+    let both = rounds::measure_in_turns(context.rounds, sides, |side| {
+        image.randomize();
+        let empty = context.new_temp_dir();
         sync();
-        let push = rounds::cost(side, || load::copy(context, side, NAME, Way::Push(image.folder())));
+        let push = rounds::measure_cost(side, || load::copy(context, side, NAME, CopyDirection::Push(image.folder())));
         sync();
-        let pull = rounds::cost(side, || load::copy(context, side, NAME, Way::Pull(empty.path())));
+        let pull = rounds::measure_cost(side, || load::copy(context, side, NAME, CopyDirection::Pull(empty.path())));
         (push, pull)
     });
     let [(push, pull), (their_push, their_pull)] = both.map(|costs| {
         let (push, pull): (Vec<_>, Vec<_>) = costs.into_iter().unzip();
-        (Costs::of(push), Costs::of(pull))
+        (Costs::new(push), Costs::new(pull))
     });
     let peer = sides[1].kind.name();
     let mut rows = Vec::new();

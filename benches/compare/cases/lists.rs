@@ -5,30 +5,31 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::{
-    context::Context,
-    outcome::{Goal, Row, Unit},
+    contender::{Contender, ContenderKind},
+    context::BenchContext,
+    large_registry::{self, MANY_TAGS},
+    result_row::{Goal, Row, Unit},
     rounds,
     samples::Samples,
-    side::{Kind, Side},
-    tree::{self, MANY_TAGS},
 };
 
-pub(crate) fn measure(context: &Context) -> Vec<Row> {
+pub(crate) fn measure(context: &BenchContext) -> Vec<Row> {
     [5000, 20_000].into_iter().flat_map(|size| of_size(context, size)).collect()
 }
 
-fn of_size(context: &Context, size: usize) -> Vec<Row> {
+fn of_size(context: &BenchContext, size: usize) -> Vec<Row> {
     let count = context.scaled(size);
-    let folder = context.folder();
-    let tree = tree::make(folder.path().join("data"), count);
+    let folder = context.new_temp_dir();
+    let tree = large_registry::create(folder.path().join("data"), count);
     // Neither server writes, so both can use the same folder.
-    let sides = [Kind::Portcullis, Kind::NginxAndRegistry].map(|kind| Side::start_on(context, kind, &tree));
+    let sides = [ContenderKind::Portcullis, ContenderKind::NginxAndRegistry]
+        .map(|kind| Contender::start_on(context, kind, &tree));
     let catalog = (format!("/v2/_catalog?n={count}"), "registry:catalog:*".to_owned(), "repositories");
     let tags = (format!("/v2/{MANY_TAGS}/tags/list?n={count}"), format!("repository:{MANY_TAGS}:pull"), "tags");
 
     let mut rows = Vec::new();
     for (name, (path, scope, field)) in [("catalog", catalog), ("tags", tags)] {
-        let both = rounds::take(context.rounds * 3, &sides, |side| {
+        let both = rounds::measure_in_turns(context.rounds * 3, &sides, |side| {
             let authorization = side.authorization(&scope);
             let began = Instant::now();
             let body = side.fetch(&path, authorization.as_deref());

@@ -1,30 +1,31 @@
 //! Measures repeated requests of one manifest on 16 connections: with Basic authentication, and with a token.
 
 use crate::{
-    client::basic,
-    context::Context,
+    client::basic_authorization,
+    contender::{Contender, ContenderKind},
+    context::BenchContext,
+    fixtures::{ALICE, BOB},
     image, load,
-    material::{ALICE, BOB},
-    outcome::{Goal, Row, Unit},
+    result_row::{Goal, Row, Unit},
     rounds,
     samples::Samples,
-    side::{Kind, Side},
 };
 
 const CONNECTIONS: usize = 16;
 const REPOSITORY: &str = "small/image";
 
-pub(crate) fn measure(context: &Context) -> Vec<Row> {
-    let [portcullis, proxied, bare] = [Kind::Portcullis, Kind::NginxAndRegistry, Kind::Registry].map(|kind| {
-        let side = Side::start(context, kind);
-        image::put_small(&side, REPOSITORY, "1");
-        side
-    });
+pub(crate) fn measure(context: &BenchContext) -> Vec<Row> {
+    let [portcullis, proxied, bare] =
+        [ContenderKind::Portcullis, ContenderKind::NginxAndRegistry, ContenderKind::Registry].map(|kind| {
+            let side = Contender::start(context, kind);
+            image::put_small(&side, REPOSITORY, "1");
+            side
+        });
     let mut rows = Vec::new();
     let sides = [portcullis, proxied];
     for user in [&ALICE, &BOB] {
         let name = format!("manifest, Basic, bcrypt at cost {}", user.cost);
-        let both = compare(context, &sides, &name, |_| Some(basic(user)));
+        let both = compare(context, &sides, &name, |_| Some(basic_authorization(user)));
         rows.extend(
             both.map(|row| if user.cost == ALICE.cost { with_goal(row, Unit::RequestsPerSecond, 40.0) } else { row }),
         );
@@ -42,18 +43,18 @@ fn with_goal(row: Row, unit: Unit, ratio: f64) -> Row {
 }
 
 fn compare(
-    context: &Context,
-    sides: &[Side; 2],
+    context: &BenchContext,
+    sides: &[Contender; 2],
     name: &str,
-    authorization: impl Fn(&Side) -> Option<String>,
+    authorization: impl Fn(&Contender) -> Option<String>,
 ) -> [Row; 2] {
-    let both = rounds::take(context.rounds, sides, |side| {
+    let both = rounds::measure_in_turns(context.rounds, sides, |side| {
         let authorization = authorization(side);
         let path = format!("/v2/{REPOSITORY}/manifests/1");
         let mut answered = None;
-        let cost = rounds::cost(side, || {
+        let cost = rounds::measure_cost(side, || {
             let authorization = authorization.as_deref();
-            answered = Some(load::hammer(context, side, &path, authorization, CONNECTIONS, context.spell()));
+            answered = Some(load::requests(context, side, &path, authorization, CONNECTIONS, context.load_duration()));
         });
         let answered = answered.unwrap();
         (answered.per_second, cost.processor * 1000.0 / answered.count)

@@ -1,5 +1,6 @@
 //! The table of benchmark cases, each of which has its own file.
 
+mod contention;
 mod handshake;
 mod image;
 mod lists;
@@ -8,18 +9,17 @@ mod memory;
 mod pull;
 mod push;
 mod start;
-mod storm;
 
 pub(crate) use push::push_once;
 
-use crate::{context::Context, outcome::Row};
+use crate::{context::BenchContext, result_row::Row};
 
 /// A benchmark case.
 pub(crate) struct Case {
     /// The name that selects it on the command line.
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    pub(crate) measure: fn(&Context) -> Vec<Row>,
+    pub(crate) measure: fn(&BenchContext) -> Vec<Row>,
 }
 
 /// All of them, in the order of the report.
@@ -28,7 +28,7 @@ pub(crate) const ALL: &[Case] = &[
     Case { name: "push", about: "a large blob, alone and many at once", measure: push::measure },
     Case { name: "image", about: "images of many small and of few large layers, by skopeo", measure: image::measure },
     Case { name: "manifest", about: "many small requests, with passwords and with tokens", measure: manifest::measure },
-    Case { name: "storm", about: "a client that pulls while 64 others sign in", measure: storm::measure },
+    Case { name: "storm", about: "a client that pulls while 64 others sign in", measure: contention::measure },
     Case { name: "handshake", about: "new connections", measure: handshake::measure },
     Case { name: "lists", about: "catalog and tags of a large registry", measure: lists::measure },
     Case { name: "start", about: "from the start to the first response", measure: start::measure },

@@ -1,12 +1,12 @@
 //! Measures pulls of a large blob that is in the page cache; the client discards the content.
 
 use crate::{
-    context::Context,
-    data::Blob,
+    contender::{Contender, ContenderKind},
+    context::BenchContext,
     load::{self, Http, upload},
-    outcome::{Goal, Row, Unit},
+    random_blob::RandomBlob,
+    result_row::{Goal, Row, Unit},
     rounds,
-    side::{Kind, Side},
 };
 
 const REPOSITORY: &str = "large/blob";
@@ -15,10 +15,11 @@ const REPOSITORY: &str = "large/blob";
 /// units of 10 ms; the 16 concurrent ones have a connection each.
 const LOADS: [(&str, usize, usize); 2] = [("alone", 4, 1), ("16 at once", 16, 16)];
 
-pub(crate) fn measure(context: &Context) -> Vec<Row> {
-    let folder = context.folder();
-    let blob = Blob::make(folder.path().join("blob"), context.megabytes(256));
-    let sides = [Kind::Portcullis, Kind::NginxAndRegistry, Kind::Static].map(|kind| Side::start(context, kind));
+pub(crate) fn measure(context: &BenchContext) -> Vec<Row> {
+    let folder = context.new_temp_dir();
+    let blob = RandomBlob::make(folder.path().join("blob"), context.megabytes(256));
+    let sides = [ContenderKind::Portcullis, ContenderKind::NginxAndRegistry, ContenderKind::Static]
+        .map(|kind| Contender::start(context, kind));
     for side in &sides {
         give(context, side, &blob);
     }
@@ -26,12 +27,12 @@ pub(crate) fn measure(context: &Context) -> Vec<Row> {
     let mut rows = Vec::new();
     for http in Http::BOTH {
         for (how, requests, at_once) in LOADS {
-            let [ours, theirs, of_static] = rounds::costs(context.rounds, &sides, |side| {
+            let [ours, theirs, of_static] = rounds::measure_costs(context.rounds, &sides, |side| {
                 let (path, authorization) = address(side, &blob);
                 let amount = (requests, at_once, blob.size());
                 load::pull(context, side, &path, authorization.as_deref(), amount, http);
             });
-            let gigabytes = Context::gigabytes(requests * blob.size());
+            let gigabytes = BenchContext::gigabytes(requests * blob.size());
             let [peer, still] = [&sides[1], &sides[2]].map(|side| side.kind.name());
             let what = |quantity: &str| format!("pull, {}, {how}: {quantity}", http.name());
             let processor = |costs: &rounds::Costs| costs.processor(gigabytes);
@@ -56,17 +57,17 @@ pub(crate) fn measure(context: &Context) -> Vec<Row> {
 }
 
 /// The path of the blob on this server, and the `Authorization` header for it.
-fn address(side: &Side, blob: &Blob) -> (String, Option<String>) {
-    if side.kind == Kind::Static {
+fn address(side: &Contender, blob: &RandomBlob) -> (String, Option<String>) {
+    if side.kind == ContenderKind::Static {
         return ("/blob".to_owned(), None);
     }
     let path = format!("/v2/{REPOSITORY}/blobs/{}", blob.digest());
     (path, side.authorization(&format!("repository:{REPOSITORY}:pull")))
 }
 
-fn give(context: &Context, side: &Side, blob: &Blob) {
-    if side.kind == Kind::Static {
-        return side.offer("blob", blob.path());
+fn give(context: &BenchContext, side: &Contender, blob: &RandomBlob) {
+    if side.kind == ContenderKind::Static {
+        return side.add_file("blob", blob.path());
     }
-    upload::give(context, side, REPOSITORY, blob);
+    upload::push_one(context, side, REPOSITORY, blob);
 }

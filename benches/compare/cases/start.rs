@@ -3,32 +3,32 @@
 use std::path::Path;
 
 use crate::{
-    context::Context,
-    outcome::{Goal, Row, Unit},
+    contender::{Contender, ContenderKind},
+    context::BenchContext,
+    large_registry,
+    result_row::{Goal, Row, Unit},
     samples::Samples,
-    side::{Kind, Side},
-    tree,
 };
 
 const REPOSITORIES: usize = 5000;
 
-pub(crate) fn measure(context: &Context) -> Vec<Row> {
-    let folder = context.folder();
-    let tree = tree::make(folder.path().join("data"), context.scaled(REPOSITORIES));
+pub(crate) fn measure(context: &BenchContext) -> Vec<Row> {
+    let folder = context.new_temp_dir();
+    let tree = large_registry::create(folder.path().join("data"), context.scaled(REPOSITORIES));
     vec![
         compare(context, "start to the first 401, empty", None),
         compare(context, &format!("start to the first 401, {REPOSITORIES} repositories"), Some(&tree)),
     ]
 }
 
-fn compare(context: &Context, what: &str, data: Option<&Path>) -> Row {
-    let kinds = [Kind::Portcullis, Kind::NginxAndRegistry];
+fn compare(context: &BenchContext, what: &str, data: Option<&Path>) -> Row {
+    let kinds = [ContenderKind::Portcullis, ContenderKind::NginxAndRegistry];
     let mut times = kinds.map(|_| Vec::new());
     for round in 0..=context.rounds {
         for (kind, times) in kinds.into_iter().zip(&mut times) {
             let side = match data {
-                Some(data) => Side::start_on(context, kind, data),
-                None => Side::start(context, kind),
+                Some(data) => Contender::start_on(context, kind, data),
+                None => Contender::start(context, kind),
             };
             if round > 0 {
                 times.push(side.started_in.as_secs_f64());

@@ -11,8 +11,8 @@ mod wrk;
 pub(crate) use {
     ab::handshakes,
     h2load::pull,
-    skopeo::{Way, copy},
-    wrk::hammer,
+    skopeo::{CopyDirection, copy},
+    wrk::requests,
 };
 
 /// The versions of HTTP that are compared.
@@ -43,7 +43,7 @@ impl Http {
 }
 
 /// The rest of the line that begins with `beginning`, trimmed.
-fn line<'a>(said: &'a str, beginning: &str) -> &'a str {
+fn field_after<'a>(said: &'a str, beginning: &str) -> &'a str {
     let found = said.lines().find_map(|line| line.trim_start().strip_prefix(beginning));
     found.unwrap_or_else(|| panic!("no line begins with {beginning:?}:\n{said}")).trim()
 }

@@ -14,9 +14,9 @@ use tokio::runtime::Builder;
 use super::Http;
 use crate::{
     client,
-    context::Context,
-    data::{self, Blob},
-    side::Side,
+    contender::Contender,
+    context::BenchContext,
+    random_blob::{self, RandomBlob},
 };
 
 /// The size of a chunk: the buffer of Go's `io.Copy`, which Docker uses.
@@ -24,7 +24,7 @@ const CHUNK: usize = 32 << 10;
 
 /// How a blob is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
+pub(crate) enum UploadStyle {
     /// As Docker uploads: POST, a PATCH of unknown length, PUT.
     Stream,
     /// POST, and a PUT with the whole content.
@@ -32,21 +32,21 @@ pub(crate) enum Style {
 }
 
 /// The parameters of a push: the server, the repository, the credentials, the protocol and the style.
-pub(crate) struct Push<'a> {
-    pub(crate) context: &'a Context,
-    pub(crate) side: &'a Side,
+pub(crate) struct PushJob<'a> {
+    pub(crate) context: &'a BenchContext,
+    pub(crate) side: &'a Contender,
     pub(crate) repository: &'a str,
     pub(crate) authorization: Option<&'a str>,
     pub(crate) http: Http,
-    pub(crate) style: Style,
+    pub(crate) style: UploadStyle,
 }
 
 /// Pushes all blobs concurrently.
-pub(crate) fn push(push: &Push<'_>, blobs: &[Blob]) {
+pub(crate) fn push(push: &PushJob<'_>, blobs: &[RandomBlob]) {
     thread::scope(|scope| {
         for blob in blobs {
             scope.spawn(|| {
-                let upload = Upload { push, client: client::http(&push.context.material, push.http, None) };
+                let upload = Upload { push, client: client::http_client(&push.context.fixtures, push.http, None) };
                 Builder::new_current_thread().enable_all().build().unwrap().block_on(upload.blob(blob));
             });
         }
@@ -54,36 +54,36 @@ pub(crate) fn push(push: &Push<'_>, blobs: &[Blob]) {
 }
 
 /// Pushes one blob, so that it can be pulled later.
-pub(crate) fn give(context: &Context, side: &Side, repository: &str, blob: &Blob) {
+pub(crate) fn push_one(context: &BenchContext, side: &Contender, repository: &str, blob: &RandomBlob) {
     let authorization = side.authorization(&format!("repository:{repository}:pull,push"));
     let authorization = authorization.as_deref();
-    let how = Push { context, side, repository, authorization, http: Http::One, style: Style::Stream };
+    let how = PushJob { context, side, repository, authorization, http: Http::One, style: UploadStyle::Stream };
     push(&how, std::slice::from_ref(blob));
 }
 
 /// Pushes a small blob with one PUT after the POST.
-pub(crate) fn at_once(side: &Side, repository: &str, authorization: Option<&str>, bytes: &[u8]) {
-    let begun = side.client.send(Method::POST, &beginning(repository), authorization, None, Vec::new());
-    let url = finished(&absolute(side, &begun.location.unwrap()), &data::digest(bytes));
+pub(crate) fn push_bytes(side: &Contender, repository: &str, authorization: Option<&str>, bytes: &[u8]) {
+    let begun = side.client.send(Method::POST, &uploads_path(repository), authorization, None, Vec::new());
+    let url = with_digest(&absolute_url(side, &begun.location.unwrap()), &random_blob::digest(bytes));
     let answer = side.client.send(Method::PUT, &url, authorization, Some("application/octet-stream"), bytes.to_vec());
     assert_eq!(answer.status, StatusCode::CREATED, "an upload to {}", side.kind.name());
 }
 
 struct Upload<'a> {
-    push: &'a Push<'a>,
+    push: &'a PushJob<'a>,
     client: reqwest::Client,
 }
 
 impl Upload<'_> {
-    async fn blob(&self, blob: &Blob) {
-        let begun = self.push.side.url(&beginning(self.push.repository));
+    async fn blob(&self, blob: &RandomBlob) {
+        let begun = self.push.side.url(&uploads_path(self.push.repository));
         let mut upload = self.send(Method::POST, &begun, Body::default(), StatusCode::ACCEPTED).await;
         let mut rest = body(blob);
-        if self.push.style == Style::Stream {
+        if self.push.style == UploadStyle::Stream {
             upload = self.send(Method::PATCH, &upload, rest, StatusCode::ACCEPTED).await;
             rest = Body::default();
         }
-        self.send(Method::PUT, &finished(&upload, blob.digest()), rest, StatusCode::CREATED).await;
+        self.send(Method::PUT, &with_digest(&upload, blob.digest()), rest, StatusCode::CREATED).await;
     }
 
     /// Sends a request, checks the status, and returns the `Location` of the response.
@@ -99,12 +99,12 @@ impl Upload<'_> {
         let said = answer.text().await.unwrap();
         assert_eq!(status, wanted, "an upload to {}: {said}", self.push.side.kind.name());
         assert_eq!(version, self.push.http.version());
-        absolute(self.push.side, &location.unwrap())
+        absolute_url(self.push.side, &location.unwrap())
     }
 }
 
 /// A streaming body of the file, without a `Content-Length`.
-fn body(blob: &Blob) -> Body {
+fn body(blob: &RandomBlob) -> Body {
     let mut file = File::open(blob.path()).unwrap();
     let chunks = std::iter::from_fn(move || {
         let mut chunk = vec![0; CHUNK];
@@ -115,15 +115,15 @@ fn body(blob: &Blob) -> Body {
     Body::wrap_stream(stream::iter(chunks))
 }
 
-fn beginning(repository: &str) -> String {
+fn uploads_path(repository: &str) -> String {
     format!("/v2/{repository}/blobs/uploads/")
 }
 
-fn absolute(side: &Side, location: &str) -> String {
+fn absolute_url(side: &Contender, location: &str) -> String {
     if location.starts_with('/') { side.url(location) } else { location.to_owned() }
 }
 
-fn finished(upload: &str, digest: &str) -> String {
+fn with_digest(upload: &str, digest: &str) -> String {
     let separator = if upload.contains('?') { '&' } else { '?' };
     format!("{upload}{separator}digest={digest}")
 }

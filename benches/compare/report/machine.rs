@@ -4,7 +4,7 @@ use std::{fs, time::SystemTime};
 
 use time::OffsetDateTime;
 
-use crate::programs;
+use crate::external_programs;
 
 /// One sentence with the date, the processors, the memory, the kernel and the versions of all programs.
 pub(super) fn describe() -> String {
@@ -17,7 +17,7 @@ pub(super) fn describe() -> String {
         memory_in_gigabytes(),
         kernel.trim(),
         env!("CARGO_PKG_VERSION"),
-        programs::versions(),
+        external_programs::versions(),
     )
 }
 

@@ -7,20 +7,20 @@ mod table;
 
 use std::fs;
 
-use crate::{context::Context, outcome::Row};
+use crate::{context::BenchContext, result_row::Row};
 
 pub(crate) use table::table;
 
 const FOLDER: &str = "docs/benchmarks";
 
 /// Writes the report into the checkout.
-pub(crate) fn write(context: &Context, rows: &[Row]) {
-    let folder = Context::checkout().join(FOLDER);
+pub(crate) fn write(context: &BenchContext, rows: &[Row]) {
+    let folder = BenchContext::repository_root().join(FOLDER);
     fs::write(folder.join("compare.md"), page(context, rows)).unwrap();
     fs::write(folder.join("compare.svg"), plot::draw(rows)).unwrap();
 }
 
-fn page(context: &Context, rows: &[Row]) -> String {
+fn page(context: &BenchContext, rows: &[Row]) -> String {
     let machine = machine::describe();
     let rounds = context.rounds;
     format!(

@@ -1,6 +1,6 @@
 //! Formats numbers with about three significant figures and a unit.
 
-use crate::{outcome::Unit, samples::Samples};
+use crate::{result_row::Unit, samples::Samples};
 
 /// The median with its unit.
 fn median(unit: Unit, samples: &Samples) -> String {
@@ -9,7 +9,7 @@ fn median(unit: Unit, samples: &Samples) -> String {
 
 /// The median with its unit, followed by the smallest and the largest sample in brackets.
 pub(super) fn spread(unit: Unit, samples: &Samples) -> String {
-    format!("{} ({}–{})", median(unit, samples), figures(samples.least()), figures(samples.most()))
+    format!("{} ({}–{})", median(unit, samples), figures(samples.min()), figures(samples.max()))
 }
 
 /// A single value with its unit.

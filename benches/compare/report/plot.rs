@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::number::figures;
-use crate::outcome::Row;
+use crate::result_row::Row;
 
 const LABELS: f64 = 700.0;
 const SCALE: f64 = 420.0;
@@ -34,16 +34,16 @@ const STYLE: &str = "
 ";
 
 /// The exponents of ten at both ends of the axis; a value outside is drawn at the edge.
-struct Scale {
+struct LogScale {
     first: f64,
     last: f64,
 }
 
-impl Scale {
-    fn of(rows: &[&Row]) -> Self {
+impl LogScale {
+    fn from_rows(rows: &[&Row]) -> Self {
         let ends = |row: &&Row| {
-            let (least, most) = row.range_of_advantage();
-            let wanted = row.wanted_advantage().unwrap_or(1.0);
+            let (least, most) = row.advantage_range();
+            let wanted = row.goal_advantage().unwrap_or(1.0);
             (least.min(wanted), most.max(wanted))
         };
         let (mut least, mut most) = (1.0_f64, 10.0_f64);
@@ -62,21 +62,21 @@ impl Scale {
 /// The SVG document with a line for each row that has a goal.
 pub(super) fn draw(rows: &[Row]) -> String {
     let rows: Vec<&Row> = rows.iter().filter(|row| row.goal.is_some()).collect();
-    let scale = Scale::of(&rows);
-    let (width, height) = (LABELS + SCALE + NUMBERS, HEAD + LINE * precise(rows.len()) + 10.0);
+    let scale = LogScale::from_rows(&rows);
+    let (width, height) = (LABELS + SCALE + NUMBERS, HEAD + LINE * to_f64(rows.len()) + 10.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\">\n\
          <title>How many times better Portcullis is than its peer</title>\n<style>{STYLE}</style>\n"
     );
     grid(&mut svg, &scale, height);
     for (index, row) in rows.iter().enumerate() {
-        let y = HEAD + LINE * (precise(index) + 0.5);
-        one(&mut svg, &scale, row, y);
+        let y = HEAD + LINE * (to_f64(index) + 0.5);
+        row_marks(&mut svg, &scale, row, y);
     }
     svg + "</svg>\n"
 }
 
-fn grid(svg: &mut String, scale: &Scale, height: f64) {
+fn grid(svg: &mut String, scale: &LogScale, height: f64) {
     let legend = "times better than the peer: dot is the median, line the spread, ring the goal";
     text(svg, LABELS + SCALE + NUMBERS - 4.0, 18.0, "end", "quiet", legend);
     let mut exponent = scale.first;
@@ -90,15 +90,15 @@ fn grid(svg: &mut String, scale: &Scale, height: f64) {
     }
 }
 
-fn one(svg: &mut String, scale: &Scale, row: &Row, y: f64) {
+fn row_marks(svg: &mut String, scale: &LogScale, row: &Row, y: f64) {
     let class = if row.is_met() == Some(true) { "met" } else { "missed" };
-    text(svg, LABELS - 12.0, y + 4.5, "end", "", &format!("{} / {}", row.what, row.peer));
-    let (least, most) = row.range_of_advantage();
+    text(svg, LABELS - 12.0, y + 4.5, "end", "", &format!("{} / {}", row.name, row.peer));
+    let (least, most) = row.advantage_range();
     let (from, to, x) = (scale.x(least), scale.x(most), scale.x(row.advantage()));
     writeln!(svg, "<path class=\"{class}\" stroke-width=\"3\" opacity=\".5\" d=\"M{from:.1} {y:.1}H{to:.1}\"/>")
         .unwrap();
     writeln!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>").unwrap();
-    if let Some(wanted) = row.wanted_advantage() {
+    if let Some(wanted) = row.goal_advantage() {
         writeln!(svg, "<circle class=\"goal\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"6.5\"/>", scale.x(wanted)).unwrap();
     }
     let number = format!("{} ×", figures(row.advantage()));
@@ -114,6 +114,6 @@ fn text(svg: &mut String, x: f64, y: f64, anchor: &str, class: &str, words: &str
     writeln!(svg, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>").unwrap();
 }
 
-fn precise(count: usize) -> f64 {
+fn to_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap())
 }

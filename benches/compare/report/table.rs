@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::number::{figures, spread, value};
-use crate::outcome::{Better, Goal, Row};
+use crate::result_row::{Better, Goal, Row};
 
 /// The complete table.
 pub(crate) fn table(rows: &[Row]) -> String {
@@ -13,7 +13,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
     for row in rows {
         let (ours, theirs) = (spread(row.unit, &row.ours), spread(row.unit, &row.theirs));
         let (ratio, goal) = (figures(row.ratio()), goal(row));
-        writeln!(text, "| {} | {ours} | {} | {theirs} | {ratio} | {goal} | {} |", row.what, row.peer, met(row))
+        writeln!(text, "| {} | {ours} | {} | {theirs} | {ratio} | {goal} | {} |", row.name, row.peer, met(row))
             .unwrap();
     }
     text

@@ -4,9 +4,9 @@
 //! client's address and the request id, also in work that continues after the client has disconnected. The log setup
 //! decides where the audit log is written; without an audit log an event costs nothing.
 //!
-//! This module imports [`oci`](crate::oci) and [`access`](crate::access).
+//! This module imports [`oci`](portcullis_oci) and [`access`](crate).
 //!
-//! Invariant: no field of an [`Event`] has a type that can hold a password, a token or a hash.
+//! Invariant: no field of an [`AuditEvent`] has a type that can hold a password, a token or a hash.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ pub const FIELD: &str = "record";
 /// An audit event. It is serialised as a flat JSON object whose `event` is the variant's name.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case", rename_all_fields = "snake_case")]
-pub enum Event<'a> {
+pub enum AuditEvent<'a> {
     /// The server started.
     Started {
         /// The version of the server.
@@ -38,7 +38,7 @@ pub enum Event<'a> {
         #[serde(serialize_with = "display")]
         user: &'a UserName,
         /// The kind of credential.
-        method: Method,
+        method: AuthMethod,
         /// The name of the credential: for a token, its name in `portcullis token list`; for a CI job, its issuer and
         /// the name of the job; for a certificate, its fingerprint.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,8 +174,8 @@ pub enum Event<'a> {
         #[serde(serialize_with = "list")]
         changed: &'a [UserName],
     },
-    /// A command on this machine edited the users file. The server records [`Event::UsersChanged`] when it loads the
-    /// file.
+    /// A command on this machine edited the users file. The server records [`AuditEvent::UsersChanged`] when it loads
+    /// the file.
     UserEdited {
         /// The edited user.
         #[serde(serialize_with = "display")]
@@ -234,7 +234,7 @@ pub enum Event<'a> {
 /// The kind of credential that authenticated a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Method {
+pub enum AuthMethod {
     /// A password of the users file.
     Password,
     /// An access token, used in place of a password.
@@ -248,27 +248,27 @@ pub enum Method {
 }
 
 /// The maximum length in bytes of client-supplied text in a log line; valid names and paths are shorter.
-const LONGEST: usize = 1024;
+const MAX_EXCERPT_BYTES: usize = 1024;
 
 /// Shortens a text for the log: a long one is cut, and the number of missing bytes is appended.
 #[must_use]
 pub fn excerpt(text: &str) -> Cow<'_, str> {
-    if text.len() <= LONGEST {
+    if text.len() <= MAX_EXCERPT_BYTES {
         return Cow::Borrowed(text);
     }
-    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=MAX_EXCERPT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     Cow::Owned(format!("{}…({} bytes more)", &text[..end], text.len() - end))
 }
 
 /// Emits an event for the audit log.
-pub fn record(event: &Event<'_>) {
+pub fn record(event: &AuditEvent<'_>) {
     if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
         return;
     }
-    tracing::info!(target: TARGET, record = on_paper(event));
+    tracing::info!(target: TARGET, record = to_json(event));
 }
 
-fn on_paper(event: &Event<'_>) -> String {
+fn to_json(event: &AuditEvent<'_>) -> String {
     serde_json::to_string(event).expect("an audit event contains only strings and lists")
 }
 
@@ -290,13 +290,13 @@ mod tests {
 
     #[test]
     fn only_what_is_too_long_is_cut_and_it_says_so() {
-        let fits = "/".repeat(LONGEST);
+        let fits = "/".repeat(MAX_EXCERPT_BYTES);
         assert_eq!(excerpt(&fits), fits);
         assert_eq!(excerpt(&"/".repeat(30_000)), format!("{fits}…(28976 bytes more)"));
-        let cut_between_characters = excerpt(&"ä".repeat(LONGEST)).into_owned();
-        assert!(cut_between_characters.starts_with(&"ä".repeat(LONGEST / 2)), "{cut_between_characters}");
+        let cut_between_characters = excerpt(&"ä".repeat(MAX_EXCERPT_BYTES)).into_owned();
+        assert!(cut_between_characters.starts_with(&"ä".repeat(MAX_EXCERPT_BYTES / 2)), "{cut_between_characters}");
         let name = "x".repeat(2000);
-        let line = serde_json::to_string(&Event::SignInRefused { user: &name, reason: "wrong" }).unwrap();
+        let line = serde_json::to_string(&AuditEvent::SignInRefused { user: &name, reason: "wrong" }).unwrap();
         assert!(line.len() < 1200 && line.contains("(976 bytes more)"), "{line}");
     }
 }

@@ -8,9 +8,9 @@ use std::marker::PhantomData;
 
 use super::{
     action::{Action, Right},
-    policy::{Policy, Rule, RuleNumber, Verdict},
+    policy::{Policy, PolicyDecision, Rule, RuleNumber},
     principal::Principal,
-    reach::Reach,
+    restriction::Restriction,
     scope::Scope,
 };
 use portcullis_oci::RepositoryName;
@@ -21,14 +21,14 @@ pub struct Subject {
     /// The user, or an anonymous caller.
     pub principal: Principal,
     /// The limits and scopes of the credential, which restrict it beyond the policy.
-    pub reach: Reach,
+    pub restriction: Restriction,
 }
 
 impl Subject {
     /// The subject of a request without an `Authorization` header: an anonymous caller with no scope.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self { principal: Principal::Anonymous, reach: Reach::scopes(Vec::new()) }
+        Self { principal: Principal::Anonymous, restriction: Restriction::from_scopes(Vec::new()) }
     }
 }
 
@@ -61,17 +61,17 @@ impl<A: Right> Authorized<A> {
     }
 
     /// A proof for a principal that the rules do not apply to.
-    pub(super) fn by_no_rule(repository: RepositoryName, principal: Principal) -> Self {
+    pub(super) fn without_rule(repository: RepositoryName, principal: Principal) -> Self {
         Self { repository, principal, rule: None, right: PhantomData }
     }
 }
 
 /// Proof that a subject may list repositories; filters the list to those that it may pull.
 #[derive(Debug)]
-pub struct CatalogView<'a>(View<'a>);
+pub struct CatalogView<'a>(VisibleRepositories<'a>);
 
 #[derive(Debug)]
-enum View<'a> {
+enum VisibleRepositories<'a> {
     Everything,
     /// The rules that match the subject, in order. They are selected once, because a listing checks thousands of
     /// repositories.
@@ -81,17 +81,17 @@ enum View<'a> {
 impl CatalogView<'_> {
     /// A view of all repositories, which is not granted by a rule.
     pub(super) fn everything() -> Self {
-        Self(View::Everything)
+        Self(VisibleRepositories::Everything)
     }
 
     /// Whether the list shows `repository` to this caller.
     #[must_use]
     pub fn shows(&self, repository: &RepositoryName) -> bool {
-        let (rules, Subject { principal, reach }) = match &self.0 {
-            View::Everything => return true,
-            View::ByRules(rules, subject) => (rules, subject),
+        let (rules, Subject { principal, restriction: reach }) = match &self.0 {
+            VisibleRepositories::Everything => return true,
+            VisibleRepositories::ByRules(rules, subject) => (rules, subject),
         };
-        let deciding = rules.iter().find(|rule| rule.matches(principal, repository));
+        let deciding = rules.iter().find(|rule| rule.matches_repository(principal, repository));
         deciding.is_some_and(|rule| rule.actions.contains(Action::Pull))
             && reach.limits_allow(principal, Action::Pull, repository)
     }
@@ -99,26 +99,26 @@ impl CatalogView<'_> {
 
 /// A denial: everything that the response and the audit log need, and nothing about the rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{principal} may not {} {}", .wanted.verb(), .wanted.object())]
+#[error("{principal} may not {} {}", .requested.verb(), .requested.object())]
 pub struct Denied {
     /// The principal that was denied.
     pub principal: Principal,
     /// The requested operation.
-    pub wanted: Wanted,
+    pub requested: RequestedAccess,
     /// Whether other credentials could be granted the operation.
-    pub remedy: Remedy,
+    pub challenge: AccessChallenge,
 }
 
 /// The operation that a request needs permission for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RequestedAccess {
     /// An action on a repository.
     Action(Action, RepositoryName),
     /// The list of repositories.
     Catalog,
 }
 
-impl Wanted {
+impl RequestedAccess {
     /// The scope of a token that would permit the operation.
     #[must_use]
     pub fn scope(&self) -> Scope {
@@ -149,7 +149,7 @@ impl Wanted {
 
 /// What a denied client can do to be granted access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remedy {
+pub enum AccessChallenge {
     /// Sign in: the response is 401 with a challenge.
     SignIn,
     /// Fetch a token with a wider scope, which the rules and the restriction of the credential allow: the response is
@@ -177,66 +177,72 @@ impl Gate {
     /// The policy and the token must both allow it. A token never grants more than its user has, and the policy is
     /// evaluated when the token is used, not only when it is issued.
     pub fn authorize<A: Right>(&self, subject: &Subject, repository: RepositoryName) -> Result<Authorized<A>, Denied> {
-        let Subject { principal, reach } = subject;
+        let Subject { principal, restriction: reach } = subject;
         let refuse = |repository, remedy| {
-            Err(Denied { principal: principal.clone(), wanted: Wanted::Action(A::ACTION, repository), remedy })
+            Err(Denied {
+                principal: principal.clone(),
+                requested: RequestedAccess::Action(A::ACTION, repository),
+                challenge: remedy,
+            })
         };
         match self.policy.decide(principal, A::ACTION, &repository) {
-            Verdict::Allowed(_) if !reach.limits_allow(principal, A::ACTION, &repository) => {
+            PolicyDecision::Allowed(_) if !reach.limits_allow(principal, A::ACTION, &repository) => {
                 // No other token that this credential could get would be wider.
-                refuse(repository, remedy_for(principal))
+                refuse(repository, challenge_for(principal))
             }
-            Verdict::Allowed(_) if !reach.names(A::ACTION, &repository) => refuse(repository, Remedy::WiderToken),
-            Verdict::Allowed(rule) => {
+            PolicyDecision::Allowed(_) if !reach.scopes_allow(A::ACTION, &repository) => {
+                refuse(repository, AccessChallenge::WiderToken)
+            }
+            PolicyDecision::Allowed(rule) => {
                 Ok(Authorized { repository, principal: principal.clone(), rule: Some(rule), right: PhantomData })
             }
-            Verdict::Refused(_) => refuse(repository, remedy_for(principal)),
+            PolicyDecision::Denied(_) => refuse(repository, challenge_for(principal)),
         }
     }
 
     /// Grants `subject` a view of the catalog, or returns the denial.
     pub fn authorize_catalog<'a>(&'a self, subject: &'a Subject) -> Result<CatalogView<'a>, Denied> {
-        let Subject { principal, reach } = subject;
-        let allowed = self.may_pull_something(subject);
-        if allowed && reach.names_catalog() {
-            return Ok(CatalogView(View::ByRules(self.policy.rules_about(principal), subject)));
+        let Subject { principal, restriction: reach } = subject;
+        let allowed = self.may_pull_any(subject);
+        if allowed && reach.scopes_allow_catalog() {
+            return Ok(CatalogView(VisibleRepositories::ByRules(self.policy.rules_for(principal), subject)));
         }
-        let remedy = if allowed { Remedy::WiderToken } else { remedy_for(principal) };
-        Err(Denied { principal: principal.clone(), wanted: Wanted::Catalog, remedy })
+        let remedy = if allowed { AccessChallenge::WiderToken } else { challenge_for(principal) };
+        Err(Denied { principal: principal.clone(), requested: RequestedAccess::Catalog, challenge: remedy })
     }
 
     /// Whether the rules and the restriction of the credential leave any repository that `subject` might pull.
     #[must_use]
-    pub fn may_pull_something(&self, Subject { principal, reach }: &Subject) -> bool {
-        self.policy.may_pull_something(principal) && reach.limits_allow_lists()
+    pub fn may_pull_any(&self, Subject { principal, restriction: reach }: &Subject) -> bool {
+        self.policy.may_pull_any(principal) && reach.limits_allow_listing()
     }
 
     /// The scopes of a token for this subject: each requested scope, reduced to the actions that the policy and the
     /// credential allow. A scope without any allowed action is left out.
     #[must_use]
-    pub fn grant(&self, subject: &Subject, asked: &[Scope]) -> Vec<Scope> {
-        asked.iter().filter_map(|scope| self.grant_one(subject, scope)).collect()
+    pub fn grant_scopes(&self, subject: &Subject, requested: &[Scope]) -> Vec<Scope> {
+        requested.iter().filter_map(|scope| self.grant_scope(subject, scope)).collect()
     }
 
-    fn grant_one(&self, subject: &Subject, asked: &Scope) -> Option<Scope> {
-        let Subject { principal, reach } = subject;
-        match asked {
+    fn grant_scope(&self, subject: &Subject, requested: &Scope) -> Option<Scope> {
+        let Subject { principal, restriction: reach } = subject;
+        match requested {
             Scope::Repository { name, actions } => {
                 let allowed = self.policy.actions(principal, name).intersection(*actions);
-                let actions = reach.limit(principal, allowed, name);
+                let actions = reach.reduce_to_limits(principal, allowed, name);
                 (!actions.is_empty()).then(|| Scope::Repository { name: name.clone(), actions })
             }
-            Scope::Catalog => self.may_pull_something(subject).then_some(Scope::Catalog),
+            Scope::Catalog => self.may_pull_any(subject).then_some(Scope::Catalog),
         }
     }
 }
 
 /// What a caller can do when the policy denies it access: an anonymous caller may sign in; for a user no other
 /// credential helps.
-fn remedy_for(principal: &Principal) -> Remedy {
+fn challenge_for(principal: &Principal) -> AccessChallenge {
     match principal {
-        Principal::Anonymous => Remedy::SignIn,
-        Principal::User(_) => Remedy::None,
+        Principal::Anonymous => AccessChallenge::SignIn,
+        Principal::User(_) => AccessChallenge::None,
     }
 }
 
@@ -245,22 +251,22 @@ mod tests {
     use super::{
         super::{
             action::{Admin, Delete, Pull, Push},
-            reach::Limits,
-            who::Who,
+            restriction::CredentialLimits,
+            subject_matcher::SubjectMatcher,
         },
         *,
     };
 
     fn gate() -> Gate {
-        Gate::new(Policy::signed_in_may_do_everything())
+        Gate::new(Policy::allow_all_signed_in())
     }
 
-    fn alice(reach: Reach) -> Subject {
-        Subject { principal: Principal::User("alice".parse().unwrap()), reach }
+    fn alice(reach: Restriction) -> Subject {
+        Subject { principal: Principal::User("alice".parse().unwrap()), restriction: reach }
     }
 
-    fn scopes(text: &str) -> Reach {
-        Reach::scopes(Scope::parse_all([text]))
+    fn scopes(text: &str) -> Restriction {
+        Restriction::from_scopes(Scope::parse_all([text]))
     }
 
     fn name(text: &str) -> RepositoryName {
@@ -269,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_password_reaches_as_far_as_the_policy() {
-        let proof = gate().authorize::<Push>(&alice(Reach::full()), name("a/b")).unwrap();
+        let proof = gate().authorize::<Push>(&alice(Restriction::unrestricted()), name("a/b")).unwrap();
         assert_eq!(proof.repository(), &name("a/b"));
         assert_eq!(proof.rule(), Some(RuleNumber(1)));
     }
@@ -283,7 +289,7 @@ mod tests {
             gate().authorize::<Pull>(&subject, name("b")).unwrap_err(),
             gate().authorize_catalog(&subject).unwrap_err(),
         ] {
-            assert_eq!(denied.remedy, Remedy::WiderToken);
+            assert_eq!(denied.challenge, AccessChallenge::WiderToken);
         }
     }
 
@@ -293,61 +299,63 @@ mod tests {
         let denied = Gate::new(nobody_pushes)
             .authorize::<Push>(&alice(scopes("repository:a:pull,push")), name("a"))
             .unwrap_err();
-        assert_eq!(denied.remedy, Remedy::None);
+        assert_eq!(denied.challenge, AccessChallenge::None);
         assert_eq!(denied.to_string(), "alice may not push a");
     }
 
     #[test]
     fn anonymous_callers_are_asked_to_sign_in() {
         let denied = gate().authorize::<Delete>(&Subject::anonymous(), name("a")).unwrap_err();
-        assert_eq!(denied.remedy, Remedy::SignIn);
-        assert_eq!(denied.wanted.scope().to_string(), "repository:a:delete");
+        assert_eq!(denied.challenge, AccessChallenge::SignIn);
+        assert_eq!(denied.requested.scope().to_string(), "repository:a:delete");
     }
 
     #[test]
     fn nobody_becomes_an_administrator_by_asking_for_it() {
         let asked = Scope::parse_all(["repository:a:admin", "repository:b:*,admin"]);
-        let alice = alice(Reach::full());
-        let granted: Vec<_> = gate().grant(&alice, &asked).iter().map(ToString::to_string).collect();
+        let alice = alice(Restriction::unrestricted());
+        let granted: Vec<_> = gate().grant_scopes(&alice, &asked).iter().map(ToString::to_string).collect();
         assert_eq!(granted, ["repository:b:pull,push,delete"]);
-        assert_eq!(gate().authorize::<Admin>(&alice, name("a")).unwrap_err().remedy, Remedy::None);
+        assert_eq!(gate().authorize::<Admin>(&alice, name("a")).unwrap_err().challenge, AccessChallenge::None);
     }
 
     #[test]
     fn a_grant_is_what_was_asked_and_allowed() {
         let asked = Scope::parse_all(["repository:a:pull,push registry:catalog:*"]);
-        assert_eq!(gate().grant(&alice(Reach::full()), &asked), asked);
-        assert_eq!(gate().grant(&Subject::anonymous(), &asked), []);
+        assert_eq!(gate().grant_scopes(&alice(Restriction::unrestricted()), &asked), asked);
+        assert_eq!(gate().grant_scopes(&Subject::anonymous(), &asked), []);
     }
 
-    fn limited(reach: Reach) -> Reach {
-        let limits =
-            Limits { repositories: vec!["team/**".parse().unwrap()], actions: [Action::Pull].into_iter().collect() };
-        reach.within(Some(limits))
+    fn limited(reach: Restriction) -> Restriction {
+        let limits = CredentialLimits {
+            repositories: vec!["team/**".parse().unwrap()],
+            actions: [Action::Pull].into_iter().collect(),
+        };
+        reach.with_limits(Some(limits))
     }
 
     #[test]
     fn a_limited_credential_reaches_no_further_and_another_token_would_not_help() {
-        let subject = alice(limited(Reach::full()));
+        let subject = alice(limited(Restriction::unrestricted()));
         assert!(gate().authorize::<Pull>(&subject, name("team/app")).is_ok());
         let denied = gate().authorize::<Push>(&subject, name("team/app")).unwrap_err();
-        assert_eq!(denied.remedy, Remedy::None);
+        assert_eq!(denied.challenge, AccessChallenge::None);
         let denied = gate().authorize::<Pull>(&subject, name("other/app")).unwrap_err();
-        assert_eq!(denied.remedy, Remedy::None);
+        assert_eq!(denied.challenge, AccessChallenge::None);
     }
 
     #[test]
     fn a_token_of_a_limited_credential_is_granted_no_more_than_the_limits() {
-        let subject = alice(limited(Reach::full()));
+        let subject = alice(limited(Restriction::unrestricted()));
         let asked = Scope::parse_all(["repository:team/a:pull,push repository:b:pull registry:catalog:*"]);
-        let granted: Vec<_> = gate().grant(&subject, &asked).iter().map(ToString::to_string).collect();
+        let granted: Vec<_> = gate().grant_scopes(&subject, &asked).iter().map(ToString::to_string).collect();
         assert_eq!(granted, ["repository:team/a:pull", "registry:catalog:*"]);
     }
 
     #[test]
     fn a_list_shows_what_may_be_pulled_and_nothing_else() {
         let rule = |who: &str, repositories: &str, actions: &[Action]| Rule {
-            users: vec![Who::parse(who, |_| None).unwrap()],
+            users: vec![SubjectMatcher::parse(who, |_| None).unwrap()],
             repositories: vec![repositories.parse().unwrap()],
             actions: actions.iter().copied().collect(),
         };
@@ -359,8 +367,8 @@ mod tests {
             rule("anonymous", "**", &[Action::Pull]),
             rule("*", "**/open", &[Action::Pull]),
         ]));
-        let anonymous = Subject { principal: Principal::Anonymous, reach: Reach::full() };
-        for subject in [alice(Reach::full()), alice(limited(Reach::full())), anonymous] {
+        let anonymous = Subject { principal: Principal::Anonymous, restriction: Restriction::unrestricted() };
+        for subject in [alice(Restriction::unrestricted()), alice(limited(Restriction::unrestricted())), anonymous] {
             let view = gate.authorize_catalog(&subject).unwrap();
             for repository in ["a", "secret/open", "inbox/open", "home/alice/a", "home/bob/a", "team/open", "open"] {
                 let may_pull = gate.authorize::<Pull>(&subject, name(repository)).is_ok();
@@ -371,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_limited_credential_lists_only_what_it_reaches() {
-        let (gate, subject) = (gate(), alice(limited(Reach::full())));
+        let (gate, subject) = (gate(), alice(limited(Restriction::unrestricted())));
         let view = gate.authorize_catalog(&subject).unwrap();
         assert!(view.shows(&name("team/a")));
         assert!(!view.shows(&name("b")));

@@ -9,23 +9,23 @@ use std::{fmt, iter, str::FromStr};
 use super::principal::Principal;
 use portcullis_oci::RepositoryName;
 
-pub(super) use satisfiable::Caller;
+pub(super) use satisfiable::PatternUser;
 
 /// A pattern for repository names: `*` matches one path component (or a part of one), `**` any number of components,
 /// and `{user}` the name of the calling user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(Vec<Part>);
+pub struct Glob(Vec<GlobComponent>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum GlobComponent {
     /// `**`: any number of components.
-    Rest,
+    AnyDepth,
     /// One component: literal pieces, `*` and `{user}`.
-    One(Vec<Piece>),
+    One(Vec<GlobToken>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum GlobToken {
     Literal(String),
     Star,
     User,
@@ -46,7 +46,7 @@ impl Glob {
     /// `**`: every repository.
     #[must_use]
     pub fn everything() -> Self {
-        Self(vec![Part::Rest])
+        Self(vec![GlobComponent::AnyDepth])
     }
 
     /// Whether this pattern matches every name that `other` matches, for every caller. The result is `false` where this
@@ -56,90 +56,92 @@ impl Glob {
     }
 }
 
-fn parts_cover(wide: &[Part], narrow: &[Part]) -> bool {
+fn parts_cover(wide: &[GlobComponent], narrow: &[GlobComponent]) -> bool {
     match (wide.split_first(), narrow.split_first()) {
         (None, None) => true,
-        (Some((Part::Rest, after)), _) => {
+        (Some((GlobComponent::AnyDepth, after)), _) => {
             parts_cover(after, narrow) || narrow.split_first().is_some_and(|(_, below)| parts_cover(wide, below))
         }
-        (Some((Part::One(wide), after)), Some((Part::One(narrow), below))) => {
-            (wide == narrow || *wide == [Piece::Star]) && parts_cover(after, below)
+        (Some((GlobComponent::One(wide), after)), Some((GlobComponent::One(narrow), below))) => {
+            (wide == narrow || *wide == [GlobToken::Star]) && parts_cover(after, below)
         }
-        (None, Some(_)) | (Some((Part::One(_), _)), Some((Part::Rest, _)) | None) => false,
+        (None, Some(_)) | (Some((GlobComponent::One(_), _)), Some((GlobComponent::AnyDepth, _)) | None) => false,
     }
 }
 
 /// Whether the parts match the remaining components of a name, of which there may be none. `**` tries every split; the
-/// depth is bounded by the number of components, of which a name has at most 128, and by [`MAX_RESTS`], the maximum
-/// number of `**` in a pattern.
-fn parts_match(parts: &[Part], name: Option<&str>, user: Option<&str>) -> bool {
+/// depth is bounded by the number of components, of which a name has at most 128, and by [`MAX_DOUBLE_STARS`], the
+/// maximum number of `**` in a pattern.
+fn parts_match(parts: &[GlobComponent], name: Option<&str>, user: Option<&str>) -> bool {
     match parts.split_first() {
         None => name.is_none(),
-        Some((Part::Rest, [])) => true,
-        Some((Part::Rest, rest)) => iter::successors(Some(name), |left| left.map(|left| first_of(left).1))
-            .any(|left| parts_match(rest, left, user)),
-        Some((Part::One(pieces), rest)) => name.is_some_and(|name| {
-            let (first, others) = first_of(name);
+        Some((GlobComponent::AnyDepth, [])) => true,
+        Some((GlobComponent::AnyDepth, rest)) => {
+            iter::successors(Some(name), |left| left.map(|left| split_component(left).1))
+                .any(|left| parts_match(rest, left, user))
+        }
+        Some((GlobComponent::One(pieces), rest)) => name.is_some_and(|name| {
+            let (first, others) = split_component(name);
             pieces_match(pieces, first, user) && parts_match(rest, others, user)
         }),
     }
 }
 
 /// Splits a name into its first component and the rest.
-fn first_of(name: &str) -> (&str, Option<&str>) {
+fn split_component(name: &str) -> (&str, Option<&str>) {
     name.split_once('/').map_or((name, None), |(first, others)| (first, Some(others)))
 }
 
-fn pieces_match(pieces: &[Piece], text: &str, user: Option<&str>) -> bool {
+fn pieces_match(pieces: &[GlobToken], text: &str, user: Option<&str>) -> bool {
     match pieces.split_first() {
         None => text.is_empty(),
-        Some((Piece::Literal(literal), rest)) => {
+        Some((GlobToken::Literal(literal), rest)) => {
             text.strip_prefix(literal.as_str()).is_some_and(|text| pieces_match(rest, text, user))
         }
-        Some((Piece::User, rest)) => {
+        Some((GlobToken::User, rest)) => {
             user.and_then(|user| text.strip_prefix(user)).is_some_and(|text| pieces_match(rest, text, user))
         }
-        Some((Piece::Star, rest)) => (0..=text.len()).any(|skip| pieces_match(rest, &text[skip..], user)),
+        Some((GlobToken::Star, rest)) => (0..=text.len()).any(|skip| pieces_match(rest, &text[skip..], user)),
     }
 }
 
-const MAX_RESTS: usize = 2;
+const MAX_DOUBLE_STARS: usize = 2;
 const MAX_STARS: usize = 3;
 
 impl FromStr for Glob {
     type Err = InvalidGlob;
 
     fn from_str(text: &str) -> Result<Self, InvalidGlob> {
-        let parts = text.split('/').map(part).collect::<Result<Vec<_>, _>>()?;
-        if parts.iter().filter(|part| **part == Part::Rest).count() > MAX_RESTS {
+        let parts = text.split('/').map(parse_component).collect::<Result<Vec<_>, _>>()?;
+        if parts.iter().filter(|part| **part == GlobComponent::AnyDepth).count() > MAX_DOUBLE_STARS {
             return Err(InvalidGlob::TooManyStars);
         }
         Ok(Self(parts))
     }
 }
 
-fn part(text: &str) -> Result<Part, InvalidGlob> {
+fn parse_component(text: &str) -> Result<GlobComponent, InvalidGlob> {
     match text {
         "" => Err(InvalidGlob::Empty),
-        "**" => Ok(Part::Rest),
+        "**" => Ok(GlobComponent::AnyDepth),
         _ if text.contains("**") => Err(InvalidGlob::DoubleStar),
         _ => {
-            let pieces = pieces(text)?;
-            if pieces.iter().filter(|piece| **piece == Piece::Star).count() > MAX_STARS {
+            let pieces = parse_tokens(text)?;
+            if pieces.iter().filter(|piece| **piece == GlobToken::Star).count() > MAX_STARS {
                 return Err(InvalidGlob::TooManyStars);
             }
-            Ok(Part::One(pieces))
+            Ok(GlobComponent::One(pieces))
         }
     }
 }
 
-fn pieces(mut text: &str) -> Result<Vec<Piece>, InvalidGlob> {
+fn parse_tokens(mut text: &str) -> Result<Vec<GlobToken>, InvalidGlob> {
     let mut pieces = Vec::new();
     while !text.is_empty() {
         let (piece, rest) = if let Some(rest) = text.strip_prefix('*') {
-            (Piece::Star, rest)
+            (GlobToken::Star, rest)
         } else if let Some(rest) = text.strip_prefix("{user}") {
-            (Piece::User, rest)
+            (GlobToken::User, rest)
         } else {
             let end = text.find(['*', '{']).unwrap_or(text.len());
             let (literal, rest) = text.split_at(end);
@@ -147,7 +149,7 @@ fn pieces(mut text: &str) -> Result<Vec<Piece>, InvalidGlob> {
             if literal.is_empty() || !literal.bytes().all(legal) {
                 return Err(InvalidGlob::Character);
             }
-            (Piece::Literal(literal.to_owned()), rest)
+            (GlobToken::Literal(literal.to_owned()), rest)
         };
         pieces.push(piece);
         text = rest;
@@ -162,11 +164,11 @@ impl fmt::Display for Glob {
                 f.write_str("/")?;
             }
             match part {
-                Part::Rest => f.write_str("**")?,
-                Part::One(pieces) => pieces.iter().try_for_each(|piece| match piece {
-                    Piece::Literal(literal) => f.write_str(literal),
-                    Piece::Star => f.write_str("*"),
-                    Piece::User => f.write_str("{user}"),
+                GlobComponent::AnyDepth => f.write_str("**")?,
+                GlobComponent::One(pieces) => pieces.iter().try_for_each(|piece| match piece {
+                    GlobToken::Literal(literal) => f.write_str(literal),
+                    GlobToken::Star => f.write_str("*"),
+                    GlobToken::User => f.write_str("{user}"),
                 })?,
             }
         }
@@ -187,7 +189,7 @@ pub enum InvalidGlob {
     #[error("a repository pattern is lower-case letters, digits, '.', '_', '-', '/', '*', '**' and {{user}}")]
     Character,
     /// More wildcards than the limit that keeps matching fast.
-    #[error("a repository pattern has at most {MAX_RESTS} '**', and {MAX_STARS} '*' between two slashes")]
+    #[error("a repository pattern has at most {MAX_DOUBLE_STARS} '**', and {MAX_STARS} '*' between two slashes")]
     TooManyStars,
 }
 

@@ -1,32 +1,32 @@
 //! Decides who may do what: principals, scopes, the access policy, and the gate that answers a request with a proof or
 //! a denial.
 //!
-//! This module imports [`oci`](crate::oci) only and does no I/O.
+//! This module imports [`oci`](portcullis_oci) only and does no I/O.
 //!
 //! Invariant: an [`Authorized`] exists only where the [`Gate`] granted access to its subject, or for the
 //! [`LocalOperator`], and every operation on a repository requires one.
 
 mod action;
 pub mod audit;
-mod effect;
 mod gate;
 mod glob;
-mod mount;
-mod operator;
+mod ineffective_rules;
+mod local_operator;
+mod mount_access;
 mod policy;
 mod principal;
-mod reach;
+mod restriction;
 mod scope;
-mod who;
+mod subject_matcher;
 
 pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
-pub use effect::NoEffect;
-pub use gate::{Authorized, CatalogView, Denied, Gate, Remedy, Subject, Wanted};
+pub use gate::{AccessChallenge, Authorized, CatalogView, Denied, Gate, RequestedAccess, Subject};
 pub use glob::{Glob, InvalidGlob};
-pub use mount::{MountAccess, NarrowToken};
-pub use operator::LocalOperator;
-pub use policy::{Explanation, Passed, Policy, Rule, RuleNumber, Verdict};
+pub use ineffective_rules::NoEffect;
+pub use local_operator::LocalOperator;
+pub use mount_access::{MountAccess, NarrowToken};
+pub use policy::{Explanation, Policy, PolicyDecision, Rule, RuleNumber, SkipReason};
 pub use principal::{InvalidUserName, Principal, UserName};
-pub use reach::{Limits, Reach};
+pub use restriction::{CredentialLimits, Restriction};
 pub use scope::Scope;
-pub use who::{Group, InvalidWho, Who};
+pub use subject_matcher::{Group, InvalidSubjectMatcher, SubjectMatcher};

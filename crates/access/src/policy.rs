@@ -10,7 +10,7 @@ use super::{
     action::{Action, Actions},
     glob::Glob,
     principal::Principal,
-    who::Who,
+    subject_matcher::SubjectMatcher,
 };
 use portcullis_oci::RepositoryName;
 
@@ -24,7 +24,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The users that the rule applies to.
-    pub users: Vec<Who>,
+    pub users: Vec<SubjectMatcher>,
     /// Patterns of the repositories that the rule applies to.
     pub repositories: Vec<Glob>,
     /// The actions that the rule grants; it denies all others.
@@ -43,11 +43,11 @@ impl fmt::Display for RuleNumber {
 
 /// The decision of the policy on one action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PolicyDecision {
     /// This rule allows the action.
     Allowed(RuleNumber),
     /// This rule matches the user and the repository and does not list the action; `None` if no rule matches.
-    Refused(Option<RuleNumber>),
+    Denied(Option<RuleNumber>),
 }
 
 impl Policy {
@@ -60,9 +60,9 @@ impl Policy {
     /// The default policy: every signed-in user may pull, push and delete everything, as with nginx in front of
     /// registry:2. Anonymous callers may do nothing, and no user is an administrator.
     #[must_use]
-    pub fn signed_in_may_do_everything() -> Self {
+    pub fn allow_all_signed_in() -> Self {
         Self::new(vec![Rule {
-            users: vec![Who::SignedIn],
+            users: vec![SubjectMatcher::SignedIn],
             repositories: vec![Glob::everything()],
             actions: Actions::PULL_PUSH_DELETE,
         }])
@@ -76,9 +76,13 @@ impl Policy {
 
     /// Decides whether `principal` may do `action` on `repository`, and by which rule.
     #[must_use]
-    pub fn decide(&self, principal: &Principal, action: Action, repository: &RepositoryName) -> Verdict {
-        let Some((number, rule)) = self.rule_for(principal, repository) else { return Verdict::Refused(None) };
-        if rule.actions.contains(action) { Verdict::Allowed(number) } else { Verdict::Refused(Some(number)) }
+    pub fn decide(&self, principal: &Principal, action: Action, repository: &RepositoryName) -> PolicyDecision {
+        let Some((number, rule)) = self.rule_for(principal, repository) else { return PolicyDecision::Denied(None) };
+        if rule.actions.contains(action) {
+            PolicyDecision::Allowed(number)
+        } else {
+            PolicyDecision::Denied(Some(number))
+        }
     }
 
     /// All actions that `principal` may do on `repository`.
@@ -89,14 +93,14 @@ impl Policy {
 
     /// Whether any rule lets `principal` pull a repository. If none does, the catalog is denied instead of empty.
     #[must_use]
-    pub fn may_pull_something(&self, principal: &Principal) -> bool {
-        self.rules.iter().any(|rule| rule.actions.contains(Action::Pull) && rule.names(principal))
+    pub fn may_pull_any(&self, principal: &Principal) -> bool {
+        self.rules.iter().any(|rule| rule.actions.contains(Action::Pull) && rule.matches_user(principal))
     }
 
     /// Whether any rule grants `principal` any action on any repository.
     #[must_use]
-    pub fn allows_something(&self, principal: &Principal) -> bool {
-        self.rules.iter().any(|rule| !rule.actions.is_empty() && rule.names(principal))
+    pub fn allows_any_action(&self, principal: &Principal) -> bool {
+        self.rules.iter().any(|rule| !rule.actions.is_empty() && rule.matches_user(principal))
     }
 
     /// Explains a decision: the rule that decides, and why each earlier rule does not.
@@ -104,11 +108,11 @@ impl Policy {
     pub fn explain(&self, principal: &Principal, repository: &RepositoryName) -> Explanation<'_> {
         let numbered = || (1..).map(RuleNumber).zip(&self.rules);
         let passed = numbered().map_while(|(number, rule)| {
-            let why = rule.passes(principal, repository)?;
+            let why = rule.skip_reason(principal, repository)?;
             Some((number, rule, why))
         });
         let passed: Vec<_> = passed.collect();
-        Explanation { deciding: numbered().nth(passed.len()), passed }
+        Explanation { deciding: numbered().nth(passed.len()), skipped: passed }
     }
 
     /// The rules that never decide because one earlier rule covers them completely, each with that earlier rule.
@@ -122,35 +126,35 @@ impl Policy {
     }
 
     /// The rules that match `principal`, in order. The first of them that matches a repository decides.
-    pub(super) fn rules_about(&self, principal: &Principal) -> Vec<&Rule> {
-        self.rules.iter().filter(|rule| rule.names(principal)).collect()
+    pub(super) fn rules_for(&self, principal: &Principal) -> Vec<&Rule> {
+        self.rules.iter().filter(|rule| rule.matches_user(principal)).collect()
     }
 
     fn rule_for(&self, principal: &Principal, repository: &RepositoryName) -> Option<(RuleNumber, &Rule)> {
-        let (index, rule) = self.rules.iter().enumerate().find(|(_, rule)| rule.is_about(principal, repository))?;
+        let (index, rule) = self.rules.iter().enumerate().find(|(_, rule)| rule.applies_to(principal, repository))?;
         Some((RuleNumber(index + 1), rule))
     }
 }
 
 impl Rule {
-    fn names(&self, principal: &Principal) -> bool {
-        self.users.iter().any(|who| who.is(principal))
+    fn matches_user(&self, principal: &Principal) -> bool {
+        self.users.iter().any(|who| who.matches(principal))
     }
 
-    fn is_about(&self, principal: &Principal, repository: &RepositoryName) -> bool {
-        self.passes(principal, repository).is_none()
+    fn applies_to(&self, principal: &Principal, repository: &RepositoryName) -> bool {
+        self.skip_reason(principal, repository).is_none()
     }
 
     /// Why the rule does not decide; `None` if it does.
-    fn passes(&self, principal: &Principal, repository: &RepositoryName) -> Option<Passed> {
-        if !self.names(principal) {
-            return Some(Passed::User);
+    fn skip_reason(&self, principal: &Principal, repository: &RepositoryName) -> Option<SkipReason> {
+        if !self.matches_user(principal) {
+            return Some(SkipReason::User);
         }
-        (!self.matches(principal, repository)).then_some(Passed::Repository)
+        (!self.matches_repository(principal, repository)).then_some(SkipReason::Repository)
     }
 
     /// Whether a pattern of the rule matches `repository` for `principal`, which the rule's users match.
-    pub(super) fn matches(&self, principal: &Principal, repository: &RepositoryName) -> bool {
+    pub(super) fn matches_repository(&self, principal: &Principal, repository: &RepositoryName) -> bool {
         self.repositories.iter().any(|glob| glob.matches(principal, repository))
     }
 
@@ -176,14 +180,14 @@ impl fmt::Display for Rule {
 #[derive(Clone, Debug)]
 pub struct Explanation<'a> {
     /// The rules before the deciding one, and why each does not decide.
-    pub passed: Vec<(RuleNumber, &'a Rule, Passed)>,
+    pub skipped: Vec<(RuleNumber, &'a Rule, SkipReason)>,
     /// The rule that decides; without one, access is denied.
     pub deciding: Option<(RuleNumber, &'a Rule)>,
 }
 
 /// Why a rule does not decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passed {
+pub enum SkipReason {
     /// The rule does not match the user.
     User,
     /// The rule matches the user but not the repository.
@@ -194,7 +198,7 @@ pub enum Passed {
 mod tests {
     use std::sync::Arc;
 
-    use super::{super::who::Group, *};
+    use super::{super::subject_matcher::Group, *};
 
     fn user(name: &str) -> Principal {
         Principal::User(name.parse().unwrap())
@@ -203,7 +207,7 @@ mod tests {
     fn rule(users: &[&str], repositories: &[&str], actions: &[Action]) -> Rule {
         let team = Arc::new(Group { name: "team".into(), members: ["bob".parse().unwrap()].into() });
         Rule {
-            users: users.iter().map(|who| Who::parse(who, |_| Some(team.clone())).unwrap()).collect(),
+            users: users.iter().map(|who| SubjectMatcher::parse(who, |_| Some(team.clone())).unwrap()).collect(),
             repositories: repositories.iter().map(|glob| glob.parse().unwrap()).collect(),
             actions: actions.iter().copied().collect(),
         }
@@ -217,21 +221,21 @@ mod tests {
             rule(&["*"], &["**"], &[Action::Pull, Action::Push]),
         ]);
         let decide = |who: &Principal, action, name: &str| policy.decide(who, action, &name.parse().unwrap());
-        assert_eq!(decide(&user("bob"), Action::Pull, "secret/x"), Verdict::Refused(Some(RuleNumber(1))));
-        assert_eq!(decide(&user("alice"), Action::Pull, "secret/x"), Verdict::Allowed(RuleNumber(3)));
-        assert_eq!(decide(&user("alice"), Action::Push, "public/x"), Verdict::Refused(Some(RuleNumber(2))));
-        assert_eq!(decide(&Principal::Anonymous, Action::Pull, "public/x"), Verdict::Allowed(RuleNumber(2)));
-        assert_eq!(decide(&Principal::Anonymous, Action::Pull, "x"), Verdict::Refused(None));
-        assert!(policy.may_pull_something(&Principal::Anonymous));
+        assert_eq!(decide(&user("bob"), Action::Pull, "secret/x"), PolicyDecision::Denied(Some(RuleNumber(1))));
+        assert_eq!(decide(&user("alice"), Action::Pull, "secret/x"), PolicyDecision::Allowed(RuleNumber(3)));
+        assert_eq!(decide(&user("alice"), Action::Push, "public/x"), PolicyDecision::Denied(Some(RuleNumber(2))));
+        assert_eq!(decide(&Principal::Anonymous, Action::Pull, "public/x"), PolicyDecision::Allowed(RuleNumber(2)));
+        assert_eq!(decide(&Principal::Anonymous, Action::Pull, "x"), PolicyDecision::Denied(None));
+        assert!(policy.may_pull_any(&Principal::Anonymous));
     }
 
     #[test]
     fn without_rules_nobody_anonymous_may_anything() {
-        let policy = Policy::signed_in_may_do_everything();
+        let policy = Policy::allow_all_signed_in();
         let name = "a".parse().unwrap();
         assert_eq!(policy.actions(&user("alice"), &name), Actions::PULL_PUSH_DELETE);
         assert_eq!(policy.actions(&Principal::Anonymous, &name), Actions::NONE);
-        assert!(!policy.may_pull_something(&Principal::Anonymous));
+        assert!(!policy.may_pull_any(&Principal::Anonymous));
     }
 
     #[test]
@@ -243,8 +247,8 @@ mod tests {
             rule(&["*"], &["**"], &[]),
         ]);
         let explanation = policy.explain(&user("alice"), &"team/app".parse().unwrap());
-        let passed: Vec<_> = explanation.passed.iter().map(|(number, _, why)| (number.0, *why)).collect();
-        assert_eq!(passed, [(1, Passed::User), (2, Passed::Repository)]);
+        let passed: Vec<_> = explanation.skipped.iter().map(|(number, _, why)| (number.0, *why)).collect();
+        assert_eq!(passed, [(1, SkipReason::User), (2, SkipReason::Repository)]);
         let (number, deciding) = explanation.deciding.unwrap();
         assert_eq!(number, RuleNumber(3));
         assert_eq!(deciding.to_string(), r#"users = ["*"], repositories = ["team/**"], actions = ["pull"]"#);

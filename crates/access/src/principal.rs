@@ -11,7 +11,7 @@ pub struct UserName(String);
 
 impl UserName {
     /// The maximum length of a name in bytes; Apache's own limit is of the same order.
-    pub const MAX: usize = 255;
+    pub const MAX_LEN: usize = 255;
 
     /// The name of the local operator. [`UserName::from_str`] rejects it, so that no users file, rule or token can
     /// contain it.
@@ -41,7 +41,7 @@ impl FromStr for UserName {
         if text.is_empty() {
             return Err(InvalidUserName::Empty);
         }
-        if text.len() > Self::MAX {
+        if text.len() > Self::MAX_LEN {
             return Err(InvalidUserName::TooLong);
         }
         if text.contains(':') {
@@ -66,8 +66,8 @@ pub enum InvalidUserName {
     /// The text is empty.
     #[error("a user name is empty")]
     Empty,
-    /// The text has more than [`UserName::MAX`] bytes.
-    #[error("a user name has at most {} bytes", UserName::MAX)]
+    /// The text has more than [`UserName::MAX_LEN`] bytes.
+    #[error("a user name has at most {} bytes", UserName::MAX_LEN)]
     TooLong,
     /// The colon ends the name in htpasswd files and in Basic credentials (RFC 7617).
     #[error("a user name cannot contain ':'")]

@@ -25,7 +25,7 @@ pub enum Scope {
 impl Scope {
     /// The maximum number of scopes that are read from one token request; a mount needs two, `docker pull --all-tags`
     /// one.
-    pub const MAX: usize = 100;
+    pub const MAX_SCOPES: usize = 100;
 
     /// The scope that permits `action` on `name`. The scope for push includes pull, as in the requests of clients.
     #[must_use]
@@ -39,11 +39,11 @@ impl Scope {
 
     /// Parses the `scope` parameters of a request. Each may contain several scopes between spaces (RFC 6749 section
     /// 3.3), and a client may send several parameters (Docker does). Unknown kinds, invalid names and unknown actions
-    /// are left out. Only the first [`Scope::MAX`] scopes are read: a client that collects scopes while it works still
-    /// gets a token, and the request costs no more than one with that many.
+    /// are left out. Only the first [`Scope::MAX_SCOPES`] scopes are read: a client that collects scopes while it works
+    /// still gets a token, and the request costs no more than one with that many.
     pub fn parse_all<'a>(parameters: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
         let texts = parameters.into_iter().flat_map(str::split_ascii_whitespace);
-        texts.take(Self::MAX).filter_map(Self::parse).collect()
+        texts.take(Self::MAX_SCOPES).filter_map(Self::parse).collect()
     }
 
     /// Parses `type[(class)]:name:action[,action]`. The type ends at the first colon and the actions begin after the
@@ -119,7 +119,7 @@ mod tests {
         let joined = many.join(" ");
         let one_each: Vec<&str> = many.iter().map(String::as_str).collect();
         for parameters in [&[joined.as_str()][..], &one_each] {
-            assert_eq!(parsed(parameters), many[..Scope::MAX]);
+            assert_eq!(parsed(parameters), many[..Scope::MAX_SCOPES]);
         }
     }
 

@@ -8,14 +8,14 @@ use instant_acme::Error;
 
 use portcullis_tls::{
     SourceError,
-    acme::{Challenge, GenerateError, ProofError, RequestError},
+    acme::{Challenge, ChallengeError, GenerateError, RequestError},
 };
 
 /// Why an order failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OrderError {
     /// The directory cannot be reached, or answered with an error.
-    #[error("{}", words(.0))]
+    #[error("{}", error_chain(.0))]
     Directory(#[from] Error),
     /// The file of the authorities that sign the directory's certificate cannot be read.
     #[error(transparent)]
@@ -25,7 +25,7 @@ pub(super) enum OrderError {
     Tls(#[from] rustls::Error),
     /// The folder cannot be written, or the account file cannot be read.
     #[error("{}: {}", .0.display(), .1)]
-    Keep(PathBuf, io::Error),
+    Storage(PathBuf, io::Error),
     /// The account file has another content: its path, and the parser's error.
     #[error("{}: not an ACME account: {}", .0.display(), .1)]
     Account(PathBuf, String),
@@ -37,22 +37,22 @@ pub(super) enum OrderError {
     Authorization(String),
     /// The challenge response cannot be prepared.
     #[error(transparent)]
-    Proof(#[from] ProofError),
+    Proof(#[from] ChallengeError),
     /// The directory checked the challenge responses and rejected them.
     #[error("the directory could not validate the names: {0}")]
-    Refused(String),
+    ValidationFailed(String),
     /// The certificate signing request could not be generated.
     #[error("the certificate signing request could not be generated: {0}")]
-    Generate(#[from] GenerateError),
+    SigningRequest(#[from] GenerateError),
     /// The issued certificate does not match the request.
     #[error(transparent)]
-    Answer(#[from] RequestError),
+    InvalidCertificate(#[from] RequestError),
     /// The order is valid, but has no certificate.
     #[error("the order is valid, but the directory sent no certificate")]
     NoCertificate,
     /// The order did not end within its time limit.
     #[error("the order timed out")]
-    TooLong,
+    TimedOut,
     /// A response of the directory made the ACME library panic.
     #[error("a response of the directory made the ACME library panic")]
     Panic,
@@ -70,8 +70,8 @@ impl OrderError {
     }
 
     /// Whether this challenge type failed, so that another type may succeed.
-    pub(super) fn is_of_this_way(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::NotOffered(_))
+    pub(super) fn is_challenge_failure(&self) -> bool {
+        matches!(self, Self::ValidationFailed(_) | Self::NotOffered(_))
     }
 
     /// Whether the directory rejected a nonce, which it may do at any time (RFC 8555, 6.5).
@@ -87,7 +87,7 @@ impl OrderError {
     /// What the operator can do about the error.
     pub(super) fn hint(&self) -> String {
         let hint = match self {
-            Self::Authorities(error) | Self::Answer(RequestError::Unfit(error)) => return error.hint(),
+            Self::Authorities(error) | Self::InvalidCertificate(RequestError::Unfit(error)) => return error.hint(),
             Self::Directory(Error::Api(_)) => match self.problem() {
                 Some("rateLimited") => {
                     "the directory limits the rate of orders; wait, and use its staging directory for experiments"
@@ -97,19 +97,19 @@ impl OrderError {
                 Some("invalidContact" | "unsupportedContact") => "check tls.acme.contact",
                 Some(_) | None => "see the directory's message",
             },
-            Self::Directory(_) | Self::TooLong => {
+            Self::Directory(_) | Self::TimedOut => {
                 "is tls.acme.directory right and reachable from here, and its certificate from a public authority or from tls.acme.ca?"
             }
-            Self::Keep(..) => "let the server's user write there, or name another folder with tls.acme.folder",
+            Self::Storage(..) => "let the server's user write there, or name another folder with tls.acme.folder",
             Self::Account(..) => "restore the file, or remove it to have a new account created",
             Self::NotOffered(_) => "choose another challenge with tls.acme.challenge",
-            Self::Refused(_) => {
+            Self::ValidationFailed(_) => {
                 "do the names resolve to this server from the internet, and is its port 443 (tls-alpn-01) or 80 (http-01, with redirect) reachable there?"
             }
             Self::Tls(_)
-            | Self::Generate(_)
+            | Self::SigningRequest(_)
             | Self::Proof(_)
-            | Self::Answer(_)
+            | Self::InvalidCertificate(_)
             | Self::Authorization(_)
             | Self::NoCertificate
             | Self::Panic => "see the directory's message; the order is retried",
@@ -119,7 +119,7 @@ impl OrderError {
 }
 
 /// An error with its causes on one line: the message of hyper's client alone is only "client error (Connect)".
-fn words(error: &Error) -> String {
+fn error_chain(error: &Error) -> String {
     let mut words = error.to_string();
     // `Other` is transparent: its source is the source of the error that it holds.
     let mut cause = error.source();
@@ -130,15 +130,15 @@ fn words(error: &Error) -> String {
         }
         cause = error.source();
     }
-    told(&words)
+    to_log_line(&words)
 }
 
 /// Text from the directory as one log line: without control characters, and at most 600 characters long.
-pub(super) fn told(text: &str) -> String {
-    const MOST: usize = 600;
+pub(super) fn to_log_line(text: &str) -> String {
+    const MAX_CHARS: usize = 600;
     let mut line: String =
-        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MOST).collect();
-    if text.chars().nth(MOST).is_some() {
+        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_CHARS).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         line.push('…');
     }
     line
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_a_directory_says_cannot_forge_a_line_of_the_log() {
-        assert_eq!(told("a\nb\u{1b}[31mc"), "a b [31mc");
-        assert_eq!(told(&"x".repeat(5000)).chars().count(), 601);
+        assert_eq!(to_log_line("a\nb\u{1b}[31mc"), "a b [31mc");
+        assert_eq!(to_log_line(&"x".repeat(5000)).chars().count(), 601);
     }
 }

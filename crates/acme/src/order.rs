@@ -1,6 +1,6 @@
 //! Runs one ACME order: account, authorizations, challenges, signing request, certificate (RFC 8555, 7.4 and 7.5).
 //!
-//! Invariant: an order ends within [`PATIENCE`] and then removes its challenge responses: no challenge is answered
+//! Invariant: an order ends within [`ORDER_TIMEOUT`] and then removes its challenge responses: no challenge is answered
 //! afterwards.
 
 use std::{
@@ -13,51 +13,53 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 
-use super::{OrderError, account, error::told};
+use super::{OrderError, account, error::to_log_line};
 use portcullis_tls::{
     DnsName,
-    acme::{Challenge, Challenges, Config, Folder, Issued, Proof, Request},
+    acme::{AcmeConfig, AcmeFolder, Challenge, ChallengeGuard, Challenges, IssuedCertificate, SigningRequest},
 };
 
 /// Limit for an order as a whole.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
+const ORDER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// The intervals at which the status of the order is polled, and the limit for each of the two waits: one for the
 /// validation of the challenges, one for the certificate.
-const POLLING: RetryPolicy =
+const POLL_POLICY: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(Duration::from_secs(120));
 
 /// How often an order is restarted because the directory rejected a nonce, which is a normal event and not a failure.
-const NONCES: u32 = 3;
+const MAX_NONCE_RETRIES: u32 = 3;
 
 /// Orders a certificate for these names.
-pub(super) async fn place(
-    config: &Config,
+pub(super) async fn run(
+    config: &AcmeConfig,
     names: &[DnsName],
     challenge: Challenge,
     challenges: &Arc<Challenges>,
-) -> Result<Issued, OrderError> {
+) -> Result<IssuedCertificate, OrderError> {
     let (config, names, challenges) = (config.clone(), names.to_vec(), Arc::clone(challenges));
     // A task of its own, because a library parses untrusted responses here: its panic becomes an error of the order.
     let mut task = tokio::task::JoinSet::new();
-    task.spawn(async move { tokio::time::timeout(PATIENCE, patiently(&config, &names, challenge, &challenges)).await });
+    task.spawn(async move {
+        tokio::time::timeout(ORDER_TIMEOUT, run_with_nonce_retries(&config, &names, challenge, &challenges)).await
+    });
     match task.join_next().await {
         Some(Ok(Ok(result))) => result,
-        Some(Ok(Err(_))) => Err(OrderError::TooLong),
+        Some(Ok(Err(_))) => Err(OrderError::TimedOut),
         Some(Err(_)) | None => Err(OrderError::Panic),
     }
 }
 
-async fn patiently(
-    config: &Config,
+async fn run_with_nonce_retries(
+    config: &AcmeConfig,
     names: &[DnsName],
     challenge: Challenge,
     challenges: &Arc<Challenges>,
-) -> Result<Issued, OrderError> {
+) -> Result<IssuedCertificate, OrderError> {
     let mut tries = 0;
     loop {
-        match once(config, names, challenge, challenges).await {
-            Err(error) if error.is_bad_nonce() && tries < NONCES => {
+        match run_once(config, names, challenge, challenges).await {
+            Err(error) if error.is_bad_nonce() && tries < MAX_NONCE_RETRIES => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -66,16 +68,16 @@ async fn patiently(
     }
 }
 
-async fn once(
-    config: &Config,
+async fn run_once(
+    config: &AcmeConfig,
     names: &[DnsName],
     challenge: Challenge,
     challenges: &Arc<Challenges>,
-) -> Result<Issued, OrderError> {
-    let folder = Folder::new(&config.folder);
-    folder.try_out(&SystemRandom::new()).map_err(|error| OrderError::Keep(config.folder.clone(), error))?;
+) -> Result<IssuedCertificate, OrderError> {
+    let folder = AcmeFolder::new(&config.folder);
+    folder.check_writable(&SystemRandom::new()).map_err(|error| OrderError::Storage(config.folder.clone(), error))?;
     let identifiers: Vec<Identifier> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
-    let account = account::open(config, &folder).await?;
+    let account = account::load_or_create(config, &folder).await?;
     let mut order = match new_order(&account, &identifiers).await {
         Err(error) if error.is_unknown_account() => {
             tracing::warn!("the ACME account no longer exists at the directory");
@@ -83,20 +85,20 @@ async fn once(
         }
         result => result?,
     };
-    let proofs = prove(&mut order, challenge, challenges).await?;
+    let proofs = answer_challenges(&mut order, challenge, challenges).await?;
     if order.state().status != OrderStatus::Ready {
-        validated(&mut order).await?;
+        wait_until_ready(&mut order).await?;
     }
     drop(proofs);
-    let request = Request::new(names)?;
+    let request = SigningRequest::new(names)?;
     order.finalize_csr(request.der()).await?;
     let chain = match order.state().status {
         OrderStatus::Valid => order.certificate().await?.ok_or(OrderError::NoCertificate)?,
         OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Processing | OrderStatus::Invalid => {
-            order.poll_certificate(&POLLING).await?
+            order.poll_certificate(&POLL_POLICY).await?
         }
     };
-    Ok(request.answered(&chain, SystemTime::now())?)
+    Ok(request.check_response(&chain, SystemTime::now())?)
 }
 
 async fn new_order(account: &Account, identifiers: &[Identifier]) -> Result<Order, OrderError> {
@@ -104,11 +106,11 @@ async fn new_order(account: &Account, identifiers: &[Identifier]) -> Result<Orde
 }
 
 /// Publishes the response to the challenge of each pending authorization, and reports it as ready to the directory.
-async fn prove(
+async fn answer_challenges(
     order: &mut Order,
     preferred: Challenge,
     challenges: &Arc<Challenges>,
-) -> Result<Vec<Proof>, OrderError> {
+) -> Result<Vec<ChallengeGuard>, OrderError> {
     let mut proofs = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
@@ -140,30 +142,30 @@ async fn prove(
 }
 
 /// Waits until the directory has validated every challenge.
-async fn validated(order: &mut Order) -> Result<(), OrderError> {
-    let said = match order.poll_ready(&POLLING).await {
+async fn wait_until_ready(order: &mut Order) -> Result<(), OrderError> {
+    let order_error = match order.poll_ready(&POLL_POLICY).await {
         Ok(OrderStatus::Ready) => return Ok(()),
         Ok(_) => None,
         // Some directories put the error into the order instead of the authorization.
         Err(error) if order.state().status == OrderStatus::Invalid => Some(error),
         Err(error) => return Err(error.into()),
     };
-    let reasons = refusals(order).await;
-    Err(match said {
+    let reasons = challenge_errors(order).await;
+    Err(match order_error {
         Some(error) if reasons.is_empty() => error.into(),
-        Some(_) | None => OrderError::Refused(reasons.join("; ")),
+        Some(_) | None => OrderError::ValidationFailed(reasons.join("; ")),
     })
 }
 
 /// The errors of the challenges, each with the name that it is about.
-async fn refusals(order: &mut Order) -> Vec<String> {
+async fn challenge_errors(order: &mut Order) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let Ok(state) = authorization.refresh().await else { continue };
-        let name = told(&state.identifier().to_string());
+        let name = to_log_line(&state.identifier().to_string());
         let errors = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
-        reasons.extend(errors.map(|error| format!("{name}: {}", told(&error.to_string()))));
+        reasons.extend(errors.map(|error| format!("{name}: {}", to_log_line(&error.to_string()))));
     }
     reasons
 }

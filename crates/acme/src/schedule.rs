@@ -1,28 +1,28 @@
 //! Computes when a certificate is renewed, and the back-off between failed orders.
 //!
-//! Invariant: every pause is at least [`BETWEEN_ORDERS`] long, and the pause grows with each consecutive failure up to
-//! [`LONGEST`] and its jitter.
+//! Invariant: every pause is at least [`MIN_ORDER_PAUSE`] long, and the pause grows with each consecutive failure up to
+//! [`MAX_RETRY_PAUSE`] and its jitter.
 
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
 /// How often the stored certificate is checked, in case another process replaced the file or the clock was set.
-pub(super) const LOOK: Duration = Duration::from_secs(60 * 60);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// The shortest pause after a successful order, however short the lifetime of the certificate is.
-pub(super) const BETWEEN_ORDERS: Duration = Duration::from_secs(5);
+pub(super) const MIN_ORDER_PAUSE: Duration = Duration::from_secs(5);
 
 /// The first and the longest pause after a failure, without jitter.
-const FIRST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
+const FIRST_RETRY_PAUSE: Duration = Duration::from_secs(60);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// The shortest pause after the directory reported an exceeded rate limit.
-const RATE_LIMITED: Duration = Duration::from_secs(60 * 60);
+const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// When to renew: a third of the lifetime before the end, delayed by up to a thirtieth of the lifetime. `spread`,
 /// between 0 and 1, scales the delay, so that servers that were set up together do not renew together.
-pub(super) fn renewal(not_before: SystemTime, not_after: SystemTime, spread: f64) -> SystemTime {
+pub(super) fn renewal_time(not_before: SystemTime, not_after: SystemTime, spread: f64) -> SystemTime {
     let life = not_after.duration_since(not_before).unwrap_or_default();
     not_before + life * 2 / 3 + (life / 30).mul_f64(spread.clamp(0.0, 1.0))
 }
@@ -44,26 +44,26 @@ impl BackOff {
 
     /// Records a successful order and returns the shortest pause before the next one. A certificate that is already due
     /// for renewal when it is issued counts as a failure, or orders would follow each other without end.
-    pub(super) fn succeeded(&mut self, is_due: bool) -> Duration {
+    pub(super) fn record_success(&mut self, is_due: bool) -> Duration {
         if is_due {
-            return self.failed(false, 0.0);
+            return self.record_failure(false, 0.0);
         }
         self.failures = 0;
-        BETWEEN_ORDERS
+        MIN_ORDER_PAUSE
     }
 
     /// Records a failure after which another challenge type is tried, and returns the pause, which is short.
-    pub(super) fn other_way(&mut self) -> Duration {
+    pub(super) fn retry_with_other_challenge(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        BETWEEN_ORDERS
+        MIN_ORDER_PAUSE
     }
 
     /// Records a failure and returns the pause. `jitter`, between 0 and 1, lengthens it by up to a quarter.
-    pub(super) fn failed(&mut self, is_rate_limit: bool, jitter: f64) -> Duration {
-        let doubled = FIRST * 2_u32.saturating_pow(self.failures.min(10));
+    pub(super) fn record_failure(&mut self, is_rate_limit: bool, jitter: f64) -> Duration {
+        let doubled = FIRST_RETRY_PAUSE * 2_u32.saturating_pow(self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
-        let least = if is_rate_limit { RATE_LIMITED } else { FIRST };
-        let pause = doubled.clamp(least, LONGEST);
+        let least = if is_rate_limit { RATE_LIMIT_PAUSE } else { FIRST_RETRY_PAUSE };
+        let pause = doubled.clamp(least, MAX_RETRY_PAUSE);
         pause + (pause / 4).mul_f64(jitter.clamp(0.0, 1.0))
     }
 }
@@ -84,33 +84,36 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_when_a_third_of_its_life_is_left_or_a_little_later() {
         let (begin, day) = (SystemTime::UNIX_EPOCH, Duration::from_secs(24 * 60 * 60));
-        assert_eq!(renewal(begin, begin + 90 * day, 0.0), begin + 60 * day);
-        assert_eq!(renewal(begin, begin + 90 * day, 1.0), begin + 63 * day);
-        assert_eq!(renewal(begin, begin + 90 * day, f64::MAX), begin + 63 * day);
+        assert_eq!(renewal_time(begin, begin + 90 * day, 0.0), begin + 60 * day);
+        assert_eq!(renewal_time(begin, begin + 90 * day, 1.0), begin + 63 * day);
+        assert_eq!(renewal_time(begin, begin + 90 * day, f64::MAX), begin + 63 * day);
         // A hostile certificate, which ends before it begins.
-        assert_eq!(renewal(begin + day, begin, 1.0), begin + day);
+        assert_eq!(renewal_time(begin + day, begin, 1.0), begin + day);
     }
 
     #[test]
     fn failures_are_followed_by_ever_longer_pauses_from_a_minute_to_some_hours() {
         let mut back_off = BackOff::new();
-        let minutes: Vec<u64> = (0..10).map(|_| back_off.failed(false, 0.0).as_secs() / 60).collect();
+        let minutes: Vec<u64> = (0..10).map(|_| back_off.record_failure(false, 0.0).as_secs() / 60).collect();
         assert_eq!(minutes, [1, 2, 4, 8, 16, 32, 64, 128, 240, 240]);
         assert_eq!(back_off.failures(), 10);
         for _ in 0..100 {
-            assert_eq!(back_off.failed(false, 1.0), LONGEST + LONGEST / 4);
+            assert_eq!(back_off.record_failure(false, 1.0), MAX_RETRY_PAUSE + MAX_RETRY_PAUSE / 4);
         }
     }
 
     #[test]
     fn certificates_that_are_old_when_they_are_issued_are_not_ordered_without_end() {
         let mut back_off = BackOff::new();
-        assert_eq!([back_off.succeeded(true), back_off.succeeded(true)], [FIRST, 2 * FIRST]);
-        assert_eq!((back_off.succeeded(false), back_off.failures()), (BETWEEN_ORDERS, 0));
+        assert_eq!(
+            [back_off.record_success(true), back_off.record_success(true)],
+            [FIRST_RETRY_PAUSE, 2 * FIRST_RETRY_PAUSE]
+        );
+        assert_eq!((back_off.record_success(false), back_off.failures()), (MIN_ORDER_PAUSE, 0));
     }
 
     #[test]
     fn a_rate_limit_is_respected_from_the_first_time_on() {
-        assert_eq!(BackOff::new().failed(true, 0.0), RATE_LIMITED);
+        assert_eq!(BackOff::new().record_failure(true, 0.0), RATE_LIMIT_PAUSE);
     }
 }

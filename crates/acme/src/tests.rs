@@ -16,18 +16,18 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{OrderError, order};
-use portcullis_tls::acme::{Challenge, Challenges, Config, Issued, Preference};
+use portcullis_tls::acme::{AcmeConfig, Challenge, ChallengePreference, Challenges, IssuedCertificate};
 
 /// The scripted responses: path → status line with header lines, and body.
 type Script = BTreeMap<&'static str, (String, String)>;
 
-struct Directory {
+struct TestDirectory {
     folder: tempfile::TempDir,
     address: String,
     script: Arc<Mutex<Script>>,
 }
 
-impl Directory {
+impl TestDirectory {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
@@ -43,37 +43,37 @@ impl Directory {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
-        let script = Arc::new(Mutex::new(honest(&address)));
+        let script = Arc::new(Mutex::new(valid_script(&address)));
         tokio::spawn(answer(listener, TlsAcceptor::from(Arc::new(config)), Arc::clone(&script)));
         Self { folder, address, script }
     }
 
-    fn says(&self, path: &'static str, head: &str, body: &str) {
+    fn respond(&self, path: &'static str, head: &str, body: &str) {
         self.script.lock().unwrap().insert(path, (head.to_owned(), body.to_owned()));
     }
 
     /// Sets a JSON response with status 200; each `@` in `body` is replaced by the directory's own address.
-    fn says_json(&self, path: &'static str, body: &str) {
-        self.says(path, "200 OK\r\nReplay-Nonce: n", &body.replace('@', &self.address));
+    fn respond_json(&self, path: &'static str, body: &str) {
+        self.respond(path, "200 OK\r\nReplay-Nonce: n", &body.replace('@', &self.address));
     }
 
-    async fn order(&self, challenge: Challenge) -> Result<Issued, OrderError> {
-        let config = Config {
+    async fn order(&self, challenge: Challenge) -> Result<IssuedCertificate, OrderError> {
+        let config = AcmeConfig {
             directory: format!("{}/dir", self.address),
             contact: Vec::new(),
             ca: Some(self.folder.path().join("ca.crt")),
-            challenge: Preference::Any,
+            challenge: ChallengePreference::Any,
             folder: self.folder.path().join("certs"),
         };
         let names = ["registry.test".parse().unwrap()];
-        order::place(&config, &names, challenge, &Challenges::new().unwrap()).await
+        order::run(&config, &names, challenge, &Challenges::new().unwrap()).await
     }
 
-    async fn refuses(&self, words: &str) {
+    async fn assert_order_fails(&self, words: &str) {
         let Err(error) = self.order(Challenge::TlsAlpn01).await else { panic!("no error: {words}") };
-        let told = format!("{error}; {}", error.hint());
-        assert!(told.contains(words), "{words:?} is not in {told:?}");
-        assert!(!told.contains(char::is_control), "{told:?}");
+        let message = format!("{error}; {}", error.hint());
+        assert!(message.contains(words), "{words:?} is not in {message:?}");
+        assert!(!message.contains(char::is_control), "{message:?}");
     }
 }
 
@@ -81,7 +81,7 @@ const ORDER: &str = r#"{"status":"ready","identifiers":[{"type":"dns","value":"r
 const PENDING: &str = r#"{"status":"pending","identifier":{"type":"dns","value":"registry.test"},"challenges":[{"type":"tls-alpn-01","url":"@/challenge","token":"to/ken","status":"pending"},{"type":"http-01","url":"@/challenge","token":"to/ken\r\n","status":"pending"}]}"#;
 
 /// Valid responses to every request except the last: the certificate is invalid, so that every order fails.
-fn honest(address: &str) -> Script {
+fn valid_script(address: &str) -> Script {
     let ok = || "200 OK\r\nReplay-Nonce: n".to_owned();
     let json = |text: &str| (ok(), text.replace('@', address));
     let created = |path: &str, text: &str| {
@@ -137,7 +137,7 @@ async fn answer(listener: TcpListener, acceptor: TlsAcceptor, script: Arc<Mutex<
 
 #[tokio::test]
 async fn what_is_no_directory_is_an_error() {
-    let directory = Directory::start().await;
+    let directory = TestDirectory::start().await;
     let ok = "200 OK";
     let (long, deep) = ("x".repeat(2 << 20), "[".repeat(100_000));
     for (head, body, words) in [
@@ -152,16 +152,16 @@ async fn what_is_no_directory_is_an_error() {
         // On this response the library panics.
         (ok, r#"{"newNonce":"file:///etc/passwd","newAccount":"x","newOrder":"x"}"#, "made the ACME library panic"),
     ] {
-        directory.says("/dir", head, body);
-        directory.refuses(words).await;
+        directory.respond("/dir", head, body);
+        directory.assert_order_fails(words).await;
     }
 }
 
 #[tokio::test]
 async fn a_wrong_answer_at_any_step_is_an_error() {
-    let directory = Directory::start().await;
-    directory.refuses("certificate").await;
-    let honest = honest(&directory.address);
+    let directory = TestDirectory::start().await;
+    directory.assert_order_fails("certificate").await;
+    let honest = valid_script(&directory.address);
     let problem =
         |kind: &str| format!("{{\"type\":\"urn:ietf:params:acme:error:{kind}\",\"detail\":\"a\\u001bb\\nc\"}}");
     let wrong = [
@@ -175,39 +175,39 @@ async fn a_wrong_answer_at_any_step_is_an_error() {
     for path in honest.keys().filter(|path| **path != "/order/1" && **path != "/nonce") {
         for (head, body) in &wrong {
             *directory.script.lock().unwrap() = honest.clone();
-            directory.says(path, head, body);
-            directory.refuses("").await;
+            directory.respond(path, head, body);
+            directory.assert_order_fails("").await;
         }
     }
     *directory.script.lock().unwrap() = honest;
-    directory.says("/order", "429 Slower\r\nReplay-Nonce: n", &problem("rateLimited"));
-    directory.refuses("the directory limits the rate of orders").await;
+    directory.respond("/order", "429 Slower\r\nReplay-Nonce: n", &problem("rateLimited"));
+    directory.assert_order_fails("the directory limits the rate of orders").await;
     assert!(directory.order(Challenge::TlsAlpn01).await.is_err_and(|error| error.is_rate_limit()));
 }
 
 #[tokio::test]
 async fn a_wait_beyond_the_end_of_time_is_no_panic() {
-    let directory = Directory::start().await;
+    let directory = TestDirectory::start().await;
     let finalized = ORDER.replace("ready", "processing").replace('@', &directory.address);
-    directory.says("/finalize", "200 OK\r\nReplay-Nonce: n", &finalized);
+    directory.respond("/finalize", "200 OK\r\nReplay-Nonce: n", &finalized);
     let invalid = ORDER.replace("ready", "invalid").replace('@', &directory.address);
-    directory.says("/order/1", "200 OK\r\nReplay-Nonce: n\r\nRetry-After: 18446744073709551615", &invalid);
-    directory.refuses("order").await;
+    directory.respond("/order/1", "200 OK\r\nReplay-Nonce: n\r\nRetry-After: 18446744073709551615", &invalid);
+    directory.assert_order_fails("order").await;
 }
 
 #[tokio::test]
 async fn a_token_that_would_be_more_than_a_token_is_not_repeated() {
-    let directory = Directory::start().await;
-    directory.says_json("/authorization", PENDING);
+    let directory = TestDirectory::start().await;
+    directory.respond_json("/authorization", PENDING);
     let Err(error) = directory.order(Challenge::Http01).await else { panic!("no error") };
     assert!(error.to_string().contains("malformed"), "{error}");
-    directory.says_json("/authorization", &PENDING.replace("tls-alpn-01", "dns-01"));
-    directory.refuses("does not offer tls-alpn-01; choose another challenge").await;
-    directory.says_json("/authorization", &PENDING.replacen("pending", "revoked", 1));
-    directory.refuses("Revoked").await;
-    directory.says_json(
+    directory.respond_json("/authorization", &PENDING.replace("tls-alpn-01", "dns-01"));
+    directory.assert_order_fails("does not offer tls-alpn-01; choose another challenge").await;
+    directory.respond_json("/authorization", &PENDING.replacen("pending", "revoked", 1));
+    directory.assert_order_fails("Revoked").await;
+    directory.respond_json(
         "/authorization",
         &PENDING.replace(r#""type":"dns""#, r#""type":"ip""#).replace("registry.test", "10.0.0.1"),
     );
-    directory.refuses("not a DNS name").await;
+    directory.assert_order_fails("not a DNS name").await;
 }

@@ -11,44 +11,47 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use super::{
+use crate::{
     credentials::{BearerToken, Credentials},
-    grants::{Believed, ClientName, GrantId, GrantToken, Grants, Refused},
-    keys::SigningKey,
+    error::{AuthenticationError, BadGrant},
     lockout::Lockout,
-    password::{PasswordChecker, Rejected, Verified},
-    refusal::{AuthenticationError, BadGrant},
-    secret::Password,
-    token::{BadToken, CannotSign, IssuedToken, Origin, Tokens, VerifiedToken},
+    passwords::password::Password,
+    passwords::password_verifier::{PasswordError, PasswordVerifier, VerifiedUser},
+    signing_keys::SigningKey,
+    tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, SigningError, TokenOrigin, VerifiedToken},
+    tokens::{ClientName, StoredTokenId, StoredTokenRejection, StoredTokenService, TokenSecret, VerifiedStoredToken},
     users::{CredentialVersion, Users},
-    workload::{self, Admitted, BadWorkload, Workloads},
+    workload::{self, InvalidWorkloadToken, WorkloadLogin, WorkloadRules},
 };
-use portcullis_access::audit::{self, Event, Method};
-use portcullis_access::{Limits, Principal, Reach, Scope, Subject, UserName};
-use portcullis_tls::{Certified, ClientChain, ClientTrust};
+use portcullis_access::audit::{self, AuditEvent, AuthMethod};
+use portcullis_access::{CredentialLimits, Principal, Restriction, Scope, Subject, UserName};
+use portcullis_tls::{CertifiedUser, ClientChain, ClientTrust};
+
+/// The target of the log lines that fail2ban reads; documented, so it does not follow the names of crates and modules.
+const LOG_TARGET: &str = "portcullis::auth";
 
 /// Authenticates requests with passwords, tokens and client certificates, and issues bearer tokens.
 pub struct Authenticator {
     users: Arc<Users>,
-    passwords: PasswordChecker,
+    passwords: PasswordVerifier,
     lockout: Lockout,
-    tokens: Tokens,
-    grants: Grants,
-    workloads: Arc<Workloads>,
+    tokens: BearerTokenService,
+    grants: StoredTokenService,
+    workloads: Arc<WorkloadRules>,
     clients: Arc<ClientTrust>,
 }
 
 /// The authenticated (or anonymous) subject that a bearer token can be issued to.
 #[derive(Clone)]
-pub struct Holder {
+pub struct AuthenticatedSubject {
     subject: Subject,
     /// The credential that the subject signed in with; `None` for the anonymous subject.
-    origin: Option<Origin>,
+    origin: Option<TokenOrigin>,
     /// The key that the origin is bound to, and that signs the bearer token.
     signer: Arc<SigningKey>,
 }
 
-impl Holder {
+impl AuthenticatedSubject {
     fn anonymous(signer: Arc<SigningKey>) -> Self {
         Self { subject: Subject::anonymous(), origin: None, signer }
     }
@@ -65,11 +68,11 @@ impl Authenticator {
     #[must_use]
     pub fn new(
         users: Arc<Users>,
-        passwords: PasswordChecker,
+        passwords: PasswordVerifier,
         lockout: Lockout,
-        tokens: Tokens,
-        grants: Grants,
-        workloads: Arc<Workloads>,
+        tokens: BearerTokenService,
+        grants: StoredTokenService,
+        workloads: Arc<WorkloadRules>,
         clients: Arc<ClientTrust>,
     ) -> Self {
         Self { users, passwords, lockout, tokens, grants, workloads, clients }
@@ -93,7 +96,7 @@ impl Authenticator {
     /// # Errors
     ///
     /// Fails if credentials were sent and are not accepted. A certificate that signs no user in is ignored.
-    pub async fn subject(
+    pub async fn authenticate(
         &self,
         credentials: Option<Credentials>,
         certificate: Option<&ClientChain>,
@@ -101,9 +104,11 @@ impl Authenticator {
         now: SystemTime,
     ) -> Result<Subject, AuthenticationError> {
         match credentials {
-            None => Ok(self.certified(certificate, now).map_or_else(Subject::anonymous, |holder| holder.subject)),
+            None => Ok(self
+                .sign_in_with_certificate(certificate, now)
+                .map_or_else(Subject::anonymous, |holder| holder.subject)),
             Some(Credentials::Basic { user, password }) => Ok(self.sign_in(&user, &password, from, now).await?.subject),
-            Some(Credentials::Bearer(token)) => self.bearer(self.tokens.verify(&token, now)?, now).await,
+            Some(Credentials::Bearer(token)) => self.bearer_subject(self.tokens.verify(&token, now)?, now).await,
         }
     }
 
@@ -111,40 +116,45 @@ impl Authenticator {
     /// token expired. The credential that the token was issued for must still be valid.
     ///
     /// The caller must accept the subject only for an upload that was begun before the token expired.
-    pub async fn late_subject(
+    pub async fn authenticate_expired(
         &self,
         token: &BearerToken,
         now: SystemTime,
     ) -> Result<(Subject, SystemTime), AuthenticationError> {
-        let grace = self.tokens.upload_grace().ok_or(BadToken::Expired)?;
-        let token = self.tokens.verify_late(token, now, grace)?;
+        let grace = self.tokens.upload_grace().ok_or(InvalidToken::Expired)?;
+        let token = self.tokens.verify_with_grace(token, now, grace)?;
         let expired = token.expires;
-        Ok((self.bearer(token, now).await?, expired))
+        Ok((self.bearer_subject(token, now).await?, expired))
     }
 
-    async fn bearer(&self, token: VerifiedToken, now: SystemTime) -> Result<Subject, AuthenticationError> {
+    async fn bearer_subject(&self, token: VerifiedToken, now: SystemTime) -> Result<Subject, AuthenticationError> {
         let limits = match (&token.principal, &token.origin) {
             (Principal::Anonymous, None) => None,
-            (Principal::User(name), Some(origin)) => self.standing(name, origin, &token.signer, now).await?,
-            (Principal::Anonymous, Some(_)) | (Principal::User(_), None) => return Err(BadToken::Forged.into()),
+            (Principal::User(name), Some(origin)) => self.check_origin(name, origin, &token.signer, now).await?,
+            (Principal::Anonymous, Some(_)) | (Principal::User(_), None) => {
+                return Err(InvalidToken::Unverifiable.into());
+            }
         };
-        Ok(Subject { principal: token.principal, reach: Reach::scopes(token.scopes).within(limits) })
+        Ok(Subject {
+            principal: token.principal,
+            restriction: Restriction::from_scopes(token.scopes).with_limits(limits),
+        })
     }
 
     /// Authenticates a request for a bearer token, by a password, an access token, the token of a CI job or a client
     /// certificate; without any, the subject is anonymous. Bearer tokens are rejected: a client that could exchange one
     /// for the next would stay signed in without end.
-    pub async fn holder(
+    pub async fn authenticate_for_token(
         &self,
         credentials: Option<Credentials>,
         certificate: Option<&ClientChain>,
         from: IpAddr,
         now: SystemTime,
-    ) -> Result<Holder, AuthenticationError> {
+    ) -> Result<AuthenticatedSubject, AuthenticationError> {
         match credentials {
             None => {
-                let holder = self.certified(certificate, now);
-                Ok(holder.unwrap_or_else(|| Holder::anonymous(self.tokens.signer())))
+                let holder = self.sign_in_with_certificate(certificate, now);
+                Ok(holder.unwrap_or_else(|| AuthenticatedSubject::anonymous(self.tokens.signer())))
             }
             Some(Credentials::Basic { user, password }) => self.sign_in(&user, &password, from, now).await,
             Some(Credentials::Bearer(_)) => Err(AuthenticationError::WrongPassword),
@@ -152,47 +162,54 @@ impl Authenticator {
     }
 
     /// Authenticates a request for a bearer token by its refresh token.
-    pub async fn refresh(
+    pub async fn authenticate_refresh_token(
         &self,
-        shown: &Password,
+        presented: &Password,
         from: IpAddr,
         now: SystemTime,
-    ) -> Result<Holder, AuthenticationError> {
-        let token = GrantToken::parse(shown.expose()).ok_or(BadGrant::Unknown)?;
-        let GrantId::Device { .. } = token.id() else { return Err(BadGrant::Unknown.into()) };
+    ) -> Result<AuthenticatedSubject, AuthenticationError> {
+        let token = TokenSecret::parse(presented.expose()).ok_or(BadGrant::Unknown)?;
+        let StoredTokenId::Refresh { .. } = token.id() else { return Err(BadGrant::Unknown.into()) };
         // The request names no user, so failures are counted by the device id.
-        let place = format!("{REFRESHING}:{}", token.id());
+        let place = format!("{REFRESH_TOKEN_USER}:{}", token.id());
         self.check_lockout(&place, from)?;
-        match self.believe(&token, now).await {
-            Ok(believed) => Ok(self.stands_in(&believed)),
-            Err(Refused::Unknown) => {
-                self.lockout.failed(&place, from, Instant::now());
-                tracing::warn!(peer = %from, user = ?REFRESHING, device = %token.id(), "sign-in refused");
-                audit::record(&Event::SignInRefused { user: &place, reason: "no such refresh token" });
+        match self.verify_stored_token(&token, now).await {
+            Ok(believed) => Ok(self.sign_in_with_stored_token(&believed)),
+            Err(StoredTokenRejection::Unknown) => {
+                self.lockout.record_failure(&place, from, Instant::now());
+                tracing::warn!(target: LOG_TARGET, peer = %from, user = ?REFRESH_TOKEN_USER, device = %token.id(), "sign-in refused");
+                audit::record(&AuditEvent::SignInRefused { user: &place, reason: "no such refresh token" });
                 Err(BadGrant::Unknown.into())
             }
-            Err(refused) => Err(refuse(&place, refused)),
+            Err(refused) => Err(reject_stored_token(&place, refused)),
         }
     }
 
     /// Issues a refresh token to a client that signed in with a password or an access token. `None` for every other
     /// credential, and where the token cannot be stored: the client then keeps the password, as it does with registries
     /// that have no refresh tokens.
-    pub async fn refresh_token(&self, holder: &Holder, client: &str, now: SystemTime) -> Option<Password> {
+    pub async fn issue_refresh_token(
+        &self,
+        holder: &AuthenticatedSubject,
+        client: &str,
+        now: SystemTime,
+    ) -> Option<Password> {
         let (Principal::User(user), Some(origin)) = (&holder.subject.principal, &holder.origin) else { return None };
         let (parent, credential) = match origin {
-            Origin::Password(credential) => (None, credential),
-            Origin::Grant { id: id @ GrantId::Access(_), credential } => (Some(*id), credential),
+            TokenOrigin::Password(credential) => (None, credential),
+            TokenOrigin::Grant { id: id @ StoredTokenId::Access(_), credential } => (Some(*id), credential),
             // A CI job gets a new token for its next run, and a client can present its certificate again.
-            Origin::Grant { id: GrantId::Device { .. }, .. } | Origin::Workload(_) | Origin::Certificate(_) => {
+            TokenOrigin::Grant { id: StoredTokenId::Refresh { .. }, .. }
+            | TokenOrigin::Workload(_)
+            | TokenOrigin::Certificate(_) => {
                 return None;
             }
         };
-        let hash = self.passwords.hash_of(user)?;
-        if CredentialVersion::new(&hash, holder.signer.binding()) != *credential {
+        let hash = self.passwords.usable_hash(user)?;
+        if CredentialVersion::new(&hash, holder.signer.binding_key()) != *credential {
             return None;
         }
-        match self.grants.add_device(user, &hash, ClientName::new(client), parent, now).await {
+        match self.grants.create_refresh_token(user, &hash, ClientName::new(client), parent, now).await {
             Ok(token) => {
                 tracing::info!(%user, device = %token.id(), client, "a device signed in");
                 Some(token.expose())
@@ -205,7 +222,12 @@ impl Authenticator {
     }
 
     /// Issues a bearer token for `scopes` to the subject.
-    pub fn issue(&self, holder: &Holder, scopes: &[Scope], now: SystemTime) -> Result<IssuedToken, CannotSign> {
+    pub fn issue_bearer_token(
+        &self,
+        holder: &AuthenticatedSubject,
+        scopes: &[Scope],
+        now: SystemTime,
+    ) -> Result<IssuedToken, SigningError> {
         self.tokens.issue(&holder.signer, &holder.subject.principal, holder.origin.as_ref(), scopes, now)
     }
 
@@ -213,8 +235,12 @@ impl Authenticator {
     ///
     /// A certificate cannot be guessed, so lockouts do not apply and failures are not counted. The user need not be in
     /// the users file: the certificate authority vouches for the name.
-    fn certified(&self, certificate: Option<&ClientChain>, now: SystemTime) -> Option<Holder> {
-        let Certified { name, proof, fingerprint } = self.clients.certified(certificate?, now)?;
+    fn sign_in_with_certificate(
+        &self,
+        certificate: Option<&ClientChain>,
+        now: SystemTime,
+    ) -> Option<AuthenticatedSubject> {
+        let CertifiedUser { name, proof, fingerprint } = self.clients.verify(certificate?, now)?;
         let user = match name.parse::<UserName>() {
             Ok(user) => user,
             Err(error) => {
@@ -222,10 +248,14 @@ impl Authenticator {
                 return None;
             }
         };
-        let (method, credential) = (Method::ClientCertificate, fingerprint.to_string());
-        audit::record(&Event::SignedIn { user: &user, method, credential: Some(&credential) });
-        let subject = Subject { principal: Principal::User(user), reach: Reach::full() };
-        Some(Holder { subject, origin: Some(Origin::Certificate(proof)), signer: self.tokens.signer() })
+        let (method, credential) = (AuthMethod::ClientCertificate, fingerprint.to_string());
+        audit::record(&AuditEvent::SignedIn { user: &user, method, credential: Some(&credential) });
+        let subject = Subject { principal: Principal::User(user), restriction: Restriction::unrestricted() };
+        Some(AuthenticatedSubject {
+            subject,
+            origin: Some(TokenOrigin::Certificate(proof)),
+            signer: self.tokens.signer(),
+        })
     }
 
     /// Signs a user in with HTTP Basic credentials: the password is an access token, the token of a CI job, or the
@@ -236,62 +266,67 @@ impl Authenticator {
         password: &Password,
         from: IpAddr,
         now: SystemTime,
-    ) -> Result<Holder, AuthenticationError> {
-        if let Some(token) = GrantToken::parse(password.expose()) {
-            return self.sign_in_with_token(user, &token, from, now).await;
+    ) -> Result<AuthenticatedSubject, AuthenticationError> {
+        if let Some(token) = TokenSecret::parse(password.expose()) {
+            return self.sign_in_with_access_token(user, &token, from, now).await;
         }
-        if let Some(shown) = self.workloads.admit(user, password, now).await {
+        if let Some(shown) = self.workloads.authenticate(user, password, now).await {
             return match shown {
-                Ok(admitted) => Ok(self.job(admitted)),
-                Err(refused) => Err(self.refuse_job(user, from, refused)),
+                Ok(admitted) => Ok(self.sign_in_workload(admitted)),
+                Err(refused) => Err(self.reject_workload(user, from, refused)),
             };
         }
         let verified = self.check_password(user, password, from).await?;
         let signer = self.tokens.signer();
-        let origin = Origin::Password(verified.credential(signer.binding()));
-        let subject = Subject { principal: Principal::User(verified.user().clone()), reach: Reach::full() };
-        Ok(Holder { subject, origin: Some(origin), signer })
+        let origin = TokenOrigin::Password(verified.credential(signer.binding_key()));
+        let subject =
+            Subject { principal: Principal::User(verified.user().clone()), restriction: Restriction::unrestricted() };
+        Ok(AuthenticatedSubject { subject, origin: Some(origin), signer })
     }
 
     /// Signs a user in with an access token in place of the password. The token is looked up by its own id and not by
     /// the user name, so that the response time does not reveal which users exist.
-    async fn sign_in_with_token(
+    async fn sign_in_with_access_token(
         &self,
         user: &str,
-        token: &GrantToken,
+        token: &TokenSecret,
         from: IpAddr,
         now: SystemTime,
-    ) -> Result<Holder, AuthenticationError> {
+    ) -> Result<AuthenticatedSubject, AuthenticationError> {
         self.check_lockout(user, from)?;
-        let GrantId::Access(_) = token.id() else { return Err(self.wrong_password(user, from)) };
-        match self.believe(token, now).await {
+        let StoredTokenId::Access(_) = token.id() else { return Err(self.reject_password(user, from)) };
+        match self.verify_stored_token(token, now).await {
             // This does not clear the user's failures: an owner of an access token may still guess the password.
-            Ok(believed) if believed.grant.user.as_str() == user => Ok(self.stands_in(&believed)),
-            Ok(_) | Err(Refused::Unknown) => Err(self.wrong_password(user, from)),
-            Err(refused) => Err(refuse(user, refused)),
+            Ok(believed) if believed.grant.user.as_str() == user => Ok(self.sign_in_with_stored_token(&believed)),
+            Ok(_) | Err(StoredTokenRejection::Unknown) => Err(self.reject_password(user, from)),
+            Err(refused) => Err(reject_stored_token(user, refused)),
         }
     }
 
     /// Signs a CI job in with its verified token. A signature cannot be guessed, so a valid token is accepted even
     /// while the subnet, which many CI jobs share, is locked out; it does not clear the user's failures.
-    fn job(&self, admitted: Admitted) -> Holder {
-        let Admitted { user, job, rule, limits } = admitted;
-        audit::record(&Event::SignedIn { user: &user, method: Method::Workload, credential: Some(&job) });
-        let subject = Subject { principal: Principal::User(user), reach: Reach::full().within(limits) };
-        Holder { subject, origin: Some(Origin::Workload(rule)), signer: self.tokens.signer() }
+    fn sign_in_workload(&self, admitted: WorkloadLogin) -> AuthenticatedSubject {
+        let WorkloadLogin { user, job, rule, limits } = admitted;
+        audit::record(&AuditEvent::SignedIn { user: &user, method: AuthMethod::Workload, credential: Some(&job) });
+        let subject =
+            Subject { principal: Principal::User(user), restriction: Restriction::unrestricted().with_limits(limits) };
+        AuthenticatedSubject { subject, origin: Some(TokenOrigin::Workload(rule)), signer: self.tokens.signer() }
     }
 
-    fn refuse_job(&self, user: &str, from: IpAddr, refused: workload::Refused) -> AuthenticationError {
+    fn reject_workload(&self, user: &str, from: IpAddr, refused: workload::WorkloadRejection) -> AuthenticationError {
         match refused {
-            workload::Refused::Bad(reason) => self.bad_job(user, from, &reason),
-            workload::Refused::Unreachable { retry_after, .. } => {
-                audit::record(&Event::SignInRefused { user, reason: "the keys of the token's issuer are not known" });
+            workload::WorkloadRejection::Invalid(reason) => self.reject_workload_token(user, from, &reason),
+            workload::WorkloadRejection::Unreachable { retry_after, .. } => {
+                audit::record(&AuditEvent::SignInRefused {
+                    user,
+                    reason: "the keys of the token's issuer are not known",
+                });
                 AuthenticationError::IssuerUnreachable { retry_after }
             }
         }
     }
 
-    fn bad_job(&self, user: &str, from: IpAddr, reason: &BadWorkload) -> AuthenticationError {
+    fn reject_workload_token(&self, user: &str, from: IpAddr, reason: &InvalidWorkloadToken) -> AuthenticationError {
         if let Err(locked) = self.check_lockout(user, from) {
             return locked;
         }
@@ -299,22 +334,26 @@ impl Authenticator {
         self.count_failure(user, from, &format!("the token of a CI job: {reason}"))
     }
 
-    async fn believe(&self, token: &GrantToken, now: SystemTime) -> Result<Believed, Refused> {
-        self.grants.believe(token, now, |user| self.passwords.hash_of(user)).await
+    async fn verify_stored_token(
+        &self,
+        token: &TokenSecret,
+        now: SystemTime,
+    ) -> Result<VerifiedStoredToken, StoredTokenRejection> {
+        self.grants.verify(token, now, |user| self.passwords.usable_hash(user)).await
     }
 
-    fn stands_in(&self, believed: &Believed) -> Holder {
-        let Believed { grant, hash, limits } = believed;
+    fn sign_in_with_stored_token(&self, believed: &VerifiedStoredToken) -> AuthenticatedSubject {
+        let VerifiedStoredToken { grant, hash, limits } = believed;
         let method = match grant.id {
-            GrantId::Access(_) => Method::AccessToken,
-            GrantId::Device { .. } => Method::RefreshToken,
+            StoredTokenId::Access(_) => AuthMethod::AccessToken,
+            StoredTokenId::Refresh { .. } => AuthMethod::RefreshToken,
         };
-        audit::record(&Event::SignedIn { user: &grant.user, method, credential: Some(&grant.listed_as()) });
+        audit::record(&AuditEvent::SignedIn { user: &grant.user, method, credential: Some(&grant.display_name()) });
         let signer = self.tokens.signer();
-        let credential = CredentialVersion::new(hash, signer.binding());
-        let reach = Reach::full().within(limits.clone());
-        let subject = Subject { principal: Principal::User(grant.user.clone()), reach };
-        Holder { subject, origin: Some(Origin::Grant { id: grant.id, credential }), signer }
+        let credential = CredentialVersion::new(hash, signer.binding_key());
+        let reach = Restriction::unrestricted().with_limits(limits.clone());
+        let subject = Subject { principal: Principal::User(grant.user.clone()), restriction: reach };
+        AuthenticatedSubject { subject, origin: Some(TokenOrigin::Grant { id: grant.id, credential }), signer }
     }
 
     /// Checks that the credential a bearer token was issued for is still valid, and returns its restrictions.
@@ -322,36 +361,38 @@ impl Authenticator {
     /// # Errors
     ///
     /// Fails if the credential was revoked, changed or has expired, or if the token store cannot be read.
-    async fn standing(
+    async fn check_origin(
         &self,
         user: &UserName,
-        origin: &Origin,
+        origin: &TokenOrigin,
         signer: &SigningKey,
         now: SystemTime,
-    ) -> Result<Option<Limits>, AuthenticationError> {
+    ) -> Result<Option<CredentialLimits>, AuthenticationError> {
         match origin {
-            Origin::Password(version) => self.is_current(user, version, signer).map(|()| None),
-            Origin::Workload(rule) => Ok(self.workloads.standing(user, rule)?),
-            Origin::Certificate(proof) if self.clients.stands(proof, now) => Ok(None),
-            Origin::Certificate(_) => Err(BadToken::Revoked.into()),
-            Origin::Grant { id, credential } => {
-                self.is_current(user, credential, signer)?;
-                self.grants.standing(*id, user, now).await.map_err(|refused| match refused {
-                    Refused::Unknown | Refused::Expired | Refused::Superseded => BadToken::Revoked.into(),
-                    Refused::Store(_) => refused.into(),
+            TokenOrigin::Password(version) => self.check_credential_version(user, version, signer).map(|()| None),
+            TokenOrigin::Workload(rule) => Ok(self.workloads.check_rule_exists(user, rule)?),
+            TokenOrigin::Certificate(proof) if self.clients.is_proof_valid(proof, now) => Ok(None),
+            TokenOrigin::Certificate(_) => Err(InvalidToken::Revoked.into()),
+            TokenOrigin::Grant { id, credential } => {
+                self.check_credential_version(user, credential, signer)?;
+                self.grants.check_valid(*id, user, now).await.map_err(|refused| match refused {
+                    StoredTokenRejection::Unknown
+                    | StoredTokenRejection::Expired
+                    | StoredTokenRejection::CredentialChanged => InvalidToken::Revoked.into(),
+                    StoredTokenRejection::Store(_) => refused.into(),
                 })
             }
         }
     }
 
-    fn is_current(
+    fn check_credential_version(
         &self,
         user: &UserName,
         version: &CredentialVersion,
         signer: &SigningKey,
     ) -> Result<(), AuthenticationError> {
-        let current = self.users.credential(user, signer.binding());
-        if current.as_ref() == Some(version) { Ok(()) } else { Err(BadToken::Superseded.into()) }
+        let current = self.users.credential_version(user, signer.binding_key());
+        if current.as_ref() == Some(version) { Ok(()) } else { Err(InvalidToken::CredentialChanged.into()) }
     }
 
     async fn check_password(
@@ -359,18 +400,18 @@ impl Authenticator {
         user: &str,
         password: &Password,
         from: IpAddr,
-    ) -> Result<Verified, AuthenticationError> {
+    ) -> Result<VerifiedUser, AuthenticationError> {
         self.check_lockout(user, from)?;
         match self.passwords.verify(user, password, from.into(), Instant::now()).await {
             Ok(verified) => {
-                self.lockout.succeeded(user, from);
-                let (user, method) = (verified.user(), Method::Password);
-                audit::record(&Event::SignedIn { user, method, credential: None });
+                self.lockout.record_success(user, from);
+                let (user, method) = (verified.user(), AuthMethod::Password);
+                audit::record(&AuditEvent::SignedIn { user, method, credential: None });
                 Ok(verified)
             }
-            Err(Rejected::Credentials) => Err(self.wrong_password(user, from)),
-            Err(Rejected::Busy { retry_after }) => {
-                audit::record(&Event::SignInRefused { user, reason: "too many sign-ins at once" });
+            Err(PasswordError::WrongCredentials) => Err(self.reject_password(user, from)),
+            Err(PasswordError::Busy { retry_after }) => {
+                audit::record(&AuditEvent::SignInRefused { user, reason: "too many sign-ins at once" });
                 Err(AuthenticationError::Busy { retry_after })
             }
         }
@@ -378,31 +419,31 @@ impl Authenticator {
 
     fn check_lockout(&self, user: &str, from: IpAddr) -> Result<(), AuthenticationError> {
         self.lockout.check(user, from, Instant::now()).map_err(|locked| {
-            audit::record(&Event::SignInRefused { user, reason: "too many wrong passwords" });
+            audit::record(&AuditEvent::SignInRefused { user, reason: "too many wrong passwords" });
             locked.into()
         })
     }
 
-    fn wrong_password(&self, user: &str, from: IpAddr) -> AuthenticationError {
+    fn reject_password(&self, user: &str, from: IpAddr) -> AuthenticationError {
         self.count_failure(user, from, "wrong user name or password")
     }
 
     fn count_failure(&self, user: &str, from: IpAddr, reason: &str) -> AuthenticationError {
-        self.lockout.failed(user, from, Instant::now());
+        self.lockout.record_failure(user, from, Instant::now());
         // fail2ban parses this line, so its format is fixed. `{:?}` escapes line breaks in the user name.
-        tracing::warn!(peer = %from, user = ?audit::excerpt(user), "sign-in refused");
-        audit::record(&Event::SignInRefused { user, reason });
+        tracing::warn!(target: LOG_TARGET, peer = %from, user = ?audit::excerpt(user), "sign-in refused");
+        audit::record(&AuditEvent::SignInRefused { user, reason });
         AuthenticationError::WrongPassword
     }
 }
 
 /// Rejects a token that was valid once, or that the store could not look up. This is no guess and is not counted by the
 /// lockout.
-fn refuse(user: &str, refused: Refused) -> AuthenticationError {
-    audit::record(&Event::SignInRefused { user, reason: &refused.to_string() });
+fn reject_stored_token(user: &str, refused: StoredTokenRejection) -> AuthenticationError {
+    audit::record(&AuditEvent::SignInRefused { user, reason: &refused.to_string() });
     refused.into()
 }
 
 /// The user name that the log shows for a sign-in with a refresh token. Followed by a colon, which no user name
 /// contains, and the device id, it is also the user by which the lockout counts.
-const REFRESHING: &str = "<token>";
+const REFRESH_TOKEN_USER: &str = "<token>";

@@ -26,7 +26,7 @@ pub enum ChallengeScheme {
 
 /// The configuration of authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct AuthConfig {
     /// The users file.
     pub htpasswd: PathBuf,
     /// How users whose hash is not bcrypt are treated.
@@ -79,7 +79,7 @@ pub enum KeyIdForm {
 /// The configuration of bearer tokens and the keys that sign them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
-    /// How long a token is valid: within [`TokenConfig::LIFETIMES`].
+    /// How long a token is valid: within [`TokenConfig::LIFETIME_RANGE`].
     pub lifetime: Duration,
     /// The `iss` claim.
     pub issuer: String,
@@ -106,5 +106,5 @@ impl TokenConfig {
 
     /// The lifetimes that the configuration may set. Docker treats a lifetime under a minute as a minute, so that a
     /// shorter one would only cause failures.
-    pub const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
+    pub const LIFETIME_RANGE: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
 }

@@ -9,7 +9,7 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use super::secret::Password;
+use crate::passwords::password::Password;
 
 /// Base64 with optional padding: some clients leave it out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -42,10 +42,10 @@ impl Credentials {
     }
 
     /// The maximum length in bytes of a Basic header value; the password may be the token of a CI job.
-    pub const MAX_BASIC: usize = 16 * 1024;
+    pub const MAX_BASIC_LEN: usize = 16 * 1024;
 
     /// The maximum length in bytes of a Bearer header value; a token with many scopes has some kilobytes.
-    pub const MAX_BEARER: usize = 16 * 1024;
+    pub const MAX_BEARER_LEN: usize = 16 * 1024;
 
     /// Parses the value of an `Authorization` header. The scheme is case-insensitive.
     pub fn parse(value: &[u8]) -> Result<Self, InvalidCredentials> {
@@ -54,16 +54,16 @@ impl Credentials {
         let (scheme, rest) = value.split_at(end);
         let rest = rest.trim_ascii_start();
         if scheme.eq_ignore_ascii_case(b"basic") {
-            return within(value, Self::MAX_BASIC).and_then(|()| parse_basic(rest));
+            return check_len(value, Self::MAX_BASIC_LEN).and_then(|()| parse_basic(rest));
         }
         if scheme.eq_ignore_ascii_case(b"bearer") {
-            return within(value, Self::MAX_BEARER).and_then(|()| BearerToken::parse(rest)).map(Self::Bearer);
+            return check_len(value, Self::MAX_BEARER_LEN).and_then(|()| BearerToken::parse(rest)).map(Self::Bearer);
         }
         Err(InvalidCredentials::UnsupportedScheme)
     }
 }
 
-fn within(value: &[u8], limit: usize) -> Result<(), InvalidCredentials> {
+fn check_len(value: &[u8], limit: usize) -> Result<(), InvalidCredentials> {
     if value.len() > limit { Err(InvalidCredentials::TooLarge { limit }) } else { Ok(()) }
 }
 
@@ -99,7 +99,7 @@ pub enum InvalidCredentials {
     /// Not base64, no colon, a name that is not UTF-8, or characters that no token has.
     #[error("the Authorization header is malformed")]
     Malformed,
-    /// The value exceeds [`Credentials::MAX_BASIC`] or [`Credentials::MAX_BEARER`].
+    /// The value exceeds [`Credentials::MAX_BASIC_LEN`] or [`Credentials::MAX_BEARER_LEN`].
     #[error("the Authorization header has more than {limit} bytes")]
     TooLarge {
         /// The limit of its scheme in bytes.
@@ -159,9 +159,9 @@ mod tests {
 
     #[test]
     fn headers_that_are_too_large_are_not_decoded() {
-        let large = "a".repeat(Credentials::MAX_BASIC);
+        let large = "a".repeat(Credentials::MAX_BASIC_LEN);
         assert_eq!(basic(&format!("Basic {large}")), Err(InvalidCredentials::TooLarge { limit: 16384 }));
-        let fitting = "a".repeat(Credentials::MAX_BEARER / 2);
+        let fitting = "a".repeat(Credentials::MAX_BEARER_LEN / 2);
         assert!(Credentials::parse(format!("Bearer {fitting}").as_bytes()).is_ok());
         let larger = Credentials::parse(format!("Bearer {large}{large}").as_bytes()).err();
         assert_eq!(larger, Some(InvalidCredentials::TooLarge { limit: 16384 }));

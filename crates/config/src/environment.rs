@@ -6,60 +6,61 @@
 use std::ffi::OsString;
 
 use super::{
-    keys::{KEYS, PREFIX},
+    did_you_mean,
+    keys::{KEYS, VARIABLE_PREFIX},
     layers::Layer,
-    problem::{Place, Problem},
-    raw::Raw,
-    suggest,
+    problem::{ConfigProblem, SettingPlace},
+    value::RawValue,
 };
 
 /// The variable with the path of the configuration file.
-pub(super) const FILE: &str = "PORTCULLIS_CONFIG";
+pub(super) const CONFIG_FILE_VARIABLE: &str = "PORTCULLIS_CONFIG";
 
 /// Filters the variables of the process ([`std::env::vars_os`]) by the prefix `PORTCULLIS_`. Bytes that are not UTF-8
 /// become U+FFFD; where that matters, the value is later rejected or the file not found.
 pub fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<(String, String)> {
     all.into_iter()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
-        .filter(|(name, _)| name.starts_with(PREFIX))
+        .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
         .map(|(name, value)| (name, value.to_string_lossy().into_owned()))
         .collect()
 }
 
 /// The layer of the variables. An empty variable counts as unset, because compose files pass one for an unset variable.
-pub(super) fn layer(variables: &[(String, String)], problems: &mut Vec<Problem>) -> Layer {
+pub(super) fn layer(variables: &[(String, String)], problems: &mut Vec<ConfigProblem>) -> Layer {
     let mut layer = Layer::default();
     for (name, value) in variables {
-        if !name.starts_with(PREFIX) || name == FILE || is_of_kubernetes(name, value) {
+        if !name.starts_with(VARIABLE_PREFIX) || name == CONFIG_FILE_VARIABLE || is_set_by_kubernetes(name, value) {
             continue;
         }
-        let place = Place::Variable(name.clone());
+        let place = SettingPlace::Variable(name.clone());
         match KEYS.iter().find(|key| key.variable().as_ref() == Some(name)) {
             Some(_) if value.is_empty() => {}
-            Some(key) => layer.set(key.path(), Raw::from_bare(key.shape(), value, &place), place),
+            Some(key) => layer.set(key.path(), RawValue::from_text(key.shape(), value, &place), place),
             None => problems.push(unknown(name, place)),
         }
     }
     layer
 }
 
-fn unknown(name: &str, place: Place) -> Problem {
+fn unknown(name: &str, place: SettingPlace) -> ConfigProblem {
     let in_file_only = ["ACCESS", "GROUPS", "AUTH__WORKLOAD"].into_iter().any(|table| {
-        name.strip_prefix(PREFIX)
+        name.strip_prefix(VARIABLE_PREFIX)
             .and_then(|name| name.strip_prefix(table))
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
     });
     if in_file_only {
-        return Problem::new(place, "access rules, workload rules and groups cannot be set by a variable")
+        return ConfigProblem::new(place, "access rules, workload rules and groups cannot be set by a variable")
             .hint("write [[access]], [[auth.workload]] and [groups] in the configuration file");
     }
-    let known: Vec<String> = KEYS.iter().filter_map(|key| key.variable()).chain([FILE.to_owned()]).collect();
+    let known: Vec<String> =
+        KEYS.iter().filter_map(|key| key.variable()).chain([CONFIG_FILE_VARIABLE.to_owned()]).collect();
     // The prefix is common to all names and must not count as similarity.
-    let short = |name: &'_ str| name.strip_prefix(PREFIX).map(str::to_owned).unwrap_or_default();
+    let short = |name: &'_ str| name.strip_prefix(VARIABLE_PREFIX).map(str::to_owned).unwrap_or_default();
     let shortened: Vec<String> = known.iter().map(|name| short(name)).collect();
-    let problem = Problem::new(place, "no setting has this variable");
-    match suggest::nearest(&short(name), shortened.iter().map(String::as_str)) {
-        Some(nearest) => problem.hint(format!("did you mean {PREFIX}{nearest}?")),
+    let problem = ConfigProblem::new(place, "no setting has this variable");
+    match did_you_mean::nearest(&short(name), shortened.iter().map(String::as_str)) {
+        Some(nearest) => problem.hint(format!("did you mean {VARIABLE_PREFIX}{nearest}?")),
         None => problem
             .hint("it is PORTCULLIS_, then the key in upper case, with __ between levels: PORTCULLIS_AUTH__HTPASSWD"),
     }
@@ -68,8 +69,8 @@ fn unknown(name: &str, place: Place) -> Problem {
 /// Whether Kubernetes sets this variable. It sets `PORTCULLIS_SERVICE_HOST`, `PORTCULLIS_PORT=tcp://…`,
 /// `PORTCULLIS_PORT_443_TCP_ADDR` and similar ones in every pod of a namespace with a service called `portcullis`.
 /// `PORTCULLIS_PORT=8443` is not one of them and remains an error.
-fn is_of_kubernetes(name: &str, value: &str) -> bool {
-    let Some(name) = name.strip_prefix(PREFIX) else { return false };
+fn is_set_by_kubernetes(name: &str, value: &str) -> bool {
+    let Some(name) = name.strip_prefix(VARIABLE_PREFIX) else { return false };
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     name.ends_with("SERVICE_HOST")
         || name.ends_with("SERVICE_PORT")
@@ -135,7 +136,7 @@ mod tests {
         ];
         assert_eq!(problems(&made_up), Vec::<String>::new());
         for variable in KEYS.iter().filter_map(|key| key.variable()) {
-            assert!(!is_of_kubernetes(&variable, "tcp://"), "{variable}");
+            assert!(!is_set_by_kubernetes(&variable, "tcp://"), "{variable}");
         }
     }
 }

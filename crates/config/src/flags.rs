@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::{
     keys,
     layers::Layer,
-    problem::{Place, Problem},
-    raw::{Located, Raw},
+    problem::{ConfigProblem, SettingPlace},
+    value::{Located, RawValue},
 };
 
 /// The given flags. An empty list or `None` is a flag that was not given.
@@ -32,14 +32,14 @@ pub struct Flags {
     pub tls_key: Option<PathBuf>,
 }
 
-pub(super) fn layer(flags: &Flags, problems: &mut Vec<Problem>) -> Layer {
+pub(super) fn layer(flags: &Flags, problems: &mut Vec<ConfigProblem>) -> Layer {
     let mut layer = Layer::default();
     for (flag, path, texts) in
         [("--listen", keys::LISTEN.path, &flags.listen), ("--hostname", keys::HOSTNAMES.path, &flags.hostname)]
     {
         if !texts.is_empty() {
-            let located = |text: &String| Located::new(Raw::Text(text.clone()), Place::Flag(flag));
-            layer.set(path, Raw::List(texts.iter().map(located).collect()), Place::Flag(flag));
+            let located = |text: &String| Located::new(RawValue::Text(text.clone()), SettingPlace::Flag(flag));
+            layer.set(path, RawValue::List(texts.iter().map(located).collect()), SettingPlace::Flag(flag));
         }
     }
     for (flag, path, file) in [
@@ -50,21 +50,21 @@ pub(super) fn layer(flags: &Flags, problems: &mut Vec<Problem>) -> Layer {
         ("--tls-key", keys::FILES_KEY.path, &flags.tls_key),
     ] {
         if let Some(file) = file {
-            layer.set(path, Raw::Path(file.clone()), Place::Flag(flag));
+            layer.set(path, RawValue::Path(file.clone()), SettingPlace::Flag(flag));
         }
     }
-    refuse_half_a_pair(flags, problems);
+    require_complete_pair(flags, problems);
     layer
 }
 
 /// Reports `--tls-cert` without `--tls-key` and the reverse: a key from another source would rarely match.
-fn refuse_half_a_pair(flags: &Flags, problems: &mut Vec<Problem>) {
+fn require_complete_pair(flags: &Flags, problems: &mut Vec<ConfigProblem>) {
     let (given, missing) = match (&flags.tls_cert, &flags.tls_key) {
         (Some(_), None) => ("--tls-cert", "--tls-key"),
         (None, Some(_)) => ("--tls-key", "--tls-cert"),
         (None, None) | (Some(_), Some(_)) => return,
     };
-    let problem = Problem::new(Place::Flag(given), format!("it requires {missing} as well"));
+    let problem = ConfigProblem::new(SettingPlace::Flag(given), format!("it requires {missing} as well"));
     problems
         .push(problem.hint("--tls-cert FILE --tls-key FILE name a certificate with its chain, and its private key"));
 }

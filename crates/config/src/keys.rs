@@ -6,20 +6,20 @@
 use std::net::SocketAddr;
 
 use super::{
-    kind::{Choice, Count, Fault, Kind, List, Path, Switch, Word},
-    raw::Shape,
-    span::{Span, SpanOr},
-    suggest,
+    did_you_mean,
+    durations::{DurationOrWord, DurationRange},
+    value::TextShape,
+    value_type::{Boolean, Choice, FilePath, InvalidText, ListOf, ParsedText, ValueType, WholeNumber},
     workload::ClaimTable,
 };
 use portcullis_access::{Action, Glob, UnknownAction, UserName};
 use portcullis_auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl};
 use portcullis_http_client::HttpsUrl;
-use portcullis_server::{InvalidNetwork, Network};
-use portcullis_telemetry::{self as telemetry, Format, Target};
+use portcullis_server::{InvalidSubnet, Subnet};
+use portcullis_telemetry::{self as telemetry, AuditDestination, LogFormat};
 use portcullis_tls::{
     ClientMode, ClientUser, Hostname, MinimumVersion,
-    acme::{Challenge, LETS_ENCRYPT, Preference},
+    acme::{Challenge, ChallengePreference, LETS_ENCRYPT},
 };
 
 /// A setting.
@@ -55,75 +55,75 @@ macro_rules! keys {
 }
 
 keys! {
-    LISTEN: List<Word<SocketAddr>> = "listen",
-        List { of: ADDRESS, noun: "socket addresses", may_be_empty: false }, Fallback::Value("0.0.0.0:443"),
+    LISTEN: ListOf<ParsedText<SocketAddr>> = "listen",
+        ListOf { element: ADDRESS, noun: "socket addresses", may_be_empty: false }, Fallback::Value("0.0.0.0:443"),
         "Where to serve HTTPS; `[::]:443` is IPv6 and IPv4, and IPv4 alone on a machine without IPv6.";
-    HOSTNAMES: List<Word<Hostname>> = "hostnames",
-        List { of: HOSTNAME, noun: "host names", may_be_empty: false },
+    HOSTNAMES: ListOf<ParsedText<Hostname>> = "hostnames",
+        ListOf { element: HOSTNAME, noun: "host names", may_be_empty: false },
         Fallback::Computed("this machine's host name, `localhost`, `127.0.0.1`, `::1`"),
         "The names and addresses under which clients reach this server, the preferred one first; a self-signed \
          certificate is made out for them.";
-    REDIRECT: Word<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
+    REDIRECT: ParsedText<SocketAddr> = "redirect", ADDRESS, Fallback::Off,
         "Where to listen for plain HTTP: requests are redirected to HTTPS, and challenges of ACME's `http-01` are answered; for example `0.0.0.0:80`.";
 
-    TRUSTED_PROXIES: List<Word<Network>> = "trusted_proxies",
-        List { of: NETWORK, noun: "networks", may_be_empty: true }, Fallback::Off,
+    TRUSTED_PROXIES: ListOf<ParsedText<Subnet>> = "trusted_proxies",
+        ListOf { element: NETWORK, noun: "networks", may_be_empty: true }, Fallback::Off,
         "The load balancers in front of the server: only from them does the server take the client's address and host out of \
          headers (`X-Forwarded-For`, `X-Forwarded-Host`, `Forwarded`) or the PROXY protocol.";
-    PROXY_PROTOCOL: Switch = "proxy_protocol", Switch, Fallback::Value("false"),
+    PROXY_PROTOCOL: Boolean = "proxy_protocol", Boolean, Fallback::Value("false"),
         "Whether connections from `trusted_proxies` must begin with a header of the PROXY protocol, version 1 or 2.";
 
-    CONNECTIONS: Count = "limits.connections",
-        Count { least: 1, most: 1_000_000, example: 4096 }, Fallback::Value("4096"),
+    CONNECTIONS: WholeNumber = "limits.connections",
+        WholeNumber { min: 1, max: 1_000_000, example: 4096 }, Fallback::Value("4096"),
         "How many connections are served at once; further ones wait. A network (an IPv4 address, an IPv6 /64) may have as many \
          as are left for all others.";
-    HANDSHAKE_TIMEOUT: Span = "limits.handshake_timeout", Span { least: 1, most: 300 }, Fallback::Value("10s"),
+    HANDSHAKE_TIMEOUT: DurationRange = "limits.handshake_timeout", DurationRange { min: 1, max: 300 }, Fallback::Value("10s"),
         "How long a client may take for the TLS handshake.";
-    HEADER_TIMEOUT: Span = "limits.header_timeout", Span { least: 1, most: 600 }, Fallback::Value("30s"),
+    HEADER_TIMEOUT: DurationRange = "limits.header_timeout", DurationRange { min: 1, max: 600 }, Fallback::Value("30s"),
         "How long a client may take to send the head of a request.";
-    IDLE_TIMEOUT: Span = "limits.idle_timeout", Span { least: 1, most: 86_400 }, Fallback::Value("60s"),
+    IDLE_TIMEOUT: DurationRange = "limits.idle_timeout", DurationRange { min: 1, max: 86_400 }, Fallback::Value("60s"),
         "How long a transfer may make no progress; a slow transfer that makes progress is not limited.";
-    DRAIN_TIMEOUT: Span = "limits.drain_timeout", Span { least: 0, most: 3600 }, Fallback::Value("30s"),
+    DRAIN_TIMEOUT: DurationRange = "limits.drain_timeout", DurationRange { min: 0, max: 3600 }, Fallback::Value("30s"),
         "How long running transfers may go on after the server was asked to stop.";
 
     MINIMUM_VERSION: Choice<MinimumVersion> = "tls.minimum_version",
         Choice(&[("1.2", MinimumVersion::Tls12), ("1.3", MinimumVersion::Tls13)]), Fallback::Value("1.2"),
         "The oldest version of TLS that is accepted.";
-    SELF_SIGNED_DIRECTORY: Path = "tls.self_signed.directory", Path { example: "certs" }, Fallback::Value("certs"),
+    SELF_SIGNED_DIRECTORY: FilePath = "tls.self_signed.directory", FilePath { example: "certs" }, Fallback::Value("certs"),
         "The folder of the CA and the certificate that are made on first start: `ca.crt`, `ca.key`, `server.crt`, \
          `server.key`.";
-    FILES_CERTIFICATE: Path = "tls.files.certificate", Path { example: "server.crt" }, Fallback::Required,
+    FILES_CERTIFICATE: FilePath = "tls.files.certificate", FilePath { example: "server.crt" }, Fallback::Required,
         "Your certificate and its chain, in PEM. Naming it anywhere (file, variable or flag) means that none is made.";
-    FILES_KEY: Path = "tls.files.key", Path { example: "server.key" }, Fallback::Required,
+    FILES_KEY: FilePath = "tls.files.key", FilePath { example: "server.key" }, Fallback::Required,
         "The private key of that certificate, in PEM: PKCS#8, SEC1 or RSA, not encrypted.";
-    MORE_CERTIFICATE: Path = "tls.files.more.certificate", Path { example: "other.crt" }, Fallback::Required,
+    MORE_CERTIFICATE: FilePath = "tls.files.more.certificate", FilePath { example: "other.crt" }, Fallback::Required,
         "A further certificate with its chain, for clients that request one of its names (SNI). Clients that send no name, or a \
          name that no certificate has, get the certificate of `[tls.files]`.";
-    MORE_KEY: Path = "tls.files.more.key", Path { example: "other.key" }, Fallback::Required,
+    MORE_KEY: FilePath = "tls.files.more.key", FilePath { example: "other.key" }, Fallback::Required,
         "The private key of that further certificate.";
-    ACME_DIRECTORY: Word<String> = "tls.acme.directory", ACME_URL, Fallback::Value(LETS_ENCRYPT),
+    ACME_DIRECTORY: ParsedText<String> = "tls.acme.directory", ACME_URL, Fallback::Value(LETS_ENCRYPT),
         "The ACME directory that certificates for the DNS names among `hostnames` are ordered from; `[tls.acme]` says that you \
          agree to its terms.";
-    ACME_CONTACT: List<Word<String>> = "tls.acme.contact",
-        List { of: MAIL, noun: "mail addresses", may_be_empty: true }, Fallback::Off,
+    ACME_CONTACT: ListOf<ParsedText<String>> = "tls.acme.contact",
+        ListOf { element: MAIL, noun: "mail addresses", may_be_empty: true }, Fallback::Off,
         "The mail addresses at which the authority may contact you about the account.";
-    ACME_CA: Path = "tls.acme.ca", Path { example: "acme-root.crt" }, Fallback::Off,
+    ACME_CA: FilePath = "tls.acme.ca", FilePath { example: "acme-root.crt" }, Fallback::Off,
         "The only authorities, in PEM, that the directory's own certificate may come from, for one of your own; without it, the \
          public ones.";
-    ACME_CHALLENGE: Choice<Preference> = "tls.acme.challenge",
+    ACME_CHALLENGE: Choice<ChallengePreference> = "tls.acme.challenge",
         Choice(&[
-            ("any", Preference::Any),
-            (Challenge::TlsAlpn01.as_str(), Preference::Only(Challenge::TlsAlpn01)),
-            (Challenge::Http01.as_str(), Preference::Only(Challenge::Http01)),
+            ("any", ChallengePreference::Any),
+            (Challenge::TlsAlpn01.as_str(), ChallengePreference::Only(Challenge::TlsAlpn01)),
+            (Challenge::Http01.as_str(), ChallengePreference::Only(Challenge::Http01)),
         ]),
         Fallback::Value("any"),
         "How the control over the names is proven: `tls-alpn-01` needs port 443 to be reachable, `http-01` port 80 and `redirect`; \
          `any` begins with `tls-alpn-01` and alternates after failures.";
-    ACME_FOLDER: Path = "tls.acme.folder", Path { example: "certs" },
+    ACME_FOLDER: FilePath = "tls.acme.folder", FilePath { example: "certs" },
         Fallback::Computed("the folder `tls.self_signed.directory`"),
         "The folder of the account and the certificate: `acme-account.json`, `acme.pem`.";
 
-    CLIENT_CA: Path = "tls.client.ca", Path { example: "clients.crt" }, Fallback::Required,
+    CLIENT_CA: FilePath = "tls.client.ca", FilePath { example: "clients.crt" }, Fallback::Required,
         "The authorities that issue certificates to clients, in PEM. Clients are asked for a certificate only where this table is \
          there.";
     CLIENT_MODE: Choice<ClientMode> = "tls.client.mode",
@@ -134,15 +134,15 @@ keys! {
             ("cn", ClientUser::CommonName),
             ("dns", ClientUser::DnsName),
             ("email", ClientUser::Email),
-            ("off", ClientUser::Nobody),
+            ("off", ClientUser::NoUser),
         ]),
         Fallback::Value("cn"),
         "Which part of a certificate is the user that it signs in without a password: the common name, the one DNS name, the \
          one mail address; `off` for none, so that certificates only open connections.";
-    CLIENT_CRL: Path = "tls.client.crl", Path { example: "clients.crl" }, Fallback::Off,
+    CLIENT_CRL: FilePath = "tls.client.crl", FilePath { example: "clients.crl" }, Fallback::Off,
         "The certificate revocation lists of those authorities, in PEM: one for each authority, intermediate ones included.";
 
-    HTPASSWD: Path = "auth.htpasswd", Path { example: "htpasswd" }, Fallback::Value("htpasswd"),
+    HTPASSWD: FilePath = "auth.htpasswd", FilePath { example: "htpasswd" }, Fallback::Value("htpasswd"),
         "The users file, as Apache's htpasswd writes it; made with one administrator if it is not there.";
     CHALLENGE: Choice<ChallengeScheme> = "auth.challenge",
         Choice(&[("bearer", ChallengeScheme::Bearer), ("basic", ChallengeScheme::Basic)]), Fallback::Value("bearer"),
@@ -151,17 +151,17 @@ keys! {
     LEGACY_HASHES: Choice<LegacyHashes> = "auth.legacy_hashes",
         Choice(&[("rehash", LegacyHashes::Rehash), ("refuse", LegacyHashes::Refuse)]), Fallback::Value("rehash"),
         "Password hashes older than bcrypt: replaced at the next successful login, or refused.";
-    LOCKOUT_ATTEMPTS: Count = "auth.lockout.attempts",
-        Count { least: 10, most: 10_000, example: 10 }, Fallback::Value("10"),
+    LOCKOUT_ATTEMPTS: WholeNumber = "auth.lockout.attempts",
+        WholeNumber { min: 10, max: 10_000, example: 10 }, Fallback::Value("10"),
         "After how many wrong passwords a minute for one user from one network answers become 429 with a growing Retry-After; \
          for all users from one network together, ten times as many.";
-    TOKEN_LIFETIME: Span = "auth.token.lifetime", Span { least: 60, most: 3600 }, Fallback::Value("5m"),
+    TOKEN_LIFETIME: DurationRange = "auth.token.lifetime", DurationRange { min: 60, max: 3600 }, Fallback::Value("5m"),
         "How long a bearer token is valid; clients fetch a new one by themselves.";
-    TOKEN_ISSUER: Word<String> = "auth.token.issuer", CLAIM, Fallback::Computed("the first of `hostnames`"),
+    TOKEN_ISSUER: ParsedText<String> = "auth.token.issuer", CLAIM, Fallback::Computed("the first of `hostnames`"),
         "The name of this token server in its tokens (the claim `iss`).";
-    TOKEN_SERVICE: Word<String> = "auth.token.service", CLAIM, Fallback::Computed("the first of `hostnames`"),
+    TOKEN_SERVICE: ParsedText<String> = "auth.token.service", CLAIM, Fallback::Computed("the first of `hostnames`"),
         "The name of this registry in tokens and challenges (the claim `aud`).";
-    TOKEN_KEY: Path = "auth.token.key", Path { example: "certs/token.key" },
+    TOKEN_KEY: FilePath = "auth.token.key", FilePath { example: "certs/token.key" },
         Fallback::Computed("`token.key` in the folder `tls.self_signed.directory`, or `tls.acme.folder`"),
         "The private keys of tokens, in PEM (PKCS#8), of which the first signs; created at the first start.";
     TOKEN_ALGORITHM: Choice<TokenAlgorithm> = "auth.token.algorithm",
@@ -176,98 +176,103 @@ keys! {
     TOKEN_KEY_ID: Choice<KeyIdForm> = "auth.token.key_id",
         Choice(&[("thumbprint", KeyIdForm::Thumbprint), ("libtrust", KeyIdForm::Libtrust)]), Fallback::Value("thumbprint"),
         "How tokens name their key (the header `kid`): by RFC 7638, or as registries before Distribution 3 look it up.";
-    TOKEN_CERTIFICATE_CHAIN: Switch = "auth.token.certificate_chain", Switch, Fallback::Value("false"),
+    TOKEN_CERTIFICATE_CHAIN: Boolean = "auth.token.certificate_chain", Boolean, Fallback::Value("false"),
         "Whether tokens contain a certificate of their key (the header `x5c`), for another registry that requires one.";
-    TOKEN_REFRESH_LIFETIME: Span = "auth.token.refresh_lifetime",
-        Span { least: 60, most: 3650 * 86_400 }, Fallback::Value("90d"),
+    TOKEN_REFRESH_LIFETIME: DurationRange = "auth.token.refresh_lifetime",
+        DurationRange { min: 60, max: 3650 * 86_400 }, Fallback::Value("90d"),
         "After how long without use a refresh token ends: `docker login` stores one instead of the password.";
-    TOKEN_UPLOAD_GRACE: SpanOr = "auth.token.upload_grace",
-        SpanOr { word: "off", span: Span { least: 60, most: 7 * 86_400 } }, Fallback::Value("12h"),
+    TOKEN_UPLOAD_GRACE: DurationOrWord = "auth.token.upload_grace",
+        DurationOrWord { word: "off", range: DurationRange { min: 60, max: 7 * 86_400 } }, Fallback::Value("12h"),
         "How long after it has expired a bearer token may still finish an upload that was begun before, and nothing else; \
          `off` for not at all.";
 
-    WORKLOAD_ISSUER: Word<IssuerUrl> = "auth.workload.issuer", ISSUER, Fallback::Required,
+    WORKLOAD_ISSUER: ParsedText<IssuerUrl> = "auth.workload.issuer", ISSUER, Fallback::Required,
         "The issuer of the tokens of CI jobs that are accepted as a password: their claim `iss`, compared letter by letter. Its \
          keys are fetched by OpenID Connect Discovery.";
-    WORKLOAD_AUDIENCE: Word<String> = "auth.workload.audience", AUDIENCE, Fallback::Required,
+    WORKLOAD_AUDIENCE: ParsedText<String> = "auth.workload.audience", AUDIENCE, Fallback::Required,
         "The audience of the tokens: their claim `aud`, or one of its values. Choose a name that only this registry has.";
     WORKLOAD_CLAIMS: ClaimTable = "auth.workload.claims", ClaimTable, Fallback::Required,
         "Further claims that the tokens must have, all of them; at least one must distinguish your project from all others.";
-    WORKLOAD_USER: Word<UserName> = "auth.workload.user", USER, Fallback::Required,
+    WORKLOAD_USER: ParsedText<UserName> = "auth.workload.user", USER, Fallback::Required,
         "The user that the token signs in, as access rules name it; this user need not be in the users file.";
-    WORKLOAD_REPOSITORIES: List<Word<Glob>> = "auth.workload.repositories",
-        List { of: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Off,
+    WORKLOAD_REPOSITORIES: ListOf<ParsedText<Glob>> = "auth.workload.repositories",
+        ListOf { element: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Off,
         "Restricts the job to these repositories, among those that the access rules allow; by default all of those.";
-    WORKLOAD_ACTIONS: List<Word<Action>> = "auth.workload.actions",
-        List { of: ACTION, noun: "actions", may_be_empty: false }, Fallback::Off,
+    WORKLOAD_ACTIONS: ListOf<ParsedText<Action>> = "auth.workload.actions",
+        ListOf { element: ACTION, noun: "actions", may_be_empty: false }, Fallback::Off,
         "Restricts the job to these actions, among those that the access rules allow; by default all of those.";
-    WORKLOAD_CA: Path = "auth.workload.ca", Path { example: "issuer-ca.crt" }, Fallback::Off,
+    WORKLOAD_CA: FilePath = "auth.workload.ca", FilePath { example: "issuer-ca.crt" }, Fallback::Off,
         "The authority of the issuer's own TLS certificate, in PEM, if it is not a public one.";
-    WORKLOAD_JWKS_URI: Word<HttpsUrl> = "auth.workload.jwks_uri", JWKS_URI, Fallback::Off,
+    WORKLOAD_JWKS_URI: ParsedText<HttpsUrl> = "auth.workload.jwks_uri", JWKS_URI, Fallback::Off,
         "The URL of the issuer's keys, if they are on another host than the issuer; its discovery document is not fetched then.";
 
-    ACCESS_USERS: List<Word<String>> = "access.users",
-        List { of: WHO, noun: "users", may_be_empty: false }, Fallback::Required,
+    ACCESS_USERS: ListOf<ParsedText<String>> = "access.users",
+        ListOf { element: WHO, noun: "users", may_be_empty: false }, Fallback::Required,
         "The users that the rule matches: user names, `@group`, `*` for every signed-in user, `anonymous` for clients that are \
          not signed in.";
-    ACCESS_REPOSITORIES: List<Word<Glob>> = "access.repositories",
-        List { of: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Required,
+    ACCESS_REPOSITORIES: ListOf<ParsedText<Glob>> = "access.repositories",
+        ListOf { element: GLOB, noun: "repository patterns", may_be_empty: false }, Fallback::Required,
         "The repositories that the rule matches: `*` is one component, `**` any number, `{user}` the name of the signed-in user.";
-    ACCESS_ACTIONS: List<Word<Action>> = "access.actions",
-        List { of: ACTION, noun: "actions", may_be_empty: true }, Fallback::Required,
+    ACCESS_ACTIONS: ListOf<ParsedText<Action>> = "access.actions",
+        ListOf { element: ACTION, noun: "actions", may_be_empty: true }, Fallback::Required,
         "The allowed actions: `pull`, `push`, `delete`, and `admin` to remove whole repositories; `[]` allows nothing.";
-    GROUPS: List<Word<UserName>> = "groups.NAME",
-        List { of: USER, noun: "user names", may_be_empty: true }, Fallback::Off,
+    GROUPS: ListOf<ParsedText<UserName>> = "groups.NAME",
+        ListOf { element: USER, noun: "user names", may_be_empty: true }, Fallback::Off,
         "The members of a group, which rules name `@NAME`.";
 
-    SPARSE_MANIFESTS: Switch = "registry.sparse_manifests", Switch, Fallback::Value("false"),
+    SPARSE_MANIFESTS: Boolean = "registry.sparse_manifests", Boolean, Fallback::Value("false"),
         "Whether to accept manifests whose blobs or child manifests are not here.";
-    UPLOAD_EXPIRY: Span = "registry.upload_expiry", Span { least: 60, most: 365 * 86_400 }, Fallback::Value("7d"),
+    UPLOAD_EXPIRY: DurationRange = "registry.upload_expiry", DurationRange { min: 60, max: 365 * 86_400 }, Fallback::Value("7d"),
         "After how long without a received byte an upload is cancelled.";
-    GC_INTERVAL: SpanOr = "registry.gc.interval",
-        SpanOr { word: "off", span: Span { least: 1, most: 365 * 86_400 } }, Fallback::Value("24h"),
+    GC_INTERVAL: DurationOrWord = "registry.gc.interval",
+        DurationOrWord { word: "off", range: DurationRange { min: 1, max: 365 * 86_400 } }, Fallback::Value("24h"),
         "How often garbage is collected; `off` for never by itself.";
-    GC_GRACE: Span = "registry.gc.grace", Span { least: 1, most: 365 * 86_400 }, Fallback::Value("24h"),
+    GC_GRACE: DurationRange = "registry.gc.grace", DurationRange { min: 1, max: 365 * 86_400 }, Fallback::Value("24h"),
         "How long a blob or manifest must not have been accessed before it can be garbage; longer than any push takes.";
-    GC_TRASH: Span = "registry.gc.trash", Span { least: 0, most: 365 * 86_400 }, Fallback::Value("7d"),
+    GC_TRASH: DurationRange = "registry.gc.trash", DurationRange { min: 0, max: 365 * 86_400 }, Fallback::Value("7d"),
         "How long a removed blob stays in the trash; it is restored by itself when it is requested.";
-    GC_UNTAGGED: SpanOr = "registry.gc.untagged",
-        SpanOr { word: "keep", span: Span { least: 1, most: 3650 * 86_400 } }, Fallback::Value("keep"),
+    GC_UNTAGGED: DurationOrWord = "registry.gc.untagged",
+        DurationOrWord { word: "keep", range: DurationRange { min: 1, max: 3650 * 86_400 } }, Fallback::Value("keep"),
         "After how long without being read or put a manifest without a tag is deleted; children of an index and referrers of \
          something kept never are.";
-    FILESYSTEM_ROOT: Path = "storage.filesystem.root", Path { example: "data" }, Fallback::Value("data"),
+    FILESYSTEM_ROOT: FilePath = "storage.filesystem.root", FilePath { example: "data" }, Fallback::Value("data"),
         "The folder of images, in the layout of registry:2's `/var/lib/registry`.";
 
-    LOG_FORMAT: Choice<Format> = "log.format",
-        Choice(&[("text", Format::Text), ("json", Format::Json)]), Fallback::Value("text"),
+    LOG_FORMAT: Choice<LogFormat> = "log.format",
+        Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]), Fallback::Value("text"),
         "The format of log lines.";
-    LOG_LEVEL: Word<String> = "log.level", LEVEL, Fallback::Value("info"),
+    LOG_LEVEL: ParsedText<String> = "log.level", LEVEL, Fallback::Value("info"),
         "What is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or finer as in `info,portcullis::auth=debug`.";
-    LOG_AUDIT: Word<Target> = "log.audit", AUDIT, Fallback::Value("off"),
+    LOG_AUDIT: ParsedText<AuditDestination> = "log.audit", AUDIT, Fallback::Value("off"),
         "Where the audit trail goes, as JSON lines: `off`, `stdout` or the path of a file.";
 }
 
-const ADDRESS: Word<SocketAddr> = Word { noun: "a socket address", example: "0.0.0.0:443", parse: address };
-const NETWORK: Word<Network> = Word { noun: "a network", example: "10.0.0.0/8", parse: network };
-const HOSTNAME: Word<Hostname> =
-    Word { noun: "a host name", example: "registry.example.com", parse: |text| Ok(text.parse()?) };
-const ACME_URL: Word<String> = Word { noun: "an https URL", example: LETS_ENCRYPT, parse: acme_url };
-const MAIL: Word<String> = Word { noun: "a mail address", example: "admin@example.com", parse: mail };
-const CLAIM: Word<String> = Word { noun: "a name", example: "registry.example.com", parse: claim };
-const WHO: Word<String> = Word { noun: "a user", example: "alice", parse: |text| Ok(text.to_owned()) };
-const GLOB: Word<Glob> = Word { noun: "a repository pattern", example: "team/**", parse: |text| Ok(text.parse()?) };
-const ACTION: Word<Action> = Word { noun: "an action", example: "pull", parse: action };
-const AUDIT: Word<Target> =
-    Word { noun: "a place for the audit trail", example: "/var/log/portcullis/audit.jsonl", parse: audit };
-const USER: Word<UserName> = Word { noun: "a user name", example: "alice", parse: |text| Ok(text.parse()?) };
-const ISSUER: Word<IssuerUrl> =
-    Word { noun: "an issuer", example: "https://token.actions.githubusercontent.com", parse: |text| Ok(text.parse()?) };
-const AUDIENCE: Word<String> = Word { noun: "an audience", example: "registry.example.com", parse: claim };
-const JWKS_URI: Word<HttpsUrl> =
-    Word { noun: "a URL", example: "https://issuer.example.com/jwks", parse: |text| Ok(text.parse()?) };
-const LEVEL: Word<String> = Word { noun: "a log level", example: "info", parse: level };
+const ADDRESS: ParsedText<SocketAddr> = ParsedText { noun: "a socket address", example: "0.0.0.0:443", parse: address };
+const NETWORK: ParsedText<Subnet> = ParsedText { noun: "a network", example: "10.0.0.0/8", parse: network };
+const HOSTNAME: ParsedText<Hostname> =
+    ParsedText { noun: "a host name", example: "registry.example.com", parse: |text| Ok(text.parse()?) };
+const ACME_URL: ParsedText<String> = ParsedText { noun: "an https URL", example: LETS_ENCRYPT, parse: acme_url };
+const MAIL: ParsedText<String> = ParsedText { noun: "a mail address", example: "admin@example.com", parse: mail };
+const CLAIM: ParsedText<String> = ParsedText { noun: "a name", example: "registry.example.com", parse: claim };
+const WHO: ParsedText<String> = ParsedText { noun: "a user", example: "alice", parse: |text| Ok(text.to_owned()) };
+const GLOB: ParsedText<Glob> =
+    ParsedText { noun: "a repository pattern", example: "team/**", parse: |text| Ok(text.parse()?) };
+const ACTION: ParsedText<Action> = ParsedText { noun: "an action", example: "pull", parse: action };
+const AUDIT: ParsedText<AuditDestination> =
+    ParsedText { noun: "a place for the audit trail", example: "/var/log/portcullis/audit.jsonl", parse: audit };
+const USER: ParsedText<UserName> =
+    ParsedText { noun: "a user name", example: "alice", parse: |text| Ok(text.parse()?) };
+const ISSUER: ParsedText<IssuerUrl> = ParsedText {
+    noun: "an issuer",
+    example: "https://token.actions.githubusercontent.com",
+    parse: |text| Ok(text.parse()?),
+};
+const AUDIENCE: ParsedText<String> = ParsedText { noun: "an audience", example: "registry.example.com", parse: claim };
+const JWKS_URI: ParsedText<HttpsUrl> =
+    ParsedText { noun: "a URL", example: "https://issuer.example.com/jwks", parse: |text| Ok(text.parse()?) };
+const LEVEL: ParsedText<String> = ParsedText { noun: "a log level", example: "info", parse: level };
 
-fn address(text: &str) -> Result<SocketAddr, Fault> {
+fn address(text: &str) -> Result<SocketAddr, InvalidText> {
     let whole = |host: &str, port: &str| format!("did you mean \"{host}:{port}\"?");
     let is_port = |text: &str| text.parse::<u16>().is_ok();
     text.parse().map_err(|_| {
@@ -279,81 +284,81 @@ fn address(text: &str) -> Result<SocketAddr, Fault> {
             Some(_) if text.parse::<std::net::Ipv6Addr>().is_ok() => Some(whole(&format!("[{text}]"), "443")),
             None | Some(_) => None,
         };
-        Fault { reason: "a socket address is an IP address, a colon and a port".to_owned(), hint }
+        InvalidText { reason: "a socket address is an IP address, a colon and a port".to_owned(), hint }
     })
 }
 
-fn network(text: &str) -> Result<Network, Fault> {
-    text.parse().map_err(|error: InvalidNetwork| {
+fn network(text: &str) -> Result<Subnet, InvalidText> {
+    text.parse().map_err(|error: InvalidSubnet| {
         let hint = match error {
-            InvalidNetwork::Inside { first, bits } => Some(format!("did you mean \"{first}/{bits}\"?")),
-            InvalidNetwork::Shape | InvalidNetwork::Bits { .. } => None,
+            InvalidSubnet::HostBitsSet { first, bits } => Some(format!("did you mean \"{first}/{bits}\"?")),
+            InvalidSubnet::Syntax | InvalidSubnet::PrefixLength { .. } => None,
         };
-        Fault { reason: error.to_string(), hint }
+        InvalidText { reason: error.to_string(), hint }
     })
 }
 
-fn acme_url(text: &str) -> Result<String, Fault> {
+fn acme_url(text: &str) -> Result<String, InvalidText> {
     let host = text.strip_prefix("https://").map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
     let is_url = host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '#']));
     if !is_url || text.len() > 2048 || !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte)) {
         let reason = "the directory of an ACME server is an https URL".to_owned();
-        return Err(Fault { reason, hint: None });
+        return Err(InvalidText { reason, hint: None });
     }
     Ok(text.to_owned())
 }
 
 /// A mail address in the form of RFC 8555, 7.3: one address without header fields.
-fn mail(text: &str) -> Result<String, Fault> {
+fn mail(text: &str) -> Result<String, InvalidText> {
     let address = text.strip_prefix("mailto:").unwrap_or(text);
     let is_address = address.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
     if !is_address
         || address.len() > 254
         || !address.bytes().all(|byte| byte.is_ascii_graphic() && !b"?,\"".contains(&byte))
     {
-        return Err(Fault { reason: "not a mail address".to_owned(), hint: None });
+        return Err(InvalidText { reason: "not a mail address".to_owned(), hint: None });
     }
     Ok(format!("mailto:{address}"))
 }
 
-fn claim(text: &str) -> Result<String, Fault> {
+fn claim(text: &str) -> Result<String, InvalidText> {
     if text.is_empty() || text.len() > 255 || text.contains(['"', '\\']) || text.contains(char::is_control) {
         let reason = "a name has 1 to 255 characters, and no quotes, backslashes or control characters".to_owned();
-        return Err(Fault { reason, hint: None });
+        return Err(InvalidText { reason, hint: None });
     }
     Ok(text.to_owned())
 }
 
-fn action(text: &str) -> Result<Action, Fault> {
-    text.parse().map_err(|error: UnknownAction| Fault {
+fn action(text: &str) -> Result<Action, InvalidText> {
+    text.parse().map_err(|error: UnknownAction| InvalidText {
         reason: error.to_string(),
-        hint: did_you_mean(text, Action::ALL.map(Action::as_str)),
+        hint: suggestion_hint(text, Action::ALL.map(Action::as_str)),
     })
 }
 
-fn level(text: &str) -> Result<String, Fault> {
-    telemetry::check_filter(text).map_err(|error| Fault {
+fn level(text: &str) -> Result<String, InvalidText> {
+    telemetry::check_filter(text).map_err(|error| InvalidText {
         reason: error.to_string(),
-        hint: did_you_mean(text, ["error", "warn", "info", "debug", "trace", "off"]),
+        hint: suggestion_hint(text, ["error", "warn", "info", "debug", "trace", "off"]),
     })?;
     Ok(text.to_owned())
 }
 
 /// Parses the target of the audit trail. A single word is rejected as a file, because it is probably a typing error.
-fn audit(text: &str) -> Result<Target, Fault> {
-    let Ok(target) = text.parse::<Target>();
+fn audit(text: &str) -> Result<AuditDestination, InvalidText> {
+    let Ok(target) = text.parse::<AuditDestination>();
     match target {
-        Target::File(_) if !text.contains(['/', '.']) => {
+        AuditDestination::File(_) if !text.contains(['/', '.']) => {
             let hint =
-                did_you_mean(text, ["off", "stdout"]).unwrap_or_else(|| format!("for a file, write \"./{text}\""));
-            Err(Fault { reason: "the audit trail goes to off, stdout or a file".to_owned(), hint: Some(hint) })
+                suggestion_hint(text, ["off", "stdout"]).unwrap_or_else(|| format!("for a file, write \"./{text}\""));
+            Err(InvalidText { reason: "the audit trail goes to off, stdout or a file".to_owned(), hint: Some(hint) })
         }
-        Target::Off | Target::Stdout | Target::File(_) => Ok(target),
+        AuditDestination::Off | AuditDestination::Stdout | AuditDestination::File(_) => Ok(target),
     }
 }
 
-fn did_you_mean<const N: usize>(text: &str, known: [&str; N]) -> Option<String> {
-    suggest::nearest(text, known).map(|word| format!("did you mean \"{word}\"?"))
+fn suggestion_hint<const N: usize>(text: &str, known: [&str; N]) -> Option<String> {
+    did_you_mean::nearest(text, known).map(|word| format!("did you mean \"{word}\"?"))
 }
 
 /// A setting of any type; the object-safe view of [`Key`].
@@ -362,10 +367,10 @@ pub(super) trait Entry: Sync {
     fn about(&self) -> &'static str;
     fn fallback(&self) -> Fallback;
     fn noun(&self) -> String;
-    fn shape(&self) -> Shape;
+    fn shape(&self) -> TextShape;
 }
 
-impl<K: Kind> Entry for Key<K> {
+impl<K: ValueType> Entry for Key<K> {
     fn path(&self) -> &'static str {
         self.path
     }
@@ -382,7 +387,7 @@ impl<K: Kind> Entry for Key<K> {
         self.kind.noun()
     }
 
-    fn shape(&self) -> Shape {
+    fn shape(&self) -> TextShape {
         self.kind.shape()
     }
 }
@@ -401,26 +406,26 @@ impl dyn Entry + '_ {
     /// The variable that sets the key. Rules and groups can only be set in the file, because they have an order or
     /// names of their own.
     pub(super) fn variable(&self) -> Option<String> {
-        let in_file_only = matches!(self.table(), "access" | "groups" | "auth.workload" | MORE_CERTIFICATES);
-        (!in_file_only).then(|| format!("{PREFIX}{}", self.path().to_uppercase().replace('.', "__")))
+        let in_file_only = matches!(self.table(), "access" | "groups" | "auth.workload" | MORE_CERTIFICATES_TABLE);
+        (!in_file_only).then(|| format!("{VARIABLE_PREFIX}{}", self.path().to_uppercase().replace('.', "__")))
     }
 
     /// The default in TOML notation.
     pub(super) fn default_in_toml(&self) -> Option<String> {
         let Fallback::Value(value) = self.fallback() else { return None };
         Some(match self.shape() {
-            Shape::Text => format!("\"{value}\""),
-            Shape::Integer | Shape::Boolean => value.to_owned(),
-            Shape::List => format!("[\"{}\"]", value.replace(',', "\", \"")),
+            TextShape::Text => format!("\"{value}\""),
+            TextShape::Integer | TextShape::Boolean => value.to_owned(),
+            TextShape::List => format!("[\"{}\"]", value.replace(',', "\", \"")),
         })
     }
 }
 
 /// The path of the array of tables with further certificates.
-pub(super) const MORE_CERTIFICATES: &str = "tls.files.more";
+pub(super) const MORE_CERTIFICATES_TABLE: &str = "tls.files.more";
 
 /// The prefix of the variables.
-pub(super) const PREFIX: &str = "PORTCULLIS_";
+pub(super) const VARIABLE_PREFIX: &str = "PORTCULLIS_";
 
 /// The setting with this path.
 pub(super) fn find(path: &str) -> Option<&'static dyn Entry> {
@@ -429,7 +434,7 @@ pub(super) fn find(path: &str) -> Option<&'static dyn Entry> {
 
 /// The header line of a table: `[tls]`, or `[[access]]` for an array of tables.
 pub(super) fn header(table: &str) -> String {
-    let is_list = matches!(table, "access" | "auth.workload" | MORE_CERTIFICATES);
+    let is_list = matches!(table, "access" | "auth.workload" | MORE_CERTIFICATES_TABLE);
     if is_list { format!("[[{table}]]") } else { format!("[{table}]") }
 }
 

@@ -1,12 +1,12 @@
 //! Errors of the configuration, each with its place and a hint, as the operator reads them.
 //!
-//! Invariant: every [`Problem`] has the place of the setting to change.
+//! Invariant: every [`ConfigProblem`] has the place of the setting to change.
 
 use std::{fmt, sync::Arc};
 
 /// The place of a setting. The order of the variants is the order in which problems are printed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum SettingPlace {
     /// A command-line flag, with its dashes.
     Flag(&'static str),
     /// An environment variable.
@@ -26,7 +26,7 @@ pub enum Place {
     Default,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => f.write_str(flag),
@@ -40,14 +40,14 @@ impl fmt::Display for Place {
 
 /// One error of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    place: Place,
+pub struct ConfigProblem {
+    place: SettingPlace,
     message: String,
     hint: Option<String>,
 }
 
-impl Problem {
-    pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
+impl ConfigProblem {
+    pub(super) fn new(place: SettingPlace, message: impl Into<String>) -> Self {
         Self { place, message: message.into(), hint: None }
     }
 
@@ -58,7 +58,7 @@ impl Problem {
 
     /// Puts the path of the setting before the message, except for a flag or a variable, whose name is enough.
     pub(super) fn about(mut self, path: &str) -> Self {
-        if matches!(self.place, Place::File { .. } | Place::Default) {
+        if matches!(self.place, SettingPlace::File { .. } | SettingPlace::Default) {
             self.message = format!("{path}: {}", self.message);
         }
         self
@@ -66,7 +66,7 @@ impl Problem {
 
     /// The place of the setting.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &SettingPlace {
         &self.place
     }
 
@@ -78,12 +78,12 @@ impl Problem {
 
     /// The hint: what the operator can do about the error.
     #[must_use]
-    pub fn advice(&self) -> Option<&str> {
+    pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}: {}", self.place, self.message)?;
         self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
@@ -92,22 +92,22 @@ impl fmt::Display for Problem {
 
 /// All errors of the configuration, in the order of their places; each is printed with `error:` and `hint:`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Problems(Vec<Problem>);
+pub struct ConfigProblems(Vec<ConfigProblem>);
 
-impl Problems {
-    pub(super) fn in_order(mut problems: Vec<Problem>) -> Self {
+impl ConfigProblems {
+    pub(super) fn sorted(mut problems: Vec<ConfigProblem>) -> Self {
         problems.sort();
         problems.dedup();
         Self(problems)
     }
 
     /// The problems in the order of their places.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigProblem> {
         self.0.iter()
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
             if index > 0 {
@@ -121,8 +121,8 @@ impl fmt::Display for Problems {
 
 /// A value in quotes for a message: shortened, and with control characters escaped.
 pub(super) fn quote(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let short: String = text.chars().take(LONGEST).collect();
+    const MAX_CHARS: usize = 60;
+    let short: String = text.chars().take(MAX_CHARS).collect();
     let ellipsis = if short.len() < text.len() { "…" } else { "" };
     format!("\"{}{ellipsis}\"", short.escape_debug())
 }

@@ -1,12 +1,12 @@
 //! Renders the Markdown reference of all settings from [`KEYS`].
 //!
-//! Invariant: `docs/configuration.md` is the output of [`reference`], byte for byte (a test compares them).
+//! Invariant: `docs/configuration.md` is the output of [`reference()`], byte for byte (a test compares them).
 
 use std::fmt::Write as _;
 
 use super::keys::{self, Entry, Fallback, KEYS};
 
-const HEAD: &str = "\
+const INTRODUCTION: &str = "\
 # Configuration
 
 <!-- Written by the tests from src/config/keys.rs: change it there, then run UPDATE_GOLDEN=1 cargo test. -->
@@ -35,7 +35,7 @@ file, else from the defaults below. `portcullis check` reports every error with 
 /// Renders the reference as Markdown.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = HEAD.to_owned();
+    let mut text = INTRODUCTION.to_owned();
     let mut table = None;
     for key in KEYS {
         if table.replace(key.table()) != Some(key.table()) {
@@ -45,12 +45,12 @@ pub fn reference() -> String {
             };
             let _ = write!(text, "\n## {heading}\n");
         }
-        entry(&mut text, *key);
+        write_entry(&mut text, *key);
     }
     text
 }
 
-fn entry(text: &mut String, key: &dyn Entry) {
+fn write_entry(text: &mut String, key: &dyn Entry) {
     let default = match key.fallback() {
         Fallback::Value(_) => key.default_in_toml().map(|value| format!("`{value}`")).unwrap_or_default(),
         Fallback::Computed(words) => words.to_owned(),

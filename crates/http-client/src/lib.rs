@@ -3,13 +3,13 @@
 //! Invariant: a request goes only to the URL of the caller: redirects are not followed, plain HTTP is not used, and a
 //! server certificate must verify against the caller's roots. A response is bounded in time and size.
 
-mod get;
-mod trust;
-mod url;
+mod client;
+mod https_url;
+mod trusted_roots;
 
-pub use get::{Document, FetchError, Fetcher, Limits};
-pub use trust::{Trust, TrustError};
-pub use url::{HttpsUrl, InvalidUrl};
+pub use client::{FetchError, FetchLimits, FetchedDocument, HttpsClient};
+pub use https_url::{HttpsUrl, InvalidUrl};
+pub use trusted_roots::{TrustedRoots, TrustedRootsError};
 
 #[cfg(any(test, feature = "testing"))]
 #[allow(
@@ -18,4 +18,4 @@ pub use url::{HttpsUrl, InvalidUrl};
     clippy::unwrap_used,
     reason = "a fixture reports its own failure by a panic, and only tests see it"
 )]
-pub mod testing;
+pub mod test_site;

@@ -10,40 +10,40 @@
 //! auth.yml ───┘               └─▶ docker_auth/* ──┘        └─▶ Remark…
 //! ```
 
-mod acme;
+mod access_entries;
+mod acme_order;
 mod docker_auth;
-mod draft;
-mod lines;
+mod duration;
+mod line_index;
 mod nginx;
 mod pattern;
-mod regex;
+mod regex_superset;
+mod regex_to_glob;
 mod registry;
-mod rules;
-mod span;
-mod superset;
-mod talk;
+mod report;
 #[cfg(test)]
 mod tests;
+mod toml_writer;
 mod unsupported_keys;
 mod yaml;
 
 use std::path::Path;
 
-use portcullis_auth::htpasswd::Htpasswd;
+use portcullis_auth::users::htpasswd::Htpasswd;
 
-pub use nginx::{Files, NoFiles};
-pub use talk::{Broken, Remark, Weight};
+pub use nginx::{IncludeFiles, NoIncludeFiles};
+pub use report::{Diagnostic, ParseError, Severity};
 
-use talk::Migration;
+use report::Migration;
 
 /// The maximum size of a configuration that is read, in bytes; hand-written files are smaller.
-pub const LARGEST: u64 = 1 << 20;
+pub const MAX_FILE_LEN: u64 = 1 << 20;
 /// The maximum size of the output of `nginx -T`, which holds all files together, in bytes.
-pub const LARGEST_DUMP: u64 = 16 << 20;
+pub const MAX_DUMP_LEN: u64 = 16 << 20;
 
 /// The kind of configuration to migrate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin<'a> {
+pub enum MigrationSource<'a> {
     /// A site of nginx, or its whole configuration.
     Nginx,
     /// `config.yml` of CNCF Distribution, 2 or 3.
@@ -61,24 +61,29 @@ pub struct Migrated {
     /// The text of the new `portcullis.toml`.
     pub toml: String,
     /// What was not carried over, and why, in the order of the origin's lines.
-    pub remarks: Vec<Remark>,
+    pub diagnostics: Vec<Diagnostic>,
     /// The users and hashes that the origin itself holds; empty unless a users file was named.
     pub users: Htpasswd,
 }
 
 /// Migrates `text`, the content of a file of this name, without reading included files.
-pub fn migrate(origin: Origin<'_>, name: &str, text: &str) -> Result<Migrated, Broken> {
-    migrate_with(origin, name, text, &NoFiles)
+pub fn migrate(origin: MigrationSource<'_>, name: &str, text: &str) -> Result<Migrated, ParseError> {
+    migrate_with(origin, name, text, &NoIncludeFiles)
 }
 
 /// Migrates `text`, the content of a file of this name, and the `files` that it includes.
-pub fn migrate_with(origin: Origin<'_>, name: &str, text: &str, files: &dyn Files) -> Result<Migrated, Broken> {
+pub fn migrate_with(
+    origin: MigrationSource<'_>,
+    name: &str,
+    text: &str,
+    files: &dyn IncludeFiles,
+) -> Result<Migrated, ParseError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut migration = Migration::new(name);
     match origin {
-        Origin::Nginx => nginx::read(text, files, &mut migration)?,
-        Origin::Registry => registry::read(&yaml::parse(text)?, &mut migration)?,
-        Origin::DockerAuth { htpasswd } => docker_auth::read(&yaml::parse(text)?, htpasswd, &mut migration)?,
+        MigrationSource::Nginx => nginx::read(text, files, &mut migration)?,
+        MigrationSource::Registry => registry::read(&yaml::parse(text)?, &mut migration)?,
+        MigrationSource::DockerAuth { htpasswd } => docker_auth::read(&yaml::parse(text)?, htpasswd, &mut migration)?,
     }
     Ok(migration.finish())
 }

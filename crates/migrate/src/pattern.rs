@@ -4,15 +4,15 @@
 //! that matches more would allow more in a rule that allows; one that matches less would deny less in a rule that
 //! denies.)
 
-use super::regex;
+use super::regex_to_glob;
 use portcullis_access::Glob;
 
 /// The maximum number of alternatives of a pattern.
-pub(super) const MOST: usize = 32;
+pub(super) const MAX_ALTERNATIVES: usize = 32;
 
 /// The kind of text that a pattern is matched against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum MatchSubject {
     /// Repository names, and paths that contain them: only the letters of names matter.
     Repository,
     /// Any text.
@@ -41,21 +41,21 @@ pub(super) enum Atom {
 
 /// The pattern contains something that this parser does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unsupported;
+pub(super) struct UnsupportedPattern;
 
 impl Pattern {
     /// A pattern of `docker_auth`: a regular expression between slashes, else a glob of Go's `path.Match`.
-    pub(super) fn docker_auth(text: &str, subject: Subject) -> Result<Self, Unsupported> {
+    pub(super) fn docker_auth(text: &str, subject: MatchSubject) -> Result<Self, UnsupportedPattern> {
         match text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             Some(inner) if !inner.is_empty() => Self::regex(inner, subject),
-            Some(_) | None => glob(text).map(|atoms| Self(vec![atoms])),
+            Some(_) | None => parse_glob(text).map(|atoms| Self(vec![atoms])),
         }
     }
 
     /// A regular expression, which matches anywhere in a text unless `^` and `$` anchor it.
-    pub(super) fn regex(text: &str, subject: Subject) -> Result<Self, Unsupported> {
-        let mut alternatives = regex::read(text, subject)?;
-        alternatives.iter_mut().for_each(merge);
+    pub(super) fn regex(text: &str, subject: MatchSubject) -> Result<Self, UnsupportedPattern> {
+        let mut alternatives = regex_to_glob::parse(text, subject)?;
+        alternatives.iter_mut().for_each(merge_wildcards);
         Ok(Self(alternatives))
     }
 
@@ -66,19 +66,19 @@ impl Pattern {
     }
 
     /// Whether the pattern matches every text, except perhaps the empty one.
-    pub(super) fn is_everything(&self) -> bool {
+    pub(super) fn matches_everything(&self) -> bool {
         self.0.iter().any(|atoms| matches!(atoms.as_slice(), [Atom::Anything { .. }]))
     }
 
     /// Whether the pattern matches every text without a slash, except perhaps the empty one.
-    pub(super) fn is_everything_within(&self) -> bool {
-        self.is_everything() || self.0.iter().any(|atoms| matches!(atoms.as_slice(), [Atom::Within { .. }]))
+    pub(super) fn matches_every_component(&self) -> bool {
+        self.matches_everything() || self.0.iter().any(|atoms| matches!(atoms.as_slice(), [Atom::Within { .. }]))
     }
 
     /// Whether the pattern matches the whole text. Time: the number of atoms times the square of the text's length.
     pub(super) fn matches(&self, text: &str, account: &str) -> bool {
         let letters: Vec<char> = text.chars().collect();
-        self.0.iter().any(|atoms| run(atoms, &letters, account))
+        self.0.iter().any(|atoms| matches_atoms(atoms, &letters, account))
     }
 
     /// The globs that match the same repository names, an empty list if the pattern matches no name; `None` if globs
@@ -86,7 +86,7 @@ impl Pattern {
     pub(super) fn globs(&self) -> Option<Vec<Glob>> {
         let mut globs = Vec::new();
         for atoms in &self.0 {
-            for text in expand(atoms)? {
+            for text in to_globs(atoms)? {
                 let glob = text.parse().ok()?;
                 if !globs.contains(&glob) {
                     globs.push(glob);
@@ -99,21 +99,21 @@ impl Pattern {
 
 /// Parses a pattern of Go's `path.Match`: `*` matches no slash, `\` quotes the next letter; `?` and `[…]` are not
 /// supported.
-fn glob(text: &str) -> Result<Vec<Atom>, Unsupported> {
+fn parse_glob(text: &str) -> Result<Vec<Atom>, UnsupportedPattern> {
     let mut atoms = Vec::new();
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {
         rest = &rest[letter.len_utf8()..];
         atoms.push(match letter {
             '*' => Atom::Within { nonempty: false },
-            '?' | '[' => return Err(Unsupported),
+            '?' | '[' => return Err(UnsupportedPattern),
             '\\' => {
-                let next = rest.chars().next().ok_or(Unsupported)?;
+                let next = rest.chars().next().ok_or(UnsupportedPattern)?;
                 rest = &rest[next.len_utf8()..];
                 Atom::Literal(next)
             }
             '$' if rest.starts_with('{') => {
-                rest = rest.strip_prefix("{account}").ok_or(Unsupported)?;
+                rest = rest.strip_prefix("{account}").ok_or(UnsupportedPattern)?;
                 Atom::Account
             }
             _ => Atom::Literal(letter),
@@ -123,7 +123,7 @@ fn glob(text: &str) -> Result<Vec<Atom>, Unsupported> {
 }
 
 /// Joins adjacent wildcards where the result matches the same: `.*.+` becomes `.+`.
-fn merge(atoms: &mut Vec<Atom>) {
+fn merge_wildcards(atoms: &mut Vec<Atom>) {
     let mut merged: Vec<Atom> = Vec::new();
     for atom in atoms.drain(..) {
         match (merged.last_mut(), atom) {
@@ -137,7 +137,7 @@ fn merge(atoms: &mut Vec<Atom>) {
 }
 
 /// Whether the atoms match all letters: tracks every position at which the atoms so far may end.
-fn run(atoms: &[Atom], letters: &[char], account: &str) -> bool {
+fn matches_atoms(atoms: &[Atom], letters: &[char], account: &str) -> bool {
     let mut ends = vec![false; letters.len() + 1];
     ends[0] = true;
     for atom in atoms {
@@ -172,7 +172,7 @@ fn run(atoms: &[Atom], letters: &[char], account: &str) -> bool {
 
 /// A glob under construction.
 #[derive(Clone, Default)]
-struct Partial {
+struct PartialGlob {
     done: Vec<String>,
     /// The current component, not yet complete.
     current: String,
@@ -180,22 +180,22 @@ struct Partial {
     closed: bool,
 }
 
-impl Partial {
-    fn star(&mut self) {
+impl PartialGlob {
+    fn push_star(&mut self) {
         if !self.current.ends_with('*') {
             self.current.push('*');
         }
     }
 
     /// Ends the component.
-    fn close(&mut self) {
+    fn end_component(&mut self) {
         self.done.push(std::mem::take(&mut self.current));
     }
 
     /// Writes `X.*` before a slash or at the end as `X*/**`.
-    fn rest(&mut self) {
-        self.star();
-        self.close();
+    fn push_rest(&mut self) {
+        self.push_star();
+        self.end_component();
         self.done.push("**".to_owned());
     }
 
@@ -222,8 +222,8 @@ fn is_separator(letter: char) -> bool {
 }
 
 /// The globs of one alternative.
-fn expand(atoms: &[Atom]) -> Option<Vec<String>> {
-    let mut partials = vec![Partial::default()];
+fn to_globs(atoms: &[Atom]) -> Option<Vec<String>> {
+    let mut partials = vec![PartialGlob::default()];
     let mut index = 0;
     while let Some(atom) = atoms.get(index) {
         index += 1;
@@ -235,8 +235,8 @@ fn expand(atoms: &[Atom]) -> Option<Vec<String>> {
         }
         match atom {
             Atom::Literal('/') => {
-                partials.retain(Partial::may_end);
-                partials.iter_mut().for_each(Partial::close);
+                partials.retain(PartialGlob::may_end);
+                partials.iter_mut().for_each(PartialGlob::end_component);
             }
             Atom::Literal(letter)
                 if is_separator(*letter) || letter.is_ascii_lowercase() || letter.is_ascii_digit() =>
@@ -250,25 +250,25 @@ fn expand(atoms: &[Atom]) -> Option<Vec<String>> {
             // A name has no such letter.
             Atom::Literal(_) => return Some(Vec::new()),
             Atom::Account => partials.iter_mut().for_each(|partial| partial.current.push_str("{user}")),
-            Atom::Within { .. } => partials.iter_mut().for_each(Partial::star),
+            Atom::Within { .. } => partials.iter_mut().for_each(PartialGlob::push_star),
             Atom::Anything { .. } => match next {
                 None => partials.iter_mut().for_each(|partial| {
-                    partial.rest();
+                    partial.push_rest();
                     partial.closed = true;
                 }),
                 Some(Atom::Literal('/')) => {
                     index += 1;
-                    partials.iter_mut().for_each(Partial::rest);
+                    partials.iter_mut().for_each(PartialGlob::push_rest);
                 }
-                Some(_) => partials = partials.into_iter().flat_map(spread).collect(),
+                Some(_) => partials = partials.into_iter().flat_map(expand_wildcard).collect(),
             },
         }
-        if partials.len() > MOST {
+        if partials.len() > MAX_ALTERNATIVES {
             return None;
         }
     }
-    let whole = |partial: Partial| {
-        let (is_name, Partial { mut done, current, closed }) = (partial.may_end(), partial);
+    let whole = |partial: PartialGlob| {
+        let (is_name, PartialGlob { mut done, current, closed }) = (partial.may_end(), partial);
         if !closed {
             is_name.then(|| done.push(current))?;
         }
@@ -279,20 +279,20 @@ fn expand(atoms: &[Atom]) -> Option<Vec<String>> {
 }
 
 /// The two readings of `X.*Y`: within one component, and over several. If X is empty, `**` covers both.
-fn spread(partial: Partial) -> Vec<Partial> {
+fn expand_wildcard(partial: PartialGlob) -> Vec<PartialGlob> {
     let begins = partial.current.is_empty();
     let mut over = partial.clone();
     if begins {
         over.done.push("**".to_owned());
     } else {
-        over.rest();
+        over.push_rest();
     }
-    over.star();
+    over.push_star();
     if begins {
         return vec![over];
     }
     let mut within = partial;
-    within.star();
+    within.push_star();
     vec![within, over]
 }
 
@@ -304,7 +304,7 @@ mod tests {
     use portcullis_access::Principal;
 
     fn globs(text: &str) -> Option<Vec<String>> {
-        let pattern = Pattern::docker_auth(text, Subject::Repository).ok()?;
+        let pattern = Pattern::docker_auth(text, MatchSubject::Repository).ok()?;
         Some(pattern.globs()?.iter().map(ToString::to_string).collect())
     }
 
@@ -372,13 +372,14 @@ mod tests {
 
     #[test]
     fn texts_are_matched_as_a_whole() {
-        let matches =
-            |pattern: &str, text: &str| Pattern::docker_auth(pattern, Subject::Text).unwrap().matches(text, "alice");
+        let matches = |pattern: &str, text: &str| {
+            Pattern::docker_auth(pattern, MatchSubject::Text).unwrap().matches(text, "alice")
+        };
         assert!(matches("*", "") && matches("*", "bob") && !matches("*", "a/b"));
         assert!(matches("/.+/", "Bob") && !matches("/.+/", ""));
         assert!(matches("dev-*", "dev-") && matches("/^dev-.+$/", "dev-x") && !matches("/^dev-.+$/", "dev-"));
         assert!(matches("/dev/", "a dev b") && matches("${account}", "alice") && !matches("${account}", "bob"));
-        assert_eq!(Pattern::docker_auth("/^[a-z]+$/", Subject::Text), Err(Unsupported));
+        assert_eq!(Pattern::docker_auth("/^[a-z]+$/", MatchSubject::Text), Err(UnsupportedPattern));
     }
 
     proptest! {
@@ -392,7 +393,7 @@ mod tests {
         ) {
             let text = format!("{}{}{}", if start { "^" } else { "" }, pieces.concat(), if end { "$" } else { "" });
             let oracle = ::regex::Regex::new(&text).unwrap().is_match(&name);
-            let pattern = Pattern::regex(&text, Subject::Repository).unwrap();
+            let pattern = Pattern::regex(&text, MatchSubject::Repository).unwrap();
             prop_assert_eq!(pattern.matches(&name, ""), oracle, "{} on {}", text, name);
             if let Some(globs) = pattern.globs() {
                 let name = name.parse().unwrap();

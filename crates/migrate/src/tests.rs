@@ -4,30 +4,30 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Broken, Migrated, Origin, migrate};
+use super::{Migrated, MigrationSource, ParseError, migrate};
 use portcullis_access::Principal;
-use portcullis_config::{self as config, Flags, Loaded};
+use portcullis_config::{self as config, Flags, LoadedConfig};
 
 const NGINX: &str = include_str!("../../../tests/golden/migrate/nginx-public.conf");
 const REGISTRY: &str = include_str!("../../../tests/golden/migrate/registry.yml");
 const TOKEN: &str = include_str!("../../../tests/golden/migrate/registry-token.yml");
 const DOCKER_AUTH: &str = include_str!("../../../tests/golden/migrate/docker_auth.yml");
 
-pub(super) const USERS: Origin<'_> = Origin::DockerAuth { htpasswd: None };
+pub(super) const USERS: MigrationSource<'_> = MigrationSource::DockerAuth { htpasswd: None };
 
-pub(super) fn migrated(origin: Origin<'_>, text: &str) -> Migrated {
+pub(super) fn migrated(origin: MigrationSource<'_>, text: &str) -> Migrated {
     migrate(origin, "old", text).unwrap_or_else(|broken| panic!("{broken}"))
 }
 
-pub(super) fn broken(origin: Origin<'_>, text: &str) -> Broken {
+pub(super) fn broken(origin: MigrationSource<'_>, text: &str) -> ParseError {
     migrate(origin, "old", text).expect_err("this cannot be read")
 }
 
 pub(super) fn remarks(migrated: &Migrated) -> Vec<String> {
-    migrated.remarks.iter().map(ToString::to_string).collect()
+    migrated.diagnostics.iter().map(ToString::to_string).collect()
 }
 
-pub(super) fn load(toml: &str) -> Loaded {
+pub(super) fn load(toml: &str) -> LoadedConfig {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("portcullis.toml");
     std::fs::write(&file, toml).unwrap();
@@ -36,7 +36,7 @@ pub(super) fn load(toml: &str) -> Loaded {
 }
 
 /// The actions of a user in a repository; of an anonymous request, if the name is empty.
-pub(super) fn may(toml: &str, user: &str, repository: &str) -> String {
+pub(super) fn allowed_actions(toml: &str, user: &str, repository: &str) -> String {
     let principal = if user.is_empty() { Principal::Anonymous } else { Principal::User(user.parse().unwrap()) };
     load(toml).config.policy.actions(&principal, &repository.parse().unwrap()).to_string()
 }
@@ -63,7 +63,7 @@ fn the_users_of_docker_auth_may_do_what_they_might() {
         ("", "hello-world", "pull"),
         ("", "web/site", ""),
     ] {
-        assert_eq!(may(&toml, user, repository), actions, "{user} in {repository}");
+        assert_eq!(allowed_actions(&toml, user, repository), actions, "{user} in {repository}");
     }
 }
 
@@ -71,7 +71,7 @@ fn the_users_of_docker_auth_may_do_what_they_might() {
 fn nobody_anonymous_gets_in_where_docker_auth_has_no_anonymous_user() {
     let text = "users: {a: {}}\nacl:\n  - {match: {name: x}, actions: [pull]}\n  - {match: {account: \"\"}, actions: [pull]}\n";
     let toml = migrated(USERS, text).toml;
-    assert_eq!((may(&toml, "a", "x"), may(&toml, "", "x")), ("pull".to_owned(), String::new()));
+    assert_eq!((allowed_actions(&toml, "a", "x"), allowed_actions(&toml, "", "x")), ("pull".to_owned(), String::new()));
 }
 
 #[test]
@@ -80,21 +80,26 @@ fn rules_that_are_not_in_the_file_open_nothing() {
         (USERS, "users: {a: {}}\nacl_mongo: {}\n"),
         (USERS, "acl: []\n"),
         (USERS, "acl:\n  - {match: {name: \"/x{2}/\"}, actions: []}\n  - {match: {}, actions: [\"*\"]}\n"),
-        (Origin::Registry, TOKEN),
-        (Origin::Registry, "version: 0.1\nauth: {token: {realm: x}}\nstorage: {delete: {enabled: true}}\n"),
-        (Origin::Nginx, "server { listen 443 ssl; include auth.conf; location / { proxy_pass http://r; } }"),
-        (Origin::Nginx, &site("location / { auth_request /auth; proxy_pass http://r; }")),
-        (Origin::Nginx, &site("ssl_verify_client on; location / { proxy_pass http://r; }")),
-        (Origin::Nginx, &site("location / { allow 10.0.0.0/8; deny all; proxy_pass http://r; }")),
-        (Origin::Nginx, &site("location / { if ($x) { return 403; } proxy_pass http://r; }")),
-        (Origin::Nginx, &site("location / { deny all; proxy_pass http://r; }")),
-        (Origin::Nginx, &site("location / { access_by_lua_block { f() } proxy_pass http://r; }")),
-        (Origin::Nginx, &site("location /ui/ { proxy_pass http://r; }")),
-        (Origin::Nginx, &site("location / { proxy_pass http://r; } location ~ ^/v2/[a-z]+/ { deny all; }")),
+        (MigrationSource::Registry, TOKEN),
+        (MigrationSource::Registry, "version: 0.1\nauth: {token: {realm: x}}\nstorage: {delete: {enabled: true}}\n"),
+        (MigrationSource::Nginx, "server { listen 443 ssl; include auth.conf; location / { proxy_pass http://r; } }"),
+        (MigrationSource::Nginx, &site("location / { auth_request /auth; proxy_pass http://r; }")),
+        (MigrationSource::Nginx, &site("ssl_verify_client on; location / { proxy_pass http://r; }")),
+        (MigrationSource::Nginx, &site("location / { allow 10.0.0.0/8; deny all; proxy_pass http://r; }")),
+        (MigrationSource::Nginx, &site("location / { if ($x) { return 403; } proxy_pass http://r; }")),
+        (MigrationSource::Nginx, &site("location / { deny all; proxy_pass http://r; }")),
+        (MigrationSource::Nginx, &site("location / { access_by_lua_block { f() } proxy_pass http://r; }")),
+        (MigrationSource::Nginx, &site("location /ui/ { proxy_pass http://r; }")),
+        (MigrationSource::Nginx, &site("location / { proxy_pass http://r; } location ~ ^/v2/[a-z]+/ { deny all; }")),
     ] {
         let migrated = migrated(origin, text);
         for user in ["", "a"] {
-            assert_eq!(may(&migrated.toml, user, "some/name"), "", "{user:?} after {text}:\n{}", migrated.toml);
+            assert_eq!(
+                allowed_actions(&migrated.toml, user, "some/name"),
+                "",
+                "{user:?} after {text}:\n{}",
+                migrated.toml
+            );
         }
         assert!(remarks(&migrated).iter().any(|remark| remark.starts_with("warning: ")), "{text}");
     }
@@ -111,11 +116,15 @@ fn a_registry_refuses_afterwards_what_it_refused_before() {
         ("storage: {delete: {enabled: true}, maintenance: {readonly: {enabled: true}}}\n", "pull"),
         ("proxy: {remoteurl: 'https://registry-1.docker.io'}\n", "pull"),
     ] {
-        let toml = migrated(Origin::Registry, &format!("version: 0.1\n{htpasswd}{text}")).toml;
-        assert_eq!((may(&toml, "a", "x"), may(&toml, "", "x")), (actions.to_owned(), String::new()), "{text}");
-        let open = migrated(Origin::Registry, &format!("version: 0.1\n{text}")).toml;
+        let toml = migrated(MigrationSource::Registry, &format!("version: 0.1\n{htpasswd}{text}")).toml;
         assert_eq!(
-            (may(&open, "a", "x"), may(&open, "", "x")),
+            (allowed_actions(&toml, "a", "x"), allowed_actions(&toml, "", "x")),
+            (actions.to_owned(), String::new()),
+            "{text}"
+        );
+        let open = migrated(MigrationSource::Registry, &format!("version: 0.1\n{text}")).toml;
+        assert_eq!(
+            (allowed_actions(&open, "a", "x"), allowed_actions(&open, "", "x")),
             (actions.to_owned(), String::new()),
             "without auth, {text}"
         );
@@ -146,9 +155,9 @@ fn nginx_lets_in_whom_it_let_in() {
         (format!("location / {{ deny all; }} location /v2/some/ {{ {pass} }}"), "pull,push", ""),
         (format!("location / {{ {pass} }} location /v2/some/ {{ auth_basic_user_file /other; {pass} }}"), "", ""),
     ] {
-        let toml = migrated(Origin::Nginx, &site(&inside)).toml;
+        let toml = migrated(MigrationSource::Nginx, &site(&inside)).toml;
         assert_eq!(
-            (may(&toml, "a", "some/name").as_str(), may(&toml, "", "some/name").as_str()),
+            (allowed_actions(&toml, "a", "some/name").as_str(), allowed_actions(&toml, "", "some/name").as_str()),
             (user, nobody),
             "{inside}\n{toml}"
         );
@@ -158,17 +167,17 @@ fn nginx_lets_in_whom_it_let_in() {
 #[test]
 fn where_nothing_here_asks_for_passwords_something_that_is_not_here_may() {
     let open = [
-        (Origin::Nginx, "server { listen 443 ssl; location / { proxy_pass http://r; } }"),
+        (MigrationSource::Nginx, "server { listen 443 ssl; location / { proxy_pass http://r; } }"),
         (
-            Origin::Nginx,
+            MigrationSource::Nginx,
             "server { listen 443 ssl; location / { limit_except GET { deny all; } proxy_pass http://r; } }",
         ),
-        (Origin::Registry, "version: 0.1\n"),
-        (Origin::Registry, "version: 0.1\nauth:\n"),
+        (MigrationSource::Registry, "version: 0.1\n"),
+        (MigrationSource::Registry, "version: 0.1\nauth:\n"),
     ];
     for (origin, text) in open {
         let migrated = migrated(origin, text);
-        assert_eq!(may(&migrated.toml, "", "x"), "", "{text}:\n{}", migrated.toml);
+        assert_eq!(allowed_actions(&migrated.toml, "", "x"), "", "{text}:\n{}", migrated.toml);
         assert!(migrated.toml.contains("\n#actions      = [\"pull\""), "{text}:\n{}", migrated.toml);
     }
 }
@@ -176,7 +185,7 @@ fn where_nothing_here_asks_for_passwords_something_that_is_not_here_may() {
 #[test]
 fn a_hash_that_docker_auth_did_not_take_lets_nobody_in() {
     let text = "users:\n  old: {password: '{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ='}\nacl: []\n";
-    let migrated = migrated(Origin::DockerAuth { htpasswd: Some(Path::new("u")) }, text);
+    let migrated = migrated(MigrationSource::DockerAuth { htpasswd: Some(Path::new("u")) }, text);
     assert_eq!(migrated.users.users().count(), 0);
     assert!(remarks(&migrated)[0].starts_with("warning: old:2: users: old: docker_auth accepts bcrypt only"));
 }
@@ -185,40 +194,45 @@ fn a_hash_that_docker_auth_did_not_take_lets_nobody_in() {
 fn the_server_of_the_registry_is_taken_and_the_others_are_told() {
     let text = "server { listen 80; location / { proxy_pass http://wiki; } }\n\
                 server { listen 8443 ssl; auth_basic r; auth_basic_user_file /u; location /v2/ { proxy_pass http://r; } }\n";
-    let migrated = migrated(Origin::Nginx, text);
+    let migrated = migrated(MigrationSource::Nginx, text);
     assert_eq!(load(&migrated.toml).config.server.listen, ["0.0.0.0:8443".parse().unwrap()]);
-    let told = remarks(&migrated);
+    let messages = remarks(&migrated);
     assert!(
-        told[0].starts_with("warning: old:1: server: not carried over: the server in line 2 was taken"),
-        "{told:#?}"
+        messages[0].starts_with("warning: old:1: server: not carried over: the server in line 2 was taken"),
+        "{messages:#?}"
     );
 }
 
 #[test]
 fn plain_http_becomes_a_redirect_or_https() {
     let both = "server { listen 443 ssl; listen 80; location / { proxy_pass http://r; } }";
-    let config = load(&migrated(Origin::Nginx, both).toml).config;
+    let config = load(&migrated(MigrationSource::Nginx, both).toml).config;
     assert_eq!((config.server.listen[0].port(), config.server.redirect.unwrap().port()), (443, 80));
     let plain = "server { listen 80; location / { proxy_pass http://r; } }";
-    let config = load(&migrated(Origin::Nginx, plain).toml).config;
+    let config = load(&migrated(MigrationSource::Nginx, plain).toml).config;
     assert_eq!((config.server.listen[0].port(), config.server.redirect), (80, None));
 }
 
 #[test]
 fn what_is_no_configuration_of_that_kind_is_refused() {
-    assert_eq!(broken(Origin::Nginx, "events {}").line, None);
-    assert_eq!(broken(Origin::Nginx, "server {\n  listen 80\n}").to_string(), "2: \"listen\" does not end with ;");
-    assert_eq!(broken(Origin::Registry, "version: [0.1\nhttp: }").line, Some(2));
+    assert_eq!(broken(MigrationSource::Nginx, "events {}").line, None);
+    assert_eq!(
+        broken(MigrationSource::Nginx, "server {\n  listen 80\n}").to_string(),
+        "2: \"listen\" does not end with ;"
+    );
+    assert_eq!(broken(MigrationSource::Registry, "version: [0.1\nhttp: }").line, Some(2));
     assert!(broken(USERS, "").hint.contains("right file"));
 }
 
 #[test]
 fn neither_hashes_nor_secrets_are_told() {
-    for (origin, text) in [(Origin::Registry, REGISTRY), (Origin::Registry, TOKEN), (USERS, DOCKER_AUTH)] {
+    for (origin, text) in
+        [(MigrationSource::Registry, REGISTRY), (MigrationSource::Registry, TOKEN), (USERS, DOCKER_AUTH)]
+    {
         let migrated = migrated(origin, text);
-        let told = format!("{}\n{}", migrated.toml, remarks(&migrated).join("\n"));
+        let messages = format!("{}\n{}", migrated.toml, remarks(&migrated).join("\n"));
         for secret in ["$2y$", "asecret", "averysecretword", "anotherverysecretword", "AKIA"] {
-            assert!(!told.contains(secret), "{secret} in\n{told}");
+            assert!(!messages.contains(secret), "{secret} in\n{messages}");
         }
     }
 }
@@ -226,7 +240,7 @@ fn neither_hashes_nor_secrets_are_told() {
 #[test]
 fn users_are_handed_over_only_if_a_file_is_named() {
     assert_eq!(migrated(USERS, DOCKER_AUTH).users.users().count(), 0);
-    let origin = Origin::DockerAuth { htpasswd: Some(Path::new("/etc/users")) };
+    let origin = MigrationSource::DockerAuth { htpasswd: Some(Path::new("/etc/users")) };
     let migrated = migrated(origin, DOCKER_AUTH);
     let names: Vec<_> = migrated.users.users().map(|(name, _)| name.to_string()).collect();
     assert_eq!(names, ["admin", "anna", "ben", "ci-web"], "door had no password");
@@ -238,7 +252,7 @@ fn settings_outside_our_bounds_are_told_and_the_nearest_is_taken() {
     let text = "token: {expiration: 5}\nacl: []\n";
     assert!(migrated(USERS, text).toml.contains("lifetime = \"1m\""));
     let text = "version: 0.1\nstorage: {maintenance: {uploadpurging: {age: 1s}}}\nhttp: {draintimeout: 9h}\n";
-    let toml = migrated(Origin::Registry, text).toml;
+    let toml = migrated(MigrationSource::Registry, text).toml;
     assert!(toml.contains("upload_expiry = \"1m\"") && toml.contains("drain_timeout = \"1h\""), "{toml}");
 }
 
@@ -247,11 +261,11 @@ fn settings_outside_our_bounds_are_told_and_the_nearest_is_taken() {
 fn a_control_character_in_a_directive_does_not_break_the_comment_about_it() {
     let text = site("location /v2/ { auth_basi\u{1}c_user_file /u; proxy_pass http://r; }");
     assert!(
-        migrated(Origin::Nginx, &text).toml.contains("auth_basi\u{fffd}c_user_file"),
+        migrated(MigrationSource::Nginx, &text).toml.contains("auth_basi\u{fffd}c_user_file"),
         "{}",
-        migrated(Origin::Nginx, &text).toml
+        migrated(MigrationSource::Nginx, &text).toml
     );
-    load(&migrated(Origin::Nginx, &text).toml);
+    load(&migrated(MigrationSource::Nginx, &text).toml);
 }
 
 /// The text with a few pieces replaced: the position, the length, and the replacement of each.
@@ -277,10 +291,10 @@ proptest! {
         ), 1..6),
     ) {
         let (origin, text) =
-            [(Origin::Nginx, NGINX), (Origin::Registry, REGISTRY), (Origin::Registry, TOKEN), (USERS, DOCKER_AUTH)][which];
+            [(MigrationSource::Nginx, NGINX), (MigrationSource::Registry, REGISTRY), (MigrationSource::Registry, TOKEN), (USERS, DOCKER_AUTH)][which];
         if let Ok(migrated) = migrate(origin, "a\nb\u{1}.conf", &damaged(text, &wounds)) {
             prop_assert!(!load(&migrated.toml).rules.is_empty());
-            prop_assert!(migrated.remarks.iter().all(|remark| !remark.to_string().contains('\n')));
+            prop_assert!(migrated.diagnostics.iter().all(|remark| !remark.to_string().contains('\n')));
         }
     }
 }

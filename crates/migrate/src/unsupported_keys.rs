@@ -5,11 +5,11 @@
 //!
 //! Invariant: every key is carried over, reported with its reason, or reported as unknown.
 
-use super::{talk::Migration, yaml::At};
+use super::{report::Migration, yaml::NodeRef};
 
 /// Why a key is not carried over.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Reason {
+pub(super) enum UnsupportedReason {
     /// It needs no replacement.
     NotNeeded,
     /// Portcullis behaves differently, whatever its value.
@@ -20,37 +20,37 @@ pub(super) enum Reason {
 
 /// A key that is not carried over.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unsupported {
+pub(super) struct UnsupportedKey {
     /// The key, with dots between levels. Keys below it are not reported again.
     pub(super) key: &'static str,
-    pub(super) reason: Reason,
+    pub(super) reason: UnsupportedReason,
     /// What the user can do, or why there is nothing to do.
     pub(super) advice: &'static str,
 }
 
-impl Unsupported {
+impl UnsupportedKey {
     pub(super) const fn not_needed(key: &'static str, advice: &'static str) -> Self {
-        Self { key, reason: Reason::NotNeeded, advice }
+        Self { key, reason: UnsupportedReason::NotNeeded, advice }
     }
 
     pub(super) const fn differs(key: &'static str, advice: &'static str) -> Self {
-        Self { key, reason: Reason::Differs, advice }
+        Self { key, reason: UnsupportedReason::Differs, advice }
     }
 
     pub(super) const fn no_setting(key: &'static str, settings: &'static [&'static str], advice: &'static str) -> Self {
-        Self { key, reason: Reason::NoSetting(settings), advice }
+        Self { key, reason: UnsupportedReason::NoSetting(settings), advice }
     }
 }
 
 /// The keys of a program.
-pub(super) struct Known {
+pub(super) struct KeyTable {
     /// Keys that are carried over, or reported where they are read.
     pub(super) carried: &'static [&'static str],
-    pub(super) unsupported: &'static [Unsupported],
+    pub(super) unsupported: &'static [UnsupportedKey],
 }
 
 /// Reports the keys below `at`, the value of the key `path`, that are not carried over.
-pub(super) fn report(at: At<'_>, path: &str, known: &Known, migration: &mut Migration) {
+pub(super) fn report(at: NodeRef<'_>, path: &str, known: &KeyTable, migration: &mut Migration) {
     for (key, below) in at.entries() {
         let full = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         let inside = |known: &str| known.strip_prefix(&full).is_some_and(|rest| rest.starts_with('.'));
@@ -64,9 +64,9 @@ pub(super) fn report(at: At<'_>, path: &str, known: &Known, migration: &mut Migr
         } else if let Some(row) = known.unsupported.iter().find(|row| row.key == full) {
             let text = format!("{full}: {}", row.advice);
             match row.reason {
-                Reason::NotNeeded => migration.note(below.line, &text),
-                Reason::Differs => migration.warn(below.line, &text),
-                Reason::NoSetting(settings) => {
+                UnsupportedReason::NotNeeded => migration.note(below.line, &text),
+                UnsupportedReason::Differs => migration.warn(below.line, &text),
+                UnsupportedReason::NoSetting(settings) => {
                     let setting = settings.first().copied().unwrap_or_default();
                     migration.warn(below.line, &format!("{text} (there is no setting {setting})"));
                 }
@@ -83,8 +83,8 @@ mod tests {
     use crate::{docker_auth, registry};
     use portcullis_config as config;
 
-    fn tables() -> impl Iterator<Item = &'static Unsupported> {
-        [&registry::KNOWN, &docker_auth::KNOWN].into_iter().flat_map(|known| known.unsupported)
+    fn tables() -> impl Iterator<Item = &'static UnsupportedKey> {
+        [&registry::KEYS, &docker_auth::KEYS].into_iter().flat_map(|known| known.unsupported)
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         };
         assert!(exists("tls.acme") && exists("listen") && !exists("tls.ac"));
         for row in tables() {
-            if let Reason::NoSetting(settings) = row.reason {
+            if let UnsupportedReason::NoSetting(settings) = row.reason {
                 let found: Vec<_> = settings.iter().filter(|setting| exists(setting)).collect();
                 assert!(found.is_empty(), "{}: carry it over with {found:?}", row.key);
                 assert!(!settings.is_empty(), "{}: name the setting that would carry it over", row.key);
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_key_is_in_one_row_and_not_carried_over_as_well() {
-        for known in [&registry::KNOWN, &docker_auth::KNOWN] {
+        for known in [&registry::KEYS, &docker_auth::KEYS] {
             for (index, row) in known.unsupported.iter().enumerate() {
                 let others = &known.unsupported[index + 1..];
                 assert!(others.iter().all(|other| other.key != row.key), "{}", row.key);

@@ -65,7 +65,7 @@ pub struct Digest {
 impl Digest {
     /// The digest of `bytes`.
     #[must_use]
-    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+    pub fn compute(algorithm: Algorithm, bytes: &[u8]) -> Self {
         let mut digester = Digester::new(algorithm);
         digester.update(bytes);
         digester.finish()
@@ -116,7 +116,7 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let (algorithm, hex) = text.split_once(':').ok_or(InvalidDigest::Shape)?;
+        let (algorithm, hex) = text.split_once(':').ok_or(InvalidDigest::MissingColon)?;
         let algorithm: Algorithm = algorithm.parse()?;
         if hex.len() != 2 * algorithm.size() {
             return Err(InvalidDigest::Length(algorithm));
@@ -146,7 +146,7 @@ fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
 pub enum InvalidDigest {
     /// The text has no colon.
     #[error("a digest looks like sha256:<64 hexadecimal digits>")]
-    Shape,
+    MissingColon,
     /// The algorithm is not one of [`Algorithm::ALL`].
     #[error("the digest algorithm must be sha256 or sha512")]
     Algorithm,
@@ -160,10 +160,10 @@ pub enum InvalidDigest {
 
 /// Computes a [`Digest`] incrementally. The intermediate state can be saved, and restored by another process.
 #[derive(Clone)]
-pub struct Digester(State);
+pub struct Digester(HasherState);
 
 #[derive(Clone)]
-enum State {
+enum HasherState {
     Sha256(Sha256),
     Sha512(Sha512),
 }
@@ -173,8 +173,8 @@ impl Digester {
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
-            Algorithm::Sha256 => State::Sha256(Sha256::new()),
-            Algorithm::Sha512 => State::Sha512(Sha512::new()),
+            Algorithm::Sha256 => HasherState::Sha256(Sha256::new()),
+            Algorithm::Sha512 => HasherState::Sha512(Sha512::new()),
         })
     }
 
@@ -182,16 +182,16 @@ impl Digester {
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
-            State::Sha256(_) => Algorithm::Sha256,
-            State::Sha512(_) => Algorithm::Sha512,
+            HasherState::Sha256(_) => Algorithm::Sha256,
+            HasherState::Sha512(_) => Algorithm::Sha512,
         }
     }
 
     /// Adds the next bytes to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
-            State::Sha256(state) => state.update(bytes),
-            State::Sha512(state) => state.update(bytes),
+            HasherState::Sha256(state) => state.update(bytes),
+            HasherState::Sha512(state) => state.update(bytes),
         }
     }
 
@@ -199,8 +199,8 @@ impl Digester {
     #[must_use]
     pub fn finish(self) -> Digest {
         match self.0 {
-            State::Sha256(state) => Digest::from_bytes(Algorithm::Sha256, &state.finalize()),
-            State::Sha512(state) => Digest::from_bytes(Algorithm::Sha512, &state.finalize()),
+            HasherState::Sha256(state) => Digest::from_bytes(Algorithm::Sha256, &state.finalize()),
+            HasherState::Sha512(state) => Digest::from_bytes(Algorithm::Sha512, &state.finalize()),
         }
     }
 
@@ -208,8 +208,8 @@ impl Digester {
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         match &self.0 {
-            State::Sha256(state) => state.serialize().to_vec(),
-            State::Sha512(state) => state.serialize().to_vec(),
+            HasherState::Sha256(state) => state.serialize().to_vec(),
+            HasherState::Sha512(state) => state.serialize().to_vec(),
         }
     }
 
@@ -219,11 +219,11 @@ impl Digester {
         Some(Self(match algorithm {
             Algorithm::Sha256 => {
                 let saved = SerializedState::<Sha256>::try_from(saved).ok()?;
-                State::Sha256(Sha256::deserialize(&saved).ok()?)
+                HasherState::Sha256(Sha256::deserialize(&saved).ok()?)
             }
             Algorithm::Sha512 => {
                 let saved = SerializedState::<Sha512>::try_from(saved).ok()?;
-                State::Sha512(Sha512::deserialize(&saved).ok()?)
+                HasherState::Sha512(Sha512::deserialize(&saved).ok()?)
             }
         }))
     }
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn the_empty_string_has_its_well_known_digest() {
         assert_eq!(
-            Digest::of(Algorithm::Sha256, b"").to_string(),
+            Digest::compute(Algorithm::Sha256, b"").to_string(),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
     }
@@ -247,8 +247,8 @@ mod tests {
     fn what_is_not_a_digest_is_refused_with_its_reason() {
         let hex = "a".repeat(64);
         for (text, reason) in [
-            (String::new(), InvalidDigest::Shape),
-            (hex.clone(), InvalidDigest::Shape),
+            (String::new(), InvalidDigest::MissingColon),
+            (hex.clone(), InvalidDigest::MissingColon),
             (format!("md5:{hex}"), InvalidDigest::Algorithm),
             (format!("SHA256:{hex}"), InvalidDigest::Algorithm),
             (format!("sha256:{hex}0"), InvalidDigest::Length(Algorithm::Sha256)),
@@ -283,7 +283,7 @@ mod tests {
                 let mut restored = Digester::restore(algorithm, &digester.save()).unwrap();
                 restored.update(&second);
                 let whole = [first.clone(), second.clone()].concat();
-                prop_assert_eq!(restored.finish(), Digest::of(algorithm, &whole));
+                prop_assert_eq!(restored.finish(), Digest::compute(algorithm, &whole));
             }
         }
 

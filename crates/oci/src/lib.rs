@@ -6,25 +6,25 @@
 //! Invariant: every value of these types was parsed from valid text, so other modules never validate a name, a tag or a
 //! digest again.
 
+mod byte_range;
 mod descriptor;
 mod digest;
+mod digest_search;
 mod manifest;
 mod media_type;
-mod name;
-mod named;
-mod page;
-mod range;
+mod pagination;
 mod reference;
+mod repository_name;
 
+pub use byte_range::{ByteRange, ChunkRange, InvalidChunkRange, Selection};
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, Digester, InvalidDigest};
+pub use digest_search::find_digests;
 pub use manifest::{Manifest, ManifestError, ManifestKind, stored_media_type};
 pub use media_type::{InvalidMediaType, MediaType};
-pub use name::{InvalidName, RepositoryName};
-pub use named::named_digests;
-pub use page::{Page, Paged};
-pub use range::{ByteRange, ChunkRange, InvalidChunkRange, Selection};
+pub use pagination::{ListPage, PageRequest};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
+pub use repository_name::{InvalidName, RepositoryName};
 
 /// Implements serde through `Display` and `FromStr`, so that a deserialised value passes the same validation as any
 /// other (a derived `Deserialize` would fill a private field without validation).

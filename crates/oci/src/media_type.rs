@@ -10,7 +10,7 @@ pub struct MediaType(String);
 
 impl MediaType {
     /// The maximum length in bytes: two RFC 6838 names of 127 characters and the slash.
-    pub const MAX: usize = 255;
+    pub const MAX_LEN: usize = 255;
 
     /// The media type as text.
     #[must_use]
@@ -40,7 +40,7 @@ impl FromStr for MediaType {
 
     fn from_str(text: &str) -> Result<Self, InvalidMediaType> {
         let (kind, subtype) = text.split_once('/').ok_or(InvalidMediaType)?;
-        if text.len() <= Self::MAX && is_restricted_name(kind) && is_restricted_name(subtype) {
+        if text.len() <= Self::MAX_LEN && is_restricted_name(kind) && is_restricted_name(subtype) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidMediaType)

@@ -12,7 +12,7 @@ pub struct Tag(String);
 
 impl Tag {
     /// The maximum length in bytes.
-    pub const MAX: usize = 128;
+    pub const MAX_LEN: usize = 128;
 
     /// The tag as text.
     #[must_use]
@@ -41,7 +41,8 @@ impl FromStr for Tag {
     fn from_str(text: &str) -> Result<Self, InvalidTag> {
         let (first, rest) = text.as_bytes().split_first().ok_or(InvalidTag)?;
         let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-        let good = text.len() <= Self::MAX && word(first) && rest.iter().all(|byte| word(byte) || b".-".contains(byte));
+        let good =
+            text.len() <= Self::MAX_LEN && word(first) && rest.iter().all(|byte| word(byte) || b".-".contains(byte));
         if good { Ok(Self(text.to_owned())) } else { Err(InvalidTag) }
     }
 }
@@ -50,7 +51,7 @@ super::serde_as_text!(Tag);
 
 /// The error for a text that is not a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a tag has 1 to {} letters, digits, '_', '.' or '-', and does not begin with '.' or '-'", Tag::MAX)]
+#[error("a tag has 1 to {} letters, digits, '_', '.' or '-', and does not begin with '.' or '-'", Tag::MAX_LEN)]
 pub struct InvalidTag;
 
 /// A reference to a manifest in a repository, by tag or by digest.

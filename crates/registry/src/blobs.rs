@@ -6,12 +6,11 @@
 use std::ops::Range;
 
 use super::{
-    Error, Registry, Repository,
-    layout::{Folder, Key},
-    links,
+    Error, Registry, Repository, links,
     locks::RepositoryLock,
+    paths::{DirKey, ObjectKey},
 };
-use portcullis_access::audit::{self, Event};
+use portcullis_access::audit::{self, AuditEvent};
 use portcullis_access::{Delete, Pull, Push};
 use portcullis_oci::{Algorithm, Digest};
 use portcullis_storage::{ByteStream, Object};
@@ -49,7 +48,7 @@ impl Registry {
         let store = &*self.engine.store;
         let mut digests = Vec::new();
         for algorithm in Algorithm::ALL {
-            let folder = Folder::Blobs(algorithm).path();
+            let folder = DirKey::Blobs(algorithm).path();
             for shard in store.list(&folder).await? {
                 let Ok(shard) = folder.join(&shard.name) else { continue };
                 for entry in store.list(&shard).await? {
@@ -61,10 +60,10 @@ impl Registry {
     }
 
     /// The digest of every blob in the trash.
-    pub(super) async fn all_trash(&self) -> Result<Vec<Digest>, Error> {
+    pub(super) async fn trashed_blobs(&self) -> Result<Vec<Digest>, Error> {
         let mut digests = Vec::new();
         for algorithm in Algorithm::ALL {
-            for entry in self.engine.store.list(&Folder::Trash(algorithm).path()).await? {
+            for entry in self.engine.store.list(&DirKey::Trash(algorithm).path()).await? {
                 digests.extend(format!("{algorithm}:{}", entry.name).parse::<Digest>());
             }
         }
@@ -89,8 +88,12 @@ impl Repository<Pull> {
 
     /// Fails with [`Error::BlobUnknown`] if this repository does not link to the blob.
     async fn require_layer(&self, digest: &Digest) -> Result<(), Error> {
-        let link = Key::LayerLink(&self.name, digest);
-        if self.engine.has(&self.name, link, digest).await? { Ok(()) } else { Err(Error::BlobUnknown(*digest)) }
+        let link = ObjectKey::LayerLink(&self.name, digest);
+        if self.engine.has_and_renew(&self.name, link, digest).await? {
+            Ok(())
+        } else {
+            Err(Error::BlobUnknown(*digest))
+        }
     }
 }
 
@@ -104,12 +107,12 @@ impl Repository<Push> {
             Err(error) => return Err(error),
         }
         let (this, digest, source) = (self.clone(), *digest, source.name.clone());
-        self.to_the_end(async move {
-            let alone = this.engine.repositories.lock(&this.name).await;
-            let is_mounted = this.link_layer(&alone, &digest).await?;
+        self.run_to_completion(async move {
+            let lock = this.engine.repositories.lock(&this.name).await;
+            let is_mounted = this.link_layer(&lock, &digest).await?;
             if is_mounted {
                 let (user, repository) = (&this.principal, &this.name);
-                audit::record(&Event::BlobMounted { user, repository, digest: &digest, source: &source });
+                audit::record(&AuditEvent::BlobMounted { user, repository, digest: &digest, source: &source });
             }
             Ok(is_mounted)
         })
@@ -119,7 +122,7 @@ impl Repository<Push> {
     /// Links a blob in this repository; `false` if its bytes are not in the store (any more). The caller holds the
     /// repository's lock: otherwise a sweep that has found an old link could remove the new one.
     pub(super) async fn link_layer(&self, _: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
-        let link = Key::LayerLink(&self.name, digest);
+        let link = ObjectKey::LayerLink(&self.name, digest);
         links::write(self.store(), link, digest).await?;
         // A collection that starts now sees the link. One that listed the links before may have removed the bytes.
         let is_there = self.engine.stat_blob(digest).await?.is_some();
@@ -135,14 +138,14 @@ impl Repository<Delete> {
     /// collected.
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), Error> {
         let (this, digest) = (self.clone(), *digest);
-        self.to_the_end(async move {
-            let _alone = this.engine.repositories.lock(&this.name).await;
-            let was_there = links::remove(this.store(), Key::LayerLink(&this.name, &digest)).await?;
+        self.run_to_completion(async move {
+            let _lock = this.engine.repositories.lock(&this.name).await;
+            let was_there = links::remove(this.store(), ObjectKey::LayerLink(&this.name, &digest)).await?;
             if !was_there {
                 return Err(Error::BlobUnknown(digest));
             }
             let (user, repository) = (&this.principal, &this.name);
-            audit::record(&Event::BlobDeleted { user, repository, digest: &digest });
+            audit::record(&AuditEvent::BlobDeleted { user, repository, digest: &digest });
             Ok(())
         })
         .await

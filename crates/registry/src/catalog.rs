@@ -2,16 +2,16 @@
 
 use super::{Error, Registry};
 use portcullis_access::CatalogView;
-use portcullis_oci::{Page, Paged, RepositoryName};
+use portcullis_oci::{ListPage, PageRequest, RepositoryName};
 
 /// Whether a folder with this name makes its parent folder a repository. A folder of uploads alone does not.
-pub(super) fn marks_repository(folder: &str) -> bool {
+pub(super) fn is_repository_marker(folder: &str) -> bool {
     matches!(folder, "_manifests" | "_layers")
 }
 
 impl Registry {
     /// A page of the repositories that `view` shows, in byte order.
-    pub async fn catalog(&self, view: &CatalogView<'_>, page: &Page) -> Result<Paged<RepositoryName>, Error> {
+    pub async fn catalog(&self, view: &CatalogView<'_>, page: &PageRequest) -> Result<ListPage<RepositoryName>, Error> {
         self.engine.repository_page(page, |name| view.shows(name)).await
     }
 

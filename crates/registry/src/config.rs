@@ -19,9 +19,9 @@ pub struct GcConfig {
     /// The time between two collections; `None` turns periodic collection off.
     pub interval: Option<Duration>,
     /// The minimum age of garbage: longer than any push takes from its first blob to its manifest.
-    pub grace: Duration,
+    pub grace_period: Duration,
     /// How long a blob stays in the trash, from which it can be restored, before it is deleted.
-    pub trash: Duration,
+    pub trash_period: Duration,
     /// The policy for manifests without a tag.
     pub untagged: Untagged,
 }
@@ -45,6 +45,6 @@ impl Default for Config {
 
 impl Default for GcConfig {
     fn default() -> Self {
-        Self { interval: Some(DAY), grace: DAY, trash: 7 * DAY, untagged: Untagged::Keep }
+        Self { interval: Some(DAY), grace_period: DAY, trash_period: 7 * DAY, untagged: Untagged::Keep }
     }
 }

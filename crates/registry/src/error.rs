@@ -49,7 +49,7 @@ pub enum Error {
     #[error(transparent)]
     ManifestInvalid(#[from] ManifestError),
     /// The manifest refers to content that the repository does not have.
-    #[error("the manifest refers to content that is not in this repository: {}", list(.0))]
+    #[error("the manifest refers to content that is not in this repository: {}", join_digests(.0))]
     ManifestReferencesUnknown(Vec<Digest>),
     /// Reading the request body failed.
     #[error("reading the request body failed: {0}")]
@@ -75,7 +75,7 @@ impl Error {
     /// Whether the cause is a store whose folders are on several file systems.
     #[must_use]
     pub fn is_split_store(&self) -> bool {
-        matches!(self, Self::StoreUnavailable(error) if error.kind() == StoreErrorKind::Split)
+        matches!(self, Self::StoreUnavailable(error) if error.kind() == StoreErrorKind::CrossDevice)
     }
 }
 
@@ -83,16 +83,16 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
-            StoreErrorKind::Full => Self::StoreFull(error),
+            StoreErrorKind::NoSpace => Self::StoreFull(error),
             StoreErrorKind::NotWritable => Self::StoreNotWritable(error),
-            StoreErrorKind::Unavailable | StoreErrorKind::Split => Self::StoreUnavailable(error),
+            StoreErrorKind::Unavailable | StoreErrorKind::CrossDevice => Self::StoreUnavailable(error),
             // Objects that a client may request in vain are read through `found`; a missing object here had to exist.
             StoreErrorKind::NotFound | StoreErrorKind::TooLarge | StoreErrorKind::Corrupt => Self::StoreDamaged(error),
         }
     }
 }
 
-fn list(digests: &[Digest]) -> String {
+fn join_digests(digests: &[Digest]) -> String {
     let words: Vec<_> = digests.iter().map(ToString::to_string).collect();
     words.join(", ")
 }

@@ -1,26 +1,26 @@
 //! Writes a request body to an object and hashes it, while the next bytes arrive.
 //!
-//! Invariant: memory holds at most two batches, each of [`BATCH`] bytes and one frame and of [`PIECES`] pieces,
-//! however large the body is and however finely it is cut. At every await, the hash and the object have seen the same
-//! bytes.
+//! Invariant: memory holds at most two batches, each of [`MAX_BATCH_BYTES`] bytes and one frame and of
+//! [`MAX_BATCH_PIECES`] pieces, however large the body is and however finely it is cut. At every await, the hash and
+//! the object have seen the same bytes.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
 use super::Error;
 use portcullis_oci::Digester;
-use portcullis_storage::{Append, StoreError};
+use portcullis_storage::{ObjectWriter, StoreError};
 
 /// The number of bytes that are gathered before they are hashed and written: enough to make the move to a blocking
 /// thread cheap.
-const BATCH: usize = 512 << 10;
+const MAX_BATCH_BYTES: usize = 512 << 10;
 
 /// The number of pieces in a batch: as many as one system call writes. A client may send its bytes one at a time;
 /// each then costs the memory of its handle, and of the read buffer that the handle keeps allocated.
-const PIECES: usize = 1024;
+const MAX_BATCH_PIECES: usize = 1024;
 
 /// The number of bytes up to which hashing is cheaper than a move to another thread.
-const INLINE: usize = 32 << 10;
+const MAX_INLINE_HASH_BYTES: usize = 32 << 10;
 
 /// Reading the request body failed; the text is the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,53 +28,53 @@ pub struct BodyError(pub String);
 
 /// Writes an object and computes its digest at the same time.
 pub(super) struct Ingest {
-    append: Box<dyn Append>,
+    append: Box<dyn ObjectWriter>,
     /// `None` only while another thread hashes, and after that thread panicked.
     digester: Option<Digester>,
     offset: u64,
 }
 
 /// Why a batch ended.
-enum End {
+enum BatchEnd {
     /// The batch is full; more may follow.
-    Later,
+    More,
     /// The body ended.
-    Body,
+    EndOfBody,
     /// Reading the body failed.
-    Broken(BodyError),
+    Failed(BodyError),
 }
 
 impl Ingest {
-    pub(super) fn new(append: Box<dyn Append>, digester: Digester, offset: u64) -> Self {
+    pub(super) fn new(append: Box<dyn ObjectWriter>, digester: Digester, offset: u64) -> Self {
         Self { append, digester: Some(digester), offset }
     }
 
     /// Writes `body`. If `announced` is given, the body must have exactly that many bytes. Bytes that arrived before
     /// a failure are written; [`sync`](Self::sync) returns how many there are.
-    pub(super) async fn take<S>(&mut self, body: S, announced: Option<u64>) -> Result<(), Error>
+    pub(super) async fn write_body<S>(&mut self, body: S, announced: Option<u64>) -> Result<(), Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
     {
         let mut body = std::pin::pin!(body);
         let mut received = 0;
-        let (mut batch, mut end) = gather(&mut body).await;
+        let (mut batch, mut end) = next_batch(&mut body).await;
         loop {
             received += batch.iter().map(|piece| piece.len() as u64).sum::<u64>();
             if let Some(announced) = announced.filter(|announced| received > *announced) {
                 return Err(Error::SizeMismatch { announced, received });
             }
             match end {
-                End::Later => {
-                    let (taken, next) = tokio::join!(self.take_batch(batch), gather(&mut body));
+                BatchEnd::More => {
+                    let (taken, next) = tokio::join!(self.write_batch(batch), next_batch(&mut body));
                     taken?;
                     (batch, end) = next;
                 }
-                End::Broken(BodyError(reason)) => {
-                    self.take_batch(batch).await?;
+                BatchEnd::Failed(BodyError(reason)) => {
+                    self.write_batch(batch).await?;
                     return Err(Error::Body(reason));
                 }
-                End::Body => {
-                    self.take_batch(batch).await?;
+                BatchEnd::EndOfBody => {
+                    self.write_batch(batch).await?;
                     return match announced {
                         Some(announced) if announced != received => Err(Error::SizeMismatch { announced, received }),
                         _ => Ok(()),
@@ -84,7 +84,7 @@ impl Ingest {
         }
     }
 
-    async fn take_batch(&mut self, batch: Vec<Bytes>) -> Result<(), Error> {
+    async fn write_batch(&mut self, batch: Vec<Bytes>) -> Result<(), Error> {
         let length: usize = batch.iter().map(Bytes::len).sum();
         if length == 0 {
             return Ok(());
@@ -110,23 +110,23 @@ impl Ingest {
 }
 
 /// Reads pieces of the body until a batch is full or the body ends.
-async fn gather<S>(body: &mut S) -> (Vec<Bytes>, End)
+async fn next_batch<S>(body: &mut S) -> (Vec<Bytes>, BatchEnd)
 where
     S: Stream<Item = Result<Bytes, BodyError>> + Unpin,
 {
     let mut batch = Vec::new();
     let mut length = 0;
-    while length < BATCH && batch.len() < PIECES {
+    while length < MAX_BATCH_BYTES && batch.len() < MAX_BATCH_PIECES {
         match body.next().await {
             Some(Ok(piece)) => {
                 length += piece.len();
                 batch.push(piece);
             }
-            Some(Err(error)) => return (batch, End::Broken(error)),
-            None => return (batch, End::Body),
+            Some(Err(error)) => return (batch, BatchEnd::Failed(error)),
+            None => return (batch, BatchEnd::EndOfBody),
         }
     }
-    (batch, End::Later)
+    (batch, BatchEnd::More)
 }
 
 /// Hashes a batch of `length` bytes, on a blocking thread if it is large.
@@ -137,7 +137,7 @@ async fn hash(mut digester: Digester, batch: Vec<Bytes>, length: usize) -> Resul
         }
         digester
     };
-    if length <= INLINE {
+    if length <= MAX_INLINE_HASH_BYTES {
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted)
@@ -165,9 +165,9 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_come_one_at_a_time_do_not_gather_without_bound() {
-        let mut body = stream::iter((0..2 * PIECES).map(|_| Ok(Bytes::from_static(b"x"))));
-        let (batch, end) = gather(&mut body).await;
-        assert_eq!(batch.len(), PIECES);
-        assert!(matches!(end, End::Later));
+        let mut body = stream::iter((0..2 * MAX_BATCH_PIECES).map(|_| Ok(Bytes::from_static(b"x"))));
+        let (batch, end) = next_batch(&mut body).await;
+        assert_eq!(batch.len(), MAX_BATCH_PIECES);
+        assert!(matches!(end, BatchEnd::More));
     }
 }

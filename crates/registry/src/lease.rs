@@ -6,47 +6,52 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Engine, layout::Key, links, locks::RepositoryLock};
+use super::{Engine, links, locks::RepositoryLock, paths::ObjectKey};
 use portcullis_oci::{Digest, RepositoryName};
-use portcullis_storage::{Object, Stat, StoreError, found};
+use portcullis_storage::{Object, Stat, StoreError, optional};
 
 impl Engine {
     /// Whether a repository has the content of `link`; if so, its lease is renewed.
-    pub(super) async fn has(&self, name: &RepositoryName, link: Key<'_>, digest: &Digest) -> Result<bool, StoreError> {
+    pub(super) async fn has_and_renew(
+        &self,
+        name: &RepositoryName,
+        link: ObjectKey<'_>,
+        digest: &Digest,
+    ) -> Result<bool, StoreError> {
         match links::stat(&*self.store, link).await? {
             None => Ok(false),
             // Most uses find a fresh lease and write nothing.
             Some(stat) if self.is_fresh(stat) => Ok(true),
             Some(_) => {
-                let alone = self.repositories.lock(name).await;
-                self.renew(&alone, link, digest).await
+                let lock = self.repositories.lock(name).await;
+                self.renew(&lock, link, digest).await
             }
         }
     }
 
     /// Whether a repository has the content of `link`, for a caller that holds its lock; if so, the lease is renewed.
-    pub(super) async fn has_while(
+    pub(super) async fn has_and_renew_locked(
         &self,
-        alone: &RepositoryLock<'_>,
-        link: Key<'_>,
+        lock: &RepositoryLock<'_>,
+        link: ObjectKey<'_>,
         digest: &Digest,
     ) -> Result<bool, StoreError> {
         match links::stat(&*self.store, link).await? {
             None => Ok(false),
             Some(stat) if self.is_fresh(stat) => Ok(true),
-            Some(_) => self.renew(alone, link, digest).await,
+            Some(_) => self.renew(lock, link, digest).await,
         }
     }
 
     fn is_fresh(&self, lease: Stat) -> bool {
-        lease.age(SystemTime::now()) < self.renewal()
+        lease.age(SystemTime::now()) < self.renewal_age()
     }
 
     /// Renews the lease of a link; `false` if the link is gone. The caller must hold the repository's lock, as the
     /// sweep does, so that the sweep never removes a link that was just renewed.
-    async fn renew(&self, _: &RepositoryLock<'_>, link: Key<'_>, digest: &Digest) -> Result<bool, StoreError> {
+    async fn renew(&self, _: &RepositoryLock<'_>, link: ObjectKey<'_>, digest: &Digest) -> Result<bool, StoreError> {
         // The bytes may be in the trash, or the disk may be read-only: neither prevents the use of the content.
-        let _ = self.store.touch(&Key::Blob(digest).path()).await;
+        let _ = self.store.touch(&ObjectKey::Blob(digest).path()).await;
         match self.store.touch(&link.path()).await {
             Err(error) if error.is_not_found() => Ok(false),
             Ok(()) | Err(_) => Ok(true),
@@ -55,54 +60,55 @@ impl Engine {
 
     /// The age from which a lease is renewed: often enough that the grace period does not end for a client that
     /// returns, seldom enough that pulls do not become writes.
-    fn renewal(&self) -> Duration {
-        (self.config.gc.grace / 4).min(Duration::from_secs(60 * 60))
+    fn renewal_age(&self) -> Duration {
+        (self.config.gc.grace_period / 4).min(Duration::from_secs(60 * 60))
     }
 
     /// Opens the bytes of a blob, and restores them if they are in the trash; `None` if they are missing.
     pub(super) async fn open_blob(&self, digest: &Digest) -> Result<Option<Object>, StoreError> {
-        let path = Key::Blob(digest).path();
-        if let Some(object) = found(self.store.open(&path).await)? {
+        let path = ObjectKey::Blob(digest).path();
+        if let Some(object) = optional(self.store.open(&path).await)? {
             return Ok(Some(object));
         }
         // Whether or not this call restored the bytes: a concurrent one may have been faster.
-        self.restore(digest).await?;
-        found(self.store.open(&path).await)
+        self.restore_from_trash(digest).await?;
+        optional(self.store.open(&path).await)
     }
 
     /// Opens the bytes of a blob, in place or in the trash, without restoring them; `None` if they are missing.
     pub(super) async fn peek_blob(&self, digest: &Digest) -> Result<Option<Object>, StoreError> {
-        match found(self.store.open(&Key::Blob(digest).path()).await)? {
+        match optional(self.store.open(&ObjectKey::Blob(digest).path()).await)? {
             Some(object) => Ok(Some(object)),
-            None => found(self.store.open(&Key::Trash(digest).path()).await),
+            None => optional(self.store.open(&ObjectKey::Trash(digest).path()).await),
         }
     }
 
     /// Size and age of a blob, which is restored if it is in the trash; `None` if its bytes are missing.
     pub(super) async fn stat_blob(&self, digest: &Digest) -> Result<Option<Stat>, StoreError> {
-        let path = Key::Blob(digest).path();
-        if let Some(stat) = found(self.store.stat(&path).await)? {
+        let path = ObjectKey::Blob(digest).path();
+        if let Some(stat) = optional(self.store.stat(&path).await)? {
             return Ok(Some(stat));
         }
-        self.restore(digest).await?;
-        found(self.store.stat(&path).await)
+        self.restore_from_trash(digest).await?;
+        optional(self.store.stat(&path).await)
     }
 
     /// Moves a blob to the trash, where its trash period begins. If a repository links to it at the same moment, it
     /// is restored at its next use.
-    pub(super) async fn discard(&self, digest: &Digest) -> Result<(), StoreError> {
-        let trash = Key::Trash(digest).path();
-        found(self.store.publish(&Key::Blob(digest).path(), &trash).await)?;
-        found(self.store.touch(&trash).await)?;
+    pub(super) async fn move_to_trash(&self, digest: &Digest) -> Result<(), StoreError> {
+        let trash = ObjectKey::Trash(digest).path();
+        optional(self.store.publish(&ObjectKey::Blob(digest).path(), &trash).await)?;
+        optional(self.store.touch(&trash).await)?;
         Ok(())
     }
 
     /// Restores a blob from the trash; `false` if it is not there.
-    pub(super) async fn restore(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let restored = found(self.store.publish(&Key::Trash(digest).path(), &Key::Blob(digest).path()).await)?;
+    pub(super) async fn restore_from_trash(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let restored =
+            optional(self.store.publish(&ObjectKey::Trash(digest).path(), &ObjectKey::Blob(digest).path()).await)?;
         if restored.is_some() {
             tracing::info!(%digest, "blob restored from the trash");
-            found(self.store.touch(&Key::Blob(digest).path()).await)?;
+            optional(self.store.touch(&ObjectKey::Blob(digest).path()).await)?;
         }
         Ok(restored.is_some())
     }

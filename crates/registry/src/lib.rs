@@ -6,29 +6,29 @@
 //! Invariant: content becomes visible in a repository only after its bytes were verified against its digest and are
 //! durable, and only through a [`Repository`] that was opened with a proof of the right to do so ([`Authorized`]).
 
+mod admin_requests;
 mod blobs;
 mod catalog;
-mod check;
 mod config;
+mod delete_repository;
 mod error;
+mod fsck;
 mod gc;
-mod index;
 mod ingest;
-mod layout;
 mod lease;
 mod links;
+mod listing_cache;
 mod locks;
+mod maintenance;
 mod manifests;
 mod mount_source;
+mod paths;
 mod referrers;
-mod removal;
+mod repository_index;
 mod repository_walk;
-mod requests;
 mod tags;
-mod tend;
 #[cfg(test)]
 mod tests;
-mod tree;
 mod uploads;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -41,16 +41,16 @@ use portcullis_oci::RepositoryName;
 use portcullis_storage::Store;
 
 pub use blobs::Blob;
-pub use check::{Damage, Examination, Finding, Progress, Repair};
 pub use config::{Config, GcConfig, Untagged};
+pub use delete_repository::RepositoryStats;
 pub use error::Error;
-pub use gc::{Garbage, LeftOut, Report, Why};
+pub use fsck::{FsckFinding, FsckProgress, FsckReport, RepairOutcome, StoreDamage};
+pub use gc::{Garbage, GarbageReason, GcReport, LeftOut};
 pub use ingest::BodyError;
-pub use layout::{InvalidUploadId, UploadId, moved_into};
 pub use manifests::{PutManifest, StoredManifest};
 pub use mount_source::FoundSource;
-pub use referrers::{Referrer, Referring};
-pub use removal::Contents;
+pub use paths::{InvalidUploadId, UploadId, move_targets};
+pub use referrers::{Referrer, ReferrersFilter};
 pub use uploads::{Upload, VerifiedBlob};
 
 /// The registry: all repositories of one store.
@@ -66,7 +66,7 @@ struct Engine {
     config: Config,
     uploads: locks::UploadLocks,
     repositories: locks::RepositoryLocks,
-    index: index::Index,
+    listing_cache: listing_cache::ListingCache,
     tasks: TaskTracker,
 }
 
@@ -79,7 +79,7 @@ impl Registry {
             config,
             uploads: locks::UploadLocks::default(),
             repositories: locks::RepositoryLocks::default(),
-            index: index::Index::default(),
+            listing_cache: listing_cache::ListingCache::default(),
             tasks: TaskTracker::new(),
         };
         Self { engine: Arc::new(engine) }
@@ -98,11 +98,11 @@ impl Registry {
 
     /// Checks that the store can be read and written, and that objects can be moved between its folders.
     pub async fn probe(&self) -> Result<(), Error> {
-        Ok(self.engine.store.probe(&layout::moved_into()).await?)
+        Ok(self.engine.store.probe(&paths::move_targets()).await?)
     }
 
     /// Waits until all running commits, manifest puts and deletions have ended; they must not be cut off half-way.
-    pub async fn settle(&self) {
+    pub async fn wait_for_tasks(&self) {
         self.engine.tasks.close();
         self.engine.tasks.wait().await;
         self.engine.tasks.reopen();
@@ -131,7 +131,7 @@ impl<A: Right> Repository<A> {
     /// Runs `work` to its end in a task of its own, even if the caller is dropped: a client that disconnects after
     /// its last byte must not leave a blob without its link. Fails with [`Error::Interrupted`] if the task is
     /// cancelled.
-    async fn to_the_end<T, F>(&self, work: F) -> Result<T, Error>
+    async fn run_to_completion<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,

@@ -2,40 +2,40 @@
 
 use bytes::Bytes;
 
-use super::layout::Key;
+use super::paths::ObjectKey;
 use portcullis_oci::{Algorithm, Digest};
-use portcullis_storage::{Stat, Store, StoreError, StoreErrorKind, StorePath, found as present};
+use portcullis_storage::{Stat, Store, StoreError, StoreErrorKind, StorePath, optional};
 
 /// The maximum size of a link in bytes: `sha512:`, 128 digits, and a newline that a text editor may have added.
-const MAX: u64 = 256;
+const MAX_LINK_LEN: u64 = 256;
 
 /// The maximum number of links or small objects that are read in parallel.
-pub(super) const PARALLEL: usize = 16;
+pub(super) const MAX_PARALLEL_READS: usize = 16;
 
 /// The digest in a link; `None` if there is no such link.
-pub(super) async fn read(store: &dyn Store, key: Key<'_>) -> Result<Option<Digest>, StoreError> {
+pub(super) async fn read(store: &dyn Store, key: ObjectKey<'_>) -> Result<Option<Digest>, StoreError> {
     let path = key.path();
-    let Some(object) = present(store.open(&path).await)? else { return Ok(None) };
-    let bytes = object.read(MAX).await?;
-    parse(&bytes).map(Some).ok_or_else(|| damaged(&path))
+    let Some(object) = optional(store.open(&path).await)? else { return Ok(None) };
+    let bytes = object.read(MAX_LINK_LEN).await?;
+    parse(&bytes).map(Some).ok_or_else(|| no_digest_error(&path))
 }
 
 fn parse(bytes: &[u8]) -> Option<Digest> {
     str::from_utf8(bytes).ok()?.trim_end().parse().ok()
 }
 
-fn damaged(path: &StorePath) -> StoreError {
+fn no_digest_error(path: &StorePath) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, format!("{path} does not hold a digest"))
 }
 
 /// Whether the link exists.
-pub(super) async fn exists(store: &dyn Store, key: Key<'_>) -> Result<bool, StoreError> {
+pub(super) async fn exists(store: &dyn Store, key: ObjectKey<'_>) -> Result<bool, StoreError> {
     Ok(stat(store, key).await?.is_some())
 }
 
 /// Size and age of a link; `None` if there is no such link. The age counts from when it was made or last renewed.
-pub(super) async fn stat(store: &dyn Store, key: Key<'_>) -> Result<Option<Stat>, StoreError> {
-    present(store.stat(&key.path()).await)
+pub(super) async fn stat(store: &dyn Store, key: ObjectKey<'_>) -> Result<Option<Stat>, StoreError> {
+    optional(store.stat(&key.path()).await)
 }
 
 /// The links in a folder whose entries are the hashes of one algorithm, each with its size and age. Folders without a
@@ -49,7 +49,7 @@ pub(super) async fn list(
 
 /// Lists links as [`list`] does, but fails if an entry is not a folder: it may be a symbolic link to a disk that is
 /// not mounted.
-pub(super) async fn list_whole(
+pub(super) async fn list_strict(
     store: &dyn Store,
     folder: impl Fn(Algorithm) -> StorePath,
 ) -> Result<Vec<(Digest, Stat)>, StoreError> {
@@ -70,7 +70,7 @@ async fn list_in(
                 return Err(not_a_folder(&folder, &entry.name));
             }
             let Ok(link) = folder.join(&entry.name).and_then(|folder| folder.join("link")) else { continue };
-            found.extend(present(store.stat(&link).await)?.map(|stat| (digest, stat)));
+            found.extend(optional(store.stat(&link).await)?.map(|stat| (digest, stat)));
         }
     }
     Ok(found)
@@ -85,11 +85,11 @@ pub(super) fn not_a_folder(parent: &StorePath, name: &str) -> StoreError {
 }
 
 /// Makes the link, or sets it to `digest`.
-pub(super) async fn write(store: &dyn Store, key: Key<'_>, digest: &Digest) -> Result<(), StoreError> {
+pub(super) async fn write(store: &dyn Store, key: ObjectKey<'_>, digest: &Digest) -> Result<(), StoreError> {
     store.write(&key.path(), Bytes::from(digest.to_string())).await
 }
 
 /// Removes the link; `false` if there was none.
-pub(super) async fn remove(store: &dyn Store, key: Key<'_>) -> Result<bool, StoreError> {
-    Ok(present(store.remove(&key.path()).await)?.is_some())
+pub(super) async fn remove(store: &dyn Store, key: ObjectKey<'_>) -> Result<bool, StoreError> {
+    Ok(optional(store.remove(&key.path()).await)?.is_some())
 }

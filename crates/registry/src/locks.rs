@@ -15,7 +15,7 @@ use std::{
 
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::layout::UploadId;
+use super::paths::UploadId;
 use portcullis_oci::RepositoryName;
 
 /// The uploads that are being written.
@@ -53,11 +53,11 @@ pub(super) struct RepositoryLocks {
 
 #[derive(Debug, Default)]
 struct Shard {
-    changes: AsyncMutex<()>,
+    change_lock: AsyncMutex<()>,
     /// Read-locked by puts, which run beside each other and beside changes; write-locked by a removal.
-    presence: RwLock<()>,
+    removal_lock: RwLock<()>,
     /// The number of manifests that were put.
-    puts: AtomicU64,
+    put_count: AtomicU64,
 }
 
 impl Default for RepositoryLocks {
@@ -70,7 +70,7 @@ impl Default for RepositoryLocks {
 #[derive(Debug)]
 pub(super) struct RepositoryLock<'a> {
     _held: MutexGuard<'a, ()>,
-    puts: &'a AtomicU64,
+    put_count: &'a AtomicU64,
 }
 
 /// The number of manifest puts at a moment: equal values have no put between them.
@@ -80,44 +80,44 @@ pub(super) struct PutCount(u64);
 impl RepositoryLock<'_> {
     /// Records that a manifest is put. A garbage collection that marked earlier has not seen what the manifest names.
     pub(super) fn record_put(&self) {
-        self.puts.fetch_add(1, Ordering::SeqCst);
+        self.put_count.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The number of manifest puts, which cannot change while the lock is held.
-    pub(super) fn puts(&self) -> PutCount {
-        PutCount(self.puts.load(Ordering::SeqCst))
+    pub(super) fn put_count(&self) -> PutCount {
+        PutCount(self.put_count.load(Ordering::SeqCst))
     }
 }
 
 /// A guard that keeps the repository from being removed. It must be held only for moments, never while waiting for a
 /// client, for another guard or for a [`RepositoryLock`]: with a removal waiting in between, that would deadlock.
 #[derive(Debug)]
-pub(super) struct Presence<'a> {
+pub(super) struct SharedGuard<'a> {
     _held: RwLockReadGuard<'a, ()>,
 }
 
 /// The exclusive right to remove one repository, until it is dropped.
 #[derive(Debug)]
 pub(super) struct RemovalLock<'a> {
-    _alone: RepositoryLock<'a>,
-    _nobody_adds: RwLockWriteGuard<'a, ()>,
+    _change: RepositoryLock<'a>,
+    _removal: RwLockWriteGuard<'a, ()>,
 }
 
 impl RepositoryLocks {
     /// Waits for the right to change the links of a repository.
     pub(super) async fn lock(&self, name: &RepositoryName) -> RepositoryLock<'_> {
         let shard = self.shard(name);
-        RepositoryLock { _held: shard.changes.lock().await, puts: &shard.puts }
+        RepositoryLock { _held: shard.change_lock.lock().await, put_count: &shard.put_count }
     }
 
     /// Waits for a guard that keeps a repository from being removed; any number of guards can be held at once.
-    pub(super) async fn stay(&self, name: &RepositoryName) -> Presence<'_> {
-        Presence { _held: self.shard(name).presence.read().await }
+    pub(super) async fn lock_shared(&self, name: &RepositoryName) -> SharedGuard<'_> {
+        SharedGuard { _held: self.shard(name).removal_lock.read().await }
     }
 
     /// Waits until no change and no put is under way in a repository, and keeps both out.
     pub(super) async fn lock_for_removal(&self, name: &RepositoryName) -> RemovalLock<'_> {
-        RemovalLock { _alone: self.lock(name).await, _nobody_adds: self.shard(name).presence.write().await }
+        RemovalLock { _change: self.lock(name).await, _removal: self.shard(name).removal_lock.write().await }
     }
 
     fn shard(&self, name: &RepositoryName) -> &Shard {

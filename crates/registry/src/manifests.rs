@@ -6,12 +6,11 @@
 use bytes::Bytes;
 
 use super::{
-    Engine, Error, Repository,
-    layout::{Folder, Key},
-    links,
+    Engine, Error, Repository, links,
     locks::RepositoryLock,
+    paths::{DirKey, ObjectKey},
 };
-use portcullis_access::audit::{self, Event};
+use portcullis_access::audit::{self, AuditEvent};
 use portcullis_access::{Delete, Pull, Push, Right};
 use portcullis_oci::{
     Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, RepositoryName, Tag, stored_media_type,
@@ -40,10 +39,11 @@ pub struct PutManifest {
 impl Repository<Pull> {
     /// The manifest that `reference` points to.
     pub async fn manifest(&self, reference: &Reference) -> Result<StoredManifest, Error> {
-        let digest = self.digest_of(reference).await?;
+        let digest = self.resolve_reference(reference).await?;
         // A read renews the lease: a manifest that is read is in use, tagged or not.
-        let is_here = self.engine.has(&self.name, Key::RevisionLink(&self.name, &digest), &digest).await?;
-        let document = if is_here { self.bytes_of(&digest).await? } else { None };
+        let is_here =
+            self.engine.has_and_renew(&self.name, ObjectKey::RevisionLink(&self.name, &digest), &digest).await?;
+        let document = if is_here { self.read_bytes(&digest).await? } else { None };
         let document = document.ok_or_else(|| Error::ManifestUnknown(reference.clone()))?;
         Ok(StoredManifest { digest, media_type: stored_media_type(&document), document })
     }
@@ -51,18 +51,18 @@ impl Repository<Pull> {
 
 impl<A: Right> Repository<A> {
     /// The bytes of a manifest of this repository; `None` if it has no such manifest.
-    pub(super) async fn document(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
-        if !links::exists(self.store(), Key::RevisionLink(&self.name, digest)).await? {
+    pub(super) async fn manifest_bytes(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        if !links::exists(self.store(), ObjectKey::RevisionLink(&self.name, digest)).await? {
             return Ok(None);
         }
-        self.bytes_of(digest).await
+        self.read_bytes(digest).await
     }
 
     /// The bytes of a manifest, without a check that this repository links to it; `None` if they are not in the
     /// store.
-    async fn bytes_of(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+    async fn read_bytes(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
         let Some(object) = self.engine.open_blob(digest).await? else { return Ok(None) };
-        Ok(Some(object.read(Manifest::MAX as u64).await?))
+        Ok(Some(object.read(Manifest::MAX_SIZE as u64).await?))
     }
 }
 
@@ -83,7 +83,7 @@ impl Repository<Push> {
             all_tags.push(tag.clone());
         }
         let this = self.clone();
-        self.to_the_end(async move { this.store_manifest(manifest, digest, all_tags, document).await }).await
+        self.run_to_completion(async move { this.store_manifest(manifest, digest, all_tags, document).await }).await
     }
 
     async fn store_manifest(
@@ -93,58 +93,66 @@ impl Repository<Push> {
         tags: Vec<Tag>,
         document: Bytes,
     ) -> Result<PutManifest, Error> {
-        let alone = self.engine.repositories.lock(&self.name).await;
-        alone.record_put();
-        let missing = self.missing_references(&alone, &manifest).await?;
+        let lock = self.engine.repositories.lock(&self.name).await;
+        lock.record_put();
+        let missing = self.missing_references(&lock, &manifest).await?;
         if !missing.is_empty() && !self.engine.config.sparse_manifests {
             return Err(Error::ManifestReferencesUnknown(missing));
         }
         let (store, name) = (self.store(), &self.name);
-        store.write(&Key::Blob(&digest).path(), document).await?;
+        store.write(&ObjectKey::Blob(&digest).path(), document).await?;
         let subject = manifest.subject.map(|subject| subject.digest);
         // The referrer link comes before the revision link: a list of referrers skips manifests that do not exist
         // yet, but a manifest that its subject does not list would stay unlisted.
         if let Some(subject) = &subject {
-            links::write(store, Key::ReferrerLink { repository: name, subject, referrer: &digest }, &digest).await?;
+            links::write(store, ObjectKey::ReferrerLink { repository: name, subject, referrer: &digest }, &digest)
+                .await?;
         }
-        links::write(store, Key::RevisionLink(name, &digest), &digest).await?;
+        links::write(store, ObjectKey::RevisionLink(name, &digest), &digest).await?;
         for tag in &tags {
-            links::write(store, Key::TagCurrent(name, tag), &digest).await?;
-            links::write(store, Key::TagIndex(name, tag, &digest), &digest).await?;
+            links::write(store, ObjectKey::TagCurrent(name, tag), &digest).await?;
+            links::write(store, ObjectKey::TagIndex(name, tag, &digest), &digest).await?;
         }
-        audit::record(&Event::ManifestPushed { user: &self.principal, repository: name, digest: &digest, tags: &tags });
+        audit::record(&AuditEvent::ManifestPushed {
+            user: &self.principal,
+            repository: name,
+            digest: &digest,
+            tags: &tags,
+        });
         Ok(PutManifest { digest, subject })
     }
 
     /// The digests that the manifest refers to and the repository does not have. The leases of the others are
     /// renewed; once the manifest is stored, it keeps them from being collected.
-    async fn missing_references(&self, alone: &RepositoryLock<'_>, manifest: &Manifest) -> Result<Vec<Digest>, Error> {
+    async fn missing_references(&self, lock: &RepositoryLock<'_>, manifest: &Manifest) -> Result<Vec<Digest>, Error> {
         let mut missing = Vec::new();
         for Descriptor { digest, .. } in manifest.blobs() {
-            if !self.has_blob_while(alone, digest).await? {
+            if !self.has_blob_locked(lock, digest).await? {
                 missing.push(*digest);
             }
         }
         for Descriptor { digest, .. } in &manifest.manifests {
             // An index may list layers: those of build caches and checkpoints do.
-            let is_here = self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await?
-                || self.has_blob_while(alone, digest).await?;
+            let is_here =
+                self.engine.has_and_renew_locked(lock, ObjectKey::RevisionLink(&self.name, digest), digest).await?
+                    || self.has_blob_locked(lock, digest).await?;
             if !is_here {
                 missing.push(*digest);
             }
         }
         // A subject need not exist; if it does, a reference to it counts as a use and renews its lease.
         if let Some(Descriptor { digest, .. }) = &manifest.subject {
-            self.engine.has_while(alone, Key::RevisionLink(&self.name, digest), digest).await?;
+            self.engine.has_and_renew_locked(lock, ObjectKey::RevisionLink(&self.name, digest), digest).await?;
         }
         Ok(missing)
     }
 
     /// Whether the repository has a blob with its bytes. A link alone does not count: a damaged disk may have lost
     /// the bytes.
-    async fn has_blob_while(&self, alone: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
-        let link = Key::LayerLink(&self.name, digest);
-        Ok(self.engine.has_while(alone, link, digest).await? && self.engine.stat_blob(digest).await?.is_some())
+    async fn has_blob_locked(&self, lock: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
+        let link = ObjectKey::LayerLink(&self.name, digest);
+        Ok(self.engine.has_and_renew_locked(lock, link, digest).await?
+            && self.engine.stat_blob(digest).await?.is_some())
     }
 }
 
@@ -152,9 +160,9 @@ impl Repository<Push> {
 /// SHA-256 digest, as clients expect.
 fn verified_digest(reference: &Reference, document: &[u8]) -> Result<Digest, Error> {
     match reference {
-        Reference::Tag(_) => Ok(Digest::of(Algorithm::Sha256, document)),
+        Reference::Tag(_) => Ok(Digest::compute(Algorithm::Sha256, document)),
         Reference::Digest(claimed) => {
-            let actual = Digest::of(claimed.algorithm(), document);
+            let actual = Digest::compute(claimed.algorithm(), document);
             if actual == *claimed { Ok(actual) } else { Err(Error::DigestMismatch { claimed: *claimed, actual }) }
         }
     }
@@ -164,19 +172,19 @@ impl Repository<Delete> {
     /// Deletes a tag, or a manifest together with every tag that points to it.
     pub async fn delete_manifest(&self, reference: &Reference) -> Result<(), Error> {
         let (this, reference) = (self.clone(), reference.clone());
-        self.to_the_end(async move {
-            let alone = this.engine.repositories.lock(&this.name).await;
+        self.run_to_completion(async move {
+            let lock = this.engine.repositories.lock(&this.name).await;
             let was_there = match &reference {
                 Reference::Tag(tag) => this.delete_tag(tag).await?,
-                Reference::Digest(digest) => this.delete_revision(&alone, digest).await?,
+                Reference::Digest(digest) => this.delete_revision(&lock, digest).await?,
             };
             if !was_there {
                 return Err(Error::ManifestUnknown(reference));
             }
             let (user, repository) = (&this.principal, &this.name);
             audit::record(&match &reference {
-                Reference::Tag(tag) => Event::TagDeleted { user, repository, tag },
-                Reference::Digest(digest) => Event::ManifestDeleted { user, repository, digest },
+                Reference::Tag(tag) => AuditEvent::TagDeleted { user, repository, tag },
+                Reference::Digest(digest) => AuditEvent::ManifestDeleted { user, repository, digest },
             });
             Ok(())
         })
@@ -185,10 +193,10 @@ impl Repository<Delete> {
 
     /// Deletes a tag; `false` if there is none. The current link goes first, because it alone makes the folder a tag.
     async fn delete_tag(&self, tag: &Tag) -> Result<bool, Error> {
-        let was_there = links::remove(self.store(), Key::TagCurrent(&self.name, tag)).await?;
-        let cleared = self.store().remove_tree(&Folder::Tag(&self.name, tag).path()).await;
+        let was_there = links::remove(self.store(), ObjectKey::TagCurrent(&self.name, tag)).await?;
+        let cleared = self.store().remove_tree(&DirKey::Tag(&self.name, tag).path()).await;
         if cleared.is_err() {
-            self.engine.index.forget_tags(&self.name);
+            self.engine.listing_cache.invalidate_tags(&self.name);
         }
         cleared?;
         Ok(was_there)
@@ -196,15 +204,15 @@ impl Repository<Delete> {
 
     /// Deletes a manifest; `false` if the repository does not link to it. Its tags go first, because a tag without a
     /// manifest is worse than a manifest without a tag. Only the link counts: a damaged disk may have lost the bytes.
-    async fn delete_revision(&self, alone: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
-        if !links::exists(self.store(), Key::RevisionLink(&self.name, digest)).await? {
+    async fn delete_revision(&self, lock: &RepositoryLock<'_>, digest: &Digest) -> Result<bool, Error> {
+        if !links::exists(self.store(), ObjectKey::RevisionLink(&self.name, digest)).await? {
             return Ok(false);
         }
-        for tag in self.tags_of(digest).await? {
+        for tag in self.tags_pointing_to(digest).await? {
             self.delete_tag(&tag).await?;
         }
         let subject = self.engine.subject_of(digest).await?;
-        self.engine.unlink_revision(alone, &self.name, digest, subject.as_slice()).await
+        self.engine.unlink_revision(lock, &self.name, digest, subject.as_slice()).await
     }
 }
 
@@ -214,14 +222,15 @@ impl Engine {
     /// repository did not link to the manifest.
     pub(super) async fn unlink_revision(
         &self,
-        _alone: &RepositoryLock<'_>,
+        _lock: &RepositoryLock<'_>,
         name: &RepositoryName,
         digest: &Digest,
         subjects: &[Digest],
     ) -> Result<bool, Error> {
-        let was_there = links::remove(&*self.store, Key::RevisionLink(name, digest)).await?;
+        let was_there = links::remove(&*self.store, ObjectKey::RevisionLink(name, digest)).await?;
         for subject in subjects {
-            links::remove(&*self.store, Key::ReferrerLink { repository: name, subject, referrer: digest }).await?;
+            links::remove(&*self.store, ObjectKey::ReferrerLink { repository: name, subject, referrer: digest })
+                .await?;
         }
         Ok(was_there)
     }
@@ -231,7 +240,7 @@ impl Engine {
     async fn subject_of(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
         let Some(object) = self.peek_blob(digest).await? else { return Ok(None) };
         // An oversized document or an unreadable disk sector must not prevent the deletion.
-        let Ok(document) = object.read(Manifest::MAX as u64).await else { return Ok(None) };
+        let Ok(document) = object.read(Manifest::MAX_SIZE as u64).await else { return Ok(None) };
         let manifest = Manifest::parse(None, &document).ok();
         Ok(manifest.and_then(|manifest| manifest.subject).map(|subject| subject.digest))
     }

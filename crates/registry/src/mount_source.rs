@@ -1,7 +1,7 @@
 //! Finds a repository from which a blob can be mounted.
 //!
 //! Invariant: whether a repository has the blob is looked up only where the rules let the caller pull that
-//! repository, and one request makes at most [`MAX_LOOKS`] lookups of links and folders, however many repositories
+//! repository, and one request makes at most [`MAX_LOOKUPS`] lookups of links and folders, however many repositories
 //! there are.
 //!
 //! If the client names the source, one lookup is enough. If it names none, candidates are tried in an order in which
@@ -21,16 +21,16 @@ use std::{
 
 use super::{
     Engine, Error, Registry, Repository,
-    catalog::marks_repository,
-    layout::{Folder, Key},
+    catalog::is_repository_marker,
     links,
+    paths::{DirKey, ObjectKey},
 };
 use portcullis_access::{MountAccess, NarrowToken, Pull};
 use portcullis_oci::{Digest, RepositoryName};
-use portcullis_storage::{StorePath, found};
+use portcullis_storage::{StorePath, optional};
 
 /// The maximum number of lookups of links and folders in one search.
-pub(super) const MAX_LOOKS: usize = 512;
+pub(super) const MAX_LOOKUPS: usize = 512;
 
 /// A repository that has the blob.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Registry {
         match access {
             MountAccess::Granted(proof) => Ok(Some(FoundSource::Open(self.open(&proof)))),
             MountAccess::NarrowToken(narrow) => {
-                let link = Key::LayerLink(narrow.repository(), digest);
+                let link = ObjectKey::LayerLink(narrow.repository(), digest);
                 let is_there = links::exists(&*self.engine.store, link).await?;
                 Ok(is_there.then_some(FoundSource::NarrowToken(narrow)))
             }
@@ -64,15 +64,21 @@ impl Registry {
         first: impl IntoIterator<Item = &'a RepositoryName>,
         access: impl Fn(&RepositoryName) -> Option<MountAccess>,
     ) -> Result<Option<FoundSource>, Error> {
-        let mut search = Search { engine: &self.engine, digest, access, tried: HashSet::new(), left: MAX_LOOKS };
+        let mut search = MountSourceSearch {
+            engine: &self.engine,
+            digest,
+            access,
+            tried: HashSet::new(),
+            lookups_left: MAX_LOOKUPS,
+        };
         // A blob without bytes in the store is in no repository. Not `stat_blob`, which would restore the bytes from
         // the trash.
-        if found(self.engine.store.stat(&Key::Blob(digest).path()).await)?.is_none() {
+        if optional(self.engine.store.stat(&ObjectKey::Blob(digest).path()).await)?.is_none() {
             return Ok(None);
         }
-        let access = match search.among(iter::once(target).chain(first)).await? {
-            None => match search.among(nearest(&self.engine.remembered_names(), target)).await? {
-                None => search.walk(target).await?,
+        let access = match search.first_source_among(iter::once(target).chain(first)).await? {
+            None => match search.first_source_among(by_proximity(&self.engine.cached_names(), target)).await? {
+                None => search.search_nearby_folders(target).await?,
                 access => access,
             },
             access => access,
@@ -85,21 +91,24 @@ impl Registry {
 }
 
 /// A search for a repository that has a blob.
-struct Search<'a, F> {
+struct MountSourceSearch<'a, F> {
     engine: &'a Engine,
     digest: &'a Digest,
     access: F,
     /// The repositories whose link was looked up.
     tried: HashSet<RepositoryName>,
     /// The number of lookups that are left.
-    left: usize,
+    lookups_left: usize,
 }
 
-impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
+impl<F: Fn(&RepositoryName) -> Option<MountAccess>> MountSourceSearch<'_, F> {
     /// The first of these repositories that has the blob.
-    async fn among(&mut self, names: impl Iterator<Item = &RepositoryName>) -> Result<Option<MountAccess>, Error> {
+    async fn first_source_among(
+        &mut self,
+        names: impl Iterator<Item = &RepositoryName>,
+    ) -> Result<Option<MountAccess>, Error> {
         for name in names {
-            if self.left == 0 {
+            if self.lookups_left == 0 {
                 break;
             }
             if let Some(access) = self.try_source(name).await? {
@@ -110,15 +119,15 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
     }
 
     /// The first repository that has the blob, among those in the folders around the target's, nearest first.
-    async fn walk(&mut self, target: &RepositoryName) -> Result<Option<MountAccess>, Error> {
+    async fn search_nearby_folders(&mut self, target: &RepositoryName) -> Result<Option<MountAccess>, Error> {
         // Each folder on the way from the root to the target is nearer than the one before, so these come before all
         // others.
-        let mut waiting = BinaryHeap::from([Reverse((0, String::new(), Folder::Repositories.path()))]);
+        let mut waiting = BinaryHeap::from([Reverse((0, String::new(), DirKey::Repositories.path()))]);
         while let Some(Reverse((_, name, folder))) = waiting.pop() {
-            if self.left == 0 {
+            if self.lookups_left == 0 {
                 break;
             }
-            let Contents { is_repository, deeper } = self.list(&folder).await?;
+            let FolderListing { is_repository, children: deeper } = self.list_folder(&folder).await?;
             if is_repository
                 && let Ok(name) = name.parse()
                 && let Some(access) = self.try_source(&name).await?
@@ -136,14 +145,14 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
 
     /// The caller's access to a repository, if the repository has the blob and the rules allow the lookup.
     async fn try_source(&mut self, name: &RepositoryName) -> Result<Option<MountAccess>, Error> {
-        if self.left == 0 || self.tried.contains(name) {
+        if self.lookups_left == 0 || self.tried.contains(name) {
             return Ok(None);
         }
         let Some(access) = (self.access)(name) else { return Ok(None) };
-        self.left -= 1;
+        self.lookups_left -= 1;
         self.tried.insert(name.clone());
         // A repository that cannot be read is no source, but must not make an upload to another repository fail.
-        let found = links::exists(&*self.engine.store, Key::LayerLink(name, self.digest)).await;
+        let found = links::exists(&*self.engine.store, ObjectKey::LayerLink(name, self.digest)).await;
         let is_there = found.unwrap_or_else(|error| {
             tracing::warn!(repository = %name, %error, "repository cannot be read; skipped as a mount source");
             false
@@ -151,23 +160,26 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> Search<'_, F> {
         Ok(is_there.then_some(access))
     }
 
-    async fn list(&mut self, folder: &StorePath) -> Result<Contents, Error> {
-        self.left -= 1;
+    async fn list_folder(&mut self, folder: &StorePath) -> Result<FolderListing, Error> {
+        self.lookups_left -= 1;
         let entries = self.engine.store.list(folder).await.unwrap_or_else(|error| {
             tracing::warn!(%folder, %error, "folder cannot be listed; skipped in the search for a mount source");
             Vec::new()
         });
         let folders: Vec<String> =
             entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
-        let is_repository = folders.iter().any(|name| marks_repository(name));
-        Ok(Contents { is_repository, deeper: folders.into_iter().filter(|name| !name.starts_with('_')).collect() })
+        let is_repository = folders.iter().any(|name| is_repository_marker(name));
+        Ok(FolderListing {
+            is_repository,
+            children: folders.into_iter().filter(|name| !name.starts_with('_')).collect(),
+        })
     }
 }
 
 /// The listing of a folder, reduced to what the search needs.
-struct Contents {
+struct FolderListing {
     is_repository: bool,
-    deeper: Vec<String>,
+    children: Vec<String>,
 }
 
 /// The number of steps from one name to another in the tree of folders.
@@ -178,7 +190,7 @@ fn distance(one: &str, other: &str) -> usize {
 
 /// The names in byte order outwards from the position of `to`: of the next name before it and the next name after it,
 /// the one with the longer common prefix comes first.
-fn nearest<'a>(names: &'a [RepositoryName], to: &RepositoryName) -> impl Iterator<Item = &'a RepositoryName> {
+fn by_proximity<'a>(names: &'a [RepositoryName], to: &RepositoryName) -> impl Iterator<Item = &'a RepositoryName> {
     let shared = |name: &RepositoryName| {
         iter::zip(name.as_str().bytes(), to.as_str().bytes()).take_while(|(a, b)| a == b).count()
     };
@@ -200,12 +212,13 @@ mod tests {
         let names: Vec<RepositoryName> = ["a", "team/a", "team/app", "team/app/x", "team/apple", "team/b", "z"]
             .map(|name| name.parse().unwrap())
             .into();
-        let order = |to: &str| nearest(&names, &to.parse().unwrap()).map(RepositoryName::as_str).collect::<Vec<_>>();
+        let order =
+            |to: &str| by_proximity(&names, &to.parse().unwrap()).map(RepositoryName::as_str).collect::<Vec<_>>();
         assert_eq!(order("team/app"), ["team/app", "team/app/x", "team/apple", "team/a", "team/b", "z", "a"]);
         assert_eq!(order("team/appy"), ["team/apple", "team/app/x", "team/app", "team/a", "team/b", "z", "a"]);
         assert_eq!(order("0")[..2], ["a", "team/a"]);
         assert_eq!(order("zz")[..2], ["z", "team/b"]);
-        assert_eq!(nearest(&[], &names[0]).count(), 0);
+        assert_eq!(by_proximity(&[], &names[0]).count(), 0);
     }
 
     #[test]

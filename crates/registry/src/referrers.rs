@@ -9,13 +9,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use super::{
-    Engine, Error, Repository,
-    layout::{Folder, Key},
-    links,
+    Engine, Error, Repository, links,
+    paths::{DirKey, ObjectKey},
 };
 use portcullis_access::Pull;
 use portcullis_oci::{
-    Algorithm, Descriptor, Digest, Manifest, MediaType, Paged, RepositoryName, Tag, stored_media_type,
+    Algorithm, Descriptor, Digest, ListPage, Manifest, MediaType, RepositoryName, Tag, stored_media_type,
 };
 
 /// An entry of the list of referrers (distribution specification, "Listing Referrers").
@@ -37,19 +36,19 @@ pub struct Referrer {
 }
 
 impl Referrer {
-    fn is(&self, artifact_type: Option<&str>) -> bool {
+    fn has_artifact_type(&self, artifact_type: Option<&str>) -> bool {
         artifact_type.is_none_or(|wanted| self.artifact_type.as_deref() == Some(wanted))
     }
 
     /// The number of bytes that the entry adds to a JSON list, with the comma.
-    fn length(&self) -> usize {
+    fn json_len(&self) -> usize {
         serde_json::to_vec(self).map_or(0, |text| text.len() + 1)
     }
 }
 
 impl Referrer {
     /// The entry that a client listed itself; `None` if it lacks the media type or the size.
-    fn listed(entry: Descriptor) -> Option<Self> {
+    fn from_descriptor(entry: Descriptor) -> Option<Self> {
         let Descriptor { media_type, digest, size, artifact_type, annotations, .. } = entry;
         Some(Self { media_type: media_type?.parse().ok()?, digest, size: size?, artifact_type, annotations })
     }
@@ -58,7 +57,7 @@ impl Referrer {
 impl Engine {
     /// Every manifest in the list of `subject`'s referrers, whether or not the repository has it.
     pub(super) async fn linked_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>, Error> {
-        let folder = Folder::Referrers(name, subject).path();
+        let folder = DirKey::Referrers(name, subject).path();
         let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
         Ok(links::list(&*self.store, of).await?.into_iter().map(|(digest, _)| digest).collect())
     }
@@ -66,7 +65,7 @@ impl Engine {
 
 /// A filter for a listing of referrers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Referring {
+pub struct ReferrersFilter {
     /// Only manifests of this artifact type.
     pub artifact_type: Option<String>,
     /// Only manifests whose digest is strictly greater than this one.
@@ -75,42 +74,44 @@ pub struct Referring {
 
 /// The maximum size of a page of referrers in bytes of JSON, unless it has a single entry: what clients accept as a
 /// manifest.
-const PAGE: usize = Manifest::MAX - 4096;
+const MAX_PAGE_LEN: usize = Manifest::MAX_SIZE - 4096;
 
 /// The maximum number of documents that a listing holds in memory.
-const DOCUMENTS: usize = 4;
+const MAX_PARALLEL_DOCUMENTS: usize = 4;
 
 impl Repository<Pull> {
     /// A page of the manifests of this repository that refer to `subject`, in the order of their digests. The subject
     /// need not exist. Manifests that a client listed under the fallback tag, for registries without this listing,
     /// are included.
-    pub async fn referrers(&self, subject: &Digest, wanted: &Referring) -> Result<Paged<Referrer>, Error> {
+    pub async fn referrers(&self, subject: &Digest, filter: &ReferrersFilter) -> Result<ListPage<Referrer>, Error> {
         let mut candidates = self.referrers_by_tag(subject).await?;
         // The manifest itself takes precedence over an entry that a client listed.
         candidates
             .extend(self.engine.linked_referrers(&self.name, subject).await?.into_iter().map(|found| (found, None)));
-        candidates.retain(|digest, _| wanted.last.is_none_or(|last| *digest > last));
-        let looked = stream::iter(candidates).map(|(digest, listed)| self.entry(digest, listed));
-        let mut looked = pin!(looked.buffered(DOCUMENTS));
+        candidates.retain(|digest, _| filter.last.is_none_or(|last| *digest > last));
+        let looked = stream::iter(candidates).map(|(digest, listed)| self.resolve_entry(digest, listed));
+        let mut looked = pin!(looked.buffered(MAX_PARALLEL_DOCUMENTS));
         let (mut entries, mut length) = (Vec::new(), 0);
         while let Some(found) = looked.try_next().await? {
-            let Some(found) = found.filter(|found| found.is(wanted.artifact_type.as_deref())) else { continue };
-            length += found.length();
-            if length > PAGE && !entries.is_empty() {
-                return Ok(Paged { entries, more: true });
+            let Some(found) = found.filter(|found| found.has_artifact_type(filter.artifact_type.as_deref())) else {
+                continue;
+            };
+            length += found.json_len();
+            if length > MAX_PAGE_LEN && !entries.is_empty() {
+                return Ok(ListPage { entries, has_more: true });
             }
             entries.push(found);
         }
-        Ok(Paged { entries, more: false })
+        Ok(ListPage { entries, has_more: false })
     }
 
     /// The entry of a manifest, as a client listed it or else as read from the manifest; `None` if the repository
     /// does not have the manifest.
-    async fn entry(&self, digest: Digest, listed: Option<Referrer>) -> Result<Option<Referrer>, Error> {
+    async fn resolve_entry(&self, digest: Digest, listed: Option<Referrer>) -> Result<Option<Referrer>, Error> {
         let Some(listed) = listed else {
-            return Ok(self.document(&digest).await?.map(|document| referrer(digest, &document)));
+            return Ok(self.manifest_bytes(&digest).await?.map(|document| referrer_from_manifest(digest, &document)));
         };
-        let is_here = links::exists(self.store(), Key::RevisionLink(&self.name, &digest)).await?
+        let is_here = links::exists(self.store(), ObjectKey::RevisionLink(&self.name, &digest)).await?
             && self.engine.stat_blob(&digest).await?.is_some();
         Ok(is_here.then_some(listed))
     }
@@ -118,15 +119,15 @@ impl Repository<Pull> {
     /// The entries of the index under the fallback tag, in which clients list the referrers of `subject` themselves.
     async fn referrers_by_tag(&self, subject: &Digest) -> Result<BTreeMap<Digest, Option<Referrer>>, Error> {
         let tag = Tag::referrers_fallback(subject);
-        let Some(digest) = self.resolve(&tag).await? else { return Ok(BTreeMap::new()) };
-        let Some(document) = self.document(&digest).await? else { return Ok(BTreeMap::new()) };
+        let Some(digest) = self.resolve_tag(&tag).await? else { return Ok(BTreeMap::new()) };
+        let Some(document) = self.manifest_bytes(&digest).await? else { return Ok(BTreeMap::new()) };
         let Ok(index) = Manifest::parse(None, &document) else { return Ok(BTreeMap::new()) };
-        Ok(index.manifests.into_iter().map(|entry| (entry.digest, Referrer::listed(entry))).collect())
+        Ok(index.manifests.into_iter().map(|entry| (entry.digest, Referrer::from_descriptor(entry))).collect())
     }
 }
 
 /// The entry of a manifest, as read from its document.
-fn referrer(digest: Digest, document: &[u8]) -> Referrer {
+fn referrer_from_manifest(digest: Digest, document: &[u8]) -> Referrer {
     let size = document.len() as u64;
     let media_type = stored_media_type(document);
     match Manifest::parse(Some(&media_type), document) {

@@ -4,12 +4,12 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Engine, catalog::marks_repository, layout::Folder, links};
-use portcullis_storage::{Entry, StoreError, StorePath};
+use super::{Engine, catalog::is_repository_marker, links, paths::DirKey};
+use portcullis_storage::{StoreEntry, StoreError, StorePath};
 
 /// The result of a walk.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundRepositories {
     /// Folders that hold something of a repository.
     pub(super) folders: Vec<StorePath>,
     /// Folders that cannot be listed, so that their contents are unknown, each with its error.
@@ -18,9 +18,9 @@ pub(super) struct Found {
 
 impl Engine {
     /// Walks the tree of repositories; the folders found are in byte order of their paths.
-    pub(super) async fn find_repositories(&self) -> Found {
-        let mut found = Found::default();
-        let root = Folder::Repositories.path();
+    pub(super) async fn find_repositories(&self) -> FoundRepositories {
+        let mut found = FoundRepositories::default();
+        let root = DirKey::Repositories.path();
         let above = root.parent().unwrap_or_else(StorePath::root);
         match self.store.list(&above).await {
             Ok(entries) if entries.iter().any(|entry| !entry.is_folder && root.as_str().ends_with(&entry.name)) => {
@@ -32,13 +32,13 @@ impl Engine {
         let mut level = vec![root];
         while !level.is_empty() {
             let listed = stream::iter(level).map(|path| async move { (self.store.list(&path).await, path) });
-            let listed: Vec<_> = listed.buffered(links::PARALLEL).collect().await;
+            let listed: Vec<_> = listed.buffered(links::MAX_PARALLEL_READS).collect().await;
             level = Vec::new();
             for (entries, path) in listed {
                 match entries {
                     Ok(entries) => {
-                        found.unlisted.extend(self.links_to_nothing(&path, &entries).await);
-                        level.extend(found.take(path, entries));
+                        found.unlisted.extend(self.dangling_entries(&path, &entries).await);
+                        level.extend(found.add_folder(path, entries));
                     }
                     Err(error) => found.unlisted.push((path, error)),
                 }
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// Entries that are neither folders nor files: symbolic links to repositories on a disk that is not mounted.
-    async fn links_to_nothing(&self, path: &StorePath, entries: &[Entry]) -> Vec<(StorePath, StoreError)> {
+    async fn dangling_entries(&self, path: &StorePath, entries: &[StoreEntry]) -> Vec<(StorePath, StoreError)> {
         let mut found = Vec::new();
         // The entries of a repository itself are checked with the repository.
         for entry in entries.iter().filter(|entry| !entry.is_folder && !entry.name.starts_with('_')) {
@@ -62,11 +62,11 @@ impl Engine {
     }
 }
 
-impl Found {
+impl FoundRepositories {
     /// Records a folder, and returns the folders in it that may be or contain repositories.
-    fn take(&mut self, path: StorePath, entries: Vec<Entry>) -> Vec<StorePath> {
+    fn add_folder(&mut self, path: StorePath, entries: Vec<StoreEntry>) -> Vec<StorePath> {
         // An entry that is not a folder marks a repository too: `_manifests` may be on a disk that is not mounted.
-        let is_marked = entries.iter().any(|entry| !entry.is_folder && marks_repository(&entry.name));
+        let is_marked = entries.iter().any(|entry| !entry.is_folder && is_repository_marker(&entry.name));
         let folders: Vec<String> =
             entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
         let (own, deeper): (Vec<_>, Vec<_>) = folders.iter().partition(|name| name.starts_with('_'));
@@ -79,8 +79,8 @@ impl Found {
 }
 
 /// The name of the repository in this folder, even if it is not a valid name; `(all)` for the root.
-pub(super) fn name_of(folder: &StorePath) -> String {
-    let root = Folder::Repositories.path();
+pub(super) fn repository_name_of(folder: &StorePath) -> String {
+    let root = DirKey::Repositories.path();
     if *folder == root {
         return "(all)".to_owned();
     }

@@ -3,47 +3,47 @@
 //! Invariant: a password is sent only to the server whose certificate was verified, so a token endpoint on another
 //! server is a fault.
 
-use super::{Fault, Target, exchange::Answer};
+use super::{Diagnosis, RegistryTarget, http_client::RegistryResponse};
 
 /// The authentication scheme that the registry requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(super) enum AuthChallenge {
     /// User name and password in every request.
     Basic,
     /// A token for a scope, from the path and query `path` on the same server.
     Bearer { path: String, service: String },
 }
 
-impl Challenge {
-    pub(super) fn read(answer: &Answer, target: &Target) -> Result<Self, Fault> {
+impl AuthChallenge {
+    pub(super) fn parse(answer: &RegistryResponse, target: &RegistryTarget) -> Result<Self, Diagnosis> {
         let values = answer.headers.get_all(http::header::WWW_AUTHENTICATE);
         let texts: Vec<&str> = values.iter().filter_map(|value| value.to_str().ok()).collect();
-        let with = |scheme: &str| texts.iter().find_map(|text| after(text, scheme));
+        let with = |scheme: &str| texts.iter().find_map(|text| strip_scheme(text, scheme));
         if let Some(parameters) = with("bearer") {
             return Self::bearer(parameters, target);
         }
         if with("basic").is_some() {
             return Ok(Self::Basic);
         }
-        Err(Fault::new(
+        Err(Diagnosis::new(
             "the 401 response has no WWW-Authenticate header with the scheme Bearer or Basic",
             "a proxy in front may remove the header: let it pass; the log of the server shows what was sent",
         ))
     }
 
-    fn bearer(parameters: &str, target: &Target) -> Result<Self, Fault> {
-        let parameters = pairs(parameters);
+    fn bearer(parameters: &str, target: &RegistryTarget) -> Result<Self, Diagnosis> {
+        let parameters = parse_parameters(parameters);
         let named = |wanted: &str| {
             parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
         };
         let Some(realm) = named("realm") else {
-            return Err(Fault::new(
+            return Err(Diagnosis::new(
                 "the challenge has no realm, which must be the URL of the token endpoint",
                 "let the server send the URL of its token endpoint as the realm",
             ));
         };
-        let path = local(realm, target).ok_or_else(|| {
-            Fault::new(
+        let path = path_on_target(realm, target).ok_or_else(|| {
+            Diagnosis::new(
                 format!("the challenge sends clients to {realm} for tokens, which is not {target}"),
                 format!(
                     "if it is a Portcullis, add {} to hostnames in its configuration; behind a proxy, let the proxy pass the Host \
@@ -58,7 +58,7 @@ impl Challenge {
 
 /// The path and query of a URL with the target's scheme, host and port, or of a URL without a host; `None` for any
 /// other.
-pub(super) fn local(url: &str, target: &Target) -> Option<String> {
+pub(super) fn path_on_target(url: &str, target: &RegistryTarget) -> Option<String> {
     if url.starts_with('/') && !url.starts_with("//") {
         return Some(url.to_owned());
     }
@@ -73,29 +73,30 @@ pub(super) fn local(url: &str, target: &Target) -> Option<String> {
 }
 
 /// The rest of a challenge after the name of its scheme; `None` if it has another scheme.
-fn after<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     let (first, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     first.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
 /// Parses parameters `name="value"` and `name=value`, separated by commas; quoted values have backslash escapes.
-fn pairs(text: &str) -> Vec<(String, String)> {
+fn parse_parameters(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((name, after)) = rest.split_once('=') {
-        let (value, next) = if let Some(quoted) = after.strip_prefix('"') { unquote(quoted) } else { plain(after) };
+        let (value, next) =
+            if let Some(quoted) = after.strip_prefix('"') { parse_quoted(quoted) } else { parse_unquoted(after) };
         found.push((name.trim_matches([' ', ',', '\t']).to_owned(), value));
         rest = next;
     }
     found
 }
 
-fn plain(text: &str) -> (String, &str) {
+fn parse_unquoted(text: &str) -> (String, &str) {
     let (value, rest) = text.split_once(',').unwrap_or((text, ""));
     (value.trim().to_owned(), rest)
 }
 
-fn unquote(text: &str) -> (String, &str) {
+fn parse_quoted(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut letters = text.char_indices();
     while let Some((at, letter)) = letters.next() {
@@ -112,18 +113,18 @@ fn unquote(text: &str) -> (String, &str) {
 mod tests {
     use super::*;
 
-    fn read(values: &[&str]) -> Result<Challenge, Fault> {
+    fn read(values: &[&str]) -> Result<AuthChallenge, Diagnosis> {
         let mut headers = http::HeaderMap::new();
         for value in values {
             headers.append(http::header::WWW_AUTHENTICATE, value.parse().unwrap());
         }
-        let answer = Answer { status: http::StatusCode::UNAUTHORIZED, headers, body: bytes::Bytes::new() };
-        Challenge::read(&answer, &"https://registry.test:8443".parse().unwrap())
+        let answer = RegistryResponse { status: http::StatusCode::UNAUTHORIZED, headers, body: bytes::Bytes::new() };
+        AuthChallenge::parse(&answer, &"https://registry.test:8443".parse().unwrap())
     }
 
     #[test]
     fn a_challenge_is_read_in_every_spelling() {
-        let expected = Challenge::Bearer { path: "/token?a=b".to_owned(), service: "a, \"b\"".to_owned() };
+        let expected = AuthChallenge::Bearer { path: "/token?a=b".to_owned(), service: "a, \"b\"".to_owned() };
         for value in [
             r#"Bearer realm="https://registry.test:8443/token?a=b",service="a, \"b\"""#,
             r#"bearer service="a, \"b\"" , realm="https://Registry.Test:8443/token?a=b", error="invalid_token""#,
@@ -131,8 +132,8 @@ mod tests {
         ] {
             assert_eq!(read(&[value]).unwrap(), expected, "{value}");
         }
-        assert_eq!(read(&["Basic realm=\"x\""]).unwrap(), Challenge::Basic);
-        assert_eq!(read(&["Negotiate", "basic"]).unwrap(), Challenge::Basic);
+        assert_eq!(read(&["Basic realm=\"x\""]).unwrap(), AuthChallenge::Basic);
+        assert_eq!(read(&["Negotiate", "basic"]).unwrap(), AuthChallenge::Basic);
     }
 
     #[test]
@@ -145,14 +146,14 @@ mod tests {
             "//evil.test/token",
         ] {
             let fault = read(&[&format!("Bearer realm=\"{realm}\",service=\"x\"")]).unwrap_err();
-            assert!(fault.sentence.contains(&format!("sends clients to {realm} for tokens")), "{}", fault.sentence);
+            assert!(fault.cause.contains(&format!("sends clients to {realm} for tokens")), "{}", fault.cause);
         }
     }
 
     #[test]
     fn a_401_without_a_way_to_sign_in_is_a_fault() {
-        assert!(read(&[]).unwrap_err().sentence.contains("no WWW-Authenticate"));
-        assert!(read(&["Negotiate"]).unwrap_err().sentence.contains("no WWW-Authenticate"));
-        assert!(read(&["Bearer service=\"x\""]).unwrap_err().sentence.contains("no realm"));
+        assert!(read(&[]).unwrap_err().cause.contains("no WWW-Authenticate"));
+        assert!(read(&["Negotiate"]).unwrap_err().cause.contains("no WWW-Authenticate"));
+        assert!(read(&["Bearer service=\"x\""]).unwrap_err().cause.contains("no realm"));
     }
 }

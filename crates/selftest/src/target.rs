@@ -1,6 +1,6 @@
 //! Parses the URL of the registry to test into host and port.
 //!
-//! Invariant: a [`Target`] is reached over HTTPS, and its host is valid in a URL, a header and a certificate.
+//! Invariant: a [`RegistryTarget`] is reached over HTTPS, and its host is valid in a URL, a header and a certificate.
 
 use std::{fmt, str::FromStr};
 
@@ -10,7 +10,7 @@ use portcullis_tls::Hostname;
 
 /// The host and port of a registry, as clients name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct RegistryTarget {
     /// The host name or address, without the port.
     pub host: Hostname,
     /// The port, by default 443.
@@ -20,34 +20,34 @@ pub struct Target {
     pub name: String,
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for RegistryTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "https://{}", self.name)
     }
 }
 
-impl FromStr for Target {
-    type Err = InvalidTarget;
+impl FromStr for RegistryTarget {
+    type Err = InvalidRegistryTarget;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
+    fn from_str(text: &str) -> Result<Self, InvalidRegistryTarget> {
         // A target may be copied from an image reference, which has no scheme.
         let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let uri: Uri = whole.parse().map_err(|_| InvalidTarget::Malformed)?;
+        let uri: Uri = whole.parse().map_err(|_| InvalidRegistryTarget::Malformed)?;
         if uri.scheme_str() != Some("https") {
-            return Err(InvalidTarget::NotHttps);
+            return Err(InvalidRegistryTarget::NotHttps);
         }
-        let authority = uri.authority().ok_or(InvalidTarget::Malformed)?;
+        let authority = uri.authority().ok_or(InvalidRegistryTarget::Malformed)?;
         if authority.as_str().contains('@') {
-            return Err(InvalidTarget::User);
+            return Err(InvalidRegistryTarget::User);
         }
         if !matches!(uri.path(), "" | "/" | "/v2" | "/v2/") || uri.query().is_some() {
-            return Err(InvalidTarget::Path);
+            return Err(InvalidRegistryTarget::Path);
         }
-        let host: Hostname = authority.host().parse().map_err(|_| InvalidTarget::Malformed)?;
+        let host: Hostname = authority.host().parse().map_err(|_| InvalidRegistryTarget::Malformed)?;
         let port = match authority.port() {
-            None if authority.as_str().len() > authority.host().len() => return Err(InvalidTarget::Malformed),
+            None if authority.as_str().len() > authority.host().len() => return Err(InvalidRegistryTarget::Malformed),
             None => 443,
-            Some(port) => Some(port.as_u16()).filter(|port| *port > 0).ok_or(InvalidTarget::Malformed)?,
+            Some(port) => Some(port.as_u16()).filter(|port| *port > 0).ok_or(InvalidRegistryTarget::Malformed)?,
         };
         Ok(Self { host, port, name: authority.as_str().to_ascii_lowercase() })
     }
@@ -55,7 +55,7 @@ impl FromStr for Target {
 
 /// Why a text is not the URL of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTarget {
+pub enum InvalidRegistryTarget {
     /// There is no host, or no valid port after the colon.
     #[error("expected https://HOST or https://HOST:PORT")]
     Malformed,
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_registry_is_a_host_and_a_port_with_or_without_the_scheme() {
         let parts = |text: &str| {
-            let target: Target = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            let target: RegistryTarget = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             (target.host.to_string(), target.port, target.name)
         };
         let expected = ("registry.test".to_owned(), 8443, "registry.test:8443".to_owned());
@@ -91,16 +91,16 @@ mod tests {
     #[test]
     fn what_is_no_registry_is_refused_with_its_reason() {
         for (text, reason) in [
-            ("http://registry.test", InvalidTarget::NotHttps),
-            ("https://alice:secret@registry.test", InvalidTarget::User),
-            ("https://registry.test/team/app", InvalidTarget::Path),
-            ("https://registry.test?x", InvalidTarget::Path),
-            ("https://registry.test:", InvalidTarget::Malformed),
-            ("https://registry.test:0", InvalidTarget::Malformed),
-            ("https://registry.test:99999", InvalidTarget::Malformed),
-            ("", InvalidTarget::Malformed),
+            ("http://registry.test", InvalidRegistryTarget::NotHttps),
+            ("https://alice:secret@registry.test", InvalidRegistryTarget::User),
+            ("https://registry.test/team/app", InvalidRegistryTarget::Path),
+            ("https://registry.test?x", InvalidRegistryTarget::Path),
+            ("https://registry.test:", InvalidRegistryTarget::Malformed),
+            ("https://registry.test:0", InvalidRegistryTarget::Malformed),
+            ("https://registry.test:99999", InvalidRegistryTarget::Malformed),
+            ("", InvalidRegistryTarget::Malformed),
         ] {
-            assert_eq!(text.parse::<Target>(), Err(reason), "{text:?}");
+            assert_eq!(text.parse::<RegistryTarget>(), Err(reason), "{text:?}");
         }
     }
 }

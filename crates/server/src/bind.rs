@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::Config;
+use super::HttpServerConfig;
 
 /// Length of the kernel's accept queue while all permits are in use; capped by `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -33,12 +33,12 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// Returns an error for each configured address that cannot be bound now. The sockets do not listen, so a client that
 /// connects meanwhile is not accepted.
 #[must_use]
-pub fn refused(config: &Config) -> Vec<BindError> {
+pub fn bind_errors(config: &HttpServerConfig) -> Vec<BindError> {
     let all: Vec<SocketAddr> = config.listen.iter().copied().chain(config.redirect).collect();
     let refused = |address: &SocketAddr| {
-        with_fallback(*address, &all, |address| bound(address, &all))
+        with_fallback(*address, &all, |address| bind_socket(address, &all))
             .err()
-            .map(|source| BindError::of(*address, source))
+            .map(|source| BindError::from_io(*address, source))
     };
     all.iter().filter_map(refused).collect()
 }
@@ -46,14 +46,14 @@ pub fn refused(config: &Config) -> Vec<BindError> {
 /// Listens on `address`, one of `all`. Returns `None` if the IPv4 fallback of `address` is in `all` itself.
 fn listen(address: SocketAddr, all: &[SocketAddr]) -> Result<Option<TcpListener>, BindError> {
     let open = |address| {
-        let socket = bound(address, all)?;
+        let socket = bind_socket(address, all)?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    let opened = with_fallback(address, all, open).map_err(|source| BindError::of(address, source))?;
+    let opened = with_fallback(address, all, open).map_err(|source| BindError::from_io(address, source))?;
     match opened {
-        Opened::AsConfigured(listener) => Ok(Some(listener)),
-        Opened::ByIpv4(fallback, listener) => {
+        BindOutcome::AsConfigured(listener) => Ok(Some(listener)),
+        BindOutcome::Ipv4Fallback(fallback, listener) => {
             tracing::warn!(%address, "this machine has no IPv6: listening on {fallback} instead of {address}");
             Ok(listener)
         }
@@ -61,10 +61,10 @@ fn listen(address: SocketAddr, all: &[SocketAddr]) -> Result<Option<TcpListener>
 }
 
 /// How an address was opened.
-enum Opened<T> {
+enum BindOutcome<T> {
     AsConfigured(T),
     /// The machine has no IPv6. Contains the IPv4 fallback address, and `None` if that address is configured itself.
-    ByIpv4(SocketAddr, Option<T>),
+    Ipv4Fallback(SocketAddr, Option<T>),
 }
 
 /// Opens `address`; for `[::]`, on a machine without IPv6, opens `0.0.0.0` with the same port.
@@ -72,9 +72,9 @@ fn with_fallback<T>(
     address: SocketAddr,
     all: &[SocketAddr],
     open: impl Fn(SocketAddr) -> io::Result<T>,
-) -> io::Result<Opened<T>> {
+) -> io::Result<BindOutcome<T>> {
     let error = match open(address) {
-        Ok(opened) => return Ok(Opened::AsConfigured(opened)),
+        Ok(opened) => return Ok(BindOutcome::AsConfigured(opened)),
         Err(error) => error,
     };
     let lacks_ipv6 = matches!(Errno::from_io_error(&error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL));
@@ -83,10 +83,10 @@ fn with_fallback<T>(
     }
     let fallback = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
     let opened = if all.contains(&fallback) { None } else { Some(open(fallback)?) };
-    Ok(Opened::ByIpv4(fallback, opened))
+    Ok(BindOutcome::Ipv4Fallback(fallback, opened))
 }
 
-fn bound(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Socket> {
+fn bind_socket(address: SocketAddr, all: &[SocketAddr]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Without this option, a restart would fail until the connections of the last run have left TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -120,7 +120,7 @@ pub enum BindError {
     },
     /// This machine does not have the address.
     #[error("cannot listen on {address}: this machine has no such address")]
-    NotOurs {
+    AddressNotAvailable {
         /// The address of the failed bind.
         address: SocketAddr,
     },
@@ -135,7 +135,7 @@ pub enum BindError {
 }
 
 impl BindError {
-    fn of(address: SocketAddr, source: io::Error) -> Self {
+    fn from_io(address: SocketAddr, source: io::Error) -> Self {
         let kind = source.kind();
         if kind == io::ErrorKind::AddrInUse {
             return Self::InUse { address };
@@ -144,7 +144,7 @@ impl BindError {
             return Self::NotPermitted { address };
         }
         if kind == io::ErrorKind::AddrNotAvailable {
-            return Self::NotOurs { address };
+            return Self::AddressNotAvailable { address };
         }
         Self::Other { address, source }
     }
@@ -169,7 +169,7 @@ impl BindError {
             Self::NotPermitted { .. } => {
                 "a security module (SELinux, AppArmor) may be at work; see the system's log".to_owned()
             }
-            Self::NotOurs { .. } => {
+            Self::AddressNotAvailable { .. } => {
                 "see this machine's addresses with 'ip address', or listen on all: 0.0.0.0".to_owned()
             }
             Self::Other { .. } => "name another address with --listen".to_owned(),
@@ -199,12 +199,12 @@ mod tests {
     #[tokio::test]
     async fn an_address_of_another_machine_is_refused() {
         let error = bind_all(&["192.0.2.1:8443".parse().unwrap()]).unwrap_err();
-        assert!(matches!(error, BindError::NotOurs { .. }), "{error}");
+        assert!(matches!(error, BindError::AddressNotAvailable { .. }), "{error}");
     }
 
     #[test]
     fn a_reserved_port_names_the_three_ways_out() {
-        let error = BindError::of("0.0.0.0:443".parse().unwrap(), io::ErrorKind::PermissionDenied.into());
+        let error = BindError::from_io("0.0.0.0:443".parse().unwrap(), io::ErrorKind::PermissionDenied.into());
         let hint = error.hint();
         assert!(hint.contains("0.0.0.0:8443") && hint.contains("setcap") && hint.contains("sysctl"), "{hint}");
     }
@@ -216,8 +216,8 @@ mod tests {
             if address.is_ipv6() { Err(io::Error::from(error)) } else { Ok(address.to_string()) }
         };
         match with_fallback(all[0], &all, open)? {
-            Opened::AsConfigured(address) => panic!("{address} should not have been opened"),
-            Opened::ByIpv4(fallback, address) => {
+            BindOutcome::AsConfigured(address) => panic!("{address} should not have been opened"),
+            BindOutcome::Ipv4Fallback(fallback, address) => {
                 assert_eq!(fallback.to_string(), "0.0.0.0:443");
                 Ok(address)
             }

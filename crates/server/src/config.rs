@@ -4,25 +4,25 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::Proxies;
+use super::TrustedProxies;
 
 /// Listening addresses, trusted proxies and limits of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct HttpServerConfig {
     /// Addresses that serve HTTPS; at least one.
     pub listen: Vec<SocketAddr>,
     /// Address that serves plain HTTP and redirects clients to the port of the first address of `listen`.
     pub redirect: Option<SocketAddr>,
     /// Reverse proxies whose forwarded client addresses are accepted.
-    pub proxies: Proxies,
+    pub trusted_proxies: TrustedProxies,
     /// Limits on connections and timeouts.
-    pub limits: Limits,
+    pub limits: ServerLimits,
 }
 
 /// Limits on connections and timeouts. None applies to a request as a whole: layers are large and connections may be
 /// slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Maximum number of concurrent connections; more wait in the kernel's backlog.
     pub connections: usize,
     /// Maximum time from the accepted connection to the end of the TLS handshake.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             connections: 4096,

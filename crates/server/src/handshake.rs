@@ -10,21 +10,21 @@ use tokio_rustls::{Accept, LazyConfigAcceptor, StartHandshake, server::TlsStream
 use tracing::{debug, warn};
 
 use super::{
-    Proxies,
-    farewell::Farewell,
-    listener::Accepted,
-    plain::{self, Port},
-    proxy,
-    stall::StallGuard,
+    TrustedProxies,
+    lingering_close::LingeringClose,
+    listener::AcceptedConnection,
+    plaintext_http::{self, RedirectPort},
+    proxy_protocol,
+    write_timeout::WriteTimeout,
 };
-use portcullis_tls::{Hostname, Protocols, acme::Challenges};
+use portcullis_tls::{Hostname, RustlsConfigs, acme::Challenges};
 
 /// A TCP stream with a write timeout and a lingering close.
-type Guarded = StallGuard<Farewell<TcpStream>>;
+type GuardedStream = WriteTimeout<LingeringClose<TcpStream>>;
 
 /// A connection after its TLS handshake.
-pub(super) struct Secured {
-    pub(super) stream: TlsStream<Guarded>,
+pub(super) struct TlsConnection {
+    pub(super) stream: TlsStream<GuardedStream>,
     /// Address of the client: the socket's peer, or the address in a trusted proxy's PROXY header.
     pub(super) peer: SocketAddr,
     /// Server address that the client connected to: the socket's local address, or the one in the PROXY header.
@@ -32,22 +32,25 @@ pub(super) struct Secured {
 }
 
 /// Content type of a TLS record that starts a handshake (RFC 8446, 5.1).
-const HANDSHAKE_RECORD: u8 = 0x16;
+const HANDSHAKE_CONTENT_TYPE: u8 = 0x16;
 
 /// Settings and shared state of a handshake.
-pub(super) struct Reception<'a> {
-    pub(super) tls: &'a Protocols,
+pub(super) struct HandshakeContext<'a> {
+    pub(super) tls: &'a RustlsConfigs,
     pub(super) challenges: Option<&'a Challenges>,
     pub(super) hostnames: &'a [Hostname],
-    pub(super) proxies: &'a Proxies,
+    pub(super) proxies: &'a TrustedProxies,
     pub(super) handshake_timeout: Duration,
     pub(super) idle_timeout: Duration,
 }
 
 /// Performs the handshake. Returns `None` if it failed, which has been logged; a plain HTTP client has been answered.
-pub(super) async fn receive(accepted: Accepted, reception: &Reception<'_>) -> Option<Secured> {
+pub(super) async fn accept_tls(
+    accepted: AcceptedConnection,
+    reception: &HandshakeContext<'_>,
+) -> Option<TlsConnection> {
     let peer = accepted.peer;
-    match tokio::time::timeout(reception.handshake_timeout, open(accepted, reception)).await {
+    match tokio::time::timeout(reception.handshake_timeout, negotiate(accepted, reception)).await {
         Ok(Ok(secured)) => secured,
         Ok(Err(error)) => {
             debug!(%peer, reason = %reason(&error), "TLS handshake failed");
@@ -60,40 +63,46 @@ pub(super) async fn receive(accepted: Accepted, reception: &Reception<'_>) -> Op
     }
 }
 
-async fn open(accepted: Accepted, reception: &Reception<'_>) -> io::Result<Option<Secured>> {
-    let Some(Accepted { stream, peer, local, .. }) = proxy::receive(accepted, reception.proxies).await else {
+async fn negotiate(
+    accepted: AcceptedConnection,
+    reception: &HandshakeContext<'_>,
+) -> io::Result<Option<TlsConnection>> {
+    let Some(AcceptedConnection { stream, peer, local, .. }) =
+        proxy_protocol::receive(accepted, reception.proxies).await
+    else {
         return Ok(None);
     };
-    let mut beginning = [0; proxy::TELLING];
+    let mut beginning = [0; proxy_protocol::DETECTION_LEN];
     let length = stream.peek(&mut beginning).await?;
     if length == 0 {
         // Port scanners and health checks connect and close without sending anything.
         return Ok(None);
     }
-    if proxy::is_header(&beginning[..length]) {
+    if proxy_protocol::is_header(&beginning[..length]) {
         warn!(%peer, "connection closed: unexpected PROXY header; see trusted_proxies and proxy_protocol");
         return Ok(None);
     }
-    if beginning[0] != HANDSHAKE_RECORD {
-        answer_in_words(stream, peer, local, reception.hostnames).await?;
+    if beginning[0] != HANDSHAKE_CONTENT_TYPE {
+        answer_plaintext(stream, peer, local, reception.hostnames).await?;
         return Ok(None);
     }
-    let guarded = StallGuard::new(Farewell::new(stream), reception.idle_timeout);
+    let guarded = WriteTimeout::new(LingeringClose::new(stream), reception.idle_timeout);
     let begun = LazyConfigAcceptor::new(Acceptor::default(), guarded).await?;
     let hello = begun.client_hello();
-    let validation = reception.challenges.and_then(Challenges::tls).filter(|_| Challenges::is_validation(&hello));
+    let validation =
+        reception.challenges.and_then(Challenges::tls_config).filter(|_| Challenges::is_validation(&hello));
     if let Some(validation) = validation {
-        return prove(begun, validation, peer).await;
+        return answer_validation(begun, validation, peer).await;
     }
-    let config = reception.tls.suited_to(&hello);
-    let stream = finish(begun.into_stream(config)).await?;
-    Ok(Some(Secured { stream, peer, local }))
+    let config = reception.tls.for_client(&hello);
+    let stream = complete(begun.into_stream(config)).await?;
+    Ok(Some(TlsConnection { stream, peer, local }))
 }
 
 /// Completes the handshake, and closes the connection cleanly if it fails. A TLS 1.3 client may already send data
 /// before it receives the alert that rejects its certificate: without the lingering close, it would see a reset
 /// connection instead of the alert.
-async fn finish(handshake: Accept<Guarded>) -> io::Result<TlsStream<Guarded>> {
+async fn complete(handshake: Accept<GuardedStream>) -> io::Result<TlsStream<GuardedStream>> {
     match handshake.into_fallible().await {
         Ok(stream) => Ok(stream),
         Err((error, mut stream)) => {
@@ -105,30 +114,30 @@ async fn finish(handshake: Accept<Guarded>) -> io::Result<TlsStream<Guarded>> {
 
 /// While an ACME directory validates this server's names, a client may be its validation server. That client expects a
 /// handshake with the validation certificate and nothing else (RFC 8737, 3).
-async fn prove(
-    begun: StartHandshake<Guarded>,
+async fn answer_validation(
+    begun: StartHandshake<GuardedStream>,
     validation: Arc<ServerConfig>,
     peer: SocketAddr,
-) -> io::Result<Option<Secured>> {
+) -> io::Result<Option<TlsConnection>> {
     let mut proven = begun.into_stream(validation).await?;
     debug!(%peer, "completed the handshake of an ACME validation server");
     proven.shutdown().await?;
     Ok(None)
 }
 
-async fn answer_in_words(
+async fn answer_plaintext(
     mut stream: TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
     hostnames: &[Hostname],
 ) -> io::Result<()> {
-    let Some(head) = plain::read_head(&mut stream).await else {
+    let Some(head) = plaintext_http::read_head(&mut stream).await else {
         debug!(%peer, "connection closed: the client sent neither TLS nor HTTP");
         return Ok(());
     };
     debug!(%peer, "the client sent plain HTTP to the TLS port; answered with the https URL");
-    let url = plain::https_url(&head, hostnames, Port::AsAsked(local.port()));
-    plain::answer(stream, &plain::told(&head, &url)).await
+    let url = plaintext_http::https_url(&head, hostnames, RedirectPort::FromHostHeader(local.port()));
+    plaintext_http::send_and_close(stream, &plaintext_http::https_required_response(&head, &url)).await
 }
 
 /// Describes why a handshake failed, for the log.

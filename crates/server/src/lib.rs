@@ -1,6 +1,6 @@
 //! The TLS server: listens on sockets, performs handshakes, serves HTTP connections and drains them on shutdown.
 //!
-//! It imports [`tls`](crate::tls) only and is independent of the service that it serves.
+//! It imports [`tls`](portcullis_tls) only and is independent of the service that it serves.
 //!
 //! Invariant: a client cannot hold a connection without using it. Every wait for a client has a deadline, counted from
 //! the last progress and never from the start of a transfer.
@@ -11,25 +11,25 @@
 //! redirect listener (permit of its own) ────▶ 308 to https
 //! ```
 
-mod activity;
 mod bind;
 mod config;
 mod connection;
-mod farewell;
-mod forwarded;
+mod connection_limits;
+mod forwarded_headers;
+mod h2_flow_control;
 mod handshake;
+mod https_redirect;
+mod idle;
+mod lingering_close;
 mod listener;
 mod peer;
-mod plain;
-mod proxies;
-mod proxy;
-mod redirect;
-mod shares;
+mod plaintext_http;
+mod proxy_protocol;
 mod shutdown;
-mod stall;
 #[cfg(test)]
 mod tests;
-mod windows;
+mod trusted_proxies;
+mod write_timeout;
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
 
@@ -40,16 +40,16 @@ use tokio::{net::TcpListener, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-pub use bind::{BindError, refused};
-pub use config::{Config, Limits};
-pub use peer::{Agreed, Peer};
-pub use proxies::{InvalidNetwork, Network, Proxies};
-pub use shutdown::{Drained, Shutdown};
+pub use bind::{BindError, bind_errors};
+pub use config::{HttpServerConfig, ServerLimits};
+pub use peer::{Peer, TlsInfo};
+pub use shutdown::{DrainResult, Shutdown};
+pub use trusted_proxies::{InvalidSubnet, Subnet, TrustedProxies};
 
-use connection::Shared;
-use listener::{Places, accept_loop};
-use portcullis_tls::{Hostname, Protocols, acme::Challenges};
-use windows::Windows;
+use connection::ConnectionContext;
+use h2_flow_control::WindowBudget;
+use listener::{AcceptLimits, accept_loop};
+use portcullis_tls::{Hostname, RustlsConfigs, acme::Challenges};
 
 /// A server that listens on its addresses; [`run`](Server::run) starts serving.
 pub struct Server {
@@ -57,27 +57,27 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     redirect: Option<TcpListener>,
     hostnames: Arc<[Hostname]>,
-    tls: Arc<Protocols>,
+    tls: Arc<RustlsConfigs>,
     challenges: Option<Arc<Challenges>>,
-    limits: Limits,
-    proxies: Arc<Proxies>,
+    limits: ServerLimits,
+    proxies: Arc<TrustedProxies>,
 }
 
 impl Server {
     /// Listens on every configured address, or on none. Must be called within a tokio runtime.
     ///
     /// `hostnames` are the names that responses may send clients to, the preferred one first.
-    pub fn bind(config: &Config, hostnames: &[Hostname], tls: Protocols) -> Result<Self, BindError> {
+    pub fn bind(config: &HttpServerConfig, hostnames: &[Hostname], tls: RustlsConfigs) -> Result<Self, BindError> {
         let listeners = bind::bind_all(&config.listen)?;
         let redirect = config.redirect.map(bind::bind).transpose()?;
         let addresses =
-            listeners.iter().zip(&config.listen).map(|(listener, wanted)| actual(listener, *wanted)).collect();
+            listeners.iter().zip(&config.listen).map(|(listener, wanted)| bound_address(listener, *wanted)).collect();
         Ok(Self {
             listeners,
             addresses,
             redirect,
             hostnames: hostnames.into(),
-            proxies: Arc::new(config.proxies.clone()),
+            proxies: Arc::new(config.trusted_proxies.clone()),
             tls: Arc::new(tls),
             challenges: None,
             limits: config.limits,
@@ -86,7 +86,7 @@ impl Server {
 
     /// Also answers validation requests of an ACME directory while a validation is running.
     #[must_use]
-    pub fn answering(self, challenges: Arc<Challenges>) -> Self {
+    pub fn with_acme_challenges(self, challenges: Arc<Challenges>) -> Self {
         Self { challenges: Some(challenges), ..self }
     }
 
@@ -100,8 +100,8 @@ impl Server {
     ///
     /// Each request carries a [`Peer`] as an extension. This server sets no deadline for reading a request's body,
     /// because only the service can determine whether it is waiting for the client or is busy itself. The service must
-    /// apply [`Limits::idle_timeout`].
-    pub async fn run<S, B>(self, service: S, shutdown: Shutdown) -> Drained
+    /// apply [`ServerLimits::idle_timeout`].
+    pub async fn run<S, B>(self, service: S, shutdown: Shutdown) -> DrainResult
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
         S::Future: Send,
@@ -114,10 +114,10 @@ impl Server {
         if let (Some(listener), Some(tls_address)) = (redirect, addresses.first()) {
             let (hostnames, port, challenges) = (Arc::clone(&hostnames), tls_address.port(), challenges.clone());
             let proxies = Arc::clone(&proxies);
-            let places = Places::new(redirect::CONNECTIONS, Arc::clone(&proxies));
+            let places = AcceptLimits::new(https_redirect::MAX_CONNECTIONS, Arc::clone(&proxies));
             // The shutdown does not wait for these connections: they carry nothing that could be lost.
             loops.spawn(accept_loop(listener, places, shutdown.clone(), TaskTracker::new(), move |accepted| {
-                redirect::serve(
+                https_redirect::serve(
                     accepted,
                     Arc::clone(&hostnames),
                     Arc::clone(&proxies),
@@ -127,8 +127,8 @@ impl Server {
                 )
             }));
         }
-        let (cut, windows) = (CancellationToken::new(), Windows::new());
-        let shared = Shared {
+        let (cut, windows) = (CancellationToken::new(), WindowBudget::new());
+        let shared = ConnectionContext {
             tls,
             challenges,
             hostnames,
@@ -137,9 +137,9 @@ impl Server {
             windows,
             service,
             shutdown: shutdown.clone(),
-            cut: cut.clone(),
+            abort: cut.clone(),
         };
-        let (shared, places) = (Arc::new(shared), Places::new(limits.connections, proxies));
+        let (shared, places) = (Arc::new(shared), AcceptLimits::new(limits.connections, proxies));
         for listener in listeners {
             let shared = Arc::clone(&shared);
             let serve = move |accepted| connection::serve(accepted, Arc::clone(&shared));
@@ -153,20 +153,25 @@ impl Server {
     }
 }
 
-async fn drain(connections: &TaskTracker, cut: &CancellationToken, shutdown: &Shutdown, limits: Limits) -> Drained {
+async fn drain(
+    connections: &TaskTracker,
+    cut: &CancellationToken,
+    shutdown: &Shutdown,
+    limits: ServerLimits,
+) -> DrainResult {
     connections.close();
     tokio::select! {
-        () = connections.wait() => return Drained { cut: 0 },
+        () = connections.wait() => return DrainResult { dropped: 0 },
         () = sleep(limits.drain_timeout) => {}
-        () = shutdown.insisted() => {}
+        () = shutdown.forced() => {}
     }
     let left = connections.len();
     cut.cancel();
     connections.wait().await;
-    Drained { cut: left }
+    DrainResult { dropped: left }
 }
 
-fn actual(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
+fn bound_address(listener: &TcpListener, wanted: SocketAddr) -> SocketAddr {
     // A bound socket has a local address; if the system fails to return it, the configured one is used.
     listener.local_addr().unwrap_or(wanted)
 }

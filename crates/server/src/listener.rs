@@ -18,32 +18,32 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::{
-    Proxies, Shutdown,
-    shares::{Network, Share, Shares},
+    Shutdown, TrustedProxies,
+    connection_limits::{ConnectionLimits, SourceSubnet, SubnetPermit},
 };
 
 /// Delay before the next accept when the process lacks a file descriptor or memory for another connection.
-const BACK_OFF: Duration = Duration::from_millis(200);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// Minimum interval between two log messages about subnets that have reached their share.
-const SAID_AGAIN: Duration = Duration::from_secs(60);
+const LIMIT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The limits on connections: a total, and a share for each subnet.
 #[derive(Clone)]
-pub(super) struct Places {
+pub(super) struct AcceptLimits {
     permits: Arc<Semaphore>,
-    shares: Shares,
-    proxies: Arc<Proxies>,
+    shares: ConnectionLimits,
+    proxies: Arc<TrustedProxies>,
 }
 
-impl Places {
-    pub(super) fn new(connections: usize, proxies: Arc<Proxies>) -> Self {
-        Self { permits: Arc::new(Semaphore::new(connections)), shares: Shares::of(connections), proxies }
+impl AcceptLimits {
+    pub(super) fn new(connections: usize, proxies: Arc<TrustedProxies>) -> Self {
+        Self { permits: Arc::new(Semaphore::new(connections)), shares: ConnectionLimits::new(connections), proxies }
     }
 }
 
 /// An accepted connection and its addresses.
-pub(super) struct Accepted {
+pub(super) struct AcceptedConnection {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
@@ -53,14 +53,14 @@ pub(super) struct Accepted {
 /// ends.
 pub(super) async fn accept_loop<F>(
     listener: TcpListener,
-    places: Places,
+    places: AcceptLimits,
     shutdown: Shutdown,
     tasks: TaskTracker,
-    serve: impl Fn(Accepted) -> F,
+    serve: impl Fn(AcceptedConnection) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut said = None;
+    let mut last_logged = None;
     loop {
         // The permit comes first: without one, connections wait in the kernel's backlog and not in this process's
         // memory.
@@ -79,7 +79,9 @@ pub(super) async fn accept_loop<F>(
                 let share = if places.proxies.trusts(accepted.peer.ip()) {
                     None
                 } else {
-                    let Some(share) = share(&places.shares, accepted.peer, &mut said) else { continue };
+                    let Some(share) = acquire_subnet_permit(&places.shares, accepted.peer, &mut last_logged) else {
+                        continue;
+                    };
                     Some(share)
                 };
                 let connection = serve(accepted);
@@ -88,43 +90,47 @@ pub(super) async fn accept_loop<F>(
                     drop((permit, share));
                 });
             }
-            Err(error) if concerns_one_connection(&error) => {
+            Err(error) if is_per_connection_error(&error) => {
                 debug!(%error, "a connection ended before it was accepted");
             }
             Err(error) => {
                 warn!(%error, "cannot accept connections at the moment; is the limit of open files (ulimit -n) too low?");
-                tokio::time::sleep(BACK_OFF).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
 /// Acquires a share for a new connection. Without a share, the caller closes the connection at once.
-fn share(shares: &Shares, peer: SocketAddr, said: &mut Option<Instant>) -> Option<Share> {
-    let network = Network::of(peer.ip());
-    let share = shares.admit(network);
-    if share.is_none() && said.is_none_or(|when: Instant| when.elapsed() >= SAID_AGAIN) {
-        *said = Some(Instant::now());
+fn acquire_subnet_permit(
+    shares: &ConnectionLimits,
+    peer: SocketAddr,
+    last_logged: &mut Option<Instant>,
+) -> Option<SubnetPermit> {
+    let network = SourceSubnet::from_address(peer.ip());
+    let share = shares.acquire(network);
+    if share.is_none() && last_logged.is_none_or(|when: Instant| when.elapsed() >= LIMIT_LOG_INTERVAL) {
+        *last_logged = Some(Instant::now());
         warn!(%network, "a subnet has as many connections as are left for all others, and gets no more; raise \
               limits.connections if it needs more");
     }
     share
 }
 
-async fn accept(listener: &TcpListener) -> io::Result<Accepted> {
+async fn accept(listener: &TcpListener) -> io::Result<AcceptedConnection> {
     let (stream, peer) = listener.accept().await?;
     // Responses are small or are sent in large writes, so waiting for more data (Nagle's algorithm) gains nothing.
     stream.set_nodelay(true)?;
-    let local = canonical(stream.local_addr()?);
-    Ok(Accepted { stream, peer: canonical(peer), local })
+    let local = to_canonical(stream.local_addr()?);
+    Ok(AcceptedConnection { stream, peer: to_canonical(peer), local })
 }
 
 /// Converts an IPv4-mapped IPv6 address to IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
+fn to_canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-fn concerns_one_connection(error: &io::Error) -> bool {
+fn is_per_connection_error(error: &io::Error) -> bool {
     let kinds = [
         io::ErrorKind::ConnectionAborted,
         io::ErrorKind::ConnectionReset,

@@ -14,7 +14,7 @@ use http::HeaderMap;
 
 use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 
-use super::{Proxies, forwarded};
+use super::{TrustedProxies, forwarded_headers};
 use portcullis_tls::ClientChain;
 
 /// The client of a connection; every request carries it as an extension.
@@ -27,14 +27,14 @@ pub struct Peer {
     /// Host, optionally with a port, that a trusted proxy received from the client; the client chose it freely.
     pub forwarded_host: Option<Arc<str>>,
     /// Parameters that the TLS handshake negotiated.
-    pub tls: Agreed,
+    pub tls: TlsInfo,
 }
 
 impl Peer {
     /// Returns this peer with the data that a trusted proxy sent in the headers of a request.
-    pub(super) fn forwarding(mut self, headers: &HeaderMap, proxies: &Proxies) -> Self {
-        let Some(said) = forwarded::read(headers, self.address.ip(), proxies) else { return self };
-        if said.is_plain && !TOLD.swap(true, Ordering::Relaxed) {
+    pub(super) fn with_forwarded(mut self, headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
+        let Some(said) = forwarded_headers::parse_headers(headers, self.address.ip(), proxies) else { return self };
+        if said.is_plaintext && !PLAINTEXT_WARNING_LOGGED.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 proxy = %self.address.ip(),
                 "a proxy forwards requests that it received over plain HTTP: passwords travel there in clear text"
@@ -44,7 +44,7 @@ impl Peer {
             // The port was the proxy's.
             self.address = SocketAddr::new(said.client, 0);
         }
-        if said.is_passed_on {
+        if said.is_forwarded {
             // The certificate is the proxy's, and would sign in every client that connects through it.
             self.tls.certificate = None;
         }
@@ -54,11 +54,11 @@ impl Peer {
 }
 
 /// Whether the warning about plain HTTP in front of a proxy has been logged.
-static TOLD: AtomicBool = AtomicBool::new(false);
+static PLAINTEXT_WARNING_LOGGED: AtomicBool = AtomicBool::new(false);
 
 /// Parameters that a TLS handshake negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Agreed {
+pub struct TlsInfo {
     /// Protocol version.
     pub version: Option<ProtocolVersion>,
     /// Cipher suite.
@@ -70,8 +70,8 @@ pub struct Agreed {
     pub certificate: Option<ClientChain>,
 }
 
-impl Agreed {
-    pub(super) fn of(connection: &ServerConnection) -> Self {
+impl TlsInfo {
+    pub(super) fn from_connection(connection: &ServerConnection) -> Self {
         Self {
             version: connection.protocol_version(),
             cipher: connection.negotiated_cipher_suite().map(|suite| suite.suite()),

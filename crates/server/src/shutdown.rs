@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     begun: CancellationToken,
-    insisted: CancellationToken,
+    forced: CancellationToken,
 }
 
 impl Shutdown {
@@ -25,9 +25,9 @@ impl Shutdown {
     }
 
     /// Ends the drain: the server no longer waits for running requests.
-    pub fn insist(&self) {
+    pub fn force(&self) {
         self.begun.cancel();
-        self.insisted.cancel();
+        self.forced.cancel();
     }
 
     /// Waits until the shutdown begins.
@@ -35,16 +35,16 @@ impl Shutdown {
         self.begun.cancelled().await;
     }
 
-    /// Waits until the drain is ended by [`insist`](Self::insist).
-    pub(super) async fn insisted(&self) {
-        self.insisted.cancelled().await;
+    /// Waits until the drain is ended by [`force`](Self::force).
+    pub(super) async fn forced(&self) {
+        self.forced.cancelled().await;
     }
 }
 
 /// The result of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Drained {
+pub struct DrainResult {
     /// Number of connections that were still active when the drain ended, and were dropped.
-    pub cut: usize,
+    pub dropped: usize,
 }

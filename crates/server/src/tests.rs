@@ -1,6 +1,6 @@
 //! Tests the whole server over real sockets with real clients.
 
-mod proofs;
+mod acme_validation;
 
 use std::{
     io,
@@ -26,25 +26,25 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::*;
 use portcullis_tls::{self as tls, CertResolver, MinimumVersion, acme::Challenges};
 
-const PATIENCE: Duration = Duration::from_millis(400);
+const TIMEOUT: Duration = Duration::from_millis(400);
 
-struct Harness {
+struct TestServer {
     address: SocketAddr,
     redirect: Option<SocketAddr>,
     shutdown: Shutdown,
-    running: JoinHandle<Drained>,
+    running: JoinHandle<DrainResult>,
     resolver: Arc<CertResolver>,
     challenges: Arc<Challenges>,
     folder: tempfile::TempDir,
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> ServerLimits {
+    ServerLimits {
         connections: 8,
-        handshake_timeout: PATIENCE,
-        header_timeout: PATIENCE,
-        idle_timeout: PATIENCE,
-        drain_timeout: PATIENCE * 5,
+        handshake_timeout: TIMEOUT,
+        header_timeout: TIMEOUT,
+        idle_timeout: TIMEOUT,
+        drain_timeout: TIMEOUT * 5,
     }
 }
 
@@ -64,28 +64,33 @@ fn service() -> Router {
         .route(
             "/slow",
             get(async || {
-                sleep(PATIENCE * 3).await;
+                sleep(TIMEOUT * 3).await;
                 "worth the wait"
             }),
         )
         .route("/large", get(async || Bytes::from(vec![7; 64 << 20])))
 }
 
-impl Harness {
+impl TestServer {
     fn start() -> Self {
         Self::with(limits(), MinimumVersion::Tls12)
     }
 
-    fn with(limits: Limits, minimum: MinimumVersion) -> Self {
+    fn with(limits: ServerLimits, minimum: MinimumVersion) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let loaded = tls::ensure(folder.path(), &names(), SystemTime::now(), &SystemRandom::new()).unwrap();
+        let loaded = tls::load_or_create(folder.path(), &names(), SystemTime::now(), &SystemRandom::new()).unwrap();
         let resolver = Arc::new(CertResolver::new(loaded.identity));
         let clients = Arc::new(tls::ClientTrust::load(None, SystemTime::now()).unwrap());
         let tls = tls::server_config(minimum, &resolver, &clients).unwrap();
         let anywhere = "127.0.0.1:0".parse().unwrap();
-        let config = Config { listen: vec![anywhere], redirect: Some(anywhere), proxies: Proxies::default(), limits };
+        let config = HttpServerConfig {
+            listen: vec![anywhere],
+            redirect: Some(anywhere),
+            trusted_proxies: TrustedProxies::default(),
+            limits,
+        };
         let challenges = Challenges::new().unwrap();
-        let server = Server::bind(&config, &names(), tls).unwrap().answering(Arc::clone(&challenges));
+        let server = Server::bind(&config, &names(), tls).unwrap().with_acme_challenges(Arc::clone(&challenges));
         let address = server.addresses()[0];
         let redirect = server.redirect.as_ref().map(|listener| listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
@@ -147,7 +152,7 @@ impl Harness {
 
 type Client = TlsStream<TcpStream>;
 
-async fn ask(client: &mut Client, path: &str) {
+async fn send_request(client: &mut Client, path: &str) {
     client.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
 }
 
@@ -160,10 +165,10 @@ async fn rest(client: &mut Client) -> Vec<u8> {
 
 #[tokio::test]
 async fn http1_over_both_versions_of_tls_is_served() {
-    let server = Harness::start();
+    let server = TestServer::start();
     for (version, shown) in [(&TLS12, "TLSv1_2"), (&TLS13, "TLSv1_3")] {
         let mut client = server.tls(b"http/1.1", version).await.unwrap();
-        ask(&mut client, "/who").await;
+        send_request(&mut client, "/who").await;
         let text = String::from_utf8(rest(&mut client).await).unwrap();
         assert!(text.ends_with(&format!("HTTP/1.1 Some({shown}) Some(\"localhost\")")), "{text}");
     }
@@ -171,7 +176,7 @@ async fn http1_over_both_versions_of_tls_is_served() {
 
 #[tokio::test]
 async fn http2_is_preferred_and_served() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let answer = server.http2().get(server.url("/who")).send().await.unwrap();
     // The client connects by address, so there is no server name.
     assert_eq!(answer.text().await.unwrap(), "HTTP/2.0 Some(TLSv1_3) None");
@@ -179,14 +184,14 @@ async fn http2_is_preferred_and_served() {
 
 #[tokio::test]
 async fn tls_1_2_is_refused_where_1_3_is_the_minimum() {
-    let server = Harness::with(limits(), MinimumVersion::Tls13);
+    let server = TestServer::with(limits(), MinimumVersion::Tls13);
     assert!(server.tls(b"http/1.1", &TLS12).await.is_err());
     assert!(server.tls(b"http/1.1", &TLS13).await.is_ok());
 }
 
 #[tokio::test]
 async fn plain_http_on_the_tls_port_is_answered_in_words() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let port = server.address.port();
     let request = format!("GET /v2/ HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
     let answer = server.plain(server.address, &request).await;
@@ -203,7 +208,7 @@ async fn plain_http_on_the_tls_port_is_answered_in_words() {
 
 #[tokio::test]
 async fn whatever_way_plain_http_is_spoken_clients_are_told_and_browsers_are_sent() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let url = format!("https://localhost:{}/v2/", server.address.port());
     let host = format!("Host: localhost:{}\r\n", server.address.port());
     let html = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n";
@@ -237,7 +242,7 @@ async fn whatever_way_plain_http_is_spoken_clients_are_told_and_browsers_are_sen
 
 #[tokio::test]
 async fn garbage_is_not_answered_on_either_port() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(9000));
     for bytes in ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "\0\0\0\0\r\n\r\n", "get / http/1.1\r\n\r\n", "GET /\r\n\r\n", &long] {
         for address in [server.address, server.redirect.unwrap()] {
@@ -252,7 +257,7 @@ async fn garbage_is_not_answered_on_either_port() {
 
 #[tokio::test]
 async fn the_redirecting_port_sends_everybody_to_the_tls_port_of_a_host_that_is_ours() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let port = server.address.port();
     for (host, sent) in [("127.0.0.1:80", "127.0.0.1"), ("evil.example", "registry.test")] {
         let request = format!("POST /v2/a?b HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello");
@@ -264,7 +269,7 @@ async fn the_redirecting_port_sends_everybody_to_the_tls_port_of_a_host_that_is_
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_let_go_at_the_handshake_deadline() {
-    let server = Harness::start();
+    let server = TestServer::start();
     // Nothing at all, half a TLS record, half a plain request.
     for begun in [&b""[..], &[0x16, 3, 1][..], b"GET / HT"] {
         let started = Instant::now();
@@ -273,50 +278,50 @@ async fn a_client_that_says_nothing_is_let_go_at_the_handshake_deadline() {
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes).await;
         assert!(bytes.is_empty());
-        assert!(started.elapsed() >= PATIENCE && started.elapsed() < PATIENCE * 3, "{:?}", started.elapsed());
+        assert!(started.elapsed() >= TIMEOUT && started.elapsed() < TIMEOUT * 3, "{:?}", started.elapsed());
     }
 }
 
 #[tokio::test]
 async fn a_client_that_shakes_hands_and_says_nothing_more_is_let_go() {
-    let server = Harness::start();
+    let server = TestServer::start();
     for protocol in [&b"http/1.1"[..], b"h2"] {
         let mut client = server.tls(protocol, &TLS13).await.unwrap();
         let started = Instant::now();
         rest(&mut client).await;
-        assert!(started.elapsed() < PATIENCE * 4, "{:?}", started.elapsed());
+        assert!(started.elapsed() < TIMEOUT * 4, "{:?}", started.elapsed());
     }
 }
 
 #[tokio::test]
 async fn a_slow_answer_of_ours_survives_every_timeout() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let answer = server.http2().get(server.url("/slow")).send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "worth the wait");
     let mut client = server.tls(b"http/1.1", &TLS13).await.unwrap();
-    ask(&mut client, "/slow").await;
+    send_request(&mut client, "/slow").await;
     assert!(rest(&mut client).await.ends_with(b"worth the wait"));
 }
 
 #[tokio::test]
 async fn a_client_that_stops_reading_is_cut_on_either_protocol() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let answer = server.http2().get(server.url("/large")).send().await.unwrap();
     let mut client = server.tls(b"http/1.1", &TLS13).await.unwrap();
-    ask(&mut client, "/large").await;
-    sleep(PATIENCE * 4).await;
+    send_request(&mut client, "/large").await;
+    sleep(TIMEOUT * 4).await;
     assert!(answer.bytes().await.is_err());
     assert!(rest(&mut client).await.len() < 64 << 20);
 }
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_gets_everything() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let mut client = server.tls(b"http/1.1", &TLS13).await.unwrap();
-    ask(&mut client, "/large").await;
+    send_request(&mut client, "/large").await;
     let (mut piece, mut got) = (vec![0; 8 << 20], 0);
     while got < 64 << 20 {
-        sleep(PATIENCE / 8).await;
+        sleep(TIMEOUT / 8).await;
         let mut filled = 0;
         while filled < piece.len() && got + filled < 64 << 20 {
             filled += client.read(&mut piece[filled..]).await.unwrap();
@@ -327,49 +332,49 @@ async fn a_client_that_reads_slowly_gets_everything() {
 
 #[tokio::test]
 async fn a_shutdown_lets_a_running_request_finish_and_sends_idle_clients_home() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let mut idle = server.tls(b"http/1.1", &TLS13).await.unwrap();
     let mut busy = server.tls(b"http/1.1", &TLS13).await.unwrap();
-    ask(&mut busy, "/slow").await;
+    send_request(&mut busy, "/slow").await;
     let http2 = tokio::spawn(server.http2().get(server.url("/slow")).send());
-    sleep(PATIENCE / 4).await;
+    sleep(TIMEOUT / 4).await;
     server.shutdown.begin();
     assert!(rest(&mut idle).await.is_empty());
     assert!(rest(&mut busy).await.ends_with(b"worth the wait"));
     assert_eq!(http2.await.unwrap().unwrap().text().await.unwrap(), "worth the wait");
-    assert_eq!(server.running.await.unwrap(), Drained { cut: 0 });
+    assert_eq!(server.running.await.unwrap(), DrainResult { dropped: 0 });
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
 #[tokio::test]
 async fn after_the_drain_timeout_what_is_left_is_cut_and_counted() {
-    let server = Harness::with(Limits { drain_timeout: PATIENCE / 2, ..limits() }, MinimumVersion::Tls12);
+    let server = TestServer::with(ServerLimits { drain_timeout: TIMEOUT / 2, ..limits() }, MinimumVersion::Tls12);
     let mut busy = server.tls(b"http/1.1", &TLS13).await.unwrap();
-    ask(&mut busy, "/slow").await;
-    sleep(PATIENCE / 4).await;
+    send_request(&mut busy, "/slow").await;
+    sleep(TIMEOUT / 4).await;
     server.shutdown.begin();
-    assert_eq!(server.running.await.unwrap(), Drained { cut: 1 });
+    assert_eq!(server.running.await.unwrap(), DrainResult { dropped: 1 });
     assert!(rest(&mut busy).await.is_empty());
 }
 
 #[tokio::test]
 async fn one_connection_too_many_waits_for_its_turn() {
-    let server = Harness::with(Limits { connections: 1, ..limits() }, MinimumVersion::Tls12);
+    let server = TestServer::with(ServerLimits { connections: 1, ..limits() }, MinimumVersion::Tls12);
     let first = server.tls(b"http/1.1", &TLS13).await.unwrap();
     let second = server.tls(b"http/1.1", &TLS13);
     tokio::pin!(second);
-    assert!(timeout(PATIENCE / 4, second.as_mut()).await.is_err());
+    assert!(timeout(TIMEOUT / 4, second.as_mut()).await.is_err());
     drop(first);
-    assert!(timeout(PATIENCE, second).await.unwrap().is_ok());
+    assert!(timeout(TIMEOUT, second).await.unwrap().is_ok());
 }
 
 #[tokio::test]
 async fn a_network_that_takes_all_it_can_leaves_room_for_the_others() {
-    let server = Harness::with(Limits { connections: 4, ..limits() }, MinimumVersion::Tls12);
+    let server = TestServer::with(ServerLimits { connections: 4, ..limits() }, MinimumVersion::Tls12);
     let (_first, _second) = (server.connect([127, 0, 0, 1]).await, server.connect([127, 0, 0, 1]).await);
     let mut third = server.connect([127, 0, 0, 1]).await;
     // Long before the handshake timeout, which applies to the first two.
-    let closed = timeout(PATIENCE / 2, third.read(&mut [0])).await.expect("it should be closed at once");
+    let closed = timeout(TIMEOUT / 2, third.read(&mut [0])).await.expect("it should be closed at once");
     assert!(closed.map_or(true, |read| read == 0));
     let other = server.tls_over(server.connect([127, 0, 0, 2]).await, b"http/1.1", &TLS13).await;
     assert!(other.is_ok(), "{:?}", other.err());
@@ -377,10 +382,10 @@ async fn a_network_that_takes_all_it_can_leaves_room_for_the_others() {
 
 #[tokio::test]
 async fn a_new_certificate_takes_effect_at_the_next_handshake() {
-    let server = Harness::start();
+    let server = TestServer::start();
     let before = server.tls(b"http/1.1", &TLS13).await.unwrap();
     let later = SystemTime::now() + Duration::from_secs(61 * 24 * 60 * 60);
-    let renewed = tls::ensure(server.folder.path(), &names(), later, &SystemRandom::new()).unwrap();
+    let renewed = tls::load_or_create(server.folder.path(), &names(), later, &SystemRandom::new()).unwrap();
     assert!(renewed.certificate_is_new);
     server.resolver.replace(renewed.identity);
     // The renewed certificate begins in the future; the client rejects it, which proves that the server used it.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The configuration of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Config {
+pub enum StoreConfig {
     /// A folder on this machine.
     Filesystem {
         /// Root folder of the data, which registry:2 calls `/var/lib/registry`.

@@ -16,7 +16,7 @@ pub enum StoreErrorKind {
     /// The object does not exist.
     NotFound,
     /// The file system is full, or a quota is exceeded.
-    Full,
+    NoSpace,
     /// The store cannot be written: it is read-only, or a permission is missing.
     NotWritable,
     /// The object is larger than the limit that the caller set for reading it into memory.
@@ -24,7 +24,7 @@ pub enum StoreErrorKind {
     /// The stored data is damaged or shorter than expected.
     Corrupt,
     /// Folders of the store are on different file systems, so that an object cannot be moved between them.
-    Split,
+    CrossDevice,
     /// Any other error, such as a failing disk or a lost connection.
     Unavailable,
 }
@@ -45,10 +45,10 @@ impl StoreError {
             // A parent of the path is not a folder, so the object cannot exist.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StoreErrorKind::NotFound,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                StoreErrorKind::Full
+                StoreErrorKind::NoSpace
             }
             io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
-            io::ErrorKind::CrossesDevices => StoreErrorKind::Split,
+            io::ErrorKind::CrossesDevices => StoreErrorKind::CrossDevice,
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => StoreErrorKind::NotWritable,
             _ => StoreErrorKind::Unavailable,
         };
@@ -72,11 +72,11 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             StoreErrorKind::NotFound => "not found",
-            StoreErrorKind::Full => "no space left in the store",
+            StoreErrorKind::NoSpace => "no space left in the store",
             StoreErrorKind::NotWritable => "the store cannot be read or written",
             StoreErrorKind::TooLarge => "too large",
             StoreErrorKind::Corrupt => "damaged",
-            StoreErrorKind::Split => "the store is spread over several file systems",
+            StoreErrorKind::CrossDevice => "the store is spread over several file systems",
             StoreErrorKind::Unavailable => "the store failed",
         };
         write!(f, "{what}: {}", self.context)
@@ -90,7 +90,7 @@ impl std::error::Error for StoreError {
 }
 
 /// Converts a "not found" error to `None`.
-pub fn found<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+pub fn optional<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),

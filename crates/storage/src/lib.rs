@@ -8,12 +8,11 @@
 //!
 //! `contract` is one test suite that runs against every implementation.
 
+mod atomic_file;
 mod config;
 #[cfg(test)]
-mod contract;
-mod draft;
+mod contract_tests;
 mod error;
-mod filesystem;
 #[cfg(any(test, feature = "testing"))]
 #[allow(
     clippy::missing_panics_doc,
@@ -21,7 +20,8 @@ mod filesystem;
     clippy::unwrap_used,
     reason = "a fixture reports its own failure by a panic, and only tests see it"
 )]
-mod intercepted;
+mod fault_injection;
+mod filesystem;
 mod memory;
 mod path;
 
@@ -37,13 +37,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 
-pub use config::Config;
-pub use draft::Draft;
-pub use error::found;
+pub use atomic_file::AtomicFile;
+pub use config::StoreConfig;
+pub use error::optional;
 pub use error::{StoreError, StoreErrorKind};
-pub use filesystem::{Claim, FilesystemStore, Separate, TEMPORARY, claim, dangling_link, separate_folders};
 #[cfg(any(test, feature = "testing"))]
-pub use intercepted::{FaultyStore, Hook, InterceptedStore, Operation, Pause, Pauses};
+pub use fault_injection::{Breakpoint, BreakpointHook, FaultyStore, InterceptedStore, StoreHook, StoreOperation};
+pub use filesystem::{
+    CrossDeviceDir, DataDirLock, FilesystemStore, TEMP_DIR, cross_device_dirs, dangling_link, lock_data_dir,
+};
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
 
@@ -57,9 +59,9 @@ pub use path::{InvalidPath, StorePath};
 ///
 /// # Durability
 ///
-/// When `write`, `publish`, `remove`, `remove_tree` or [`Append::sync`] return, their effect survives a crash of the
-/// process and a power failure. The folders on the path are as durable as the objects in them. The name of an object
-/// that an append created is durable after something else in its folder has been written, or after the object is
+/// When `write`, `publish`, `remove`, `remove_tree` or [`ObjectWriter::sync`] return, their effect survives a crash of
+/// the process and a power failure. The folders on the path are as durable as the objects in them. The name of an
+/// object that an append created is durable after something else in its folder has been written, or after the object is
 /// published.
 ///
 /// # Concurrency
@@ -83,7 +85,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Opens an object for appending at `offset`. Creates the object if `offset` is 0 and it does not exist. Bytes
     /// after `offset` are cut off; an object shorter than `offset` is an error ([`StoreErrorKind::Corrupt`]).
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError>;
+    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError>;
 
     /// Moves an object to its public path and replaces the object there.
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError>;
@@ -104,22 +106,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Lists the direct entries of a folder in byte order. A missing folder is empty, because object stores have no
     /// folders.
-    async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError>;
+    async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError>;
 
     /// Returns the version of each folder, in the order of `folders`, so that a caller can check whether a cached
     /// listing is still valid: equal versions mean that no direct entry of the folder was added or removed between the
     /// two calls. A store that cannot determine a version, or cannot determine it yet, returns `None`, which a caller
     /// must not treat as equal.
-    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError>;
+    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError>;
 
     /// Checks that the store can be read and written, and that objects can be moved into each of these folders
-    /// ([`StoreErrorKind::Split`]). For readiness checks.
+    /// ([`StoreErrorKind::CrossDevice`]). For readiness checks.
     async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError>;
 }
 
 /// An object opened for appending.
 #[async_trait]
-pub trait Append: Send {
+pub trait ObjectWriter: Send {
     /// Appends these pieces in order.
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError>;
 
@@ -147,7 +149,7 @@ impl Stat {
 
 /// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct StoreEntry {
     /// Its name within the folder.
     pub name: String,
     /// Whether the entry is a folder itself. An entry that is neither a folder nor an object is a dangling symbolic
@@ -157,20 +159,20 @@ pub struct Entry {
 
 /// A version of a folder, comparable only with other versions of the same path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct DirVersion {
     device: (u32, u32),
     inode: u64,
     /// Time of the last status change (ctime) in seconds and nanoseconds.
-    changed: (i64, u32),
+    ctime: (i64, u32),
 }
 
-/// The bytes of an object, in pieces of up to [`CHUNK`] bytes.
+/// The bytes of an object, in pieces of up to [`READ_CHUNK_LEN`] bytes.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
 /// Maximum number of bytes in one piece of a [`ByteStream`]. It is large enough to spread the cost of a piece (a switch
 /// to a blocking thread, a TLS write) over many TLS records, and small enough that a thousand slow readers fit into
 /// memory.
-pub const CHUNK: usize = 256 << 10;
+pub const READ_CHUNK_LEN: usize = 256 << 10;
 
 /// An object opened for reading.
 pub struct Object {

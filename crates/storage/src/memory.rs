@@ -10,37 +10,39 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
-use super::{Append, CHUNK, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
+use super::{
+    DirVersion, Object, ObjectWriter, READ_CHUNK_LEN, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath,
+};
 
 /// A store that keeps its objects in memory and loses them when the last clone is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    objects: Arc<Mutex<BTreeMap<StorePath, Stored>>>,
+    objects: Arc<Mutex<BTreeMap<StorePath, StoredObject>>>,
 }
 
 #[derive(Clone, Debug)]
-struct Stored {
+struct StoredObject {
     content: Vec<u8>,
     modified: SystemTime,
 }
 
-impl Stored {
+impl StoredObject {
     fn stat(&self) -> Stat {
         Stat { size: self.content.len() as u64, modified: self.modified }
     }
 }
 
 impl MemoryStore {
-    fn objects(&self) -> MutexGuard<'_, BTreeMap<StorePath, Stored>> {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<StorePath, StoredObject>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, path: &StorePath) -> Result<Stored, StoreError> {
+    fn find(&self, path: &StorePath) -> Result<StoredObject, StoreError> {
         self.objects().get(path).cloned().ok_or_else(|| not_found(path))
     }
 
     fn put(&self, path: &StorePath, content: Vec<u8>) {
-        self.objects().insert(path.clone(), Stored { content, modified: SystemTime::now() });
+        self.objects().insert(path.clone(), StoredObject { content, modified: SystemTime::now() });
     }
 }
 
@@ -70,7 +72,7 @@ impl Store for MemoryStore {
         Ok(Object::new(stat, move |range| {
             let within = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(stored.content.len());
             let content = Bytes::from(stored.content.clone()).slice(within(range.start)..within(range.end));
-            let chunks: Vec<_> = content.chunks(CHUNK).map(|chunk| Ok(content.slice_ref(chunk))).collect();
+            let chunks: Vec<_> = content.chunks(READ_CHUNK_LEN).map(|chunk| Ok(content.slice_ref(chunk))).collect();
             stream::iter(chunks).boxed()
         }))
     }
@@ -84,7 +86,7 @@ impl Store for MemoryStore {
         self.write(path, content).await
     }
 
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
+    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let mut content = match self.find(path) {
             Ok(stored) => stored.content,
             Err(_) if offset == 0 => Vec::new(),
@@ -95,7 +97,7 @@ impl Store for MemoryStore {
         }
         content.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
         self.put(path, content);
-        Ok(Box::new(Appending { store: self.clone(), path: path.clone() }))
+        Ok(Box::new(MemoryWriter { store: self.clone(), path: path.clone() }))
     }
 
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
@@ -125,13 +127,13 @@ impl Store for MemoryStore {
         self.remove_tree(path).await
     }
 
-    async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
+    async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError> {
         let objects = self.objects();
         let below = objects.keys().filter(|stored| stored.is_below(path)).map(|stored| {
             let rest = stored.as_str()[path.as_str().len()..].trim_start_matches('/');
             match rest.split_once('/') {
-                Some((folder, _)) => Entry { name: folder.to_owned(), is_folder: true },
-                None => Entry { name: rest.to_owned(), is_folder: false },
+                Some((folder, _)) => StoreEntry { name: folder.to_owned(), is_folder: true },
+                None => StoreEntry { name: rest.to_owned(), is_folder: false },
             }
         });
         let mut entries: Vec<_> = below.collect();
@@ -140,7 +142,7 @@ impl Store for MemoryStore {
         Ok(entries)
     }
 
-    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
+    async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {
         Ok(vec![None; folders.len()])
     }
 
@@ -149,13 +151,13 @@ impl Store for MemoryStore {
     }
 }
 
-struct Appending {
+struct MemoryWriter {
     store: MemoryStore,
     path: StorePath,
 }
 
 #[async_trait]
-impl Append for Appending {
+impl ObjectWriter for MemoryWriter {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         let mut objects = self.store.objects();
         let stored = objects.get_mut(&self.path).ok_or_else(|| not_found(&self.path))?;

@@ -4,7 +4,7 @@
 //!
 //! Invariant: a filter in which a typing error would silence the whole log is rejected.
 
-mod trail;
+mod audit_log;
 
 use std::io::{self, IsTerminal as _};
 
@@ -16,13 +16,13 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
 };
 
+pub use audit_log::AuditDestination;
+use audit_log::AuditLog;
 use portcullis_access::audit;
-pub use trail::Target;
-use trail::Trail;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// Text for people, one line per event.
     Text,
     /// JSON for machines, one object per line.
@@ -33,22 +33,22 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The format of log lines.
-    pub format: Format,
+    pub format: LogFormat,
     /// A level or `tracing` directives: `info,portcullis::auth=debug`.
     pub filter: String,
     /// The destination of the audit log.
-    pub audit: Target,
+    pub audit: AuditDestination,
 }
 
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum LogSetupError {
     /// The filter is not valid.
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
     /// The audit log cannot be opened.
     #[error("the audit trail cannot be written: {0}")]
-    Trail(#[from] io::Error),
+    AuditLog(#[from] io::Error),
     /// This process already has a log.
     #[error("the log is already set up")]
     AlreadyInstalled,
@@ -71,19 +71,19 @@ pub enum InvalidFilter {
 /// Installs the log of this process, which goes to stderr, in colour if that is a terminal.
 ///
 /// Errors: an invalid filter, an audit log that cannot be opened, or a second call.
-pub fn install(config: &Config) -> Result<(), Error> {
-    let trail = Trail::open(&config.audit)?;
+pub fn install(config: &Config) -> Result<(), LogSetupError> {
+    let trail = AuditLog::open(&config.audit)?;
     let subscriber = subscriber(config, trail, io::stderr().is_terminal(), io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadyInstalled)
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogSetupError::AlreadyInstalled)
 }
 
 /// Writes an event of a command that runs beside the server to the audit log, if that is a file. With
-/// [`Target::Stdout`] it writes nothing, because the command's standard output contains its own data.
-pub fn tell(target: &Target, event: &audit::Event<'_>) -> io::Result<()> {
-    if let Target::Off | Target::Stdout = target {
+/// [`AuditDestination::Stdout`] it writes nothing, because the command's standard output contains its own data.
+pub fn record_command_event(target: &AuditDestination, event: &audit::AuditEvent<'_>) -> io::Result<()> {
+    if let AuditDestination::Off | AuditDestination::Stdout = target {
         return Ok(());
     }
-    let trail = Trail::open(target)?;
+    let trail = AuditLog::open(target)?;
     tracing::subscriber::with_default(Registry::default().with(trail), || audit::record(event));
     Ok(())
 }
@@ -103,12 +103,20 @@ fn filter(text: &str) -> Result<EnvFilter, InvalidFilter> {
             return Err(InvalidFilter::Level((*directive).to_owned()));
         }
     }
-    Ok(EnvFilter::try_new(directives.join(","))?)
+    let crates: Vec<String> = directives.iter().filter_map(|directive| for_crate(directive)).collect();
+    let directives = directives.into_iter().chain(crates.iter().map(String::as_str));
+    Ok(EnvFilter::try_new(directives.collect::<Vec<_>>().join(","))?)
+}
+
+/// The directive for the crate of a part of the program: `portcullis::auth=debug` also means `portcullis_auth=debug`.
+/// The documented names of the parts do not depend on which of them are crates.
+fn for_crate(directive: &str) -> Option<String> {
+    directive.strip_prefix("portcullis::").map(|part| format!("portcullis_{part}"))
 }
 
 fn subscriber<W>(
     config: &Config,
-    trail: Option<Trail>,
+    trail: Option<AuditLog>,
     colour: bool,
     writer: W,
 ) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidFilter>
@@ -117,26 +125,26 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
-        Format::Text => Box::new(layer.compact().with_ansi(colour)),
-        Format::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
+        LogFormat::Text => Box::new(layer.compact().with_ansi(colour)),
+        LogFormat::Json => Box::new(layer.json().flatten_event(true).with_current_span(false)),
     };
     // Audit events go to the audit log only, and all others to the log only. Each layer has a maximum level hint;
     // without one, `tracing` would build every event of libraries that log each HTTP/2 frame, and then discard it.
-    let not_of_trail = filter_fn(|metadata| !is_of_trail(metadata)).with_max_level_hint(LevelFilter::TRACE);
+    let not_of_trail = filter_fn(|metadata| !is_audit_event(metadata)).with_max_level_hint(LevelFilter::TRACE);
     let log = layer.with_filter(filter(&config.filter)?.and(not_of_trail));
     // The spans of this crate are included, because audit events get their fields.
     let for_trail = |metadata: &Metadata<'_>| {
-        *metadata.level() <= Level::INFO && (is_of_trail(metadata) || metadata.is_span() && is_ours(metadata))
+        *metadata.level() <= Level::INFO && (is_audit_event(metadata) || metadata.is_span() && is_of_program(metadata))
     };
     let trail = trail.map(|trail| trail.with_filter(filter_fn(for_trail).with_max_level_hint(LevelFilter::INFO)));
     Ok(Box::new(Registry::default().with(log).with(trail)))
 }
 
-fn is_of_trail(metadata: &Metadata<'_>) -> bool {
+fn is_audit_event(metadata: &Metadata<'_>) -> bool {
     metadata.target() == audit::TARGET
 }
 
-fn is_ours(metadata: &Metadata<'_>) -> bool {
+fn is_of_program(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with("portcullis")
 }
 
@@ -146,9 +154,9 @@ mod tests {
 
     use super::*;
 
-    fn logged(format: Format, filter: &str) -> String {
+    fn logged(format: LogFormat, filter: &str) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let config = Config { format, filter: filter.to_owned(), audit: Target::Off };
+        let config = Config { format, filter: filter.to_owned(), audit: AuditDestination::Off };
         let subscriber = subscriber(&config, None, false, Sink(written.clone())).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(user = "alice", "hello");
@@ -181,22 +189,41 @@ mod tests {
 
     #[test]
     fn text_is_one_line_without_colour_outside_a_terminal() {
-        let text = logged(Format::Text, "info");
+        let text = logged(LogFormat::Text, "info");
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains("hello") && text.contains("alice") && !text.contains('\u{1b}'), "{text}");
     }
 
     #[test]
     fn json_is_one_object_a_line_with_the_fields_at_its_top() {
-        let text = logged(Format::Json, "info");
+        let text = logged(LogFormat::Json, "info");
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
         assert_eq!((line["message"].as_str(), line["user"].as_str()), (Some("hello"), Some("alice")));
     }
 
     #[test]
     fn the_filter_decides_who_is_heard() {
-        assert_eq!(logged(Format::Text, "off"), "");
-        assert_eq!(logged(Format::Text, "warn,portcullis=debug").lines().count(), 2);
+        assert_eq!(logged(LogFormat::Text, "off"), "");
+        assert_eq!(logged(LogFormat::Text, "warn,portcullis=debug").lines().count(), 2);
+    }
+
+    #[test]
+    fn a_filter_for_a_part_of_the_program_applies_to_its_crate() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let config = Config {
+            format: LogFormat::Text,
+            filter: "warn,portcullis::auth=debug".to_owned(),
+            audit: AuditDestination::Off,
+        };
+        let subscriber = subscriber(&config, None, false, Sink(log.clone())).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!(target: "portcullis_auth::tokens", "of the crate");
+            tracing::debug!(target: "portcullis::auth", "of the documented target");
+            tracing::debug!(target: "portcullis_registry", "of another crate");
+        });
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert!(!log.contains("of another crate"), "{log}");
     }
 
     #[test]
@@ -209,8 +236,12 @@ mod tests {
     }
 
     fn trail_of(path: &std::path::Path, work: impl FnOnce()) -> String {
-        let config = Config { format: Format::Text, filter: "off".to_owned(), audit: Target::File(path.to_owned()) };
-        let trail = Trail::open(&config.audit).unwrap();
+        let config = Config {
+            format: LogFormat::Text,
+            filter: "off".to_owned(),
+            audit: AuditDestination::File(path.to_owned()),
+        };
+        let trail = AuditLog::open(&config.audit).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let subscriber = subscriber(&config, trail, false, Sink(log.clone())).unwrap();
         tracing::subscriber::with_default(subscriber, work);
@@ -223,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = trail_of(&folder.path().join("audit.jsonl"), || {
             let span = tracing::error_span!("request", request = %7, peer = "192.0.2.1");
-            span.in_scope(|| audit::record(&audit::Event::SignInRefused { user: "a\n\"b", reason: "wrong" }));
+            span.in_scope(|| audit::record(&audit::AuditEvent::SignInRefused { user: "a\n\"b", reason: "wrong" }));
         });
         assert_eq!(text.lines().count(), 1, "{text}");
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -235,9 +266,9 @@ mod tests {
     #[test]
     fn what_libraries_say_of_every_frame_is_not_even_begun() {
         let folder = tempfile::tempdir().unwrap();
-        let target = Target::File(folder.path().join("audit.jsonl"));
-        let config = Config { format: Format::Text, filter: "info".to_owned(), audit: target };
-        let trail = Trail::open(&config.audit).unwrap();
+        let target = AuditDestination::File(folder.path().join("audit.jsonl"));
+        let config = Config { format: LogFormat::Text, filter: "info".to_owned(), audit: target };
+        let trail = AuditLog::open(&config.audit).unwrap();
         let subscriber = subscriber(&config, trail, false, Sink(Arc::default())).unwrap();
         assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
         tracing::subscriber::with_default(subscriber, || {
@@ -251,9 +282,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, moved) = (folder.path().join("audit.jsonl"), folder.path().join("audit.jsonl.1"));
         let text = trail_of(&path, || {
-            audit::record(&audit::Event::Stopped);
+            audit::record(&audit::AuditEvent::Stopped);
             std::fs::rename(&path, &moved).unwrap();
-            audit::record(&audit::Event::Started { version: "1" });
+            audit::record(&audit::AuditEvent::Started { version: "1" });
         });
         assert!(std::fs::read_to_string(&moved).unwrap().contains("stopped"));
         assert!(text.contains("started") && !text.contains("stopped"), "{text}");

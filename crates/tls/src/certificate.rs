@@ -1,6 +1,6 @@
 //! Parses an X.509 certificate once and extracts the fields that this crate uses.
 //!
-//! Invariant: a [`Facts`] comes from DER that was parsed completely, so most of the crate needs no ASN.1.
+//! Invariant: a [`CertificateFields`] comes from DER that was parsed completely, so most of the crate needs no ASN.1.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ const SIGNED_TIMESTAMPS: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.2);
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(super) fn of(der: &[u8]) -> Self {
+    pub(super) fn from_der(der: &[u8]) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, der).as_ref());
         Self(bytes)
@@ -49,13 +49,13 @@ impl fmt::Display for Fingerprint {
 #[derive(Clone, Debug)]
 pub struct Certificate {
     der: CertificateDer<'static>,
-    facts: Facts,
+    facts: CertificateFields,
 }
 
 impl Certificate {
     /// Parses a certificate; the error is a readable reason.
-    pub(super) fn read(der: CertificateDer<'static>) -> Result<Self, String> {
-        let facts = Facts::read(&der)?;
+    pub(super) fn parse(der: CertificateDer<'static>) -> Result<Self, String> {
+        let facts = CertificateFields::parse(&der)?;
         Ok(Self { der, facts })
     }
 
@@ -63,7 +63,7 @@ impl Certificate {
         &self.der
     }
 
-    pub(super) fn facts(&self) -> &Facts {
+    pub(super) fn facts(&self) -> &CertificateFields {
         &self.facts
     }
 
@@ -139,7 +139,7 @@ impl Certificate {
     clippy::struct_excessive_bools,
     reason = "each answers a question about an extension, and none excludes another"
 )]
-pub(super) struct Facts {
+pub(super) struct CertificateFields {
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
     /// Subject alternative names that are DNS names (including wildcards) or IP addresses.
@@ -150,7 +150,7 @@ pub(super) struct Facts {
     pub(super) fingerprint: Fingerprint,
     /// Whether the certificate contains signed certificate timestamps (RFC 6962), which only publicly trusted
     /// authorities add.
-    pub(super) is_logged: bool,
+    pub(super) has_scts: bool,
     pub(super) has_name_constraints: bool,
     subject_text: String,
     issuer_text: String,
@@ -160,9 +160,9 @@ pub(super) struct Facts {
     authority_key: Option<Vec<u8>>,
 }
 
-impl Facts {
+impl CertificateFields {
     /// Parses a certificate; the error is a readable reason.
-    pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
+    pub(super) fn parse(der: &CertificateDer<'_>) -> Result<Self, String> {
         let (_, parsed) = X509Certificate::from_der(der).map_err(|error| error.to_string())?;
         let names = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
         let usage = parsed.extended_key_usage().map_err(|error| error.to_string())?;
@@ -170,11 +170,13 @@ impl Facts {
         Ok(Self {
             not_before: system_time(parsed.validity().not_before),
             not_after: system_time(parsed.validity().not_after),
-            names: names.map(|names| names.value.general_names.iter().filter_map(name).collect()).unwrap_or_default(),
+            names: names
+                .map(|names| names.value.general_names.iter().filter_map(host_name).collect())
+                .unwrap_or_default(),
             for_servers: usage.is_none_or(|usage| usage.value.server_auth || usage.value.any),
             is_authority: parsed.is_ca(),
-            fingerprint: Fingerprint::of(der),
-            is_logged: parsed.extensions().iter().any(|extension| extension.oid == SIGNED_TIMESTAMPS),
+            fingerprint: Fingerprint::from_der(der),
+            has_scts: parsed.extensions().iter().any(|extension| extension.oid == SIGNED_TIMESTAMPS),
             has_name_constraints: !parsed.name_constraints().is_ok_and(|found| found.is_none()),
             subject_text: parsed.subject().to_string(),
             issuer_text: parsed.issuer().to_string(),
@@ -197,12 +199,12 @@ impl Facts {
     }
 
     /// Whether the issuer's name is the subject of `other`. The keys are not compared.
-    pub(super) fn has_issuer_named(&self, other: &Self) -> bool {
+    pub(super) fn has_subject_of_issuer(&self, other: &Self) -> bool {
         self.issuer == other.subject
     }
 
     /// Whether both certificates have the same subject.
-    pub(super) fn has_name_of(&self, other: &Self) -> bool {
+    pub(super) fn has_same_subject(&self, other: &Self) -> bool {
         self.subject == other.subject
     }
 
@@ -218,16 +220,16 @@ impl Facts {
 
     /// Returns the subject on one line, for messages.
     pub(super) fn subject_line(&self) -> String {
-        line(&self.subject_text)
+        without_control_characters(&self.subject_text)
     }
 
     /// Returns the issuer on one line, for messages.
     pub(super) fn issuer_line(&self) -> String {
-        line(&self.issuer_text)
+        without_control_characters(&self.issuer_text)
     }
 
     /// Whether `hostname` itself is among the names, not only a wildcard that covers it.
-    pub(super) fn names_exactly(&self, hostname: &Hostname) -> bool {
+    pub(super) fn lists_exactly(&self, hostname: &Hostname) -> bool {
         self.names.contains(&hostname.to_string())
     }
 
@@ -243,12 +245,12 @@ impl Facts {
 }
 
 fn is_well_known(name: &[u8]) -> bool {
-    let contents = der::split(name).map(|(name, _)| name.contents);
+    let contents = der::split_first(name).map(|(name, _)| name.contents);
     contents.is_some_and(|name| webpki_roots::TLS_SERVER_ROOTS.iter().any(|root| *root.subject == *name))
 }
 
 /// Replaces control characters: the issuer of a certificate chose its text, and a terminal executes control sequences.
-fn line(text: &str) -> String {
+fn without_control_characters(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
 }
 
@@ -265,10 +267,10 @@ pub(super) fn system_time(time: ASN1Time) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
 }
 
-fn name(general: &GeneralName<'_>) -> Option<String> {
+fn host_name(general: &GeneralName<'_>) -> Option<String> {
     match general {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        GeneralName::IPAddress(octets) => address(octets).map(|address| address.to_string()),
+        GeneralName::IPAddress(octets) => ip_address(octets).map(|address| address.to_string()),
         GeneralName::OtherName(..)
         | GeneralName::RFC822Name(_)
         | GeneralName::X400Address(_)
@@ -280,7 +282,7 @@ fn name(general: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn address(octets: &[u8]) -> Option<IpAddr> {
+fn ip_address(octets: &[u8]) -> Option<IpAddr> {
     if let Ok(octets) = <[u8; 4]>::try_from(octets) {
         return Some(octets.into());
     }

@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 
-pub use fault::{ChainFault, Place};
+pub use fault::{ChainFault, ChainPosition};
 
-use super::{Fingerprint, certificate::Facts, signature::is_signed_by};
+use super::{Fingerprint, certificate::CertificateFields, signature::is_signed_by};
 
 /// How long before its end an intermediate causes a warning, if it ends before the server's certificate.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -24,24 +24,25 @@ const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A server's certificate and the certificates that it sends with it.
 #[derive(Clone, Debug)]
 pub struct Chain {
-    members: Vec<Member>,
+    members: Vec<ChainMember>,
 }
 
 #[derive(Clone, Debug)]
-struct Member {
+struct ChainMember {
     certificate: CertificateDer<'static>,
-    facts: Facts,
-    place: Place,
+    facts: CertificateFields,
+    place: ChainPosition,
 }
 
 impl Chain {
     /// Parses the certificates of a chain, the server's own first. `lines` are the lines of the file in which they
     /// begin. The error is a readable reason.
-    pub fn read(certificates: &[CertificateDer<'static>], lines: &[usize]) -> Result<Self, String> {
+    pub fn parse(certificates: &[CertificateDer<'static>], lines: &[usize]) -> Result<Self, String> {
         let read = |(index, certificate): (usize, &CertificateDer<'static>)| {
-            let facts = Facts::read(certificate)?;
-            let place = Place { number: index + 1, line: lines.get(index).copied(), subject: facts.subject_line() };
-            Ok(Member { certificate: certificate.clone(), facts, place })
+            let facts = CertificateFields::parse(certificate)?;
+            let place =
+                ChainPosition { number: index + 1, line: lines.get(index).copied(), subject: facts.subject_line() };
+            Ok(ChainMember { certificate: certificate.clone(), facts, place })
         };
         Ok(Self { members: certificates.iter().enumerate().map(read).collect::<Result<_, String>>()? })
     }
@@ -53,13 +54,13 @@ impl Chain {
 
     /// Returns the position of the certificate at `index`, counted from 0.
     #[must_use]
-    pub fn place(&self, index: usize) -> Option<&Place> {
+    pub fn position(&self, index: usize) -> Option<&ChainPosition> {
         self.members.get(index).map(|member| &member.place)
     }
 
     /// Returns the index of the last certificate that is reached from the server's own, from issuer to issuer.
     #[must_use]
-    pub fn top(&self, now: SystemTime) -> usize {
+    pub fn top_index(&self, now: SystemTime) -> usize {
         self.path(now).last().copied().unwrap_or(0)
     }
 
@@ -73,12 +74,12 @@ impl Chain {
         let are_signed = links
             .chain(last)
             .all(|(index, issuer)| is_signed_by(&self.members[index].certificate, issuer) == Some(true));
-        let is_good = |facts: &Facts| {
+        let is_good = |facts: &CertificateFields| {
             facts.not_before <= now && now <= facts.not_after && facts.is_authority && !facts.has_name_constraints
         };
         are_signed
             && path[1..].iter().all(|index| is_good(&self.members[*index].facts))
-            && Facts::read(authority).is_ok_and(|facts| is_good(&facts))
+            && CertificateFields::parse(authority).is_ok_and(|facts| is_good(&facts))
     }
 
     /// Returns everything that clients reject at `now`, except the validity and names of the server's own certificate.
@@ -87,11 +88,11 @@ impl Chain {
         let Some(leaf) = self.members.first() else { return Vec::new() };
         let path = self.path(now);
         let mut faults: Vec<ChainFault> = path[1..].iter().filter_map(|index| self.own_fault(*index, now)).collect();
-        let order = self.order(&path);
+        let order = self.order_fault(&path);
         // A certificate at the wrong position would be mistaken for the missing issuer.
-        faults.extend(if order.is_some() { order } else { self.missing(&path) });
+        faults.extend(if order.is_some() { order } else { self.missing_issuer_fault(&path) });
         if faults.is_empty() {
-            let unused = self.strangers(&path).chain(self.copies());
+            let unused = self.unrelated(&path).chain(self.duplicates());
             faults.extend(unused.map(|index| ChainFault::Unused { place: self.members[index].place.clone() }));
         }
         if leaf.facts.is_authority {
@@ -115,7 +116,7 @@ impl Chain {
         let member = self.members.get(index).filter(|member| !member.facts.is_self_issued())?;
         let mut issuers: Vec<usize> = (0..self.members.len())
             .filter(|candidate| !path.contains(candidate))
-            .filter(|candidate| self.issues(*candidate, member))
+            .filter(|candidate| self.has_issued(*candidate, member))
             .collect();
         issuers.sort_by_key(|candidate| {
             let facts = &self.members[*candidate].facts;
@@ -124,9 +125,9 @@ impl Chain {
         issuers.first().copied()
     }
 
-    fn issues(&self, candidate: usize, member: &Member) -> bool {
+    fn has_issued(&self, candidate: usize, member: &ChainMember) -> bool {
         let candidate = &self.members[candidate];
-        member.facts.has_issuer_named(&candidate.facts)
+        member.facts.has_subject_of_issuer(&candidate.facts)
             && is_signed_by(&member.certificate, &candidate.certificate).unwrap_or(true)
     }
 
@@ -149,7 +150,7 @@ impl Chain {
     }
 
     /// Finds the first issuer that does not directly follow the certificate that it issued.
-    fn order(&self, path: &[usize]) -> Option<ChainFault> {
+    fn order_fault(&self, path: &[usize]) -> Option<ChainFault> {
         let pair = path.windows(2).find(|pair| pair[1] < pair[0] || self.is_interrupted(pair[0], pair[1], path))?;
         let rest = (0..self.members.len()).filter(|index| !path.contains(index));
         Some(ChainFault::OutOfOrder {
@@ -163,20 +164,20 @@ impl Chain {
     /// are alternatives, which do not count.
     fn is_interrupted(&self, child: usize, issuer: usize, path: &[usize]) -> bool {
         let is_harmless = |between: usize| {
-            let is_alternative = self.members[between].facts.has_name_of(&self.members[issuer].facts);
-            !path.contains(&between) && (is_alternative || self.copies().any(|copy| copy == between))
+            let is_alternative = self.members[between].facts.has_same_subject(&self.members[issuer].facts);
+            !path.contains(&between) && (is_alternative || self.duplicates().any(|copy| copy == between))
         };
         (child + 1..issuer).any(|between| !is_harmless(between))
     }
 
     /// Finds the missing issuer at the end of the path.
-    fn missing(&self, path: &[usize]) -> Option<ChainFault> {
+    fn missing_issuer_fault(&self, path: &[usize]) -> Option<ChainFault> {
         let (top, leaf) = (&self.members[*path.last()?], &self.members[0]);
         if top.facts.is_self_issued() || top.facts.has_well_known_issuer() || top.facts.is_well_known() {
             return None;
         }
-        let strangers = || self.strangers(path).map(|index| &self.members[index]);
-        let namesake = strangers().find(|member| top.facts.has_issuer_named(&member.facts));
+        let strangers = || self.unrelated(path).map(|index| &self.members[index]);
+        let namesake = strangers().find(|member| top.facts.has_subject_of_issuer(&member.facts));
         let is_alone = path.len() == 1;
         let others = strangers().next().is_some();
         // If the file contains an intermediate, the end of the path is usually issued by an authority that clients
@@ -189,18 +190,19 @@ impl Chain {
             issuer: top.facts.issuer_line(),
             namesake: namesake.map(|member| member.place.clone()),
             // Public authorities never issue servers' certificates with the root key that clients trust.
-            is_certain: namesake.is_some() || (is_alone && (others || leaf.facts.is_logged)),
+            is_certain: namesake.is_some() || (is_alone && (others || leaf.facts.has_scts)),
         })
     }
 
     /// Returns the indices of certificates that are neither in the path nor alternatives to one in it.
-    fn strangers<'a>(&'a self, path: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
-        let has_name = |facts: &Facts| path.iter().any(|index| self.members[*index].facts.has_name_of(facts));
+    fn unrelated<'a>(&'a self, path: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+        let has_name =
+            |facts: &CertificateFields| path.iter().any(|index| self.members[*index].facts.has_same_subject(facts));
         (0..self.members.len()).filter(move |index| !path.contains(index) && !has_name(&self.members[*index].facts))
     }
 
     /// Returns the indices of certificates that are duplicates of an earlier one.
-    fn copies(&self) -> impl Iterator<Item = usize> + '_ {
+    fn duplicates(&self) -> impl Iterator<Item = usize> + '_ {
         let has_come = |index: usize| {
             self.members[..index].iter().any(|other| other.certificate == self.members[index].certificate)
         };

@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{certificate::date, identity::Unfit, pem::Damage};
+use super::{certificate::date, pem::PemDamage, server_identity::IdentityError};
 
 /// Why the server's certificates could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -146,21 +146,21 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    pub(super) fn of(unfit: Unfit, certificate: &Path, key: &Path) -> Self {
+    pub(super) fn from_identity_error(unfit: IdentityError, certificate: &Path, key: &Path) -> Self {
         let path = certificate.to_owned();
         match unfit {
-            Unfit::NoCertificate => Self::NoCertificate { path },
-            Unfit::Certificate(reason) => Self::Certificate { path, reason },
-            Unfit::Key(reason) => Self::Key { path: key.to_owned(), reason },
-            Unfit::KeyMismatch(later) => Self::KeyMismatch { certificate: path, key: key.to_owned(), later },
-            Unfit::NoNames => Self::NoNames { path },
-            Unfit::NotForServers => Self::NotForServers { path },
-            Unfit::NotYetValid(not_before) => Self::NotYetValid { path, not_before },
-            Unfit::Expired(not_after) => Self::Expired { path, not_after },
+            IdentityError::NoCertificate => Self::NoCertificate { path },
+            IdentityError::Certificate(reason) => Self::Certificate { path, reason },
+            IdentityError::Key(reason) => Self::Key { path: key.to_owned(), reason },
+            IdentityError::KeyMismatch(later) => Self::KeyMismatch { certificate: path, key: key.to_owned(), later },
+            IdentityError::NoNames => Self::NoNames { path },
+            IdentityError::NotForServers => Self::NotForServers { path },
+            IdentityError::NotYetValid(not_before) => Self::NotYetValid { path, not_before },
+            IdentityError::Expired(not_after) => Self::Expired { path, not_after },
         }
     }
 
-    pub(super) fn damaged(path: &Path, damage: Damage) -> Self {
+    pub(super) fn from_pem_damage(path: &Path, damage: PemDamage) -> Self {
         Self::Pem { path: path.to_owned(), line: damage.line, reason: damage.reason }
     }
 
@@ -212,7 +212,7 @@ impl SourceError {
 pub enum AuthorityError {
     /// One file of a pair exists without the other.
     #[error("{present} exists, but {missing} is missing")]
-    Half {
+    Incomplete {
         /// Path of the existing file.
         present: PathBuf,
         /// Path of the missing file.
@@ -220,13 +220,13 @@ pub enum AuthorityError {
     },
     /// There is no authority that could sign a certificate.
     #[error("{path}: there is no certificate authority yet")]
-    None {
+    Missing {
         /// Path of the authority's certificate.
         path: PathBuf,
     },
     /// The server's certificate was not issued by the authority in the same folder.
     #[error("{leaf}: this certificate was not issued by {authority}")]
-    Foreign {
+    OtherIssuer {
         /// Path of the server's certificate.
         leaf: PathBuf,
         /// Path of the authority's certificate.
@@ -234,7 +234,7 @@ pub enum AuthorityError {
     },
     /// `ca.crt` is a certificate, but not one of an authority.
     #[error("{path}: this certificate is not a certificate authority")]
-    NoAuthority {
+    NotAnAuthority {
         /// Path of the file.
         path: PathBuf,
     },
@@ -269,7 +269,7 @@ pub enum AuthorityError {
 }
 
 impl AuthorityError {
-    pub(super) fn write(path: &Path, source: io::Error) -> Self {
+    pub(super) fn from_write_error(path: &Path, source: io::Error) -> Self {
         Self::Write { path: path.to_owned(), source }
     }
 
@@ -277,20 +277,20 @@ impl AuthorityError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Half { present, missing } => format!(
+            Self::Incomplete { present, missing } => format!(
                 "put {} back; or, to start anew, remove {} (every client must then trust the new ca.crt)",
                 missing.display(),
                 present.display()
             ),
-            Self::None { .. } => {
+            Self::Missing { .. } => {
                 "the first start of 'portcullis serve' makes it; is this the folder (--certs) that the server uses?".to_owned()
             }
-            Self::Foreign { .. } => {
+            Self::OtherIssuer { .. } => {
                 "a certificate of your own belongs in [tls.files] (--tls-cert, --tls-key); to have one made here, remove \
                  server.crt and server.key"
                     .to_owned()
             }
-            Self::NoAuthority { .. } => "put the authority's own certificate there".to_owned(),
+            Self::NotAnAuthority { .. } => "put the authority's own certificate there".to_owned(),
             Self::Expired { .. } => {
                 "remove ca.crt, ca.key, server.crt and server.key to have all made anew, then give the new ca.crt to clients"
                     .to_owned()

@@ -7,13 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Certificate, Identities, Identity};
+use super::{Certificate, IdentityStore, ServerIdentity};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long before its end a server's certificate causes a warning.
-const NOTICE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const SERVER_WARNING_PERIOD: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// How long before its end this server's own authority causes a warning: a new one must be installed on every client.
-const NOTICE_OF_AUTHORITY: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+const AUTHORITY_WARNING_PERIOD: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
 /// Validity period of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,19 +32,19 @@ pub struct Expiry {
 
 /// How close a certificate is to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nearness {
+pub enum ExpiryStatus {
     /// The certificate is valid and does not expire soon.
-    Far,
+    Valid,
     /// The certificate expires soon enough for a warning.
-    Near,
+    ExpiringSoon,
     /// The certificate has expired.
-    Over,
+    Expired,
 }
 
 impl Expiry {
     /// Returns the validity period of a certificate that was read from `file`.
     #[must_use]
-    pub fn of(certificate: &Certificate, file: Option<&Path>) -> Self {
+    pub fn from_certificate(certificate: &Certificate, file: Option<&Path>) -> Self {
         let name = certificate.names().first().map_or_else(|| certificate.subject(), String::as_str);
         Self {
             name: name.to_owned(),
@@ -71,20 +71,20 @@ impl Expiry {
     /// Returns how close the certificate is to its end. A warning starts in the last two weeks, or in the last third of
     /// a certificate that is valid for days only, because such certificates are renewed in their last third.
     #[must_use]
-    pub fn nearness(&self, now: SystemTime) -> Nearness {
+    pub fn status(&self, now: SystemTime) -> ExpiryStatus {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
-        let notice = if self.is_authority { NOTICE_OF_AUTHORITY } else { NOTICE }.min(life / 3);
+        let notice = if self.is_authority { AUTHORITY_WARNING_PERIOD } else { SERVER_WARNING_PERIOD }.min(life / 3);
         if now > self.not_after {
-            Nearness::Over
+            ExpiryStatus::Expired
         } else if now + notice >= self.not_after {
-            Nearness::Near
+            ExpiryStatus::ExpiringSoon
         } else {
-            Nearness::Far
+            ExpiryStatus::Valid
         }
     }
 }
 
-impl Identity {
+impl ServerIdentity {
     /// Returns the validity period of the certificate.
     #[must_use]
     pub fn expiry(&self) -> Expiry {
@@ -98,13 +98,13 @@ impl Identity {
     }
 }
 
-impl Identities {
+impl IdentityStore {
     /// Returns the validity periods of all certificates, and of this server's own authority if it issued them.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry> {
         let authority = self.first().authority().map(|authority| {
             let beside = |file: &Path| file.with_file_name("ca.crt");
-            Expiry::of(authority, self.first().file().map(beside).as_deref())
+            Expiry::from_certificate(authority, self.first().file().map(beside).as_deref())
         });
         self.iter().map(|identity| identity.expiry()).chain(authority).collect()
     }
@@ -123,27 +123,29 @@ mod tests {
     #[test]
     fn the_last_fourteen_days_are_near_and_what_comes_after_is_over() {
         let (expiry, begin) = (lasting(90), SystemTime::UNIX_EPOCH);
-        for (days, left, nearness) in [(0, 90, Nearness::Far), (75, 15, Nearness::Far), (76, 14, Nearness::Near)] {
-            assert_eq!((expiry.days_left(begin + DAY * days), expiry.nearness(begin + DAY * days)), (left, nearness));
+        for (days, left, nearness) in
+            [(0, 90, ExpiryStatus::Valid), (75, 15, ExpiryStatus::Valid), (76, 14, ExpiryStatus::ExpiringSoon)]
+        {
+            assert_eq!((expiry.days_left(begin + DAY * days), expiry.status(begin + DAY * days)), (left, nearness));
         }
-        assert_eq!(expiry.nearness(begin + DAY * 90), Nearness::Near);
+        assert_eq!(expiry.status(begin + DAY * 90), ExpiryStatus::ExpiringSoon);
         let over = begin + DAY * 90 + Duration::from_secs(1);
         assert_eq!((expiry.days_left(over), expiry.seconds_left(over)), (-1, -1));
-        assert_eq!(expiry.nearness(over), Nearness::Over);
+        assert_eq!(expiry.status(over), ExpiryStatus::Expired);
     }
 
     #[test]
     fn a_certificate_of_six_days_is_near_its_end_in_its_last_two() {
         let (expiry, begin) = (lasting(6), SystemTime::UNIX_EPOCH);
-        assert_eq!(expiry.nearness(begin + DAY * 3), Nearness::Far);
-        assert_eq!(expiry.nearness(begin + DAY * 4), Nearness::Near);
+        assert_eq!(expiry.status(begin + DAY * 3), ExpiryStatus::Valid);
+        assert_eq!(expiry.status(begin + DAY * 4), ExpiryStatus::ExpiringSoon);
     }
 
     #[test]
     fn an_authority_is_spoken_of_half_a_year_before_its_end() {
         let expiry = Expiry { is_authority: true, ..lasting(3650) };
         let begin = SystemTime::UNIX_EPOCH;
-        assert_eq!(expiry.nearness(begin + DAY * (3650 - 181)), Nearness::Far);
-        assert_eq!(expiry.nearness(begin + DAY * (3650 - 180)), Nearness::Near);
+        assert_eq!(expiry.status(begin + DAY * (3650 - 181)), ExpiryStatus::Valid);
+        assert_eq!(expiry.status(begin + DAY * (3650 - 180)), ExpiryStatus::ExpiringSoon);
     }
 }

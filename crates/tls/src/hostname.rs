@@ -76,7 +76,7 @@ pub struct DnsName(String);
 
 impl DnsName {
     /// Maximum length in characters, without the trailing dot (RFC 1035, 2.3.4: 255 octets on the wire).
-    pub const MAX: usize = 253;
+    pub const MAX_LEN: usize = 253;
 
     /// Returns the name as text.
     #[must_use]
@@ -98,7 +98,7 @@ impl FromStr for DnsName {
         if text.is_empty() {
             return Err(InvalidHostname::Empty);
         }
-        if text.len() > Self::MAX {
+        if text.len() > Self::MAX_LEN {
             return Err(InvalidHostname::TooLong);
         }
         if text.contains('/') || text.contains(':') {
@@ -129,8 +129,8 @@ pub enum InvalidHostname {
     /// The text is empty.
     #[error("a host name is empty")]
     Empty,
-    /// The text is longer than [`DnsName::MAX`] bytes.
-    #[error("a host name has at most {} characters", DnsName::MAX)]
+    /// The text is longer than [`DnsName::MAX_LEN`] bytes.
+    #[error("a host name has at most {} characters", DnsName::MAX_LEN)]
     TooLong,
     /// The text contains a scheme, a port or a path.
     #[error("a host name must not contain 'https://', a port or a path")]

@@ -3,12 +3,12 @@
 //! Invariant: unknown parameters are ignored.
 
 use super::{
-    super::error::{ApiError, Code},
-    Endpoint, Search, digest,
+    super::error::{ApiError, ErrorCode},
+    Endpoint, SearchQuery, parse_digest,
 };
 use crate::{
-    oci::{Page, Tag},
-    registry::Referring,
+    oci::{PageRequest, Tag},
+    registry::ReferrersFilter,
 };
 
 /// The number of search results if the client sends no valid `n`.
@@ -31,33 +31,33 @@ impl<'a> Query<'a> {
     }
 
     /// The decoded value of the first parameter of this name.
-    pub(super) fn first(&self, key: &str) -> Option<String> {
+    pub(super) fn parameter(&self, key: &str) -> Option<String> {
         self.pairs().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
     }
 
     /// The requested page of a list, from `n` and `last`.
     ///
     /// Errors: `n` is not a number.
-    pub(super) fn page(&self) -> Result<Page, ApiError> {
-        let limit = self.first("n").map(|n| {
+    pub(super) fn page(&self) -> Result<PageRequest, ApiError> {
+        let limit = self.parameter("n").map(|n| {
             let digits = !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit());
             // A number that does not fit is larger than any list, so it means the whole list.
             if digits { Ok(n.parse().unwrap_or(usize::MAX)) } else { Err(invalid_page(&n)) }
         });
-        Ok(Page { limit: limit.transpose()?, last: self.first("last") })
+        Ok(PageRequest { limit: limit.transpose()?, last: self.parameter("last") })
     }
 
     /// The parameters of a search. Clients send all sorts of values for `n`; an invalid one is replaced by the default,
     /// because rejecting it would break the search.
-    pub(super) fn search(&self) -> Search {
-        let limit = self.first("n").and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS);
-        Search { text: self.first("q").unwrap_or_default(), limit }
+    pub(super) fn search(&self) -> SearchQuery {
+        let limit = self.parameter("n").and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_RESULTS).clamp(1, MAX_RESULTS);
+        SearchQuery { text: self.parameter("q").unwrap_or_default(), limit }
     }
 
     /// The filter and the page of a referrers list, from `artifactType` and `last`.
-    pub(super) fn referring(&self) -> Result<Referring, ApiError> {
-        let last = self.first("last").map(|last| digest(&last)).transpose()?;
-        Ok(Referring { artifact_type: self.first("artifactType"), last })
+    pub(super) fn referrers_filter(&self) -> Result<ReferrersFilter, ApiError> {
+        let last = self.parameter("last").map(|last| parse_digest(&last)).transpose()?;
+        Ok(ReferrersFilter { artifact_type: self.parameter("artifactType"), last })
     }
 
     /// The tags that a manifest push sets beside its reference, from all `tag` parameters.
@@ -67,12 +67,12 @@ impl<'a> Query<'a> {
         let tags: Vec<_> = self.pairs().filter(|(name, _)| name == "tag").map(|(_, value)| value).collect();
         if tags.len() > Endpoint::MAX_TAGS {
             let message = format!("a manifest push may set at most {} tags", Endpoint::MAX_TAGS);
-            return Err(ApiError::new(Code::TooManyTags, message));
+            return Err(ApiError::new(ErrorCode::TooManyTags, message));
         }
-        tags.iter().map(|tag| tag.parse().map_err(|error| ApiError::new(Code::TagInvalid, error))).collect()
+        tags.iter().map(|tag| tag.parse().map_err(|error| ApiError::new(ErrorCode::TagInvalid, error))).collect()
     }
 }
 
 fn invalid_page(n: &str) -> ApiError {
-    ApiError::new(Code::PaginationNumberInvalid, format!("n must be a number, not {n:?}"))
+    ApiError::new(ErrorCode::PaginationNumberInvalid, format!("n must be a number, not {n:?}"))
 }

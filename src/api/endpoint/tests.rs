@@ -6,7 +6,7 @@ use super::*;
 
 const HEX: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-fn parse(method: &Method, target: &str) -> Result<Endpoint, Code> {
+fn parse(method: &Method, target: &str) -> Result<Endpoint, ErrorCode> {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     Endpoint::parse(method, path, query).map_err(|error| error.code())
 }
@@ -18,7 +18,7 @@ fn repository(text: &str) -> RepositoryName {
 #[test]
 fn a_search_has_between_one_and_a_hundred_results() {
     for (query, limit) in [("q=a", 25), ("q=a&n=0", 1), ("q=a&n=7", 7), ("q=a&n=1000", 100), ("q=a&n=many", 25)] {
-        let expected = Endpoint::Search(Search { text: "a".to_owned(), limit });
+        let expected = Endpoint::Search(SearchQuery { text: "a".to_owned(), limit });
         assert_eq!(parse(&Method::GET, &format!("/v1/search?{query}")), Ok(expected), "{query}");
     }
 }
@@ -28,7 +28,7 @@ fn a_repository_may_be_called_like_an_endpoint() {
     for name in ["blobs/manifests", "tags/list", "blobs/uploads", "a/blobs/uploads", "referrers", "manifests", "v2"] {
         let expected = Endpoint::Manifest(repository(name), "latest".parse().unwrap());
         assert_eq!(parse(&Method::GET, &format!("/v2/{name}/manifests/latest")), Ok(expected));
-        let expected = Endpoint::Tags(repository(name), Page::default());
+        let expected = Endpoint::Tags(repository(name), PageRequest::default());
         assert_eq!(parse(&Method::GET, &format!("/v2/{name}/tags/list")), Ok(expected));
         let expected = Endpoint::StartUpload(repository(name), NewUpload::Session(Algorithm::Sha256));
         assert_eq!(parse(&Method::POST, &format!("/v2/{name}/blobs/uploads/")), Ok(expected));
@@ -41,14 +41,14 @@ fn a_name_that_climbs_is_no_name_however_it_is_written() {
         ["%2e%2e", "a/%2e%2e/b", "a%2F..%2Fb", "%2E./b", "%41", "a%2F%2fb", "%2fa", "a%2f", "%00", "%ff", "a%", "a%2"];
     for path in ["..", "a/../b", "A", "a//b", "", "/"].into_iter().chain(encoded) {
         let target = format!("/v2/{path}/manifests/latest");
-        assert_eq!(parse(&Method::GET, &target), Err(Code::NameInvalid), "{target}");
+        assert_eq!(parse(&Method::GET, &target), Err(ErrorCode::NameInvalid), "{target}");
     }
 }
 
 #[test]
 fn a_repository_is_removed_by_its_name_alone() {
     for name in ["a", "team/app", "blobs/uploads", "a/manifests/latest"] {
-        let expected = Endpoint::RemoveRepository(repository(name));
+        let expected = Endpoint::DeleteRepository(repository(name));
         for slash in ["", "/"] {
             assert_eq!(parse(&Method::DELETE, &format!("/v1/repositories/{name}{slash}")), Ok(expected.clone()));
         }
@@ -72,10 +72,10 @@ fn what_http_libraries_encode_is_decoded() {
         (Method::GET, format!("/v2/team%2Fapp/blobs/sha256%3a{HEX}"), blob),
         (Method::GET, "/v2/team%2fapp/manifests/1%2E0".to_owned(), tag.clone()),
         (Method::GET, "/%76%32%2Fteam/app%2Fmanifests%2f1.0".to_owned(), tag),
-        (Method::GET, "/v2%2F".to_owned(), Endpoint::Base),
-        (Method::GET, "/v2/%5Fcatalog".to_owned(), Endpoint::Catalog(Page::default())),
+        (Method::GET, "/v2%2F".to_owned(), Endpoint::VersionCheck),
+        (Method::GET, "/v2/%5Fcatalog".to_owned(), Endpoint::Catalog(PageRequest::default())),
         (Method::GET, "/%74oken".to_owned(), Endpoint::Token),
-        (Method::DELETE, "/v1/repositories/a%2fb".to_owned(), Endpoint::RemoveRepository(repository("a/b"))),
+        (Method::DELETE, "/v1/repositories/a%2fb".to_owned(), Endpoint::DeleteRepository(repository("a/b"))),
         (
             Method::POST,
             format!("/v2/c/blobs/uploads/?mount=sha256%3A{HEX}&from=a%2Fb"),
@@ -89,16 +89,16 @@ fn what_http_libraries_encode_is_decoded() {
 #[test]
 fn what_is_encoded_twice_is_no_name_no_tag_and_no_digest() {
     for (method, target, code) in [
-        (Method::GET, "/v2/team%252Fapp/tags/list", Code::NameInvalid),
-        (Method::GET, "/v2/%252e%252e/tags/list", Code::NameInvalid),
-        (Method::GET, "/v2/a/manifests/1%252E0", Code::ManifestUnknown),
-        (Method::PUT, "/v2/a/manifests/1%252E0", Code::TagInvalid),
-        (Method::GET, &format!("/v2/a/blobs/sha256%253A{HEX}"), Code::DigestInvalid),
-        (Method::POST, &format!("/v2/a/blobs/uploads/?mount=sha256%253A{HEX}"), Code::DigestInvalid),
-        (Method::POST, &format!("/v2/a/blobs/uploads/?digest=sha256%253A{HEX}"), Code::DigestInvalid),
-        (Method::GET, "/v2%252F", Code::NameUnknown),
-        (Method::GET, "/%2574oken", Code::NameUnknown),
-        (Method::DELETE, "/v1/repositories/a%252fb", Code::NameInvalid),
+        (Method::GET, "/v2/team%252Fapp/tags/list", ErrorCode::NameInvalid),
+        (Method::GET, "/v2/%252e%252e/tags/list", ErrorCode::NameInvalid),
+        (Method::GET, "/v2/a/manifests/1%252E0", ErrorCode::ManifestUnknown),
+        (Method::PUT, "/v2/a/manifests/1%252E0", ErrorCode::TagInvalid),
+        (Method::GET, &format!("/v2/a/blobs/sha256%253A{HEX}"), ErrorCode::DigestInvalid),
+        (Method::POST, &format!("/v2/a/blobs/uploads/?mount=sha256%253A{HEX}"), ErrorCode::DigestInvalid),
+        (Method::POST, &format!("/v2/a/blobs/uploads/?digest=sha256%253A{HEX}"), ErrorCode::DigestInvalid),
+        (Method::GET, "/v2%252F", ErrorCode::NameUnknown),
+        (Method::GET, "/%2574oken", ErrorCode::NameUnknown),
+        (Method::DELETE, "/v1/repositories/a%252fb", ErrorCode::NameInvalid),
     ] {
         assert_eq!(parse(&method, target), Err(code), "{target}");
     }
@@ -123,16 +123,16 @@ fn a_reference_that_cannot_be_a_tag_is_an_unknown_manifest_unless_it_is_put() {
     for reference in [".INVALID_MANIFEST_NAME", "-latest", "a%20b", "%2e%2e", "%ff", "a%00", &"a".repeat(129), ""] {
         let target = format!("/v2/a/manifests/{reference}");
         for method in [Method::GET, Method::HEAD, Method::DELETE] {
-            assert_eq!(parse(&method, &target), Err(Code::ManifestUnknown), "{method} {target}");
+            assert_eq!(parse(&method, &target), Err(ErrorCode::ManifestUnknown), "{method} {target}");
         }
-        assert_eq!(parse(&Method::PUT, &target), Err(Code::TagInvalid), "PUT {target}");
-        assert_eq!(parse(&Method::PATCH, &target), Err(Code::Unsupported), "PATCH {target}");
+        assert_eq!(parse(&Method::PUT, &target), Err(ErrorCode::TagInvalid), "PUT {target}");
+        assert_eq!(parse(&Method::PATCH, &target), Err(ErrorCode::Unsupported), "PATCH {target}");
     }
     for reference in ["sha256:beef", "a:b:c", ":", "sha256%3Abeef"] {
         for method in [Method::GET, Method::HEAD, Method::DELETE, Method::PUT] {
             assert_eq!(
                 parse(&method, &format!("/v2/a/manifests/{reference}")),
-                Err(Code::DigestInvalid),
+                Err(ErrorCode::DigestInvalid),
                 "{reference}"
             );
         }
@@ -142,33 +142,33 @@ fn a_reference_that_cannot_be_a_tag_is_an_unknown_manifest_unless_it_is_put() {
 #[test]
 fn a_malformed_digest_tag_or_number_says_what_it_is() {
     for (method, target, code) in [
-        (Method::GET, "/v2/a/blobs/sha256:beef", Code::DigestInvalid),
-        (Method::GET, "/v2/a/manifests/sha256:beef", Code::DigestInvalid),
-        (Method::GET, "/v2/a/manifests/.x", Code::ManifestUnknown),
-        (Method::PUT, "/v2/a/manifests/.x", Code::TagInvalid),
-        (Method::GET, "/v2/a/referrers/latest", Code::DigestInvalid),
-        (Method::GET, &format!("/v2/a/blobs/sha256:{HEX}%2f"), Code::DigestInvalid),
-        (Method::GET, &format!("/v2/a/manifests/sha256:{HEX}/"), Code::DigestInvalid),
-        (Method::GET, &format!("/v2/a/referrers/sha256:{HEX}?last=b"), Code::DigestInvalid),
-        (Method::GET, "/v2/a/tags/list?n=-1", Code::PaginationNumberInvalid),
-        (Method::GET, "/v2/_catalog?n=x", Code::PaginationNumberInvalid),
-        (Method::PATCH, "/v2/a/blobs/uploads/7", Code::BlobUploadUnknown),
-        (Method::POST, "/v2/a/blobs/uploads/?mount=x&from=b", Code::DigestInvalid),
-        (Method::POST, "/v2/a/manifests/x", Code::Unsupported),
-        (Method::PATCH, "/v2/", Code::Unsupported),
-        (Method::GET, "/v1/repositories/a", Code::Unsupported),
-        (Method::PUT, "/v1/repositories/a/", Code::Unsupported),
-        (Method::DELETE, "/v1/repositories/", Code::NameInvalid),
-        (Method::DELETE, "/v1/repositories//", Code::NameInvalid),
-        (Method::DELETE, "/v1/repositories/a//", Code::NameInvalid),
-        (Method::DELETE, "/v1/repositories/a/../b", Code::NameInvalid),
-        (Method::DELETE, "/v1/repositories/a%2f%2e%2e%2fb", Code::NameInvalid),
-        (Method::DELETE, "/v1/repositories/a/_manifests", Code::NameInvalid),
-        (Method::DELETE, "/v1/repositories", Code::NameUnknown),
-        (Method::DELETE, "/v1/", Code::NameUnknown),
-        (Method::GET, "/v2/a", Code::NameUnknown),
-        (Method::GET, "/v2x", Code::NameUnknown),
-        (Method::GET, "/", Code::NameUnknown),
+        (Method::GET, "/v2/a/blobs/sha256:beef", ErrorCode::DigestInvalid),
+        (Method::GET, "/v2/a/manifests/sha256:beef", ErrorCode::DigestInvalid),
+        (Method::GET, "/v2/a/manifests/.x", ErrorCode::ManifestUnknown),
+        (Method::PUT, "/v2/a/manifests/.x", ErrorCode::TagInvalid),
+        (Method::GET, "/v2/a/referrers/latest", ErrorCode::DigestInvalid),
+        (Method::GET, &format!("/v2/a/blobs/sha256:{HEX}%2f"), ErrorCode::DigestInvalid),
+        (Method::GET, &format!("/v2/a/manifests/sha256:{HEX}/"), ErrorCode::DigestInvalid),
+        (Method::GET, &format!("/v2/a/referrers/sha256:{HEX}?last=b"), ErrorCode::DigestInvalid),
+        (Method::GET, "/v2/a/tags/list?n=-1", ErrorCode::PaginationNumberInvalid),
+        (Method::GET, "/v2/_catalog?n=x", ErrorCode::PaginationNumberInvalid),
+        (Method::PATCH, "/v2/a/blobs/uploads/7", ErrorCode::BlobUploadUnknown),
+        (Method::POST, "/v2/a/blobs/uploads/?mount=x&from=b", ErrorCode::DigestInvalid),
+        (Method::POST, "/v2/a/manifests/x", ErrorCode::Unsupported),
+        (Method::PATCH, "/v2/", ErrorCode::Unsupported),
+        (Method::GET, "/v1/repositories/a", ErrorCode::Unsupported),
+        (Method::PUT, "/v1/repositories/a/", ErrorCode::Unsupported),
+        (Method::DELETE, "/v1/repositories/", ErrorCode::NameInvalid),
+        (Method::DELETE, "/v1/repositories//", ErrorCode::NameInvalid),
+        (Method::DELETE, "/v1/repositories/a//", ErrorCode::NameInvalid),
+        (Method::DELETE, "/v1/repositories/a/../b", ErrorCode::NameInvalid),
+        (Method::DELETE, "/v1/repositories/a%2f%2e%2e%2fb", ErrorCode::NameInvalid),
+        (Method::DELETE, "/v1/repositories/a/_manifests", ErrorCode::NameInvalid),
+        (Method::DELETE, "/v1/repositories", ErrorCode::NameUnknown),
+        (Method::DELETE, "/v1/", ErrorCode::NameUnknown),
+        (Method::GET, "/v2/a", ErrorCode::NameUnknown),
+        (Method::GET, "/v2x", ErrorCode::NameUnknown),
+        (Method::GET, "/", ErrorCode::NameUnknown),
     ] {
         assert_eq!(parse(&method, target), Err(code), "{method} {target}");
     }
@@ -220,7 +220,7 @@ fn ten_tags_are_taken_and_too_many_are_not() {
     let tags = |count: usize| (0..count).map(|tag| format!("tag=t{tag}")).collect::<Vec<_>>().join("&");
     let target = |count| format!("/v2/a/manifests/sha256:{HEX}?{}", tags(count));
     assert!(matches!(parse(&Method::PUT, &target(10)), Ok(Endpoint::PutManifest(_, _, tags)) if tags.len() == 10));
-    assert_eq!(parse(&Method::PUT, &target(Endpoint::MAX_TAGS + 1)), Err(Code::TooManyTags));
+    assert_eq!(parse(&Method::PUT, &target(Endpoint::MAX_TAGS + 1)), Err(ErrorCode::TooManyTags));
 }
 
 proptest! {

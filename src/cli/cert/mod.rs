@@ -14,10 +14,10 @@ use std::{
 
 use aws_lc_rs::rand::SystemRandom;
 
-use super::{Failure, load};
+use super::{CommandError, load};
 use crate::{
     config::Flags,
-    tls::{self, Source},
+    tls::{self, CertificateSource},
 };
 
 /// Show and renew certificates, and make clients trust the authority that signed them
@@ -30,7 +30,7 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Show the certificates: names, chain, dates, days that are left, fingerprints and files
-    Show(PlaceArgs),
+    Show(CertsArgs),
     /// Issue a new self-signed certificate now; a running server loads it within seconds
     Renew(RenewArgs),
     /// Print the commands that make a client trust the certificate authority, or run them here with --apply
@@ -42,7 +42,7 @@ enum Command {
 
 /// The option for the folder of the self-signed certificates.
 #[derive(Clone, Debug, clap::Args)]
-struct PlaceArgs {
+struct CertsArgs {
     /// The folder of the self-signed certificates and keys [default: ./certs]
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
@@ -51,20 +51,20 @@ struct PlaceArgs {
 #[derive(Debug, clap::Args)]
 struct RenewArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    place: CertsArgs,
     /// A name or address by which clients reach the server; may be given several times [default: `hostnames` of the
     /// configuration]
     #[arg(long, value_name = "NAME")]
     hostname: Vec<String>,
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
+pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
     match args.command {
-        Command::Show(PlaceArgs { certs }) => {
+        Command::Show(CertsArgs { certs }) => {
             let config = load(&Flags { config, certs, ..Flags::default() })?.config;
             show::run(&config.tls, SystemTime::now())
         }
-        Command::Renew(RenewArgs { place: PlaceArgs { certs }, hostname }) => {
+        Command::Renew(RenewArgs { place: CertsArgs { certs }, hostname }) => {
             let config = load(&Flags { config, hostname, certs, ..Flags::default() })?.config;
             renew(&config.tls)
         }
@@ -72,14 +72,14 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
     }
 }
 
-fn renew(config: &tls::Config) -> Result<(), Failure> {
-    let Source::SelfSigned { directory } = &config.source else {
+fn renew(config: &tls::TlsConfig) -> Result<(), CommandError> {
+    let CertificateSource::SelfSigned { directory } = &config.source else {
         let error = "the certificate is not self-signed: it comes from [tls.files] or [tls.acme]";
         let hint = "renew it at its issuer; the server renews one from [tls.acme] by itself";
-        return Err(Failure::new(error, Some(hint)));
+        return Err(CommandError::new(error, Some(hint)));
     };
     let made = tls::renew(directory, &config.hostnames, SystemTime::now(), &SystemRandom::new())
-        .map_err(|error| Failure::new(&error, Some(&error.hint())))?;
+        .map_err(|error| CommandError::new(&error, Some(&error.hint())))?;
     let (file, until) = (directory.join("server.crt"), tls::date(made.not_after()));
     // A write error is ignored: the certificate is issued all the same.
     let _ = writeln!(

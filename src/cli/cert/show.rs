@@ -7,26 +7,28 @@ use std::{
     time::SystemTime,
 };
 
-use super::super::Failure;
-use crate::tls::{self, Certificate, ChainFault, Expiry, Nearness, Source};
+use super::super::CommandError;
+use crate::tls::{self, Certificate, CertificateSource, ChainFault, Expiry, ExpiryStatus};
 
 /// Prints every readable certificate, then returns the first error of an unreadable one.
-pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> {
+pub(super) fn run(config: &tls::TlsConfig, now: SystemTime) -> Result<(), CommandError> {
     let (mut text, mut failure) = (String::new(), None);
-    for (file, key) in files(&config.source) {
+    for (file, key) in certificate_files(&config.source) {
         match tls::read_certificates(&file) {
             Ok(chain) => describe(&mut text, &file, &chain, now),
             Err(error) => {
                 let hint = match &config.source {
-                    Source::SelfSigned { .. } if !file.exists() => {
+                    CertificateSource::SelfSigned { .. } if !file.exists() => {
                         "the first start of 'portcullis serve' creates it; or name the folder with --certs".to_owned()
                     }
-                    Source::Acme(_) if !file.exists() => {
+                    CertificateSource::Acme(_) if !file.exists() => {
                         "'portcullis serve' orders it; see the log of the server".to_owned()
                     }
-                    Source::SelfSigned { .. } | Source::Files { .. } | Source::Acme(_) => error.hint(),
+                    CertificateSource::SelfSigned { .. }
+                    | CertificateSource::Files { .. }
+                    | CertificateSource::Acme(_) => error.hint(),
                 };
-                failure = failure.or(Some(Failure::new(error, Some(&hint))));
+                failure = failure.or(Some(CommandError::new(error, Some(&hint))));
                 continue;
             }
         }
@@ -50,23 +52,25 @@ pub(super) fn run(config: &tls::Config, now: SystemTime) -> Result<(), Failure> 
             }
         }
     }
-    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::new(error, None))?;
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| CommandError::new(error, None))?;
     failure.map_or(Ok(()), Err)
 }
 
 /// The certificate files, each with its key file where the server needs one.
-fn files(source: &Source) -> Vec<(PathBuf, Option<PathBuf>)> {
+fn certificate_files(source: &CertificateSource) -> Vec<(PathBuf, Option<PathBuf>)> {
     match source {
-        Source::SelfSigned { directory } => vec![
+        CertificateSource::SelfSigned { directory } => vec![
             (directory.join("server.crt"), Some(directory.join("server.key"))),
             // The key of the authority may be kept elsewhere.
             (directory.join("ca.crt"), None),
         ],
-        Source::Acme(config) => {
-            let file = tls::acme::Folder::new(&config.folder).certificate();
+        CertificateSource::Acme(config) => {
+            let file = tls::acme::AcmeFolder::new(&config.folder).certificate_path();
             vec![(file.clone(), Some(file))]
         }
-        Source::Files { .. } => source.pairs().into_iter().map(|pair| (pair.certificate, Some(pair.key))).collect(),
+        CertificateSource::Files { .. } => {
+            source.pairs().into_iter().map(|pair| (pair.certificate, Some(pair.key))).collect()
+        }
     }
 }
 
@@ -75,28 +79,28 @@ fn describe(text: &mut String, file: &Path, chain: &[Certificate], now: SystemTi
         let number = if chain.len() > 1 { format!(" ({} of {})", index + 1, chain.len()) } else { String::new() };
         let _ = writeln!(text, "{}{number}", file.display());
         if !certificate.names().is_empty() {
-            let _ = writeln!(text, "  names     {}", printable(&certificate.names().join(", ")));
+            let _ = writeln!(text, "  names     {}", without_control_characters(&certificate.names().join(", ")));
         }
         let role = if certificate.is_authority() { " (certificate authority)" } else { "" };
-        let _ = writeln!(text, "  subject   {}{role}", printable(certificate.subject()));
-        let _ = writeln!(text, "  issuer    {}", printable(certificate.issuer()));
+        let _ = writeln!(text, "  subject   {}{role}", without_control_characters(certificate.subject()));
+        let _ = writeln!(text, "  issuer    {}", without_control_characters(certificate.issuer()));
         let _ = writeln!(text, "  from      {}", tls::date(certificate.not_before()));
-        let _ = writeln!(text, "  until     {} ({})", tls::date(certificate.not_after()), left(certificate, now));
+        let _ = writeln!(text, "  until     {} ({})", tls::date(certificate.not_after()), days_left(certificate, now));
         let _ = writeln!(text, "  SHA-256   {}", certificate.fingerprint());
     }
 }
 
-fn left(certificate: &Certificate, now: SystemTime) -> String {
-    let expiry = Expiry::of(certificate, None);
+fn days_left(certificate: &Certificate, now: SystemTime) -> String {
+    let expiry = Expiry::from_certificate(certificate, None);
     let days = expiry.days_left(now);
-    match expiry.nearness(now) {
-        Nearness::Far | Nearness::Near => format!("{days} days left"),
-        Nearness::Over => "expired".to_owned(),
+    match expiry.status(now) {
+        ExpiryStatus::Valid | ExpiryStatus::ExpiringSoon => format!("{days} days left"),
+        ExpiryStatus::Expired => "expired".to_owned(),
     }
 }
 
 /// The text with its control characters replaced: the issuer of a certificate chooses its text, and a terminal executes
 /// control characters.
-fn printable(text: &str) -> String {
+fn without_control_characters(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }

@@ -1,6 +1,6 @@
 //! Implements `portcullis cert trust`: prints a shell script that installs the CA certificate where a client reads it.
 //!
-//! Invariant: the printed script and `--apply` execute the same [`Plan`].
+//! Invariant: the printed script and `--apply` execute the same [`TrustPlan`].
 
 use std::{
     fmt::{self, Write as _},
@@ -12,8 +12,8 @@ use std::{
 use clap::ValueEnum;
 
 use super::{
-    super::{Failure, load},
-    PlaceArgs, apply,
+    super::{CommandError, load},
+    CertsArgs, apply,
 };
 use crate::{
     app,
@@ -24,16 +24,16 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The client that is to trust the authority
-    client: Client,
+    client: ClientKind,
     /// The registry as the names of images begin, HOST or HOST:PORT [default: the first of `hostnames`, and the port of
     /// `listen`]
     #[arg(long, value_name = "HOST[:PORT]")]
-    host: Option<Registry>,
+    host: Option<RegistryHost>,
     /// The certificate of the authority, for a machine where it has been copied to [default: ca.crt of the server]
     #[arg(long, value_name = "FILE", conflicts_with = "certs")]
     ca: Option<PathBuf>,
     #[command(flatten)]
-    place: PlaceArgs,
+    place: CertsArgs,
     /// Write the files on this machine, and report what was written
     #[arg(long)]
     apply: bool,
@@ -43,7 +43,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Client {
+pub(super) enum ClientKind {
     /// The Docker Engine
     Docker,
     /// containerd, and with it Kubernetes, nerdctl and ctr
@@ -57,9 +57,9 @@ pub(super) enum Client {
 /// The host and port of a registry, as at the beginning of image names. The text is safe as the name of a folder, in a
 /// URL and in a comment of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Registry(String);
+pub(super) struct RegistryHost(String);
 
-impl FromStr for Registry {
+impl FromStr for RegistryHost {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -77,31 +77,31 @@ impl FromStr for Registry {
             (host @ Hostname::Address(std::net::IpAddr::V6(_)), _) => format!("[{host}]"),
             (host, _) => host.to_string(),
         };
-        Ok(Self::of(&port.map_or(host.clone(), |port| format!("{host}:{port}"))))
+        Ok(Self::from_host(&port.map_or(host.clone(), |port| format!("{host}:{port}"))))
     }
 }
 
-impl Registry {
+impl RegistryHost {
     /// Adds `:443` to a name without dot and port, which Docker would take for an account on Docker Hub.
-    fn of(host: &str) -> Self {
+    fn from_host(host: &str) -> Self {
         let is_clear = host == "localhost" || host.contains(['.', ':']);
         Self(if is_clear { host.to_owned() } else { format!("{host}:443") })
     }
 
     /// The registry as a part of a file name: without brackets, and with `_` for `:`.
-    fn slug(&self) -> String {
+    fn file_stem(&self) -> String {
         self.0.replace(['[', ']'], "").replace(':', "_")
     }
 }
 
-impl fmt::Display for Registry {
+impl fmt::Display for RegistryHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
 /// The files to write for one client, and the command that makes the client load them.
-pub(super) struct Plan {
+pub(super) struct TrustPlan {
     /// The absolute path of the client's folder.
     pub(super) folder: PathBuf,
     /// Names and contents of the files in the folder.
@@ -113,14 +113,14 @@ pub(super) struct Plan {
 }
 
 /// Folders where operating systems keep additional authorities, each with the command that loads them.
-pub(super) const STORES: [(&str, &str); 4] = [
+pub(super) const OS_TRUST_STORES: [(&str, &str); 4] = [
     ("/etc/pki/ca-trust/source/anchors", "update-ca-trust"),
     ("/etc/pki/trust/anchors", "update-ca-certificates"),
     ("/etc/ca-certificates/trust-source/anchors", "update-ca-trust"),
     ("/usr/local/share/ca-certificates", "update-ca-certificates"),
 ];
 
-const CONTAINERD: &[&str] = &[
+const CONTAINERD_NOTES: &[&str] = &[
     "Kubernetes reads this folder if /etc/containerd/config.toml names it (then: systemctl restart containerd):",
     "  containerd 2: [plugins.'io.containerd.cri.v1.images'.registry]",
     "                config_path = '/etc/containerd/certs.d'",
@@ -128,34 +128,34 @@ const CONTAINERD: &[&str] = &[
     "                config_path = \"/etc/containerd/certs.d\"",
     "nerdctl reads it by itself, ctr with --hosts-dir /etc/containerd/certs.d.",
 ];
-const PODMAN: &[&str] =
+const PODMAN_NOTES: &[&str] =
     &["For one user alone, and without root: ~/.config/containers/certs.d in place of /etc/containers/certs.d."];
-const DOCKER: &[&str] = &["Docker reads these files at each request; nothing has to be restarted."];
-const OS: &[&str] = &["Running programs (dockerd, containerd) load it at their next start."];
+const DOCKER_NOTES: &[&str] = &["Docker reads these files at each request; nothing has to be restarted."];
+const OS_NOTES: &[&str] = &["Running programs (dockerd, containerd) load it at their next start."];
 
-impl Plan {
-    fn of(client: Client, registry: &Registry, pem: &str) -> Self {
+impl TrustPlan {
+    fn new(client: ClientKind, registry: &RegistryHost, pem: &str) -> Self {
         let below = |folder: &str| Path::new(folder).join(&registry.0);
         let ca = ("ca.crt".to_owned(), pem.to_owned());
         match client {
-            Client::Docker => {
-                Self { folder: below("/etc/docker/certs.d"), files: vec![ca], command: None, notes: DOCKER }
+            ClientKind::Docker => {
+                Self { folder: below("/etc/docker/certs.d"), files: vec![ca], command: None, notes: DOCKER_NOTES }
             }
-            Client::Podman => {
-                Self { folder: below("/etc/containers/certs.d"), files: vec![ca], command: None, notes: PODMAN }
+            ClientKind::Podman => {
+                Self { folder: below("/etc/containers/certs.d"), files: vec![ca], command: None, notes: PODMAN_NOTES }
             }
-            Client::Containerd => {
+            ClientKind::Containerd => {
                 // The path `ca.crt` is relative to hosts.toml.
                 let url = format!("https://{registry}");
                 let hosts = format!("server = \"{url}\"\n\n[host.\"{url}\"]\n  ca = \"ca.crt\"\n");
                 let files = vec![ca, ("hosts.toml".to_owned(), hosts)];
-                Self { folder: below("/etc/containerd/certs.d"), files, command: None, notes: CONTAINERD }
+                Self { folder: below("/etc/containerd/certs.d"), files, command: None, notes: CONTAINERD_NOTES }
             }
-            Client::Os => {
-                let (folder, command) = STORES[STORES.len() - 1];
-                let file = format!("portcullis-{}.crt", registry.slug());
+            ClientKind::Os => {
+                let (folder, command) = OS_TRUST_STORES[OS_TRUST_STORES.len() - 1];
+                let file = format!("portcullis-{}.crt", registry.file_stem());
                 let files = vec![(file, pem.to_owned())];
-                Self { folder: folder.into(), files, command: Some(command), notes: OS }
+                Self { folder: folder.into(), files, command: Some(command), notes: OS_NOTES }
             }
         }
     }
@@ -163,8 +163,8 @@ impl Plan {
     /// The plan as a shell script.
     fn script(&self) -> String {
         let (mut text, folder) = match self.command {
-            Some(_) => (which_store(), "\"$FOLDER\"".to_owned()),
-            None => (String::new(), quoted(&self.folder.to_string_lossy())),
+            Some(_) => (store_selection_script(), "\"$FOLDER\"".to_owned()),
+            None => (String::new(), shell_quoted(&self.folder.to_string_lossy())),
         };
         // Writing to a String cannot fail.
         let _ = writeln!(text, "sudo install -d -m 755 {folder}");
@@ -182,31 +182,33 @@ impl Plan {
     }
 }
 
-/// Shell lines that choose the first folder of [`STORES`] that exists; the last one is used if none does.
-fn which_store() -> String {
-    let [others @ .., (folder, command)] = STORES;
+/// Shell lines that choose the first folder of [`OS_TRUST_STORES`] that exists; the last one is used if none does.
+fn store_selection_script() -> String {
+    let [others @ .., (folder, command)] = OS_TRUST_STORES;
     let choice = |(folder, command)| format!("if [ -d {folder} ]; then FOLDER={folder} UPDATE={command}\nel");
     let choices: String = others.into_iter().map(choice).collect();
     format!("{choices}se FOLDER={folder} UPDATE={command}; fi\n")
 }
 
 /// Quotes a path with the brackets of an IPv6 address, which a shell would expand as a pattern.
-fn quoted(path: &str) -> String {
+fn shell_quoted(path: &str) -> String {
     if path.contains(['[', ']']) { format!("'{path}'") } else { path.to_owned() }
 }
 
-pub(super) fn run(args: &Args, config: Option<PathBuf>) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, config: Option<PathBuf>) -> Result<(), CommandError> {
     let Args { client, host, ca, place, apply, root } = args;
     let flags = Flags { config, certs: place.certs.clone(), ..Flags::default() };
     // With both given no configuration is needed: the machine of a client has none.
     let config = if ca.is_some() && host.is_some() { None } else { Some(load(&flags)?.config) };
     let registry = match (host, &config) {
         (Some(host), _) => host.clone(),
-        (None, Some(config)) => Registry::of(&app::host(&config.tls.hostnames, &config.server.listen)),
-        (None, None) => return Err(Failure::new("no registry was given", Some("name it with --host HOST:PORT"))),
+        (None, Some(config)) => {
+            RegistryHost::from_host(&app::registry_host(&config.tls.hostnames, &config.server.listen))
+        }
+        (None, None) => return Err(CommandError::new("no registry was given", Some("name it with --host HOST:PORT"))),
     };
-    let authority = authority(ca.as_deref(), config.map(|config| config.tls.source).as_ref())?;
-    let plan = Plan::of(*client, &registry, &authority.pem());
+    let authority = load_authority(ca.as_deref(), config.map(|config| config.tls.source).as_ref())?;
+    let plan = TrustPlan::new(*client, &registry, &authority.pem());
     if *apply {
         return apply::run(plan, *client, root.as_deref());
     }
@@ -215,17 +217,17 @@ pub(super) fn run(args: &Args, config: Option<PathBuf>) -> Result<(), Failure> {
         authority.fingerprint()
     );
     let text = head + &plan.script();
-    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::new(error, None))
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| CommandError::new(error, None))
 }
 
-fn authority(named: Option<&Path>, source: Option<&tls::Source>) -> Result<Certificate, Failure> {
-    let path = match (named, source.and_then(tls::Source::directory)) {
+fn load_authority(named: Option<&Path>, source: Option<&tls::CertificateSource>) -> Result<Certificate, CommandError> {
+    let path = match (named, source.and_then(tls::CertificateSource::directory)) {
         (Some(path), _) => path.to_owned(),
         (None, Some(directory)) => directory.join("ca.crt"),
         (None, None) => {
             let error = "the certificate is not self-signed: it comes from [tls.files] or [tls.acme]";
             let hint = "clients trust public authorities; if yours is private, name its certificate with --ca FILE";
-            return Err(Failure::new(error, Some(hint)));
+            return Err(CommandError::new(error, Some(hint)));
         }
     };
     let chain = tls::read_certificates(&path).map_err(|error| {
@@ -235,15 +237,18 @@ fn authority(named: Option<&Path>, source: Option<&tls::Source>) -> Result<Certi
             "the first start of 'portcullis serve' creates it; elsewhere, copy it there and name it with --ca FILE"
                 .to_owned()
         };
-        Failure::new(error, Some(&hint))
+        CommandError::new(error, Some(&hint))
     })?;
-    let first = chain.into_iter().next().ok_or_else(|| Failure::new("no certificate", None))?;
+    let first = chain.into_iter().next().ok_or_else(|| CommandError::new("no certificate", None))?;
     // A self-signed server certificate can be trusted directly.
     if first.is_authority() || first.subject() == first.issuer() {
         return Ok(first);
     }
     let error = format!("{}: this certificate is not a certificate authority", path.display());
-    Err(Failure::new(error, Some(&format!("name the certificate of its issuer, {}", first.issuer().escape_debug()))))
+    Err(CommandError::new(
+        error,
+        Some(&format!("name the certificate of its issuer, {}", first.issuer().escape_debug())),
+    ))
 }
 
 #[cfg(test)]
@@ -251,7 +256,7 @@ mod tests {
     use super::*;
 
     fn registry(text: &str) -> String {
-        text.parse::<Registry>().unwrap().to_string()
+        text.parse::<RegistryHost>().unwrap().to_string()
     }
 
     #[test]
@@ -286,13 +291,13 @@ mod tests {
             "a'b",
             ":1",
         ] {
-            assert!(text.parse::<Registry>().is_err(), "{text:?}");
+            assert!(text.parse::<RegistryHost>().is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn the_script_for_containerd_has_both_files_where_containerd_looks() {
-        let script = Plan::of(Client::Containerd, &Registry("a.test:8443".to_owned()), "PEM\n").script();
+        let script = TrustPlan::new(ClientKind::Containerd, &RegistryHost("a.test:8443".to_owned()), "PEM\n").script();
         let expected = "sudo install -d -m 755 /etc/containerd/certs.d/a.test:8443\n\
             sudo tee /etc/containerd/certs.d/a.test:8443/ca.crt > /dev/null <<'EOF'\nPEM\nEOF\n\
             sudo chmod 644 /etc/containerd/certs.d/a.test:8443/ca.crt\n\

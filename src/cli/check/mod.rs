@@ -3,14 +3,14 @@
 //!
 //! Invariant: a check changes nothing; it creates no certificate, no user and no folder.
 
-mod certificate;
-mod data;
-mod live;
-mod machine;
+mod certificates;
+mod config_targets;
+mod data_dir;
+mod liveness;
 mod network;
-mod parts;
+mod permissions;
+mod resources;
 mod rules;
-mod secrets;
 mod users;
 mod warning;
 
@@ -19,7 +19,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Failure, load};
+use super::{CommandError, load};
 use crate::config::Flags;
 
 /// Check the configuration and everything that it refers to, and report what to change
@@ -30,35 +30,35 @@ pub(super) struct Args {
     live: bool,
 }
 
-pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
     let loaded = load(flags)?;
     if args.live {
-        return live::check(&loaded.config);
+        return liveness::check(&loaded.config);
     }
-    let mut findings: Vec<_> = loaded.doubts().iter().map(parts::Finding::from).collect();
-    findings.extend(parts::examine(&loaded.config));
-    findings.extend(network::addresses(&loaded.config.server));
-    let (wrong, mut warnings) = certificate::examine(&loaded.config.tls, SystemTime::now());
+    let mut findings: Vec<_> = loaded.warnings().iter().map(config_targets::CheckError::from).collect();
+    findings.extend(config_targets::examine(&loaded.config));
+    findings.extend(network::check_addresses(&loaded.config.server));
+    let (wrong, mut warnings) = certificates::examine(&loaded.config.tls, SystemTime::now());
     findings.extend(wrong);
     warnings.extend(rules::examine(&loaded));
     let (unusable, of_users) = users::examine(&loaded.config.auth.htpasswd);
     findings.extend(unusable);
     warnings.extend(of_users);
-    warnings.extend(secrets::examine(&loaded.config));
-    warnings.extend(machine::examine(&loaded.config, SystemTime::now()));
-    warnings.extend(network::names(&loaded.config));
+    warnings.extend(permissions::examine(&loaded.config));
+    warnings.extend(resources::examine(&loaded.config, SystemTime::now()));
+    warnings.extend(network::check_hostnames(&loaded.config));
     let file = loaded.file.map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());
-    let mut talk = io::stderr().lock();
+    let mut stderr = io::stderr().lock();
     // Write errors are ignored: the exit code has the result.
     for warning in warnings {
-        let _ = writeln!(talk, "{warning}");
+        let _ = writeln!(stderr, "{warning}");
     }
     let Some((last, others)) = findings.split_last() else {
-        let _ = writeln!(talk, "ok: {file}, and everything that it refers to");
+        let _ = writeln!(stderr, "ok: {file}, and everything that it refers to");
         return Ok(());
     };
     for finding in others {
-        let _ = writeln!(talk, "{finding}");
+        let _ = writeln!(stderr, "{finding}");
     }
-    Err(Failure::new(&last.error, last.hint.as_deref()))
+    Err(CommandError::new(&last.error, last.hint.as_deref()))
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{live, parts::Finding, warning::Warning};
+use super::{config_targets::CheckError, liveness, warning::CheckWarning};
 use crate::{
     config::Config,
     server::{self, BindError},
@@ -18,27 +18,28 @@ use crate::{
 };
 
 /// Limit for resolving all names together.
-const RESOLVING: Duration = Duration::from_secs(5);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The listening addresses that cannot be bound, except those on which a Portcullis server answers.
-pub(super) fn addresses(config: &server::Config) -> Vec<Finding> {
-    let refused: Vec<BindError> = server::refused(config);
+pub(super) fn check_addresses(config: &server::HttpServerConfig) -> Vec<CheckError> {
+    let refused: Vec<BindError> = server::bind_errors(config);
     let is_ours = |error: &BindError| match error {
         // Only the TLS listener can be probed; if it answers, the redirect port belongs to the same server.
         BindError::InUse { address } if Some(*address) == config.redirect => {
-            config.listen.first().is_some_and(|first| live::answers(*first, &config.proxies))
+            config.listen.first().is_some_and(|first| liveness::is_server_of_ours(*first, &config.trusted_proxies))
         }
-        BindError::InUse { address } => live::answers(*address, &config.proxies),
-        BindError::NoAddress | BindError::NotPermitted { .. } | BindError::NotOurs { .. } | BindError::Other { .. } => {
-            false
-        }
+        BindError::InUse { address } => liveness::is_server_of_ours(*address, &config.trusted_proxies),
+        BindError::NoAddress
+        | BindError::NotPermitted { .. }
+        | BindError::AddressNotAvailable { .. }
+        | BindError::Other { .. } => false,
     };
-    let told = |error: BindError| Finding { error: error.to_string(), hint: Some(error.hint()) };
-    refused.into_iter().filter(|error| !is_ours(error)).map(told).collect()
+    let finding = |error: BindError| CheckError { error: error.to_string(), hint: Some(error.hint()) };
+    refused.into_iter().filter(|error| !is_ours(error)).map(finding).collect()
 }
 
 /// Warnings of the host names that do not resolve to this machine.
-pub(super) fn names(config: &Config) -> Vec<Warning> {
+pub(super) fn check_hostnames(config: &Config) -> Vec<CheckWarning> {
     let names = &config.tls.hostnames;
     let (sender, receiver) = mpsc::channel();
     for name in names.iter().cloned() {
@@ -50,16 +51,16 @@ pub(super) fn names(config: &Config) -> Vec<Warning> {
         });
     }
     drop(sender);
-    let deadline = Instant::now() + RESOLVING;
-    let mut told = Vec::new();
+    let deadline = Instant::now() + RESOLVE_TIMEOUT;
+    let mut warnings = Vec::new();
     let mut answered = Vec::new();
     while let Ok((name, found)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        told.extend(elsewhere(&name, found, is_local));
+        warnings.extend(resolution_warning(&name, found, is_local));
         answered.push(name);
     }
     let silent = names.iter().filter(|name| !answered.contains(name));
-    told.extend(silent.filter_map(|name| elsewhere(name, Err(io::ErrorKind::TimedOut.into()), is_local)));
-    told
+    warnings.extend(silent.filter_map(|name| resolution_warning(name, Err(io::ErrorKind::TimedOut.into()), is_local)));
+    warnings
 }
 
 fn resolve(name: &Hostname) -> io::Result<Vec<IpAddr>> {
@@ -74,7 +75,11 @@ fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
 }
 
-fn elsewhere(name: &Hostname, found: io::Result<Vec<IpAddr>>, is_local: impl Fn(IpAddr) -> bool) -> Option<Warning> {
+fn resolution_warning(
+    name: &Hostname,
+    found: io::Result<Vec<IpAddr>>,
+    is_local: impl Fn(IpAddr) -> bool,
+) -> Option<CheckWarning> {
     let fine = "this is fine behind a load balancer or in a container";
     match found {
         Ok(addresses) if addresses.iter().any(|address| is_local(*address)) => None,
@@ -86,9 +91,12 @@ fn elsewhere(name: &Hostname, found: io::Result<Vec<IpAddr>>, is_local: impl Fn(
                     format!("hostnames: {name} resolves to {}, which is not this machine", list.join(", "))
                 }
             };
-            Some(Warning::new(text, format!("{fine}; else change the name's DNS record, or remove it from hostnames")))
+            Some(CheckWarning::new(
+                text,
+                format!("{fine}; else change the name's DNS record, or remove it from hostnames"),
+            ))
         }
-        Err(error) => Some(Warning::new(
+        Err(error) => Some(CheckWarning::new(
             format!("hostnames: {name} does not resolve on this machine: {error}"),
             format!("clients need a DNS record, or a line in their /etc/hosts; {fine}"),
         )),
@@ -99,26 +107,29 @@ fn elsewhere(name: &Hostname, found: io::Result<Vec<IpAddr>>, is_local: impl Fn(
 mod tests {
     use super::*;
 
-    fn told(name: &str, found: io::Result<&[&str]>) -> Option<String> {
+    fn warning_text(name: &str, found: io::Result<&[&str]>) -> Option<String> {
         let addresses = found.map(|found| found.iter().map(|address| address.parse().unwrap()).collect());
-        let warning = elsewhere(&name.parse().unwrap(), addresses, |address| address.is_loopback());
+        let warning = resolution_warning(&name.parse().unwrap(), addresses, |address| address.is_loopback());
         warning.map(|warning| warning.to_string())
     }
 
     #[test]
     fn a_name_that_leads_here_with_one_of_its_addresses_is_fine() {
-        assert_eq!(told("registry.test", Ok(&["192.0.2.1", "127.0.0.1"])), None);
-        assert_eq!(told("::1", Ok(&["::1"])), None);
+        assert_eq!(warning_text("registry.test", Ok(&["192.0.2.1", "127.0.0.1"])), None);
+        assert_eq!(warning_text("::1", Ok(&["::1"])), None);
     }
 
     #[test]
     fn names_and_addresses_that_lead_elsewhere_are_told() {
-        let said = told("registry.test", Ok(&["192.0.2.1", "192.0.2.2"])).unwrap();
-        assert!(said.contains("registry.test resolves to 192.0.2.1, 192.0.2.2, which is not this machine"), "{said}");
-        let said = told("192.0.2.1", Ok(&["192.0.2.1"])).unwrap();
-        assert!(said.contains("192.0.2.1 is not an address of this machine\nhint: "), "{said}");
-        let said = told("registry.test", Err(io::ErrorKind::NotFound.into())).unwrap();
-        assert!(said.contains("registry.test does not resolve"), "{said}");
+        let warning = warning_text("registry.test", Ok(&["192.0.2.1", "192.0.2.2"])).unwrap();
+        assert!(
+            warning.contains("registry.test resolves to 192.0.2.1, 192.0.2.2, which is not this machine"),
+            "{warning}"
+        );
+        let warning = warning_text("192.0.2.1", Ok(&["192.0.2.1"])).unwrap();
+        assert!(warning.contains("192.0.2.1 is not an address of this machine\nhint: "), "{warning}");
+        let warning = warning_text("registry.test", Err(io::ErrorKind::NotFound.into())).unwrap();
+        assert!(warning.contains("registry.test does not resolve"), "{warning}");
     }
 
     #[test]

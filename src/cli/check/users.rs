@@ -5,58 +5,62 @@
 use std::path::Path;
 
 use super::{
-    parts::{Finding, existing, writable},
-    warning::Warning,
+    config_targets::{CheckError, nearest_existing, require_writable_folder},
+    warning::CheckWarning,
 };
 use crate::auth::{
-    htpasswd::{Htpasswd, Problem},
-    users::{LoadError, check_writable, inspect},
+    users::htpasswd::{Htpasswd, LineProblem},
+    users::{UsersFileError, check_writable, read_leniently},
 };
 
 /// The error of the users file, if it has one, and the warnings.
-pub(super) fn examine(path: &Path) -> (Option<Finding>, Vec<Warning>) {
-    match inspect(path) {
-        Ok(file) if file.spoiling_problems().next().is_some() => {
-            let problems = file.spoiling_problems().cloned().collect();
-            (Some(unreadable(&LoadError::Broken { path: path.to_owned(), problems })), disabled(path, &file))
+pub(super) fn examine(path: &Path) -> (Option<CheckError>, Vec<CheckWarning>) {
+    match read_leniently(path) {
+        Ok(file) if file.fatal_problems().next().is_some() => {
+            let problems = file.fatal_problems().cloned().collect();
+            (
+                Some(unreadable_error(&UsersFileError::InvalidLines { path: path.to_owned(), problems })),
+                disabled_user_warnings(path, &file),
+            )
         }
-        Ok(file) => (None, disabled(path, &file).into_iter().chain(unchangeable(path)).collect()),
+        Ok(file) => (None, disabled_user_warnings(path, &file).into_iter().chain(unwritable_warning(path)).collect()),
         // The first start creates it.
-        Err(LoadError::Missing { .. }) => (uncreatable(path), Vec::new()),
-        Err(error) => (Some(unreadable(&error)), Vec::new()),
+        Err(UsersFileError::Missing { .. }) => (uncreatable_error(path), Vec::new()),
+        Err(error) => (Some(unreadable_error(&error)), Vec::new()),
     }
 }
 
-fn unreadable(error: &LoadError) -> Finding {
-    Finding { error: error.to_string(), hint: Some(error.hint().to_owned()) }
+fn unreadable_error(error: &UsersFileError) -> CheckError {
+    CheckError { error: error.to_string(), hint: Some(error.hint().to_owned()) }
 }
 
 /// A warning for each line whose user cannot sign in.
-fn disabled(path: &Path, file: &Htpasswd) -> Vec<Warning> {
-    let warning = |problem: &Problem| {
+fn disabled_user_warnings(path: &Path, file: &Htpasswd) -> Vec<CheckWarning> {
+    let warning = |problem: &LineProblem| {
         let place = format!("{}:{}", path.display(), problem.line);
         let text = match &problem.user {
             Some(user) => format!("{place}: user {user} cannot sign in: {}", problem.reason),
             None => format!("{place}: the user of this line cannot sign in: {}", problem.reason),
         };
-        Warning::new(text, problem.reason.hint().to_owned())
+        CheckWarning::new(text, problem.reason.hint().to_owned())
     };
-    file.problems().iter().filter(|problem| !problem.reason.spoils_file()).map(warning).collect()
+    file.problems().iter().filter(|problem| !problem.reason.makes_file_unusable()).map(warning).collect()
 }
 
-fn unchangeable(path: &Path) -> Option<Warning> {
+fn unwritable_warning(path: &Path) -> Option<CheckWarning> {
     let error = check_writable(path).err()?;
-    Some(Warning::new(
+    Some(CheckWarning::new(
         format!("users file {}: users and passwords cannot be changed here: {error}", path.display()),
         format!("a server that only reads it needs nothing more; to change users: {}", error.hint()),
     ))
 }
 
 /// The error of a missing file that cannot be created.
-fn uncreatable(path: &Path) -> Option<Finding> {
-    let place = existing(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")));
-    let error = writable(place).err()?;
-    Some(Finding {
+fn uncreatable_error(path: &Path) -> Option<CheckError> {
+    let place =
+        nearest_existing(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+    let error = require_writable_folder(place).err()?;
+    Some(CheckError {
         error: format!("users file {}: missing, and cannot be created: {}: {error}", path.display(), place.display()),
         hint: Some("create it where this user can read it, or name another one with --htpasswd FILE".to_owned()),
     })

@@ -4,18 +4,18 @@ use std::fmt;
 
 /// A fault that does not prevent the server from running, and what the operator can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Warning {
+pub(super) struct CheckWarning {
     text: String,
     hint: String,
 }
 
-impl Warning {
+impl CheckWarning {
     pub(super) fn new(text: String, hint: String) -> Self {
         Self { text, hint }
     }
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for CheckWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "warning: {}\nhint: {}", self.text, self.hint)
     }

@@ -6,8 +6,8 @@ use std::io;
 
 use crate::{
     access::UserName,
-    auth::{grants::CreateError, hash::NoRandomness, users::LoadError},
-    cli::Failure,
+    auth::{passwords::hash::NoRandomness, tokens::CreateTokenError, users::UsersFileError},
+    cli::CommandError,
     storage::StoreError,
 };
 
@@ -25,13 +25,13 @@ pub(super) enum TokenError {
     Unknown(String),
     /// The token could not be created.
     #[error(transparent)]
-    Create(#[from] CreateError),
+    Create(#[from] CreateTokenError),
     /// The token store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The users file cannot be read.
     #[error(transparent)]
-    Users(#[from] LoadError),
+    Users(#[from] UsersFileError),
     /// The system gave no random bytes for the secret.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -51,11 +51,11 @@ impl TokenError {
             }
             Self::WeakHash(user) => Some(format!("set a new password with `portcullis user passwd '{user}'`")),
             Self::Unknown(_) => Some("see `portcullis token list`".to_owned()),
-            Self::Create(CreateError::Exists(name)) => {
+            Self::Create(CreateTokenError::NameTaken(name)) => {
                 Some(format!("choose another name, or revoke that token with `portcullis token revoke {name}`"))
             }
             Self::Users(error) => Some(error.hint().to_owned()),
-            Self::Create(CreateError::Store(_)) | Self::Store(_) => Some(
+            Self::Create(CreateTokenError::Store(_)) | Self::Store(_) => Some(
                 "run the command as the user that the server runs as, and name its folder with --data DIR".to_owned(),
             ),
             Self::Random(_) | Self::Runtime(_) | Self::Output(_) => None,
@@ -65,7 +65,7 @@ impl TokenError {
 
 macro_rules! failures {
     ($($error:ty),+) => {$(
-        impl From<$error> for Failure {
+        impl From<$error> for CommandError {
             fn from(error: $error) -> Self {
                 let error = TokenError::from(error);
                 Self::new(&error, error.hint().as_deref())
@@ -74,9 +74,9 @@ macro_rules! failures {
     )+};
 }
 
-failures!(CreateError, StoreError, LoadError, NoRandomness);
+failures!(CreateTokenError, StoreError, UsersFileError, NoRandomness);
 
-impl From<TokenError> for Failure {
+impl From<TokenError> for CommandError {
     fn from(error: TokenError) -> Self {
         Self::new(&error, error.hint().as_deref())
     }

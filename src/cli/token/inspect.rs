@@ -12,11 +12,11 @@ use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use super::{super::Failure, KeyArgs};
+use super::{super::CommandError, KeyArgs};
 use crate::auth::{
     TokenConfig,
-    inspect::{self, Dissection},
-    keys::{KeySet, spell},
+    signing_keys::{SigningKeySet, format_utc},
+    tokens::decode::{self, DecodedToken},
 };
 
 #[derive(Debug, clap::Args)]
@@ -28,76 +28,82 @@ pub(super) struct Args {
     key: KeyArgs,
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
+pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
     let token = match args.token.filter(|token| token != "-") {
         Some(token) => Zeroizing::new(token),
-        None => from_input()?,
+        None => read_stdin()?,
     };
     let token = token.trim();
     let token = token.strip_prefix("Bearer ").unwrap_or(token).trim_start();
-    let dissection = inspect::dissect(token).map_err(|error| {
-        Failure::new(error, Some("pass the token alone, without `Authorization: Bearer` before it"))
+    let dissection = decode::decode(token).map_err(|error| {
+        CommandError::new(error, Some("pass the token alone, without `Authorization: Bearer` before it"))
     })?;
-    let (config, _) = args.key.configured(config)?;
+    let (config, _) = args.key.load_settings(config)?;
     let now = SystemTime::now();
     // A machine without the key file can still decode the token.
-    let keys = KeySet::read(&config, now);
+    let keys = SigningKeySet::read(&config, now);
     let signature = match &keys {
-        Ok(keys) => signature(token, &dissection, keys, &config, now),
+        Ok(keys) => describe_signature(token, &dissection, keys, &config, now),
         Err(error) => format!("not checked: {error}"),
     };
-    let text = report(&dissection, &signature, now);
-    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| Failure::new(error, None))
+    let text = format_report(&dissection, &signature, now);
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| CommandError::new(error, None))
 }
 
-fn from_input() -> Result<Zeroizing<String>, Failure> {
-    let most = inspect::MAX_BYTES + 1024;
-    let mut token = Zeroizing::new(String::with_capacity(most));
-    let read = io::stdin().lock().take(most as u64).read_to_string(&mut token);
-    read.map_err(|error| Failure::new(format!("the token cannot be read: {error}"), None))?;
+fn read_stdin() -> Result<Zeroizing<String>, CommandError> {
+    let max_bytes = decode::MAX_DECODED_LEN + 1024;
+    let mut token = Zeroizing::new(String::with_capacity(max_bytes));
+    let read = io::stdin().lock().take(max_bytes as u64).read_to_string(&mut token);
+    read.map_err(|error| CommandError::new(format!("the token cannot be read: {error}"), None))?;
     Ok(token)
 }
 
-fn signature(token: &str, dissection: &Dissection, keys: &KeySet, config: &TokenConfig, now: SystemTime) -> String {
+fn describe_signature(
+    token: &str,
+    dissection: &DecodedToken,
+    keys: &SigningKeySet,
+    config: &TokenConfig,
+    now: SystemTime,
+) -> String {
     let file = config.key.display();
-    let Some(key) = inspect::signer(token, keys) else {
+    let Some(key) = decode::find_signer(token, keys) else {
         return format!("by no key of {file}");
     };
     let named = dissection.header.get("kid").and_then(Value::as_str);
     let algorithm = dissection.header.get("alg").and_then(Value::as_str);
     let mut text = format!("by the key {} of {file}", key.id());
     // Writing to a String cannot fail.
-    let _ = match key.retires() {
+    let _ = match key.retires_at() {
         None => write!(text, ", the current signing key"),
         Some(retires) if retires <= now => {
-            write!(text, ", which retired {}: the token is not accepted", spell(retires))
+            write!(text, ", which retired {}: the token is not accepted", format_utc(retires))
         }
-        Some(retires) => write!(text, ", which verifies tokens until {}", spell(retires)),
+        Some(retires) => write!(text, ", which verifies tokens until {}", format_utc(retires)),
     };
-    if !named.is_some_and(|id| key.is_called(id)) || algorithm != Some(key.algorithm().as_str()) {
+    if !named.is_some_and(|id| key.has_id(id)) || algorithm != Some(key.algorithm().as_str()) {
         text.push_str("; but its header names another key or algorithm, so it is not accepted");
     }
     text
 }
 
-fn report(dissection: &Dissection, signature: &str, now: SystemTime) -> String {
+fn format_report(dissection: &DecodedToken, signature: &str, now: SystemTime) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "header:\n{}", pretty(&dissection.header));
-    let _ = writeln!(text, "claims:\n{}", pretty(&dissection.claims));
+    let _ = writeln!(text, "header:\n{}", pretty_json(&dissection.header));
+    let _ = writeln!(text, "claims:\n{}", pretty_json(&dissection.claims));
     let now = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
     for (claim, past, future) in
         [("iat", "issued", "to be issued"), ("nbf", "valid since", "valid from"), ("exp", "expired", "expires")]
     {
-        if let Some(time) = dissection.time(claim) {
+        if let Some(time) = dissection.numeric_date(claim) {
             let words = if time <= now { past } else { future };
-            let _ = writeln!(text, "{words}: {}", moment(time, now));
+            let _ = writeln!(text, "{words}: {}", format_time(time, now));
         }
     }
     let _ = writeln!(text, "signed: {signature}");
     text
 }
 
-fn pretty(object: &Map<String, Value>) -> String {
+fn pretty_json(object: &Map<String, Value>) -> String {
     let text = serde_json::to_string_pretty(object).unwrap_or_default();
     // JSON does not escape every control character, and a terminal executes them.
     text.chars().fold(String::new(), |mut safe, letter| {
@@ -111,16 +117,16 @@ fn pretty(object: &Map<String, Value>) -> String {
 }
 
 /// A Unix time as a date, with its distance from now.
-fn moment(time: i64, now: i64) -> String {
+fn format_time(time: i64, now: i64) -> String {
     let date = OffsetDateTime::from_unix_timestamp(time).ok().and_then(|date| date.format(&Rfc3339).ok());
     // A time beyond the range of dates is printed as a number.
     let date = date.unwrap_or_else(|| time.to_string());
-    let distance = words(time.abs_diff(now));
+    let distance = format_duration(time.abs_diff(now));
     if time <= now { format!("{date}, {distance} ago") } else { format!("{date}, in {distance}") }
 }
 
 /// A duration in the largest unit of which there are at least two, or exactly one.
-fn words(seconds: u64) -> String {
+fn format_duration(seconds: u64) -> String {
     let units = [("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
     let (name, factor) =
         units.into_iter().find(|(_, factor)| seconds >= 2 * factor || seconds == *factor).unwrap_or(("second", 1));
@@ -134,7 +140,7 @@ mod tests {
 
     #[test]
     fn times_are_told_in_words() {
-        for (seconds, told) in [
+        for (seconds, text) in [
             (0, "0 seconds"),
             (1, "1 second"),
             (59, "59 seconds"),
@@ -145,18 +151,18 @@ mod tests {
             (5_000, "83 minutes"),
             (86_400 * 3, "3 days"),
         ] {
-            assert_eq!(words(seconds), told);
+            assert_eq!(format_duration(seconds), text);
         }
-        assert_eq!(moment(1_800_000_000, 1_800_000_060), "2027-01-15T08:00:00Z, 1 minute ago");
-        assert_eq!(moment(1_800_000_060, 1_800_000_000), "2027-01-15T08:01:00Z, in 1 minute");
+        assert_eq!(format_time(1_800_000_000, 1_800_000_060), "2027-01-15T08:00:00Z, 1 minute ago");
+        assert_eq!(format_time(1_800_000_060, 1_800_000_000), "2027-01-15T08:01:00Z, in 1 minute");
         for time in [i64::MIN, i64::MAX] {
-            assert!(moment(time, 0).starts_with(&time.to_string()), "{time}");
+            assert!(format_time(time, 0).starts_with(&time.to_string()), "{time}");
         }
     }
 
     #[test]
     fn what_a_token_says_does_not_reach_the_terminal_as_commands() {
         let object = serde_json::from_str(r#"{"sub": "a\u001b[2J\u009b2J\u007f\nb"}"#).unwrap();
-        assert_eq!(pretty(&object), "{\n  \"sub\": \"a\\u001b[2J\\u009b2J\\u007f\\nb\"\n}");
+        assert_eq!(pretty_json(&object), "{\n  \"sub\": \"a\\u001b[2J\\u009b2J\\u007f\\nb\"\n}");
     }
 }

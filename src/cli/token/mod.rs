@@ -3,15 +3,15 @@
 //! Invariant: no private key is ever printed, and the secret of an access token only once, when it is created; lists
 //! show everything else about a token.
 
+mod access_tokens;
 mod error;
-mod grants;
 mod inspect;
-mod keys;
+mod signing_keys;
 
 use std::path::PathBuf;
 
-use super::{Failure, load};
-use crate::{auth::TokenConfig, config::Flags, telemetry::Target};
+use super::{CommandError, load};
+use crate::{auth::TokenConfig, config::Flags, telemetry::AuditDestination};
 
 /// Create, list and revoke access tokens for machines and devices; rotate signing keys, and decode tokens
 #[derive(Debug, clap::Args)]
@@ -27,17 +27,17 @@ enum Command {
     /// The token is the only line on standard output, and cannot be shown again. It never permits more than its user
     /// may do at that time. It ends when it expires or is revoked, when the user's password changes, or when the user
     /// is removed.
-    Create(grants::CreateArgs),
+    Create(access_tokens::CreateArgs),
     /// List access tokens by name, and devices that signed in (`docker login`) by id
     #[command(visible_alias = "ls")]
-    List(PlaceArgs),
+    List(StoreArgs),
     /// Revoke an access token or sign out a device, with every token that was issued from it
     #[command(visible_alias = "rm")]
-    Revoke(grants::RevokeArgs),
+    Revoke(access_tokens::RevokeArgs),
     /// Create a new signing key, and keep the old keys until their tokens have expired; a running server loads it
-    Rotate(keys::RotateArgs),
+    Rotate(signing_keys::RotateArgs),
     /// Print certificates of the keys, for another registry's `rootcertbundle`
-    Certificate(keys::CertificateArgs),
+    Certificate(signing_keys::CertificateArgs),
     /// Decode a token: its claims, when it expires and which key of this server signed it
     Inspect(inspect::Args),
 }
@@ -52,7 +52,7 @@ struct KeyArgs {
 impl KeyArgs {
     /// Loads the configuration; returns its token settings, with the key file replaced by `--key`, and the target of
     /// the audit trail.
-    fn configured(self, config: Option<PathBuf>) -> Result<(TokenConfig, Target), Failure> {
+    fn load_settings(self, config: Option<PathBuf>) -> Result<(TokenConfig, AuditDestination), CommandError> {
         let config = load(&Flags { config, ..Flags::default() })?.config;
         let token = config.auth.token;
         Ok((TokenConfig { key: self.key.unwrap_or(token.key), ..token }, config.telemetry.audit))
@@ -61,7 +61,7 @@ impl KeyArgs {
 
 /// The options for the data folder and the users file.
 #[derive(Clone, Debug, clap::Args)]
-struct PlaceArgs {
+struct StoreArgs {
     /// The folder of the registry's data [default: ./data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -70,20 +70,20 @@ struct PlaceArgs {
     htpasswd: Option<PathBuf>,
 }
 
-impl PlaceArgs {
+impl StoreArgs {
     fn into_flags(self, config: Option<PathBuf>) -> Flags {
         Flags { config, data: self.data, htpasswd: self.htpasswd, ..Flags::default() }
     }
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), Failure> {
-    let loaded = |place: PlaceArgs, config| load(&place.into_flags(config)).map(|loaded| loaded.config);
+pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
+    let loaded = |place: StoreArgs, config| load(&place.into_flags(config)).map(|loaded| loaded.config);
     match args.command {
-        Command::Create(args) => grants::create(&args, &loaded(args.place.clone(), config)?),
-        Command::List(place) => grants::list(&loaded(place, config)?),
-        Command::Revoke(args) => grants::revoke(&args, &loaded(args.place.clone(), config)?),
-        Command::Rotate(args) => keys::rotate(args, config),
-        Command::Certificate(args) => keys::certificate(args, config),
+        Command::Create(args) => access_tokens::create(&args, &loaded(args.place.clone(), config)?),
+        Command::List(place) => access_tokens::list(&loaded(place, config)?),
+        Command::Revoke(args) => access_tokens::revoke(&args, &loaded(args.place.clone(), config)?),
+        Command::Rotate(args) => signing_keys::rotate(args, config),
+        Command::Certificate(args) => signing_keys::certificate(args, config),
         Command::Inspect(args) => inspect::run(args, config),
     }
 }

@@ -11,14 +11,14 @@
 //! wherever else the compiler finds it, and not in comments and string literals. Tests inside `src` follow the table
 //! too; they may use any library and `unwrap()`.
 
-mod examples;
-mod reader;
+mod source_reader;
+mod violations;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use reader::{Crate, Import, Source, Used};
+use source_reader::{CrateSources, Import, LibraryUse, SourceFile};
 
 /// Each crate below `crates/` with those of ours that it may depend on.
 const CRATES: &[(&str, &[&str])] = &[
@@ -99,12 +99,12 @@ fn the_program_and_its_crates_keep_to_the_tables() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = read(&root.join("src"));
     assert!(program.len() > 50, "the sources should be found");
-    let program = Crate::new(program);
+    let program = CrateSources::new(program);
     let mut found = violations(&program);
     found.extend(walls(&program));
     for name in crates() {
         let sources = read(&root.join("crates").join(&name).join("src"));
-        let of_crate = violations(&Crate::new(sources));
+        let of_crate = violations(&CrateSources::new(sources));
         found.extend(of_crate.into_iter().map(|violation| format!("crates/{name}: {violation}")));
     }
     assert!(found.is_empty(), "{found:#?}");
@@ -151,13 +151,13 @@ fn only_the_command_on_repositories_becomes_the_local_operator() {
         |folder: String| read(&root.join(&folder)).into_iter().map(move |source| format!("{folder}/{}", source.path));
     let folders = crates().into_iter().map(|name| format!("crates/{name}/src")).chain(["src".to_owned()]);
     let found: Vec<String> = folders.flat_map(below).filter(assumes).collect();
-    let allowed = ["crates/access/src/operator.rs", "src/cli/repository.rs"];
+    let allowed = ["crates/access/src/local_operator.rs", "src/cli/repository.rs"];
     assert!(found.iter().all(|path| allowed.contains(&path.as_str())), "{found:?}");
     assert!(found.iter().any(|path| path == "src/cli/repository.rs"), "{found:?}");
 }
 
 /// Every Rust file below a directory, with its path relative to the directory.
-fn read(root: &Path) -> Vec<Source> {
+fn read(root: &Path) -> Vec<SourceFile> {
     let mut folders = vec![root.to_owned()];
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -167,7 +167,7 @@ fn read(root: &Path) -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                sources.push(Source::new(path.strip_prefix(root).unwrap().to_str().unwrap(), text));
+                sources.push(SourceFile::new(path.strip_prefix(root).unwrap().to_str().unwrap(), text));
             }
         }
     }
@@ -188,10 +188,10 @@ fn dependencies(name: &str) -> BTreeSet<String> {
 }
 
 /// The rules that hold for the sources of every crate, a line for each place that breaks one.
-fn violations(sources: &Crate) -> BTreeSet<String> {
+fn violations(sources: &CrateSources) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for source in sources.all() {
-        if !source.begins_with_its_job() {
+        if !source.has_module_head() {
             found.insert(format!("{}: a module must begin with `//!` and its purpose", source.path));
         }
         let unwraps = sources.unwraps(source).into_iter();
@@ -203,7 +203,7 @@ fn violations(sources: &Crate) -> BTreeSet<String> {
 }
 
 /// What the program's modules import that [`MODULES`] and [`LIBRARIES`] do not allow, a line each.
-fn walls(sources: &Crate) -> BTreeSet<String> {
+fn walls(sources: &CrateSources) -> BTreeSet<String> {
     let declared = sources.modules();
     let listed = MODULES.iter().map(|(module, _)| *module).filter(|module| *module != "main");
     let missing = listed.filter(|module| !declared.contains(*module));
@@ -216,7 +216,7 @@ fn walls(sources: &Crate) -> BTreeSet<String> {
     found
 }
 
-fn wrong_imports(source: &Source) -> Vec<String> {
+fn wrong_imports(source: &SourceFile) -> Vec<String> {
     let (path, module) = (&source.path, source.module());
     if module == "lib" {
         return Vec::new();
@@ -234,9 +234,9 @@ fn wrong_imports(source: &Source) -> Vec<String> {
         .collect()
 }
 
-fn wrong_libraries(used: Vec<Used>, source: &Source) -> impl Iterator<Item = String> {
+fn wrong_libraries(used: Vec<LibraryUse>, source: &SourceFile) -> impl Iterator<Item = String> {
     let (path, module) = (&source.path, source.module());
-    used.into_iter().filter_map(move |Used { line, name }| {
+    used.into_iter().filter_map(move |LibraryUse { line, name }| {
         let (_, allowed) = LIBRARIES.iter().find(|(library, _)| *library == name)?;
         (!allowed.contains(&module)).then(|| format!("{path}:{line}: {module} must not use {name}"))
     })

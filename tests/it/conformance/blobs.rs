@@ -1,10 +1,10 @@
 //! Tests blobs: download, deletion, empty blobs, conditional requests.
 
-use super::{ALGORITHMS, NAME, OTHER, Registry, absent, blob, counting, push_blob};
+use super::{ALGORITHMS, ConformanceServer, NAME, OTHER, absent_digest, blob, counting, push_blob};
 
 #[test]
 fn get_and_head_give_the_exact_length_and_get_the_exact_bytes() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     // More than one HTTP/2 frame, and not a multiple of any buffer size.
     let bytes = counting(2_500_003);
@@ -22,9 +22,9 @@ fn get_and_head_give_the_exact_length_and_get_the_exact_bytes() {
 
 #[test]
 fn an_unknown_blob_is_404() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
-        let path = blob(&absent(digest_of));
+        let path = blob(&absent_digest(digest_of));
         registry.alice.get(&path).send().expect_error(404, "BLOB_UNKNOWN");
         assert!(registry.alice.head(&path).send().expect(404).body.is_empty());
     }
@@ -32,7 +32,7 @@ fn an_unknown_blob_is_404() {
 
 #[test]
 fn a_deleted_blob_is_404_at_once() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let path = blob(&digest_of(b"to be deleted"));
@@ -47,15 +47,15 @@ fn a_deleted_blob_is_404_at_once() {
 
 #[test]
 fn deleting_an_unknown_blob_is_404() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
-        registry.alice.delete(&blob(&absent(digest_of))).send().expect_error(404, "BLOB_UNKNOWN");
+        registry.alice.delete(&blob(&absent_digest(digest_of))).send().expect_error(404, "BLOB_UNKNOWN");
     }
 }
 
 #[test]
 fn deleting_a_blob_leaves_the_one_of_another_repository() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"shared");
@@ -68,7 +68,7 @@ fn deleting_a_blob_leaves_the_one_of_another_repository() {
 
 #[test]
 fn a_blob_of_another_repository_is_unknown_here() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"elsewhere");
@@ -81,7 +81,7 @@ fn a_blob_of_another_repository_is_unknown_here() {
 
 #[test]
 fn a_zero_byte_blob_is_a_blob_and_so_is_an_empty_object() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         for bytes in [b"".as_slice(), b"{}"] {
@@ -98,7 +98,7 @@ fn a_zero_byte_blob_is_a_blob_and_so_is_an_empty_object() {
 
 #[test]
 fn a_blob_that_the_client_has_is_304() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"known");
@@ -112,6 +112,6 @@ fn a_blob_that_the_client_has_is_304() {
             }
         }
         alice.get(&blob(&digest)).header("if-none-match", "\"other\"").send().expect(200);
-        alice.get(&blob(&absent(digest_of))).header("if-none-match", "*").send().expect(404);
+        alice.get(&blob(&absent_digest(digest_of))).header("if-none-match", "*").send().expect(404);
     }
 }

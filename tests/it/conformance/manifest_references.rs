@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    ALGORITHMS, CONFIG, DOCKER_LIST, INDEX, LAYER, MANIFEST, NAME, OTHER, Registry, absent, descriptor, image,
-    image_with, manifest, put,
+    ALGORITHMS, CONFIG, ConformanceServer, DOCKER_LIST, INDEX, LAYER, MANIFEST, NAME, OTHER, absent_digest, descriptor,
+    image, image_with, manifest, put,
 };
 
 fn with(document: &Value, key: &str, value: Value) -> Value {
@@ -15,7 +15,7 @@ fn with(document: &Value, key: &str, value: Value) -> Value {
 
 #[test]
 fn a_missing_config_or_layer_is_manifest_blob_unknown_and_named() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         let whole = image_with(&registry.alice, NAME, "missing", digest_of);
         let missing = digest_of(b"absent content");
@@ -35,7 +35,7 @@ fn a_missing_config_or_layer_is_manifest_blob_unknown_and_named() {
 
 #[test]
 fn a_blob_of_another_repository_does_not_count() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         let elsewhere = image_with(&registry.alice, OTHER, "elsewhere", digest_of);
         put(&registry.alice, NAME, "missing", &elsewhere).expect_error(400, "MANIFEST_BLOB_UNKNOWN");
@@ -45,7 +45,7 @@ fn a_blob_of_another_repository_does_not_count() {
 
 #[test]
 fn a_deleted_blob_does_not_count() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let document = image(&registry.alice, NAME, "deleted");
     registry.alice.delete(&super::blob(&super::sha256(b"a layer"))).send().expect(202);
     put(&registry.alice, NAME, "deleted", &document).expect_error(400, "MANIFEST_BLOB_UNKNOWN");
@@ -53,7 +53,7 @@ fn a_deleted_blob_does_not_count() {
 
 #[test]
 fn a_foreign_layer_with_urls_need_not_exist() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         let mut document = image_with(&registry.alice, NAME, "foreign", digest_of);
         let mut foreign = descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", b"abroad", digest_of);
@@ -67,21 +67,21 @@ fn a_foreign_layer_with_urls_need_not_exist() {
 
 #[test]
 fn a_missing_child_is_manifest_blob_unknown() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         for media_type in [INDEX, DOCKER_LIST] {
             let child = descriptor(MANIFEST, b"absent content", digest_of);
             let document = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [child]});
             let answer = put(&registry.alice, NAME, "sparse", &document).expect_error(400, "MANIFEST_BLOB_UNKNOWN");
             let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-            assert!(message.contains(&absent(digest_of)), "{answer}");
+            assert!(message.contains(&absent_digest(digest_of)), "{answer}");
         }
     }
 }
 
 #[test]
 fn a_missing_subject_is_no_missing_child() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let document = image(&registry.alice, NAME, "subject");
     let document = with(&document, "subject", descriptor(MANIFEST, b"absent content", super::sha512));
     put(&registry.alice, NAME, "subject", &document).expect(201);
@@ -89,7 +89,7 @@ fn a_missing_subject_is_no_missing_child() {
 
 #[test]
 fn sparse_indexes_can_be_switched_on() {
-    let registry = Registry::configured("[registry]\nsparse_manifests = true");
+    let registry = ConformanceServer::configured("[registry]\nsparse_manifests = true");
     for digest_of in ALGORITHMS {
         let child = descriptor(MANIFEST, b"absent content", digest_of);
         let document = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [child]});

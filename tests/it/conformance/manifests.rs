@@ -3,16 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{
-    ALGORITHMS, DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, NAME, Registry, descriptor, image, image_with, manifest,
-    put, put_text, sha256, sha512, tagged,
+    ALGORITHMS, ConformanceServer, DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, NAME, descriptor, image, image_with,
+    manifest, push_tagged, put, put_text, sha256, sha512,
 };
-use crate::support::client::Client;
+use crate::support::registry_client::RegistryClient;
 
 /// The largest manifest that must be accepted, in bytes.
 const LARGEST: usize = 4 << 20;
 
 /// Asserts that the resource at `path` is exactly `document`, of this media type.
-fn check_served(client: &Client, path: &str, document: &str, media_type: &str) {
+fn check_served(client: &RegistryClient, path: &str, document: &str, media_type: &str) {
     let answer = client.get(path).send().expect(200);
     assert_eq!(answer.body, document.as_bytes());
     let head = client.head(path).send().expect(200);
@@ -23,7 +23,7 @@ fn check_served(client: &Client, path: &str, document: &str, media_type: &str) {
 }
 
 /// Pushes a document and pulls it again, by tag and by digests of both algorithms.
-fn round_trips(registry: &Registry, document: &Value) {
+fn round_trips(registry: &ConformanceServer, document: &Value) {
     let (alice, text) = (&registry.alice, document.to_string());
     let media_type = document["mediaType"].as_str().unwrap();
     for reference in ["round".to_owned(), sha256(text.as_bytes()), sha512(text.as_bytes())] {
@@ -36,25 +36,25 @@ fn round_trips(registry: &Registry, document: &Value) {
 
 #[test]
 fn a_put_by_tag_or_digest_is_201_with_the_location_of_exactly_these_bytes_and_this_type() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     round_trips(&registry, &image(&registry.alice, NAME, "plain"));
     round_trips(&registry, &image_with(&registry.alice, NAME, "long digests", sha512));
 }
 
 #[test]
 fn a_manifest_may_arrive_chunked_without_a_length() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let text = image(alice, NAME, "chunked").to_string();
     let (start, end) = text.as_bytes().split_at(40);
-    let request = alice.put(&manifest("chunked")).header("content-type", MANIFEST).pieces(&[start, end]);
+    let request = alice.put(&manifest("chunked")).header("content-type", MANIFEST).chunked_body(&[start, end]);
     request.send().expect(201);
     check_served(alice, &manifest("chunked"), &text, MANIFEST);
 }
 
 #[test]
 fn bytes_are_returned_verbatim_unknown_fields_spaces_and_all() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let plain = image(alice, NAME, "verbatim").to_string();
     let text = format!("\n {{ \"unknown\" : [1.50, \"\\u00e9\", null] ,\t{}\r\n", &plain[1..]);
@@ -65,7 +65,7 @@ fn bytes_are_returned_verbatim_unknown_fields_spaces_and_all() {
 
 #[test]
 fn a_content_type_with_parameters_is_served_without_them() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let text = image(&registry.alice, NAME, "charset").to_string();
     put_text(&registry.alice, "charset", &format!("{MANIFEST}; charset=utf-8"), &text).expect(201);
     check_served(&registry.alice, &manifest("charset"), &text, MANIFEST);
@@ -73,7 +73,7 @@ fn a_content_type_with_parameters_is_served_without_them() {
 
 #[test]
 fn an_image_without_a_media_type_of_its_own_is_served_as_what_it_was_put() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let mut document = image(alice, NAME, "untyped");
     document.as_object_mut().unwrap().remove("mediaType");
@@ -86,7 +86,7 @@ fn an_image_without_a_media_type_of_its_own_is_served_as_what_it_was_put() {
 
 #[test]
 fn every_kind_of_image_is_accepted() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let plain = image(alice, NAME, "kinds");
     let with = |key: &str, value: Value| {
@@ -111,7 +111,7 @@ fn every_kind_of_image_is_accepted() {
 
 #[test]
 fn every_kind_of_index_is_accepted() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let child = image(alice, NAME, "child");
     let text = child.to_string();
@@ -133,7 +133,7 @@ fn every_kind_of_index_is_accepted() {
 }
 
 /// An image of exactly `length` bytes.
-fn sized(client: &Client, length: usize) -> String {
+fn sized(client: &RegistryClient, length: usize) -> String {
     let mut document = image(client, NAME, "");
     let padding = length - document.to_string().len();
     document["annotations"]["mark"] = json!("x".repeat(padding));
@@ -142,7 +142,7 @@ fn sized(client: &Client, length: usize) -> String {
 
 #[test]
 fn a_manifest_of_4_mib_passes() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let text = sized(&registry.alice, LARGEST);
     put_text(&registry.alice, "large", MANIFEST, &text).expect(201);
     check_served(&registry.alice, &manifest("large"), &text, MANIFEST);
@@ -150,19 +150,19 @@ fn a_manifest_of_4_mib_passes() {
 
 #[test]
 fn a_manifest_over_4_mib_is_413_announced_or_not() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let text = sized(alice, LARGEST + 1);
     put_text(alice, "large", MANIFEST, &text).expect(413);
     let request = alice.put(&manifest("large")).header("content-type", MANIFEST);
-    request.pieces(&[text.as_bytes()]).send().expect(413);
+    request.chunked_body(&[text.as_bytes()]).send().expect(413);
     alice.head(&manifest("large")).send().expect(404);
 }
 
 #[test]
 fn accept_is_a_wish() {
-    let registry = Registry::start();
-    let text = String::from_utf8(tagged(&registry.alice, "wish")).unwrap();
+    let registry = ConformanceServer::start();
+    let text = String::from_utf8(push_tagged(&registry.alice, "wish")).unwrap();
     for accept in [
         "*/*",
         INDEX,
@@ -178,7 +178,7 @@ fn accept_is_a_wish() {
 
 #[test]
 fn a_put_by_digest_may_set_tags_and_names_each() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let document = image(alice, NAME, "many tags");
@@ -187,7 +187,7 @@ fn a_put_by_digest_may_set_tags_and_names_each() {
         let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
         let answer = put(alice, NAME, &format!("{digest}?{}", query.join("&")), &document).expect(201);
         assert_eq!(answer.location(), manifest(&digest));
-        assert_eq!(answer.all("oci-tag"), tags);
+        assert_eq!(answer.header_values("oci-tag"), tags);
         for tag in &tags {
             // A tag keeps the digest algorithm that it was pushed with.
             let head = alice.head(&manifest(tag)).send().expect(200);
@@ -198,7 +198,7 @@ fn a_put_by_digest_may_set_tags_and_names_each() {
 
 #[test]
 fn too_many_tags_are_414_and_a_malformed_one_is_400() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let document = image(&registry.alice, NAME, "too many");
     let digest = sha256(document.to_string().as_bytes());
     let query: Vec<String> = (0..1000).map(|number| format!("tag=tag-{number}")).collect();
@@ -211,7 +211,7 @@ fn too_many_tags_are_414_and_a_malformed_one_is_400() {
 
 #[test]
 fn a_manifest_that_the_client_has_is_304() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let document = image(alice, NAME, "known");
     for digest_of in ALGORITHMS {
@@ -228,7 +228,7 @@ fn a_manifest_that_the_client_has_is_304() {
             }
         }
     }
-    tagged(alice, "known");
+    push_tagged(alice, "known");
     let old = format!("\"{}\"", sha256(document.to_string().as_bytes()));
     let same = alice.get(&manifest("known")).header("if-none-match", &old).send();
     assert_eq!(same.status.as_u16(), 304, "the same bytes under another tag are the same: {same}");

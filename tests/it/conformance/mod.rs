@@ -4,25 +4,25 @@
 //! Docker Engine, containerd, podman, skopeo and crane do in practice. Wherever content has a digest, both algorithms
 //! are tried.
 
-mod answers;
-mod bearer;
+mod bearer_tokens;
 mod blobs;
 mod catalog;
-mod challenge;
-mod chunks;
+mod challenges;
+mod chunked_uploads;
+mod invalid_manifests;
+mod manifest_deletion;
 mod manifest_references;
-mod manifest_refusals;
-mod manifest_removal;
 mod manifests;
 mod mounts;
 mod ranges;
 mod referrers;
-mod repository_removal;
+mod repository_deletion;
+mod responses;
 mod search;
-mod sessions;
 mod tags;
-mod token;
 pub(crate) mod token_contents;
+mod token_endpoint;
+mod upload_sessions;
 mod uploads;
 
 use std::fmt::Write as _;
@@ -32,9 +32,9 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 use tempfile::TempDir;
 
-use crate::support::client::{Answer, Client};
-use crate::support::portcullis::{ALICE, User};
-use crate::support::{Portcullis, Setup};
+use crate::support::portcullis_server::{ALICE, TestUser};
+use crate::support::registry_client::{ClientResponse, RegistryClient};
+use crate::support::{PortcullisServer, PortcullisSetup};
 
 /// The repository that most tests use.
 const NAME: &str = "team/app";
@@ -46,7 +46,7 @@ const OTHER: &str = "team/other";
 const SCOPES: &[&str] = &["repository:team/app:pull,push,delete", "repository:team/other:pull,push,delete"];
 
 /// A second user.
-const BOB: User = User { name: "bob", password: "the builder, as it happens" };
+const BOB: TestUser = TestUser { name: "bob", password: "the builder, as it happens" };
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -74,14 +74,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A running server with the users Alice and Bob.
-struct Registry {
-    server: Portcullis,
+struct ConformanceServer {
+    server: PortcullisServer,
     /// Alice, with a token for [`SCOPES`].
-    alice: Client,
+    alice: RegistryClient,
     _configuration: TempDir,
 }
 
-impl Registry {
+impl ConformanceServer {
     /// Starts a server without rules, which allows every signed-in user everything.
     fn start() -> Self {
         Self::configured("")
@@ -93,20 +93,24 @@ impl Registry {
         let file = folder.path().join("portcullis.toml");
         fs::write(&file, text).unwrap();
         let file = file.to_str().unwrap();
-        let server = Setup::new().users(&[ALICE, BOB]).env("PORTCULLIS_CONFIG", file).start();
-        let alice = Client::new(&server).user(&ALICE);
-        let alice = if text.contains("challenge = \"basic\"") { alice.basic() } else { alice.scoped(SCOPES) };
+        let server = PortcullisSetup::new().users(&[ALICE, BOB]).env("PORTCULLIS_CONFIG", file).start();
+        let alice = RegistryClient::new(&server).with_user(&ALICE);
+        let alice = if text.contains("challenge = \"basic\"") {
+            alice.with_basic_authorization()
+        } else {
+            alice.with_token_for(SCOPES)
+        };
         Self { server, alice, _configuration: folder }
     }
 
     /// Bob, with a token for [`SCOPES`].
-    fn bob(&self) -> Client {
-        Client::new(&self.server).user(&BOB).scoped(SCOPES)
+    fn bob_client(&self) -> RegistryClient {
+        RegistryClient::new(&self.server).with_user(&BOB).with_token_for(SCOPES)
     }
 
     /// A client without credentials.
-    fn nobody(&self) -> Client {
-        Client::new(&self.server)
+    fn anonymous_client(&self) -> RegistryClient {
+        RegistryClient::new(&self.server)
     }
 }
 
@@ -124,12 +128,12 @@ fn manifest(reference: &str) -> String {
 const UPLOADS: &str = "/v2/team/app/blobs/uploads/";
 
 /// Uploads a blob in one request.
-fn push_blob(client: &Client, name: &str, bytes: &[u8], digest: &str) {
+fn push_blob(client: &RegistryClient, name: &str, bytes: &[u8], digest: &str) {
     client.post(&format!("/v2/{name}/blobs/uploads/?digest={digest}")).body(bytes).send().expect(201);
 }
 
 /// Begins an upload session.
-fn begin(client: &Client) -> Answer {
+fn begin(client: &RegistryClient) -> ClientResponse {
     client.post(UPLOADS).send().expect(202)
 }
 
@@ -140,11 +144,11 @@ fn descriptor(media_type: &str, bytes: &[u8], digest_of: fn(&[u8]) -> String) ->
 
 /// Pushes config and layer of an image to `name` and returns its manifest; `mark`, in its annotations, makes it
 /// unique.
-fn image(client: &Client, name: &str, mark: &str) -> Value {
+fn image(client: &RegistryClient, name: &str, mark: &str) -> Value {
     image_with(client, name, mark, sha256)
 }
 
-fn image_with(client: &Client, name: &str, mark: &str, digest_of: fn(&[u8]) -> String) -> Value {
+fn image_with(client: &RegistryClient, name: &str, mark: &str, digest_of: fn(&[u8]) -> String) -> Value {
     let (config, layer) = (b"{}".as_slice(), b"a layer".as_slice());
     push_blob(client, name, config, &digest_of(config));
     push_blob(client, name, layer, &digest_of(layer));
@@ -158,14 +162,14 @@ fn image_with(client: &Client, name: &str, mark: &str, digest_of: fn(&[u8]) -> S
 }
 
 /// Puts a document under `reference`, with its own `mediaType` as the content type.
-fn put(client: &Client, name: &str, reference: &str, document: &Value) -> Answer {
+fn put(client: &RegistryClient, name: &str, reference: &str, document: &Value) -> ClientResponse {
     let media_type = document["mediaType"].as_str().unwrap();
     let path = format!("/v2/{name}/manifests/{reference}");
     client.put(&path).header("content-type", media_type).body(document.to_string().as_bytes()).send()
 }
 
 /// Puts an image under a tag of [`NAME`] and returns the manifest's bytes.
-fn tagged(client: &Client, tag: &str) -> Vec<u8> {
+fn push_tagged(client: &RegistryClient, tag: &str) -> Vec<u8> {
     let document = image(client, NAME, tag);
     put(client, NAME, tag, &document).expect(201);
     document.to_string().into_bytes()
@@ -177,27 +181,27 @@ fn counting(length: usize) -> Vec<u8> {
 }
 
 /// The digest of content that no repository has.
-fn absent(digest_of: fn(&[u8]) -> String) -> String {
+fn absent_digest(digest_of: fn(&[u8]) -> String) -> String {
     digest_of(b"absent content")
 }
 
 /// Asserts that the blob `digest` is `bytes`, and that the answer gives its location.
-fn check_stored(client: &Client, answer: Answer, bytes: &[u8], digest: &str) {
+fn check_stored(client: &RegistryClient, answer: ClientResponse, bytes: &[u8], digest: &str) {
     let answer = answer.expect(201);
     assert_eq!(answer.location(), blob(digest));
     assert_eq!(answer.header("docker-content-digest"), digest);
     assert_eq!(client.get(answer.location()).send().expect(200).body, bytes);
 }
 
-fn chunk(client: &Client, to: &Answer, range: &str, bytes: &[u8]) -> Answer {
+fn chunk(client: &RegistryClient, to: &ClientResponse, range: &str, bytes: &[u8]) -> ClientResponse {
     client.patch(to.location()).header("content-range", range).body(bytes).send()
 }
 
-fn close(client: &Client, at: &Answer, digest: &str) -> Answer {
+fn close(client: &RegistryClient, at: &ClientResponse, digest: &str) -> ClientResponse {
     client.put(&at.location_with(&format!("digest={digest}"))).body(b"").send()
 }
 
 /// Puts a manifest of this text without changing it.
-fn put_text(client: &Client, reference: &str, media_type: &str, text: &str) -> Answer {
+fn put_text(client: &RegistryClient, reference: &str, media_type: &str, text: &str) -> ClientResponse {
     client.put(&manifest(reference)).header("content-type", media_type).body(text.as_bytes()).send()
 }

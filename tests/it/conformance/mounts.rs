@@ -1,9 +1,9 @@
 //! Tests mounting a blob from another repository: 201, or 401 if only the token is too narrow, or else a new upload.
 
-use super::{ALGORITHMS, BOB, NAME, OTHER, Registry, UPLOADS, absent, blob, push_blob, sha256};
-use crate::grants;
-use crate::support::client::{Answer, Client, basic};
-use crate::support::portcullis::ALICE;
+use super::{ALGORITHMS, BOB, ConformanceServer, NAME, OTHER, UPLOADS, absent_digest, blob, push_blob, sha256};
+use crate::credentials;
+use crate::support::portcullis_server::ALICE;
+use crate::support::registry_client::{ClientResponse, RegistryClient, basic};
 
 /// Bob may not pull the source repository.
 const RULES: &str = r#"
@@ -18,13 +18,13 @@ const RULES: &str = r#"
     actions = ["pull", "push", "delete"]
 "#;
 
-fn mount(client: &Client, digest: &str, from: Option<&str>) -> Answer {
+fn mount(client: &RegistryClient, digest: &str, from: Option<&str>) -> ClientResponse {
     let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
     client.post(&format!("{UPLOADS}?mount={digest}{from}")).send()
 }
 
 /// Asserts that the answer is an upload session, and uploads the blob by it.
-fn is_an_upload(client: &Client, answer: Answer, bytes: &[u8], digest: &str) {
+fn assert_upload(client: &RegistryClient, answer: ClientResponse, bytes: &[u8], digest: &str) {
     let answer = answer.expect(202);
     assert_eq!(answer.header("range"), "0-0");
     client.head(&blob(digest)).send().expect(404);
@@ -34,7 +34,7 @@ fn is_an_upload(client: &Client, answer: Answer, bytes: &[u8], digest: &str) {
 
 #[test]
 fn a_blob_of_a_source_that_the_caller_may_pull_is_201_with_a_location() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"mounted");
@@ -47,7 +47,7 @@ fn a_blob_of_a_source_that_the_caller_may_pull_is_201_with_a_location() {
 
 #[test]
 fn the_name_of_the_source_may_be_encoded() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let digest = sha256(b"mounted");
     push_blob(alice, OTHER, b"mounted", &digest);
@@ -56,7 +56,7 @@ fn the_name_of_the_source_may_be_encoded() {
 
 #[test]
 fn a_mounted_blob_outlives_its_source() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"mounted");
@@ -69,24 +69,24 @@ fn a_mounted_blob_outlives_its_source() {
 
 #[test]
 fn an_unknown_source_is_202() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"unknown source");
         for from in ["team/nothing", "NO/NAME", ""] {
             mount(&registry.alice, &digest, Some(from)).expect(202);
         }
         let answer = mount(&registry.alice, &digest, Some(OTHER));
-        is_an_upload(&registry.alice, answer, b"unknown source", &digest);
+        assert_upload(&registry.alice, answer, b"unknown source", &digest);
     }
 }
 
 #[test]
 fn a_missing_blob_is_202() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         push_blob(&registry.alice, OTHER, b"another", &digest_of(b"another"));
         let digest = digest_of(b"missing");
-        is_an_upload(&registry.alice, mount(&registry.alice, &digest, Some(OTHER)), b"missing", &digest);
+        assert_upload(&registry.alice, mount(&registry.alice, &digest, Some(OTHER)), b"missing", &digest);
     }
 }
 
@@ -94,7 +94,7 @@ fn a_missing_blob_is_202() {
 const NARROW: &[&str] = &["repository:team/app:pull,push", "repository:team/other:push,delete"];
 
 /// Asserts that the answer asks for a token of these scopes.
-fn asks_for(answer: Answer, scope: &str) {
+fn assert_asks_for(answer: ClientResponse, scope: &str) {
     let challenge = answer.expect_error(401, "UNAUTHORIZED").challenge();
     assert_eq!(challenge.error.as_deref(), Some("insufficient_scope"));
     assert_eq!(challenge.scope.as_deref(), Some(scope));
@@ -102,17 +102,17 @@ fn asks_for(answer: Answer, scope: &str) {
 
 #[test]
 fn a_source_that_only_the_token_does_not_reach_is_401_with_both_scopes_and_a_token_for_them_mounts() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let scope = "repository:team/app:pull,push repository:team/other:pull";
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"out of reach");
         push_blob(&registry.alice, OTHER, b"out of reach", &digest);
         for scopes in [NARROW, &["repository:team/app:push"]] {
             for from in [Some(OTHER), Some("team%2Fother"), None] {
-                asks_for(mount(&registry.alice.scoped(scopes), &digest, from), scope);
+                assert_asks_for(mount(&registry.alice.with_token_for(scopes), &digest, from), scope);
             }
         }
-        let wide = registry.alice.scoped(&[scope]);
+        let wide = registry.alice.with_token_for(&[scope]);
         for from in [Some(OTHER), None] {
             mount(&wide, &digest, from).expect(201);
             registry.alice.delete(&blob(&digest)).send().expect(202);
@@ -122,8 +122,8 @@ fn a_source_that_only_the_token_does_not_reach_is_401_with_both_scopes_and_a_tok
 
 #[test]
 fn a_token_that_does_not_reach_a_source_without_the_blob_is_202() {
-    let registry = Registry::start();
-    let narrow = registry.alice.scoped(NARROW);
+    let registry = ConformanceServer::start();
+    let narrow = registry.alice.with_token_for(NARROW);
     for digest_of in ALGORITHMS {
         push_blob(&registry.alice, OTHER, b"another", &digest_of(b"another"));
         for from in [Some(OTHER), Some("team/nothing"), Some("NO/NAME"), None] {
@@ -135,25 +135,26 @@ fn a_token_that_does_not_reach_a_source_without_the_blob_is_202() {
 
 #[test]
 fn a_token_to_push_alone_is_asked_to_pull_the_target_too_if_that_is_the_source() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let digest = sha256(b"here already");
     push_blob(&registry.alice, NAME, b"here already", &digest);
-    let push = registry.alice.scoped(&["repository:team/app:push"]);
+    let push = registry.alice.with_token_for(&["repository:team/app:push"]);
     for from in [Some(NAME), None] {
-        asks_for(mount(&push, &digest, from), "repository:team/app:pull,push");
+        assert_asks_for(mount(&push, &digest, from), "repository:team/app:pull,push");
     }
 }
 
 #[test]
 fn a_source_beyond_the_limits_of_an_access_token_is_202_however_wide_its_bearer_token_is() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let digest = sha256(b"beyond");
     push_blob(&registry.alice, OTHER, b"beyond", &digest);
-    let secret = grants::create(&registry.server, "builder", &["--repository", "team/app", "--action", "pull,push"]);
-    let machine = registry.nobody().authorized(&basic(ALICE.name, &secret));
+    let secret =
+        credentials::create(&registry.server, "builder", &["--repository", "team/app", "--action", "pull,push"]);
+    let machine = registry.anonymous_client().with_authorization(&basic(ALICE.name, &secret));
     let path = "/token?scope=repository:team/app:pull,push&scope=repository:team/other:pull";
     let answer = machine.get(path).send().expect(200).json();
-    let bearer = machine.authorized(&format!("Bearer {}", answer["token"].as_str().unwrap()));
+    let bearer = machine.with_authorization(&format!("Bearer {}", answer["token"].as_str().unwrap()));
     for client in [&machine, &bearer] {
         for from in [Some(OTHER), None] {
             mount(client, &digest, from).expect(202);
@@ -181,29 +182,29 @@ const OPEN: &str = r#"
 
 #[test]
 fn an_anonymous_token_is_widened_only_to_what_anonymous_callers_may_pull() {
-    let registry = Registry::configured(OPEN);
-    let alice = registry.nobody().user(&ALICE).basic();
+    let registry = ConformanceServer::configured(OPEN);
+    let alice = registry.anonymous_client().with_user(&ALICE).with_basic_authorization();
     let (secret, public) = (sha256(b"secret"), sha256(b"public"));
     push_blob(&alice, OTHER, b"secret", &secret);
     push_blob(&alice, "public/base", b"public", &public);
-    let nobody = registry.nobody().scoped(&["repository:team/app:push"]);
+    let nobody = registry.anonymous_client().with_token_for(&["repository:team/app:push"]);
     for from in [Some(OTHER), None] {
         mount(&nobody, &secret, from).expect(202);
     }
     let scope = "repository:team/app:pull,push repository:public/base:pull";
     for from in [Some("public/base"), None] {
-        asks_for(mount(&nobody, &public, from), scope);
-        mount(&registry.nobody().scoped(&[scope]), &public, from).expect(201);
+        assert_asks_for(mount(&nobody, &public, from), scope);
+        mount(&registry.anonymous_client().with_token_for(&[scope]), &public, from).expect(201);
     }
 }
 
 #[test]
 fn where_the_challenge_is_basic_a_narrow_token_is_202() {
-    let registry = Registry::configured("[auth]\nchallenge = \"basic\"\n");
+    let registry = ConformanceServer::configured("[auth]\nchallenge = \"basic\"\n");
     let digest = sha256(b"basic");
     push_blob(&registry.alice, OTHER, b"basic", &digest);
     let token = registry.alice.get("/token?scope=repository:team/app:pull,push").send().expect(200).json();
-    let bearer = registry.alice.authorized(&format!("Bearer {}", token["token"].as_str().unwrap()));
+    let bearer = registry.alice.with_authorization(&format!("Bearer {}", token["token"].as_str().unwrap()));
     for from in [Some(OTHER), None] {
         mount(&bearer, &digest, from).expect(202);
         mount(&registry.alice, &digest, from).expect(201);
@@ -213,12 +214,12 @@ fn where_the_challenge_is_basic_a_narrow_token_is_202() {
 
 #[test]
 fn the_answer_to_a_forbidden_source_is_the_same_whether_it_has_the_blob_or_not() {
-    let registry = Registry::configured(RULES);
-    let alice = registry.nobody().user(&ALICE).basic();
+    let registry = ConformanceServer::configured(RULES);
+    let alice = registry.anonymous_client().with_user(&ALICE).with_basic_authorization();
     let (there, missing) = (sha256(b"there"), sha256(b"missing"));
     push_blob(&alice, OTHER, b"there", &there);
-    let narrow = registry.nobody().user(&BOB).scoped(&["repository:team/app:pull,push"]);
-    for bob in [narrow, registry.bob(), registry.nobody().user(&BOB).basic()] {
+    let narrow = registry.anonymous_client().with_user(&BOB).with_token_for(&["repository:team/app:pull,push"]);
+    for bob in [narrow, registry.bob_client(), registry.anonymous_client().with_user(&BOB).with_basic_authorization()] {
         for digest in [&there, &missing] {
             for from in [Some(OTHER), None] {
                 mount(&bob, digest, from).expect(202);
@@ -229,21 +230,21 @@ fn the_answer_to_a_forbidden_source_is_the_same_whether_it_has_the_blob_or_not()
 
 #[test]
 fn a_source_that_the_policy_forbids_is_202() {
-    let registry = Registry::configured(RULES);
-    let bob = registry.bob();
+    let registry = ConformanceServer::configured(RULES);
+    let bob = registry.bob_client();
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"forbidden");
         push_blob(&registry.alice, OTHER, b"forbidden", &digest);
-        for bob in [&bob, &registry.nobody().user(&BOB).basic()] {
+        for bob in [&bob, &registry.anonymous_client().with_user(&BOB).with_basic_authorization()] {
             mount(bob, &digest, Some(OTHER)).expect(202);
         }
-        is_an_upload(&bob, mount(&bob, &digest, Some(OTHER)), b"forbidden", &digest);
+        assert_upload(&bob, mount(&bob, &digest, Some(OTHER)), b"forbidden", &digest);
     }
 }
 
 #[test]
 fn without_a_source_it_is_201_when_the_caller_may_pull_some_repository_that_has_the_blob() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"anywhere");
@@ -256,39 +257,39 @@ fn without_a_source_it_is_201_when_the_caller_may_pull_some_repository_that_has_
 
 #[test]
 fn without_a_source_it_is_202_when_nobody_has_the_blob() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"nowhere");
-        is_an_upload(&registry.alice, mount(&registry.alice, &digest, None), b"nowhere", &digest);
+        assert_upload(&registry.alice, mount(&registry.alice, &digest, None), b"nowhere", &digest);
     }
 }
 
 #[test]
 fn without_a_source_it_is_202_when_only_a_repository_has_the_blob_that_the_policy_forbids() {
-    let registry = Registry::configured(RULES);
-    let bob = registry.nobody().user(&BOB).basic();
+    let registry = ConformanceServer::configured(RULES);
+    let bob = registry.anonymous_client().with_user(&BOB).with_basic_authorization();
     for digest_of in ALGORITHMS {
         let digest = digest_of(b"forbidden");
         push_blob(&registry.alice, OTHER, b"forbidden", &digest);
-        is_an_upload(&bob, mount(&bob, &digest, None), b"forbidden", &digest);
+        assert_upload(&bob, mount(&bob, &digest, None), b"forbidden", &digest);
     }
 }
 
 #[test]
 fn a_mount_needs_push_on_the_target() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let digest = sha256(b"target");
     push_blob(&registry.alice, OTHER, b"target", &digest);
-    let reader = registry.alice.scoped(&["repository:team/app:pull", "repository:team/other:pull"]);
+    let reader = registry.alice.with_token_for(&["repository:team/app:pull", "repository:team/other:pull"]);
     mount(&reader, &digest, Some(OTHER)).expect_error(401, "UNAUTHORIZED");
     registry.alice.head(&blob(&digest)).send().expect(404);
 }
 
 #[test]
 fn a_mount_from_the_repository_itself_is_201() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let digest = sha256(b"here already");
     push_blob(&registry.alice, NAME, b"here already", &digest);
     mount(&registry.alice, &digest, Some(NAME)).expect(201);
-    mount(&registry.alice, &absent(sha256), Some(NAME)).expect(202);
+    mount(&registry.alice, &absent_digest(sha256), Some(NAME)).expect(202);
 }

@@ -1,24 +1,24 @@
 //! Tests range requests on a blob of 2048 bytes.
 
-use super::{ALGORITHMS, NAME, Registry, blob, counting, push_blob};
+use super::{ALGORITHMS, ConformanceServer, NAME, blob, counting, push_blob};
 
 const SIZE: usize = 2048;
 
 /// Requests `range` of the blob, in both digest algorithms.
-fn each(range: &str, check: impl Fn(&crate::support::client::Answer)) {
-    let registry = Registry::start();
+fn for_each_digest(range: &str, check: impl Fn(&crate::support::registry_client::ClientResponse)) {
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
         let bytes = counting(SIZE);
         let digest = digest_of(&bytes);
         push_blob(&registry.alice, NAME, &bytes, &digest);
         let answer = registry.alice.get(&blob(&digest)).header("range", range).send();
-        assert_eq!(answer.status.is_success(), answer.find("docker-content-digest") == Some(&digest));
+        assert_eq!(answer.status.is_success(), answer.optional_header("docker-content-digest") == Some(&digest));
         check(&answer);
     }
 }
 
-fn gives(range: &str, first: usize, last: usize) {
-    each(range, |answer| {
+fn assert_partial(range: &str, first: usize, last: usize) {
+    for_each_digest(range, |answer| {
         assert_eq!(answer.status.as_u16(), 206, "{answer}");
         assert_eq!(answer.header("content-range"), format!("bytes {first}-{last}/{SIZE}"));
         assert_eq!(answer.header("content-length"), (last - first + 1).to_string());
@@ -26,54 +26,54 @@ fn gives(range: &str, first: usize, last: usize) {
     });
 }
 
-fn is_refused(range: &str) {
-    each(range, |answer| {
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (416, "RANGE_INVALID"), "{answer}");
+fn assert_unsatisfiable(range: &str) {
+    for_each_digest(range, |answer| {
+        assert_eq!((answer.status.as_u16(), answer.first_error_code().as_str()), (416, "RANGE_INVALID"), "{answer}");
         assert_eq!(answer.header("content-range"), format!("bytes */{SIZE}"));
     });
 }
 
 #[test]
 fn a_range_in_the_middle_is_206() {
-    gives("bytes=500-1499", 500, 1499);
+    assert_partial("bytes=500-1499", 500, 1499);
 }
 
 #[test]
 fn an_open_range_goes_to_the_end() {
-    gives("bytes=500-", 500, 2047);
+    assert_partial("bytes=500-", 500, 2047);
 }
 
 #[test]
 fn a_suffix_is_the_last_bytes() {
-    gives("bytes=-500", 1548, 2047);
+    assert_partial("bytes=-500", 1548, 2047);
 }
 
 #[test]
 fn a_suffix_longer_than_the_blob_is_the_whole_of_it() {
-    gives("bytes=-5000", 0, 2047);
+    assert_partial("bytes=-5000", 0, 2047);
 }
 
 #[test]
 fn a_range_that_ends_late_is_clamped() {
-    gives("bytes=2000-5000", 2000, 2047);
-    gives("bytes=0-99999999999999999999", 0, 2047);
+    assert_partial("bytes=2000-5000", 2000, 2047);
+    assert_partial("bytes=0-99999999999999999999", 0, 2047);
 }
 
 #[test]
 fn a_range_that_ends_before_it_begins_is_416() {
-    is_refused("bytes=500-0");
+    assert_unsatisfiable("bytes=500-0");
 }
 
 #[test]
 fn a_range_beyond_the_end_is_416() {
-    is_refused("bytes=5000-10000");
-    is_refused("bytes=2048-");
+    assert_unsatisfiable("bytes=5000-10000");
+    assert_unsatisfiable("bytes=2048-");
 }
 
 #[test]
 fn several_ranges_or_another_unit_are_answered_with_the_whole() {
     for range in ["bytes=0-1,5-6", "lines=1-2"] {
-        each(range, |answer| {
+        for_each_digest(range, |answer| {
             assert_eq!(answer.status.as_u16(), 200, "{answer}");
             assert_eq!(answer.body, counting(SIZE));
         });
@@ -82,7 +82,7 @@ fn several_ranges_or_another_unit_are_answered_with_the_whole() {
 
 #[test]
 fn a_range_of_another_version_is_answered_with_the_whole() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let bytes = counting(SIZE);
     for digest_of in ALGORITHMS {
         let digest = digest_of(&bytes);

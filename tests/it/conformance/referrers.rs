@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{
-    ALGORITHMS, CONFIG, INDEX, MANIFEST, NAME, OTHER, Registry, absent, descriptor, image, manifest, put, sha256,
-    sha512, tagged,
+    ALGORITHMS, CONFIG, ConformanceServer, INDEX, MANIFEST, NAME, OTHER, absent_digest, descriptor, image, manifest,
+    push_tagged, put, sha256, sha512,
 };
-use crate::support::client::{Answer, Client};
+use crate::support::registry_client::{ClientResponse, RegistryClient};
 
 const SBOM: &str = "application/vnd.example.sbom";
 
-fn list(client: &Client, digest: &str) -> Answer {
+fn list(client: &RegistryClient, digest: &str) -> ClientResponse {
     let answer = client.get(&format!("/v2/{NAME}/referrers/{digest}")).send().expect(200);
     assert_eq!(answer.header("content-type"), INDEX);
     let document = answer.json();
@@ -18,7 +18,7 @@ fn list(client: &Client, digest: &str) -> Answer {
     answer
 }
 
-fn entries(client: &Client, digest: &str) -> Vec<Value> {
+fn entries(client: &RegistryClient, digest: &str) -> Vec<Value> {
     let mut entries = list(client, digest).json()["manifests"].as_array().unwrap().clone();
     entries.sort_by_key(|entry| entry["digest"].to_string());
     entries
@@ -31,7 +31,7 @@ fn with(document: &Value, key: &str, value: Value) -> Value {
 }
 
 /// Puts an image that refers to `subject` and returns the descriptor that referrers lists must contain for it.
-fn refer(client: &Client, document: &Value, subject: &Value, digest_of: fn(&[u8]) -> String) -> Value {
+fn refer(client: &RegistryClient, document: &Value, subject: &Value, digest_of: fn(&[u8]) -> String) -> Value {
     let document = with(document, "subject", subject.clone());
     let text = document.to_string();
     let answer = put(client, NAME, &digest_of(text.as_bytes()), &document).expect(201);
@@ -46,20 +46,20 @@ fn refer(client: &Client, document: &Value, subject: &Value, digest_of: fn(&[u8]
 
 #[test]
 fn without_referrers_or_subject_or_repository_the_list_is_empty() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest_of in ALGORITHMS {
-        assert_eq!(entries(&registry.alice, &absent(digest_of)), [Value::Null; 0]);
+        assert_eq!(entries(&registry.alice, &absent_digest(digest_of)), [Value::Null; 0]);
     }
-    let digest = sha256(&tagged(&registry.alice, "lonely"));
+    let digest = sha256(&push_tagged(&registry.alice, "lonely"));
     assert_eq!(entries(&registry.alice, &digest), [Value::Null; 0]);
 }
 
 #[test]
 fn entries_carry_type_digest_size_artifact_type_and_all_annotations() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
-        let subject = descriptor(MANIFEST, &tagged(alice, "subject"), digest_of);
+        let subject = descriptor(MANIFEST, &push_tagged(alice, "subject"), digest_of);
         let plain = image(alice, NAME, "referrer");
         let artifact = with(&plain, "artifactType", json!(SBOM));
         let artifact = with(&artifact, "annotations", json!({"a": "1", "b": "2", "org.example/c": ""}));
@@ -72,7 +72,7 @@ fn entries_carry_type_digest_size_artifact_type_and_all_annotations() {
 
 #[test]
 fn the_artifact_type_is_the_manifests_own_else_the_configs_and_absent_for_an_index_without_one() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let subject = descriptor(MANIFEST, b"not here", sha256);
     let digest = subject["digest"].as_str().unwrap();
@@ -97,7 +97,7 @@ fn the_artifact_type_is_the_manifests_own_else_the_configs_and_absent_for_an_ind
 
 #[test]
 fn a_filter_is_applied_and_says_so() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let subject = descriptor(MANIFEST, b"not here", digest_of);
@@ -114,17 +114,17 @@ fn a_filter_is_applied_and_says_so() {
             assert_eq!(answer.json()["manifests"], json!(expected));
         }
         let answer = list(alice, digest);
-        assert!(answer.find("oci-filters-applied").is_none(), "{answer}");
+        assert!(answer.optional_header("oci-filters-applied").is_none(), "{answer}");
         assert_eq!(answer.json()["manifests"].as_array().unwrap().len(), 2);
     }
 }
 
 #[test]
 fn every_put_with_a_subject_answers_oci_subject_and_no_other_does() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let plain = image(alice, NAME, "subject");
-    assert!(put(alice, NAME, "plain", &plain).expect(201).find("oci-subject").is_none());
+    assert!(put(alice, NAME, "plain", &plain).expect(201).optional_header("oci-subject").is_none());
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
     for digest_of in ALGORITHMS {
         for document in [&plain, &index] {
@@ -139,7 +139,7 @@ fn every_put_with_a_subject_answers_oci_subject_and_no_other_does() {
 
 #[test]
 fn a_malformed_digest_is_400() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for digest in ["sha256:beef", "latest", "md5:d41d8cd98f00b204e9800998ecf8427e"] {
         let path = format!("/v2/{NAME}/referrers/{digest}");
         registry.alice.get(&path).send().expect_error(400, "DIGEST_INVALID");
@@ -148,10 +148,10 @@ fn a_malformed_digest_is_400() {
 
 #[test]
 fn a_deleted_referrer_is_not_listed_and_one_of_a_deleted_subject_is() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
-        let bytes = tagged(alice, "subject");
+        let bytes = push_tagged(alice, "subject");
         let subject = descriptor(MANIFEST, &bytes, sha256);
         let entry = refer(alice, &image(alice, NAME, "referrer"), &subject, digest_of);
         alice.delete(&manifest(&sha256(&bytes))).send().expect(202);
@@ -163,7 +163,7 @@ fn a_deleted_referrer_is_not_listed_and_one_of_a_deleted_subject_is() {
 
 #[test]
 fn referrers_of_another_repository_are_not_listed() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let document = with(&image(alice, OTHER, "elsewhere"), "subject", descriptor(MANIFEST, b"not here", sha256));
     put(alice, OTHER, "elsewhere", &document).expect(201);
@@ -172,7 +172,7 @@ fn referrers_of_another_repository_are_not_listed() {
 
 #[test]
 fn manifests_listed_under_the_fallback_tag_are_included() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
         let subject = descriptor(MANIFEST, b"not here", digest_of);
@@ -197,7 +197,7 @@ fn manifests_listed_under_the_fallback_tag_are_included() {
 
 #[test]
 fn a_referrer_in_two_algorithms_is_listed_in_both() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let subject = descriptor(MANIFEST, b"not here", sha256);
     let plain = image(alice, NAME, "referrer");
@@ -207,7 +207,7 @@ fn a_referrer_in_two_algorithms_is_listed_in_both() {
 
 #[test]
 fn a_long_list_comes_in_pages_with_a_link_to_the_next_for_the_same_filter() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let subject = descriptor(MANIFEST, b"not here", sha256);
     let digest = subject["digest"].as_str().unwrap();
@@ -224,7 +224,7 @@ fn a_long_list_comes_in_pages_with_a_link_to_the_next_for_the_same_filter() {
         let entries = answer.json()["manifests"].as_array().unwrap().clone();
         assert_eq!(entries.len(), 2, "as many as fit into 4 MiB");
         seen.extend(entries.iter().map(|entry| entry["digest"].to_string()));
-        let Some(link) = answer.find("link") else { break };
+        let Some(link) = answer.optional_header("link") else { break };
         let next = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap();
         assert!(next.contains(&format!("artifactType={query}")), "{link}");
         target = next.to_owned();

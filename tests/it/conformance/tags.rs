@@ -2,15 +2,15 @@
 
 use serde_json::json;
 
-use super::{NAME, OTHER, Registry, image, manifest, push_blob, put, sha256};
-use crate::support::client::{Answer, Client};
+use super::{ConformanceServer, NAME, OTHER, image, manifest, push_blob, put, sha256};
+use crate::support::registry_client::{ClientResponse, RegistryClient};
 
 /// Unsorted; in byte order, digits come first, then upper case.
 const TAGS: [&str; 6] = ["b", "a-2", "B", "a.1", "1", "a"];
 const SORTED: [&str; 6] = ["1", "B", "a", "a-2", "a.1", "b"];
 
-fn with_tags() -> Registry {
-    let registry = Registry::start();
+fn with_tags() -> ConformanceServer {
+    let registry = ConformanceServer::start();
     let document = image(&registry.alice, NAME, "tags");
     for tag in TAGS {
         put(&registry.alice, NAME, tag, &document).expect(201);
@@ -18,14 +18,14 @@ fn with_tags() -> Registry {
     registry
 }
 
-fn list(client: &Client, query: &str) -> Answer {
+fn list(client: &RegistryClient, query: &str) -> ClientResponse {
     let answer = client.get(&format!("/v2/{NAME}/tags/list{query}")).send().expect(200);
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.json()["name"], NAME);
     answer
 }
 
-fn tags(client: &Client, query: &str) -> Vec<String> {
+fn tags(client: &RegistryClient, query: &str) -> Vec<String> {
     serde_json::from_value(list(client, query).json()["tags"].clone()).unwrap()
 }
 
@@ -34,12 +34,12 @@ fn tags_are_listed_in_byte_order_and_completely_without_n() {
     let registry = with_tags();
     let answer = list(&registry.alice, "");
     assert_eq!(answer.json(), json!({"name": NAME, "tags": SORTED}));
-    assert!(answer.find("link").is_none(), "{answer}");
+    assert!(answer.optional_header("link").is_none(), "{answer}");
 }
 
 #[test]
 fn two_hundred_tags_are_one_list() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let document = image(&registry.alice, NAME, "two hundred");
     let digest = sha256(document.to_string().as_bytes());
     for group in (0..200).collect::<Vec<_>>().chunks(25) {
@@ -56,7 +56,7 @@ fn an_n_of_zero_is_an_empty_list() {
     let registry = with_tags();
     let answer = list(&registry.alice, "?n=0");
     assert_eq!(answer.json()["tags"], json!([]));
-    assert!(answer.find("link").is_none(), "{answer}");
+    assert!(answer.optional_header("link").is_none(), "{answer}");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_link_leads_to_the_next_page_until_there_is_none() {
             assert!(!page.is_empty() && page.len() <= n, "{answer}");
             listed.extend(page);
             pages += 1;
-            let Some(link) = answer.find("link") else { break };
+            let Some(link) = answer.optional_header("link") else { break };
             let next = link.strip_prefix(&format!("</v2/{NAME}/tags/list")).unwrap_or_else(|| panic!("{answer}"));
             next.strip_suffix(">; rel=\"next\"").unwrap_or_else(|| panic!("{answer}")).clone_into(&mut query);
         }
@@ -112,7 +112,7 @@ fn an_unknown_repository_is_404() {
 
 #[test]
 fn a_repository_without_tags_has_an_empty_list() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     push_blob(alice, NAME, b"blob", &sha256(b"blob"));
     assert_eq!(list(alice, "").json(), json!({"name": NAME, "tags": []}));

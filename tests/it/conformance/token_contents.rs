@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::token::{ask, password_grant, post, repository};
-use super::{NAME, Registry};
-use crate::support::client::Answer;
-use crate::support::portcullis::ALICE;
+use super::token_endpoint::{ask, password_grant, post, repository};
+use super::{ConformanceServer, NAME};
+use crate::support::portcullis_server::ALICE;
+use crate::support::registry_client::ClientResponse;
 
 /// The claims of the token in an answer, without verifying its signature.
-pub(crate) fn claims(answer: &Answer) -> Value {
+pub(crate) fn claims(answer: &ClientResponse) -> Value {
     part(answer, 1)
 }
 
-fn part(answer: &Answer, index: usize) -> Value {
+fn part(answer: &ClientResponse, index: usize) -> Value {
     let document = answer.json();
     let text = document["token"].as_str().unwrap().split('.').nth(index).unwrap();
     serde_json::from_slice(&BASE64.decode(text).unwrap()).unwrap()
@@ -28,7 +28,7 @@ fn part(answer: &Answer, index: usize) -> Value {
 
 #[test]
 fn the_answer_holds_the_token_twice_and_says_when_it_was_made_and_how_long_it_lives() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let now = OffsetDateTime::now_utc();
     for answer in [
         ask(&registry, Some(&ALICE), "scope=repository:team/app:pull"),
@@ -49,7 +49,7 @@ fn the_answer_holds_the_token_twice_and_says_when_it_was_made_and_how_long_it_li
 
 #[test]
 fn a_refresh_token_is_given_only_when_asked_for() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     for answer in [
         ask(&registry, Some(&ALICE), "scope=repository:team/app:pull"),
         ask(&registry, None, ""),
@@ -61,7 +61,7 @@ fn a_refresh_token_is_given_only_when_asked_for() {
 
 #[test]
 fn the_lifetime_is_what_was_configured() {
-    let registry = Registry::configured("[auth.token]\nlifetime = \"90s\"");
+    let registry = ConformanceServer::configured("[auth.token]\nlifetime = \"90s\"");
     let answer = ask(&registry, Some(&ALICE), "").expect(200);
     assert_eq!(answer.json()["expires_in"], 90);
     let claims = claims(&answer);
@@ -70,8 +70,8 @@ fn the_lifetime_is_what_was_configured() {
 
 #[test]
 fn the_claims_are_those_of_the_token_specification() {
-    let registry = Registry::start();
-    let service = registry.nobody().get("/v2/").send().expect(401).challenge().service;
+    let registry = ConformanceServer::start();
+    let service = registry.anonymous_client().get("/v2/").send().expect(401).challenge().service;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let answer = ask(&registry, Some(&ALICE), "scope=repository:team/app:pull,push").expect(200);
     let claims = claims(&answer);
@@ -88,9 +88,9 @@ fn the_claims_are_those_of_the_token_specification() {
 
 #[test]
 fn the_published_keys_verify_the_token() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let answer = ask(&registry, Some(&ALICE), "scope=repository:team/app:pull").expect(200);
-    let published = registry.nobody().get("/token/jwks").send().expect(200);
+    let published = registry.anonymous_client().get("/token/jwks").send().expect(200);
     let keys: JwkSet = serde_json::from_slice(&published.body).unwrap();
     let id = part(&answer, 0)["kid"].as_str().unwrap().to_owned();
     let key = keys.find(&id).expect("the key that the token's header names");
@@ -105,8 +105,8 @@ fn the_published_keys_verify_the_token() {
 
 #[test]
 fn the_identifier_of_the_key_is_its_thumbprint() {
-    let registry = Registry::start();
-    let key = registry.nobody().get("/token/jwks").send().expect(200).json()["keys"][0].clone();
+    let registry = ConformanceServer::start();
+    let key = registry.anonymous_client().get("/token/jwks").send().expect(200).json()["keys"][0].clone();
     let (x, y) = (key["x"].as_str().unwrap(), key["y"].as_str().unwrap());
     assert_eq!((BASE64.decode(x).unwrap().len(), BASE64.decode(y).unwrap().len()), (32, 32));
     assert!(BASE64.decode(x).unwrap()[0] != 0 && BASE64.decode(y).unwrap()[0] != 0);

@@ -1,11 +1,14 @@
 //! Tests all ways of uploading a blob, and uploads whose content does not match their digest.
 
-use super::{ALGORITHMS, Registry, UPLOADS, absent, begin, blob, check_stored, chunk, close, counting, sha256, sha512};
-use crate::support::client::{Answer, Client};
+use super::{
+    ALGORITHMS, ConformanceServer, UPLOADS, absent_digest, begin, blob, check_stored, chunk, close, counting, sha256,
+    sha512,
+};
+use crate::support::registry_client::{ClientResponse, RegistryClient};
 
 #[test]
 fn a_post_with_a_digest_and_the_whole_body_is_201() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let (alice, bytes) = (&registry.alice, counting(70_000));
     for digest_of in ALGORITHMS {
         let digest = digest_of(&bytes);
@@ -16,18 +19,18 @@ fn a_post_with_a_digest_and_the_whole_body_is_201() {
 
 #[test]
 fn a_post_with_a_digest_may_be_chunked() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let (alice, bytes) = (&registry.alice, counting(70_000));
     for digest_of in ALGORITHMS {
         let digest = digest_of(&bytes);
-        let answer = alice.post(&format!("{UPLOADS}?digest={digest}")).pieces(&[&bytes[..9], &bytes[9..]]).send();
+        let answer = alice.post(&format!("{UPLOADS}?digest={digest}")).chunked_body(&[&bytes[..9], &bytes[9..]]).send();
         check_stored(alice, answer, &bytes, &digest);
     }
 }
 
 #[test]
 fn a_post_is_202_and_a_put_with_the_whole_body_is_201() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let (alice, bytes) = (&registry.alice, counting(70_000));
     for digest_of in ALGORITHMS {
         let digest = digest_of(&bytes);
@@ -41,18 +44,18 @@ fn a_post_is_202_and_a_put_with_the_whole_body_is_201() {
 
 #[test]
 fn an_upload_may_begin_without_the_last_slash() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let begun = registry.alice.post(UPLOADS.trim_end_matches('/')).send().expect(202);
     close(&registry.alice, &begun, &sha256(b"")).expect(201);
 }
 
 #[test]
 fn a_stream_without_range_and_length_is_202_and_an_empty_put_201() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let (alice, bytes) = (&registry.alice, counting(3_000_001));
     for digest_of in ALGORITHMS {
         let pieces: Vec<_> = bytes.chunks(300_000).collect();
-        let sent = alice.patch(begin(alice).location()).pieces(&pieces).send().expect(202);
+        let sent = alice.patch(begin(alice).location()).chunked_body(&pieces).send().expect(202);
         assert_eq!(sent.header("range"), "0-3000000");
         check_stored(alice, close(alice, &sent, &digest_of(&bytes)), &bytes, &digest_of(&bytes));
     }
@@ -60,10 +63,10 @@ fn a_stream_without_range_and_length_is_202_and_an_empty_put_201() {
 
 #[test]
 fn a_stream_may_be_empty() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for digest_of in ALGORITHMS {
-        let sent = alice.patch(begin(alice).location()).pieces(&[]).send().expect(202);
+        let sent = alice.patch(begin(alice).location()).chunked_body(&[]).send().expect(202);
         assert!(sent.header("range").starts_with("0-"));
         check_stored(alice, close(alice, &sent, &digest_of(b"")), b"", &digest_of(b""));
     }
@@ -71,19 +74,19 @@ fn a_stream_may_be_empty() {
 
 #[test]
 fn a_cancelled_upload_is_204_and_gone() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
-    let sent = alice.patch(begin(alice).location()).pieces(&[b"something"]).send().expect(202);
+    let sent = alice.patch(begin(alice).location()).chunked_body(&[b"something"]).send().expect(202);
     alice.delete(sent.location()).send().expect(204);
     alice.get(sent.location()).send().expect_error(404, "BLOB_UPLOAD_UNKNOWN");
-    alice.patch(sent.location()).pieces(&[b"more"]).send().expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    alice.patch(sent.location()).chunked_body(&[b"more"]).send().expect_error(404, "BLOB_UPLOAD_UNKNOWN");
     close(alice, &sent, &sha256(b"something")).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
     alice.delete(sent.location()).send().expect_error(404, "BLOB_UPLOAD_UNKNOWN");
 }
 
 #[test]
 fn a_finished_upload_is_gone() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let begun = begin(alice);
     close(alice, &begun, &sha256(b"")).expect(201);
@@ -92,34 +95,34 @@ fn a_finished_upload_is_gone() {
 }
 
 /// Uploads `bytes` as `digest` in every way.
-fn ways(alice: &Client, bytes: &[u8], digest: &str) -> [Answer; 6] {
-    let put = |at: &Answer| alice.put(&at.location_with(&format!("digest={digest}")));
+fn upload_in_every_way(alice: &RegistryClient, bytes: &[u8], digest: &str) -> [ClientResponse; 6] {
+    let put = |at: &ClientResponse| alice.put(&at.location_with(&format!("digest={digest}")));
     let (start, end) = bytes.split_at(bytes.len() / 2);
     let range = format!("0-{}", bytes.len() - 1);
-    let halves = alice.patch(begin(alice).location()).pieces(&[start]).send().expect(202);
+    let halves = alice.patch(begin(alice).location()).chunked_body(&[start]).send().expect(202);
     [
         alice.post(&format!("{UPLOADS}?digest={digest}")).body(bytes).send(),
-        alice.post(&format!("{UPLOADS}?digest={digest}")).pieces(&[bytes]).send(),
+        alice.post(&format!("{UPLOADS}?digest={digest}")).chunked_body(&[bytes]).send(),
         put(&begin(alice)).body(bytes).send(),
         put(&chunk(alice, &begin(alice), &range, bytes).expect(202)).send(),
-        put(&alice.patch(begin(alice).location()).pieces(&[bytes]).send().expect(202)).send(),
+        put(&alice.patch(begin(alice).location()).chunked_body(&[bytes]).send().expect(202)).send(),
         put(&halves).body(end).send(),
     ]
 }
 
 #[test]
 fn a_wrong_digest_at_the_end_is_400_in_every_way_of_uploading_and_nothing_becomes_visible() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     let bytes = counting(500);
     for digest_of in ALGORITHMS {
-        for answer in ways(alice, &bytes, &absent(digest_of)) {
+        for answer in upload_in_every_way(alice, &bytes, &absent_digest(digest_of)) {
             answer.expect_error(400, "DIGEST_INVALID");
         }
-        for digest in [absent(digest_of), digest_of(&bytes)] {
+        for digest in [absent_digest(digest_of), digest_of(&bytes)] {
             alice.head(&blob(&digest)).send().expect(404);
         }
-        for answer in ways(alice, &bytes, &digest_of(&bytes)) {
+        for answer in upload_in_every_way(alice, &bytes, &digest_of(&bytes)) {
             check_stored(alice, answer, &bytes, &digest_of(&bytes));
         }
     }
@@ -127,9 +130,9 @@ fn a_wrong_digest_at_the_end_is_400_in_every_way_of_uploading_and_nothing_become
 
 #[test]
 fn a_malformed_digest_is_400_and_the_upload_goes_on() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
-    let sent = alice.patch(begin(alice).location()).pieces(&[b"bytes"]).send().expect(202);
+    let sent = alice.patch(begin(alice).location()).chunked_body(&[b"bytes"]).send().expect(202);
     for digest in ["sha256:beef", "sha256", "md5:d41d8cd98f00b204e9800998ecf8427e", "", &sha512(b"").to_uppercase()] {
         close(alice, &sent, digest).expect_error(400, "DIGEST_INVALID");
         alice.post(&format!("{UPLOADS}?digest={digest}")).body(b"bytes").send().expect_error(400, "DIGEST_INVALID");
@@ -140,13 +143,13 @@ fn a_malformed_digest_is_400_and_the_upload_goes_on() {
 
 #[test]
 fn the_digest_algorithm_of_a_post_is_a_hint() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let alice = &registry.alice;
     for hint in ["sha256", "sha512", "md5"] {
         for digest_of in ALGORITHMS {
             let bytes = [hint.as_bytes(), &counting(100_000)].concat();
             let begun = alice.post(&format!("{UPLOADS}?digest-algorithm={hint}")).send().expect(202);
-            let sent = alice.patch(begun.location()).pieces(&[&bytes]).send().expect(202);
+            let sent = alice.patch(begun.location()).chunked_body(&[&bytes]).send().expect(202);
             check_stored(alice, close(alice, &sent, &digest_of(&bytes)), &bytes, &digest_of(&bytes));
         }
     }
@@ -154,21 +157,23 @@ fn the_digest_algorithm_of_a_post_is_a_hint() {
 
 #[test]
 fn the_docker_engine_posts_patches_in_one_stream_and_puts() {
-    let registry = Registry::start();
+    let registry = ConformanceServer::start();
     let (alice, bytes) = (&registry.alice, counting(100_000));
     alice.head(&blob(&sha256(&bytes))).send().expect(404);
     let begun = begin(alice);
     assert!(!begun.header("docker-upload-uuid").is_empty());
-    let sent = alice.patch(begun.location()).pieces(&[&bytes]).send().expect(202);
+    let sent = alice.patch(begun.location()).chunked_body(&[&bytes]).send().expect(202);
     check_stored(alice, close(alice, &sent, &sha256(&bytes)), &bytes, &sha256(&bytes));
 }
 
 #[test]
 fn an_upload_survives_a_restart_of_the_server() {
-    let Registry { server, alice, _configuration } = Registry::start();
+    let ConformanceServer { server, alice, _configuration } = ConformanceServer::start();
     let bytes = counting(300_000);
-    let begun: Vec<Answer> =
-        ALGORITHMS.iter().map(|_| alice.patch(begin(&alice).location()).pieces(&[&bytes[..99_999]]).send()).collect();
+    let begun: Vec<ClientResponse> = ALGORITHMS
+        .iter()
+        .map(|_| alice.patch(begin(&alice).location()).chunked_body(&[&bytes[..99_999]]).send())
+        .collect();
     let _server = server.restart();
     for (digest_of, at) in ALGORITHMS.iter().zip(begun) {
         let at = alice.get(at.expect(202).location()).send().expect(204);

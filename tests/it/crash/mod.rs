@@ -11,9 +11,9 @@
 //! A kill does not lose what the kernel has not written yet. It tests the order in which things become visible; the
 //! store is responsible for their being durable by then.
 
-mod check;
+mod connection;
 mod ledger;
-mod line;
+mod ledger_check;
 mod upload;
 mod worker;
 
@@ -23,11 +23,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::chance::Chance;
-use crate::support::{Running, Stage};
-use check::Check;
+use crate::support::seeded_random::SeededRandom;
+use crate::support::{RunningServer, ServerDir};
 use ledger::Ledger;
-use worker::Worker;
+use ledger_check::LedgerCheck;
+use worker::RandomWorker;
 
 /// The default number of kills of each test; `CRASH_ROUNDS` sets another one for a long soak.
 const ROUNDS: u64 = 10;
@@ -37,16 +37,16 @@ const WORKERS: usize = 4;
 
 /// The garbage collection while the clients work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Policy {
+enum GcPolicy {
     /// Nothing is collected during the test: everything acknowledged must be there.
-    Patient,
+    KeepsAll,
     /// Everything that no tag reaches and that was not accessed for a second is collected.
-    Impatient,
+    CollectsUnreferenced,
 }
 
-impl Policy {
+impl GcPolicy {
     fn collects(self) -> bool {
-        self == Self::Impatient
+        self == Self::CollectsUnreferenced
     }
 
     fn grace(self) -> Duration {
@@ -60,9 +60,9 @@ impl Policy {
 }
 
 /// Prints how to repeat the run if the test fails.
-struct Seed(u64);
+struct SeedReport(u64);
 
-impl Seed {
+impl SeedReport {
     fn new() -> Self {
         Self(variable("CRASH_SEED").unwrap_or_else(|| {
             let mut bytes = [0; 8];
@@ -72,7 +72,7 @@ impl Seed {
     }
 }
 
-impl Drop for Seed {
+impl Drop for SeedReport {
     #[expect(clippy::print_stderr, reason = "the message on how to repeat a failed run")]
     fn drop(&mut self) {
         if thread::panicking() {
@@ -86,45 +86,45 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Lets the clients work for a while, and kills the server meanwhile.
-fn work_and_kill(mut server: Running<'_>, policy: Policy, ledger: &Ledger, seed: u64, round: u64) {
+fn work_and_kill(mut server: RunningServer<'_>, policy: GcPolicy, ledger: &Ledger, seed: u64, round: u64) {
     let is_over = AtomicBool::new(false);
-    let chance = |stream: u64| Chance::new(seed, 1000 * (round + 1) + stream);
+    let chance = |stream: u64| SeededRandom::new(seed, 1000 * (round + 1) + stream);
     thread::scope(|threads| {
         for number in 0..WORKERS {
-            let worker = Worker::new(number, policy, chance(number as u64), ledger, &server, &is_over);
+            let worker = RandomWorker::new(number, policy, chance(number as u64), ledger, &server, &is_over);
             threads.spawn(|| worker.work());
         }
         thread::sleep(Duration::from_millis(50 + chance(999).next() % 1800));
         is_over.store(true, Ordering::SeqCst);
         server.daemon.signal(Signal::KILL);
     });
-    assert!(server.daemon.ends_within(Duration::from_secs(5)).is_some());
+    assert!(server.daemon.wait_for_exit(Duration::from_secs(5)).is_some());
 }
 
-fn kill_at_any_moment(policy: Policy) {
-    let seed = Seed::new();
-    let (ledger, mut chance) = (Ledger::default(), Chance::new(seed.0, 0));
-    let stage = Stage::new();
+fn kill_at_any_moment(policy: GcPolicy) {
+    let seed = SeedReport::new();
+    let (ledger, mut chance) = (Ledger::default(), SeededRandom::new(seed.0, 0));
+    let stage = ServerDir::new();
     stage.configure(&policy.configuration());
     let mut server = stage.start();
     for round in 0..variable("CRASH_ROUNDS").unwrap_or(ROUNDS) {
         let moment = ledger.now();
         work_and_kill(server, policy, &ledger, seed.0, round);
         // `fsck` must find no damage; leftovers that the next collection removes are not damage.
-        stage.tool().arg("fsck").succeeds();
+        stage.portcullis_command().arg("fsck").run_ok();
         server = stage.start();
-        Check::new(&server, policy, &ledger, &mut chance).everything_since(moment);
+        LedgerCheck::new(&server, policy, &ledger, &mut chance).everything_since(moment);
     }
-    Check::new(&server, policy, &ledger, &mut chance).everything_since(0);
+    LedgerCheck::new(&server, policy, &ledger, &mut chance).everything_since(0);
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
 #[test]
 fn at_whatever_moment_the_server_is_killed_what_was_acknowledged_is_there_and_nothing_is_half_there() {
-    kill_at_any_moment(Policy::Patient);
+    kill_at_any_moment(GcPolicy::KeepsAll);
 }
 
 #[test]
 fn at_whatever_moment_the_server_is_killed_while_garbage_is_collected_what_a_tag_reaches_is_there() {
-    kill_at_any_moment(Policy::Impatient);
+    kill_at_any_moment(GcPolicy::CollectsUnreferenced);
 }

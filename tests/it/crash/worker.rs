@@ -9,52 +9,52 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::Policy;
-use super::ledger::{Ledger, Name};
-use super::line::{Line, Over};
-use crate::support::Running;
-use crate::support::chance::Chance;
-use crate::support::image::digest;
+use super::GcPolicy;
+use super::connection::{KillableConnection, ServerKilled};
+use super::ledger::{Ledger, Register};
+use crate::support::RunningServer;
+use crate::support::oci_layout::digest;
+use crate::support::seeded_random::SeededRandom;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const SHARED: &str = "shared";
 const TAGS: [&str; 4] = ["latest", "1", "2", "3"];
 
-pub(super) struct Worker<'a> {
-    pub(super) line: Line<'a>,
-    pub(super) chance: Chance,
+pub(super) struct RandomWorker<'a> {
+    pub(super) line: KillableConnection<'a>,
+    pub(super) chance: SeededRandom,
     pub(super) ledger: &'a Ledger,
-    policy: Policy,
+    policy: GcPolicy,
     repositories: [String; 2],
     /// The digests that its own tags refer to.
     tagged: BTreeMap<(String, String), String>,
     /// Blobs that no manifest refers to, with the time of their push.
-    loose: Vec<(String, String, Instant)>,
+    unreferenced: Vec<(String, String, Instant)>,
 }
 
-impl<'a> Worker<'a> {
+impl<'a> RandomWorker<'a> {
     pub(super) fn new(
         number: usize,
-        policy: Policy,
-        chance: Chance,
+        policy: GcPolicy,
+        chance: SeededRandom,
         ledger: &'a Ledger,
-        server: &'a Running<'a>,
+        server: &'a RunningServer<'a>,
         is_over: &'a AtomicBool,
     ) -> Self {
         let repositories = [format!("worker{number}/a"), format!("worker{number}/b/c")];
-        let line = Line::new(server, is_over);
+        let line = KillableConnection::new(server, is_over);
         let mut worker =
-            Self { line, chance, ledger, policy, repositories, tagged: BTreeMap::new(), loose: Vec::new() };
-        worker.remember();
+            Self { line, chance, ledger, policy, repositories, tagged: BTreeMap::new(), unreferenced: Vec::new() };
+        worker.load_tags();
         worker
     }
 
     /// Takes over what the check after the last kill found of this worker's tags.
-    fn remember(&mut self) {
+    fn load_tags(&mut self) {
         for repository in &self.repositories {
             for tag in TAGS {
-                let name = Name::Tag { repository: repository.clone(), tag: tag.to_owned() };
+                let name = Register::Tag { repository: repository.clone(), tag: tag.to_owned() };
                 if let Some(Some(manifest)) = self.ledger.possible(&name).into_iter().next() {
                     self.tagged.insert((repository.clone(), tag.to_owned()), manifest);
                 }
@@ -64,21 +64,21 @@ impl<'a> Worker<'a> {
 
     /// Works until the server is killed.
     pub(super) fn work(mut self) {
-        while self.something().is_ok() {}
+        while self.random_operation().is_ok() {}
     }
 
-    fn something(&mut self) -> Result<(), Over> {
+    fn random_operation(&mut self) -> Result<(), ServerKilled> {
         match self.chance.below(20) {
             0..=5 => self.push_image(),
             6 | 7 => self.push_index(),
             8 | 9 => self.push_referrer(),
-            10 | 11 => self.push_to_all(),
+            10 | 11 => self.move_shared_tag(),
             12 => self.tag_again(),
             13 => self.delete_tag(),
             14 => self.delete_manifest(),
             15 => self.push_loose_blob(),
             16 => self.delete_loose_blob(),
-            17 => self.give_an_upload_up(),
+            17 => self.abandon_upload(),
             _ => self.pull(),
         }
     }
@@ -97,7 +97,7 @@ impl<'a> Worker<'a> {
         self.policy.grace() * 3 / 4 <= looked.elapsed()
     }
 
-    fn push_image(&mut self) -> Result<(), Over> {
+    fn push_image(&mut self) -> Result<(), ServerKilled> {
         let (repository, tag) = (self.repository(), self.own_tag());
         let began = Instant::now();
         let image = self.image(&repository, None)?;
@@ -108,10 +108,10 @@ impl<'a> Worker<'a> {
     }
 
     /// Ensures the blobs of an image, by push or mount, and returns its manifest, not yet put.
-    fn image(&mut self, repository: &str, subject: Option<Value>) -> Result<Vec<u8>, Over> {
+    fn image(&mut self, repository: &str, subject: Option<Value>) -> Result<Vec<u8>, ServerKilled> {
         let entry = |digest: &str, size: usize| json!({"mediaType": "application/octet-stream", "digest": digest, "size": size});
         // Every worker uses this blob, and they push it at the same time.
-        self.have_blob(repository, b"{}")?;
+        self.ensure_blob(repository, b"{}")?;
         let content = self.chance.content();
         self.push_blob(repository, &content)?;
         let mut layers = vec![entry(&digest(&content), content.len())];
@@ -129,7 +129,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Mounts a layer of an image that is tagged in the worker's other repository.
-    fn mount(&mut self, to: &str) -> Result<Option<Value>, Over> {
+    fn mount(&mut self, to: &str) -> Result<Option<Value>, ServerKilled> {
         let sources: Vec<_> = self.tagged.iter().filter(|((repository, _), _)| repository != to).collect();
         let sources: Vec<_> = sources.into_iter().map(|((from, _), image)| (from.clone(), image.clone())).collect();
         let Some((from, image)) = self.chance.pick(&sources) else { return Ok(None) };
@@ -144,7 +144,7 @@ impl<'a> Worker<'a> {
         Ok(Some(layer))
     }
 
-    fn push_index(&mut self) -> Result<(), Over> {
+    fn push_index(&mut self) -> Result<(), ServerKilled> {
         let (repository, tag) = (self.repository(), self.own_tag());
         let began = Instant::now();
         let mut children = Vec::new();
@@ -162,7 +162,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn push_referrer(&mut self) -> Result<(), Over> {
+    fn push_referrer(&mut self) -> Result<(), ServerKilled> {
         let all: Vec<_> =
             self.tagged.iter().map(|((repository, _), image)| (repository.clone(), image.clone())).collect();
         let Some((repository, image)) = self.chance.pick(&all) else { return Ok(()) };
@@ -174,9 +174,9 @@ impl<'a> Worker<'a> {
     }
 
     /// Moves the tag that all workers share.
-    fn push_to_all(&mut self) -> Result<(), Over> {
+    fn move_shared_tag(&mut self) -> Result<(), ServerKilled> {
         if self.chance.one_in(6) {
-            let name = Name::Tag { repository: SHARED.to_owned(), tag: "latest".to_owned() };
+            let name = Register::Tag { repository: SHARED.to_owned(), tag: "latest".to_owned() };
             let ticket = self.ledger.begin(vec![(name, None)]);
             let answer = self.line.ask("DELETE", &format!("/v2/{SHARED}/manifests/latest"), &[], b"")?;
             if answer.status == 404 {
@@ -193,7 +193,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Sets another tag on an image that is tagged already.
-    fn tag_again(&mut self) -> Result<(), Over> {
+    fn tag_again(&mut self) -> Result<(), ServerKilled> {
         let all: Vec<_> =
             self.tagged.iter().map(|((repository, _), image)| (repository.clone(), image.clone())).collect();
         let Some((repository, image)) = self.chance.pick(&all) else { return Ok(()) };
@@ -206,10 +206,10 @@ impl<'a> Worker<'a> {
 
     /// Puts a manifest; false if it is refused because content that it refers to was pushed so long ago that it may
     /// be garbage.
-    fn put(&mut self, repository: &str, document: &[u8], tags: &[&str], began: Instant) -> Result<bool, Over> {
+    fn put(&mut self, repository: &str, document: &[u8], tags: &[&str], began: Instant) -> Result<bool, ServerKilled> {
         let digest = digest(document);
         self.ledger.keep_document(&digest, document);
-        let tag_name = |tag: &&str| Name::Tag { repository: repository.to_owned(), tag: (*tag).to_owned() };
+        let tag_name = |tag: &&str| Register::Tag { repository: repository.to_owned(), tag: (*tag).to_owned() };
         let mut names = vec![manifest_name(repository, &digest)];
         names.extend(tags.iter().map(tag_name));
         let ticket = self.ledger.begin(names.into_iter().map(|name| (name, Some(digest.clone()))).collect());
@@ -234,19 +234,19 @@ impl<'a> Worker<'a> {
         Ok(true)
     }
 
-    fn delete_tag(&mut self) -> Result<(), Over> {
+    fn delete_tag(&mut self) -> Result<(), ServerKilled> {
         let all: Vec<_> = self.tagged.keys().cloned().collect();
         let Some((repository, tag)) = self.chance.pick(&all) else { return Ok(()) };
         self.tagged.remove(&(repository.clone(), tag.clone()));
         let path = format!("/v2/{repository}/manifests/{tag}");
-        let ticket = self.ledger.begin(vec![(Name::Tag { repository, tag }, None)]);
+        let ticket = self.ledger.begin(vec![(Register::Tag { repository, tag }, None)]);
         self.line.ask("DELETE", &path, &[], b"")?.expect(202);
         self.ledger.acknowledged(&ticket);
         Ok(())
     }
 
     /// Deletes a manifest with all tags that refer to it.
-    fn delete_manifest(&mut self) -> Result<(), Over> {
+    fn delete_manifest(&mut self) -> Result<(), ServerKilled> {
         let all: Vec<_> =
             self.tagged.iter().map(|((repository, _), image)| (repository.clone(), image.clone())).collect();
         let Some((repository, image)) = self.chance.pick(&all) else { return Ok(()) };
@@ -254,7 +254,7 @@ impl<'a> Worker<'a> {
         self.tagged.retain(|(other, tag), meaning| {
             let goes = *other == repository && *meaning == image;
             if goes {
-                writes.push((Name::Tag { repository: other.clone(), tag: tag.clone() }, None));
+                writes.push((Register::Tag { repository: other.clone(), tag: tag.clone() }, None));
             }
             !goes
         });
@@ -264,15 +264,15 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn push_loose_blob(&mut self) -> Result<(), Over> {
+    fn push_loose_blob(&mut self) -> Result<(), ServerKilled> {
         let (repository, content) = (self.repository(), self.chance.content());
         self.push_blob(&repository, &content)?;
-        self.loose.push((repository, digest(&content), Instant::now()));
+        self.unreferenced.push((repository, digest(&content), Instant::now()));
         Ok(())
     }
 
-    fn delete_loose_blob(&mut self) -> Result<(), Over> {
-        let Some((repository, blob, pushed)) = self.loose.pop() else { return Ok(()) };
+    fn delete_loose_blob(&mut self) -> Result<(), ServerKilled> {
+        let Some((repository, blob, pushed)) = self.unreferenced.pop() else { return Ok(()) };
         let ticket = self.ledger.begin(vec![(blob_name(&repository, &blob), None)]);
         let answer = self.line.ask("DELETE", &format!("/v2/{repository}/blobs/{blob}"), &[], b"")?;
         if answer.status == 404 && self.may_be_gone(pushed) {
@@ -284,7 +284,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Pulls an image by one of its own tags: the tag must refer to what was put, and all of that must exist.
-    fn pull(&mut self) -> Result<(), Over> {
+    fn pull(&mut self) -> Result<(), ServerKilled> {
         let all: Vec<_> = self.tagged.clone().into_iter().collect();
         let Some(((repository, tag), image)) = self.chance.pick(&all) else { return Ok(()) };
         let mut open = vec![(tag, image)];
@@ -303,12 +303,12 @@ impl<'a> Worker<'a> {
     }
 }
 
-pub(super) fn blob_name(repository: &str, digest: &str) -> Name {
-    Name::Blob { repository: repository.to_owned(), digest: digest.to_owned() }
+pub(super) fn blob_name(repository: &str, digest: &str) -> Register {
+    Register::Blob { repository: repository.to_owned(), digest: digest.to_owned() }
 }
 
-pub(super) fn manifest_name(repository: &str, digest: &str) -> Name {
-    Name::Manifest { repository: repository.to_owned(), digest: digest.to_owned() }
+pub(super) fn manifest_name(repository: &str, digest: &str) -> Register {
+    Register::Manifest { repository: repository.to_owned(), digest: digest.to_owned() }
 }
 
 /// The blobs that a manifest refers to.

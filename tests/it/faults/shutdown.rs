@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{begin_upload, push_blob};
-use crate::support::image::{digest, random};
-use crate::support::portcullis::ALICE;
-use crate::support::stage::authorization;
-use crate::support::wire::{Wire, head, request};
-use crate::support::{Running, Stage, eventually};
+use crate::support::oci_layout::{digest, random_bytes};
+use crate::support::portcullis_server::ALICE;
+use crate::support::server_dir::basic_authorization;
+use crate::support::wire_connection::{WireConnection, head, request};
+use crate::support::{RunningServer, ServerDir, eventually};
 
 /// More bytes than all the buffers between the two processes hold.
 const LARGE: usize = 64 << 20;
 
-fn refuses_new_connections(server: &Running<'_>) {
+fn refuses_new_connections(server: &RunningServer<'_>) {
     let refused = || TcpStream::connect(server.stage.address()).is_err();
     assert!(eventually(Duration::from_secs(5), refused), "new connections should be refused");
 }
 
 /// Begins a download; returns its connection, and how many bytes have arrived.
-fn begin_download(server: &Running<'_>, content: &[u8]) -> (Wire, usize) {
+fn begin_download(server: &RunningServer<'_>, content: &[u8]) -> (WireConnection, usize) {
     let digest = push_blob(server, "a", content);
-    let mut wire = server.open();
-    wire.send(&request("GET", &format!("/v2/a/blobs/{digest}"), &[&authorization(&ALICE)], b""));
+    let mut wire = server.connect();
+    wire.send(&request("GET", &format!("/v2/a/blobs/{digest}"), &[&basic_authorization(&ALICE)], b""));
     let beginning = wire.read_some(content.len() / 64).unwrap();
     let at = beginning.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
     assert!(content.starts_with(&beginning[at..]));
@@ -33,55 +33,55 @@ fn begin_download(server: &Running<'_>, content: &[u8]) -> (Wire, usize) {
 
 #[test]
 fn a_running_download_and_a_running_upload_end_well() {
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     let mut server = stage.start();
-    let content = random(LARGE);
+    let content = random_bytes(LARGE);
     let (mut download, arrived) = begin_download(&server, &content);
 
-    let blob = random(1 << 20);
+    let blob = random_bytes(1 << 20);
     let path = format!("/v2/a/blobs/uploads/?digest={}", digest(&blob));
     let length = format!("Content-Length: {}", blob.len());
-    let mut upload = server.open();
-    upload.send(head("POST", &path, &[&authorization(&ALICE), &length]).as_bytes());
+    let mut upload = server.connect();
+    upload.send(head("POST", &path, &[&basic_authorization(&ALICE), &length]).as_bytes());
     upload.send(&blob[..1000]);
-    let mut idle = server.open();
+    let mut idle = server.connect();
     std::thread::sleep(Duration::from_millis(200));
 
     server.daemon.signal(Signal::TERM);
     refuses_new_connections(&server);
     assert!(idle.is_closed(), "a connection without a request is sent home");
-    assert!(server.daemon.ends_within(Duration::from_millis(500)).is_none(), "two transfers are running");
+    assert!(server.daemon.wait_for_exit(Duration::from_millis(500)).is_none(), "two transfers are running");
     for piece in blob[1000..].chunks(300_000) {
         upload.send(piece);
         std::thread::sleep(Duration::from_millis(100));
     }
-    upload.answer_to("POST").expect(201);
+    upload.response_to("POST").expect(201);
     let rest = download.read_some(content.len() - arrived).unwrap();
     assert!(rest == content[arrived..], "the download should be whole");
-    let status = server.daemon.ends_within(Duration::from_secs(10)).expect("nothing is left to wait for");
+    let status = server.daemon.wait_for_exit(Duration::from_secs(10)).expect("nothing is left to wait for");
     assert_eq!(status.code(), Some(0), "{}", server.log());
     assert!(server.log().contains("stopped") && !server.log().contains("cut off"), "{}", server.log());
     drop(server);
 
     let server = stage.start();
-    super::pulls(&server, "a", &digest(&blob), &blob);
+    super::assert_pulls(&server, "a", &digest(&blob), &blob);
 }
 
 #[test]
 fn transfers_that_do_not_end_are_cut_at_the_drain_timeout() {
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     stage.configure("[limits]\ndrain_timeout = \"1s\"");
     let mut server = stage.start();
-    let content = random(LARGE);
+    let content = random_bytes(LARGE);
     let (_download, _) = begin_download(&server, &content);
     let upload = begin_upload(&server, "a");
-    let mut stalled = server.open();
-    stalled.send(head("PATCH", &upload, &[&authorization(&ALICE), "Content-Length: 1000"]).as_bytes());
+    let mut stalled = server.connect();
+    stalled.send(head("PATCH", &upload, &[&basic_authorization(&ALICE), "Content-Length: 1000"]).as_bytes());
     stalled.send(b"hello");
     std::thread::sleep(Duration::from_millis(200));
     let began = Instant::now();
     server.daemon.signal(Signal::TERM);
-    let status = server.daemon.ends_within(Duration::from_secs(15)).expect("the deadline is one second");
+    let status = server.daemon.wait_for_exit(Duration::from_secs(15)).expect("the deadline is one second");
     assert!(
         began.elapsed() >= Duration::from_secs(1) && began.elapsed() < Duration::from_secs(4),
         "{:?}",
@@ -93,22 +93,22 @@ fn transfers_that_do_not_end_are_cut_at_the_drain_timeout() {
 
     // The bytes that the cut upload had sent before are kept.
     let server = stage.start();
-    assert_eq!(server.alice("GET", &upload, &[], b"").expect(204).offset(), 5);
+    assert_eq!(server.request_as_alice("GET", &upload, &[], b"").expect(204).range_offset(), 5);
 }
 
 #[test]
 fn a_second_signal_ends_the_wait_for_transfers() {
     for again in [Signal::TERM, Signal::INT] {
-        let stage = Stage::new();
+        let stage = ServerDir::new();
         stage.configure("[limits]\ndrain_timeout = \"10m\"");
         let mut server = stage.start();
-        let content = random(LARGE);
+        let content = random_bytes(LARGE);
         let (_download, _) = begin_download(&server, &content);
         server.daemon.signal(Signal::TERM);
         refuses_new_connections(&server);
-        assert!(server.daemon.ends_within(Duration::from_millis(500)).is_none(), "the download may end");
+        assert!(server.daemon.wait_for_exit(Duration::from_millis(500)).is_none(), "the download may end");
         server.daemon.signal(again);
-        let status = server.daemon.ends_within(Duration::from_secs(30)).expect("it was asked twice");
+        let status = server.daemon.wait_for_exit(Duration::from_secs(30)).expect("it was asked twice");
         assert_eq!(status.code(), Some(0), "{}", server.log());
         assert!(server.log().contains("second signal"), "{}", server.log());
     }
@@ -117,14 +117,14 @@ fn a_second_signal_ends_the_wait_for_transfers() {
 #[test]
 fn an_idle_server_stops_at_once_by_either_signal() {
     for signal in [Signal::TERM, Signal::INT] {
-        let stage = Stage::new();
+        let stage = ServerDir::new();
         let mut server = stage.start();
-        server.lives();
+        server.assert_serving();
         // An incomplete TLS handshake does not delay the shutdown.
         let _silent = TcpStream::connect(stage.address()).unwrap();
         let began = Instant::now();
         server.daemon.signal(signal);
-        let status = server.daemon.ends_within(Duration::from_secs(5)).expect("nothing is running");
+        let status = server.daemon.wait_for_exit(Duration::from_secs(5)).expect("nothing is running");
         assert_eq!(status.code(), Some(0), "{}", server.log());
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }

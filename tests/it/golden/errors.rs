@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use portcullis::{
-    api::{ApiError, Code},
+    api::{ApiError, ErrorCode},
     oci::{Algorithm, Digest},
     registry::Error,
     storage::{StoreError, StoreErrorKind},
@@ -14,23 +14,23 @@ use super::assert_golden;
 #[test]
 fn every_code_has_its_status_and_every_failure_its_code() {
     let mut text = "The codes, each with its status.\n\n".to_owned();
-    for code in Code::ALL {
+    for code in ErrorCode::ALL {
         writeln!(text, "{} {:<27} {code:?}", code.status().as_u16(), code.as_str()).unwrap();
     }
     text += "\nWhat the engine's failures become.\n";
-    for (name, failure) in failures() {
+    for (name, failure) in every_engine_error() {
         let error = ApiError::from(failure);
         writeln!(text, "\n{name}\n{} {}", error.code().status().as_u16(), error.body()).unwrap();
     }
     text += "\nAn error with a detail.\n\n";
-    let detailed = ApiError::new(Code::Denied, "a message").with_detail(serde_json::json!({"user": "alice"}));
+    let detailed = ApiError::new(ErrorCode::Denied, "a message").with_detail(serde_json::json!({"user": "alice"}));
     writeln!(text, "{}", detailed.body()).unwrap();
     assert_golden("errors.txt", &text);
 }
 
 /// One value of each variant. The match makes the compiler require each new variant here.
-fn failures() -> Vec<(&'static str, Error)> {
-    let (digest, other) = (Digest::of(Algorithm::Sha256, b"one"), Digest::of(Algorithm::Sha256, b"another"));
+fn every_engine_error() -> Vec<(&'static str, Error)> {
+    let (digest, other) = (Digest::compute(Algorithm::Sha256, b"one"), Digest::compute(Algorithm::Sha256, b"another"));
     let store = |kind| Error::from(StoreError::new(kind, "write docker/registry/v2/secret/path"));
     let all = vec![
         Error::NameUnknown("team/app".parse().unwrap()),
@@ -44,7 +44,7 @@ fn failures() -> Vec<(&'static str, Error)> {
         Error::ManifestInvalid(portcullis::oci::Manifest::parse(None, b"{}").unwrap_err()),
         Error::ManifestReferencesUnknown(vec![digest, other]),
         Error::Body("the client is gone".to_owned()),
-        store(StoreErrorKind::Full),
+        store(StoreErrorKind::NoSpace),
         store(StoreErrorKind::NotWritable),
         store(StoreErrorKind::Unavailable),
         store(StoreErrorKind::Corrupt),

@@ -10,20 +10,20 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::assert_golden;
-use crate::support::Tool;
-use crate::support::image::digest;
-use crate::support::portcullis::cli;
+use crate::support::ToolCommand;
+use crate::support::oci_layout::digest;
+use crate::support::portcullis_server::portcullis_command;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const UPLOAD: &str = "11111111-2222-4333-8444-555555555555";
 const EMPTY_UPLOAD: &str = "66666666-2222-4333-8444-555555555555";
 
 /// A data directory, written by hand.
-struct Data {
+struct DamagedDataDir {
     folder: tempfile::TempDir,
 }
 
-impl Data {
+impl DamagedDataDir {
     fn file(&self, path: &str, content: &[u8]) -> PathBuf {
         let path = self.folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -64,8 +64,8 @@ impl Data {
         self.link(&format!("a/_manifests/tags/{tag}/current"), digest);
     }
 
-    fn fsck(&self) -> Tool {
-        cli().folder(self.folder.path()).args(["fsck", "--data", "."])
+    fn fsck(&self) -> ToolCommand {
+        portcullis_command().folder(self.folder.path()).args(["fsck", "--data", "."])
     }
 }
 
@@ -91,8 +91,8 @@ fn image(config: &str, layers: &[&str], subject: Option<&str>) -> Vec<u8> {
 }
 
 /// A data directory with one damage of each kind.
-fn everything_wrong() -> Data {
-    let data = Data { folder: tempfile::tempdir().unwrap() };
+fn every_damage() -> DamagedDataDir {
+    let data = DamagedDataDir { folder: tempfile::tempdir().unwrap() };
     let config = data.layer(b"{}");
     let sound = data.manifest(&image(&config, &[], None));
     data.tag("sound", &sound);
@@ -150,28 +150,28 @@ fn files(root: &Path) -> BTreeSet<String> {
 
 #[test]
 fn every_damage_is_named_and_a_repair_deals_with_it() {
-    let data = everything_wrong();
+    let data = every_damage();
     let before = files(data.folder.path());
-    let found = data.fsck().fails();
+    let found = data.fsck().run_failing();
     assert_eq!(files(data.folder.path()), before, "a check changes nothing");
     let mut text = format!("$ portcullis fsck\n{}", report(&found.stdout));
 
-    let repaired = data.fsck().arg("--repair").fails();
+    let repaired = data.fsck().arg("--repair").run_failing();
     writeln!(text, "\n$ portcullis fsck --repair\n{}", report(&repaired.stdout)).unwrap();
     let after = files(data.folder.path());
     for file in before.symmetric_difference(&after) {
         writeln!(text, "{} {file}", if before.contains(file) { '-' } else { '+' }).unwrap();
     }
-    write!(text, "\n$ portcullis fsck\n{}", report(&data.fsck().fails().stdout)).unwrap();
+    write!(text, "\n$ portcullis fsck\n{}", report(&data.fsck().run_failing().stdout)).unwrap();
     assert_golden("fsck.txt", &text);
 }
 
 #[test]
 fn every_damage_is_in_the_table_of_its_page() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fsck.md")).unwrap();
-    let data = everything_wrong();
+    let data = every_damage();
     data.file(&format!("{REPOSITORIES}/UPPER/_layers/x"), b"");
-    let report: Value = serde_json::from_str(&data.fsck().fails().stdout).unwrap();
+    let report: Value = serde_json::from_str(&data.fsck().run_failing().stdout).unwrap();
     let findings = report["findings"].as_array().unwrap();
     let kinds: BTreeSet<&str> = findings.iter().map(|finding| finding["damage"].as_str().unwrap()).collect();
     assert_eq!(kinds.len(), 18, "each of them is there: {kinds:?}");

@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use portcullis::cli::Cli;
 
 use super::assert_golden;
-use crate::support::portcullis::cli;
+use crate::support::portcullis_server::portcullis_command;
 
 #[test]
 fn every_command_says_how_it_is_used() {
@@ -23,7 +23,7 @@ fn commands(command: &clap::Command, words: &[String]) -> Vec<Vec<String>> {
 
 fn page(words: &[String]) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let said = cli().folder(folder.path()).args(words).arg("--help").env("COLUMNS", "100").succeeds();
+    let said = portcullis_command().folder(folder.path()).args(words).arg("--help").env("COLUMNS", "100").run_ok();
     assert_eq!(said.stderr, "", "help that was asked for is data");
     let line: Vec<&str> = ["portcullis"].into_iter().chain(words.iter().map(String::as_str)).collect();
     format!("$ {} --help\n{}", line.join(" "), said.stdout)

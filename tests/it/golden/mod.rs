@@ -4,10 +4,10 @@
 //! reviewed.
 
 mod authorisation;
+mod data_layout;
 mod errors;
 mod fsck;
 mod help;
-mod layout;
 mod migrate;
 
 use std::fs;

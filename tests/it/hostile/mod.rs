@@ -3,9 +3,9 @@
 //! No peer can make the server wait, reserve memory or work without bound; a peer that tries loses its connection,
 //! and other clients are served meanwhile.
 
-mod floods;
-mod frames;
-mod memory;
+mod http2_client;
+mod http2_floods;
+mod idle_connections;
 mod scanners;
-mod session;
-mod slow;
+mod slow_clients;
+mod tls_session;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Running, Stage, Tool};
+use crate::support::{RunningServer, ServerDir, ToolCommand};
 
 /// Findings of testssl.sh that a private CA on a machine without a network cannot avoid.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
@@ -20,9 +20,9 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 ];
 
 /// A server with a certificate of a private CA of the test, which is in `authority.crt`.
-fn serve(stage: &Stage) -> Running<'_> {
+fn serve(stage: &ServerDir) -> RunningServer<'_> {
     let openssl = |arguments: &str| {
-        Tool::new("openssl").folder(stage.folder()).args(arguments.split_whitespace()).succeeds();
+        ToolCommand::new("openssl").folder(stage.folder()).args(arguments.split_whitespace()).run_ok();
     };
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     openssl(&format!(
@@ -49,9 +49,9 @@ fn document(path: &Path) -> Value {
 
 #[test]
 fn testssl_finds_nothing_worse_than_ok() {
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     let server = serve(&stage);
-    let scan = Tool::new("testssl")
+    let scan = ToolCommand::new("testssl")
         .folder(stage.folder())
         .args(["--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--ip", "127.0.0.1"])
         .args(["--add-ca", "authority.crt", "--jsonfile", "found.json"])
@@ -87,21 +87,21 @@ fn testssl_finds_nothing_worse_than_ok() {
     };
     let bad: Vec<&Value> = findings.iter().filter(is_bad).filter(|finding| !is_excepted(finding)).collect();
     assert!(bad.is_empty(), "{bad:#?}\n{scan}");
-    server.lives_over(&stage.path("authority.crt"));
+    server.assert_serving_with_ca(&stage.path("authority.crt"));
 }
 
 #[test]
 fn sslyze_finds_what_mozilla_recommends() {
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     let server = serve(&stage);
-    let scan = Tool::new("sslyze")
+    let scan = ToolCommand::new("sslyze")
         .folder(stage.folder())
         .args(["--mozilla_config", "intermediate", "--certinfo_ca_file", "authority.crt", "--json_out", "found.json"])
         .args(["--early_data", "--resum"])
         .arg(format!("localhost:{}", stage.port()))
         .deadline(Duration::from_secs(300))
         // The exit code says whether the server complies.
-        .succeeds();
+        .run_ok();
     assert!(scan.stdout.contains("OK - Compliant"), "{scan}");
     let result = &document(&stage.path("found.json"))["server_scan_results"][0]["scan_result"];
     let accepted = |version: &str| result[version]["result"]["accepted_cipher_suites"].as_array().unwrap().len();
@@ -127,19 +127,19 @@ fn sslyze_finds_what_mozilla_recommends() {
     ] {
         assert_eq!(result[check]["result"][verdict], expected, "{check}: {scan}");
     }
-    server.lives_over(&stage.path("authority.crt"));
+    server.assert_serving_with_ca(&stage.path("authority.crt"));
 }
 
 #[test]
 fn browsers_are_told_to_keep_to_https_only_where_the_operator_brought_the_certificate() {
     const HEADER: &str = "strict-transport-security";
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     let own = stage.start();
-    assert_eq!(own.ask("GET", "/v2/", &[], b"").header(HEADER), None, "a CA of our own may be made anew");
+    assert_eq!(own.request("GET", "/v2/", &[], b"").header(HEADER), None, "a CA of our own may be made anew");
     drop(own);
     let brought = serve(&stage);
     for path in ["/v2/", "/healthz", "/nowhere"] {
-        let answer = brought.ask_over(&stage.path("authority.crt"), path);
+        let answer = brought.get_with_ca(&stage.path("authority.crt"), path);
         assert_eq!(answer.header(HEADER), Some("max-age=31536000"), "{path}: {answer}");
     }
 }

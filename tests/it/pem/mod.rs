@@ -4,7 +4,7 @@
 //! Thousands of files that differ from a valid one by a few random changes are loaded by OpenSSL, with the calls that
 //! nginx makes, and by this crate. `PEM_FILES=100000 PEM_SEED=7 cargo test --test it pem::` tries more of them.
 
-mod material;
+mod fixtures;
 mod mutation;
 
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use portcullis::tls;
 
-use crate::support::Tool;
-use material::{Material, spellings};
-use mutation::Chance;
+use crate::support::ToolCommand;
+use fixtures::{PemFixtures, spellings};
+use mutation::XorShift;
 
 /// What OpenSSL loads from each file, or its error.
 fn openssl(word: &str, files: &[PathBuf]) -> Vec<Result<Vec<String>, String>> {
@@ -25,9 +25,9 @@ fn openssl(word: &str, files: &[PathBuf]) -> Vec<Result<Vec<String>, String>> {
         writeln!(asked, "{word} {}", file.display()).unwrap();
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/pem/openssl.py");
-    let told = Tool::new("python3").arg(script).input(&asked).deadline(Duration::from_secs(600)).succeeds();
-    let answers: Vec<_> = told.stdout.lines().map(answer).collect();
-    assert_eq!(answers.len(), files.len(), "{told}");
+    let output = ToolCommand::new("python3").arg(script).input(&asked).deadline(Duration::from_secs(600)).run_ok();
+    let answers: Vec<_> = output.stdout.lines().map(answer).collect();
+    assert_eq!(answers.len(), files.len(), "{output}");
     answers
 }
 
@@ -57,8 +57,8 @@ fn number(variable: &str, default: u64) -> u64 {
 fn what_openssl_loads_of_a_file_with_random_changes_is_loaded_alike_or_the_line_is_named() {
     let (count, seed) = (number("PEM_FILES", 4000), number("PEM_SEED", 1));
     let folder = tempfile::tempdir().unwrap();
-    let material = Material::new();
-    let mut chance = Chance::new(seed);
+    let material = PemFixtures::new();
+    let mut chance = XorShift::new(seed);
     let files: Vec<PathBuf> = (0..count)
         .map(|index| {
             let file = folder.path().join(format!("{index}.pem"));
@@ -93,7 +93,7 @@ fn what_openssl_loads_of_a_file_with_random_changes_is_loaded_alike_or_the_line_
 #[test]
 fn every_spelling_that_nginx_takes_is_taken_and_what_it_skips_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
-    let material = Material::new();
+    let material = PemFixtures::new();
     let key = folder.path().join("server.key");
     fs::write(&key, &material.key).unwrap();
     for (name, text, expected) in spellings(&material) {
@@ -131,19 +131,25 @@ fn nginx_loads(folder: &Path, certificate: &Path, key: &Path) -> bool {
     let file = folder.join("nginx.conf");
     fs::write(&file, text).unwrap();
     let pid = format!("pid {}/nginx.pid;", folder.display());
-    let told =
-        Tool::new("nginx").arg("-t").arg("-p").arg(folder).arg("-c").arg(file).args(["-e", "stderr", "-g", &pid]).run();
-    assert!(told.is_success() || told.stderr.contains("cannot load certificate"), "{told}");
-    told.is_success()
+    let output = ToolCommand::new("nginx")
+        .arg("-t")
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(file)
+        .args(["-e", "stderr", "-g", &pid])
+        .run();
+    assert!(output.is_success() || output.stderr.contains("cannot load certificate"), "{output}");
+    output.is_success()
 }
 
 #[test]
 fn a_key_that_openssl_reads_is_read_and_one_with_a_passphrase_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
-    let material = Material::new();
+    let material = PemFixtures::new();
     let chain = folder.path().join("chain.pem");
     fs::write(&chain, format!("{}{}", material.leaf, material.middle)).unwrap();
-    for (name, text, expected) in material::keys(&material) {
+    for (name, text, expected) in fixtures::keys(&material) {
         let file = folder.path().join("server.key");
         fs::write(&file, &text).unwrap();
         let theirs = openssl("key", std::slice::from_ref(&file)).remove(0);

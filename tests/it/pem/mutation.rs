@@ -1,11 +1,11 @@
 //! Makes random changes to valid PEM files.
 
-use super::material::Material;
+use super::fixtures::PemFixtures;
 
 /// A pseudorandom generator with a fixed sequence for each seed (xorshift64*).
-pub(super) struct Chance(u64);
+pub(super) struct XorShift(u64);
 
-impl Chance {
+impl XorShift {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
@@ -18,7 +18,7 @@ impl Chance {
         usize::try_from(number % limit as u64).unwrap()
     }
 
-    fn of<T: Copy>(&mut self, things: &[T]) -> T {
+    fn pick<T: Copy>(&mut self, things: &[T]) -> T {
         things[self.below(things.len())]
     }
 }
@@ -52,7 +52,7 @@ const LINES: [&str; 22] = [
 const BYTES: &[u8] = b"\n\r \t\x0b\0-=:+/Aa0~\x80\xa0\xef\xbb\xbf";
 
 /// A file with a few random changes.
-pub(super) fn changed(material: &Material, chance: &mut Chance) -> Vec<u8> {
+pub(super) fn changed(material: &PemFixtures, chance: &mut XorShift) -> Vec<u8> {
     let mut text = file(material, chance).into_bytes();
     for _ in 0..=chance.below(2) {
         change(&mut text, chance);
@@ -61,7 +61,7 @@ pub(super) fn changed(material: &Material, chance: &mut Chance) -> Vec<u8> {
 }
 
 /// A file of certificates, with other lines between them.
-fn file(material: &Material, chance: &mut Chance) -> String {
+fn file(material: &PemFixtures, chance: &mut XorShift) -> String {
     let blocks = [
         &material.leaf,
         &material.middle,
@@ -74,10 +74,10 @@ fn file(material: &Material, chance: &mut Chance) -> String {
     let mut text = String::new();
     for _ in 0..=chance.below(4) {
         if chance.below(4) == 0 {
-            text.push_str(chance.of(&LINES[..10]));
+            text.push_str(chance.pick(&LINES[..10]));
             text.push('\n');
         }
-        let block = chance.of(&blocks);
+        let block = chance.pick(&blocks);
         match chance.below(12) {
             0 => text.push_str(&block.replace("CERTIFICATE", "X509 CERTIFICATE")),
             1 => text.push_str(&block.replace('\n', "\r\n")),
@@ -87,12 +87,12 @@ fn file(material: &Material, chance: &mut Chance) -> String {
     text
 }
 
-fn change(text: &mut Vec<u8>, chance: &mut Chance) {
+fn change(text: &mut Vec<u8>, chance: &mut XorShift) {
     let at = chance.below(text.len() + 1);
     match chance.below(30) {
-        0 => text.insert(at, chance.of(BYTES)),
+        0 => text.insert(at, chance.pick(BYTES)),
         1 if at < text.len() => drop(text.remove(at)),
-        2 if at < text.len() => text[at] = chance.of(BYTES),
+        2 if at < text.len() => text[at] = chance.pick(BYTES),
         3 if at < text.len() => text[at] ^= 1 << chance.below(8),
         4 => text.truncate(text.len() - chance.below(text.len() / 4 + 1)),
         5 => {
@@ -103,7 +103,7 @@ fn change(text: &mut Vec<u8>, chance: &mut Chance) {
     }
 }
 
-fn change_lines(text: &mut Vec<u8>, chance: &mut Chance) {
+fn change_lines(text: &mut Vec<u8>, chance: &mut XorShift) {
     let mut lines: Vec<Vec<u8>> = text.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
     let at = chance.below(lines.len());
     match chance.below(16) {
@@ -122,10 +122,10 @@ fn change_lines(text: &mut Vec<u8>, chance: &mut Chance) {
             let rest = lines[at].split_off(half);
             lines.insert(at + 1, rest);
         }
-        8..=10 => lines[at].insert(0, chance.of(b" \t \t#")),
-        11..=13 => lines[at].push(chance.of(b" \t\r \t\r#-")),
-        14 => lines[at] = chance.of(&LINES).as_bytes().to_vec(),
-        _ => lines.insert(at, chance.of(&LINES).as_bytes().to_vec()),
+        8..=10 => lines[at].insert(0, chance.pick(b" \t \t#")),
+        11..=13 => lines[at].push(chance.pick(b" \t\r \t\r#-")),
+        14 => lines[at] = chance.pick(&LINES).as_bytes().to_vec(),
+        _ => lines.insert(at, chance.pick(&LINES).as_bytes().to_vec()),
     }
     *text = lines.join(&b'\n');
 }

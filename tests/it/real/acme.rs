@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::pebble::{Pebble, Plan, table};
-use crate::support::portcullis::finishes_a_handshake;
-use crate::support::{Running, Stage, eventually, port};
+use crate::support::pebble::{Pebble, PebbleConfig, table};
+use crate::support::portcullis_server::completes_handshake;
+use crate::support::{RunningServer, ServerDir, eventually, free_port};
 
 /// The timeout for an order; on an idle machine it takes a second or two.
 const ISSUING: Duration = Duration::from_secs(60);
 
 /// A stage for a server that is named `registry.test`, at the address that `finishes_a_handshake` connects to.
-fn stage() -> (Stage, u16) {
-    (Stage::new(), port::free())
+fn stage() -> (ServerDir, u16) {
+    (ServerDir::new(), free_port::free())
 }
 
-fn configure(stage: &Stage, redirect: u16, tables: &str) {
+fn configure(stage: &ServerDir, redirect: u16, tables: &str) {
     let address = stage.address();
     let hostnames = r#"["registry.test", "localhost", "127.0.0.1"]"#;
     let text =
@@ -29,19 +29,19 @@ fn configure(stage: &Stage, redirect: u16, tables: &str) {
     stage.write("portcullis.toml", &text);
 }
 
-fn is_trusted(stage: &Stage, root: &Path) -> bool {
-    finishes_a_handshake(stage.address(), root)
+fn is_trusted(stage: &ServerDir, root: &Path) -> bool {
+    completes_handshake(stage.address(), root)
 }
 
 #[track_caller]
-fn gets_a_certificate(server: &Running<'_>, pebble: &Pebble) {
+fn gets_a_certificate(server: &RunningServer<'_>, pebble: &Pebble) {
     let root = pebble.root();
     let got = eventually(ISSUING, || is_trusted(server.stage, &root));
     assert!(got, "{}\n--- pebble:\n{}", server.log(), pebble.log());
 }
 
 #[track_caller]
-fn says(server: &Running<'_>, words: &str) {
+fn says(server: &RunningServer<'_>, words: &str) {
     let said = eventually(ISSUING, || server.log().contains(words));
     assert!(said, "the log should contain {words:?}:\n{}", server.log());
 }
@@ -50,7 +50,7 @@ fn says(server: &Running<'_>, words: &str) {
 fn a_certificate_is_ordered_by_tls_alpn_01_kept_and_not_ordered_again() {
     let (stage, redirect) = stage();
     // No server listens for http-01.
-    let pebble = Pebble::start(Plan::new(stage.port(), port::free()));
+    let pebble = Pebble::start(PebbleConfig::new(stage.port(), free_port::free()));
     configure(&stage, redirect, &format!("{}contact = [\"admin@example.com\"]\n", pebble.table()));
     let server = stage.start();
     gets_a_certificate(&server, &pebble);
@@ -78,13 +78,13 @@ fn a_certificate_is_ordered_by_tls_alpn_01_kept_and_not_ordered_again() {
 #[test]
 fn a_certificate_is_ordered_by_http_01_where_the_redirecting_port_is_what_is_reached() {
     let (stage, redirect) = stage();
-    let pebble = Pebble::start(Plan::new(port::free(), redirect));
+    let pebble = Pebble::start(PebbleConfig::new(free_port::free(), redirect));
     configure(&stage, redirect, &format!("{}challenge = \"http-01\"\n", pebble.table()));
     let server = stage.start();
     gets_a_certificate(&server, &pebble);
     assert!(!server.log().contains("ERROR"), "{}", server.log());
     let url = format!("http://127.0.0.1:{redirect}/.well-known/acme-challenge/anything");
-    let after = crate::support::Tool::new("curl").args(["-s", "-i", &url]).succeeds();
+    let after = crate::support::ToolCommand::new("curl").args(["-s", "-i", &url]).run_ok();
     assert!(after.stdout.starts_with("HTTP/1.1 308 "), "nothing is special outside of a validation: {after}");
 }
 
@@ -92,7 +92,7 @@ fn a_certificate_is_ordered_by_http_01_where_the_redirecting_port_is_what_is_rea
 fn where_tls_alpn_01_finds_somebody_else_http_01_is_tried() {
     let (stage, redirect) = stage();
     // Another server has the port of this validation.
-    let pebble = Pebble::start(Plan::new(port::free(), redirect));
+    let pebble = Pebble::start(PebbleConfig::new(free_port::free(), redirect));
     configure(&stage, redirect, &pebble.table());
     let server = stage.start();
     gets_a_certificate(&server, &pebble);
@@ -105,7 +105,8 @@ fn where_tls_alpn_01_finds_somebody_else_http_01_is_tried() {
 #[test]
 fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() {
     let (stage, redirect) = stage();
-    let pebble = Pebble::start(Plan { life: 18, ..Plan::new(stage.port(), redirect) });
+    let pebble =
+        Pebble::start(PebbleConfig { certificate_lifetime_seconds: 18, ..PebbleConfig::new(stage.port(), redirect) });
     configure(&stage, redirect, &pebble.table());
     let server = stage.start();
     gets_a_certificate(&server, &pebble);
@@ -124,7 +125,7 @@ fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() 
 fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again_later() {
     let (stage, redirect) = stage();
     // No server listens at this address.
-    let pebble = Pebble::start(Plan { leads_to: "127.0.0.2", ..Plan::new(stage.port(), redirect) });
+    let pebble = Pebble::start(PebbleConfig { dns_address: "127.0.0.2", ..PebbleConfig::new(stage.port(), redirect) });
     configure(&stage, redirect, &format!("{}challenge = \"tls-alpn-01\"\n", pebble.table()));
     let server = stage.start();
     says(&server, "could not validate the names: registry.test: ");
@@ -136,7 +137,7 @@ fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again
     assert!(!is_trusted(&stage, &pebble.root()));
     assert_eq!(log.matches("ordering a certificate").count(), 1, "the next try is a minute away: {log}");
 
-    pebble.lead_to("127.0.0.1");
+    pebble.set_dns_address("127.0.0.1");
     server.daemon.signal(Signal::HUP);
     gets_a_certificate(&server, &pebble);
 }
@@ -144,10 +145,10 @@ fn names_that_lead_elsewhere_are_told_with_the_directorys_reason_and_tried_again
 #[test]
 fn a_directory_that_is_down_keeps_no_server_from_serving() {
     let (stage, redirect) = stage();
-    let plan = Plan::new(stage.port(), redirect);
+    let plan = PebbleConfig::new(stage.port(), redirect);
     let directory = plan.port;
     // Its CA certificate must exist before the directory runs.
-    let authority = Pebble::start(Plan::new(port::free(), port::free()));
+    let authority = Pebble::start(PebbleConfig::new(free_port::free(), free_port::free()));
     configure(&stage, redirect, &table(directory, &authority.ca()));
     let server = stage.start();
     says(&server, "no certificate from the ACME directory");
@@ -163,7 +164,7 @@ fn a_directory_that_is_down_keeps_no_server_from_serving() {
 #[test]
 fn a_directory_of_an_unknown_authority_is_not_believed() {
     let (stage, redirect) = stage();
-    let pebble = Pebble::start(Plan::new(stage.port(), redirect));
+    let pebble = Pebble::start(PebbleConfig::new(stage.port(), redirect));
     let public = pebble.table().lines().filter(|line| !line.starts_with("ca")).collect::<Vec<_>>().join("\n");
     configure(&stage, redirect, &public);
     let server = stage.start();
@@ -175,7 +176,8 @@ fn a_directory_of_an_unknown_authority_is_not_believed() {
 #[test]
 fn refused_nonces_are_nobodys_fault() {
     let (stage, redirect) = stage();
-    let pebble = Pebble::start(Plan { refused_nonces: 20, ..Plan::new(stage.port(), redirect) });
+    let pebble =
+        Pebble::start(PebbleConfig { refused_nonces_percent: 20, ..PebbleConfig::new(stage.port(), redirect) });
     configure(&stage, redirect, &pebble.table());
     let server = stage.start();
     gets_a_certificate(&server, &pebble);
@@ -185,7 +187,7 @@ fn refused_nonces_are_nobodys_fault() {
 #[test]
 fn another_name_means_another_certificate_and_an_account_that_is_forgotten_is_opened_again() {
     let (stage, redirect) = stage();
-    let plan = Plan::new(stage.port(), redirect);
+    let plan = PebbleConfig::new(stage.port(), redirect);
     let port = plan.port;
     let pebble = Pebble::start(plan);
     configure(&stage, redirect, &pebble.table());
@@ -194,23 +196,23 @@ fn another_name_means_another_certificate_and_an_account_that_is_forgotten_is_op
     drop(pebble);
 
     // A new Pebble has none of the accounts of the previous one.
-    let pebble = Pebble::start(Plan { port, ..Plan::new(stage.port(), redirect) });
+    let pebble = Pebble::start(PebbleConfig { port, ..PebbleConfig::new(stage.port(), redirect) });
     let address = stage.address();
     let hostnames = r#"["registry.test", "second.test"]"#;
     stage.write("portcullis.toml", &format!("listen = [\"{address}\"]\nhostnames = {hostnames}\n{}", pebble.table()));
     gets_a_certificate(&server, &pebble);
     assert!(server.log().contains("account no longer exists at"), "{}", server.log());
-    let text = crate::support::Tool::new("openssl")
+    let text = crate::support::ToolCommand::new("openssl")
         .args(["x509", "-noout", "-ext", "subjectAltName", "-in"])
         .args([stage.path("certs/acme.pem")])
-        .succeeds();
+        .run_ok();
     assert!(text.stdout.contains("DNS:registry.test, DNS:second.test"), "{text}");
 }
 
 #[test]
 fn a_running_server_goes_over_to_ordered_certificates_and_back() {
     let (stage, redirect) = stage();
-    let pebble = Pebble::start(Plan::new(stage.port(), redirect));
+    let pebble = Pebble::start(PebbleConfig::new(stage.port(), redirect));
     configure(&stage, redirect, "");
     let server = stage.start();
     let own = stage.path("certs/ca.crt");
@@ -232,7 +234,7 @@ fn a_running_server_goes_over_to_ordered_certificates_and_back() {
 #[test]
 fn what_was_kept_and_is_damaged_is_ordered_again_and_an_account_that_is_damaged_is_told() {
     let (stage, redirect) = stage();
-    let pebble = Pebble::start(Plan::new(stage.port(), redirect));
+    let pebble = Pebble::start(PebbleConfig::new(stage.port(), redirect));
     configure(&stage, redirect, &pebble.table());
     fs::create_dir(stage.path("certs")).unwrap();
     stage.write("certs/acme.pem", "-----BEGIN CERTIFICATE-----\nAAAA");
@@ -252,8 +254,8 @@ fn what_was_kept_and_is_damaged_is_ordered_again_and_an_account_that_is_damaged_
 fn an_authority_that_cannot_be_read_is_found_by_check() {
     let (stage, redirect) = stage();
     configure(&stage, redirect, "[tls.acme]\nca = \"nowhere.crt\"");
-    let found = stage.tool().arg("check").fails();
+    let found = stage.portcullis_command().arg("check").run_failing();
     assert!(found.stderr.contains("nowhere.crt: No such file") && found.stderr.contains("hint: "), "{found}");
     stage.write("nowhere.crt", "hello");
-    stage.tool().arg("check").fails().says_one_of(&["no certificate in this file"]);
+    stage.portcullis_command().arg("check").run_failing().assert_prints_one_of(&["no certificate in this file"]);
 }

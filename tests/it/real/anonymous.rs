@@ -6,13 +6,13 @@
 use std::fs;
 
 use super::containerd::{Containerd, write_hosts};
-use super::engine::Engine;
+use super::docker_engine::DockerEngine;
 use super::podman::Podman;
 use super::skopeo::Skopeo;
-use crate::support::image::{Layout, random};
-use crate::support::name::Name;
-use crate::support::portcullis::ALICE;
-use crate::support::{Portcullis, Setup};
+use crate::support::oci_layout::{OciLayout, random_bytes};
+use crate::support::portcullis_server::ALICE;
+use crate::support::registry_test_name::RegistryTestName;
+use crate::support::{PortcullisServer, PortcullisSetup};
 
 /// The first matching rule decides, so alice's comes first.
 const RULES: &str = r#"
@@ -28,11 +28,11 @@ actions      = ["pull"]
 "#;
 
 /// Pushes a public and a private image as alice.
-fn fill(server: &Portcullis) -> Layout {
+fn fill(server: &PortcullisServer) -> OciLayout {
     let skopeo = Skopeo::signed_in(server);
-    let image = Layout::image(&skopeo.folder("image"), &[100, 50_000]);
+    let image = OciLayout::image(&skopeo.folder("image"), &[100, 50_000]);
     for name in ["public/app:1", "team/secret:1"] {
-        skopeo.copy(&image.reference(), &skopeo.remote(name)).succeeds();
+        skopeo.copy(&image.reference(), &skopeo.remote(name)).run_ok();
     }
     image
 }
@@ -42,104 +42,105 @@ const SIGN_IN: &[&str] =
 
 #[test]
 fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
-    let server = Setup::new().configuration(RULES).start();
+    let server = PortcullisSetup::new().configuration(RULES).start();
     let image = fill(&server);
     let nobody = Skopeo::new(&server);
     let copied = format!("oci:{}", nobody.folder("copy").display());
-    nobody.copy(&nobody.remote("public/app:1"), &copied).succeeds();
+    nobody.copy(&nobody.remote("public/app:1"), &copied).run_ok();
     let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
     assert!(index.contains(&image.digest), "the same image should arrive");
-    nobody.copy(&nobody.remote("team/secret:1"), &copied).fails().says_one_of(SIGN_IN);
-    nobody.copy(&copied, &nobody.remote("public/app:2")).fails().says_one_of(SIGN_IN);
+    nobody.copy(&nobody.remote("team/secret:1"), &copied).run_failing().assert_prints_one_of(SIGN_IN);
+    nobody.copy(&copied, &nobody.remote("public/app:2")).run_failing().assert_prints_one_of(SIGN_IN);
 }
 
 #[test]
 fn podman_pulls_what_is_public_and_signs_in_for_the_rest_and_finds_what_it_may_see() {
-    let server = Setup::new().configuration(RULES).start();
+    let server = PortcullisSetup::new().configuration(RULES).start();
     fill(&server);
     let podman = Podman::new();
     podman.trust(&server);
-    let public = format!("{}/public/app:1", server.local());
-    podman.call(&["pull", &public]).succeeds();
-    let secret = format!("{}/team/secret:1", server.local());
-    podman.call(&["pull", &secret]).fails().says_one_of(SIGN_IN);
-    podman.call(&["push", &public]).fails().says_one_of(SIGN_IN);
+    let public = format!("{}/public/app:1", server.localhost_address());
+    podman.call(&["pull", &public]).run_ok();
+    let secret = format!("{}/team/secret:1", server.localhost_address());
+    podman.call(&["pull", &secret]).run_failing().assert_prints_one_of(SIGN_IN);
+    podman.call(&["push", &public]).run_failing().assert_prints_one_of(SIGN_IN);
 
-    let term = format!("{}/app", server.local());
-    let found = podman.call(&["search", &term]).succeeds();
-    found.says_one_of(&[&format!("{}/public/app", server.local())]);
-    let found = podman.call(&["search", &format!("{}/secret", server.local())]).succeeds();
+    let term = format!("{}/app", server.localhost_address());
+    let found = podman.call(&["search", &term]).run_ok();
+    found.assert_prints_one_of(&[&format!("{}/public/app", server.localhost_address())]);
+    let found = podman.call(&["search", &format!("{}/secret", server.localhost_address())]).run_ok();
     assert!(!found.stdout.contains("team/secret"), "{found}");
 }
 
 #[test]
 fn podman_finds_by_the_catalog_where_nothing_is_public() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     fill(&server);
     let podman = Podman::new();
     podman.trust(&server);
-    podman.login(&server, ALICE.password).succeeds();
-    let term = format!("{}/secret", server.local());
-    let found = podman.call(&["search", &term]).succeeds();
-    found.says_one_of(&["team/secret"]);
+    podman.login(&server, ALICE.password).run_ok();
+    let term = format!("{}/secret", server.localhost_address());
+    let found = podman.call(&["search", &term]).run_ok();
+    found.assert_prints_one_of(&["team/secret"]);
 }
 
 #[test]
 fn containerd_pulls_what_is_public_and_signs_in_for_the_rest() {
-    let name = Name::take();
-    let server = Setup::new().on_registry_name(&name).configuration(RULES).start();
+    let name = RegistryTestName::acquire();
+    let server = PortcullisSetup::new().on_registry_name(&name).configuration(RULES).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder(), &server);
-    let layout = Layout::image(&containerd.folder().join("image"), &[100, 50_000]);
+    let layout = OciLayout::image(&containerd.folder().join("image"), &[100, 50_000]);
     let archive = layout.archive(&containerd.folder().join("image.tar"));
     for path in ["public/app:1", "team/secret:1"] {
-        let image = format!("{}/{path}", server.named());
-        containerd.images(&["import", "--no-unpack", "--index-name", &image]).arg(&archive).succeeds();
+        let image = format!("{}/{path}", server.registry_test_address());
+        containerd.images(&["import", "--no-unpack", "--index-name", &image]).arg(&archive).run_ok();
         let credentials = format!("{}:{}", ALICE.name, ALICE.password);
-        containerd.transfer("push", &hosts, Some(&credentials), &image).succeeds();
-        containerd.images(&["rm", "--sync", &image]).succeeds();
+        containerd.transfer("push", &hosts, Some(&credentials), &image).run_ok();
+        containerd.images(&["rm", "--sync", &image]).run_ok();
     }
-    let public = format!("{}/public/app:1", server.named());
-    containerd.transfer("pull", &hosts, None, &public).succeeds();
-    containerd.images(&["ls"]).succeeds().says_one_of(&[&layout.digest]);
+    let public = format!("{}/public/app:1", server.registry_test_address());
+    containerd.transfer("pull", &hosts, None, &public).run_ok();
+    containerd.images(&["ls"]).run_ok().assert_prints_one_of(&[&layout.digest]);
     // A layer that the registry already has is not pushed, so the push would not be refused.
-    let other = format!("{}/public/app:2", server.named());
-    containerd.images(&["tag", &public, &other]).succeeds();
-    let refused = containerd.transfer("push", &hosts, None, &other).fails();
+    let other = format!("{}/public/app:2", server.registry_test_address());
+    containerd.images(&["tag", &public, &other]).run_ok();
+    let refused = containerd.transfer("push", &hosts, None, &other).run_failing();
     // containerd stops sending when the response arrives, and sometimes reports that instead of the response.
-    refused.says_one_of(&[SIGN_IN, &["read/write on closed pipe"]].concat());
+    refused.assert_prints_one_of(&[SIGN_IN, &["read/write on closed pipe"]].concat());
     assert!(server.log().contains("path=/v2/public/app/manifests/2 status=401"), "{}", server.log());
-    let secret = format!("{}/team/secret:1", server.named());
-    containerd.transfer("pull", &hosts, None, &secret).fails().says_one_of(SIGN_IN);
+    let secret = format!("{}/team/secret:1", server.registry_test_address());
+    containerd.transfer("pull", &hosts, None, &secret).run_failing().assert_prints_one_of(SIGN_IN);
 }
 
 #[test]
 fn the_docker_engine_pulls_what_is_public_signs_in_for_the_rest_and_searches() {
-    let mut name = Name::take();
-    let server = Setup::new().on_registry_name(&name).configuration(RULES).start();
-    let engine = Engine::start(&name);
+    let mut name = RegistryTestName::acquire();
+    let server = PortcullisSetup::new().on_registry_name(&name).configuration(RULES).start();
+    let engine = DockerEngine::start(&name);
     name.trust(server.port(), &server.ca());
     let context = tempfile::tempdir().unwrap();
-    fs::write(context.path().join("file"), random(10_000)).unwrap();
+    fs::write(context.path().join("file"), random_bytes(10_000)).unwrap();
     fs::write(context.path().join("Dockerfile"), "FROM scratch\nCOPY file /file\n").unwrap();
-    let [public, secret] = ["public/app:1", "team/secret:1"].map(|path| format!("{}/{path}", server.named()));
-    engine.docker(&["build", "--tag", &public, "--tag", &secret, context.path().to_str().unwrap()]).succeeds();
-    engine.login(&server.named(), ALICE.name, ALICE.password).succeeds();
-    engine.docker(&["push", &public]).succeeds();
-    engine.docker(&["push", &secret]).succeeds();
+    let [public, secret] =
+        ["public/app:1", "team/secret:1"].map(|path| format!("{}/{path}", server.registry_test_address()));
+    engine.docker(&["build", "--tag", &public, "--tag", &secret, context.path().to_str().unwrap()]).run_ok();
+    engine.login(&server.registry_test_address(), ALICE.name, ALICE.password).run_ok();
+    engine.docker(&["push", &public]).run_ok();
+    engine.docker(&["push", &secret]).run_ok();
 
-    let term = format!("{}/app", server.named());
-    engine.docker(&["search", &term]).succeeds().says_one_of(&["public/app"]);
-    let signed_in = engine.docker(&["search", &format!("{}/secret", server.named())]).succeeds();
-    signed_in.says_one_of(&["team/secret"]);
+    let term = format!("{}/app", server.registry_test_address());
+    engine.docker(&["search", &term]).run_ok().assert_prints_one_of(&["public/app"]);
+    let signed_in = engine.docker(&["search", &format!("{}/secret", server.registry_test_address())]).run_ok();
+    signed_in.assert_prints_one_of(&["team/secret"]);
 
-    engine.docker(&["logout", &server.named()]).succeeds();
-    engine.docker(&["rmi", &public, &secret]).succeeds();
-    engine.docker(&["pull", &public]).succeeds();
-    engine.docker(&["push", &public]).fails().says_one_of(SIGN_IN);
-    engine.docker(&["pull", &secret]).fails().says_one_of(SIGN_IN);
-    engine.docker(&["search", &term]).succeeds().says_one_of(&["public/app"]);
-    let signed_out = engine.docker(&["search", &format!("{}/secret", server.named())]).succeeds();
+    engine.docker(&["logout", &server.registry_test_address()]).run_ok();
+    engine.docker(&["rmi", &public, &secret]).run_ok();
+    engine.docker(&["pull", &public]).run_ok();
+    engine.docker(&["push", &public]).run_failing().assert_prints_one_of(SIGN_IN);
+    engine.docker(&["pull", &secret]).run_failing().assert_prints_one_of(SIGN_IN);
+    engine.docker(&["search", &term]).run_ok().assert_prints_one_of(&["public/app"]);
+    let signed_out = engine.docker(&["search", &format!("{}/secret", server.registry_test_address())]).run_ok();
     assert!(!signed_out.stdout.contains("team/secret"), "{signed_out}");
 }
 
@@ -150,44 +151,48 @@ fn basic() -> String {
 
 #[test]
 fn skopeo_and_podman_pull_what_is_public_where_the_challenge_is_basic() {
-    let server = Setup::new().configuration(&basic()).start();
+    let server = PortcullisSetup::new().configuration(&basic()).start();
     let image = fill(&server);
     let nobody = Skopeo::new(&server);
     let copied = format!("oci:{}", nobody.folder("copy").display());
-    nobody.copy(&nobody.remote("public/app:1"), &copied).succeeds();
+    nobody.copy(&nobody.remote("public/app:1"), &copied).run_ok();
     let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
     assert!(index.contains(&image.digest), "the same image should arrive");
-    nobody.copy(&nobody.remote("team/secret:1"), &copied).fails().says_one_of(SIGN_IN);
-    nobody.copy(&copied, &nobody.remote("public/app:2")).fails().says_one_of(SIGN_IN);
+    nobody.copy(&nobody.remote("team/secret:1"), &copied).run_failing().assert_prints_one_of(SIGN_IN);
+    nobody.copy(&copied, &nobody.remote("public/app:2")).run_failing().assert_prints_one_of(SIGN_IN);
 
     let podman = Podman::new();
     podman.trust(&server);
-    podman.call(&["pull", &format!("{}/public/app:1", server.local())]).succeeds();
-    podman.call(&["pull", &format!("{}/team/secret:1", server.local())]).fails().says_one_of(SIGN_IN);
+    podman.call(&["pull", &format!("{}/public/app:1", server.localhost_address())]).run_ok();
+    podman
+        .call(&["pull", &format!("{}/team/secret:1", server.localhost_address())])
+        .run_failing()
+        .assert_prints_one_of(SIGN_IN);
 }
 
 #[test]
 fn containerd_pulls_what_is_public_where_the_challenge_is_basic_and_the_docker_engine_does_not_ask() {
-    let mut name = Name::take();
-    let server = Setup::new().on_registry_name(&name).configuration(&basic()).start();
+    let mut name = RegistryTestName::acquire();
+    let server = PortcullisSetup::new().on_registry_name(&name).configuration(&basic()).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder(), &server);
-    let layout = Layout::image(&containerd.folder().join("image"), &[100, 50_000]);
+    let layout = OciLayout::image(&containerd.folder().join("image"), &[100, 50_000]);
     let archive = layout.archive(&containerd.folder().join("image.tar"));
-    let [public, secret] = ["public/app:1", "team/secret:1"].map(|path| format!("{}/{path}", server.named()));
+    let [public, secret] =
+        ["public/app:1", "team/secret:1"].map(|path| format!("{}/{path}", server.registry_test_address()));
     for image in [&public, &secret] {
-        containerd.images(&["import", "--no-unpack", "--index-name", image]).arg(&archive).succeeds();
+        containerd.images(&["import", "--no-unpack", "--index-name", image]).arg(&archive).run_ok();
         let credentials = format!("{}:{}", ALICE.name, ALICE.password);
-        containerd.transfer("push", &hosts, Some(&credentials), image).succeeds();
-        containerd.images(&["rm", "--sync", image]).succeeds();
+        containerd.transfer("push", &hosts, Some(&credentials), image).run_ok();
+        containerd.images(&["rm", "--sync", image]).run_ok();
     }
-    containerd.transfer("pull", &hosts, None, &public).succeeds();
-    containerd.images(&["ls"]).succeeds().says_one_of(&[&layout.digest]);
-    containerd.transfer("pull", &hosts, None, &secret).fails().says_one_of(SIGN_IN);
+    containerd.transfer("pull", &hosts, None, &public).run_ok();
+    containerd.images(&["ls"]).run_ok().assert_prints_one_of(&[&layout.digest]);
+    containerd.transfer("pull", &hosts, None, &secret).run_failing().assert_prints_one_of(SIGN_IN);
 
     name.trust(server.port(), &server.ca());
-    let engine = Engine::start(&name);
-    engine.docker(&["pull", &public]).fails().says_one_of(&["no basic auth credentials"]);
-    engine.login(&server.named(), ALICE.name, ALICE.password).succeeds();
-    engine.docker(&["pull", &public]).succeeds();
+    let engine = DockerEngine::start(&name);
+    engine.docker(&["pull", &public]).run_failing().assert_prints_one_of(&["no basic auth credentials"]);
+    engine.login(&server.registry_test_address(), ALICE.name, ALICE.password).run_ok();
+    engine.docker(&["pull", &public]).run_ok();
 }

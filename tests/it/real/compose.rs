@@ -5,10 +5,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::engine::Engine;
-use crate::support::name::{Name, REGISTRY};
-use crate::support::portcullis::{BINARY, finishes_a_handshake, first_password};
-use crate::support::{Tool, eventually, port};
+use super::docker_engine::DockerEngine;
+use crate::support::portcullis_server::{BINARY, completes_handshake, first_password};
+use crate::support::registry_test_name::{REGISTRY, RegistryTestName};
+use crate::support::{ToolCommand, eventually, free_port};
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -16,31 +16,31 @@ const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 const BUILDING: Duration = Duration::from_secs(900);
 
 /// A project directory with the repository's files for compose, and a port.
-struct Project<'a> {
-    engine: &'a Engine,
+struct ComposeProject<'a> {
+    engine: &'a DockerEngine,
     folder: tempfile::TempDir,
     port: u16,
 }
 
-impl<'a> Project<'a> {
-    fn up(engine: &'a Engine) -> Self {
+impl<'a> ComposeProject<'a> {
+    fn up(engine: &'a DockerEngine) -> Self {
         let folder = tempfile::Builder::new().prefix("portcullis").tempdir().unwrap();
         for file in ["Dockerfile", ".dockerignore", "docker-compose.yml"] {
             fs::copy(Path::new(SOURCE).join(file), folder.path().join(file)).unwrap();
         }
         stage_image(&folder.path().join("target/image"));
-        let project = Self { engine, folder, port: port::free() };
-        project.compose(&["up", "--detach", "--build"]).succeeds();
+        let project = Self { engine, folder, port: free_port::free() };
+        project.compose(&["up", "--detach", "--build"]).run_ok();
         project
     }
 
-    fn compose(&self, arguments: &[&str]) -> Tool {
+    fn compose(&self, arguments: &[&str]) -> ToolCommand {
         let compose = self.engine.compose(self.folder.path(), arguments);
         compose.env("PORTCULLIS_HOSTNAMES", REGISTRY).env("PORTCULLIS_PORT", format!("[::1]:{}", self.port))
     }
 
     fn container(&self) -> String {
-        self.compose(&["ps", "--quiet", "portcullis"]).succeeds().stdout.trim().to_owned()
+        self.compose(&["ps", "--quiet", "portcullis"]).run_ok().stdout.trim().to_owned()
     }
 
     /// The CA certificate, copied out of the container as a user would.
@@ -55,12 +55,12 @@ impl<'a> Project<'a> {
     }
 
     fn log(&self, container: &str) -> String {
-        let logs = self.engine.docker(&["logs", container]).succeeds();
+        let logs = self.engine.docker(&["logs", container]).run_ok();
         logs.stdout + &logs.stderr
     }
 }
 
-impl Drop for Project<'_> {
+impl Drop for ComposeProject<'_> {
     fn drop(&mut self) {
         // Also removes the project's bridge, which would outlive the engine.
         self.compose(&["down", "--volumes", "--timeout", "5"]).run();
@@ -70,23 +70,23 @@ impl Drop for Project<'_> {
 /// Copies the files that the Dockerfile expects. `make test` builds everything statically, so the image contains the
 /// program under test; after a plain `cargo test` the Makefile builds a static one first.
 fn stage_image(folder: &Path) {
-    let make = Tool::new("make").folder(Path::new(SOURCE)).arg("image-root").deadline(BUILDING);
+    let make = ToolCommand::new("make").folder(Path::new(SOURCE)).arg("image-root").deadline(BUILDING);
     let make = make.arg(format!("IMAGE_ROOT={}", folder.display())).arg("IMAGE_PROFILE=dev");
-    let linked = Tool::new("ldd").arg(BINARY).run();
+    let linked = ToolCommand::new("ldd").arg(BINARY).run();
     let is_static = format!("{}{}", linked.stdout, linked.stderr).contains("statically linked");
     let make = if is_static { make.arg(format!("IMAGE_BINARY={BINARY}")) } else { make };
-    make.succeeds();
+    make.run_ok();
 }
 
 #[test]
 fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
-    let mut name = Name::take();
-    let engine = Engine::start(&name);
-    let project = Project::up(&engine);
+    let mut name = RegistryTestName::acquire();
+    let engine = DockerEngine::start(&name);
+    let project = ComposeProject::up(&engine);
     let container = project.container();
     let ca = project.ca(&container);
     let address = SocketAddr::from((Ipv6Addr::LOCALHOST, project.port));
-    let answers = eventually(Duration::from_secs(20), || finishes_a_handshake(address, &ca));
+    let answers = eventually(Duration::from_secs(20), || completes_handshake(address, &ca));
     assert!(answers, "no answer on {address}; the log of the container:\n{}", project.log(&container));
 
     is_hardened(&engine, &container);
@@ -95,11 +95,11 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
     let registry = format!("{REGISTRY}:{}", project.port);
     let log = project.log(&container);
     let password = first_password(&log).unwrap_or_else(|| panic!("no password of 16 characters in\n{log}"));
-    engine.login(&registry, "admin", "a guess").fails().says_one_of(&["unauthorized"]);
-    engine.login(&registry, "admin", password).succeeds().says_one_of(&["Login Succeeded"]);
+    engine.login(&registry, "admin", "a guess").run_failing().assert_prints_one_of(&["unauthorized"]);
+    engine.login(&registry, "admin", password).run_ok().assert_prints_one_of(&["Login Succeeded"]);
 
     let add = ["exec", "-T", "portcullis", "/portcullis", "user", "add", "alice", "--password-stdin"];
-    project.compose(&add).input("wonderland and back\n").succeeds();
+    project.compose(&add).input("wonderland and back\n").run_ok();
     let noticed = eventually(Duration::from_secs(10), || {
         engine.login(&registry, "alice", "wonderland and back").run().is_success()
     });
@@ -109,18 +109,18 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
         eventually(Duration::from_secs(90), || engine.inspect("{{.State.Health.Status}}", &container) == "healthy");
     assert!(healthy, "{}", engine.inspect("{{json .State.Health}}", &container));
 
-    project.compose(&["stop"]).succeeds();
+    project.compose(&["stop"]).run_ok();
     assert_eq!(engine.inspect("{{.State.ExitCode}}", &container), "0", "{}", project.log(&container));
 
     // The volumes survive the container: the same users, the same CA.
-    project.compose(&["rm", "--force"]).succeeds();
-    project.compose(&["up", "--detach"]).succeeds();
-    let again = eventually(Duration::from_secs(20), || finishes_a_handshake(address, &ca));
+    project.compose(&["rm", "--force"]).run_ok();
+    project.compose(&["up", "--detach"]).run_ok();
+    let again = eventually(Duration::from_secs(20), || completes_handshake(address, &ca));
     assert!(again, "the second container does not answer with the first one's CA");
-    engine.login(&registry, "alice", "wonderland and back").succeeds();
+    engine.login(&registry, "alice", "wonderland and back").run_ok();
 }
 
-fn is_hardened(engine: &Engine, container: &str) {
+fn is_hardened(engine: &DockerEngine, container: &str) {
     assert_eq!(engine.inspect("{{.Config.User}}", container), "65532:65532");
     assert_eq!(engine.inspect("{{.HostConfig.ReadonlyRootfs}}", container), "true");
     assert_eq!(engine.inspect("{{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}}", container), "[ALL] [NET_BIND_SERVICE]");

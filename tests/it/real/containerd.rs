@@ -8,11 +8,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support::daemon::Daemon;
-use crate::support::image::Layout;
-use crate::support::name::Name;
-use crate::support::portcullis::ALICE;
-use crate::support::tool::require;
-use crate::support::{Portcullis, Setup, Tool};
+use crate::support::oci_layout::OciLayout;
+use crate::support::portcullis_server::ALICE;
+use crate::support::registry_test_name::RegistryTestName;
+use crate::support::tool_command::require;
+use crate::support::{PortcullisServer, PortcullisSetup, ToolCommand};
 
 pub(super) struct Containerd {
     // Before the directory: containerd must have ended when its data is removed.
@@ -36,12 +36,12 @@ impl Containerd {
         containerd
     }
 
-    pub(super) fn images(&self, arguments: &[&str]) -> Tool {
+    pub(super) fn images(&self, arguments: &[&str]) -> ToolCommand {
         ctr(&self.socket()).arg("images").args(arguments)
     }
 
     /// `ctr images push` or `pull` with the CA and, if given, these credentials.
-    pub(super) fn transfer(&self, verb: &str, hosts: &Path, credentials: Option<&str>, image: &str) -> Tool {
+    pub(super) fn transfer(&self, verb: &str, hosts: &Path, credentials: Option<&str>, image: &str) -> ToolCommand {
         let mut transfer = self.images(&[verb, "--hosts-dir"]).arg(hosts);
         if let Some(credentials) = credentials {
             transfer = transfer.args(["--user", credentials]);
@@ -58,16 +58,16 @@ impl Containerd {
     }
 }
 
-fn ctr(socket: &Path) -> Tool {
-    Tool::new("ctr").arg("--address").arg(socket)
+fn ctr(socket: &Path) -> ToolCommand {
+    ToolCommand::new("ctr").arg("--address").arg(socket)
 }
 
 /// Writes the directory for `--hosts-dir`, laid out as containerd's documentation says.
-pub(super) fn write_hosts(folder: &Path, server: &Portcullis) -> PathBuf {
+pub(super) fn write_hosts(folder: &Path, server: &PortcullisServer) -> PathBuf {
     let hosts = folder.join("hosts");
-    let registry = hosts.join(server.named());
+    let registry = hosts.join(server.registry_test_address());
     fs::create_dir_all(&registry).unwrap();
-    let (url, ca) = (format!("https://{}", server.named()), server.ca());
+    let (url, ca) = (format!("https://{}", server.registry_test_address()), server.ca());
     let text = format!("server = \"{url}\"\n[host.\"{url}\"]\n  ca = \"{}\"\n", ca.display());
     fs::write(registry.join("hosts.toml"), text).unwrap();
     hosts
@@ -75,28 +75,28 @@ pub(super) fn write_hosts(folder: &Path, server: &Portcullis) -> PathBuf {
 
 #[test]
 fn an_index_is_pushed_and_pulled_with_the_same_digest() {
-    let name = Name::take();
-    let server = Setup::new().on_registry_name(&name).start();
+    let name = RegistryTestName::acquire();
+    let server = PortcullisSetup::new().on_registry_name(&name).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder.path(), &server);
-    let index = Layout::index(&containerd.folder.path().join("index"), &[20_000, 4_000_000]);
+    let index = OciLayout::index(&containerd.folder.path().join("index"), &[20_000, 4_000_000]);
     let archive = index.archive(&containerd.folder.path().join("index.tar"));
 
-    let image = format!("{}/team/ctr:1", server.named());
+    let image = format!("{}/team/ctr:1", server.registry_test_address());
     let import = containerd.images(&["import", "--all-platforms", "--no-unpack", "--index-name", &image]);
-    import.arg(&archive).succeeds();
+    import.arg(&archive).run_ok();
     let credentials = format!("{}:{}", ALICE.name, ALICE.password);
-    let refused = containerd.transfer("push", &hosts, Some(&format!("{}:a guess", ALICE.name)), &image).fails();
-    refused.says_one_of(&["401", "unauthorized", "authorization failed"]);
-    containerd.transfer("push", &hosts, Some(&credentials), &image).succeeds();
+    let refused = containerd.transfer("push", &hosts, Some(&format!("{}:a guess", ALICE.name)), &image).run_failing();
+    refused.assert_prints_one_of(&["401", "unauthorized", "authorization failed"]);
+    containerd.transfer("push", &hosts, Some(&credentials), &image).run_ok();
 
-    containerd.images(&["rm", "--sync", &image]).succeeds();
-    containerd.transfer("pull", &hosts, Some(&credentials), &image).arg("--all-platforms").succeeds();
-    containerd.images(&["ls"]).succeeds().says_one_of(&[&index.digest]);
+    containerd.images(&["rm", "--sync", &image]).run_ok();
+    containerd.transfer("pull", &hosts, Some(&credentials), &image).arg("--all-platforms").run_ok();
+    containerd.images(&["ls"]).run_ok().assert_prints_one_of(&[&index.digest]);
 }
 
 /// The method and status of each logged request to a path.
-fn requests(server: &Portcullis, path: &str) -> Vec<String> {
+fn requests(server: &PortcullisServer, path: &str) -> Vec<String> {
     let log = server.log();
     let lines =
         log.lines().filter(|line| line.contains("portcullis::access") && line.contains(&format!("path={path}")));
@@ -109,21 +109,21 @@ fn requests(server: &Portcullis, path: &str) -> Vec<String> {
 
 #[test]
 fn an_image_whose_layers_lie_in_another_repository_is_mounted_and_not_uploaded_again() {
-    let name = Name::take();
-    let server = Setup::new().on_registry_name(&name).start();
+    let name = RegistryTestName::acquire();
+    let server = PortcullisSetup::new().on_registry_name(&name).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder.path(), &server);
-    let layout = Layout::image(&containerd.folder.path().join("image"), &[20_000, 300_000]);
+    let layout = OciLayout::image(&containerd.folder.path().join("image"), &[20_000, 300_000]);
     let archive = layout.archive(&containerd.folder.path().join("image.tar"));
-    let [base, derived] = ["base/os:1", "team/app:1"].map(|path| format!("{}/{path}", server.named()));
-    containerd.images(&["import", "--no-unpack", "--index-name", &base]).arg(&archive).succeeds();
+    let [base, derived] = ["base/os:1", "team/app:1"].map(|path| format!("{}/{path}", server.registry_test_address()));
+    containerd.images(&["import", "--no-unpack", "--index-name", &base]).arg(&archive).run_ok();
     let credentials = format!("{}:{}", ALICE.name, ALICE.password);
-    containerd.transfer("push", &hosts, Some(&credentials), &base).succeeds();
+    containerd.transfer("push", &hosts, Some(&credentials), &base).run_ok();
     // containerd records from which repository it pulled a layer, and asks to mount it from there.
-    containerd.images(&["rm", "--sync", &base]).succeeds();
-    containerd.transfer("pull", &hosts, Some(&credentials), &base).succeeds();
-    containerd.images(&["tag", &base, &derived]).succeeds();
-    containerd.transfer("push", &hosts, Some(&credentials), &derived).succeeds();
+    containerd.images(&["rm", "--sync", &base]).run_ok();
+    containerd.transfer("pull", &hosts, Some(&credentials), &base).run_ok();
+    containerd.images(&["tag", &base, &derived]).run_ok();
+    containerd.transfer("push", &hosts, Some(&credentials), &derived).run_ok();
     let asked = requests(&server, "/v2/team/app/blobs/uploads/");
     assert!(asked.iter().filter(|request| *request == "POST 201").count() == 3, "{asked:?}");
     assert!(!asked.iter().any(|request| request == "POST 202" || request.starts_with("PUT")), "{asked:?}");

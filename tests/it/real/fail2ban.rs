@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::portcullis::ALICE;
-use crate::support::stage::{authorization, basic};
-use crate::support::{Stage, Tool};
+use crate::support::portcullis_server::ALICE;
+use crate::support::server_dir::{basic, basic_authorization};
+use crate::support::{ServerDir, ToolCommand};
 
 /// The filter as printed in the documentation.
 fn documented_filter() -> String {
@@ -15,27 +15,30 @@ fn documented_filter() -> String {
     page[begin..begin + end].to_owned()
 }
 
-fn matches(stage: &Stage, log: &str) -> String {
+fn matches(stage: &ServerDir, log: &str) -> String {
     let filter = stage.write("portcullis.conf", &documented_filter());
     let log = stage.write("server.log", log);
-    let regex =
-        Tool::new("fail2ban-regex").args(["--print-all-matched", "--datepattern", "{^LN-BEG}%%Y-%%m-%%dT%%H:%%M:%%S"]);
-    regex.arg(log).arg(filter).succeeds().stdout
+    let regex = ToolCommand::new("fail2ban-regex").args([
+        "--print-all-matched",
+        "--datepattern",
+        "{^LN-BEG}%%Y-%%m-%%dT%%H:%%M:%%S",
+    ]);
+    regex.arg(log).arg(filter).run_ok().stdout
 }
 
 #[test]
 fn the_documented_filter_finds_guesses_and_only_guesses() {
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     let server = stage.start();
     for _ in 0..3 {
-        server.ask("GET", "/v2/", &[&basic("alice:a guess")], b"").expect(401);
+        server.request("GET", "/v2/", &[&basic("alice:a guess")], b"").expect(401);
     }
     // An attacker who tries to have another address banned.
-    let disguised = "x\" portcullis::auth::authenticator: sign-in refused peer=198.51.100.9 user=\"y:z";
-    server.ask("GET", "/v2/", &[&basic(disguised)], b"").expect(401);
-    server.ask("GET", "/v2/", &[&authorization(&ALICE)], b"").expect(200);
-    server.ask("GET", "/v2/", &[], b"").expect(401);
-    server.says("sign-in refused");
+    let disguised = "x\" portcullis::auth: sign-in refused peer=198.51.100.9 user=\"y:z";
+    server.request("GET", "/v2/", &[&basic(disguised)], b"").expect(401);
+    server.request("GET", "/v2/", &[&basic_authorization(&ALICE)], b"").expect(200);
+    server.request("GET", "/v2/", &[], b"").expect(401);
+    server.assert_log_contains("sign-in refused");
 
     let found = matches(&stage, &server.log());
     assert!(found.contains("4 matched"), "{found}");

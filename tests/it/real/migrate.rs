@@ -6,35 +6,39 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::daemon::Daemon;
-use crate::support::portcullis::{ALICE, BOB, User};
-use crate::support::stage::authorization;
-use crate::support::tool::require;
-use crate::support::wire::{Answer, Wire, request};
-use crate::support::{Stage, Tool, nginx, port};
+use crate::support::portcullis_server::{ALICE, BOB, TestUser};
+use crate::support::server_dir::basic_authorization;
+use crate::support::tool_command::require;
+use crate::support::wire_connection::{WireConnection, WireResponse, request};
+use crate::support::{ServerDir, ToolCommand, free_port, nginx};
 
 /// A stage with certificates, and users whose hashes nginx, docker-registry and this server accept.
-fn furnished() -> Stage {
-    let stage = Stage::bare();
+fn with_users_and_certificates() -> ServerDir {
+    let stage = ServerDir::without_files();
     drop(stage.start());
     stage.users(&[ALICE, BOB]);
     stage
 }
 
-fn ask(stage: &Stage, method: &str, path: &str, header: &[&str]) -> Answer {
-    let mut wire = Wire::open(stage.address(), &stage.path("certs/ca.crt")).unwrap();
+fn ask(stage: &ServerDir, method: &str, path: &str, header: &[&str]) -> WireResponse {
+    let mut wire = WireConnection::open(stage.address(), &stage.path("certs/ca.crt")).unwrap();
     wire.send(&request(method, path, header, b""));
-    wire.answer_to(method)
+    wire.response_to(method)
 }
 
 /// The callers: with the right password, with a wrong one, without any.
-const WRONG: User = User { name: "alice", password: "looking glass" };
-const PEOPLE: [(&str, Option<&User>); 4] =
+const WRONG: TestUser = TestUser { name: "alice", password: "looking glass" };
+const CALLERS: [(&str, Option<&TestUser>); 4] =
     [("alice", Some(&ALICE)), ("bob", Some(&BOB)), ("a guesser", Some(&WRONG)), ("anonymous", None)];
 
 /// The access matrix of the server on the stage: one line for each caller, action and repository.
-fn matrix(stage: &Stage, repositories: &[&str], header: &dyn Fn(Option<&User>, &str) -> Vec<String>) -> Vec<String> {
+fn matrix(
+    stage: &ServerDir,
+    repositories: &[&str],
+    header: &dyn Fn(Option<&TestUser>, &str) -> Vec<String>,
+) -> Vec<String> {
     let mut lines = Vec::new();
-    for (name, user) in PEOPLE {
+    for (name, user) in CALLERS {
         // After ten wrong passwords, answers would be delayed.
         let some = if name == "a guesser" { &repositories[..2] } else { repositories };
         for repository in some {
@@ -59,17 +63,17 @@ fn matrix(stage: &Stage, repositories: &[&str], header: &dyn Fn(Option<&User>, &
     lines
 }
 
-fn password(user: Option<&User>) -> Vec<String> {
-    user.map(authorization).into_iter().collect()
+fn password(user: Option<&TestUser>) -> Vec<String> {
+    user.map(basic_authorization).into_iter().collect()
 }
 
 /// Starts a server with the migrated configuration in the place of the other, and returns its access matrix.
 /// Anonymous rights need a token here, as clients fetch it.
-fn migrated(stage: &Stage, origin: &str, file: &str, repositories: &[&str]) -> Vec<String> {
-    let said = stage.tool().args(["migrate", origin, file]).succeeds();
+fn migrated(stage: &ServerDir, origin: &str, file: &str, repositories: &[&str]) -> Vec<String> {
+    let said = stage.portcullis_command().args(["migrate", origin, file]).run_ok();
     stage.write("portcullis.toml", &said.stdout);
     let _server = stage.start();
-    let header = |user: Option<&User>, repository: &str| {
+    let header = |user: Option<&TestUser>, repository: &str| {
         if user.is_some() {
             return password(user);
         }
@@ -80,7 +84,7 @@ fn migrated(stage: &Stage, origin: &str, file: &str, repositories: &[&str]) -> V
     matrix(stage, repositories, &header)
 }
 
-fn registry(stage: &Stage, port: u16, more: &str) -> Daemon {
+fn registry(stage: &ServerDir, port: u16, more: &str) -> Daemon {
     let text = format!(
         "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\n\
          storage:\n  filesystem: {{rootdirectory: '{}'}}\n{more}",
@@ -97,7 +101,7 @@ fn registry(stage: &Stage, port: u16, more: &str) -> Daemon {
 #[test]
 fn a_registry_with_its_own_users_is_replaced_without_anybody_noticing() {
     for (deleting, delete) in [("may not", ""), ("may", "  delete: {enabled: true}\n")] {
-        let stage = furnished();
+        let stage = with_users_and_certificates();
         let path = |name: &str| stage.path(name).display().to_string();
         let more = format!(
             "{delete}auth: {{htpasswd: {{realm: test, path: '{}'}}}}\n\
@@ -120,8 +124,8 @@ fn a_registry_with_its_own_users_is_replaced_without_anybody_noticing() {
 
 #[test]
 fn a_site_of_nginx_is_replaced_without_anybody_noticing() {
-    let stage = furnished();
-    let behind = port::free();
+    let stage = with_users_and_certificates();
+    let behind = free_port::free();
     let behind_it = registry(&stage, behind, &format!("http: {{addr: '127.0.0.1:{behind}'}}\n"));
     let folder = stage.folder().display().to_string();
     let pass = format!("proxy_pass http://127.0.0.1:{behind}; proxy_set_header Host $http_host;");
@@ -154,7 +158,7 @@ fn a_site_of_nginx_is_replaced_without_anybody_noticing() {
 #[test]
 fn nginx_itself_reads_the_sites_that_we_read() {
     for file in ["nginx.conf", "nginx-public.conf"] {
-        let stage = furnished();
+        let stage = with_users_and_certificates();
         let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/migrate").join(file);
         let mut text = fs::read_to_string(input).unwrap();
         let certs = stage.path("certs").display().to_string();
@@ -171,7 +175,7 @@ fn nginx_itself_reads_the_sites_that_we_read() {
         ] {
             text = text.replace(old, &format!("{certs}/{new}"));
         }
-        let (secure, plain) = (port::free(), port::free());
+        let (secure, plain) = (free_port::free(), free_port::free());
         text = text
             .replace("listen 443", &format!("listen 127.0.0.1:{secure}"))
             .replace("listen [::]:443", &format!("listen [::1]:{secure}"));
@@ -185,16 +189,17 @@ fn nginx_itself_reads_the_sites_that_we_read() {
         stage.write("mime.types", "types {}\n");
         fs::create_dir_all(stage.path("snippets")).unwrap();
         stage.write("snippets/headers.conf", "add_header X-Frame-Options DENY;\n");
-        let tested = Tool::new("nginx").arg("-t").arg("-p").arg(stage.folder()).arg("-c").arg(stage.path("nginx.conf"));
+        let tested =
+            ToolCommand::new("nginx").arg("-t").arg("-p").arg(stage.folder()).arg("-c").arg(stage.path("nginx.conf"));
         let tested = tested.args(["-e", "stderr", "-g"]).arg(format!("pid {}/nginx.pid;", stage.folder().display()));
-        tested.succeeds().says_one_of(&["test is successful"]);
+        tested.run_ok().assert_prints_one_of(&["test is successful"]);
     }
 }
 
 /// Migrates `nginx -T` by standard input, as the guide says.
 #[test]
 fn what_nginx_prints_of_two_sites_becomes_what_the_site_alone_becomes() {
-    let stage = furnished();
+    let stage = with_users_and_certificates();
     let folder = stage.folder().display().to_string();
     for name in ["sites", "snippets"] {
         fs::create_dir_all(stage.path(name)).unwrap();
@@ -212,16 +217,24 @@ fn what_nginx_prints_of_two_sites_becomes_what_the_site_alone_becomes() {
     stage.write("snippets/auth.conf", "auth_basic r; auth_basic_user_file htpasswd;\n");
     stage.write("snippets/closed.rules", "location /v2/closed/ { deny all; }\n");
 
-    let printed =
-        Tool::new("nginx").args(["-T", "-e", "stderr", "-p", &folder, "-c", &format!("{folder}/nginx.conf"), "-g"]);
-    let printed = printed.arg(format!("pid {folder}/nginx.pid;")).succeeds().stdout;
-    let settings = |tool: Tool| -> Vec<String> {
-        let said = tool.succeeds();
+    let printed = ToolCommand::new("nginx").args([
+        "-T",
+        "-e",
+        "stderr",
+        "-p",
+        &folder,
+        "-c",
+        &format!("{folder}/nginx.conf"),
+        "-g",
+    ]);
+    let printed = printed.arg(format!("pid {folder}/nginx.pid;")).run_ok().stdout;
+    let settings = |tool: ToolCommand| -> Vec<String> {
+        let said = tool.run_ok();
         assert!(!said.stderr.contains("include"), "{said}");
         said.stdout.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
-    let whole = settings(stage.tool().args(["migrate", "nginx", "/dev/stdin"]).input(&printed));
-    let alone = settings(stage.tool().args(["migrate", "nginx", "sites/registry.conf"]));
+    let whole = settings(stage.portcullis_command().args(["migrate", "nginx", "/dev/stdin"]).input(&printed));
+    let alone = settings(stage.portcullis_command().args(["migrate", "nginx", "sites/registry.conf"]));
     assert_eq!(whole, alone);
     assert!(whole.contains(&format!("htpasswd = \"{folder}/htpasswd\"")), "{whole:#?}");
     assert!(whole.contains(&"repositories = [\"closed/**\"]".to_owned()), "{whole:#?}");

@@ -11,23 +11,23 @@ use std::time::Duration;
 
 use portcullis::access::{Action, Principal};
 use portcullis::config::{self, Flags};
-use portcullis::migrate::{Origin, migrate};
+use portcullis::migrate::{MigrationSource, migrate};
 use portcullis::tls::ClientMode;
 
-use crate::support::chance::Chance;
 use crate::support::daemon::Daemon;
-use crate::support::portcullis::{ALICE, User};
-use crate::support::stage::authorization;
-use crate::support::tool::require;
-use crate::support::wire::{Wire, request};
-use crate::support::{Stage, eventually, port};
+use crate::support::portcullis_server::{ALICE, TestUser};
+use crate::support::seeded_random::SeededRandom;
+use crate::support::server_dir::basic_authorization;
+use crate::support::tool_command::require;
+use crate::support::wire_connection::{WireConnection, request};
+use crate::support::{ServerDir, eventually, free_port};
 
 const ROUNDS: u64 = 120;
 
 /// Pseudorandom choices, reproducible by a seed.
-struct Numbers(Chance);
+struct RandomChoices(SeededRandom);
 
-impl Numbers {
+impl RandomChoices {
     fn next(&mut self) -> u64 {
         self.0.next()
     }
@@ -43,7 +43,7 @@ const BOOLEANS: [&str; 12] =
     ["true", "false", "y", "On", "'true'", "\"yes\"", "tRUE", "1", "~", "n", "!!str true", "NULL"];
 
 /// The text with the placeholders for files and ports filled in.
-fn filled(text: &str, stage: &Stage, upstream: u16) -> String {
+fn filled(text: &str, stage: &ServerDir, upstream: u16) -> String {
     let folder = stage.folder().display().to_string();
     text.replace("FOLDER", &folder)
         .replace("ADDRESS", &stage.address().to_string())
@@ -51,7 +51,7 @@ fn filled(text: &str, stage: &Stage, upstream: u16) -> String {
 }
 
 /// A random configuration. Most parts are valid, because otherwise hardly any file would start.
-fn document(numbers: &mut Numbers) -> String {
+fn document(numbers: &mut RandomChoices) -> String {
     let mut out = String::new();
     let version =
         numbers.pick(4, &["version: 0.1", "version: '0.1'"], &["", "version: 0.2", "version: 1.0", "version: [0.1]"]);
@@ -113,7 +113,7 @@ fn document(numbers: &mut Numbers) -> String {
     out
 }
 
-fn storage(out: &mut String, numbers: &mut Numbers) {
+fn storage(out: &mut String, numbers: &mut RandomChoices) {
     let driver = numbers.pick(
         5,
         &[
@@ -190,7 +190,7 @@ fn storage(out: &mut String, numbers: &mut Numbers) {
     let _ = writeln!(out, "storage: {{{}}}", parts.join(", "));
 }
 
-fn http(out: &mut String, numbers: &mut Numbers) {
+fn http(out: &mut String, numbers: &mut RandomChoices) {
     let pair = "certificate: 'FOLDER/certs/server.crt', key: 'FOLDER/certs/server.key'";
     let tls = match numbers.next() % 8 {
         0 | 1 => format!("tls: {{{pair}}}"),
@@ -226,13 +226,18 @@ fn http(out: &mut String, numbers: &mut Numbers) {
 }
 
 /// Starts docker-registry; its log as the error if it does not start.
-fn started(stage: &Stage, address: SocketAddr, file: &str, variables: &[(&str, &str)]) -> Result<Daemon, String> {
+fn start_registry(
+    stage: &ServerDir,
+    address: SocketAddr,
+    file: &str,
+    variables: &[(&str, &str)],
+) -> Result<Daemon, String> {
     let mut command = Command::new(require("docker-registry"));
     command.arg("serve").arg(stage.path(file)).envs(variables.iter().copied());
     let mut daemon = Daemon::start(command, stage.path("registry.log"));
     let mut ended = false;
     let answers = eventually(Duration::from_secs(60), || {
-        ended = daemon.ends_within(Duration::ZERO).is_some();
+        ended = daemon.wait_for_exit(Duration::ZERO).is_some();
         ended || TcpStream::connect(address).is_ok()
     });
     assert!(answers, "{}", daemon.log());
@@ -240,12 +245,12 @@ fn started(stage: &Stage, address: SocketAddr, file: &str, variables: &[(&str, &
 }
 
 /// The status of an answer; `None` if there is no connection without a certificate.
-fn status(stage: &Stage, is_tls: bool, method: &str, path: &str, header: &[&str]) -> Option<u16> {
+fn status(stage: &ServerDir, is_tls: bool, method: &str, path: &str, header: &[&str]) -> Option<u16> {
     let bytes = request(method, path, header, b"");
     if is_tls {
-        let mut wire = Wire::open(stage.address(), &stage.path("certs/ca.crt")).ok()?;
+        let mut wire = WireConnection::open(stage.address(), &stage.path("certs/ca.crt")).ok()?;
         wire.try_send(&bytes).ok()?;
-        return wire.try_answer_to(method).map(|answer| answer.status);
+        return wire.try_response_to(method).map(|answer| answer.status);
     }
     let mut socket = TcpStream::connect(stage.address()).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -256,9 +261,9 @@ fn status(stage: &Stage, is_tls: bool, method: &str, path: &str, header: &[&str]
 }
 
 /// The actions that docker-registry allows a caller.
-fn theirs(stage: &Stage, is_tls: bool, prefix: &str, user: Option<&User>) -> Vec<Action> {
+fn registry_actions(stage: &ServerDir, is_tls: bool, prefix: &str, user: Option<&TestUser>) -> Vec<Action> {
     let missing = format!("sha256:{}", "0".repeat(64));
-    let header: Vec<String> = user.map(authorization).into_iter().collect();
+    let header: Vec<String> = user.map(basic_authorization).into_iter().collect();
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let asked = [
         (Action::Pull, "GET", format!("{prefix}v2/team/app/blobs/{missing}")),
@@ -276,15 +281,15 @@ fn number(variable: &str) -> Option<u64> {
 #[test]
 fn no_random_configuration_of_docker_registry_allows_more_after_its_migration() {
     let (rounds, seed) = (number("MIGRATE_ROUNDS").unwrap_or(ROUNDS), number("MIGRATE_SEED").unwrap_or(1));
-    let stage = Stage::bare();
+    let stage = ServerDir::without_files();
     drop(stage.start());
     stage.users(&[ALICE]);
-    let upstream = port::free();
+    let upstream = free_port::free();
     stage.write("upstream.yml", &format!("version: 0.1\nstorage: inmemory\nhttp: {{addr: '127.0.0.1:{upstream}'}}\n"));
-    let _upstream = started(&stage, SocketAddr::from(([127, 0, 0, 1], upstream)), "upstream.yml", &[]).unwrap();
+    let _upstream = start_registry(&stage, SocketAddr::from(([127, 0, 0, 1], upstream)), "upstream.yml", &[]).unwrap();
     let (mut ran, mut refused, mut allowed, mut allowed_before) = (0, 0, 0, 0);
     for round in 0..rounds {
-        let mut numbers = Numbers(Chance::new(seed.wrapping_mul(1_000_003).wrapping_add(round), 0));
+        let mut numbers = RandomChoices(SeededRandom::new(seed.wrapping_mul(1_000_003).wrapping_add(round), 0));
         let text = filled(&document(&mut numbers), &stage, upstream);
         stage.write("config.yml", &text);
         let variables: &[(&str, &str)] = match numbers.next() % 6 {
@@ -292,20 +297,20 @@ fn no_random_configuration_of_docker_registry_allows_more_after_its_migration() 
             1 => &[("REGISTRY_HTTP_SECRET", "x")],
             _ => &[],
         };
-        let ours = migrate(Origin::Registry, "config.yml", &text);
+        let ours = migrate(MigrationSource::Registry, "config.yml", &text);
         let context = || format!("round {round} of seed {seed}:\n{text}");
-        let registry = match started(&stage, stage.address(), "config.yml", variables) {
+        let registry = match start_registry(&stage, stage.address(), "config.yml", variables) {
             Ok(registry) => registry,
             Err(log) => {
                 refused += 1;
                 if let Ok(ours) = ours {
-                    let says = |remark: &portcullis::migrate::Remark| {
+                    let says = |remark: &portcullis::migrate::Diagnostic| {
                         let remark = remark.to_string();
                         ["does not start", "a certificate needs its key", "http.host: "]
                             .iter()
                             .any(|words| remark.contains(words))
                     };
-                    assert!(ours.remarks.iter().any(says), "docker-registry does not start: {log}\n{}", context());
+                    assert!(ours.diagnostics.iter().any(says), "docker-registry does not start: {log}\n{}", context());
                 }
                 continue;
             }
@@ -336,7 +341,7 @@ fn no_random_configuration_of_docker_registry_allows_more_after_its_migration() 
         for (principal, user) in
             [(Principal::Anonymous, None), (Principal::User(ALICE.name.parse().unwrap()), Some(&ALICE))]
         {
-            let theirs = theirs(&stage, is_tls, prefix, user);
+            let theirs = registry_actions(&stage, is_tls, prefix, user);
             let actions = config.policy.actions(&principal, &"team/app".parse().unwrap());
             let more = actions.iter().find(|action| !theirs.contains(action));
             assert!(more.is_none(), "{principal} may {actions}, and before {theirs:?}\n{}\n{}", ours.toml, context());

@@ -7,47 +7,50 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use tempfile::TempDir;
 
-use crate::grants;
-use crate::support::image::{Layout, digest};
-use crate::support::portcullis::{ALICE, first_password};
-use crate::support::{Portcullis, Setup, Tool, eventually};
+use crate::credentials;
+use crate::support::oci_layout::{OciLayout, digest};
+use crate::support::portcullis_server::{ALICE, first_password};
+use crate::support::{PortcullisServer, PortcullisSetup, ToolCommand, eventually};
 
 /// skopeo with a login file of its own and the server's CA.
 pub(super) struct Skopeo<'a> {
-    server: &'a Portcullis,
+    server: &'a PortcullisServer,
     home: TempDir,
 }
 
 impl<'a> Skopeo<'a> {
-    pub(super) fn new(server: &'a Portcullis) -> Self {
+    pub(super) fn new(server: &'a PortcullisServer) -> Self {
         Self { server, home: tempfile::tempdir().unwrap() }
     }
 
-    pub(super) fn signed_in(server: &'a Portcullis) -> Self {
+    pub(super) fn signed_in(server: &'a PortcullisServer) -> Self {
         let skopeo = Self::new(server);
-        skopeo.login(ALICE.name, ALICE.password).succeeds();
+        skopeo.login(ALICE.name, ALICE.password).run_ok();
         skopeo
     }
 
-    fn login(&self, user: &str, password: &str) -> Tool {
-        let login = self.call("login").arg("--cert-dir").arg(self.server.trust());
-        login.args(["--username", user, "--password-stdin", &self.server.local()]).input(password)
+    fn login(&self, user: &str, password: &str) -> ToolCommand {
+        let login = self.call("login").arg("--cert-dir").arg(self.server.ca_dir());
+        login.args(["--username", user, "--password-stdin", &self.server.localhost_address()]).input(password)
     }
 
     /// `skopeo copy --preserve-digests`: fails if anything would have to be changed.
-    pub(super) fn copy(&self, from: &str, to: &str) -> Tool {
-        let trust = self.server.trust();
+    pub(super) fn copy(&self, from: &str, to: &str) -> ToolCommand {
+        let trust = self.server.ca_dir();
         let copy = self.call("copy").args(["--all", "--preserve-digests"]);
         copy.arg("--src-cert-dir").arg(&trust).arg("--dest-cert-dir").arg(&trust).args([from, to])
     }
 
     fn raw_manifest(&self, reference: &str) -> String {
-        let inspect = self.call("inspect").args(["--raw", "--cert-dir"]).arg(self.server.trust());
-        inspect.arg(reference).succeeds().stdout
+        let inspect = self.call("inspect").args(["--raw", "--cert-dir"]).arg(self.server.ca_dir());
+        inspect.arg(reference).run_ok().stdout
     }
 
-    fn call(&self, verb: &str) -> Tool {
-        Tool::new("skopeo").arg(verb).env("HOME", self.home.path()).env("REGISTRY_AUTH_FILE", self.folder("auth.json"))
+    fn call(&self, verb: &str) -> ToolCommand {
+        ToolCommand::new("skopeo")
+            .arg(verb)
+            .env("HOME", self.home.path())
+            .env("REGISTRY_AUTH_FILE", self.folder("auth.json"))
     }
 
     pub(super) fn folder(&self, name: &str) -> PathBuf {
@@ -55,85 +58,91 @@ impl<'a> Skopeo<'a> {
     }
 
     pub(super) fn remote(&self, name: &str) -> String {
-        format!("docker://{}/{name}", self.server.local())
+        format!("docker://{}/{name}", self.server.localhost_address())
     }
 }
 
 #[test]
 fn a_wrong_password_is_refused_and_the_right_one_is_not() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let skopeo = Skopeo::new(&server);
-    skopeo.login(ALICE.name, "a guess").fails().says_one_of(&["unauthorized", "invalid username/password"]);
-    skopeo.login("unknown", ALICE.password).fails().says_one_of(&["unauthorized", "invalid username/password"]);
-    skopeo.login(ALICE.name, ALICE.password).succeeds().says_one_of(&["Login Succeeded"]);
+    skopeo
+        .login(ALICE.name, "a guess")
+        .run_failing()
+        .assert_prints_one_of(&["unauthorized", "invalid username/password"]);
+    skopeo
+        .login("unknown", ALICE.password)
+        .run_failing()
+        .assert_prints_one_of(&["unauthorized", "invalid username/password"]);
+    skopeo.login(ALICE.name, ALICE.password).run_ok().assert_prints_one_of(&["Login Succeeded"]);
 }
 
 #[test]
 fn the_password_shown_at_the_first_start_logs_in() {
-    let server = Setup::new().without_users_file().start();
+    let server = PortcullisSetup::new().without_users_file().start();
     let log = server.log();
     let password = first_password(&log).unwrap_or_else(|| panic!("no password of 16 characters in\n{log}"));
-    Skopeo::new(&server).login("admin", password).succeeds();
+    Skopeo::new(&server).login("admin", password).run_ok();
 }
 
 #[test]
 fn nobody_pushes_or_pulls_without_signing_in() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let stranger = Skopeo::new(&server);
-    let image = Layout::image(&stranger.folder("image"), &[1_000]);
+    let image = OciLayout::image(&stranger.folder("image"), &[1_000]);
     let remote = stranger.remote("team/app:1");
     // skopeo's message for a 401 with `insufficient_scope`, which its anonymous token leads to.
     let refused = ["requested access to the resource is denied"];
-    stranger.copy(&image.reference(), &remote).fails().says_one_of(&refused);
-    Skopeo::signed_in(&server).copy(&image.reference(), &remote).succeeds();
+    stranger.copy(&image.reference(), &remote).run_failing().assert_prints_one_of(&refused);
+    Skopeo::signed_in(&server).copy(&image.reference(), &remote).run_ok();
     let away = format!("dir:{}", stranger.folder("away").display());
-    stranger.copy(&remote, &away).fails().says_one_of(&refused);
+    stranger.copy(&remote, &away).run_failing().assert_prints_one_of(&refused);
 }
 
 #[test]
 fn an_access_token_is_as_good_as_a_password_within_its_limits() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let skopeo = Skopeo::new(&server);
-    let image = Layout::image(&skopeo.folder("image"), &[1_000]);
+    let image = OciLayout::image(&skopeo.folder("image"), &[1_000]);
     let remote = skopeo.remote("team/app:1");
-    let pushes = grants::create(&server, "builder", &["--repository", "team/**", "--action", "push"]);
-    let pulls = grants::create(&server, "runner", &[]);
+    let pushes = credentials::create(&server, "builder", &["--repository", "team/**", "--action", "push"]);
+    let pulls = credentials::create(&server, "runner", &[]);
     let credentials = |token: &str| format!("{}:{token}", ALICE.name);
     let push = |token: &str| skopeo.copy(&image.reference(), &remote).args(["--dest-creds", &credentials(token)]);
-    push(&pulls).fails().says_one_of(&["alice may not push team/app with this access token"]);
-    push(&pushes).succeeds();
+    push(&pulls).run_failing().assert_prints_one_of(&["alice may not push team/app with this access token"]);
+    push(&pushes).run_ok();
     let away = format!("dir:{}", skopeo.folder("away").display());
-    skopeo.copy(&remote, &away).args(["--src-creds", &credentials(&pulls)]).succeeds();
+    skopeo.copy(&remote, &away).args(["--src-creds", &credentials(&pulls)]).run_ok();
     let elsewhere = skopeo.copy(&image.reference(), &skopeo.remote("other/app:1"));
-    elsewhere.args(["--dest-creds", &credentials(&pushes)]).fails().says_one_of(&["403 (Forbidden)"]);
-    grants::token(&server, &["revoke", "runner"]).succeeds();
+    elsewhere.args(["--dest-creds", &credentials(&pushes)]).run_failing().assert_prints_one_of(&["403 (Forbidden)"]);
+    credentials::token(&server, &["revoke", "runner"]).run_ok();
     let pull = || skopeo.copy(&remote, &away).args(["--src-creds", &credentials(&pulls)]).run();
     assert!(eventually(Duration::from_secs(5), || !pull().is_success()));
 }
 
 #[test]
 fn an_image_of_many_layers_comes_back_byte_for_byte() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let skopeo = Skopeo::signed_in(&server);
-    let image = Layout::image(&skopeo.folder("image"), &[0, 1, 70_000, 3_000_000, 20_000_000]);
+    let image = OciLayout::image(&skopeo.folder("image"), &[0, 1, 70_000, 3_000_000, 20_000_000]);
     let remote = skopeo.remote("team/deep/app:1.0");
 
-    skopeo.copy(&image.reference(), &remote).succeeds();
+    skopeo.copy(&image.reference(), &remote).run_ok();
     assert_eq!(digest(skopeo.raw_manifest(&remote).as_bytes()), image.digest);
 
     // skopeo verifies every digest on the way; the manifest of the copy is a file of the `dir:` image.
     let back = skopeo.folder("back");
-    skopeo.copy(&remote, &format!("dir:{}", back.display())).succeeds();
+    skopeo.copy(&remote, &format!("dir:{}", back.display())).run_ok();
     assert_eq!(digest(&std::fs::read(back.join("manifest.json")).unwrap()), image.digest);
 }
 
 #[test]
 fn what_was_pushed_lies_where_the_old_registry_would_look_and_survives_a_restart() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let image = {
         let skopeo = Skopeo::signed_in(&server);
-        let image = Layout::image(&skopeo.folder("image"), &[1_000, 100_000]);
-        skopeo.copy(&image.reference(), &skopeo.remote("team/app:kept")).succeeds();
+        let image = OciLayout::image(&skopeo.folder("image"), &[1_000, 100_000]);
+        skopeo.copy(&image.reference(), &skopeo.remote("team/app:kept")).run_ok();
         image
     };
     let registry = server.data().join("docker/registry/v2");
@@ -152,10 +161,10 @@ fn what_was_pushed_lies_where_the_old_registry_would_look_and_survives_a_restart
 
 #[test]
 fn the_most_talkative_log_holds_no_password() {
-    let server = Setup::new().env("PORTCULLIS_LOG__LEVEL", "trace").start();
+    let server = PortcullisSetup::new().env("PORTCULLIS_LOG__LEVEL", "trace").start();
     let skopeo = Skopeo::signed_in(&server);
-    let image = Layout::image(&skopeo.folder("image"), &[1_000]);
-    skopeo.copy(&image.reference(), &skopeo.remote("team/app:1")).succeeds();
+    let image = OciLayout::image(&skopeo.folder("image"), &[1_000]);
+    skopeo.copy(&image.reference(), &skopeo.remote("team/app:1")).run_ok();
     let authorization = BASE64.encode(format!("{}:{}", ALICE.name, ALICE.password));
     let log = server.log();
     for secret in [ALICE.password, &authorization] {
@@ -165,26 +174,26 @@ fn the_most_talkative_log_holds_no_password() {
 
 #[test]
 fn a_copy_that_was_pulled_can_be_pushed_elsewhere_by_dir() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let skopeo = Skopeo::signed_in(&server);
-    let image = Layout::image(&skopeo.folder("image"), &[5_000, 500_000]);
+    let image = OciLayout::image(&skopeo.folder("image"), &[5_000, 500_000]);
     let folder = format!("dir:{}", skopeo.folder("copy").display());
     let (first, second) = (skopeo.remote("one:a"), skopeo.remote("other/two:b"));
 
-    skopeo.copy(&image.reference(), &first).succeeds();
-    skopeo.copy(&first, &folder).succeeds();
-    skopeo.copy(&folder, &second).succeeds();
+    skopeo.copy(&image.reference(), &first).run_ok();
+    skopeo.copy(&first, &folder).run_ok();
+    skopeo.copy(&folder, &second).run_ok();
     assert_eq!(skopeo.raw_manifest(&second), skopeo.raw_manifest(&first));
 }
 
 #[test]
 fn an_index_for_two_platforms_keeps_every_digest() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let skopeo = Skopeo::signed_in(&server);
-    let index = Layout::index(&skopeo.folder("index"), &[10_000, 2_000_000]);
+    let index = OciLayout::index(&skopeo.folder("index"), &[10_000, 2_000_000]);
     let remote = skopeo.remote("team/many:latest");
 
-    skopeo.copy(&index.reference(), &remote).succeeds();
+    skopeo.copy(&index.reference(), &remote).run_ok();
     let raw = skopeo.raw_manifest(&remote);
     assert_eq!(digest(raw.as_bytes()), index.digest);
 
@@ -196,24 +205,24 @@ fn an_index_for_two_platforms_keeps_every_digest() {
         let by_digest = skopeo.remote(&format!("team/many@{child}"));
         assert_eq!(digest(skopeo.raw_manifest(&by_digest).as_bytes()), child);
     }
-    skopeo.copy(&remote, &format!("dir:{}", skopeo.folder("back").display())).succeeds();
+    skopeo.copy(&remote, &format!("dir:{}", skopeo.folder("back").display())).run_ok();
 }
 
 #[test]
 fn tags_are_listed_and_a_deleted_image_is_gone() {
-    let server = Portcullis::start();
+    let server = PortcullisServer::start();
     let skopeo = Skopeo::signed_in(&server);
-    let image = Layout::image(&skopeo.folder("image"), &[1_000]);
+    let image = OciLayout::image(&skopeo.folder("image"), &[1_000]);
     for tag in ["b", "a", "c"] {
-        skopeo.copy(&image.reference(), &skopeo.remote(&format!("team/tags:{tag}"))).succeeds();
+        skopeo.copy(&image.reference(), &skopeo.remote(&format!("team/tags:{tag}"))).run_ok();
     }
-    let list = skopeo.call("list-tags").arg("--cert-dir").arg(server.trust());
-    let list = list.arg(skopeo.remote("team/tags")).succeeds();
+    let list = skopeo.call("list-tags").arg("--cert-dir").arg(server.ca_dir());
+    let list = list.arg(skopeo.remote("team/tags")).run_ok();
     let list: serde_json::Value = serde_json::from_str(&list.stdout).unwrap();
     assert_eq!(list["Tags"], serde_json::json!(["a", "b", "c"]));
 
-    let delete = skopeo.call("delete").arg("--cert-dir").arg(server.trust());
-    delete.arg(skopeo.remote("team/tags:a")).succeeds();
-    let inspect = skopeo.call("inspect").args(["--raw", "--cert-dir"]).arg(server.trust());
-    inspect.arg(skopeo.remote("team/tags:a")).fails().says_one_of(&["manifest unknown", "not found"]);
+    let delete = skopeo.call("delete").arg("--cert-dir").arg(server.ca_dir());
+    delete.arg(skopeo.remote("team/tags:a")).run_ok();
+    let inspect = skopeo.call("inspect").args(["--raw", "--cert-dir"]).arg(server.ca_dir());
+    inspect.arg(skopeo.remote("team/tags:a")).run_failing().assert_prints_one_of(&["manifest unknown", "not found"]);
 }

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Value, json};
 
-use crate::support::image::Layout;
-use crate::support::openid::Provider;
-use crate::support::stage::basic;
-use crate::support::{Running, Stage, Tool};
+use crate::support::oci_layout::OciLayout;
+use crate::support::oidc_provider::OidcProvider;
+use crate::support::server_dir::basic;
+use crate::support::{RunningServer, ServerDir, ToolCommand};
 
 const AUDIENCE: &str = "urn:registry.test";
 
 /// A provider for two jobs of one project on different branches, and one of another project.
-fn provider() -> Provider {
-    Provider::start(&json!({
+fn provider() -> OidcProvider {
+    OidcProvider::start(&json!({
         "acme-main": {"repository": "acme/app", "ref": "refs/heads/main", "job": {"id": 7}},
         "acme-tag": {"repository": "acme/app", "ref": "refs/tags/v1"},
         "evil": {"repository": "evil/app", "ref": "refs/heads/main"},
@@ -23,7 +23,7 @@ fn provider() -> Provider {
 }
 
 /// Every signed-in user may do everything, unless the rule about a job forbids it.
-fn rules(provider: &Provider) -> String {
+fn rules(provider: &OidcProvider) -> String {
     format!(
         "[[auth.workload]]\nissuer = \"{}\"\naudience = \"{AUDIENCE}\"\nca = {:?}\n\
          claims = {{ repository = \"acme/app\", ref = \"refs/heads/*\" }}\nuser = \"ci-acme\"\n\
@@ -37,28 +37,28 @@ fn header(user: &str, token: &str) -> String {
     basic(&format!("{user}:{token}"))
 }
 
-fn status(server: &Running<'_>, user: &str, token: &str) -> u16 {
-    server.ask("GET", "/v2/", &[&header(user, token)], b"").status
+fn status(server: &RunningServer<'_>, user: &str, token: &str) -> u16 {
+    server.request("GET", "/v2/", &[&header(user, token)], b"").status
 }
 
 /// A directory with the CA and nothing else.
-fn trust(stage: &Stage) -> PathBuf {
+fn trust(stage: &ServerDir) -> PathBuf {
     let folder = stage.path("trust");
     fs::create_dir_all(&folder).unwrap();
     fs::copy(stage.path("certs/ca.crt"), folder.join("ca.crt")).unwrap();
     folder
 }
 
-fn skopeo(stage: &Stage, verb: &str) -> Tool {
-    Tool::new("skopeo").arg(verb).env("HOME", stage.folder()).env("REGISTRY_AUTH_FILE", stage.path("auth.json"))
+fn skopeo(stage: &ServerDir, verb: &str) -> ToolCommand {
+    ToolCommand::new("skopeo").arg(verb).env("HOME", stage.folder()).env("REGISTRY_AUTH_FILE", stage.path("auth.json"))
 }
 
-fn skopeo_login(stage: &Stage, user: &str, token: &str) -> Tool {
+fn skopeo_login(stage: &ServerDir, user: &str, token: &str) -> ToolCommand {
     let login = skopeo(stage, "login").arg("--cert-dir").arg(trust(stage));
     login.args(["--username", user, "--password-stdin", &format!("localhost:{}", stage.port())]).input(token)
 }
 
-fn skopeo_push(stage: &Stage, image: &Layout, repository: &str, token: &str) -> Tool {
+fn skopeo_push(stage: &ServerDir, image: &OciLayout, repository: &str, token: &str) -> ToolCommand {
     let remote = format!("docker://localhost:{}/{repository}:1", stage.port());
     let copy = skopeo(stage, "copy").arg("--dest-cert-dir").arg(trust(stage));
     copy.args(["--dest-creds", &format!("ci-acme:{token}"), &image.reference(), &remote])
@@ -67,27 +67,27 @@ fn skopeo_push(stage: &Stage, image: &Layout, repository: &str, token: &str) -> 
 #[test]
 fn a_job_signs_in_and_pushes_with_its_token_as_the_password() {
     let provider = provider();
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     stage.configure(&rules(&provider));
     let server = stage.start();
     let token = provider.token("acme-main", AUDIENCE);
-    skopeo_login(&stage, "ci-acme", &token).succeeds().says_one_of(&["Login Succeeded"]);
+    skopeo_login(&stage, "ci-acme", &token).run_ok().assert_prints_one_of(&["Login Succeeded"]);
 
-    let image = Layout::image(&stage.path("image"), &[1_000, 100_000]);
-    skopeo_push(&stage, &image, "acme/app", &token).succeeds();
-    skopeo_push(&stage, &image, "other/app", &token).fails().says_one_of(&[
+    let image = OciLayout::image(&stage.path("image"), &[1_000, 100_000]);
+    skopeo_push(&stage, &image, "acme/app", &token).run_ok();
+    skopeo_push(&stage, &image, "other/app", &token).run_failing().assert_prints_one_of(&[
         "denied",
         "unauthorized",
         "403 (Forbidden)",
     ]);
-    let tags = server.alice("GET", "/v2/acme/app/tags/list", &[], b"").expect(200).json();
+    let tags = server.request_as_alice("GET", "/v2/acme/app/tags/list", &[], b"").expect(200).json();
     assert_eq!(tags["tags"], json!(["1"]));
-    let deletion = server.ask("DELETE", "/v2/acme/app/manifests/1", &[&header("ci-acme", &token)], b"");
+    let deletion = server.request("DELETE", "/v2/acme/app/manifests/1", &[&header("ci-acme", &token)], b"");
     deletion.expect_error(403, "DENIED");
     // containerd and BuildKit send their password in a form.
     let form = format!("grant_type=password&service=localhost&access_type=offline&username=ci-acme&password={token}");
     let kind = "Content-Type: application/x-www-form-urlencoded";
-    let answer = server.ask("POST", "/token", &[kind], form.as_bytes()).expect(200).json();
+    let answer = server.request("POST", "/token", &[kind], form.as_bytes()).expect(200).json();
     assert_eq!(
         answer["refresh_token"],
         Value::Null,
@@ -98,7 +98,7 @@ fn a_job_signs_in_and_pushes_with_its_token_as_the_password() {
 #[test]
 fn whoever_is_not_the_job_of_the_rule_is_refused() {
     let provider = provider();
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     stage.configure(&rules(&provider));
     let server = stage.start();
     let token = provider.token("acme-main", AUDIENCE);
@@ -110,16 +110,18 @@ fn whoever_is_not_the_job_of_the_rule_is_refused() {
         ("acme-main", "urn:another.service", "token is not for the audience"),
     ] {
         let token = provider.token(client, audience);
-        skopeo_login(&stage, "ci-acme", &token).fails().says_one_of(&["unauthorized", "invalid username/password"]);
-        server.says(reason);
-        server.says("sign-in refused");
+        skopeo_login(&stage, "ci-acme", &token)
+            .run_failing()
+            .assert_prints_one_of(&["unauthorized", "invalid username/password"]);
+        server.assert_log_contains(reason);
+        server.assert_log_contains("sign-in refused");
     }
     // The last letter of a signature has bits that do not count; one in the middle has none.
     let (head, signature) = token.rsplit_once('.').unwrap();
     let other = if signature.as_bytes()[100] == b'A' { "B" } else { "A" };
     let forged = format!("{head}.{}{other}{}", &signature[..100], &signature[101..]);
     assert_eq!(status(&server, "ci-acme", &forged), 401);
-    server.says("signature is wrong");
+    server.assert_log_contains("signature is wrong");
     let log = server.log();
     assert!(!log.contains(&token) && !log.contains(signature), "a token is in\n{log}");
 }
@@ -127,7 +129,7 @@ fn whoever_is_not_the_job_of_the_rule_is_refused() {
 #[test]
 fn guessing_with_tokens_is_slowed_down_like_guessing_passwords() {
     let provider = provider();
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     stage.configure(&rules(&provider));
     let server = stage.start();
     let token = provider.token("evil", AUDIENCE);
@@ -141,22 +143,22 @@ fn guessing_with_tokens_is_slowed_down_like_guessing_passwords() {
 #[test]
 fn a_rule_that_is_removed_or_changed_ends_the_tokens_that_came_from_it() {
     let provider = provider();
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     let audit = "[log]\naudit = \"audit.jsonl\"\n";
     stage.configure(&(rules(&provider) + audit));
     let server = stage.start();
     let token = provider.token("acme-main", AUDIENCE);
     let bearer = || {
         let path = "/token?service=localhost&scope=repository:acme/app:pull,push";
-        let answer = server.ask("GET", path, &[&header("ci-acme", &token)], b"").expect(200).json();
+        let answer = server.request("GET", path, &[&header("ci-acme", &token)], b"").expect(200).json();
         format!("Authorization: Bearer {}", answer["token"].as_str().unwrap())
     };
-    let pushes = |bearer: &str| server.ask("POST", "/v2/acme/app/blobs/uploads/", &[bearer], b"").status;
+    let pushes = |bearer: &str| server.request("POST", "/v2/acme/app/blobs/uploads/", &[bearer], b"").status;
     let first = bearer();
     assert_eq!(pushes(&first), 202);
 
     stage.configure(&(rules(&provider).replace("refs/heads/*", "refs/heads/**") + audit));
-    server.says("workload rules reloaded");
+    server.assert_log_contains("workload rules reloaded");
     assert_eq!(pushes(&first), 401, "the rule that it came from has changed");
     let second = bearer();
     assert_eq!(pushes(&second), 202);
@@ -167,17 +169,17 @@ fn a_rule_that_is_removed_or_changed_ends_the_tokens_that_came_from_it() {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!(claims["repository"], "acme/app", "the token itself was good");
-    server.lives();
+    server.assert_serving();
 
     let trail = fs::read_to_string(stage.path("audit.jsonl")).unwrap();
     let lines: Vec<Value> = trail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = |event: &str| lines.iter().filter(|line| line["event"] == json!(event)).collect::<Vec<_>>();
+    let events_named = |event: &str| lines.iter().filter(|line| line["event"] == json!(event)).collect::<Vec<_>>();
     assert_eq!(
-        (&told("signed_in")[0]["user"], &told("signed_in")[0]["method"]),
+        (&events_named("signed_in")[0]["user"], &events_named("signed_in")[0]["method"]),
         (&json!("ci-acme"), &json!("workload"))
     );
-    assert_eq!(told("signed_in")[0]["credential"], json!(format!("{} acme-main", provider.issuer())));
-    let changes = told("workload_rules_changed");
+    assert_eq!(events_named("signed_in")[0]["credential"], json!(format!("{} acme-main", provider.issuer())));
+    let changes = events_named("workload_rules_changed");
     assert!(changes[0]["rules"][0].as_str().unwrap().contains("refs/heads/**"), "{trail}");
     assert_eq!(changes[1]["rules"], json!([]));
     assert!(!trail.contains(&token), "a token is in the trail");
@@ -186,7 +188,7 @@ fn a_rule_that_is_removed_or_changed_ends_the_tokens_that_came_from_it() {
 #[test]
 fn keys_that_the_provider_rotates_are_followed_and_its_absence_is_survived() {
     let mut provider = provider();
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     stage.configure(&rules(&provider));
     let server = stage.start();
     let before = provider.token("acme-main", AUDIENCE);
@@ -203,23 +205,31 @@ fn keys_that_the_provider_rotates_are_followed_and_its_absence_is_survived() {
 #[test]
 fn a_provider_that_cannot_be_reached_is_not_a_wrong_password() {
     let mut provider = provider();
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     stage.configure(&rules(&provider));
     let server = stage.start();
     let token = provider.token("acme-main", AUDIENCE);
     provider.stop();
-    let answer = server.ask("GET", "/v2/", &[&header("ci-acme", &token)], b"").expect_error(503, "UNAVAILABLE");
+    let answer = server.request("GET", "/v2/", &[&header("ci-acme", &token)], b"").expect_error(503, "UNAVAILABLE");
     assert!(answer.header("retry-after").is_some());
-    server.says("the keys of the issuer cannot be fetched");
-    server.lives();
+    server.assert_log_contains("the keys of the issuer cannot be fetched");
+    server.assert_serving();
 }
 
 #[test]
 fn an_authority_that_is_missing_is_told_before_anybody_signs_in() {
     let provider = provider();
-    let stage = Stage::new();
+    let stage = ServerDir::new();
     let rules = rules(&provider).replace(&provider.certificate().display().to_string(), "missing.crt");
     stage.configure(&rules);
-    stage.tool().arg("check").fails().says_one_of(&["auth.workload: certificate authority missing.crt"]);
-    stage.tool().arg("serve").fails().says_one_of(&["auth.workload: certificate authority missing.crt"]);
+    stage
+        .portcullis_command()
+        .arg("check")
+        .run_failing()
+        .assert_prints_one_of(&["auth.workload: certificate authority missing.crt"]);
+    stage
+        .portcullis_command()
+        .arg("serve")
+        .run_failing()
+        .assert_prints_one_of(&["auth.workload: certificate authority missing.crt"]);
 }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::eventually;
 
 /// The timeout for a process to end after SIGTERM.
-const STOPPING: Duration = Duration::from_secs(40);
+const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A child process and the file with its output.
 pub(crate) struct Daemon {
@@ -61,7 +61,7 @@ impl Daemon {
     }
 
     /// The exit status, if the process ends within `patience`.
-    pub(crate) fn ends_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub(crate) fn wait_for_exit(&mut self, patience: Duration) -> Option<ExitStatus> {
         let mut status = None;
         eventually(patience, || {
             status = self.child.try_wait().unwrap();
@@ -72,7 +72,8 @@ impl Daemon {
 
     /// Stops the process by SIGTERM and returns its exit status; panics if it has to be killed.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        self.end().unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOPPING:?}; its log:\n{}", self.name, self.log()))
+        self.end()
+            .unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOP_TIMEOUT:?}; its log:\n{}", self.name, self.log()))
     }
 
     /// The exit status; `None` if the process had to be killed.
@@ -83,7 +84,7 @@ impl Daemon {
         // The process is a child that was not waited for, so its id cannot belong to another process.
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut status = None;
-        eventually(STOPPING, || {
+        eventually(STOP_TIMEOUT, || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });

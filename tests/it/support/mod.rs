@@ -3,26 +3,26 @@
 //! Invariant: everything that is started or changed outside of a temporary directory is ended or restored by `Drop`,
 //! so that a failing test leaves the machine as it was.
 
-pub(crate) mod answer;
-pub(crate) mod authority;
-pub(crate) mod chance;
-pub(crate) mod client;
+pub(crate) mod client_response;
 pub(crate) mod daemon;
-pub(crate) mod image;
-pub(crate) mod name;
+pub(crate) mod free_port;
 pub(crate) mod nginx;
-pub(crate) mod openid;
+pub(crate) mod oci_layout;
+pub(crate) mod oidc_provider;
 pub(crate) mod pebble;
-pub(crate) mod port;
-pub(crate) mod portcullis;
-pub(crate) mod stage;
+pub(crate) mod portcullis_server;
+pub(crate) mod registry_client;
+pub(crate) mod registry_test_name;
+pub(crate) mod seeded_random;
+pub(crate) mod server_dir;
 pub(crate) mod tar;
-pub(crate) mod tool;
-pub(crate) mod wire;
+pub(crate) mod test_ca;
+pub(crate) mod tool_command;
+pub(crate) mod wire_connection;
 
-pub(crate) use portcullis::{Portcullis, Setup};
-pub(crate) use stage::{Running, Stage};
-pub(crate) use tool::Tool;
+pub(crate) use portcullis_server::{PortcullisServer, PortcullisSetup};
+pub(crate) use server_dir::{RunningServer, ServerDir};
+pub(crate) use tool_command::ToolCommand;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -7,11 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::daemon::Daemon;
-use super::stage::Stage;
-use super::tool::require;
+use super::server_dir::ServerDir;
+use super::tool_command::require;
 
 /// Starts nginx on `address`; `inside` is the content of its server block besides names and certificates.
-pub(crate) fn start(stage: &Stage, address: SocketAddr, inside: &str) -> Daemon {
+pub(crate) fn start(stage: &ServerDir, address: SocketAddr, inside: &str) -> Daemon {
     let folder = stage.folder().display().to_string();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {folder}/tmp-{kind};\n"))

@@ -1,6 +1,7 @@
 //! Runs Pebble, Let's Encrypt's ACME server for tests, and the DNS server that it uses.
 //!
-//! Invariant: each has ports and directories of its own, on loopback; it validates on the ports of its [`Plan`].
+//! Invariant: each has ports and directories of its own, on loopback; it validates on the ports of its
+//! [`PebbleConfig`].
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -11,13 +12,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::daemon::Daemon;
-use super::tool::require;
-use super::{Tool, port};
+use super::tool_command::require;
+use super::{ToolCommand, free_port};
 
-const STARTING: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The parameters of a Pebble server.
-pub(crate) struct Plan {
+pub(crate) struct PebbleConfig {
     /// The port of the ACME directory.
     pub(crate) port: u16,
     /// The port that it validates `tls-alpn-01` on.
@@ -25,18 +26,25 @@ pub(crate) struct Plan {
     /// The port that it validates `http-01` on.
     pub(crate) http: u16,
     /// The lifetime of its certificates, in seconds.
-    pub(crate) life: u32,
+    pub(crate) certificate_lifetime_seconds: u32,
     /// The percentage of valid nonces that it refuses.
-    pub(crate) refused_nonces: u32,
+    pub(crate) refused_nonces_percent: u32,
     /// The address that its DNS returns for every name.
-    pub(crate) leads_to: &'static str,
+    pub(crate) dns_address: &'static str,
 }
 
-impl Plan {
+impl PebbleConfig {
     /// The defaults, with these validation ports.
     pub(crate) fn new(tls: u16, http: u16) -> Self {
         let day = 24 * 60 * 60;
-        Self { port: port::free(), tls, http, life: 90 * day, refused_nonces: 0, leads_to: "127.0.0.1" }
+        Self {
+            port: free_port::free(),
+            tls,
+            http,
+            certificate_lifetime_seconds: 90 * day,
+            refused_nonces_percent: 0,
+            dns_address: "127.0.0.1",
+        }
     }
 }
 
@@ -44,16 +52,16 @@ impl Plan {
 pub(crate) struct Pebble {
     daemon: Daemon,
     _dns: Daemon,
-    plan: Plan,
+    plan: PebbleConfig,
     dns_management: u16,
     management: u16,
     folder: TempDir,
 }
 
 impl Pebble {
-    pub(crate) fn start(plan: Plan) -> Self {
+    pub(crate) fn start(plan: PebbleConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (management, dns, dns_management) = (port::free(), port::free(), port::free());
+        let (management, dns, dns_management) = (free_port::free(), free_port::free(), free_port::free());
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         fs::write(folder.path().join("own.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
@@ -65,7 +73,7 @@ impl Pebble {
             "privateKey": "own.key",
             "httpPort": plan.http,
             "tlsPort": plan.tls,
-            "certificateValidityPeriod": plan.life,
+            "certificateValidityPeriod": plan.certificate_lifetime_seconds,
         }});
         fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
 
@@ -81,16 +89,16 @@ impl Pebble {
             "-defaultIPv6",
             "",
             "-defaultIPv4",
-            plan.leads_to,
+            plan.dns_address,
         ]);
         let mut names = Daemon::start(names, folder.path().join("dns.log"));
-        names.wait_until(STARTING, || listens(dns_management));
+        names.wait_until(START_TIMEOUT, || listens(dns_management));
         let mut directory = Command::new(require("pebble"));
         directory.args(["-config", "config.json", "-dnsserver", &format!("127.0.0.1:{dns}")]);
         directory.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
-        directory.env("PEBBLE_WFE_NONCEREJECT", plan.refused_nonces.to_string()).current_dir(folder.path());
+        directory.env("PEBBLE_WFE_NONCEREJECT", plan.refused_nonces_percent.to_string()).current_dir(folder.path());
         let mut daemon = Daemon::start(directory, folder.path().join("log"));
-        daemon.wait_until(STARTING, || listens(plan.port) && listens(management));
+        daemon.wait_until(START_TIMEOUT, || listens(plan.port) && listens(management));
         Self { daemon, _dns: names, plan, dns_management, management, folder }
     }
 
@@ -108,16 +116,16 @@ impl Pebble {
     pub(crate) fn root(&self) -> PathBuf {
         let path = self.folder.path().join("root.crt");
         let url = format!("https://127.0.0.1:{}/roots/0", self.management);
-        let got = Tool::new("curl").args(["-sS", "-f", "--cacert"]).args([&self.ca()]).args([&url]).succeeds();
+        let got = ToolCommand::new("curl").args(["-sS", "-f", "--cacert"]).args([&self.ca()]).args([&url]).run_ok();
         fs::write(&path, got.stdout).unwrap();
         path
     }
 
     /// Makes DNS return this address for every name from now on.
-    pub(crate) fn lead_to(&self, address: &str) {
+    pub(crate) fn set_dns_address(&self, address: &str) {
         let url = format!("http://127.0.0.1:{}/set-default-ipv4", self.dns_management);
         let body = serde_json::json!({ "ip": address }).to_string();
-        Tool::new("curl").args(["-sS", "-f", "-d", &body, &url]).succeeds();
+        ToolCommand::new("curl").args(["-sS", "-f", "-d", &body, &url]).run_ok();
     }
 
     /// The number of certificates that it has issued.

@@ -5,13 +5,13 @@
 //!
 //! Invariant: the result is `false` only if certainly no repository name matches.
 
-use super::{Glob, Part, Piece};
+use super::{Glob, GlobComponent, GlobToken};
 use crate::UserName;
 use portcullis_oci::RepositoryName;
 
 /// The caller whose name replaces `{user}` in a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller<'a> {
+pub(crate) enum PatternUser<'a> {
     /// Not signed in: `{user}` matches nothing.
     Anonymous,
     /// Any signed-in user.
@@ -23,43 +23,45 @@ pub(crate) enum Caller<'a> {
 impl Glob {
     /// Whether there is a repository name that the pattern matches when `caller` asks.
     #[must_use]
-    pub(crate) fn is_satisfiable(&self, caller: Caller<'_>) -> bool {
+    pub(crate) fn is_satisfiable(&self, caller: PatternUser<'_>) -> bool {
         let components = self.0.iter().filter_map(|part| match part {
-            Part::Rest => None,
-            Part::One(pieces) => Some(pieces),
+            GlobComponent::AnyDepth => None,
+            GlobComponent::One(pieces) => Some(pieces),
         });
-        let lengths: Vec<usize> = components.clone().map(|pieces| shortest(pieces, caller)).collect();
+        let lengths: Vec<usize> = components.clone().map(|pieces| min_length(pieces, caller)).collect();
         let slashes = lengths.len().saturating_sub(1);
-        lengths.iter().sum::<usize>() + slashes <= RepositoryName::MAX
+        lengths.iter().sum::<usize>() + slashes <= RepositoryName::MAX_LEN
             && components.into_iter().all(|pieces| is_component(pieces, caller))
     }
 }
 
 /// The length of the shortest component that the pieces might match.
-fn shortest(pieces: &[Piece], caller: Caller<'_>) -> usize {
+fn min_length(pieces: &[GlobToken], caller: PatternUser<'_>) -> usize {
     let length = pieces.iter().map(|piece| match (piece, caller) {
-        (Piece::Literal(text), _) => text.len(),
-        (Piece::Star, _) => 0,
-        (Piece::User, Caller::User(name)) => name.as_str().len(),
-        (Piece::User, Caller::Anonymous | Caller::SignedIn) => 1,
+        (GlobToken::Literal(text), _) => text.len(),
+        (GlobToken::Star, _) => 0,
+        (GlobToken::User, PatternUser::User(name)) => name.as_str().len(),
+        (GlobToken::User, PatternUser::Anonymous | PatternUser::SignedIn) => 1,
     });
     length.sum::<usize>().max(1)
 }
 
-fn is_component(pieces: &[Piece], caller: Caller<'_>) -> bool {
-    let end = pieces.iter().try_fold(States::of(State::Start), |states, piece| match (piece, caller) {
-        (Piece::Literal(text), _) => Some(states.read(text)),
-        (Piece::Star, _) => Some(states.any_text()),
-        (Piece::User, Caller::User(name)) => Some(states.read(name.as_str())),
-        (Piece::User, Caller::SignedIn) => Some(states.any_letter().any_text()),
-        (Piece::User, Caller::Anonymous) => None,
+fn is_component(pieces: &[GlobToken], caller: PatternUser<'_>) -> bool {
+    let end = pieces.iter().try_fold(ComponentStates::from_state(ComponentState::Start), |states, piece| {
+        match (piece, caller) {
+            (GlobToken::Literal(text), _) => Some(states.advance(text)),
+            (GlobToken::Star, _) => Some(states.any_text()),
+            (GlobToken::User, PatternUser::User(name)) => Some(states.advance(name.as_str())),
+            (GlobToken::User, PatternUser::SignedIn) => Some(states.any_letter().any_text()),
+            (GlobToken::User, PatternUser::Anonymous) => None,
+        }
     });
-    end.is_some_and(|states| states.contains(State::Alphanumeric))
+    end.is_some_and(|states| states.contains(ComponentState::Alphanumeric))
 }
 
 /// The state of the automaton after a prefix of a component: the kind of its last characters.
 #[derive(Clone, Copy)]
-enum State {
+enum ComponentState {
     Start,
     Alphanumeric,
     Dot,
@@ -68,7 +70,7 @@ enum State {
     Dashes,
 }
 
-impl State {
+impl ComponentState {
     const ALL: [Self; 6] =
         [Self::Start, Self::Alphanumeric, Self::Dot, Self::Underscore, Self::TwoUnderscores, Self::Dashes];
 
@@ -86,26 +88,27 @@ impl State {
 
 /// A set of automaton states, as bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct States(u8);
+struct ComponentStates(u8);
 
-impl States {
+impl ComponentStates {
     /// One character of each class that the grammar distinguishes.
     const LETTERS: &[u8] = b"a._-";
 
-    fn of(state: State) -> Self {
+    fn from_state(state: ComponentState) -> Self {
         Self(1 << state as u8)
     }
 
-    fn contains(self, state: State) -> bool {
-        self.0 & Self::of(state).0 != 0
+    fn contains(self, state: ComponentState) -> bool {
+        self.0 & Self::from_state(state).0 != 0
     }
 
     fn step(self, byte: u8) -> Self {
-        let reached = State::ALL.into_iter().filter(|state| self.contains(*state)).filter_map(|state| state.next(byte));
-        Self(reached.fold(0, |states, state| states | Self::of(state).0))
+        let reached =
+            ComponentState::ALL.into_iter().filter(|state| self.contains(*state)).filter_map(|state| state.next(byte));
+        Self(reached.fold(0, |states, state| states | Self::from_state(state).0))
     }
 
-    fn read(self, text: &str) -> Self {
+    fn advance(self, text: &str) -> Self {
         text.bytes().fold(self, Self::step)
     }
 
@@ -155,31 +158,31 @@ mod tests {
             ".",
             "__*",
         ] {
-            assert!(!glob(text).is_satisfiable(Caller::SignedIn), "{text}");
+            assert!(!glob(text).is_satisfiable(PatternUser::SignedIn), "{text}");
         }
         let long = format!("{}/**", vec!["aaaa"; 52].join("/"));
-        assert!(!glob(&long).is_satisfiable(Caller::SignedIn));
+        assert!(!glob(&long).is_satisfiable(PatternUser::SignedIn));
     }
 
     #[test]
     fn a_pattern_that_some_name_matches_is_satisfiable() {
         for text in ["**", "*", "a", "a-*", "*-a", "*.*", "a__*", "*_*_*", "team/**/x", "*a*b*"] {
-            assert!(glob(text).is_satisfiable(Caller::SignedIn), "{text}");
+            assert!(glob(text).is_satisfiable(PatternUser::SignedIn), "{text}");
         }
-        assert!(glob(&vec!["aaaa"; 51].join("/")).is_satisfiable(Caller::SignedIn));
+        assert!(glob(&vec!["aaaa"; 51].join("/")).is_satisfiable(PatternUser::SignedIn));
     }
 
     #[test]
     fn the_users_name_decides_what_stands_in_its_place() {
         let home = glob("home/{user}/**");
         let user = |name: &str| name.parse::<UserName>().unwrap();
-        assert!(home.is_satisfiable(Caller::SignedIn));
-        assert!(home.is_satisfiable(Caller::User(&user("alice"))));
-        assert!(!home.is_satisfiable(Caller::Anonymous));
+        assert!(home.is_satisfiable(PatternUser::SignedIn));
+        assert!(home.is_satisfiable(PatternUser::User(&user("alice"))));
+        assert!(!home.is_satisfiable(PatternUser::Anonymous));
         for name in ["Alice", "alice@example.com", "a b", "-x", "über", "alice/app"] {
-            assert!(!home.is_satisfiable(Caller::User(&user(name))), "{name}");
+            assert!(!home.is_satisfiable(PatternUser::User(&user(name))), "{name}");
         }
-        assert!(glob("x{user}").is_satisfiable(Caller::User(&user("-x"))));
+        assert!(glob("x{user}").is_satisfiable(PatternUser::User(&user("-x"))));
     }
 
     proptest! {
@@ -191,7 +194,7 @@ mod tests {
             let Ok(pattern) = pattern.parse::<Glob>() else { return Ok(()) };
             let user: UserName = "a".parse().unwrap();
             if pattern.matches(&Principal::User(user.clone()), &name.parse().unwrap()) {
-                prop_assert!(pattern.is_satisfiable(Caller::User(&user)) && pattern.is_satisfiable(Caller::SignedIn));
+                prop_assert!(pattern.is_satisfiable(PatternUser::User(&user)) && pattern.is_satisfiable(PatternUser::SignedIn));
             }
         }
     }

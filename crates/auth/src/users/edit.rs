@@ -10,10 +10,10 @@ use std::{
     path::Path,
 };
 
-use super::file::{Content, LoadError};
+use super::users_file::{UsersFileContent, UsersFileError};
 use crate::{
-    htpasswd::Htpasswd,
-    replace::{ReplaceError, Target},
+    secret_files::locked_replace::{ReplaceError, ReplaceTarget},
+    users::htpasswd::Htpasswd,
 };
 
 /// Applies `change` to the file, which is created if it is missing, and returns its new content. Blocks.
@@ -23,14 +23,14 @@ pub fn edit<E: From<EditError>>(
     path: &Path,
     change: impl FnOnce(&mut Htpasswd) -> Result<(), E>,
 ) -> Result<Htpasswd, E> {
-    let target = Target::of(path).map_err(EditError::from)?;
+    let target = ReplaceTarget::resolve(path).map_err(EditError::from)?;
     let _lock = target.lock().map_err(EditError::from)?;
-    let (content, metadata) = match Content::read(target.file()) {
+    let (content, metadata) = match UsersFileContent::read(target.path()) {
         Ok(content) => (
             content.parse_leniently(),
-            Some(fs::metadata(target.file()).map_err(|source| EditError::from(target.error(source)))?),
+            Some(fs::metadata(target.path()).map_err(|source| EditError::from(target.write_error(source)))?),
         ),
-        Err(LoadError::Missing { .. }) => (Htpasswd::parse(b""), None),
+        Err(UsersFileError::Missing { .. }) => (Htpasswd::parse(b""), None),
         Err(error) => return Err(EditError::Load(error).into()),
     };
     let mut changed = content.clone();
@@ -47,7 +47,10 @@ pub fn edit<E: From<EditError>>(
 ///
 /// Where the file exists, no lock file is written either: its directory may belong to another user, or be mounted
 /// read-only.
-pub fn create(path: &Path, content: impl FnOnce() -> Result<Htpasswd, EditError>) -> Result<bool, EditError> {
+pub fn create_if_missing(
+    path: &Path,
+    content: impl FnOnce() -> Result<Htpasswd, EditError>,
+) -> Result<bool, EditError> {
     // A file whose metadata cannot be read is not missing; reading it later reports the error.
     if !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Ok(false);
@@ -56,9 +59,9 @@ pub fn create(path: &Path, content: impl FnOnce() -> Result<Htpasswd, EditError>
         let made = DirBuilder::new().recursive(true).mode(0o750).create(folder);
         made.map_err(|source| ReplaceError::Write { path: folder.to_owned(), source })?;
     }
-    let target = Target::of(path)?;
+    let target = ReplaceTarget::resolve(path)?;
     let _lock = target.lock()?;
-    if fs::symlink_metadata(target.file()).is_ok() {
+    if fs::symlink_metadata(target.path()).is_ok() {
         return Ok(false);
     }
     target.write(&content()?.to_bytes(), None, 0o600)?;
@@ -72,8 +75,8 @@ fn private_mode(mode: u32) -> u32 {
 
 /// Checks, without writing, that [`edit`] can probably replace the existing file.
 pub fn check_writable(path: &Path) -> Result<(), ReplaceError> {
-    let target = Target::of(path)?;
-    target.check_writable(&fs::metadata(target.file()).map_err(|source| target.error(source))?)
+    let target = ReplaceTarget::resolve(path)?;
+    target.check_writable(&fs::metadata(target.path()).map_err(|source| target.write_error(source))?)
 }
 
 /// Why the users file was not changed.
@@ -81,13 +84,13 @@ pub fn check_writable(path: &Path) -> Result<(), ReplaceError> {
 pub enum EditError {
     /// The present file cannot be read.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(#[from] UsersFileError),
     /// The file cannot be written.
     #[error(transparent)]
     Replace(#[from] ReplaceError),
     /// There are no random bytes for the salt of a hash.
     #[error(transparent)]
-    Random(#[from] crate::hash::NoRandomness),
+    Random(#[from] crate::passwords::hash::NoRandomness),
 }
 
 impl EditError {

@@ -4,7 +4,9 @@
 //! until it is valid again. A hash of an unsupported scheme disables only its user.
 
 mod edit;
-mod file;
+pub mod first_administrator;
+pub mod htpasswd;
+mod users_file;
 
 use std::{
     collections::HashSet,
@@ -18,38 +20,38 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-pub use edit::{EditError, check_writable, create, edit};
-pub use file::{LoadError, inspect};
+pub use edit::{EditError, check_writable, create_if_missing, edit};
+pub use users_file::{UsersFileError, read_leniently};
 
-use super::{
-    hash::{HashKind, StoredHash},
-    htpasswd::{Htpasswd, Problem},
-    stamp::Stamp,
+use crate::{
+    passwords::hash::{HashKind, StoredHash},
+    secret_files::file_fingerprint::FileFingerprint,
+    users::htpasswd::{Htpasswd, LineProblem},
 };
-use file::Content;
 use portcullis_access::UserName;
-use portcullis_access::audit::{self, Event};
+use portcullis_access::audit::{self, AuditEvent};
+use users_file::UsersFileContent;
 
 /// The users file in force. Reading it takes no lock; a reload replaces it as a whole.
 pub struct Users {
     path: PathBuf,
     current: ArcSwap<Htpasswd>,
-    seen: Mutex<Seen>,
+    last_read: Mutex<UsersLastRead>,
 }
 
 /// The state of the last read, valid or not; locked while reading, so that concurrent reloads happen in order.
-struct Seen {
+struct UsersLastRead {
     /// The fingerprint of the file; `None` makes the next poll read the file regardless of its metadata.
-    stamp: Option<Stamp>,
+    fingerprint: Option<FileFingerprint>,
     digest: digest::Digest,
-    warned: HashSet<(UserName, HashKind)>,
+    warned_hashes: HashSet<(UserName, HashKind)>,
     /// The invalid lines of the file in force; each of them was logged as a warning.
-    problems: Vec<Problem>,
+    logged_problems: Vec<LineProblem>,
 }
 
 /// The result of reading the file again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reloaded {
+pub enum UsersReload {
     /// The content of the file is unchanged.
     Unchanged,
     /// The content changed and is in force now.
@@ -58,19 +60,19 @@ pub enum Reloaded {
 
 impl Users {
     /// The default interval of [`Users::watch`].
-    pub const INTERVAL: Duration = Duration::from_secs(1);
+    pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
     /// Reads the file for the first time. Blocks.
-    pub fn load(path: PathBuf, now: SystemTime) -> Result<Self, LoadError> {
-        let content = Content::read(&path)?;
-        let seen = Seen {
-            stamp: content.stamp_at(now),
+    pub fn load(path: PathBuf, now: SystemTime) -> Result<Self, UsersFileError> {
+        let content = UsersFileContent::read(&path)?;
+        let seen = UsersLastRead {
+            fingerprint: content.settled_fingerprint(now),
             digest: content.digest(),
-            warned: HashSet::new(),
-            problems: Vec::new(),
+            warned_hashes: HashSet::new(),
+            logged_problems: Vec::new(),
         };
-        let users = Self { current: ArcSwap::from_pointee(content.parse(&path)?), path, seen: Mutex::new(seen) };
-        users.warn(&mut users.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let users = Self { current: ArcSwap::from_pointee(content.parse(&path)?), path, last_read: Mutex::new(seen) };
+        users.log_problems(&mut users.last_read.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(users)
     }
 
@@ -88,20 +90,20 @@ impl Users {
 
     /// The fingerprint of a user's present hash, or `None` if there is no such user.
     #[must_use]
-    pub fn credential(&self, user: &UserName, key: &hmac::Key) -> Option<CredentialVersion> {
+    pub fn credential_version(&self, user: &UserName, key: &hmac::Key) -> Option<CredentialVersion> {
         self.current.load().hash(user).map(|hash| CredentialVersion::new(hash, key))
     }
 
     /// Reads the file even if its metadata is unchanged; on error the last valid file stays in force. Blocks.
-    pub fn reload(&self, now: SystemTime) -> Result<Reloaded, LoadError> {
-        self.read(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner), now)
+    pub fn reload(&self, now: SystemTime) -> Result<UsersReload, UsersFileError> {
+        self.read(&mut self.last_read.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
     /// Reads the file if its metadata changed since the last read; on error the last valid file stays in force. Blocks.
-    pub fn poll(&self, now: SystemTime) -> Result<Reloaded, LoadError> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.stamp.is_some() && seen.stamp == Stamp::of_path(&self.path) {
-            return Ok(Reloaded::Unchanged);
+    pub fn poll(&self, now: SystemTime) -> Result<UsersReload, UsersFileError> {
+        let mut seen = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.fingerprint.is_some() && seen.fingerprint == FileFingerprint::from_path(&self.path) {
+            return Ok(UsersReload::Unchanged);
         }
         self.read(&mut seen, now)
     }
@@ -111,32 +113,32 @@ impl Users {
     /// Polling works everywhere: inotify events do not arrive over NFS or from the host of a bind mount, and concern
     /// the wrong file where Kubernetes swaps a symbolic link two directories up.
     pub async fn watch(self: Arc<Self>, interval: Duration) {
-        let mut complaint = None;
+        let mut last_error = None;
         loop {
             tokio::time::sleep(interval).await;
             let users = Arc::clone(&self);
             let polled = tokio::task::spawn_blocking(move || users.poll(SystemTime::now())).await;
             match polled {
-                Ok(Ok(Reloaded::Unchanged)) | Err(_) => {}
-                Ok(Ok(Reloaded::Changed)) => {
-                    complaint = None;
+                Ok(Ok(UsersReload::Unchanged)) | Err(_) => {}
+                Ok(Ok(UsersReload::Changed)) => {
+                    last_error = None;
                     tracing::info!(path = %self.path.display(), users = self.snapshot().users().count(), "users reloaded");
                 }
                 // Logged once per error, not at every interval.
-                Ok(Err(error)) if complaint.as_ref() == Some(&error.to_string()) => {}
+                Ok(Err(error)) if last_error.as_ref() == Some(&error.to_string()) => {}
                 Ok(Err(error)) => {
                     tracing::error!(%error, hint = error.hint(), "users not reloaded; the last good file stays in force");
-                    complaint = Some(error.to_string());
+                    last_error = Some(error.to_string());
                 }
             }
         }
     }
 
-    fn read(&self, seen: &mut Seen, now: SystemTime) -> Result<Reloaded, LoadError> {
+    fn read(&self, seen: &mut UsersLastRead, now: SystemTime) -> Result<UsersReload, UsersFileError> {
         // If reading fails, the next poll tries again.
-        seen.stamp = None;
-        let content = Content::read(&self.path)?;
-        seen.stamp = content.stamp_at(now);
+        seen.fingerprint = None;
+        let content = UsersFileContent::read(&self.path)?;
+        seen.fingerprint = content.settled_fingerprint(now);
         let digest = content.digest();
         let same = digest.as_ref() == seen.digest.as_ref();
         seen.digest = digest;
@@ -144,40 +146,41 @@ impl Users {
         // that has another digest than the invalid one, so that `Unchanged` always means: the same as in force.
         let parsed = content.parse(&self.path)?;
         if same {
-            return Ok(Reloaded::Unchanged);
+            return Ok(UsersReload::Unchanged);
         }
         let before = self.current.swap(Arc::new(parsed));
-        tell_auditors(&before, &self.current.load());
-        self.warn(seen);
-        Ok(Reloaded::Changed)
+        audit_changes(&before, &self.current.load());
+        self.log_problems(seen);
+        Ok(UsersReload::Changed)
     }
 
     /// Logs a warning, once each, for every line whose user is disabled and every user with a legacy hash.
-    fn warn(&self, seen: &mut Seen) {
+    fn log_problems(&self, seen: &mut UsersLastRead) {
         let file = self.current.load();
-        for problem in file.problems().iter().filter(|problem| !seen.problems.contains(problem)) {
-            let Problem { line, user, reason } = problem;
+        for problem in file.problems().iter().filter(|problem| !seen.logged_problems.contains(problem)) {
+            let LineProblem { line, user, reason } = problem;
             let user = user.as_ref().map(tracing::field::display);
             let path = self.path.display();
             tracing::warn!(%path, line, user, %reason, hint = reason.hint(), "the user of this line cannot sign in");
         }
-        seen.problems = file.problems().to_vec();
+        seen.logged_problems = file.problems().to_vec();
         for (user, hash) in file.users().filter(|(_, hash)| hash.kind().is_legacy()) {
-            if seen.warned.insert((user.clone(), hash.kind())) {
+            if seen.warned_hashes.insert((user.clone(), hash.kind())) {
                 tracing::warn!(%user, format = %hash.kind(), "this user's password hash is weak; `portcullis user passwd` makes it bcrypt");
             }
         }
     }
 }
 
-fn tell_auditors(before: &Htpasswd, after: &Htpasswd) {
-    let gone_from = |one: &Htpasswd, other: &Htpasswd| -> Vec<UserName> {
+fn audit_changes(before: &Htpasswd, after: &Htpasswd) {
+    let missing_from = |one: &Htpasswd, other: &Htpasswd| -> Vec<UserName> {
         one.users().filter(|(user, _)| other.hash(user).is_none()).map(|(user, _)| user.clone()).collect()
     };
-    let is_another = |user: &UserName, hash: &StoredHash| before.hash(user).is_some_and(|old| !old.is(hash));
-    let changed = after.users().filter(|(user, hash)| is_another(user, hash)).map(|(user, _)| user.clone());
-    let (added, removed, changed) = (gone_from(after, before), gone_from(before, after), changed.collect::<Vec<_>>());
-    audit::record(&Event::UsersChanged { added: &added, removed: &removed, changed: &changed });
+    let has_new_hash = |user: &UserName, hash: &StoredHash| before.hash(user).is_some_and(|old| !old.is_same(hash));
+    let changed = after.users().filter(|(user, hash)| has_new_hash(user, hash)).map(|(user, _)| user.clone());
+    let (added, removed, changed) =
+        (missing_from(after, before), missing_from(before, after), changed.collect::<Vec<_>>());
+    audit::record(&AuditEvent::UsersChanged { added: &added, removed: &removed, changed: &changed });
 }
 
 /// A fingerprint of a stored hash (an HMAC), which tokens carry: it changes with the password, so that tokens issued
@@ -187,7 +190,7 @@ pub struct CredentialVersion(String);
 
 impl CredentialVersion {
     pub(super) fn new(hash: &StoredHash, key: &hmac::Key) -> Self {
-        let tag = hmac::sign(key, hash.text().as_bytes());
+        let tag = hmac::sign(key, hash.as_str().as_bytes());
         Self(URL_SAFE_NO_PAD.encode(&tag.as_ref()[..16]))
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::replace::ReplaceError;
+use crate::secret_files::locked_replace::ReplaceError;
 
 const ONE: &str = "$2y$04$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu";
 const TWO: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
@@ -18,7 +18,7 @@ fn name(text: &str) -> UserName {
 
 fn set(path: &Path, user: &str, hash: &str) -> Htpasswd {
     edit::<EditError>(path, |file| {
-        file.set(&name(user), &hash.parse().unwrap());
+        file.set_hash(&name(user), &hash.parse().unwrap());
         Ok(())
     })
     .unwrap()
@@ -33,10 +33,10 @@ fn users_of(path: &Path) -> Users {
 }
 
 #[test]
-fn a_missing_file_is_told_from_a_broken_one() {
+fn a_missing_file_and_a_broken_one_are_different_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
-    assert!(matches!(Users::load(path.clone(), SystemTime::now()), Err(LoadError::Missing { .. })));
+    assert!(matches!(Users::load(path.clone(), SystemTime::now()), Err(UsersFileError::Missing { .. })));
     fs::write(&path, "alice:plain\nbob\ncarol:$y$j9T$salt$hash\n").unwrap();
     let error = Users::load(path.clone(), SystemTime::now()).err().unwrap();
     let shown = path.display();
@@ -47,7 +47,7 @@ fn a_missing_file_is_told_from_a_broken_one() {
 }
 
 #[test]
-fn a_broken_file_keeps_the_last_good_one_until_it_is_mended() {
+fn a_broken_file_keeps_the_last_valid_one_in_force_until_it_is_fixed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
     fs::write(&path, format!("alice:{ONE}\n")).unwrap();
@@ -55,19 +55,19 @@ fn a_broken_file_keeps_the_last_good_one_until_it_is_mended() {
     let cut_off = &ONE[..40];
     for broken in ["alice:plain\n".to_owned(), format!("alice:{cut_off}"), format!("bob:{ONE}\nalice:{cut_off}")] {
         fs::write(&path, &broken).unwrap();
-        assert!(matches!(users.poll(SystemTime::now()), Err(LoadError::Broken { .. })), "{broken}");
+        assert!(matches!(users.poll(SystemTime::now()), Err(UsersFileError::InvalidLines { .. })), "{broken}");
         assert!(users.snapshot().hash(&name("alice")).is_some(), "{broken}");
     }
     fs::remove_file(&path).unwrap();
-    assert!(matches!(users.poll(SystemTime::now()), Err(LoadError::Missing { .. })));
+    assert!(matches!(users.poll(SystemTime::now()), Err(UsersFileError::Missing { .. })));
     assert!(users.snapshot().hash(&name("alice")).is_some());
     fs::write(&path, format!("bob:{ONE}\n")).unwrap();
-    assert_eq!(users.poll(SystemTime::now()).unwrap(), Reloaded::Changed);
+    assert_eq!(users.poll(SystemTime::now()).unwrap(), UsersReload::Changed);
     assert!(users.snapshot().hash(&name("alice")).is_none());
 }
 
 #[test]
-fn a_line_with_an_unknown_scheme_takes_only_its_own_user_away() {
+fn a_line_with_an_unknown_scheme_disables_only_its_user() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("htpasswd");
     for line in ["bob:$y$j9T$salt$hash", "bob:{SSHA}x", "bob:$new$x", "bob:!", "bob:rqXexS6ZhobKA"] {
@@ -75,7 +75,7 @@ fn a_line_with_an_unknown_scheme_takes_only_its_own_user_away() {
         let users = users_of(&path);
         assert_eq!(users.snapshot().users().map(|(user, _)| user.as_str()).collect::<Vec<_>>(), ["alice"], "{line}");
         fs::write(&path, format!("{line}\nalice:{TWO}\n")).unwrap();
-        assert_eq!(users.poll(SystemTime::now()).unwrap(), Reloaded::Changed, "{line}");
+        assert_eq!(users.poll(SystemTime::now()).unwrap(), UsersReload::Changed, "{line}");
     }
 }
 
@@ -91,11 +91,11 @@ fn a_kubernetes_secret_that_is_swapped_behind_two_links_is_noticed() {
     symlink("..data/htpasswd", &path).unwrap();
     let tomorrow = SystemTime::now() + Duration::from_secs(86400);
     let users = Users::load(path, tomorrow).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Unchanged);
+    assert_eq!(users.poll(tomorrow).unwrap(), UsersReload::Unchanged);
     symlink("..2026_2", folder.path().join("..data_tmp")).unwrap();
     fs::rename(folder.path().join("..data_tmp"), &data).unwrap();
     fs::remove_dir_all(folder.path().join("..2026_1")).unwrap();
-    assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Changed);
+    assert_eq!(users.poll(tomorrow).unwrap(), UsersReload::Changed);
     assert!(users.snapshot().hash(&name("b")).is_some());
 }
 
@@ -113,10 +113,10 @@ fn a_swapped_symbolic_link_is_noticed_even_when_size_and_time_are_the_same() {
     // A day later, so that the file counts as settled and only its fingerprint shows it.
     let tomorrow = SystemTime::now() + Duration::from_secs(86400);
     let users = Users::load(path.clone(), tomorrow).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Unchanged);
+    assert_eq!(users.poll(tomorrow).unwrap(), UsersReload::Unchanged);
     fs::remove_file(&path).unwrap();
     symlink("b", &path).unwrap();
-    assert_eq!(users.poll(tomorrow).unwrap(), Reloaded::Changed);
+    assert_eq!(users.poll(tomorrow).unwrap(), UsersReload::Changed);
     assert!(users.snapshot().hash(&name("b")).is_some());
 }
 
@@ -130,7 +130,7 @@ fn two_writes_within_one_tick_of_the_clock_are_both_noticed() {
     for user in ["b", "c", "d", "e"] {
         fs::write(&path, format!("{user}:{ONE}\n")).unwrap();
         fs::File::open(&path).unwrap().set_modified(now).unwrap();
-        assert_eq!(users.poll(SystemTime::now()).unwrap(), Reloaded::Changed, "{user}");
+        assert_eq!(users.poll(SystemTime::now()).unwrap(), UsersReload::Changed, "{user}");
     }
 }
 
@@ -158,12 +158,12 @@ fn a_fingerprint_changes_with_the_hash_and_ends_with_the_user() {
     set(&path, "alice", ONE);
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let users = users_of(&path);
-    let before = users.credential(&name("alice"), &key).unwrap();
+    let before = users.credential_version(&name("alice"), &key).unwrap();
     assert_eq!(before.as_str().len(), 22);
     set(&path, "alice", TWO);
     users.reload(SystemTime::now()).unwrap();
-    assert_ne!(users.credential(&name("alice"), &key), Some(before));
-    assert_eq!(users.credential(&name("bob"), &key), None);
+    assert_ne!(users.credential_version(&name("alice"), &key), Some(before));
+    assert_eq!(users.credential_version(&name("bob"), &key), None);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_change_that_fails_writes_nothing_and_leaves_nothing() {
     let path = folder.path().join("htpasswd");
     fs::write(&path, "# kept\n").unwrap();
     let refused = edit::<EditError>(&path, |file| {
-        file.set(&name("alice"), &ONE.parse().unwrap());
+        file.set_hash(&name("alice"), &ONE.parse().unwrap());
         Err(ReplaceError::Locked { path: "x".into() }.into())
     });
     assert!(refused.is_err());

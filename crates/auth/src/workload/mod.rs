@@ -8,23 +8,23 @@
 //! password ──presented──▶ Presented ──issuer──▶ keys ──verify──▶ claims ──rule──▶ user, restriction
 //! ```
 
-mod claims;
-mod issuer;
-mod keys;
-mod pattern;
-mod presented;
+mod claim_pattern;
+mod jwks;
+mod jwks_cache;
+mod login;
+mod required_claims;
 mod rule;
-mod rules;
+mod unverified_jwt;
 mod verify;
 
 #[cfg(test)]
-mod testing;
+mod test_issuer;
 #[cfg(test)]
 mod tests;
 
-pub use claims::{Claim, Claims, VagueClaims};
-pub use pattern::{InvalidPattern, Pattern};
-pub use presented::MAX_TOKEN;
-pub use rule::{InvalidIssuer, IssuerUrl, Rule, RuleId};
-pub use rules::{Admitted, Refused, Workloads};
-pub use verify::BadWorkload;
+pub use claim_pattern::{ClaimPattern, InvalidClaimPattern};
+pub use login::{WorkloadLogin, WorkloadRejection, WorkloadRules};
+pub use required_claims::{ClaimsTooBroad, RequiredClaim, RequiredClaims};
+pub use rule::{InvalidIssuerUrl, IssuerUrl, WorkloadRule, WorkloadRuleId};
+pub use unverified_jwt::MAX_TOKEN_LEN;
+pub use verify::InvalidWorkloadToken;

@@ -8,84 +8,88 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::{keys::KeySet, presented::Presented, rule::Rule};
+use super::{jwks::Jwks, rule::WorkloadRule, unverified_jwt::UnverifiedJwt};
 
 /// The tolerated clock difference in seconds: a token is valid for this long before its issue and after its expiry.
-const LEEWAY: u64 = 60;
+const CLOCK_LEEWAY_SECONDS: u64 = 60;
 
 /// The largest age of a token in seconds. A token is issued for one job, so an older one was stored and may be stolen.
-const MAX_AGE: u64 = 24 * 60 * 60;
+const MAX_TOKEN_AGE_SECONDS: u64 = 24 * 60 * 60;
 
 /// The claims of a token whose signature was verified.
-pub(super) struct Verified(Map<String, Value>);
+pub(super) struct VerifiedJwt(Map<String, Value>);
 
 /// The algorithm and key id of a token's header, checked but not yet verified.
-pub(super) struct Signed<'a> {
+pub(super) struct SignatureInfo<'a> {
     algorithm: Algorithm,
-    pub(super) key: &'a str,
+    pub(super) key_id: &'a str,
 }
 
-impl<'a> Signed<'a> {
+impl<'a> SignatureInfo<'a> {
     /// Rejects a token that no key could verify, before any key is fetched.
-    pub(super) fn read(token: &'a Presented<'_>) -> Result<Self, BadWorkload> {
-        if token.is_critical {
-            return Err(BadWorkload::Critical);
+    pub(super) fn from_token(token: &'a UnverifiedJwt<'_>) -> Result<Self, InvalidWorkloadToken> {
+        if token.has_critical_extension {
+            return Err(InvalidWorkloadToken::Critical);
         }
-        let algorithm = token.algorithm.parse().map_err(|_| BadWorkload::Algorithm)?;
+        let algorithm = token.algorithm.parse().map_err(|_| InvalidWorkloadToken::Algorithm)?;
         if matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
-            return Err(BadWorkload::Algorithm);
+            return Err(InvalidWorkloadToken::Algorithm);
         }
-        let key = token.key.as_deref().ok_or(BadWorkload::NoKeyId)?;
-        Ok(Self { algorithm, key })
+        let key = token.key_id.as_deref().ok_or(InvalidWorkloadToken::NoKeyId)?;
+        Ok(Self { algorithm, key_id: key })
     }
 }
 
-impl Verified {
+impl VerifiedJwt {
     /// Verifies the signature of a token with the keys of its issuer.
-    pub(super) fn new(token: &Presented<'_>, signed: &Signed<'_>, keys: &KeySet) -> Result<Self, BadWorkload> {
-        if !keys.has(signed.key) {
-            return Err(BadWorkload::UnknownKey);
+    pub(super) fn verify(
+        token: &UnverifiedJwt<'_>,
+        signed: &SignatureInfo<'_>,
+        keys: &Jwks,
+    ) -> Result<Self, InvalidWorkloadToken> {
+        if !keys.contains(signed.key_id) {
+            return Err(InvalidWorkloadToken::UnknownKey);
         }
-        if !keys.allows(signed.key, signed.algorithm) {
-            return Err(BadWorkload::Algorithm);
+        if !keys.allows(signed.key_id, signed.algorithm) {
+            return Err(InvalidWorkloadToken::Algorithm);
         }
-        if !keys.verifies(signed.key, signed.algorithm, token.message, token.signature) {
-            return Err(BadWorkload::Signature);
+        if !keys.verifies(signed.key_id, signed.algorithm, token.message, token.signature) {
+            return Err(InvalidWorkloadToken::Signature);
         }
-        let payload = BASE64_URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| BadWorkload::Malformed)?;
-        let claims = serde_json::from_slice(&payload).map_err(|_| BadWorkload::Malformed)?;
+        let payload = BASE64_URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
+        let claims = serde_json::from_slice(&payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
         Ok(Self(claims))
     }
 
     /// Checks that `now` is within the time of the token.
-    pub(super) fn is_current(&self, now: SystemTime) -> Result<(), BadWorkload> {
+    pub(super) fn check_time(&self, now: SystemTime) -> Result<(), InvalidWorkloadToken> {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let expires = self.seconds("exp")?.ok_or(BadWorkload::NoTime)?;
-        let issued = self.seconds("iat")?.ok_or(BadWorkload::NoTime)?;
-        let begins = self.seconds("nbf")?.unwrap_or(issued).max(issued);
-        if expires.saturating_add(LEEWAY) < now {
-            return Err(BadWorkload::Expired);
+        let expires = self.numeric_date("exp")?.ok_or(InvalidWorkloadToken::MissingTime)?;
+        let issued = self.numeric_date("iat")?.ok_or(InvalidWorkloadToken::MissingTime)?;
+        let begins = self.numeric_date("nbf")?.unwrap_or(issued).max(issued);
+        if expires.saturating_add(CLOCK_LEEWAY_SECONDS) < now {
+            return Err(InvalidWorkloadToken::Expired);
         }
-        if begins > now.saturating_add(LEEWAY) {
-            return Err(BadWorkload::NotYetValid);
+        if begins > now.saturating_add(CLOCK_LEEWAY_SECONDS) {
+            return Err(InvalidWorkloadToken::NotYetValid);
         }
-        if issued.saturating_add(MAX_AGE) < now {
-            return Err(BadWorkload::TooOld);
+        if issued.saturating_add(MAX_TOKEN_AGE_SECONDS) < now {
+            return Err(InvalidWorkloadToken::TooOld);
         }
         Ok(())
     }
 
     /// Checks that the token has the issuer, the audience and the claims of `rule`.
-    pub(super) fn satisfies(&self, rule: &Rule) -> Result<(), BadWorkload> {
+    pub(super) fn check_rule(&self, rule: &WorkloadRule) -> Result<(), InvalidWorkloadToken> {
         if self.0.get("iss").and_then(Value::as_str) != Some(rule.issuer.as_str()) {
-            return Err(BadWorkload::Issuer);
+            return Err(InvalidWorkloadToken::Issuer);
         }
-        if !self.is_for(&rule.audience) {
-            return Err(BadWorkload::Audience(rule.audience.clone()));
+        if !self.has_audience(&rule.audience) {
+            return Err(InvalidWorkloadToken::Audience(rule.audience.clone()));
         }
-        match rule.claims.missed(&self.0) {
+        match rule.claims.first_unmatched(&self.0) {
             None => Ok(()),
-            Some(claim) => Err(BadWorkload::Claim(claim.to_string())),
+            Some(claim) => Err(InvalidWorkloadToken::Claim(claim.to_string())),
         }
     }
 
@@ -95,7 +99,7 @@ impl Verified {
         self.0.get("sub").and_then(Value::as_str).unwrap_or_default().chars().take(LONGEST).collect()
     }
 
-    fn is_for(&self, audience: &str) -> bool {
+    fn has_audience(&self, audience: &str) -> bool {
         let is = |value: &Value| value.as_str() == Some(audience);
         match self.0.get("aud") {
             Some(Value::Array(all)) => all.iter().any(is),
@@ -105,19 +109,19 @@ impl Verified {
     }
 
     /// A numeric date in seconds since 1970 (RFC 7519 section 2); a fraction is dropped.
-    fn seconds(&self, name: &str) -> Result<Option<u64>, BadWorkload> {
+    fn numeric_date(&self, name: &str) -> Result<Option<u64>, InvalidWorkloadToken> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let whole = value.as_u64();
         let fractional = || Duration::try_from_secs_f64(value.as_f64()?).ok().map(|since| since.as_secs());
-        whole.or_else(fractional).map(Some).ok_or(BadWorkload::Malformed)
+        whole.or_else(fractional).map(Some).ok_or(InvalidWorkloadToken::Malformed)
     }
 }
 
 /// Why a token was rejected: for the log, not for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadWorkload {
-    /// The token exceeds [`MAX_TOKEN`](super::MAX_TOKEN).
-    #[error("token exceeds {} bytes", super::MAX_TOKEN)]
+pub enum InvalidWorkloadToken {
+    /// The token exceeds [`MAX_TOKEN_LEN`](super::MAX_TOKEN_LEN).
+    #[error("token exceeds {} bytes", super::MAX_TOKEN_LEN)]
     TooLarge,
     /// The algorithm is `none`, an HMAC, unsupported, or not one of the named key.
     #[error("algorithm (alg) is not one of the issuer's key")]
@@ -139,7 +143,7 @@ pub enum BadWorkload {
     Malformed,
     /// The claim `exp` or `iat` is missing.
     #[error("token has no time of issue or no expiry (iat, exp)")]
-    NoTime,
+    MissingTime,
     /// The time in `exp` has passed.
     #[error("token has expired")]
     Expired,
@@ -154,7 +158,7 @@ pub enum BadWorkload {
     Issuer,
     /// No rule maps the issuer to the user name of the login.
     #[error("no rule maps this issuer to the user who signs in")]
-    User,
+    NoRuleForUser,
     /// The claim `aud` does not contain the audience of the rule.
     #[error("token is not for the audience {0:?}")]
     Audience(String),

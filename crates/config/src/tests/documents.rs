@@ -56,8 +56,8 @@ fn the_example_with_everything_switched_on_is_valid() {
         let others = choices.iter().filter(|other| **other != choice).copied().flatten();
         config(&others.fold(all.clone(), |text, header| without_table(&text, header)));
     }
-    let told = problems(&all);
-    assert!(told.matches("contradicts").count() == 2 && told.matches("error: ").count() == 2, "{told}");
+    let found = problems(&all);
+    assert!(found.matches("contradicts").count() == 2 && found.matches("error: ").count() == 2, "{found}");
 }
 
 #[test]

@@ -5,16 +5,16 @@ mod precedence;
 mod problems;
 mod workload;
 
-use super::{Config, Flags, Loaded, Problems, load};
+use super::{Config, ConfigProblems, Flags, LoadedConfig, load};
 
 /// Loads a file of this text, called `portcullis.toml` in messages.
-fn load_with(flags: &Flags, variables: &[(&str, &str)], text: &[u8]) -> Result<Loaded, String> {
+fn load_with(flags: &Flags, variables: &[(&str, &str)], text: &[u8]) -> Result<LoadedConfig, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("portcullis.toml");
     std::fs::write(&path, text).unwrap();
     let flags = Flags { config: Some(path), ..flags.clone() };
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let shorten = |problems: Problems| problems.to_string().replace(&format!("{}/", folder.path().display()), "");
+    let shorten = |problems: ConfigProblems| problems.to_string().replace(&format!("{}/", folder.path().display()), "");
     load(&flags, variables, Some("machine")).map_err(shorten)
 }
 

@@ -3,15 +3,15 @@
 use std::{path::Path, time::Duration};
 
 use super::{
-    super::{Place, keys::KEYS},
+    super::{SettingPlace, keys::KEYS},
     *,
 };
 use portcullis_access::{Action, Policy, Principal};
 use portcullis_auth::{ChallengeScheme, LegacyHashes};
-use portcullis_server::Limits;
+use portcullis_server::ServerLimits;
 use portcullis_storage as storage;
-use portcullis_telemetry::Format;
-use portcullis_tls::{MinimumVersion, Source, acme::LETS_ENCRYPT};
+use portcullis_telemetry::LogFormat;
+use portcullis_tls::{CertificateSource, MinimumVersion, acme::LETS_ENCRYPT};
 
 fn hostnames(config: &Config) -> Vec<String> {
     config.tls.hostnames.iter().map(ToString::to_string).collect()
@@ -22,10 +22,10 @@ fn nothing_has_to_be_configured() {
     let config = config("");
     assert_eq!(config.server.listen, ["0.0.0.0:443".parse().unwrap()]);
     assert_eq!(config.server.redirect, None);
-    assert_eq!(config.server.limits, Limits::default());
+    assert_eq!(config.server.limits, ServerLimits::default());
     assert_eq!(hostnames(&config), ["machine", "localhost", "127.0.0.1", "::1"]);
     assert_eq!(config.tls.minimum_version, MinimumVersion::default());
-    assert_eq!(config.tls.source, Source::SelfSigned { directory: "certs".into() });
+    assert_eq!(config.tls.source, CertificateSource::SelfSigned { directory: "certs".into() });
     assert_eq!(config.auth.htpasswd, Path::new("htpasswd"));
     assert_eq!(config.auth.challenge, ChallengeScheme::Bearer);
     assert_eq!(config.auth.legacy_hashes, LegacyHashes::Rehash);
@@ -33,10 +33,10 @@ fn nothing_has_to_be_configured() {
     assert_eq!(config.auth.token.issuer, "machine");
     assert_eq!(config.auth.token.service, "machine");
     assert_eq!(config.auth.token.key, Path::new("certs/token.key"));
-    assert_eq!(config.policy, Policy::signed_in_may_do_everything());
+    assert_eq!(config.policy, Policy::allow_all_signed_in());
     assert!(!config.registry.sparse_manifests);
-    assert_eq!(config.storage, storage::Config::Filesystem { root: "data".into() });
-    assert_eq!((config.telemetry.format, config.telemetry.filter.as_str()), (Format::Text, "info"));
+    assert_eq!(config.storage, storage::StoreConfig::Filesystem { root: "data".into() });
+    assert_eq!((config.telemetry.format, config.telemetry.filter.as_str()), (LogFormat::Text, "info"));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn flags_win_over_variables_and_variables_over_the_file() {
     let config = load_with(&flags, &variables, text).unwrap().config;
     assert_eq!(config.server.listen, ["127.0.0.1:3".parse().unwrap()]);
     assert_eq!(hostnames(&config), ["variable"]);
-    assert_eq!((config.telemetry.format, config.telemetry.filter.as_str()), (Format::Json, "warn"));
+    assert_eq!((config.telemetry.format, config.telemetry.filter.as_str()), (LogFormat::Json, "warn"));
     let config = load_with(&Flags::default(), &variables, text).unwrap().config;
     assert_eq!(config.server.listen, ["127.0.0.1:2".parse().unwrap(), "[::1]:2".parse().unwrap()]);
 }
@@ -72,7 +72,7 @@ fn a_certificate_that_is_ordered_is_kept_where_the_strongest_source_says() {
     let text = "hostnames = [\"registry.example.com\"]\n[tls.acme]\ncontact = [\"a@example.com\"]\n";
     let loaded = |flags: Flags, variables: &[(&str, &str)], text: &str| {
         let config = load_with(&flags, variables, text.as_bytes()).unwrap().config;
-        let Source::Acme(acme) = config.tls.source else { panic!("{:?}", config.tls.source) };
+        let CertificateSource::Acme(acme) = config.tls.source else { panic!("{:?}", config.tls.source) };
         assert_eq!(config.auth.token.key, acme.folder.join("token.key"), "the keys of one server are in one folder");
         acme
     };
@@ -98,7 +98,7 @@ fn issuer_and_service_follow_the_first_host_name_and_the_token_key_the_certifica
 
 #[test]
 fn a_certificate_named_anywhere_wins_over_one_that_would_be_made() {
-    let files = Source::Files { certificate: "c".into(), key: "k".into(), more: Vec::new() };
+    let files = CertificateSource::Files { certificate: "c".into(), key: "k".into(), additional: Vec::new() };
     let flags = Flags { certs: Some("/certs".into()), ..Flags::default() };
     let config = load_with(&flags, &[], b"[tls.files]\ncertificate = \"c\"\nkey = \"k\"").unwrap().config;
     assert_eq!(config.tls.source, files);
@@ -134,8 +134,10 @@ fn the_file_may_have_a_byte_order_mark_and_windows_line_ends() {
 
 #[test]
 fn places_are_told_in_the_order_flags_variables_file() {
-    let file = Place::File { name: "f".into(), line: 1, column: 1 };
-    assert!(Place::Flag("--x") < Place::Variable("A".into()) && Place::Variable("A".into()) < file);
+    let file = SettingPlace::File { name: "f".into(), line: 1, column: 1 };
+    assert!(
+        SettingPlace::Flag("--x") < SettingPlace::Variable("A".into()) && SettingPlace::Variable("A".into()) < file
+    );
 }
 
 #[test]

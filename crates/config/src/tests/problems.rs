@@ -166,14 +166,14 @@ fn mistakes_in_rules_are_told_all_at_once() {
     assert_eq!(
         problems(
             "[groups]\nteam = [\"alice\", \"@other\"]\n\
-             [[access]]\nusers = [\"@taem\", \"@nobody\", \"a:b\"]\nrepositories = [\"Team/**\"]\nactions = [\"pul\"]\n\
+             [[access]]\nusers = [\"@taem\", \"@unknown\", \"a:b\"]\nrepositories = [\"Team/**\"]\nactions = [\"pul\"]\n\
              [[access]]\nusers = []"
         ),
         "error: portcullis.toml:2:18: groups.team: \"@other\": '*', 'anonymous' and names that begin with '@' or '#' are reserved\n\
          hint: for example \"alice\"\n\
          error: portcullis.toml:4:10: access.users: \"@taem\": there is no group \"taem\"; define it under [groups]\n\
          hint: did you mean \"@team\"?\n\
-         error: portcullis.toml:4:19: access.users: \"@nobody\": there is no group \"nobody\"; define it under [groups]\n\
+         error: portcullis.toml:4:19: access.users: \"@unknown\": there is no group \"unknown\"; define it under [groups]\n\
          hint: for example team = [\"alice\"]\n\
          error: portcullis.toml:4:30: access.users: \"a:b\": a user name cannot contain ':'\n\
          hint: for example \"alice\", \"@team\", \"*\" or \"anonymous\"\n\

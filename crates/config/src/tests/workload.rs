@@ -4,7 +4,7 @@ use super::*;
 
 const RULE: &str = "[[auth.workload]]\nissuer = \"https://issuer.example\"\naudience = \"registry\"\nuser = \"ci\"\n";
 
-fn told(claims: &str) -> String {
+fn problems_with(claims: &str) -> String {
     problems(&format!("{RULE}{claims}"))
 }
 
@@ -24,13 +24,13 @@ fn a_rule_has_an_issuer_an_audience_claims_and_a_user() {
 
 #[test]
 fn a_rule_that_would_let_in_every_project_of_an_issuer_is_refused() {
-    let missing = told("");
+    let missing = problems_with("");
     assert!(
         missing.starts_with("error: portcullis.toml:1:1: this rule has no claims\nhint: for example claims = {"),
         "{missing}"
     );
     for claims in ["claims = {}", "claims = { repository = \"*\" }", "claims = { a = \"**\", b = \"*/*\" }"] {
-        let refused = told(claims);
+        let refused = problems_with(claims);
         assert!(
             refused.starts_with("error: portcullis.toml:5:10: auth.workload.claims: no claim that distinguishes one"),
             "{refused}"

@@ -5,26 +5,26 @@
 //! same pattern has another meaning for a caller whose account is empty (`/^${account}/` matches every name then) or
 //! contains slashes. Such callers get parts of their own.
 //!
-//! Invariant: users and repositories of a [`Part`] are exactly those of the entry, or, where there is an obstacle, at
-//! least all of them.
+//! Invariant: users and repositories of an [`EntryPart`] are exactly those of the entry, or, where there is an
+//! obstacle, at least all of them.
 
 use std::collections::BTreeSet;
 
 use super::{
     super::{
-        pattern::{Atom, Pattern, Subject},
-        talk::Broken,
-        yaml::At,
+        pattern::{Atom, MatchSubject, Pattern},
+        report::ParseError,
+        yaml::NodeRef,
     },
-    users::{Labels, Users},
+    users::{DockerAuthUsers, UserLabels},
 };
-use portcullis_access::{Glob, Group, UserName, Who};
+use portcullis_access::{Glob, Group, SubjectMatcher, UserName};
 
-const ACCOUNT: &str = "${account}";
+const ACCOUNT_VARIABLE: &str = "${account}";
 
 /// Some of the callers that an entry matches, and the repositories that it matches for them.
-pub(super) struct Part {
-    pub(super) users: Vec<Who>,
+pub(super) struct EntryPart {
+    pub(super) users: Vec<SubjectMatcher>,
     /// The users of the file that match a pattern over users today. The group's name need not be unique.
     pub(super) group: Option<Group>,
     pub(super) repositories: Vec<Glob>,
@@ -32,79 +32,80 @@ pub(super) struct Part {
     pub(super) obstacle: Option<String>,
 }
 
-impl Part {
-    fn is_about_nothing(&self) -> bool {
+impl EntryPart {
+    fn matches_nothing(&self) -> bool {
         (self.users.is_empty() && self.group.is_none()) || self.repositories.is_empty()
     }
 }
 
 /// The conditions of one entry.
-pub(super) struct Conditions<'a> {
+pub(super) struct EntryConditions<'a> {
     account: Option<&'a str>,
     kind: Option<&'a str>,
     name: Option<&'a str>,
     labels: Vec<(&'a str, &'a str)>,
     /// Why a condition of the entry has no counterpart in access rules, if there is such a condition.
-    foreign: Option<String>,
+    unsupported_condition: Option<String>,
 }
 
 /// The parts that an entry is split into.
-pub(super) struct Parts {
-    pub(super) list: Vec<Part>,
+pub(super) struct EntryParts {
+    pub(super) list: Vec<EntryPart>,
     /// Why the entry matches nothing, for the case that there is no part.
-    pub(super) nothing: &'static str,
+    pub(super) no_match_reason: &'static str,
     /// Whether the entry may also match users who are not in the file.
-    pub(super) is_about_strangers: bool,
+    pub(super) may_match_external_users: bool,
 }
 
-impl<'a> Conditions<'a> {
+impl<'a> EntryConditions<'a> {
     /// Reads `match`. Refuses what `docker_auth` refuses, and an entry without `match`, with which `docker_auth` does
     /// not start.
-    pub(super) fn read(entry: At<'a>) -> Result<Self, Broken> {
-        let conditions = entry.at("match").filter(|at| !at.is_null()).ok_or_else(|| {
+    pub(super) fn read(entry: NodeRef<'a>) -> Result<Self, ParseError> {
+        let conditions = entry.get("match").filter(|at| !at.is_null()).ok_or_else(|| {
             let hint = "docker_auth does not start from this file; write match: {} for an entry about everything";
-            Broken::at(entry.line, "acl: an entry without `match`", hint)
+            ParseError::at(entry.line, "acl: an entry without `match`", hint)
         })?;
-        let mut read = Self { account: None, kind: None, name: None, labels: Vec::new(), foreign: None };
+        let mut read = Self { account: None, kind: None, name: None, labels: Vec::new(), unsupported_condition: None };
         for (key, at) in conditions.map("match")?.into_iter().filter(|(_, at)| !at.is_null()) {
             match key {
                 "account" => read.account = Some(at.scalar(key)?),
                 "type" => read.kind = Some(at.scalar(key)?),
                 "name" => read.name = Some(at.scalar(key)?),
                 "labels" => {
-                    let label = |(label, at): (&'a str, At<'a>)| Ok((label, at.scalar("labels")?));
-                    read.labels = at.map(key)?.into_iter().map(label).collect::<Result<_, Broken>>()?;
+                    let label = |(label, at): (&'a str, NodeRef<'a>)| Ok((label, at.scalar("labels")?));
+                    read.labels = at.map(key)?.into_iter().map(label).collect::<Result<_, ParseError>>()?;
                 }
-                "service" if is_any(at.scalar(key)?) => {}
-                "ip" => read.foreign = Some("access rules have no condition on addresses".to_owned()),
-                _ => read.foreign = Some(format!("access rules have no condition `{key}`")),
+                "service" if matches_everything(at.scalar(key)?) => {}
+                "ip" => read.unsupported_condition = Some("access rules have no condition on addresses".to_owned()),
+                _ => read.unsupported_condition = Some(format!("access rules have no condition `{key}`")),
             }
         }
         Ok(read)
     }
 
     /// Splits the entry into parts whose users and repositories rules can name.
-    pub(super) fn parts(&self, users: &Users) -> Parts {
-        let kind = self.kind.map(|kind| pattern(kind, Subject::Text).filter(|_| !kind.contains(ACCOUNT)));
+    pub(super) fn parts(&self, users: &DockerAuthUsers) -> EntryParts {
+        let kind =
+            self.kind.map(|kind| parse_pattern(kind, MatchSubject::Text).filter(|_| !kind.contains(ACCOUNT_VARIABLE)));
         if let Some(Some(kind)) = &kind
             && !kind.matches("repository", "")
         {
             let nothing = "it is not about repositories; the catalog lists the repositories that a user may pull";
-            return Parts { list: Vec::new(), nothing, is_about_strangers: false };
+            return EntryParts { list: Vec::new(), no_match_reason: nothing, may_match_external_users: false };
         }
         let obstacle = match kind {
             Some(None) => Some("its `type` cannot be expressed".to_owned()),
-            Some(Some(_)) | None => self.foreign.clone(),
+            Some(Some(_)) | None => self.unsupported_condition.clone(),
         };
-        let (signed_in, is_about_strangers) = self.signed_in(users);
-        let mut parts = self.slashed(users);
-        let anonymous = self.anonymous(users);
+        let (signed_in, is_about_strangers) = self.signed_in_part(users);
+        let mut parts = self.parts_of_users_with_slashes(users);
+        let anonymous = self.anonymous_part(users);
         match anonymous {
             Some(anonymous)
                 if anonymous.repositories == signed_in.repositories && anonymous.obstacle == signed_in.obstacle =>
             {
-                let users = signed_in.users.iter().cloned().chain([Who::Anonymous]).collect();
-                parts.push(Part { users, ..signed_in });
+                let users = signed_in.users.iter().cloned().chain([SubjectMatcher::Anonymous]).collect();
+                parts.push(EntryPart { users, ..signed_in });
             }
             _ => {
                 parts.push(signed_in);
@@ -116,40 +117,43 @@ impl<'a> Conditions<'a> {
         } else {
             "no user of the file matches it"
         };
-        parts.retain(|part| !part.is_about_nothing());
+        parts.retain(|part| !part.matches_nothing());
         if let Some(obstacle) = obstacle {
             for part in &mut parts {
                 part.obstacle = Some(obstacle.clone());
             }
         }
-        Parts { list: parts, nothing, is_about_strangers }
+        EntryParts { list: parts, no_match_reason: nothing, may_match_external_users: is_about_strangers }
     }
 
     /// The part for signed-in users, and whether it may match users who are not in the file.
-    fn signed_in(&self, users: &Users) -> (Part, bool) {
+    fn signed_in_part(&self, users: &DockerAuthUsers) -> (EntryPart, bool) {
         let (repositories, mut obstacle) = match self.name {
             Some(name) if !is_account_whole(name) => unreadable_name(),
-            name => repositories(name),
+            name => matching_repositories(name),
         };
-        let everybody = || (vec![Who::SignedIn], None);
+        let everybody = || (vec![SubjectMatcher::SignedIn], None);
         let is_everybody = |account| {
-            let has_slashes = users.known().any(|(name, _)| name.as_str().contains('/'));
-            pattern(account, Subject::Text)
-                .is_some_and(|pattern| pattern.is_everything() || (pattern.is_everything_within() && !has_slashes))
+            let has_slashes = users.file_users().any(|(name, _)| name.as_str().contains('/'));
+            parse_pattern(account, MatchSubject::Text).is_some_and(|pattern| {
+                pattern.matches_everything() || (pattern.matches_every_component() && !has_slashes)
+            })
         };
-        let literals = |account: &str| literals(&pattern(account, Subject::Text)?);
+        let literals = |account: &str| literals(&parse_pattern(account, MatchSubject::Text)?);
         let mut is_about_strangers = false;
         let (who, group) = match self.account {
             None if self.labels.is_empty() => everybody(),
             Some(account) if self.labels.is_empty() && is_everybody(account) => everybody(),
             Some(account) if self.labels.is_empty() && literals(account).is_some() => {
                 let names = literals(account).unwrap_or_default();
-                (names.into_iter().filter_map(|name| name.parse().ok()).map(Who::User).collect(), None)
+                (names.into_iter().filter_map(|name| name.parse().ok()).map(SubjectMatcher::User).collect(), None)
             }
             Some(_) | None => {
-                is_about_strangers = users.has_others;
-                match self.group(users) {
-                    Some(_) if is_about_strangers && (obstacle.is_some() || self.foreign.is_some()) => everybody(),
+                is_about_strangers = users.has_external_users;
+                match self.matching_users(users) {
+                    Some(_) if is_about_strangers && (obstacle.is_some() || self.unsupported_condition.is_some()) => {
+                        everybody()
+                    }
                     Some(group) => (Vec::new(), Some(group).filter(|group| !group.members.is_empty())),
                     None => {
                         obstacle = Some("its `account` or `labels` cannot be expressed".to_owned());
@@ -158,39 +162,40 @@ impl<'a> Conditions<'a> {
                 }
             }
         };
-        (Part { users: who, group, repositories, obstacle }, is_about_strangers)
+        (EntryPart { users: who, group, repositories, obstacle }, is_about_strangers)
     }
 
     /// One part for each user whose name contains a slash, if the entry's `name` contains `${account}`.
-    fn slashed(&self, users: &Users) -> Vec<Part> {
-        if !self.name.is_some_and(|name| name.contains(ACCOUNT)) {
+    fn parts_of_users_with_slashes(&self, users: &DockerAuthUsers) -> Vec<EntryPart> {
+        if !self.name.is_some_and(|name| name.contains(ACCOUNT_VARIABLE)) {
             return Vec::new();
         }
-        let with_slashes = users.known().filter(|(name, _)| name.as_str().contains('/'));
-        let part =
-            |(name, labels): (&UserName, &Labels)| self.part_of_one(Who::User(name.clone()), name.as_str(), labels);
+        let with_slashes = users.file_users().filter(|(name, _)| name.as_str().contains('/'));
+        let part = |(name, labels): (&UserName, &UserLabels)| {
+            self.part_of_one(SubjectMatcher::User(name.clone()), name.as_str(), labels)
+        };
         with_slashes.filter_map(part).collect()
     }
 
     /// The part for requests without a sign-in, if the file has an anonymous user.
-    fn anonymous(&self, users: &Users) -> Option<Part> {
-        self.part_of_one(Who::Anonymous, "", users.anonymous.as_ref()?)
+    fn anonymous_part(&self, users: &DockerAuthUsers) -> Option<EntryPart> {
+        self.part_of_one(SubjectMatcher::Anonymous, "", users.anonymous.as_ref()?)
     }
 
     /// The part of the entry for one caller; `None` if its conditions do not match the caller.
-    fn part_of_one(&self, who: Who, account: &str, labels: &Labels) -> Option<Part> {
-        let fits = self.fits(account, labels);
-        let name = self.name.map(|name| substituted(name, account));
-        let (repositories, unreadable) = repositories(name.as_deref());
+    fn part_of_one(&self, who: SubjectMatcher, account: &str, labels: &UserLabels) -> Option<EntryPart> {
+        let fits = self.matches_caller(account, labels);
+        let name = self.name.map(|name| substitute_account(name, account));
+        let (repositories, unreadable) = matching_repositories(name.as_deref());
         let obstacle =
             if fits.is_none() { Some("its `account` or `labels` cannot be expressed".to_owned()) } else { unreadable };
-        (fits != Some(false)).then(|| Part { users: vec![who], group: None, repositories, obstacle })
+        (fits != Some(false)).then(|| EntryPart { users: vec![who], group: None, repositories, obstacle })
     }
 
     /// Whether the conditions on account and labels match one caller; `None` if they cannot be parsed.
-    fn fits(&self, account: &str, labels: &Labels) -> Option<bool> {
+    fn matches_caller(&self, account: &str, labels: &UserLabels) -> Option<bool> {
         let matches = |text: &str, subject: &str| {
-            let pattern = pattern(&substituted(text, account), Subject::Text)?;
+            let pattern = parse_pattern(&substitute_account(text, account), MatchSubject::Text)?;
             // Go's `.` does not match a line feed; a `Pattern` matches any letter.
             (!subject.contains('\n')).then(|| pattern.matches(subject, account))
         };
@@ -204,7 +209,7 @@ impl<'a> Conditions<'a> {
             let fits: Vec<bool> = values.iter().map(|value| matches(text, value)).collect::<Option<_>>()?;
             if !fits.contains(&true) {
                 // A pattern that cannot be parsed may match, even where there is no value to try.
-                pattern(&substituted(text, account), Subject::Text)?;
+                parse_pattern(&substitute_account(text, account), MatchSubject::Text)?;
                 return Some(false);
             }
         }
@@ -212,26 +217,26 @@ impl<'a> Conditions<'a> {
     }
 
     /// The users of the file that match the conditions, as a group; `None` if a condition cannot be parsed.
-    fn group(&self, users: &Users) -> Option<Group> {
+    fn matching_users(&self, users: &DockerAuthUsers) -> Option<Group> {
         let mut members = BTreeSet::new();
-        for (name, labels) in users.known() {
-            if self.fits(name.as_str(), labels)? {
+        for (name, labels) in users.file_users() {
+            if self.matches_caller(name.as_str(), labels)? {
                 members.insert(name.clone());
             }
         }
         let labels = self.labels.iter().flat_map(|(label, value)| [*label, *value]);
         let words: Vec<&str> = self.account.into_iter().chain(labels).collect();
-        Some(Group { name: word(&words.join("-")), members })
+        Some(Group { name: group_name(&words.join("-")), members })
     }
 }
 
 /// Whether a pattern without variables matches every text.
-fn is_any(text: &str) -> bool {
-    pattern(text, Subject::Text).is_some_and(|pattern| pattern.is_everything())
+fn matches_everything(text: &str) -> bool {
+    parse_pattern(text, MatchSubject::Text).is_some_and(|pattern| pattern.matches_everything())
 }
 
 /// The parsed pattern; `None` if it is not supported.
-fn pattern(text: &str, subject: Subject) -> Option<Pattern> {
+fn parse_pattern(text: &str, subject: MatchSubject) -> Option<Pattern> {
     Pattern::docker_auth(text, subject).ok()
 }
 
@@ -242,7 +247,7 @@ fn literals(pattern: &Pattern) -> Option<Vec<String>> {
 }
 
 /// The pattern with the account inserted, its special letters escaped.
-fn substituted(text: &str, account: &str) -> String {
+fn substitute_account(text: &str, account: &str) -> String {
     let mut quoted = String::new();
     for letter in account.chars() {
         if r"\.+*?()|[]{}^$".contains(letter) {
@@ -250,15 +255,15 @@ fn substituted(text: &str, account: &str) -> String {
         }
         quoted.push(letter);
     }
-    text.replace(ACCOUNT, &quoted)
+    text.replace(ACCOUNT_VARIABLE, &quoted)
 }
 
 /// Whether the account keeps its meaning as a unit wherever it is inserted: no escape, class or quantifier beside it
 /// applies to its first or last letter alone.
 fn is_account_whole(text: &str) -> bool {
     let is_regex = text.len() > 2 && text.starts_with('/') && text.ends_with('/');
-    text.match_indices(ACCOUNT).all(|(start, _)| {
-        let (before, after) = (&text[..start], &text[start + ACCOUNT.len()..]);
+    text.match_indices(ACCOUNT_VARIABLE).all(|(start, _)| {
+        let (before, after) = (&text[..start], &text[start + ACCOUNT_VARIABLE.len()..]);
         let is_repeated = is_regex && after.starts_with(['*', '+', '?', '{']);
         !before.ends_with('\\') && !before.contains('[') && !is_repeated
     })
@@ -273,14 +278,14 @@ fn unreadable_name() -> (Vec<Glob>, Option<String>) {
 }
 
 /// The repositories that a pattern matches; if it cannot be expressed, all repositories and an obstacle.
-fn repositories(name: Option<&str>) -> (Vec<Glob>, Option<String>) {
+fn matching_repositories(name: Option<&str>) -> (Vec<Glob>, Option<String>) {
     let Some(name) = name else { return (every_repository(), None) };
-    let globs = pattern(name, Subject::Repository).and_then(|pattern| pattern.globs());
+    let globs = parse_pattern(name, MatchSubject::Repository).and_then(|pattern| pattern.globs());
     globs.map_or_else(unreadable_name, |globs| (globs, None))
 }
 
 /// A group name made from the letters and digits of a text, or `users` if that is not a valid name.
-fn word(text: &str) -> String {
+fn group_name(text: &str) -> String {
     let parts: Vec<&str> =
         text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
     let word: String = parts.join("-").chars().take(60).collect();

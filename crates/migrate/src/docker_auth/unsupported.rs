@@ -1,21 +1,21 @@
 //! Lists the keys of `docker_auth` that are not carried over, each with its reason.
 
-use super::super::unsupported_keys::{Known, Unsupported};
+use super::super::unsupported_keys::{KeyTable, UnsupportedKey};
 
-const fn row(key: &'static str, settings: &'static [&'static str], advice: &'static str) -> Unsupported {
-    Unsupported::no_setting(key, settings, advice)
+const fn missing_setting(key: &'static str, settings: &'static [&'static str], advice: &'static str) -> UnsupportedKey {
+    UnsupportedKey::no_setting(key, settings, advice)
 }
 
-const fn differs(key: &'static str, advice: &'static str) -> Unsupported {
-    Unsupported::differs(key, advice)
+const fn differs(key: &'static str, advice: &'static str) -> UnsupportedKey {
+    UnsupportedKey::differs(key, advice)
 }
 
-const fn not_needed(key: &'static str, advice: &'static str) -> Unsupported {
-    Unsupported::not_needed(key, advice)
+const fn not_needed(key: &'static str, advice: &'static str) -> UnsupportedKey {
+    UnsupportedKey::not_needed(key, advice)
 }
 
 /// Keys of backends that may sign in users who are not in the file.
-pub(super) const OTHER_USERS: [&str; 9] = [
+pub(super) const EXTERNAL_USER_KEYS: [&str; 9] = [
     "google_auth",
     "github_auth",
     "gitlab_auth",
@@ -27,12 +27,12 @@ pub(super) const OTHER_USERS: [&str; 9] = [
     "plugin_authn",
 ];
 
-const PROXIES: &str = "name the networks of your proxies in trusted_proxies; X-Forwarded-For or Forwarded is read from \
+const PROXY_ADVICE: &str = "name the networks of your proxies in trusted_proxies; X-Forwarded-For or Forwarded is read from \
                        these alone";
-const PERSONS: &[&str] = &["auth.oidc", "auth.openid", "auth.oauth", "auth.sso"];
+const SIGN_IN_SETTINGS: &[&str] = &["auth.oidc", "auth.openid", "auth.oauth", "auth.sso"];
 
 /// Every key of `docker_auth`: carried over or unsupported.
-pub(in super::super) static KNOWN: Known = Known {
+pub(in super::super) static KEYS: KeyTable = KeyTable {
     carried: &[
         "server.certificate",
         "server.key",
@@ -48,10 +48,10 @@ pub(in super::super) static KNOWN: Known = Known {
             "server.addr",
             "docker_auth's own address; the token endpoint is on the registry's now, so set `listen` to that",
         ),
-        row("server.net", &["unix_socket", "listen_unix"], "only TCP is served"),
+        missing_setting("server.net", &["unix_socket", "listen_unix"], "only TCP is served"),
         not_needed("server.path_prefix", "the token endpoint is /token, and clients are sent there"),
-        differs("server.real_ip_header", PROXIES),
-        differs("server.real_ip_pos", PROXIES),
+        differs("server.real_ip_header", PROXY_ADVICE),
+        differs("server.real_ip_pos", PROXY_ADVICE),
         not_needed("server.hsts", "not needed: plain HTTP is never served"),
         not_needed("server.tls_curve_preferences", "not needed: only secure ones are enabled"),
         not_needed("server.tls_cipher_suites", "not needed: only secure ones are enabled"),
@@ -67,36 +67,64 @@ pub(in super::super) static KNOWN: Known = Known {
             "token.disable_legacy_key_id",
             "not needed: tokens are verified here; for other registries there is auth.token.key_id",
         ),
-        row("google_auth", PERSONS, "no sign-in by Google; create users with `portcullis user add`"),
-        row("github_auth", PERSONS, "no sign-in by GitHub; create users with `portcullis user add`"),
-        row("gitlab_auth", PERSONS, "no sign-in by GitLab; create users with `portcullis user add`"),
-        row(
+        missing_setting(
+            "google_auth",
+            SIGN_IN_SETTINGS,
+            "no sign-in by Google; create users with `portcullis user add`",
+        ),
+        missing_setting(
+            "github_auth",
+            SIGN_IN_SETTINGS,
+            "no sign-in by GitHub; create users with `portcullis user add`",
+        ),
+        missing_setting(
+            "gitlab_auth",
+            SIGN_IN_SETTINGS,
+            "no sign-in by GitLab; create users with `portcullis user add`",
+        ),
+        missing_setting(
             "oidc_auth",
-            PERSONS,
+            SIGN_IN_SETTINGS,
             "no sign-in of people by OpenID Connect; create users with `portcullis user add`, and for CI jobs [[auth.workload]]",
         ),
-        row("ldap_auth", &["auth.ldap", "ldap"], "no LDAP; create users with `portcullis user add`"),
-        row("mongo_auth", &["auth.mongo", "auth.database"], "no MongoDB; create users with `portcullis user add`"),
-        row("xorm_auth", &["auth.sql", "auth.database"], "no database; create users with `portcullis user add`"),
-        row(
+        missing_setting("ldap_auth", &["auth.ldap", "ldap"], "no LDAP; create users with `portcullis user add`"),
+        missing_setting(
+            "mongo_auth",
+            &["auth.mongo", "auth.database"],
+            "no MongoDB; create users with `portcullis user add`",
+        ),
+        missing_setting(
+            "xorm_auth",
+            &["auth.sql", "auth.database"],
+            "no database; create users with `portcullis user add`",
+        ),
+        missing_setting(
             "ext_auth",
             &["auth.external", "auth.command", "auth.program"],
             "no external programs are run; create users with `portcullis user add`",
         ),
-        row("plugin_authn", &["auth.plugin", "plugins"], "no plugins; create users with `portcullis user add`"),
-        row(
+        missing_setting(
+            "plugin_authn",
+            &["auth.plugin", "plugins"],
+            "no plugins; create users with `portcullis user add`",
+        ),
+        missing_setting(
             "acl_mongo",
             &["access.mongo", "access.database"],
             "its rules are not in this file; write them as [[access]]",
         ),
-        row("acl_xorm", &["access.sql", "access.database"], "its rules are not in this file; write them as [[access]]"),
-        row(
+        missing_setting(
+            "acl_xorm",
+            &["access.sql", "access.database"],
+            "its rules are not in this file; write them as [[access]]",
+        ),
+        missing_setting(
             "ext_authz",
             &["access.external", "access.command", "access.program"],
             "no external programs are run; write its rules as [[access]]",
         ),
-        row("plugin_authz", &["access.plugin", "plugins"], "no plugins; write its rules as [[access]]"),
-        row("casbin_authz", &["access.casbin"], "its rules are not in this file; write them as [[access]]"),
+        missing_setting("plugin_authz", &["access.plugin", "plugins"], "no plugins; write its rules as [[access]]"),
+        missing_setting("casbin_authz", &["access.casbin"], "its rules are not in this file; write them as [[access]]"),
     ],
 };
 
@@ -106,8 +134,8 @@ mod tests {
 
     #[test]
     fn each_source_of_other_users_is_reported() {
-        for key in OTHER_USERS {
-            assert!(KNOWN.unsupported.iter().any(|row| row.key == key), "{key}");
+        for key in EXTERNAL_USER_KEYS {
+            assert!(KEYS.unsupported.iter().any(|row| row.key == key), "{key}");
         }
     }
 }

@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use super::{
-    condition::{Effect, METHODS, effect},
+    if_condition::{IfEffect, METHODS, effect},
+    missing_settings, proxy_target,
     scope::Scope,
     syntax::Directive,
-    told, unsupported, upstream,
+    unsupported_directives,
 };
 use portcullis_access::{Action, Actions};
 
@@ -20,52 +21,52 @@ pub(super) struct Admission<'a> {
     /// A condition that the actions do not take into account, and its line.
     pub(super) obstacle: Option<(usize, String)>,
     /// The `auth_basic_user_file` directives that apply, each file once.
-    pub(super) files: Vec<&'a Directive>,
+    pub(super) users_files: Vec<&'a Directive>,
     /// The line of an `allow` or `deny` that admitted some addresses without a password (`satisfy any`).
-    pub(super) addresses: Option<usize>,
+    pub(super) address_line: Option<usize>,
 }
 
 /// Whether every connection requires a client certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Certificates {
+pub(super) enum ClientCertificates {
     Required,
     NotRequired,
 }
 
 /// The clients that a location admits, from the widest to the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Admits {
+enum AdmissionLevel {
     Everyone,
     SignedIn,
-    Nobody,
+    Denied,
 }
 
 impl<'a> Admission<'a> {
     /// The admission of a location within `server`, or of the server itself, which answers where no location does.
-    pub(super) fn of(location: Scope<'a>, server: Scope<'a>, certificates: Certificates) -> Self {
+    pub(super) fn new(location: Scope<'a>, server: Scope<'a>, certificates: ClientCertificates) -> Self {
         let mut admission = Self {
             anonymous: Actions::NONE,
             signed_in: Actions::NONE,
             obstacle: None,
-            files: Vec::new(),
-            addresses: None,
+            users_files: Vec::new(),
+            address_line: None,
         };
-        let refused = admission.refused(location, server, certificates);
+        let refused = admission.refused_methods(location, server, certificates);
         // A push also reads, to find out which blobs exist. The DELETE that cancels an upload counts as a part of the
         // push and not as a deletion.
         for (action, methods) in
             [(Action::Pull, &METHODS[..2]), (Action::Push, &METHODS[..5]), (Action::Delete, &METHODS[5..])]
         {
             let admits = methods.iter().map(|method| {
-                let admits = admission.method(location, method, certificates);
-                if refused.contains(method) { Admits::Nobody } else { admits }
+                let admits = admission.level_for_method(location, method, certificates);
+                if refused.contains(method) { AdmissionLevel::Denied } else { admits }
             });
-            let strictest = admits.max().unwrap_or(Admits::Nobody);
+            let strictest = admits.max().unwrap_or(AdmissionLevel::Denied);
             let one: Actions = [action].into_iter().collect();
-            if strictest <= Admits::SignedIn {
+            if strictest <= AdmissionLevel::SignedIn {
                 admission.signed_in = admission.signed_in.union(one);
             }
-            if strictest == Admits::Everyone {
+            if strictest == AdmissionLevel::Everyone {
                 admission.anonymous = admission.anonymous.union(one);
             }
         }
@@ -73,26 +74,26 @@ impl<'a> Admission<'a> {
     }
 
     /// Records the first obstacle.
-    fn hindered(&mut self, line: usize, why: &str) {
+    fn add_obstacle(&mut self, line: usize, why: &str) {
         self.obstacle.get_or_insert_with(|| (line, why.to_owned()));
     }
 
     /// The methods that `return` and `if` refuse for all clients. Conditions of `if` and `rewrite` on paths are read by
-    /// [`barrier`](super::barrier), for all locations together.
-    fn refused(
+    /// [`path_conditions`](super::path_conditions), for all locations together.
+    fn refused_methods(
         &mut self,
         location: Scope<'a>,
         server: Scope<'a>,
-        certificates: Certificates,
+        certificates: ClientCertificates,
     ) -> BTreeSet<&'static str> {
         let mut refused = BTreeSet::new();
-        let pass = location.own().iter().find(|directive| directive.name == "proxy_pass");
+        let pass = location.directives().iter().find(|directive| directive.name == "proxy_pass");
         match pass {
             None => refused.extend(METHODS),
-            Some(pass) => match upstream::target(pass, location) {
-                None => self.hindered(pass.line, "the request decides which server it is passed on to"),
+            Some(pass) => match proxy_target::resolve_target(pass, location) {
+                None => self.add_obstacle(pass.line, "the request decides which server it is passed on to"),
                 Some(target) if !target.keeps_path(location) => {
-                    self.hindered(pass.line, "requests are passed on under another path");
+                    self.add_obstacle(pass.line, "requests are passed on under another path");
                 }
                 Some(_) => {}
             },
@@ -100,17 +101,17 @@ impl<'a> Admission<'a> {
         if location.find("internal").is_some() {
             refused.extend(METHODS);
         }
-        let own = if std::ptr::eq(location.own(), server.own()) { &[] } else { location.own() };
-        for directive in server.own().iter().chain(own) {
+        let own = if std::ptr::eq(location.directives(), server.directives()) { &[] } else { location.directives() };
+        for directive in server.directives().iter().chain(own) {
             match directive.name.as_str() {
                 "return" => refused.extend(METHODS),
                 "if" => match effect(directive) {
-                    Effect::None | Effect::RefusesPaths(_) => {}
-                    Effect::RequiresCertificate if certificates == Certificates::Required => {}
-                    Effect::RefusesHosts(hosts) if hosts.lets_through(server) => {}
-                    Effect::Refuses(methods) => refused.extend(methods),
-                    Effect::RequiresCertificate | Effect::RefusesHosts(_) | Effect::Unknown => {
-                        self.hindered(directive.line, "an `if` refuses some requests");
+                    IfEffect::None | IfEffect::RefusesPaths(_) => {}
+                    IfEffect::RequiresCertificate if certificates == ClientCertificates::Required => {}
+                    IfEffect::RefusesHosts(hosts) if hosts.lets_through(server) => {}
+                    IfEffect::Refuses(methods) => refused.extend(methods),
+                    IfEffect::RequiresCertificate | IfEffect::RefusesHosts(_) | IfEffect::Unknown => {
+                        self.add_obstacle(directive.line, "an `if` refuses some requests");
                     }
                 },
                 _ => {}
@@ -119,73 +120,84 @@ impl<'a> Admission<'a> {
         refused
     }
 
-    fn method(&mut self, location: Scope<'a>, method: &str, certificates: Certificates) -> Admits {
-        let limit =
-            location.own().iter().find(|directive| directive.name == "limit_except" && !excepts(directive, method));
+    fn level_for_method(
+        &mut self,
+        location: Scope<'a>,
+        method: &str,
+        certificates: ClientCertificates,
+    ) -> AdmissionLevel {
+        let limit = location
+            .directives()
+            .iter()
+            .find(|directive| directive.name == "limit_except" && !exempts(directive, method));
         let scope = limit.map_or(location, |limit| location.within(limit));
-        self.conditions(scope, certificates);
-        let list = scope.holding(&["allow", "deny"]);
-        let addresses = Addresses::of(&list);
-        let is_any = scope.find("satisfy").is_some_and(|directive| directive.first() == "any");
-        if !self.asks_for_password(scope) {
+        self.add_condition_obstacles(scope, certificates);
+        let list = scope.find_all(&["allow", "deny"]);
+        let addresses = Addresses::from_directives(&list);
+        let is_any = scope.find("satisfy").is_some_and(|directive| directive.first_argument() == "any");
+        if !self.requires_password(scope) {
             return match addresses {
-                Addresses::All => Admits::Everyone,
-                Addresses::None => Admits::Nobody,
+                Addresses::All => AdmissionLevel::Everyone,
+                Addresses::None => AdmissionLevel::Denied,
                 Addresses::Some(first) => {
-                    self.only_addresses(first);
-                    Admits::Everyone
+                    self.add_address_obstacle(first);
+                    AdmissionLevel::Everyone
                 }
             };
         }
         match (addresses, is_any) {
-            (Addresses::All, true) if !list.is_empty() => Admits::Everyone,
-            (Addresses::All | Addresses::None, true) | (Addresses::All, false) => Admits::SignedIn,
-            (Addresses::None, false) => Admits::Nobody,
+            (Addresses::All, true) if !list.is_empty() => AdmissionLevel::Everyone,
+            (Addresses::All | Addresses::None, true) | (Addresses::All, false) => AdmissionLevel::SignedIn,
+            (Addresses::None, false) => AdmissionLevel::Denied,
             (Addresses::Some(first), true) => {
-                self.addresses = Some(first.line);
-                Admits::SignedIn
+                self.address_line = Some(first.line);
+                AdmissionLevel::SignedIn
             }
             (Addresses::Some(first), false) => {
-                self.only_addresses(first);
-                Admits::SignedIn
+                self.add_address_obstacle(first);
+                AdmissionLevel::SignedIn
             }
         }
     }
 
-    fn only_addresses(&mut self, first: &Directive) {
-        let setting = unsupported::find(&first.name).map_or("", |row| row.setting);
-        self.hindered(first.line, &format!("only some addresses were let in (there is no setting {setting})"));
+    fn add_address_obstacle(&mut self, first: &Directive) {
+        let setting = missing_settings::find_row(&first.name).map_or("", |row| row.setting);
+        self.add_obstacle(first.line, &format!("only some addresses were let in (there is no setting {setting})"));
     }
 
-    fn asks_for_password(&mut self, scope: Scope<'a>) -> bool {
-        let Some(realm) = scope.find("auth_basic").filter(|directive| directive.first() != "off") else { return false };
+    fn requires_password(&mut self, scope: Scope<'a>) -> bool {
+        let Some(realm) = scope.find("auth_basic").filter(|directive| directive.first_argument() != "off") else {
+            return false;
+        };
         match scope.find("auth_basic_user_file") {
-            Some(file) if !self.files.iter().any(|known| known.first() == file.first()) => self.files.push(file),
+            Some(file) if !self.users_files.iter().any(|known| known.first_argument() == file.first_argument()) => {
+                self.users_files.push(file);
+            }
             Some(_) => {}
-            None => self.hindered(realm.line, "there is no auth_basic_user_file"),
+            None => self.add_obstacle(realm.line, "there is no auth_basic_user_file"),
         }
-        if realm.first().contains('$') {
-            self.hindered(realm.line, "whether a password is asked for depends on the request");
+        if realm.first_argument().contains('$') {
+            self.add_obstacle(realm.line, "whether a password is asked for depends on the request");
         }
         true
     }
 
     /// Records obstacles for conditions that are neither passwords nor addresses.
-    fn conditions(&mut self, scope: Scope<'a>, certificates: Certificates) {
-        for directive in scope.of_http().flatten() {
-            let asks = directive.name == "ssl_verify_client" && directive.first() == "on";
-            if asks && certificates != Certificates::Required {
-                self.hindered(directive.line, "clients had to present a certificate");
+    fn add_condition_obstacles(&mut self, scope: Scope<'a>, certificates: ClientCertificates) {
+        for directive in scope.blocks_within_http().flatten() {
+            let asks = directive.name == "ssl_verify_client" && directive.first_argument() == "on";
+            if asks && certificates != ClientCertificates::Required {
+                self.add_obstacle(directive.line, "clients had to present a certificate");
             }
-            if let Some(why) = told::may_restrict(directive) {
-                self.hindered(directive.line, &why);
+            if let Some(why) = unsupported_directives::may_restrict(directive) {
+                self.add_obstacle(directive.line, &why);
             }
         }
     }
 }
 
 /// Whether a `limit_except` exempts the method. `GET` exempts HEAD as well.
-fn excepts(limit: &Directive, method: &str) -> bool {
+fn exempts(limit: &Directive, method: &str) -> bool {
     let names = |wanted: &str| limit.arguments.iter().any(|argument| argument.eq_ignore_ascii_case(wanted));
     names(method) || (method == "HEAD" && names("GET"))
 }
@@ -199,9 +211,9 @@ enum Addresses<'a> {
 }
 
 impl<'a> Addresses<'a> {
-    fn of(list: &[&'a Directive]) -> Self {
+    fn from_directives(list: &[&'a Directive]) -> Self {
         let Some(first) = list.first() else { return Self::All };
-        match (first.name.as_str(), first.first()) {
+        match (first.name.as_str(), first.first_argument()) {
             ("allow", "all") => Self::All,
             ("deny", "all") => Self::None,
             _ => Self::Some(first),

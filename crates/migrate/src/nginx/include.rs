@@ -7,12 +7,12 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::{
-    super::{lines::Lines, talk::Broken},
+    super::{line_index::LineIndex, report::ParseError},
     syntax::{self, Directive},
 };
 
 /// The file system that included files are read from.
-pub trait Files {
+pub trait IncludeFiles {
     /// The text of a file; `None` if it cannot be read.
     fn read(&self, path: &Path) -> Option<String>;
     /// The names in a directory; `None` if it cannot be read.
@@ -24,9 +24,9 @@ pub trait Files {
 }
 
 /// A file system in which no file can be read.
-pub struct NoFiles;
+pub struct NoIncludeFiles;
 
-impl Files for NoFiles {
+impl IncludeFiles for NoIncludeFiles {
     fn read(&self, _: &Path) -> Option<String> {
         None
     }
@@ -45,29 +45,29 @@ impl Files for NoFiles {
 }
 
 /// The maximum depth of nested includes.
-const DEEPEST: usize = 10;
+const MAX_INCLUDE_DEPTH: usize = 10;
 /// The maximum number of included files; a file counts each time that it is included.
-const MOST_FILES: usize = 2000;
+const MAX_INCLUDED_FILES: usize = 2000;
 
 const HINT: &str = "`nginx -t` says whether nginx itself can read the file";
 const HINT_DUMP: &str = "give what nginx -T prints, whole: nginx -T | portcullis migrate nginx /dev/stdin";
 
 /// The name of nginx's main file; nginx resolves relative names against its directory.
-const MAIN: &str = "nginx.conf";
+const MAIN_FILE: &str = "nginx.conf";
 /// nginx's default directory.
-const PREFIX: &str = "/etc/nginx";
+const DEFAULT_DIR: &str = "/etc/nginx";
 
 /// Parses a configuration, or the output of `nginx -T`, and replaces its includes. Fails if a printed file is not
 /// included by another.
-pub(super) fn read(text: &str, files: &dyn Files, lines: &mut Lines) -> Result<Vec<Directive>, Broken> {
-    let Some(dump) = Dump::parse(text)? else {
+pub(super) fn read(text: &str, files: &dyn IncludeFiles, lines: &mut LineIndex) -> Result<Vec<Directive>, ParseError> {
+    let Some(dump) = NginxDump::parse(text)? else {
         let directives = syntax::parse(text, lines.add("", text))?;
         let prefixes = prefixes(&directives, files);
         let is_whole = is_main(&directives);
-        let home = if is_whole { None } else { main_beside(files).map(|(folder, _)| folder) };
+        let home = if is_whole { None } else { nearest_main_file(files).map(|(folder, _)| folder) };
         let mut directives = assemble(files, prefixes, home, directives, lines)?;
         if !is_whole {
-            directives.extend(around(text, files, lines).unwrap_or_default());
+            directives.extend(enclosing_http(text, files, lines).unwrap_or_default());
         }
         return Ok(directives);
     };
@@ -76,37 +76,40 @@ pub(super) fn read(text: &str, files: &dyn Files, lines: &mut Lines) -> Result<V
     let prefixes = vec![dump.folder()];
     let read = syntax::parse(main, lines.add(name, main))
         .and_then(|directives| assemble(&dump, prefixes, None, directives, lines));
-    let directives = read.map_err(|broken| located(broken, lines))?;
-    let is_read = |name: &str| lines.names().any(|read| plain(Path::new(read)) == plain(Path::new(name)));
+    let directives = read.map_err(|broken| with_location(broken, lines))?;
+    let is_read = |name: &str| lines.names().any(|read| normalised(Path::new(read)) == normalised(Path::new(name)));
     match dump.files.iter().find(|(name, _)| !is_read(name)) {
-        Some((name, _)) => {
-            Err(Broken { line: None, reason: format!("{name} is printed, and nothing includes it"), hint: HINT_DUMP })
-        }
+        Some((name, _)) => Err(ParseError {
+            line: None,
+            reason: format!("{name} is printed, and nothing includes it"),
+            hint: HINT_DUMP,
+        }),
         None => Ok(directives),
     }
 }
 
 /// Replaces the includes of these directives and makes the file names in them absolute.
 fn assemble(
-    files: &dyn Files,
+    files: &dyn IncludeFiles,
     prefixes: Vec<PathBuf>,
     home: Option<PathBuf>,
     directives: Vec<Directive>,
-    lines: &mut Lines,
-) -> Result<Vec<Directive>, Broken> {
-    let mut includer = Includer { files, prefixes, home, lines, count: 0, site: "", has_site: false };
+    lines: &mut LineIndex,
+) -> Result<Vec<Directive>, ParseError> {
+    let mut includer =
+        Includer { files, search_dirs: prefixes, nginx_dir: home, lines, count: 0, site: "", has_site: false };
     let mut directives = includer.expand(directives, 0)?;
     includer.make_absolute(&mut directives);
     Ok(directives)
 }
 
 /// The directories that relative names are resolved against: that of nginx.conf, if it is found.
-fn prefixes(directives: &[Directive], files: &dyn Files) -> Vec<PathBuf> {
+fn prefixes(directives: &[Directive], files: &dyn IncludeFiles) -> Vec<PathBuf> {
     let folder = files.folder();
     if is_main(directives) {
         return vec![folder];
     }
-    main_beside(files).map_or_else(|| vec![PathBuf::from(PREFIX), folder], |(main, _)| vec![main])
+    nearest_main_file(files).map_or_else(|| vec![PathBuf::from(DEFAULT_DIR), folder], |(main, _)| vec![main])
 }
 
 /// Whether this is a main file and not only a site.
@@ -115,21 +118,21 @@ fn is_main(directives: &[Directive]) -> bool {
 }
 
 /// The nearest directory with a main file, upwards from the site's, and the main file's text.
-fn main_beside(files: &dyn Files) -> Option<(PathBuf, String)> {
+fn nearest_main_file(files: &dyn IncludeFiles) -> Option<(PathBuf, String)> {
     let folder = files.folder();
-    folder.ancestors().find_map(|folder| Some((folder.to_owned(), files.read(&folder.join(MAIN))?)))
+    folder.ancestors().find_map(|folder| Some((folder.to_owned(), files.read(&folder.join(MAIN_FILE))?)))
 }
 
 /// The directives of `http` except for servers, if the main file of this machine includes the site.
-fn around(site: &str, files: &dyn Files, lines: &mut Lines) -> Option<Vec<Directive>> {
-    let (folder, text) = main_beside(files)?;
+fn enclosing_http(site: &str, files: &dyn IncludeFiles, lines: &mut LineIndex) -> Option<Vec<Directive>> {
+    let (folder, text) = nearest_main_file(files)?;
     let mut taken = lines.clone();
-    let first = taken.add(&folder.join(MAIN).display().to_string(), &text);
+    let first = taken.add(&folder.join(MAIN_FILE).display().to_string(), &text);
     let directives = syntax::parse(&text, first).ok()?;
     let mut includer = Includer {
         files,
-        prefixes: vec![folder.clone()],
-        home: Some(folder),
+        search_dirs: vec![folder.clone()],
+        nginx_dir: Some(folder),
         lines: &mut taken,
         count: 0,
         site,
@@ -146,21 +149,23 @@ fn around(site: &str, files: &dyn Files, lines: &mut Lines) -> Option<Vec<Direct
 }
 
 /// The error with its line converted to a file name and the line in that file.
-fn located(broken: Broken, lines: &Lines) -> Broken {
+fn with_location(broken: ParseError, lines: &LineIndex) -> ParseError {
     match broken.line {
-        Some(line) => {
-            Broken { line: None, reason: format!("{}: {}", lines.place(line), broken.reason), hint: broken.hint }
-        }
+        Some(line) => ParseError {
+            line: None,
+            reason: format!("{}: {}", lines.format_place(line), broken.reason),
+            hint: broken.hint,
+        },
         None => broken,
     }
 }
 
 struct Includer<'a> {
-    files: &'a dyn Files,
-    prefixes: Vec<PathBuf>,
+    files: &'a dyn IncludeFiles,
+    search_dirs: Vec<PathBuf>,
     /// The directory of this machine's own nginx, if it is found: a directory missing in it is missing for nginx too.
-    home: Option<PathBuf>,
-    lines: &'a mut Lines,
+    nginx_dir: Option<PathBuf>,
+    lines: &'a mut LineIndex,
     count: usize,
     /// The site's text, and whether an included file had the same text.
     site: &'a str,
@@ -168,7 +173,7 @@ struct Includer<'a> {
 }
 
 /// Directives whose argument is the name of a file.
-const NAMING: [&str; 6] = [
+const FILE_DIRECTIVES: [&str; 6] = [
     "auth_basic_user_file",
     "ssl_certificate",
     "ssl_certificate_key",
@@ -182,11 +187,12 @@ impl Includer<'_> {
     fn make_absolute(&self, directives: &mut [Directive]) {
         for directive in directives {
             self.make_absolute(directive.block.as_deref_mut().unwrap_or_default());
-            if let ([name], true) = (directive.arguments.as_mut_slice(), NAMING.contains(&directive.name.as_str()))
+            if let ([name], true) =
+                (directive.arguments.as_mut_slice(), FILE_DIRECTIVES.contains(&directive.name.as_str()))
                 && !name.is_empty()
                 && !name.contains(['$', ':'])
                 && let Some(path) =
-                    self.prefixes.iter().map(|prefix| prefix.join(&*name)).find(|path| self.files.exists(path))
+                    self.search_dirs.iter().map(|prefix| prefix.join(&*name)).find(|path| self.files.exists(path))
             {
                 *name = path.display().to_string();
             }
@@ -194,12 +200,12 @@ impl Includer<'_> {
     }
 
     /// Replaces each `include` whose files can be read, also in blocks.
-    fn expand(&mut self, directives: Vec<Directive>, depth: usize) -> Result<Vec<Directive>, Broken> {
+    fn expand(&mut self, directives: Vec<Directive>, depth: usize) -> Result<Vec<Directive>, ParseError> {
         let mut expanded = Vec::new();
         for mut directive in directives {
             if directive.name == "include" && directive.block.is_none() {
-                match self.included(directive.first()) {
-                    Some(found) => expanded.extend(self.all(found, directive.line, depth)?),
+                match self.resolve(directive.first_argument()) {
+                    Some(found) => expanded.extend(self.expand_files(found, directive.line, depth)?),
                     None => expanded.push(directive),
                 }
                 continue;
@@ -213,18 +219,23 @@ impl Includer<'_> {
     }
 
     /// The directives of the found files, with their own includes replaced.
-    fn all(&mut self, found: Vec<(PathBuf, String)>, line: usize, depth: usize) -> Result<Vec<Directive>, Broken> {
+    fn expand_files(
+        &mut self,
+        found: Vec<(PathBuf, String)>,
+        line: usize,
+        depth: usize,
+    ) -> Result<Vec<Directive>, ParseError> {
         let mut directives = Vec::new();
         for (path, text) in found {
             self.count += 1;
-            if depth == DEEPEST || self.count > MOST_FILES {
-                return Err(Broken::at(line, "files that include each other without end", HINT));
+            if depth == MAX_INCLUDE_DEPTH || self.count > MAX_INCLUDED_FILES {
+                return Err(ParseError::at(line, "files that include each other without end", HINT));
             }
             self.has_site |= text == self.site;
-            let first = self.lines.add(&self.shown(&path), &text);
-            let read = syntax::parse(&text, first).map_err(|broken| located(broken, self.lines))?;
+            let first = self.lines.add(&self.display_name(&path), &text);
+            let read = syntax::parse(&text, first).map_err(|broken| with_location(broken, self.lines))?;
             let within = self.expand(read, depth + 1).map_err(|broken| match broken.line {
-                Some(line) if line > first => located(broken, self.lines),
+                Some(line) if line > first => with_location(broken, self.lines),
                 Some(_) | None => broken,
             })?;
             directives.extend(within);
@@ -233,24 +244,24 @@ impl Includer<'_> {
     }
 
     /// A file's name for messages, relative to the main file's directory if the main file's own name has no directory.
-    fn shown(&self, path: &Path) -> String {
+    fn display_name(&self, path: &Path) -> String {
         let is_short = self.lines.names().next().is_some_and(|name| !name.contains('/'));
         let short = path.strip_prefix(self.files.folder()).ok().filter(|_| is_short);
         short.unwrap_or(path).display().to_string()
     }
 
     /// The files that an `include` names; `None` if one of them, or a directory that may hold some, cannot be read.
-    fn included(&self, name: &str) -> Option<Vec<(PathBuf, String)>> {
-        self.prefixes.iter().find_map(|prefix| {
+    fn resolve(&self, name: &str) -> Option<Vec<(PathBuf, String)>> {
+        self.search_dirs.iter().find_map(|prefix| {
             let path = prefix.join(name);
-            let paths = if name.contains(['*', '?', '[']) { self.matching(&path)? } else { vec![path] };
+            let paths = if name.contains(['*', '?', '[']) { self.glob(&path)? } else { vec![path] };
             paths.into_iter().map(|path| Some((path.clone(), self.files.read(&path)?))).collect()
         })
     }
 
     /// The paths that a shell pattern matches, sorted by name within each directory; `None` if a directory cannot be
     /// read.
-    fn matching(&self, pattern: &Path) -> Option<Vec<PathBuf>> {
+    fn glob(&self, pattern: &Path) -> Option<Vec<PathBuf>> {
         let mut found = vec![PathBuf::new()];
         for component in pattern.components() {
             let text = component.as_os_str().to_str()?;
@@ -262,14 +273,14 @@ impl Includer<'_> {
             }
             let mut next = Vec::new();
             for folder in found {
-                let is_home = self.home.as_ref().is_some_and(|home| folder.starts_with(home));
+                let is_home = self.nginx_dir.as_ref().is_some_and(|home| folder.starts_with(home));
                 if is_home && !self.files.exists(&folder) && self.files.list(&folder).is_none() {
                     continue;
                 }
                 let mut names = self.files.list(&folder)?;
                 names.sort();
                 names.retain(|name| {
-                    text.starts_with('.') == name.starts_with('.') && fits(text.as_bytes(), name.as_bytes())
+                    text.starts_with('.') == name.starts_with('.') && matches_glob(text.as_bytes(), name.as_bytes())
                 });
                 next.extend(names.into_iter().map(|name| folder.join(name)));
             }
@@ -281,23 +292,23 @@ impl Includer<'_> {
 
 /// Whether a name matches a shell pattern. A bracket expression that is not supported may match more than nginx's does,
 /// so more files are read.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+fn matches_glob(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
         (Some((b'*', rest)), _) => {
-            fits(rest, name) || name.split_first().is_some_and(|(_, after)| fits(pattern, after))
+            matches_glob(rest, name) || name.split_first().is_some_and(|(_, after)| matches_glob(pattern, after))
         }
-        (Some((b'?', rest)), Some((_, after))) => fits(rest, after),
+        (Some((b'?', rest)), Some((_, after))) => matches_glob(rest, after),
         (Some((b'[', rest)), Some((letter, after))) => match rest.iter().skip(1).position(|byte| *byte == b']') {
-            Some(end) => bracket(&rest[..=end], *letter) && fits(&rest[end + 2..], after),
-            None => *letter == b'[' && fits(rest, after),
+            Some(end) => matches_bracket(&rest[..=end], *letter) && matches_glob(&rest[end + 2..], after),
+            None => *letter == b'[' && matches_glob(rest, after),
         },
-        (Some((expected, rest)), Some((letter, after))) => expected == letter && fits(rest, after),
+        (Some((expected, rest)), Some((letter, after))) => expected == letter && matches_glob(rest, after),
         (None, Some(_)) | (Some(_), None) => false,
     }
 }
 
-fn bracket(inside: &[u8], letter: u8) -> bool {
+fn matches_bracket(inside: &[u8], letter: u8) -> bool {
     let (negated, inside) = match inside.split_first() {
         Some((b'!' | b'^', rest)) => (true, rest),
         Some(_) | None => (false, inside),
@@ -307,30 +318,30 @@ fn bracket(inside: &[u8], letter: u8) -> bool {
 }
 
 /// The parsed output of `nginx -T`: names and texts of the files, the main file first.
-struct Dump {
+struct NginxDump {
     files: Vec<(String, String)>,
 }
 
 /// The file name in a line that begins a file in the output of `nginx -T`.
-fn marker(line: &str) -> Option<&str> {
+fn dump_file_name(line: &str) -> Option<&str> {
     line.strip_prefix("# configuration file ")?
         .strip_suffix(':')
         .filter(|name| name.starts_with(['/', '.']) && name.contains('/'))
 }
 
-impl Dump {
+impl NginxDump {
     /// Parses the output; `None` if the text is an ordinary file. nginx's messages about its test may precede the
     /// files.
-    fn parse(text: &str) -> Result<Option<Self>, Broken> {
+    fn parse(text: &str) -> Result<Option<Self>, ParseError> {
         let said = |line: &&str| line.trim().is_empty() || line.starts_with("nginx: ");
-        if text.lines().find(|line| !said(line)).is_none_or(|line| marker(line).is_none()) {
+        if text.lines().find(|line| !said(line)).is_none_or(|line| dump_file_name(line).is_none()) {
             return Ok(None);
         }
         let mut files: Vec<(String, String)> = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            if let Some(name) = marker(line) {
+            if let Some(name) = dump_file_name(line) {
                 if files.iter().any(|(known, _)| known == name) {
-                    return Err(Broken::at(index + 1, format!("{name} is printed twice"), HINT_DUMP));
+                    return Err(ParseError::at(index + 1, format!("{name} is printed twice"), HINT_DUMP));
                 }
                 files.push((name.to_owned(), String::new()));
             } else if let Some((_, text)) = files.last_mut() {
@@ -343,22 +354,22 @@ impl Dump {
 }
 
 /// The path without `.` components and double slashes, which nginx prints as written.
-fn plain(path: &Path) -> PathBuf {
+fn normalised(path: &Path) -> PathBuf {
     path.components().filter(|component| !matches!(component, Component::CurDir)).collect()
 }
 
 /// Only printed files can be read.
-impl Files for Dump {
+impl IncludeFiles for NginxDump {
     fn read(&self, path: &Path) -> Option<String> {
-        let is_it = |(name, _): &&(String, String)| plain(Path::new(name)) == plain(path);
+        let is_it = |(name, _): &&(String, String)| normalised(Path::new(name)) == normalised(path);
         self.files.iter().find(is_it).map(|(_, text)| text.clone())
     }
 
     fn list(&self, folder: &Path) -> Option<Vec<String>> {
-        let folder = plain(folder);
+        let folder = normalised(folder);
         let mut names: Vec<String> = Vec::new();
         for (name, _) in &self.files {
-            let path = plain(Path::new(name));
+            let path = normalised(Path::new(name));
             let first =
                 path.strip_prefix(&folder).ok().and_then(|rest| rest.components().next().map(Component::as_os_str));
             if let Some(first) = first.and_then(|first| first.to_str())

@@ -5,23 +5,23 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{
-    super::{draft::Value, talk::Migration},
+    super::{report::Migration, toml_writer::TomlValue},
+    missing_settings,
     scope::Scope,
     syntax::Directive,
-    unsupported,
 };
 
 /// Whether the directive turns TLS on.
 pub(super) fn is_tls(directive: &Directive) -> bool {
     match directive.name.as_str() {
         "listen" => directive.arguments.iter().any(|argument| argument == "ssl"),
-        "ssl" => directive.first() == "on",
+        "ssl" => directive.first_argument() == "on",
         _ => false,
     }
 }
 
 /// The socket address; a missing host or port has nginx's default. `None` for names and Unix sockets.
-fn address(text: &str) -> Option<SocketAddr> {
+fn parse_address(text: &str) -> Option<SocketAddr> {
     if let Ok(port) = text.parse::<u16>() {
         return Some((Ipv4Addr::UNSPECIFIED, port).into());
     }
@@ -44,13 +44,13 @@ fn address(text: &str) -> Option<SocketAddr> {
 }
 
 /// The plain-HTTP addresses of a server, each with its line.
-pub(super) fn plain(server: Scope<'_>) -> Vec<(SocketAddr, usize)> {
-    let own = server.own();
+pub(super) fn plaintext_addresses(server: Scope<'_>) -> Vec<(SocketAddr, usize)> {
+    let own = server.directives();
     if own.iter().any(|directive| directive.name == "ssl" && is_tls(directive)) {
         return Vec::new();
     }
     let listens = own.iter().filter(|directive| directive.name == "listen" && !is_tls(directive));
-    let found = listens.filter_map(|directive| Some((address(directive.first())?, directive.line)));
+    let found = listens.filter_map(|directive| Some((parse_address(directive.first_argument())?, directive.line)));
     if own.iter().any(|directive| directive.name == "listen") {
         found.collect()
     } else {
@@ -60,12 +60,12 @@ pub(super) fn plain(server: Scope<'_>) -> Vec<(SocketAddr, usize)> {
 
 /// Writes `listen`, and `redirect` from the plain-HTTP addresses and those of a `redirect` server.
 pub(super) fn read(servers: &[Scope<'_>], redirect: Vec<(SocketAddr, usize)>, migration: &mut Migration) {
-    let plain: Vec<(SocketAddr, usize)> = servers.iter().flat_map(|server| plain(*server)).collect();
+    let plain: Vec<(SocketAddr, usize)> = servers.iter().flat_map(|server| plaintext_addresses(*server)).collect();
     let mut secure: Vec<(SocketAddr, usize)> = Vec::new();
-    let all = servers.iter().flat_map(Scope::own);
+    let all = servers.iter().flat_map(Scope::directives);
     for directive in all.filter(|directive| directive.name == "listen") {
-        options(directive, migration);
-        match address(directive.first()) {
+        report_options(directive, migration);
+        match parse_address(directive.first_argument()) {
             Some(address) if !plain.contains(&(address, directive.line)) => {
                 if secure.iter().all(|(known, _)| *known != address) {
                     secure.push((address, directive.line));
@@ -73,7 +73,8 @@ pub(super) fn read(servers: &[Scope<'_>], redirect: Vec<(SocketAddr, usize)>, mi
             }
             Some(_) => {}
             None => {
-                let text = format!("listen: {:?} is not an IP address and a port; set `listen`", directive.first());
+                let text =
+                    format!("listen: {:?} is not an IP address and a port; set `listen`", directive.first_argument());
                 migration.warn(directive.line, &text);
             }
         }
@@ -90,31 +91,34 @@ pub(super) fn read(servers: &[Scope<'_>], redirect: Vec<(SocketAddr, usize)>, mi
         secure.dedup_by_key(|(address, _)| *address);
     }
     if let Some((_, line)) = secure.first() {
-        let addresses = Value::list(secure.iter().map(|(address, _)| address));
+        let addresses = TomlValue::list(secure.iter().map(|(address, _)| address));
         migration.set("", "listen", addresses, *line, "listen");
     }
     for (_, line) in &plain {
         migration
             .warn(*line, "listen: the registry could be reached in plain HTTP; such requests are sent to HTTPS now");
     }
-    redirects(
+    write_redirect(
         plain.into_iter().chain(redirect).filter(|(one, _)| secure.iter().all(|(other, _)| one != other)),
         migration,
     );
 }
 
-fn redirects(mut addresses: impl Iterator<Item = (SocketAddr, usize)>, migration: &mut Migration) {
+fn write_redirect(mut addresses: impl Iterator<Item = (SocketAddr, usize)>, migration: &mut Migration) {
     let Some((first, line)) = addresses.next() else { return };
-    migration.set("", "redirect", Value::text(first), line, "listen, for the redirect to HTTPS");
+    migration.set("", "redirect", TomlValue::text(first), line, "listen, for the redirect to HTTPS");
     for (other, line) in addresses.filter(|(other, _)| *other != first) {
         let text = format!("listen: the redirect to HTTPS has one address, {first}; {other} is not served");
         migration.warn(line, &text);
     }
 }
 
-fn options(directive: &Directive, migration: &mut Migration) {
-    let row =
-        directive.arguments.iter().filter(|option| *option == "quic").find_map(|option| unsupported::find(option));
+fn report_options(directive: &Directive, migration: &mut Migration) {
+    let row = directive
+        .arguments
+        .iter()
+        .filter(|option| *option == "quic")
+        .find_map(|option| missing_settings::find_row(option));
     if let Some(row) = row {
         migration.warn(directive.line, &format!("listen: {}", row.reason()));
     }
@@ -136,10 +140,10 @@ mod tests {
             ("localhost:5000", "127.0.0.1:5000"),
             ("localhost", "127.0.0.1:80"),
         ] {
-            assert_eq!(address(text), Some(expected.parse().unwrap()), "{text}");
+            assert_eq!(parse_address(text), Some(expected.parse().unwrap()), "{text}");
         }
         for text in ["unix:/run/nginx.sock", "registry.example.com:443", "", "[::1", "$port", "70000"] {
-            assert_eq!(address(text), None, "{text}");
+            assert_eq!(parse_address(text), None, "{text}");
         }
     }
 }

@@ -3,10 +3,10 @@
 //! Invariant: every directive has its line, nesting is bounded, and unterminated blocks, strings and directives are
 //! refused with their line.
 
-use super::super::talk::Broken;
+use super::super::report::ParseError;
 
 /// The maximum depth of nested blocks.
-const DEEPEST: usize = 12;
+const MAX_BLOCK_DEPTH: usize = 12;
 
 const HINT: &str = "`nginx -t` says whether nginx itself can read the file";
 
@@ -22,19 +22,19 @@ pub(super) struct Directive {
 
 impl Directive {
     /// The first argument, or an empty text.
-    pub(super) fn first(&self) -> &str {
+    pub(super) fn first_argument(&self) -> &str {
         self.arguments.first().map_or("", String::as_str)
     }
 
     /// The directives between its braces; none for a directive without braces.
-    pub(super) fn inside(&self) -> &[Directive] {
+    pub(super) fn children(&self) -> &[Directive] {
         self.block.as_deref().unwrap_or_default()
     }
 }
 
 /// Parses a whole file; `before` is the number of lines before its first one.
-pub(super) fn parse(text: &str, before: usize) -> Result<Vec<Directive>, Broken> {
-    let mut reader = Reader { rest: text, line: before + 1 };
+pub(super) fn parse(text: &str, before: usize) -> Result<Vec<Directive>, ParseError> {
+    let mut reader = DirectiveParser { rest: text, line: before + 1 };
     reader.directives(None, 0)
 }
 
@@ -43,7 +43,7 @@ fn is_space(letter: char) -> bool {
     matches!(letter, ' ' | '\t' | '\r' | '\n')
 }
 
-enum Token {
+enum SyntaxToken {
     Word(String),
     Semicolon,
     Open,
@@ -51,12 +51,12 @@ enum Token {
     End,
 }
 
-struct Reader<'a> {
+struct DirectiveParser<'a> {
     rest: &'a str,
     line: usize,
 }
 
-impl Reader<'_> {
+impl DirectiveParser<'_> {
     fn next(&mut self) -> Option<char> {
         let letter = self.rest.chars().next()?;
         self.rest = &self.rest[letter.len_utf8()..];
@@ -69,38 +69,40 @@ impl Reader<'_> {
     }
 
     /// The directives up to the brace that closes the block opened in line `opened`, or to the end of the file.
-    fn directives(&mut self, opened: Option<usize>, depth: usize) -> Result<Vec<Directive>, Broken> {
-        if depth > DEEPEST {
-            return Err(Broken::at(self.line, format!("more than {DEEPEST} blocks in each other"), HINT));
+    fn directives(&mut self, opened: Option<usize>, depth: usize) -> Result<Vec<Directive>, ParseError> {
+        if depth > MAX_BLOCK_DEPTH {
+            return Err(ParseError::at(self.line, format!("more than {MAX_BLOCK_DEPTH} blocks in each other"), HINT));
         }
         let mut directives = Vec::new();
         loop {
             let token = self.token()?;
             match (token, opened) {
-                (Token::Word(name), _) => directives.push(self.directive(name, depth)?),
-                (Token::Close, Some(_)) | (Token::End, None) => return Ok(directives),
-                (Token::Close, None) => return Err(Broken::at(self.line, "a } that closes nothing", HINT)),
-                (Token::End, Some(line)) => return Err(Broken::at(line, "a block that is not closed by }", HINT)),
-                (Token::Semicolon, _) => return Err(Broken::at(self.line, "a ; without a directive", HINT)),
-                (Token::Open, _) => return Err(Broken::at(self.line, "a { without a directive", HINT)),
+                (SyntaxToken::Word(name), _) => directives.push(self.directive(name, depth)?),
+                (SyntaxToken::Close, Some(_)) | (SyntaxToken::End, None) => return Ok(directives),
+                (SyntaxToken::Close, None) => return Err(ParseError::at(self.line, "a } that closes nothing", HINT)),
+                (SyntaxToken::End, Some(line)) => {
+                    return Err(ParseError::at(line, "a block that is not closed by }", HINT));
+                }
+                (SyntaxToken::Semicolon, _) => return Err(ParseError::at(self.line, "a ; without a directive", HINT)),
+                (SyntaxToken::Open, _) => return Err(ParseError::at(self.line, "a { without a directive", HINT)),
             }
         }
     }
 
-    fn directive(&mut self, name: String, depth: usize) -> Result<Directive, Broken> {
+    fn directive(&mut self, name: String, depth: usize) -> Result<Directive, ParseError> {
         let line = self.line;
         let mut arguments = Vec::new();
         let block = loop {
             match self.token()? {
-                Token::Word(word) => arguments.push(word),
-                Token::Semicolon => break None,
-                Token::Open if name.ends_with("_by_lua_block") => {
+                SyntaxToken::Word(word) => arguments.push(word),
+                SyntaxToken::Semicolon => break None,
+                SyntaxToken::Open if name.ends_with("_by_lua_block") => {
                     self.skip_program(line)?;
                     break Some(Vec::new());
                 }
-                Token::Open => break Some(self.directives(Some(line), depth + 1)?),
-                Token::Close | Token::End => {
-                    return Err(Broken::at(line, format!("{name:?} does not end with ;"), HINT));
+                SyntaxToken::Open => break Some(self.directives(Some(line), depth + 1)?),
+                SyntaxToken::Close | SyntaxToken::End => {
+                    return Err(ParseError::at(line, format!("{name:?} does not end with ;"), HINT));
                 }
             }
         };
@@ -108,23 +110,23 @@ impl Reader<'_> {
     }
 
     /// Skips a block of Lua code, up to the brace that closes it.
-    fn skip_program(&mut self, line: usize) -> Result<(), Broken> {
+    fn skip_program(&mut self, line: usize) -> Result<(), ParseError> {
         let mut open = 1_usize;
         while open > 0 {
             match self.next() {
                 Some('{') => open += 1,
                 Some('}') => open -= 1,
                 Some(_) => {}
-                None => return Err(Broken::at(line, "a block that is not closed by }", HINT)),
+                None => return Err(ParseError::at(line, "a block that is not closed by }", HINT)),
             }
         }
         Ok(())
     }
 
-    fn token(&mut self) -> Result<Token, Broken> {
+    fn token(&mut self) -> Result<SyntaxToken, ParseError> {
         loop {
             match self.peek() {
-                None => return Ok(Token::End),
+                None => return Ok(SyntaxToken::End),
                 Some('#') => {
                     while self.peek().is_some_and(|letter| letter != '\n') {
                         self.next();
@@ -136,26 +138,26 @@ impl Reader<'_> {
                 Some(mark @ (';' | '{' | '}')) => {
                     self.next();
                     return Ok(match mark {
-                        ';' => Token::Semicolon,
-                        '{' => Token::Open,
-                        _ => Token::Close,
+                        ';' => SyntaxToken::Semicolon,
+                        '{' => SyntaxToken::Open,
+                        _ => SyntaxToken::Close,
                     });
                 }
                 Some(quote @ ('"' | '\'')) => {
                     self.next();
-                    return self.quoted(quote).map(Token::Word);
+                    return self.quoted(quote).map(SyntaxToken::Word);
                 }
-                Some(_) => return Ok(Token::Word(self.word())),
+                Some(_) => return Ok(SyntaxToken::Word(self.word())),
             }
         }
     }
 
-    fn quoted(&mut self, quote: char) -> Result<String, Broken> {
+    fn quoted(&mut self, quote: char) -> Result<String, ParseError> {
         let line = self.line;
         let mut word = String::new();
         loop {
             match self.next() {
-                None => return Err(Broken::at(line, format!("a {quote} that is not closed"), HINT)),
+                None => return Err(ParseError::at(line, format!("a {quote} that is not closed"), HINT)),
                 Some(letter) if letter == quote => break,
                 Some('\\') => self.escaped(&mut word),
                 Some(letter) => word.push(letter),
@@ -163,8 +165,8 @@ impl Reader<'_> {
         }
         match self.peek() {
             Some(letter) if is_space(letter) || matches!(letter, ';' | '{' | ')') => Ok(word),
-            Some(letter) => Err(Broken::at(self.line, format!("{letter:?} right after a closing {quote}"), HINT)),
-            None => Err(Broken::at(self.line, "the file ends within a directive", HINT)),
+            Some(letter) => Err(ParseError::at(self.line, format!("{letter:?} right after a closing {quote}"), HINT)),
+            None => Err(ParseError::at(self.line, "the file ends within a directive", HINT)),
         }
     }
 
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn blocks_hold_directives_with_their_lines() {
         let file = parse("http {\n  server {\n    listen 443\n      ssl;\n  }\n}\n", 0).unwrap();
-        let listen = &file[0].inside()[0].inside()[0];
+        let listen = &file[0].children()[0].children()[0];
         assert_eq!((listen.line, listen.name.as_str(), listen.arguments.len()), (3, "listen", 2));
     }
 

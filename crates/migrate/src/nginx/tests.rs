@@ -7,20 +7,20 @@ use std::{
 
 use super::{
     super::{
-        Migrated, Origin, migrate_with,
-        tests::{load, may, migrated, remarks, site},
+        Migrated, MigrationSource, migrate_with,
+        tests::{allowed_actions, load, migrated, remarks, site},
     },
-    Files,
+    IncludeFiles,
 };
 
 const PASS: &str = "proxy_pass http://r:5000;";
 
 fn rights(inside: &str, user: &str, repository: &str) -> String {
-    may(&migrated(Origin::Nginx, &site(inside)).toml, user, repository)
+    allowed_actions(&migrated(MigrationSource::Nginx, &site(inside)).toml, user, repository)
 }
 
 /// Asserts what a signed-in user may do in each repository.
-fn gives(inside: &str, expected: &[(&str, &str)]) {
+fn assert_rights(inside: &str, expected: &[(&str, &str)]) {
     for (repository, actions) in expected {
         assert_eq!(rights(inside, "bob", repository), *actions, "{repository} in {inside}");
     }
@@ -38,7 +38,7 @@ fn a_condition_in_a_location_that_patterns_cannot_say_does_not_get_lost() {
         "return 403;",
     ] {
         let inside = format!("location ~ ^/v2/([a-z]+)-internal/ {{ {condition} {PASS} }} location /v2/ {{ {PASS} }}");
-        gives(
+        assert_rights(
             &inside,
             &[
                 ("team-internal/x", ""),
@@ -47,7 +47,7 @@ fn a_condition_in_a_location_that_patterns_cannot_say_does_not_get_lost() {
                 ("a/b-internal/x", "pull,push"),
             ],
         );
-        for remark in remarks(&migrated(Origin::Nginx, &site(&inside))) {
+        for remark in remarks(&migrated(MigrationSource::Nginx, &site(&inside))) {
             assert!(!remark.contains("no rule gives more than this location"), "{remark}");
         }
     }
@@ -57,19 +57,19 @@ fn a_condition_in_a_location_that_patterns_cannot_say_does_not_get_lost() {
 fn a_condition_that_may_apply_anywhere_closes_everything() {
     for location in [r"~ ^/v2/\x74eam/", "~ ^/v2/(?!public/)", "~ secret", r"~ ^/v2/.*/manifests/", "~* ^/v2/[A-Z]+/"] {
         let inside = format!("location {location} {{ deny all; {PASS} }} location / {{ {PASS} }}");
-        gives(&inside, &[("team/x", ""), ("public", "")]);
+        assert_rights(&inside, &[("team/x", ""), ("public", "")]);
     }
 }
 
 #[test]
 fn a_location_about_a_part_of_a_repository_closes_that_repository_alone() {
     let inside = format!("location /v2/team/app/manifests/ {{ deny all; }} location /v2/ {{ {PASS} }}");
-    gives(
+    assert_rights(
         &inside,
         &[("team/app", ""), ("team/app/manifests/x", ""), ("team/app/x", "pull,push"), ("team", "pull,push")],
     );
     let inside = format!("location = /v2/app/tags/list {{ deny all; }} location /v2/ {{ {PASS} }}");
-    gives(&inside, &[("app", ""), ("app/x", "pull,push")]);
+    assert_rights(&inside, &[("app", ""), ("app/x", "pull,push")]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn expressions_go_before_prefixes_and_not_before_final_ones() {
         "location / {{ {PASS} }} location ~ ^/v2/a/ {{ return 403; }} location ^~ /v2/a/b/ {{ {PASS} }} \
          location /v2/a/c/ {{ {PASS} }}"
     );
-    gives(&inside, &[("a/b/x", "pull,push"), ("a/c/x", ""), ("a/x", ""), ("x", "pull,push")]);
+    assert_rights(&inside, &[("a/b/x", "pull,push"), ("a/c/x", ""), ("a/x", ""), ("x", "pull,push")]);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_location_within_another_goes_before_expressions_beside_it() {
         "location /v2/ {{ {PASS} location ~ ^/v2/a/ {{ deny all; {PASS} }} }} location ~ ^/v2/a/b/ {{ {PASS} }} \
          location ~ ^/v2/c/ {{ location ~ ^/v2/c/d/ {{ deny all; {PASS} }} {PASS} }}"
     );
-    gives(&inside, &[("a/b/x", ""), ("a/x", ""), ("c/d/x", ""), ("c/x", "pull,push"), ("x", "pull,push")]);
+    assert_rights(&inside, &[("a/b/x", ""), ("a/x", ""), ("c/d/x", ""), ("c/x", "pull,push"), ("x", "pull,push")]);
 }
 
 #[test]
@@ -101,31 +101,34 @@ fn head_is_excepted_by_its_own_name_and_methods_are_written_in_any_case() {
 #[test]
 fn what_only_an_if_passes_on_is_not_open() {
     let inside = format!("location / {{ if ($request_method ~ ^(GET|HEAD)$) {{ {PASS} }} }}");
-    gives(&inside, &[("x", "")]);
+    assert_rights(&inside, &[("x", "")]);
 }
 
 #[test]
 fn a_redirect_is_no_permission() {
-    gives(
+    assert_rights(
         &format!("location / {{ if ($request_method = PUT) {{ return 301 https://x/; }} {PASS} }}"),
         &[("x", "pull")],
     );
-    gives(&format!("if ($scheme = https) {{ return 301 https://x/; }} location / {{ {PASS} }}"), &[("x", "")]);
-    gives(&format!("if ($scheme = http) {{ return 301 https://x/; }} location / {{ {PASS} }}"), &[("x", "pull,push")]);
+    assert_rights(&format!("if ($scheme = https) {{ return 301 https://x/; }} location / {{ {PASS} }}"), &[("x", "")]);
+    assert_rights(
+        &format!("if ($scheme = http) {{ return 301 https://x/; }} location / {{ {PASS} }}"),
+        &[("x", "pull,push")],
+    );
 }
 
 #[test]
 fn a_condition_on_the_host_is_harmless_only_where_the_server_has_that_name() {
     let with = |condition: &str| format!("server_name r.test; {condition} location / {{ {PASS} }}");
     for condition in ["if ($host != r.test) { return 444; }", "if ($host !~ ^r\\.test$) { return 444; }"] {
-        gives(&with(condition), &[("x", "pull,push")]);
+        assert_rights(&with(condition), &[("x", "pull,push")]);
     }
     for condition in [
         "if ($host != other.test) { return 403; }",
         "if ($host = r.test) { return 403; }",
         "if ($host != other.test) { rewrite ^ /x break; }",
     ] {
-        gives(&with(condition), &[("x", "")]);
+        assert_rights(&with(condition), &[("x", "")]);
     }
 }
 
@@ -141,10 +144,13 @@ fn conditions_on_paths_close_what_they_name() {
     ] {
         let server = format!("{condition} location / {{ {PASS} }}");
         let location = format!("location / {{ {condition} {PASS} }}");
-        gives(&server, &[("a", ""), ("b", "pull,push")]);
-        gives(&location, &[("a", ""), ("b", "pull,push")]);
+        assert_rights(&server, &[("a", ""), ("b", "pull,push")]);
+        assert_rights(&location, &[("a", ""), ("b", "pull,push")]);
     }
-    gives(&format!("if ($request_uri ~ ^/v2/[^/]+-x/) {{ return 403; }} location / {{ {PASS} }}"), &[("a/b-x/c", "")]);
+    assert_rights(
+        &format!("if ($request_uri ~ ^/v2/[^/]+-x/) {{ return 403; }} location / {{ {PASS} }}"),
+        &[("a/b-x/c", "")],
+    );
 }
 
 #[test]
@@ -152,42 +158,48 @@ fn repositories_that_nginx_asks_for_under_another_name_are_closed() {
     for pass in
         ["proxy_pass http://r/v2/b/;", "proxy_pass http://r/;", "proxy_pass http://r$1;", "proxy_pass http://r$uri;"]
     {
-        gives(&format!("location /v2/a/ {{ {pass} }} location / {{ {PASS} }}"), &[("a/x", ""), ("x", "pull,push")]);
+        assert_rights(
+            &format!("location /v2/a/ {{ {pass} }} location / {{ {PASS} }}"),
+            &[("a/x", ""), ("x", "pull,push")],
+        );
     }
     for pass in
         ["proxy_pass http://r/v2/a/;", "proxy_pass http://r$request_uri;", "proxy_pass http://unix:/run/r.sock;"]
     {
-        gives(&format!("location /v2/a/ {{ {pass} }} location / {{ {PASS} }}"), &[("a/x", "pull,push")]);
+        assert_rights(&format!("location /v2/a/ {{ {pass} }} location / {{ {PASS} }}"), &[("a/x", "pull,push")]);
     }
 }
 
 #[test]
 fn an_internal_location_is_closed_with_those_within_it() {
-    gives(&format!("location /v2/ {{ internal; location /v2/a/ {{ {PASS} }} {PASS} }}"), &[("a/x", ""), ("x", "")]);
+    assert_rights(
+        &format!("location /v2/ {{ internal; location /v2/a/ {{ {PASS} }} {PASS} }}"),
+        &[("a/x", ""), ("x", "")],
+    );
 }
 
 #[test]
 fn directives_that_are_not_known_may_refuse() {
-    gives(&format!("modsecurity on; location / {{ {PASS} }}"), &[("x", "")]);
-    gives(
+    assert_rights(&format!("modsecurity on; location / {{ {PASS} }}"), &[("x", "")]);
+    assert_rights(
         &format!("location /v2/a/ {{ testcookie on; {PASS} }} location / {{ {PASS} }}"),
         &[("a", ""), ("x", "pull,push")],
     );
-    gives(&format!("gzip off; proxy_buffering off; location / {{ {PASS} }}"), &[("x", "pull,push")]);
+    assert_rights(&format!("gzip off; proxy_buffering off; location / {{ {PASS} }}"), &[("x", "pull,push")]);
 }
 
 #[test]
 fn a_users_file_that_depends_on_the_request_lets_nobody_in() {
-    gives(&format!("location / {{ auth_basic_user_file /etc/$host; {PASS} }}"), &[("x", "")]);
+    assert_rights(&format!("location / {{ auth_basic_user_file /etc/$host; {PASS} }}"), &[("x", "")]);
 }
 
 /// A file system in memory: texts by path, and the directory of the main file.
-struct Memory {
+struct MemoryFiles {
     folder: &'static str,
     files: BTreeMap<PathBuf, String>,
 }
 
-impl Files for Memory {
+impl IncludeFiles for MemoryFiles {
     fn read(&self, path: &Path) -> Option<String> {
         self.files.get(path).cloned()
     }
@@ -207,8 +219,8 @@ impl Files for Memory {
     }
 }
 
-fn memory(folder: &'static str, files: &[(&str, &str)]) -> Memory {
-    Memory { folder, files: files.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect() }
+fn memory(folder: &'static str, files: &[(&str, &str)]) -> MemoryFiles {
+    MemoryFiles { folder, files: files.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect() }
 }
 
 fn dump(files: &[(&str, &str)]) -> String {
@@ -234,8 +246,8 @@ fn sites() -> [(&'static str, &'static str); 5] {
     ]
 }
 
-fn read(name: &str, text: &str, files: &dyn Files) -> Migrated {
-    migrate_with(Origin::Nginx, name, text, files).unwrap_or_else(|broken| panic!("{broken}"))
+fn read(name: &str, text: &str, files: &dyn IncludeFiles) -> Migrated {
+    migrate_with(MigrationSource::Nginx, name, text, files).unwrap_or_else(|broken| panic!("{broken}"))
 }
 
 #[test]
@@ -246,8 +258,8 @@ fn what_nginx_prints_and_what_lies_on_the_disk_become_the_same() {
     for migrated in [&printed, &site] {
         assert!(migrated.toml.contains("registry.htpasswd\""), "{}", migrated.toml);
         assert!(!migrated.toml.contains("wiki.htpasswd"), "{}", migrated.toml);
-        assert_eq!(may(&migrated.toml, "bob", "x"), "pull,push");
-        assert_eq!(may(&migrated.toml, "bob", "a/x"), "");
+        assert_eq!(allowed_actions(&migrated.toml, "bob", "x"), "pull,push");
+        assert_eq!(allowed_actions(&migrated.toml, "bob", "a/x"), "");
         assert!(!remarks(migrated).iter().any(|remark| remark.contains("include")), "{:#?}", remarks(migrated));
     }
     let without_head = |toml: &str| toml.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
@@ -268,7 +280,7 @@ fn what_nginx_conf_says_around_a_site_holds_for_it() {
             read("/etc/nginx/sites/registry", site, &memory("/etc/nginx/sites", &files)),
             read("/dev/stdin", &dump(&files), &memory("/dev", &[])),
         ] {
-            assert_eq!(may(&migrated.toml, "bob", "x"), actions, "{around}\n{}", migrated.toml);
+            assert_eq!(allowed_actions(&migrated.toml, "bob", "x"), actions, "{around}\n{}", migrated.toml);
         }
     }
 }
@@ -283,24 +295,30 @@ fn a_users_file_of_another_site_in_the_output_of_nginx_lets_nobody_in() {
     ]);
     let migrated = read("/dev/stdin", &text, &memory("/dev", &[]));
     assert!(!migrated.toml.contains("wiki"), "{}", migrated.toml);
-    assert_eq!((may(&migrated.toml, "bob", "x"), may(&migrated.toml, "", "x")), (String::new(), String::new()));
+    assert_eq!(
+        (allowed_actions(&migrated.toml, "bob", "x"), allowed_actions(&migrated.toml, "", "x")),
+        (String::new(), String::new())
+    );
 }
 
 #[test]
 fn an_include_that_cannot_be_read_closes_what_it_is_in() {
     let inside = format!("include missing.conf; location /v2/ {{ {PASS} }}");
-    gives(&inside, &[("x", "")]);
+    assert_rights(&inside, &[("x", "")]);
     let inside = format!("location /v2/a/ {{ include missing.conf; {PASS} }} location /v2/ {{ {PASS} }}");
-    gives(&inside, &[("a", ""), ("x", "pull,push")]);
+    assert_rights(&inside, &[("a", ""), ("x", "pull,push")]);
     let toml =
-        migrated(Origin::Nginx, &format!("include mime.types; {}", site(&format!("location / {{ {PASS} }}")))).toml;
-    assert_eq!(may(&toml, "bob", "x"), "pull,push", "what comes with nginx restricts nothing");
+        migrated(MigrationSource::Nginx, &format!("include mime.types; {}", site(&format!("location / {{ {PASS} }}"))))
+            .toml;
+    assert_eq!(allowed_actions(&toml, "bob", "x"), "pull,push", "what comes with nginx restricts nothing");
 }
 
 #[test]
 fn a_file_that_nothing_includes_is_not_passed_over_in_silence() {
     let broken = |files: &[(&str, &str)]| {
-        migrate_with(Origin::Nginx, "d", &dump(files), &memory("/", &[])).expect_err("this is not whole").to_string()
+        migrate_with(MigrationSource::Nginx, "d", &dump(files), &memory("/", &[]))
+            .expect_err("this is not whole")
+            .to_string()
     };
     let main = ("/n/nginx.conf", "http { include a; }\n");
     let lost =
@@ -315,20 +333,20 @@ fn a_file_that_nothing_includes_is_not_passed_over_in_silence() {
 fn of_two_sites_that_both_may_be_the_registry_none_is_taken() {
     let text = "server { listen 443 ssl; auth_basic r; auth_basic_user_file /a; location / { proxy_pass http://a; } }\n\
                 server { listen 443 ssl; auth_basic r; auth_basic_user_file /b; location / { proxy_pass http://b; } }\n";
-    let broken = migrate_with(Origin::Nginx, "old", text, &memory("/", &[])).expect_err("this is a guess");
+    let broken = migrate_with(MigrationSource::Nginx, "old", text, &memory("/", &[])).expect_err("this is a guess");
     assert_eq!(broken.to_string(), "the servers in old:1 and old:2 both may be the registry's");
     let named = text.replace("http://b;", "http://127.0.0.1:5000;");
-    assert!(migrated(Origin::Nginx, &named).toml.contains("htpasswd = \"/b\""));
+    assert!(migrated(MigrationSource::Nginx, &named).toml.contains("htpasswd = \"/b\""));
 }
 
 #[test]
 fn certificates_of_clients_open_connections_and_name_no_user() {
     let config = |more: &str| {
         let text = site(&format!("ssl_client_certificate /ca; {more} location / {{ {PASS} }}"));
-        let migrated = migrated(Origin::Nginx, &text);
-        let told = remarks(&migrated).join("\n");
-        assert!(!told.contains("not asked for") || more.contains("no_ca"), "{told}");
-        (load(&migrated.toml).config.tls.client, may(&migrated.toml, "bob", "x"))
+        let migrated = migrated(MigrationSource::Nginx, &text);
+        let messages = remarks(&migrated).join("\n");
+        assert!(!messages.contains("not asked for") || more.contains("no_ca"), "{messages}");
+        (load(&migrated.toml).config.tls.client, allowed_actions(&migrated.toml, "bob", "x"))
     };
     let open = "pull,push".to_owned();
     for (more, mode) in [
@@ -343,7 +361,7 @@ fn certificates_of_clients_open_connections_and_name_no_user() {
     ] {
         let (client, actions) = config(more);
         let seen = client.map(|client| {
-            assert_eq!((client.ca.as_path(), client.user), (Path::new("/ca"), portcullis_tls::ClientUser::Nobody));
+            assert_eq!((client.ca.as_path(), client.user), (Path::new("/ca"), portcullis_tls::ClientUser::NoUser));
             (client.mode, client.crl.is_some())
         });
         assert_eq!((seen, &actions), (mode, &open), "{more}");
@@ -358,26 +376,29 @@ fn clients_without_the_certificate_that_some_location_wants_are_not_let_in_there
         "ssl_client_certificate /ca; ssl_verify_client optional; location / {{ {PASS} }} \
          location /v2/a/ {{ if ($ssl_client_verify != SUCCESS) {{ return 403; }} {PASS} }}"
     );
-    gives(&inside, &[("a", ""), ("x", "pull,push")]);
+    assert_rights(&inside, &[("a", ""), ("x", "pull,push")]);
 }
 
 #[test]
 fn load_balancers_in_front_are_trusted_as_before() {
     let server = |more: &str, listen: &str| {
         let text = site(&format!("{more} location / {{ {PASS} }}")).replace("443 ssl;", &format!("443 ssl {listen};"));
-        let migrated = migrated(Origin::Nginx, &text);
-        let proxies = load(&migrated.toml).config.server.proxies;
-        (proxies.trusted.len(), proxies.protocol, remarks(&migrated).join("\n"))
+        let migrated = migrated(MigrationSource::Nginx, &text);
+        let proxies = load(&migrated.toml).config.server.trusted_proxies;
+        (proxies.subnets.len(), proxies.uses_proxy_protocol, remarks(&migrated).join("\n"))
     };
     let (trusted, protocol, _) =
         server("set_real_ip_from 10.1.2.3/8; set_real_ip_from 10.0.0.0/8; real_ip_header X-Forwarded-For;", "");
     assert_eq!((trusted, protocol), (1, false));
     let (trusted, protocol, _) = server("set_real_ip_from 10.0.0.1; real_ip_header proxy_protocol;", "proxy_protocol");
     assert_eq!((trusted, protocol), (1, true));
-    let (trusted, _, told) = server("set_real_ip_from 10.0.0.1;", "");
-    assert!(trusted == 0 && told.contains("X-Real-IP is not read"), "clients could write X-Forwarded-For: {told}");
-    let (trusted, protocol, told) = server("", "proxy_protocol");
-    assert!(trusted == 0 && !protocol && told.contains("trusted_proxies"), "{told}");
+    let (trusted, _, messages) = server("set_real_ip_from 10.0.0.1;", "");
+    assert!(
+        trusted == 0 && messages.contains("X-Real-IP is not read"),
+        "clients could write X-Forwarded-For: {messages}"
+    );
+    let (trusted, protocol, messages) = server("", "proxy_protocol");
+    assert!(trusted == 0 && !protocol && messages.contains("trusted_proxies"), "{messages}");
 }
 
 #[test]
@@ -389,13 +410,18 @@ fn servers_that_differ_by_their_certificates_alone_become_one() {
         )
     };
     let text = [server("a.example", ""), server("b.example", ""), server("c.example", "deny all;")].concat();
-    let migrated = migrated(Origin::Nginx, &text);
+    let migrated = migrated(MigrationSource::Nginx, &text);
     let config = load(&migrated.toml).config;
     assert_eq!(config.tls.hostnames.len(), 2);
-    let portcullis_tls::Source::Files { more, .. } = config.tls.source else { panic!("{}", migrated.toml) };
+    let portcullis_tls::CertificateSource::Files { additional: more, .. } = config.tls.source else {
+        panic!("{}", migrated.toml)
+    };
     assert_eq!(more.iter().map(|pair| pair.certificate.display().to_string()).collect::<Vec<_>>(), ["/b.example.crt"]);
-    let told = remarks(&migrated).join("\n");
-    assert!(told.contains("server c.example: not carried over") && !told.contains("server b.example"), "{told}");
+    let messages = remarks(&migrated).join("\n");
+    assert!(
+        messages.contains("server c.example: not carried over") && !messages.contains("server b.example"),
+        "{messages}"
+    );
 }
 
 #[test]
@@ -404,8 +430,9 @@ fn a_server_with_two_certificates_keeps_both() {
         "ssl_certificate /rsa.crt; ssl_certificate_key /rsa.key; ssl_certificate /ec.crt; ssl_certificate_key /ec.key; \
          location / {{ {PASS} }}"
     ));
-    let toml = migrated(Origin::Nginx, &text).toml;
-    let portcullis_tls::Source::Files { certificate, more, .. } = load(&toml).config.tls.source else {
+    let toml = migrated(MigrationSource::Nginx, &text).toml;
+    let portcullis_tls::CertificateSource::Files { certificate, additional: more, .. } = load(&toml).config.tls.source
+    else {
         panic!("{toml}")
     };
     assert_eq!((certificate.as_path(), more[0].key.as_path()), (Path::new("/rsa.crt"), Path::new("/ec.key")));
@@ -415,7 +442,7 @@ fn a_server_with_two_certificates_keeps_both() {
 /// location for the registry.
 fn passes_on(server: &str, pass: &str) -> bool {
     let text = site(&format!("{server} location /v2/ {{ {pass} }}"));
-    may(&migrated(Origin::Nginx, &text).toml, "bob", "team/app") == "pull,push"
+    allowed_actions(&migrated(MigrationSource::Nginx, &text).toml, "bob", "team/app") == "pull,push"
 }
 
 #[test]

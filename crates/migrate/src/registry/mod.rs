@@ -3,29 +3,29 @@
 //! Invariant: no rule allows what the registry's configuration refused (deleting, pushing while read-only).
 
 mod access;
-mod network;
-mod startup;
+mod http_settings;
+mod startup_checks;
 #[cfg(test)]
 mod tests;
 mod unsupported;
 
 use super::{
-    draft::Value,
-    span,
-    talk::{Broken, Migration},
+    duration,
+    report::{Migration, ParseError},
+    toml_writer::TomlValue,
     unsupported_keys,
-    yaml::{At, Document},
+    yaml::{NodeRef, YamlDocument},
 };
 #[cfg(test)]
-pub(super) use unsupported::KNOWN;
+pub(super) use unsupported::KEYS;
 
 /// Reads the configuration into `migration`. Refuses a file that registry:2 refuses.
-pub(super) fn read(document: &Document, migration: &mut Migration) -> Result<(), Broken> {
+pub(super) fn read(document: &YamlDocument, migration: &mut Migration) -> Result<(), ParseError> {
     let root = document.root();
     document.warn(migration);
-    startup::check(root, migration)?;
-    unsupported_keys::report(root, "", &unsupported::KNOWN, migration);
-    network::read(root, migration);
+    startup_checks::check(root, migration)?;
+    unsupported_keys::report(root, "", &unsupported::KEYS, migration);
+    http_settings::read(root, migration);
     access::read(root, migration);
     storage(root, migration);
     validation(root, migration);
@@ -39,22 +39,22 @@ pub(super) fn read(document: &Document, migration: &mut Migration) -> Result<(),
 }
 
 /// The value of a key that holds a path, with its line; `None` if it is missing, empty or not a path.
-fn path(root: At<'_>, key: &str) -> Option<(Value, usize)> {
-    let at = root.at(key)?;
+fn path_value(root: NodeRef<'_>, key: &str) -> Option<(TomlValue, usize)> {
+    let at = root.get(key)?;
     let text = at.text().filter(|text| !text.is_empty() && !text.contains('\0'))?;
-    Some((Value::text(text), at.line))
+    Some((TomlValue::text(text), at.line))
 }
 
 /// Writes the directory of images; registry:2's default if the driver `filesystem` is given without one, as a word or a
 /// map.
-fn storage(root: At<'_>, migration: &mut Migration) {
+fn storage(root: NodeRef<'_>, migration: &mut Migration) {
     let key = "storage.filesystem.rootdirectory";
-    match (startup::driver(root), root.at(key)) {
+    match (startup_checks::driver(root), root.get(key)) {
         (Some(("filesystem", _)), None) => {
-            let value = Value::text("/var/lib/registry");
+            let value = TomlValue::text("/var/lib/registry");
             migration.set_default("storage.filesystem", "root", value, "the registry's own default");
         }
-        (Some(("filesystem", _)), Some(at)) => match path(root, key) {
+        (Some(("filesystem", _)), Some(at)) => match path_value(root, key) {
             Some((value, line)) => migration.set("storage.filesystem", "root", value, line, key),
             None => migration
                 .warn(at.line, &format!("{key}: not a folder; set storage.filesystem.root to the folder of images")),
@@ -64,15 +64,15 @@ fn storage(root: At<'_>, migration: &mut Migration) {
     upload_expiry(root, migration);
 }
 
-fn upload_expiry(root: At<'_>, migration: &mut Migration) {
-    let purging = root.at("storage.maintenance.uploadpurging");
+fn upload_expiry(root: NodeRef<'_>, migration: &mut Migration) {
+    let purging = root.get("storage.maintenance.uploadpurging");
     let Some(purging) = purging else { return };
-    if purging.at("enabled").is_some_and(|at| !at.is_null() && at.boolean("").is_ok_and(|is_on| !is_on)) {
+    if purging.get("enabled").is_some_and(|at| !at.is_null() && at.boolean("").is_ok_and(|is_on| !is_on)) {
         migration.warn(
             purging.line,
             "storage.maintenance.uploadpurging: abandoned uploads always expire; the longest time was taken",
         );
-        let value = Value::text("365d");
+        let value = TomlValue::text("365d");
         return migration.set(
             "registry",
             "upload_expiry",
@@ -81,49 +81,49 @@ fn upload_expiry(root: At<'_>, migration: &mut Migration) {
             "storage.maintenance.uploadpurging.enabled",
         );
     }
-    let Some(age) = purging.at("age") else { return };
+    let Some(age) = purging.get("age") else { return };
     let from = "storage.maintenance.uploadpurging.age";
-    if let Some(value) = duration(age, from, 60, 365 * 86_400, migration) {
+    if let Some(value) = bounded_duration(age, from, 60, 365 * 86_400, migration) {
         migration.set("registry", "upload_expiry", value, age.line, from);
     }
 }
 
 /// Carries over whether an index may name images that are missing (Distribution 3).
-fn validation(root: At<'_>, migration: &mut Migration) {
+fn validation(root: NodeRef<'_>, migration: &mut Migration) {
     let key = "validation.manifests.indexes.platforms";
-    let Some(at) = root.at(key) else { return };
+    let Some(at) = root.get(key) else { return };
     let is_sparse = at.text().is_some_and(|platforms| ["none", "list"].contains(&platforms));
-    migration.set("registry", "sparse_manifests", Value::Boolean(is_sparse), at.line, key);
+    migration.set("registry", "sparse_manifests", TomlValue::Boolean(is_sparse), at.line, key);
 }
 
 /// The duration in a key, moved to `least` or `most` (in seconds) with a warning; `None` if it is not a duration.
-fn duration(at: At<'_>, key: &str, least: u64, most: u64, migration: &mut Migration) -> Option<Value> {
-    let Some(seconds) = at.text().and_then(span::seconds) else {
+fn bounded_duration(at: NodeRef<'_>, key: &str, least: u64, most: u64, migration: &mut Migration) -> Option<TomlValue> {
+    let Some(seconds) = at.text().and_then(duration::parse_seconds) else {
         migration.warn(at.line, &format!("{key}: not a duration; the default is used"));
         return None;
     };
     let bounded = seconds.clamp(least, most);
     if bounded != seconds {
-        let (least, most) = (span::spell(least), span::spell(most));
+        let (least, most) = (duration::format_seconds(least), duration::format_seconds(most));
         migration.warn(at.line, &format!("{key}: the bounds are {least} and {most}; the nearest value was taken"));
     }
-    Some(Value::text(span::spell(bounded)))
+    Some(TomlValue::text(duration::format_seconds(bounded)))
 }
 
-fn log(root: At<'_>, migration: &mut Migration) {
+fn log(root: NodeRef<'_>, migration: &mut Migration) {
     if let Some((key, at)) =
-        ["log.level", "loglevel"].into_iter().find_map(|key| Some((key, startup::given(root, key)?.1)))
+        ["log.level", "loglevel"].into_iter().find_map(|key| Some((key, startup_checks::non_empty_text(root, key)?.1)))
     {
         let level = at.text().unwrap_or_default().to_lowercase();
-        migration.set("log", "level", Value::text(level), at.line, key);
+        migration.set("log", "level", TomlValue::text(level), at.line, key);
     }
-    let Some(formatter) = root.at("log.formatter") else { return };
+    let Some(formatter) = root.get("log.formatter") else { return };
     match formatter.text() {
         Some(format @ ("text" | "json")) => {
-            migration.set("log", "format", Value::text(format), formatter.line, "log.formatter");
+            migration.set("log", "format", TomlValue::text(format), formatter.line, "log.formatter");
         }
         Some("logstash") => {
-            migration.set("log", "format", Value::text("json"), formatter.line, "log.formatter");
+            migration.set("log", "format", TomlValue::text("json"), formatter.line, "log.formatter");
             migration.warn(
                 formatter.line,
                 "log.formatter: the format logstash is not supported; JSON was taken, with other field names",

@@ -1,10 +1,10 @@
 //! Tests whole files of registry:2: files that it does not start from are refused; certificates and directory are kept.
 
 use super::super::{
-    Origin,
-    tests::{broken, load, may, migrated, remarks},
+    MigrationSource,
+    tests::{allowed_actions, broken, load, migrated, remarks},
 };
-use portcullis_tls::{ClientMode, ClientUser, Source};
+use portcullis_tls::{CertificateSource, ClientMode, ClientUser};
 
 /// A file that registry:2 starts from, with `more` at its end.
 fn file(more: &str) -> String {
@@ -12,18 +12,18 @@ fn file(more: &str) -> String {
 }
 
 fn refused(more: &str) -> String {
-    broken(Origin::Registry, &file(more)).to_string()
+    broken(MigrationSource::Registry, &file(more)).to_string()
 }
 
 #[test]
 fn a_file_of_another_version_or_without_one_is_refused() {
-    let reason = |text: &str| broken(Origin::Registry, text).reason;
+    let reason = |text: &str| broken(MigrationSource::Registry, text).reason;
     assert_eq!(reason("storage: filesystem\n"), "there is no `version`, without which registry:2 reads no file");
     for version in ["0.2", "1", "0.10", "v0.1", "", "[0.1]"] {
         assert!(reason(&format!("version: {version}\nstorage: filesystem\n")).starts_with("version: "), "{version}");
     }
     for version in ["0.1", "'0.1'", "!!str 0.1"] {
-        migrated(Origin::Registry, &format!("version: {version}\nstorage: filesystem\n"));
+        migrated(MigrationSource::Registry, &format!("version: {version}\nstorage: filesystem\n"));
     }
 }
 
@@ -75,7 +75,7 @@ fn a_file_that_registry_2_does_not_start_from_is_refused_with_its_line() {
         ("tls: {certificate: c, key: k, clientcas: ca.pem}", "http.tls.clientcas: a list, as in [a, b] is needed here"),
         ("net: udp", "http.net: it is one of tcp, unix"),
     ] {
-        let said = broken(Origin::Registry, &format!("version: 0.1\nhttp: {{{http}}}\n")).to_string();
+        let said = broken(MigrationSource::Registry, &format!("version: 0.1\nhttp: {{{http}}}\n")).to_string();
         assert!(said.starts_with(&format!("2: {reason}")), "{http}: {said}");
     }
 }
@@ -92,11 +92,11 @@ fn what_a_variable_may_give_is_missed_in_a_warning() {
         ("storage: {filesystem: , maintenance: {uploadpurging: {}}}\n", "storage.maintenance.uploadpurging.age"),
         ("storage: {filesystem: , cache: {blobdescriptor: redis}}\n", "redis"),
     ] {
-        let told = remarks(&migrated(Origin::Registry, &file(more)));
+        let messages = remarks(&migrated(MigrationSource::Registry, &file(more)));
         let missed = format!(": {key}: missing; registry:2 does not start without it");
         assert!(
-            told.iter().any(|remark| remark.starts_with("warning: ") && remark.contains(&missed)),
-            "{more}: {told:#?}"
+            messages.iter().any(|remark| remark.starts_with("warning: ") && remark.contains(&missed)),
+            "{more}: {messages:#?}"
         );
     }
 }
@@ -104,7 +104,7 @@ fn what_a_variable_may_give_is_missed_in_a_warning() {
 #[test]
 fn the_folder_of_images_is_kept_when_the_driver_is_a_word() {
     let root = |storage: &str| {
-        let toml = migrated(Origin::Registry, &file(&format!("storage: {storage}\n"))).toml;
+        let toml = migrated(MigrationSource::Registry, &file(&format!("storage: {storage}\n"))).toml;
         toml.lines().find_map(|line| Some(line.strip_prefix("root = ")?.to_owned()))
     };
     for storage in
@@ -131,7 +131,7 @@ fn a_quoted_true_deletes_nothing() {
         ("", "pull,push"),
     ] {
         let text = file(&format!("storage: {{filesystem: , delete: {{enabled: {enabled}}}}}\n"));
-        assert_eq!(may(&migrated(Origin::Registry, &text).toml, "a", "x"), actions, "{enabled}");
+        assert_eq!(allowed_actions(&migrated(MigrationSource::Registry, &text).toml, "a", "x"), actions, "{enabled}");
     }
 }
 
@@ -141,16 +141,20 @@ fn what_a_merge_or_a_second_key_switches_off_is_off() {
         let text = format!(
             "x: &off {{enabled: false}}\ny: &on {{enabled: true}}\nstorage: {{filesystem: , delete: {delete}}}\n"
         );
-        assert_eq!(may(&migrated(Origin::Registry, &file(&text)).toml, "a", "x"), "pull,push", "{delete}");
+        assert_eq!(
+            allowed_actions(&migrated(MigrationSource::Registry, &file(&text)).toml, "a", "x"),
+            "pull,push",
+            "{delete}"
+        );
     }
 }
 
 #[test]
 fn no_authentication_has_many_spellings() {
     for auth in ["", "auth:\n", "auth: none\n", "auth: {None: {}}\n", "auth: {}\n", "auth: ''\n"] {
-        let migration = migrated(Origin::Registry, &file(auth));
+        let migration = migrated(MigrationSource::Registry, &file(auth));
         assert_eq!(
-            (may(&migration.toml, "", "x"), may(&migration.toml, "a", "x")),
+            (allowed_actions(&migration.toml, "", "x"), allowed_actions(&migration.toml, "a", "x")),
             (String::new(), "pull,push".into())
         );
         assert!(migration.toml.contains("no auth; "), "{auth}: {}", migration.toml);
@@ -160,9 +164,9 @@ fn no_authentication_has_many_spellings() {
 #[test]
 fn where_only_some_kinds_of_images_could_be_pushed_nobody_pushes() {
     let text = file("storage: filesystem\npolicy: {repository: {classes: [image]}}\n");
-    assert_eq!(may(&migrated(Origin::Registry, &text).toml, "a", "x"), "pull");
+    assert_eq!(allowed_actions(&migrated(MigrationSource::Registry, &text).toml, "a", "x"), "pull");
     let text = file("storage: {filesystem: , delete: {enabled: true}}\npolicy: {repository: {classes: [image]}}\n");
-    assert_eq!(may(&migrated(Origin::Registry, &text).toml, "a", "x"), "pull,delete");
+    assert_eq!(allowed_actions(&migrated(MigrationSource::Registry, &text).toml, "a", "x"), "pull,delete");
 }
 
 fn with_tls(tls: &str, more: &str) -> String {
@@ -172,17 +176,17 @@ fn with_tls(tls: &str, more: &str) -> String {
 #[test]
 fn lets_encrypt_becomes_tls_acme_for_the_same_names() {
     let tls = "letsencrypt: {cachefile: /x, email: a@example.com, hosts: [b.example.com, a.example.com]}";
-    let migration = migrated(Origin::Registry, &with_tls(tls, ", host: https://a.example.com"));
+    let migration = migrated(MigrationSource::Registry, &with_tls(tls, ", host: https://a.example.com"));
     let config = load(&migration.toml).config;
-    let Source::Acme(acme) = config.tls.source else { panic!("{}", migration.toml) };
+    let CertificateSource::Acme(acme) = config.tls.source else { panic!("{}", migration.toml) };
     assert_eq!(acme.contact, ["mailto:a@example.com"]);
     let names: Vec<String> = config.tls.hostnames.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["a.example.com", "b.example.com"]);
 
     let tls = "letsencrypt: {cachefile: /x, directoryurl: 'https://ca.example.com/dir', hosts: [a.example.com]}";
-    let migration = migrated(Origin::Registry, &with_tls(tls, ", host: https://other.example.com"));
+    let migration = migrated(MigrationSource::Registry, &with_tls(tls, ", host: https://other.example.com"));
     let config = load(&migration.toml).config;
-    let Source::Acme(acme) = config.tls.source else { panic!("{}", migration.toml) };
+    let CertificateSource::Acme(acme) = config.tls.source else { panic!("{}", migration.toml) };
     assert_eq!(acme.directory, "https://ca.example.com/dir");
     assert_eq!(config.tls.hostnames.len(), 1, "registry:2 orders no certificate for other.example.com");
     assert!(remarks(&migration).iter().any(|remark| remark.contains("other.example.com is none of letsencrypt.hosts")));
@@ -195,8 +199,12 @@ fn lets_encrypt_that_orders_nothing_is_not_carried_over() {
         "letsencrypt: {cachefile: /x, email: a@example.com}",
         "letsencrypt: {cachefile: /x, hosts: [localhost, 10.0.0.1, '*.example.com']}",
     ] {
-        let migration = migrated(Origin::Registry, &with_tls(tls, ""));
-        assert!(matches!(load(&migration.toml).config.tls.source, Source::SelfSigned { .. }), "{}", migration.toml);
+        let migration = migrated(MigrationSource::Registry, &with_tls(tls, ""));
+        assert!(
+            matches!(load(&migration.toml).config.tls.source, CertificateSource::SelfSigned { .. }),
+            "{}",
+            migration.toml
+        );
         assert!(remarks(&migration).iter().any(|remark| remark.contains("http.tls.letsencrypt: ")), "{tls}");
     }
 }
@@ -208,20 +216,20 @@ fn authorities_of_clients_become_tls_client_and_the_rules_stay_open() {
         ("letsencrypt: {cachefile: /x, hosts: [a.example.com]}, clientcas: [ca.pem, other.pem]", ""),
         ("certificate: c, key: k, clientcas: [ca.pem], clientauth: verify-client-cert-if-given", ""),
     ] {
-        let migration = migrated(Origin::Registry, &with_tls(tls, more));
+        let migration = migrated(MigrationSource::Registry, &with_tls(tls, more));
         let client = load(&migration.toml).config.tls.client.unwrap_or_else(|| panic!("{}", migration.toml));
-        assert_eq!((client.mode, client.user), (ClientMode::Required, ClientUser::Nobody));
+        assert_eq!((client.mode, client.user), (ClientMode::Required, ClientUser::NoUser));
         assert_eq!(client.ca, std::path::Path::new("ca.pem"));
-        assert_eq!(may(&migration.toml, "a", "x"), "pull,push");
-        let told = remarks(&migration).join("\n");
-        assert_eq!(told.contains("put them all into it"), tls.contains("other.pem"), "{told}");
-        assert_eq!(told.contains("mode = \"optional\""), tls.contains("clientauth"), "{told}");
+        assert_eq!(allowed_actions(&migration.toml, "a", "x"), "pull,push");
+        let messages = remarks(&migration).join("\n");
+        assert_eq!(messages.contains("put them all into it"), tls.contains("other.pem"), "{messages}");
+        assert_eq!(messages.contains("mode = \"optional\""), tls.contains("clientauth"), "{messages}");
     }
 }
 
 #[test]
 fn authorities_of_clients_without_tls_had_no_effect() {
-    let migration = migrated(Origin::Registry, &with_tls("key: k, clientcas: [ca.pem]", ""));
+    let migration = migrated(MigrationSource::Registry, &with_tls("key: k, clientcas: [ca.pem]", ""));
     assert_eq!(load(&migration.toml).config.tls.client, None);
     assert!(remarks(&migration).iter().any(|remark| remark.contains("asks clients for none")));
 }

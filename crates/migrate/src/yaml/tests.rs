@@ -9,7 +9,7 @@ fn broken(text: &str) -> String {
 /// The text below a key, and how many surprises there were.
 fn read(text: &str, path: &str) -> (Option<String>, usize) {
     let document = parse(text).unwrap_or_else(|broken| panic!("{text:?}: {broken}"));
-    (document.root().at(path).and_then(At::text).map(str::to_owned), document.surprises.len())
+    (document.root().get(path).and_then(NodeRef::text).map(str::to_owned), document.warnings.len())
 }
 
 fn says(text: &str, path: &str, expected: &str, surprises: usize) {
@@ -20,14 +20,14 @@ fn says(text: &str, path: &str, expected: &str, surprises: usize) {
 fn everything_knows_its_line() {
     let document = parse("http:\n  addr: :5000\n  tls:\n    key: k\nempty:\nlist: [a, b]\n").unwrap();
     let root = document.root();
-    let line = |path| root.at(path).map(|at| at.line);
+    let line = |path| root.get(path).map(|at| at.line);
     assert_eq!(
         (line("http"), line("http.addr"), line("http.tls.key"), line("empty")),
         (Some(1), Some(2), Some(4), Some(5))
     );
-    assert_eq!(root.at("http.addr").unwrap().text(), Some(":5000"));
-    assert!(root.at("empty").unwrap().is_null() && root.at("http.none").is_none());
-    assert_eq!(root.at("list").unwrap().elements().len(), 2);
+    assert_eq!(root.get("http.addr").unwrap().text(), Some(":5000"));
+    assert!(root.get("empty").unwrap().is_null() && root.get("http.none").is_none());
+    assert_eq!(root.get("list").unwrap().elements().len(), 2);
 }
 
 #[test]
@@ -57,15 +57,15 @@ fn the_last_of_two_equal_keys_counts_as_in_go_and_two_maps_are_refused() {
 #[test]
 fn booleans_are_those_of_yaml_1_1_and_quoted_ones_are_texts() {
     let document = parse("a: [y, Yes, ON, 'true', \"yes\", tRUE, !!str true, 1, n, OFF, x]\n").unwrap();
-    let read = |at: At<'_>| at.boolean("a").ok();
-    let booleans: Vec<Option<bool>> = document.root().at("a").unwrap().elements().into_iter().map(read).collect();
+    let read = |at: NodeRef<'_>| at.boolean("a").ok();
+    let booleans: Vec<Option<bool>> = document.root().get("a").unwrap().elements().into_iter().map(read).collect();
     let (yes, no) = (Some(true), Some(false));
     assert_eq!(booleans, [yes, yes, yes, None, None, None, None, None, no, no, None]);
 }
 
 #[test]
 fn numbers_booleans_and_nothing_are_no_texts_where_types_matter() {
-    let is_string = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().at("a").unwrap().is_string();
+    let is_string = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().get("a").unwrap().is_string();
     for text in ["x", "'5'", "\"yes\"", "24h", "1.2.3", "/srv", "!!str 5", "./a", "no-realm", "2001 nights"] {
         assert!(is_string(text), "{text}");
     }
@@ -78,7 +78,7 @@ fn numbers_booleans_and_nothing_are_no_texts_where_types_matter() {
 
 #[test]
 fn null_is_what_go_takes_for_it() {
-    let is_null = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().at("a").unwrap().is_null();
+    let is_null = |text: &str| parse(&format!("a: {text}\n")).unwrap().root().get("a").unwrap().is_null();
     assert!(is_null("~") && is_null("null") && is_null(""));
     assert!(!is_null("NULL") && !is_null("Null") && !is_null("'~'"));
     says("a: {~: x}\n", "a.", "x", 0);

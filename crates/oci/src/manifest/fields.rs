@@ -13,12 +13,12 @@ use super::{
         media_type::MediaType,
     },
     Manifest, ManifestError, ManifestKind,
-    shape::Shape,
+    kind_detection::DocumentShape,
 };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Fields {
+pub(super) struct ManifestFields {
     pub(super) schema_version: Option<u64>,
     #[serde(default, deserialize_with = "empty_as_none")]
     media_type: Option<MediaType>,
@@ -38,14 +38,19 @@ fn empty_as_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Me
     text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }
 
-impl Fields {
+impl ManifestFields {
     pub(super) fn has_media_type(&self) -> bool {
         self.media_type.is_some()
     }
 
-    pub(super) fn kind(&self, declared: Option<&MediaType>, shape: &Shape) -> Result<ManifestKind, ManifestError> {
+    pub(super) fn kind(
+        &self,
+        declared: Option<&MediaType>,
+        shape: &DocumentShape,
+    ) -> Result<ManifestKind, ManifestError> {
         let known = |media_type: &MediaType| {
-            ManifestKind::named(media_type.as_str()).ok_or_else(|| ManifestError::Unsupported(media_type.clone()))
+            ManifestKind::from_media_type(media_type.as_str())
+                .ok_or_else(|| ManifestError::Unsupported(media_type.clone()))
         };
         match (declared, &self.media_type) {
             (Some(declared), Some(own)) if declared != own => {
@@ -62,7 +67,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn into_manifest(self, kind: ManifestKind, shape: &Shape) -> Result<Manifest, ManifestError> {
+    pub(super) fn into_manifest(self, kind: ManifestKind, shape: &DocumentShape) -> Result<Manifest, ManifestError> {
         let foreign =
             if kind.is_index() { self.layers.is_some() || self.config.is_some() } else { self.manifests.is_some() };
         if foreign {

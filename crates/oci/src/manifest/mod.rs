@@ -6,8 +6,8 @@
 
 mod error;
 mod fields;
-mod keys;
-mod shape;
+mod key_check;
+mod kind_detection;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +17,9 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::{descriptor::Descriptor, digest::Digest, media_type::MediaType};
 pub use error::ManifestError;
-use fields::Fields;
-use shape::Shape;
-pub use shape::stored_media_type;
+use fields::ManifestFields;
+use kind_detection::DocumentShape;
+pub use kind_detection::stored_media_type;
 
 /// The kinds of documents that can be stored under `/manifests/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +58,7 @@ impl ManifestKind {
         }
     }
 
-    fn named(media_type: &str) -> Option<Self> {
+    fn from_media_type(media_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == media_type)
     }
 }
@@ -85,14 +85,14 @@ pub struct Manifest {
 impl Manifest {
     /// The maximum size of a document in bytes: the distribution specification requires registries to accept at least 4
     /// MiB, and clients read no more than that.
-    pub const MAX: usize = 4 << 20;
+    pub const MAX_SIZE: usize = 4 << 20;
 
     /// Parses a document with the media type `declared` in its request or in the store. Without a declaration, the
     /// document's own `mediaType` decides its kind, or else its fields (registry:2 stores no media type, and OCI makes
     /// the field optional).
     pub fn parse(declared: Option<&MediaType>, document: &[u8]) -> Result<Self, ManifestError> {
-        keys::check_keys(document)?;
-        let fields: Fields = serde_json::from_slice(document)?;
+        key_check::check_keys(document)?;
+        let fields: ManifestFields = serde_json::from_slice(document)?;
         if fields.schema_version == Some(1) || declared.is_some_and(|declared| is_schema_1(declared.as_str())) {
             return Err(ManifestError::Schema1);
         }
@@ -100,7 +100,7 @@ impl Manifest {
             return Err(ManifestError::SchemaVersion);
         }
         // The document is parsed a second time only if it has no media type.
-        let shape = if fields.has_media_type() { Shape::default() } else { Shape::new(document) };
+        let shape = if fields.has_media_type() { DocumentShape::default() } else { DocumentShape::new(document) };
         let kind = fields.kind(declared, &shape)?;
         let manifest = fields.into_manifest(kind, &shape)?;
         manifest.check_embedded_data()?;
@@ -134,7 +134,7 @@ impl Manifest {
         for descriptor in all {
             let Some(data) = &descriptor.data else { continue };
             let bytes = BASE64_STANDARD.decode(data).map_err(|_| ManifestError::Data(descriptor.digest))?;
-            let digest = Digest::of(descriptor.digest.algorithm(), &bytes);
+            let digest = Digest::compute(descriptor.digest.algorithm(), &bytes);
             let is_size_right = descriptor.size.is_none_or(|size| size == bytes.len() as u64);
             if digest != descriptor.digest || !is_size_right {
                 return Err(ManifestError::Data(descriptor.digest));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn descriptor(media_type: &str, content: &[u8]) -> Value {
-    let digest = Digest::of(super::super::Algorithm::Sha256, content);
+    let digest = Digest::compute(super::super::Algorithm::Sha256, content);
     json!({"mediaType": media_type, "digest": digest, "size": content.len()})
 }
 

@@ -7,35 +7,35 @@
 use std::collections::HashSet;
 
 use super::{
-    Collection, LeftOut,
-    contents::{Unreadable, read_blob},
+    GcRun, LeftOut,
+    repository_graph::{UnreadableRepository, read_blob},
 };
-use crate::{Engine, layout::quarantine, links, repository_walk::name_of};
-use portcullis_oci::{Digest, named_digests};
+use crate::{Engine, links, paths::quarantine, repository_walk::repository_name_of};
+use portcullis_oci::{Digest, find_digests};
 use portcullis_storage::{StoreError, StoreErrorKind, StorePath};
 
 /// The maximum size in bytes of a link that is read.
-const LINK_MAX: u64 = 256;
+const MAX_LINK_LEN: u64 = 256;
 
-impl Collection<'_> {
+impl GcRun<'_> {
     /// Leaves out the repository in `folder`, for `reason`.
     pub(super) async fn leave_out(&mut self, folder: &StorePath, mut reason: String) {
         let engine = self.registry.engine.clone();
-        match engine.everything_named_in(folder).await {
+        match engine.digests_named_in(folder).await {
             Ok(names) => self.named.extend(names),
             Err(error) => {
                 reason = format!("{reason}; no bytes of any repository are removed, because {}", with_causes(&error));
-                self.may_take_bytes = false;
+                self.may_remove_bytes = false;
             }
         }
-        self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
+        self.report.left_out.push(LeftOut { repository: repository_name_of(folder), reason });
     }
 
     /// Leaves out everything in a folder that cannot be listed, for `reason`.
     pub(super) fn leave_out_unlisted(&mut self, folder: &StorePath, reason: &StoreError) {
         let reason = format!("{}; no bytes of any repository are removed", with_causes(reason));
-        self.may_take_bytes = false;
-        self.report.left_out.push(LeftOut { repository: name_of(folder), reason });
+        self.may_remove_bytes = false;
+        self.report.left_out.push(LeftOut { repository: repository_name_of(folder), reason });
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 impl Engine {
     /// Every digest in the path or in the text of a link in `folder` or in its quarantine, and every digest that a
     /// document of these names.
-    async fn everything_named_in(&self, folder: &StorePath) -> Result<HashSet<Digest>, StoreError> {
+    async fn digests_named_in(&self, folder: &StorePath) -> Result<HashSet<Digest>, StoreError> {
         let mut linked = HashSet::new();
         let mut open = Vec::new();
         for folder in [folder.clone(), quarantine(folder)] {
@@ -76,8 +76,8 @@ impl Engine {
                 if entry.is_folder {
                     open.push(below);
                 } else {
-                    linked.extend(digest_of(&path));
-                    linked.extend(self.text_of_link(&below).await?);
+                    linked.extend(digest_of_folder(&path));
+                    linked.extend(self.digests_in_link(&below).await?);
                 }
             }
         }
@@ -86,7 +86,7 @@ impl Engine {
             match read_blob(self, digest).await {
                 Ok((_, document)) => named.extend(document.names),
                 // Corrupt bytes name nothing; bytes that the disk cannot read may name anything.
-                Err(Unreadable::Store(error)) if !is_damage(error.kind()) => return Err(error),
+                Err(UnreadableRepository::Store(error)) if !is_corruption(error.kind()) => return Err(error),
                 Err(_) => {}
             }
         }
@@ -94,28 +94,29 @@ impl Engine {
     }
 
     /// The digests in the text of a link; none if it is too long for a link.
-    async fn text_of_link(&self, path: &StorePath) -> Result<HashSet<Digest>, StoreError> {
+    async fn digests_in_link(&self, path: &StorePath) -> Result<HashSet<Digest>, StoreError> {
         // An object that is listed and missing is a symbolic link to nothing, or was just removed: its text is
         // unknown, which is an error.
         let object = self.store.open(path).await?;
-        if object.size() > LINK_MAX {
+        if object.size() > MAX_LINK_LEN {
             return Ok(HashSet::new());
         }
-        Ok(named_digests(&object.read(LINK_MAX).await?))
+        Ok(find_digests(&object.read(MAX_LINK_LEN).await?))
     }
 }
 
-fn is_damage(kind: StoreErrorKind) -> bool {
+fn is_corruption(kind: StoreErrorKind) -> bool {
     match kind {
         StoreErrorKind::Corrupt | StoreErrorKind::TooLarge | StoreErrorKind::NotFound => true,
-        StoreErrorKind::Full | StoreErrorKind::NotWritable | StoreErrorKind::Unavailable | StoreErrorKind::Split => {
-            false
-        }
+        StoreErrorKind::NoSpace
+        | StoreErrorKind::NotWritable
+        | StoreErrorKind::Unavailable
+        | StoreErrorKind::CrossDevice => false,
     }
 }
 
 /// The digest of the link in this folder: `…/<algorithm>/<hex>`.
-fn digest_of(folder: &StorePath) -> Option<Digest> {
+fn digest_of_folder(folder: &StorePath) -> Option<Digest> {
     let (above, hex) = folder.as_str().rsplit_once('/')?;
     let (_, algorithm) = above.rsplit_once('/')?;
     format!("{algorithm}:{hex}").parse().ok()

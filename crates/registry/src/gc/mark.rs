@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
-    Collection,
-    contents::{Contents, Unreadable},
+    GcRun,
+    repository_graph::{RepositoryGraph, UnreadableRepository},
 };
 use crate::{Untagged, locks::PutCount};
 use portcullis_oci::{Digest, RepositoryName};
@@ -16,7 +16,7 @@ use portcullis_storage::Stat;
 
 /// The content that a repository needs at one moment.
 #[derive(Debug)]
-pub(super) struct Marked {
+pub(super) struct MarkResult {
     /// The manifests and blobs that are kept.
     pub(super) kept: HashSet<Digest>,
     /// Digests that kept manifests name and the repository does not have; their bytes are kept, if they are in the
@@ -24,29 +24,33 @@ pub(super) struct Marked {
     pub(super) missing: HashSet<Digest>,
     /// The manifests to remove, each before those that it names, so that wherever a sweep stops, the rest is
     /// complete.
-    pub(super) unkept: Vec<Digest>,
+    pub(super) to_remove: Vec<Digest>,
     /// The number of manifest puts when the marking began; a manifest that is put later may name anything.
-    pub(super) puts: PutCount,
+    pub(super) put_count: PutCount,
 }
 
-impl Collection<'_> {
+impl GcRun<'_> {
     /// Marks the repository, and reads only documents that `contents` does not have yet.
-    pub(super) async fn mark(&self, name: &RepositoryName, contents: &mut Contents) -> Result<Marked, Unreadable> {
+    pub(super) async fn mark(
+        &self,
+        name: &RepositoryName,
+        contents: &mut RepositoryGraph,
+    ) -> Result<MarkResult, UnreadableRepository> {
         let engine = &*self.registry.engine;
         // Under the lock, so that no put is half-done: a manifest counted before is in the lists, one counted later
         // is noticed.
-        let puts = engine.repositories.lock(name).await.puts();
-        contents.refresh(engine, name, self.is_dry).await?;
+        let puts = engine.repositories.lock(name).await.put_count();
+        contents.refresh(engine, name, self.is_dry_run).await?;
         let roots: Vec<Digest> = contents
             .revisions
             .iter()
             .filter(|(digest, link)| contents.tagged.contains(digest) || self.keeps_untagged(*link))
             .map(|(digest, _)| *digest)
             .collect();
-        let mut closure = Closure::new(contents, roots);
+        let mut closure = ReachabilityWalk::new(contents, roots);
         loop {
-            closure.close(contents);
-            let blobs = std::mem::take(&mut closure.unread);
+            closure.expand(contents);
+            let blobs = std::mem::take(&mut closure.unread_documents);
             if blobs.is_empty() {
                 break;
             }
@@ -57,8 +61,8 @@ impl Collection<'_> {
         }
         let (kept, missing) = (closure.kept, closure.missing);
         let unkept = contents.revisions.iter().map(|(digest, _)| *digest).filter(|digest| !kept.contains(digest));
-        let unkept = parents_first(unkept.collect(), |digest| names(contents, digest));
-        Ok(Marked { kept, missing, unkept, puts })
+        let unkept = parents_first(unkept.collect(), |digest| named_by(contents, digest));
+        Ok(MarkResult { kept, missing, to_remove: unkept, put_count: puts })
     }
 
     /// Whether the policy keeps an untagged manifest with this link.
@@ -66,7 +70,7 @@ impl Collection<'_> {
         match self.registry.engine.config.gc.untagged {
             Untagged::Keep => true,
             Untagged::DeleteAfter(age) => {
-                let grace = self.registry.engine.config.gc.grace;
+                let grace = self.registry.engine.config.gc.grace_period;
                 link.age(self.now) <= age.max(grace)
             }
         }
@@ -74,24 +78,24 @@ impl Collection<'_> {
 }
 
 /// The digests that a document names; none if it was not read.
-fn names<'a>(contents: &'a Contents, digest: &Digest) -> &'a [Digest] {
+fn named_by<'a>(contents: &'a RepositoryGraph, digest: &Digest) -> &'a [Digest] {
     contents.document(digest).map_or(&[], |document| &document.names)
 }
 
 /// A walk through everything that is named, which continues whenever more documents were read.
-struct Closure {
+struct ReachabilityWalk {
     revisions: HashSet<Digest>,
     layers: HashSet<Digest>,
     referrers: HashMap<Digest, Vec<Digest>>,
     kept: HashSet<Digest>,
     missing: HashSet<Digest>,
-    open: Vec<Digest>,
+    pending: Vec<Digest>,
     /// Digests that are kept and whose documents were not read yet.
-    unread: Vec<Digest>,
+    unread_documents: Vec<Digest>,
 }
 
-impl Closure {
-    fn new(contents: &Contents, roots: Vec<Digest>) -> Self {
+impl ReachabilityWalk {
+    fn new(contents: &RepositoryGraph, roots: Vec<Digest>) -> Self {
         let digests = |links: &[(Digest, Stat)]| links.iter().map(|(digest, _)| *digest).collect();
         let mut referrers: HashMap<Digest, Vec<Digest>> = HashMap::new();
         for (referrer, _) in &contents.revisions {
@@ -105,34 +109,34 @@ impl Closure {
             referrers,
             kept: HashSet::new(),
             missing: HashSet::new(),
-            open: roots,
-            unread: Vec::new(),
+            pending: roots,
+            unread_documents: Vec::new(),
         }
     }
 
     /// Follows all pending digests, as far as the documents in `contents` reach.
-    fn close(&mut self, contents: &Contents) {
-        while let Some(digest) = self.open.pop() {
+    fn expand(&mut self, contents: &RepositoryGraph) {
+        while let Some(digest) = self.pending.pop() {
             if !self.revisions.contains(&digest) && !self.layers.contains(&digest) {
                 self.missing.insert(digest);
             } else if self.kept.insert(digest) {
-                self.open.extend(self.referrers.get(&digest).into_iter().flatten());
+                self.pending.extend(self.referrers.get(&digest).into_iter().flatten());
                 self.follow(&digest, contents);
             }
         }
     }
 
     /// Adds the digests that a document names to the pending ones, or records that it was not read.
-    fn follow(&mut self, digest: &Digest, contents: &Contents) {
+    fn follow(&mut self, digest: &Digest, contents: &RepositoryGraph) {
         let Some(document) = contents.document(digest) else {
-            self.unread.push(*digest);
+            self.unread_documents.push(*digest);
             return;
         };
         // Of a blob, only digests of this repository count: an image configuration names the unpacked layers
         // (`diff_ids`), which no store has.
         let is_manifest = self.revisions.contains(digest);
         let counts = |name: &&Digest| is_manifest || self.revisions.contains(*name) || self.layers.contains(*name);
-        self.open.extend(document.names.iter().filter(counts));
+        self.pending.extend(document.names.iter().filter(counts));
     }
 }
 
@@ -166,7 +170,7 @@ mod tests {
     use portcullis_oci::Algorithm;
 
     fn digest(name: &str) -> Digest {
-        Digest::of(Algorithm::Sha256, name.as_bytes())
+        Digest::compute(Algorithm::Sha256, name.as_bytes())
     }
 
     #[test]

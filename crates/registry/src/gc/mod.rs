@@ -14,7 +14,7 @@
 //!
 //! # Why no document can cause a loss
 //!
-//! 1. *No document format is interpreted.* [`named_digests`](crate::oci::named_digests) searches text: it does not
+//! 1. *No document format is interpreted.* [`find_digests`](portcullis_oci::find_digests) searches text: it does not
 //!    interpret fields, so it cannot misread one, and it cannot reject a document. It finds every digest that a reader
 //!    of JSON could get out of the document.
 //! 2. *A named digest is kept in every role.* The marking follows a digest as manifest and as blob at once, and reads
@@ -30,9 +30,9 @@
 //! 5. *Bytes are not deleted at once.* They are removed only if no repository links to them or names them and they
 //!    are older than the grace period; then they wait in the trash, from which each use restores them.
 
-mod contents;
 mod left_out;
 mod mark;
+mod repository_graph;
 mod sweep;
 mod trash;
 
@@ -40,12 +40,12 @@ use std::{collections::HashSet, fmt, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Registry, repository_walk::name_of};
+use super::{Error, Registry, repository_walk::repository_name_of};
 use portcullis_oci::{Digest, RepositoryName};
 
 /// The result of a collection or of a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct GcReport {
     /// Everything that was removed, or would be.
     pub garbage: Vec<Garbage>,
     /// The number of blobs and manifests that are kept.
@@ -78,20 +78,20 @@ impl LeftOut {
         portcullis/quarantine; restore or delete what is there, then collect again";
 }
 
-impl Report {
+impl GcReport {
     /// The number of bytes that were deleted from the trash, or would be.
     #[must_use]
     pub fn freed(&self) -> u64 {
-        self.sum(Why::TrashExpired)
+        self.total_size(GarbageReason::TrashExpired)
     }
 
     /// The number of bytes that were moved to the trash, or would be.
     #[must_use]
     pub fn trashed(&self) -> u64 {
-        self.sum(Why::Unreferenced)
+        self.total_size(GarbageReason::Unreferenced)
     }
 
-    fn sum(&self, why: Why) -> u64 {
+    fn total_size(&self, why: GarbageReason) -> u64 {
         self.garbage.iter().filter(|garbage| garbage.why == why).map(|garbage| garbage.size).sum()
     }
 }
@@ -106,13 +106,13 @@ pub struct Garbage {
     /// The size in bytes; 0 for links.
     pub size: u64,
     /// Why it is garbage.
-    pub why: Why,
+    pub why: GarbageReason,
 }
 
 /// Why something is garbage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub enum GarbageReason {
     /// A manifest without a tag that is older than the policy allows.
     Untagged,
     /// A blob that no manifest of its repository refers to.
@@ -125,7 +125,7 @@ pub enum Why {
     UploadExpired,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for GarbageReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Untagged => "manifest without a tag",
@@ -138,34 +138,34 @@ impl fmt::Display for Why {
 }
 
 /// One run of the collection.
-struct Collection<'a> {
+struct GcRun<'a> {
     registry: &'a Registry,
     now: SystemTime,
-    is_dry: bool,
-    report: Report,
+    is_dry_run: bool,
+    report: GcReport,
     /// The digests that a repository still links to.
     linked: HashSet<Digest>,
     /// Digests that a document names and its repository does not link to; their bytes are kept too.
     named: HashSet<Digest>,
     /// Whether it is known what every repository needs, so that bytes may be removed.
-    may_take_bytes: bool,
+    may_remove_bytes: bool,
 }
 
 impl Registry {
     /// Removes what nothing needs, or, if the run `is_dry`, only reports what it would remove. A repository that cannot
     /// be read completely is left out, and named in the report.
-    pub async fn collect_garbage(&self, is_dry: bool, now: SystemTime) -> Result<Report, Error> {
-        let mut collection = Collection {
+    pub async fn collect_garbage(&self, is_dry_run: bool, now: SystemTime) -> Result<GcReport, Error> {
+        let mut collection = GcRun {
             registry: self,
             now,
-            is_dry,
-            report: Report::default(),
+            is_dry_run,
+            report: GcReport::default(),
             linked: HashSet::new(),
             named: HashSet::new(),
-            may_take_bytes: true,
+            may_remove_bytes: true,
         };
         collection.sweep_repositories().await?;
-        if collection.may_take_bytes {
+        if collection.may_remove_bytes {
             collection.trash_blobs().await?;
             collection.empty_trash().await?;
         }
@@ -175,18 +175,18 @@ impl Registry {
 }
 
 #[cfg(test)]
-mod documents;
+mod generated_documents;
 #[cfg(test)]
 mod tests;
 
-impl Collection<'_> {
+impl GcRun<'_> {
     async fn sweep_repositories(&mut self) -> Result<(), Error> {
         let found = self.registry.engine.find_repositories().await;
         for (folder, error) in &found.unlisted {
             self.leave_out_unlisted(folder, error);
         }
         for folder in &found.folders {
-            match name_of(folder).parse::<RepositoryName>() {
+            match repository_name_of(folder).parse::<RepositoryName>() {
                 Ok(name) => self.sweep_repository(&name).await?,
                 Err(error) => self.leave_out(folder, error.to_string()).await,
             }
@@ -198,7 +198,13 @@ impl Collection<'_> {
         self.linked.contains(digest) || self.named.contains(digest)
     }
 
-    fn note(&mut self, repository: Option<&RepositoryName>, name: impl fmt::Display, size: u64, why: Why) {
+    fn add_garbage(
+        &mut self,
+        repository: Option<&RepositoryName>,
+        name: impl fmt::Display,
+        size: u64,
+        why: GarbageReason,
+    ) {
         self.report.garbage.push(Garbage { repository: repository.cloned(), name: name.to_string(), size, why });
     }
 }

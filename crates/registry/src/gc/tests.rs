@@ -8,23 +8,22 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    Config, GcConfig, Referring, Repository, Untagged,
-    layout::{Folder, Key, quarantine},
-    links,
+    Config, GcConfig, ReferrersFilter, Repository, Untagged, links,
+    paths::{DirKey, ObjectKey, quarantine},
 };
-use portcullis_access::{Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Subject};
-use portcullis_oci::{Algorithm, Page, Reference};
+use portcullis_access::{Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Subject};
+use portcullis_oci::{Algorithm, PageRequest, Reference};
 use portcullis_storage::{FaultyStore, MemoryStore, Store, StoreErrorKind, StorePath};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A registry over a store in memory.
-pub(super) struct House {
+pub(super) struct Fixture {
     pub(super) registry: Registry,
     pub(super) store: Arc<MemoryStore>,
 }
 
-impl House {
+impl Fixture {
     pub(super) fn new(untagged: Untagged) -> Self {
         let store = Arc::new(MemoryStore::default());
         let config = Config { gc: GcConfig { untagged, ..GcConfig::default() }, ..Config::default() };
@@ -32,17 +31,18 @@ impl House {
     }
 
     fn open<A: Right>(&self, name: &str) -> Repository<A> {
-        let subject = Subject { principal: Principal::User("alice".parse().unwrap()), reach: Reach::full() };
-        let gate = Gate::new(Policy::signed_in_may_do_everything());
+        let subject =
+            Subject { principal: Principal::User("alice".parse().unwrap()), restriction: Restriction::unrestricted() };
+        let gate = Gate::new(Policy::allow_all_signed_in());
         let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
         self.registry.open(&proof)
     }
 
     pub(super) async fn blob(&self, name: &str, content: &'static str) -> Value {
         let repository = self.open::<Push>(name);
-        let digest = Digest::of(Algorithm::Sha256, content.as_bytes());
+        let digest = Digest::compute(Algorithm::Sha256, content.as_bytes());
         let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
-        let upload = repository.upload(id).await.unwrap();
+        let upload = repository.open_upload(id).await.unwrap();
         let body = stream::iter([Ok(Bytes::from_static(content.as_bytes()))]);
         repository.commit(upload.finish(body, None, digest).await.unwrap()).await.unwrap();
         json!({"mediaType": "application/octet-stream", "digest": digest, "size": content.len()})
@@ -50,7 +50,7 @@ impl House {
 
     pub(super) async fn manifest(&self, name: &str, tag: Option<&str>, document: &Value) -> Value {
         let text = document.to_string();
-        let digest = Digest::of(Algorithm::Sha256, text.as_bytes());
+        let digest = Digest::compute(Algorithm::Sha256, text.as_bytes());
         let reference = tag.map_or(Reference::Digest(digest), |tag| tag.parse().unwrap());
         let put =
             self.open::<Push>(name).put_manifest(&reference, Vec::new(), None, text.clone().into()).await.unwrap();
@@ -68,12 +68,12 @@ impl House {
         self.manifest(name, tag, &document).await
     }
 
-    pub(super) async fn collect(&self, is_dry: bool, later: Duration) -> Report {
+    pub(super) async fn collect(&self, is_dry: bool, later: Duration) -> GcReport {
         self.registry.collect_garbage(is_dry, SystemTime::now() + later).await.unwrap()
     }
 
     pub(super) async fn has_blob(&self, name: &str, content: &str) -> bool {
-        self.open::<Pull>(name).blob_size(&Digest::of(Algorithm::Sha256, content.as_bytes())).await.is_ok()
+        self.open::<Pull>(name).blob_size(&Digest::compute(Algorithm::Sha256, content.as_bytes())).await.is_ok()
     }
 
     pub(super) async fn has_manifest(&self, name: &str, descriptor: &Value) -> bool {
@@ -95,219 +95,228 @@ impl House {
     }
 }
 
-fn whys(report: &Report) -> Vec<Why> {
+fn reasons(report: &GcReport) -> Vec<GarbageReason> {
     report.garbage.iter().map(|garbage| garbage.why).collect()
 }
 
 #[tokio::test]
 async fn what_is_younger_than_grace_is_never_garbage() {
-    let house = House::new(Untagged::Keep);
-    house.blob("a", "on its way").await;
-    assert_eq!(house.collect(false, DAY / 2).await.garbage, []);
-    assert!(house.has_blob("a", "on its way").await);
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.blob("a", "on its way").await;
+    assert_eq!(fixture.collect(false, DAY / 2).await.garbage, []);
+    assert!(fixture.has_blob("a", "on its way").await);
 }
 
 #[tokio::test]
 async fn a_blob_that_nothing_refers_to_goes_to_the_trash_and_then_for_good() {
-    let house = House::new(Untagged::Keep);
-    house.blob("a", "orphan").await;
-    let report = house.collect(false, 2 * DAY).await;
-    assert_eq!(whys(&report), [Why::Unused, Why::Unreferenced]);
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.blob("a", "orphan").await;
+    let report = fixture.collect(false, 2 * DAY).await;
+    assert_eq!(reasons(&report), [GarbageReason::Unused, GarbageReason::Unreferenced]);
     assert_eq!(report.trashed(), 6);
-    assert!(!house.has_blob("a", "orphan").await);
-    assert_eq!(house.collect(false, 5 * DAY).await.garbage, [], "the trash keeps it for seven days");
-    let report = house.collect(false, 8 * DAY).await;
-    assert_eq!((whys(&report), report.freed()), (vec![Why::TrashExpired], 6));
-    assert_eq!(house.objects().await, [""; 0], "and then nothing is left");
+    assert!(!fixture.has_blob("a", "orphan").await);
+    assert_eq!(fixture.collect(false, 5 * DAY).await.garbage, [], "the trash keeps it for seven days");
+    let report = fixture.collect(false, 8 * DAY).await;
+    assert_eq!((reasons(&report), report.freed()), (vec![GarbageReason::TrashExpired], 6));
+    assert_eq!(fixture.objects().await, [""; 0], "and then nothing is left");
 }
 
 #[tokio::test]
 async fn what_a_tag_reaches_stays_for_ever() {
-    let house = House::new(Untagged::DeleteAfter(DAY));
-    let child = house.image("a", None, "child", None).await;
+    let fixture = Fixture::new(Untagged::DeleteAfter(DAY));
+    let child = fixture.image("a", None, "child", None).await;
     let index_type = "application/vnd.oci.image.index.v1+json";
     let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": [child]});
-    let index = house.manifest("a", Some("latest"), &index).await;
-    let signature = house.image("a", None, "signature", Some(&child)).await;
-    let loose = house.image("a", None, "loose", None).await;
+    let index = fixture.manifest("a", Some("latest"), &index).await;
+    let signature = fixture.image("a", None, "signature", Some(&child)).await;
+    let loose = fixture.image("a", None, "loose", None).await;
 
-    let report = house.collect(false, 2 * DAY).await;
-    assert_eq!(whys(&report), [Why::Untagged, Why::Unused, Why::Unreferenced, Why::Unreferenced]);
+    let report = fixture.collect(false, 2 * DAY).await;
+    assert_eq!(
+        reasons(&report),
+        [GarbageReason::Untagged, GarbageReason::Unused, GarbageReason::Unreferenced, GarbageReason::Unreferenced]
+    );
     for kept in [&child, &index, &signature] {
-        assert!(house.has_manifest("a", kept).await);
+        assert!(fixture.has_manifest("a", kept).await);
     }
-    assert!(house.has_blob("a", "child").await && house.has_blob("a", "signature").await);
-    assert!(!house.has_manifest("a", &loose).await && !house.has_blob("a", "loose").await);
+    assert!(fixture.has_blob("a", "child").await && fixture.has_blob("a", "signature").await);
+    assert!(!fixture.has_manifest("a", &loose).await && !fixture.has_blob("a", "loose").await);
     let child = child["digest"].as_str().unwrap().parse().unwrap();
-    let referrers = house.open::<Pull>("a").referrers(&child, &Referring::default()).await.unwrap();
+    let referrers = fixture.open::<Pull>("a").referrers(&child, &ReferrersFilter::default()).await.unwrap();
     assert_eq!(referrers.entries.len(), 1);
 }
 
 #[tokio::test]
 async fn manifests_without_a_tag_stay_unless_the_policy_says_otherwise() {
-    let house = House::new(Untagged::Keep);
-    let image = house.image("a", None, "by digest", None).await;
-    assert_eq!(house.collect(false, 300 * DAY).await.garbage, []);
-    assert!(house.has_manifest("a", &image).await && house.has_blob("a", "by digest").await);
+    let fixture = Fixture::new(Untagged::Keep);
+    let image = fixture.image("a", None, "by digest", None).await;
+    assert_eq!(fixture.collect(false, 300 * DAY).await.garbage, []);
+    assert!(fixture.has_manifest("a", &image).await && fixture.has_blob("a", "by digest").await);
 }
 
 #[tokio::test]
 async fn a_blob_that_another_repository_has_stays_for_it() {
-    let house = House::new(Untagged::Keep);
-    house.image("a", Some("1"), "shared", None).await;
-    house.blob("b", "shared").await;
-    assert_eq!(whys(&house.collect(false, 2 * DAY).await), [Why::Unused]);
-    assert!(house.has_blob("a", "shared").await && !house.has_blob("b", "shared").await);
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.image("a", Some("1"), "shared", None).await;
+    fixture.blob("b", "shared").await;
+    assert_eq!(reasons(&fixture.collect(false, 2 * DAY).await), [GarbageReason::Unused]);
+    assert!(fixture.has_blob("a", "shared").await && !fixture.has_blob("b", "shared").await);
 }
 
 #[tokio::test]
 async fn what_is_wanted_from_the_trash_comes_back_by_itself() {
-    let house = House::new(Untagged::Keep);
-    house.image("a", Some("1"), "wanted", None).await;
-    let digest = Digest::of(Algorithm::Sha256, b"wanted");
-    let (blob, trash) = (Key::Blob(&digest).path(), Key::Trash(&digest).path());
-    house.store.publish(&blob, &trash).await.unwrap();
-    assert!(house.has_blob("a", "wanted").await, "because it is looked for");
-    house.store.publish(&blob, &trash).await.unwrap();
-    assert_eq!(house.collect(false, 30 * DAY).await.restored, 1, "because it is linked to");
-    assert!(house.store.stat(&blob).await.is_ok());
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.image("a", Some("1"), "wanted", None).await;
+    let digest = Digest::compute(Algorithm::Sha256, b"wanted");
+    let (blob, trash) = (ObjectKey::Blob(&digest).path(), ObjectKey::Trash(&digest).path());
+    fixture.store.publish(&blob, &trash).await.unwrap();
+    assert!(fixture.has_blob("a", "wanted").await, "because it is looked for");
+    fixture.store.publish(&blob, &trash).await.unwrap();
+    assert_eq!(fixture.collect(false, 30 * DAY).await.restored, 1, "because it is linked to");
+    assert!(fixture.store.stat(&blob).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_dry_run_says_what_a_run_does_and_does_nothing() {
-    let house = House::new(Untagged::DeleteAfter(DAY));
-    house.image("a", Some("1"), "kept", None).await;
-    house.image("a", None, "loose", None).await;
-    house.blob("b", "orphan").await;
-    let before = house.objects().await;
-    let dry = house.collect(true, 2 * DAY).await;
-    assert_eq!(house.objects().await, before);
+    let fixture = Fixture::new(Untagged::DeleteAfter(DAY));
+    fixture.image("a", Some("1"), "kept", None).await;
+    fixture.image("a", None, "loose", None).await;
+    fixture.blob("b", "orphan").await;
+    let before = fixture.objects().await;
+    let dry = fixture.collect(true, 2 * DAY).await;
+    assert_eq!(fixture.objects().await, before);
     assert_eq!(dry.garbage.len(), 6, "{dry:?}");
-    assert_eq!(house.collect(false, 2 * DAY).await, dry);
+    assert_eq!(fixture.collect(false, 2 * DAY).await, dry);
 }
 
 #[tokio::test]
 async fn a_dry_run_leaves_in_the_trash_what_a_run_would_bring_back() {
-    let house = House::new(Untagged::Keep);
-    let image = house.image("a", Some("1"), "layer", None).await;
+    let fixture = Fixture::new(Untagged::Keep);
+    let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
-    house.store.publish(&Key::Blob(&digest).path(), &Key::Trash(&digest).path()).await.unwrap();
-    let before = house.objects().await;
-    assert_eq!(house.collect(true, 2 * DAY).await.garbage, []);
-    assert_eq!(house.objects().await, before);
+    fixture.store.publish(&ObjectKey::Blob(&digest).path(), &ObjectKey::Trash(&digest).path()).await.unwrap();
+    let before = fixture.objects().await;
+    assert_eq!(fixture.collect(true, 2 * DAY).await.garbage, []);
+    assert_eq!(fixture.objects().await, before);
 }
 
 #[tokio::test]
 async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_garbage() {
-    let house = House::new(Untagged::Keep);
-    let image = house.image("a", None, "layer", None).await;
+    let fixture = Fixture::new(Untagged::Keep);
+    let image = fixture.image("a", None, "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
-    let link = Key::RevisionLink(&"a".parse().unwrap(), &digest).path();
-    house.store.publish(&link, &quarantine(&link)).await.unwrap();
-    let report = house.collect(false, 2 * DAY).await;
+    let link = ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest).path();
+    fixture.store.publish(&link, &quarantine(&link)).await.unwrap();
+    let report = fixture.collect(false, 2 * DAY).await;
     assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
-    assert!(house.has_blob("a", "layer").await);
-    house.store.publish(&quarantine(&link), &link).await.unwrap();
-    assert!(house.has_manifest("a", &image).await, "and it can come back");
+    assert!(fixture.has_blob("a", "layer").await);
+    fixture.store.publish(&quarantine(&link), &link).await.unwrap();
+    assert!(fixture.has_manifest("a", &image).await, "and it can come back");
 }
 
 #[tokio::test]
 async fn an_upload_that_nobody_goes_on_with_expires() {
-    let house = House::new(Untagged::Keep);
-    let repository = house.open::<Push>("a");
+    let fixture = Fixture::new(Untagged::Keep);
+    let repository = fixture.open::<Push>("a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
-    assert_eq!(house.collect(false, 6 * DAY).await.garbage, []);
-    assert_eq!(whys(&house.collect(false, 8 * DAY).await), [Why::UploadExpired]);
+    assert_eq!(fixture.collect(false, 6 * DAY).await.garbage, []);
+    assert_eq!(reasons(&fixture.collect(false, 8 * DAY).await), [GarbageReason::UploadExpired]);
     assert!(repository.upload_offset(id).await.is_err());
 }
 
 #[tokio::test]
 async fn an_upload_that_is_being_written_does_not_expire() {
-    let house = House::new(Untagged::Keep);
-    let repository = house.open::<Push>("a");
+    let fixture = Fixture::new(Untagged::Keep);
+    let repository = fixture.open::<Push>("a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
-    let _held = repository.upload(id).await.unwrap();
-    assert_eq!(house.collect(false, 8 * DAY).await.garbage, []);
+    let _held = repository.open_upload(id).await.unwrap();
+    assert_eq!(fixture.collect(false, 8 * DAY).await.garbage, []);
 }
 
 #[tokio::test]
 async fn where_a_manifest_cannot_be_found_no_layer_of_its_repository_is_garbage() {
-    let house = House::new(Untagged::Keep);
-    let image = house.image("a", Some("1"), "layer", None).await;
+    let fixture = Fixture::new(Untagged::Keep);
+    let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
-    house.store.remove(&Key::Blob(&digest).path()).await.unwrap();
-    assert_eq!(house.collect(false, 30 * DAY).await.garbage, []);
-    assert!(house.has_blob("a", "layer").await);
+    fixture.store.remove(&ObjectKey::Blob(&digest).path()).await.unwrap();
+    assert_eq!(fixture.collect(false, 30 * DAY).await.garbage, []);
+    assert!(fixture.has_blob("a", "layer").await);
 }
 
 #[tokio::test]
 async fn a_folder_that_is_no_repository_name_is_left_out_and_the_others_are_collected() {
-    let house = House::new(Untagged::Keep);
-    house.blob("a", "orphan").await;
-    let held = Digest::of(Algorithm::Sha256, b"held");
-    house.store.write(&Key::Blob(&held).path(), Bytes::from_static(b"held")).await.unwrap();
-    let strange = format!("{}/UPPER/_layers/sha256/{}/link", Folder::Repositories.path(), held.hex());
-    house.store.write(&strange.parse().unwrap(), Bytes::new()).await.unwrap();
-    let report = house.collect(false, 2 * DAY).await;
-    assert_eq!(whys(&report), [Why::Unused, Why::Unreferenced]);
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.blob("a", "orphan").await;
+    let held = Digest::compute(Algorithm::Sha256, b"held");
+    fixture.store.write(&ObjectKey::Blob(&held).path(), Bytes::from_static(b"held")).await.unwrap();
+    let strange = format!("{}/UPPER/_layers/sha256/{}/link", DirKey::Repositories.path(), held.hex());
+    fixture.store.write(&strange.parse().unwrap(), Bytes::new()).await.unwrap();
+    let report = fixture.collect(false, 2 * DAY).await;
+    assert_eq!(reasons(&report), [GarbageReason::Unused, GarbageReason::Unreferenced]);
     assert_eq!(report.left_out.len(), 1);
     assert_eq!(report.left_out[0].repository, "UPPER");
-    assert!(house.store.stat(&Key::Blob(&held).path()).await.is_ok(), "a link to it is in the invalid folder");
+    assert!(fixture.store.stat(&ObjectKey::Blob(&held).path()).await.is_ok(), "a link to it is in the invalid folder");
 }
 
 #[tokio::test]
 async fn one_corrupt_tag_link_ends_no_collection_but_its_repositorys() {
-    let house = House::new(Untagged::DeleteAfter(DAY));
+    let fixture = Fixture::new(Untagged::DeleteAfter(DAY));
     for name in ["broken", "whole"] {
-        house.image(name, Some("1"), "layer", None).await;
-        house.image(name, None, "untagged", None).await;
+        fixture.image(name, Some("1"), "layer", None).await;
+        fixture.image(name, None, "untagged", None).await;
     }
-    house.blob("broken", "in no manifest").await;
-    house.blob("whole", "in no manifest").await;
-    house.blob("whole", "nowhere else").await;
-    let tag = Key::TagCurrent(&"broken".parse().unwrap(), &"1".parse().unwrap()).path();
-    house.store.write(&tag, Bytes::from_static(b"sha256:no digest")).await.unwrap();
-    let before = house.objects().await;
-    let dry = house.collect(true, 2 * DAY).await;
-    assert_eq!(house.objects().await, before);
-    let report = house.collect(false, 2 * DAY).await;
+    fixture.blob("broken", "in no manifest").await;
+    fixture.blob("whole", "in no manifest").await;
+    fixture.blob("whole", "nowhere else").await;
+    let tag = ObjectKey::TagCurrent(&"broken".parse().unwrap(), &"1".parse().unwrap()).path();
+    fixture.store.write(&tag, Bytes::from_static(b"sha256:no digest")).await.unwrap();
+    let before = fixture.objects().await;
+    let dry = fixture.collect(true, 2 * DAY).await;
+    assert_eq!(fixture.objects().await, before);
+    let report = fixture.collect(false, 2 * DAY).await;
     assert_eq!(report, dry);
     assert_eq!(report.left_out.len(), 1);
     assert_eq!(report.left_out[0].repository, "broken");
     assert!(report.left_out[0].reason.contains("tag 1 cannot be read"), "{:?}", report.left_out);
     assert_eq!(
-        whys(&report),
-        [Why::Untagged, Why::Unused, Why::Unused, Why::Unused, Why::Unreferenced],
+        reasons(&report),
+        [
+            GarbageReason::Untagged,
+            GarbageReason::Unused,
+            GarbageReason::Unused,
+            GarbageReason::Unused,
+            GarbageReason::Unreferenced
+        ],
         "of the whole repository what it does not need, and the bytes that no other links to"
     );
     for content in ["layer", "untagged", "in no manifest"] {
-        assert!(house.has_blob("broken", content).await, "{content}");
+        assert!(fixture.has_blob("broken", content).await, "{content}");
     }
-    assert!(house.has_blob("whole", "layer").await && !house.has_blob("whole", "untagged").await);
+    assert!(fixture.has_blob("whole", "layer").await && !fixture.has_blob("whole", "untagged").await);
 }
 
 #[tokio::test]
 async fn a_repository_with_a_manifest_that_cannot_be_read_keeps_even_what_no_link_leads_to() {
-    let house = House::new(Untagged::Keep);
-    let image = house.image("a", Some("1"), "layer", None).await;
+    let fixture = Fixture::new(Untagged::Keep);
+    let image = fixture.image("a", Some("1"), "layer", None).await;
     let name = "a".parse().unwrap();
-    let layer = Digest::of(Algorithm::Sha256, b"layer");
-    house.store.remove(&Key::LayerLink(&name, &layer).path()).await.unwrap();
-    let missing = Digest::of(Algorithm::Sha256, b"a manifest whose bytes are nowhere");
-    links::write(&*house.store, Key::RevisionLink(&name, &missing), &missing).await.unwrap();
-    let report = house.collect(false, 30 * DAY).await;
+    let layer = Digest::compute(Algorithm::Sha256, b"layer");
+    fixture.store.remove(&ObjectKey::LayerLink(&name, &layer).path()).await.unwrap();
+    let missing = Digest::compute(Algorithm::Sha256, b"a manifest whose bytes are nowhere");
+    links::write(&*fixture.store, ObjectKey::RevisionLink(&name, &missing), &missing).await.unwrap();
+    let report = fixture.collect(false, 30 * DAY).await;
     assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
-    assert!(house.store.stat(&Key::Blob(&layer).path()).await.is_ok(), "the other manifest names it");
-    assert!(house.has_manifest("a", &image).await);
+    assert!(fixture.store.stat(&ObjectKey::Blob(&layer).path()).await.is_ok(), "the other manifest names it");
+    assert!(fixture.has_manifest("a", &image).await);
 }
 
 #[tokio::test]
 async fn a_tag_of_a_manifest_that_the_repository_does_not_have_leaves_it_out() {
-    let house = House::new(Untagged::Keep);
-    let image = house.image("a", Some("1"), "layer", None).await;
+    let fixture = Fixture::new(Untagged::Keep);
+    let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
-    house.store.remove(&Key::RevisionLink(&"a".parse().unwrap(), &digest).path()).await.unwrap();
-    let report = house.collect(false, 30 * DAY).await;
+    fixture.store.remove(&ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest).path()).await.unwrap();
+    let report = fixture.collect(false, 30 * DAY).await;
     assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
 }
 
@@ -316,59 +325,68 @@ async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
     let root = tempfile::tempdir().unwrap();
     let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path()).unwrap());
     let registry = Registry::new(store.clone(), Config::default());
-    let house = House { registry, store: Arc::default() };
-    let image = house.image("a", Some("1"), "layer", None).await;
+    let fixture = Fixture { registry, store: Arc::default() };
+    let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
-    let link = root.path().join(Key::RevisionLink(&"a".parse().unwrap(), &digest).path().as_str());
+    let link = root.path().join(ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest).path().as_str());
     std::fs::remove_file(link).unwrap();
-    std::fs::remove_dir_all(root.path().join(Folder::Tags(&"a".parse().unwrap()).path().as_str())).unwrap();
-    let report = house.collect(false, 2 * DAY).await;
-    assert_eq!(whys(&report), [Why::Unused, Why::Unused, Why::Unreferenced, Why::Unreferenced, Why::Unreferenced]);
+    std::fs::remove_dir_all(root.path().join(DirKey::Tags(&"a".parse().unwrap()).path().as_str())).unwrap();
+    let report = fixture.collect(false, 2 * DAY).await;
+    assert_eq!(
+        reasons(&report),
+        [
+            GarbageReason::Unused,
+            GarbageReason::Unused,
+            GarbageReason::Unreferenced,
+            GarbageReason::Unreferenced,
+            GarbageReason::Unreferenced
+        ]
+    );
 }
 
 #[tokio::test]
 async fn where_nobody_else_is_nobody_collects_and_no_request_is_left() {
     tokio::time::pause();
-    let house = House::new(Untagged::Keep);
-    house.image("a", Some("1"), "kept", None).await;
-    let before = house.objects().await;
-    assert_eq!(house.registry.request_collection(|| Ok(true)).await.unwrap(), None);
-    assert_eq!(house.objects().await, before);
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.image("a", Some("1"), "kept", None).await;
+    let before = fixture.objects().await;
+    assert_eq!(fixture.registry.request_collection(|| Ok(true)).await.unwrap(), None);
+    assert_eq!(fixture.objects().await, before);
 }
 
 #[tokio::test]
 async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() {
     tokio::time::pause();
-    let house = House::new(Untagged::Keep);
-    house.image("a", Some("1"), "kept", None).await;
-    let server = tokio::spawn(house.registry.clone().tend());
-    let command = Registry::new(house.store.clone(), Config::default());
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.image("a", Some("1"), "kept", None).await;
+    let server = tokio::spawn(fixture.registry.clone().run_maintenance());
+    let command = Registry::new(fixture.store.clone(), Config::default());
     let report = command.request_collection(|| Ok(false)).await.unwrap().unwrap();
     assert_eq!(report.kept, 3);
-    assert_eq!(house.open::<Pull>("a").tags(&Page::default()).await.unwrap().entries, ["1"]);
+    assert_eq!(fixture.open::<Pull>("a").tags(&PageRequest::default()).await.unwrap().entries, ["1"]);
     server.abort();
     assert!(server.await.unwrap_err().is_cancelled(), "it did not fail before");
 }
 
 /// A registry on disk in which one repository is on a disk of its own, and everything is old.
-async fn with_a_disk_of_its_own(place: &str) -> (tempfile::TempDir, Registry) {
+async fn registry_with_separate_disk(place: &str) -> (tempfile::TempDir, Registry) {
     let root = tempfile::tempdir().unwrap();
     let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path().join("data")).unwrap());
     let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), ..GcConfig::default() };
-    let house = House { registry: Registry::new(store, Config { gc, ..Config::default() }), store: Arc::default() };
+    let fixture = Fixture { registry: Registry::new(store, Config { gc, ..Config::default() }), store: Arc::default() };
     for name in ["team/app", "other"] {
-        house.image(name, Some("1"), "layer", None).await;
-        house.blob(name, "orphan").await;
+        fixture.image(name, Some("1"), "layer", None).await;
+        fixture.blob(name, "orphan").await;
     }
-    let place = root.path().join("data").join(Folder::Repositories.path().as_str()).join(place);
+    let place = root.path().join("data").join(DirKey::Repositories.path().as_str()).join(place);
     std::fs::rename(&place, root.path().join("disk")).unwrap();
     std::os::unix::fs::symlink(root.path().join("disk"), &place).unwrap();
-    (root, house.registry)
+    (root, fixture.registry)
 }
 
 #[tokio::test]
 async fn a_repository_on_a_disk_that_is_not_mounted_is_left_out_and_loses_nothing() {
-    let digest = Digest::of(Algorithm::Sha256, b"layer").hex();
+    let digest = Digest::compute(Algorithm::Sha256, b"layer").hex();
     for place in [
         "team".to_owned(),
         "team/app".to_owned(),
@@ -380,7 +398,7 @@ async fn a_repository_on_a_disk_that_is_not_mounted_is_left_out_and_loses_nothin
         "team/app/_layers".to_owned(),
         format!("team/app/_layers/sha256/{digest}"),
     ] {
-        let (root, registry) = with_a_disk_of_its_own(&place).await;
+        let (root, registry) = registry_with_separate_disk(&place).await;
         std::fs::rename(root.path().join("disk"), root.path().join("away")).unwrap();
         let report = registry.collect_garbage(false, SystemTime::now() + 30 * DAY).await.unwrap();
         assert_eq!(report.left_out.len(), 1, "{place}: {report:?}");
@@ -390,19 +408,19 @@ async fn a_repository_on_a_disk_that_is_not_mounted_is_left_out_and_loses_nothin
             .all(|garbage| garbage.repository.as_ref().is_some_and(|name| name.as_str() == "other"));
         assert!(others, "{place}: {report:?}");
         std::fs::rename(root.path().join("away"), root.path().join("disk")).unwrap();
-        let found = registry.examine(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
-        assert_eq!(found.damages().count(), 0, "{place}: {:?}", found.findings);
+        let found = registry.fsck(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
+        assert_eq!(found.serious_findings().count(), 0, "{place}: {:?}", found.findings);
     }
 }
 
 #[tokio::test]
 async fn a_repository_that_cannot_be_changed_is_left_out_and_named() {
-    let house = House::new(Untagged::Keep);
-    house.image("a", Some("1"), "layer", None).await;
-    house.blob("a", "orphan").await;
-    let store = FaultyStore::failing((*house.store).clone(), 0, StoreErrorKind::NotWritable);
+    let fixture = Fixture::new(Untagged::Keep);
+    fixture.image("a", Some("1"), "layer", None).await;
+    fixture.blob("a", "orphan").await;
+    let store = FaultyStore::failing((*fixture.store).clone(), 0, StoreErrorKind::NotWritable);
     let registry = Registry::new(Arc::new(store), Config::default());
     let report = registry.collect_garbage(false, SystemTime::now() + 2 * DAY).await.unwrap();
     assert_eq!(report.left_out.len(), 1, "{report:?}");
-    assert!(house.has_blob("a", "orphan").await);
+    assert!(fixture.has_blob("a", "orphan").await);
 }

@@ -3,11 +3,11 @@
 //! Invariant: bytes are deleted only after a whole trash period in which no request looked for them and no repository
 //! linked to them or named them.
 
-use super::{Collection, Why};
-use crate::{Error, layout::Key};
-use portcullis_storage::found;
+use super::{GarbageReason, GcRun};
+use crate::{Error, paths::ObjectKey};
+use portcullis_storage::optional;
 
-impl Collection<'_> {
+impl GcRun<'_> {
     /// Moves old bytes that no repository needs to the trash.
     pub(super) async fn trash_blobs(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
@@ -15,12 +15,12 @@ impl Collection<'_> {
             if self.is_needed(&digest) {
                 continue;
             }
-            let path = Key::Blob(&digest).path();
-            let stat = found(engine.store.stat(&path).await)?;
-            let Some(stat) = stat.filter(|stat| self.is_old(*stat)) else { continue };
-            self.note(None, digest, stat.size, Why::Unreferenced);
-            if !self.is_dry {
-                engine.discard(&digest).await?;
+            let path = ObjectKey::Blob(&digest).path();
+            let stat = optional(engine.store.stat(&path).await)?;
+            let Some(stat) = stat.filter(|stat| self.is_past_grace(*stat)) else { continue };
+            self.add_garbage(None, digest, stat.size, GarbageReason::Unreferenced);
+            if !self.is_dry_run {
+                engine.move_to_trash(&digest).await?;
             }
         }
         Ok(())
@@ -29,19 +29,19 @@ impl Collection<'_> {
     /// Deletes bytes whose trash period is over, and restores bytes that a repository needs after all.
     pub(super) async fn empty_trash(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
-        for digest in self.registry.all_trash().await? {
+        for digest in self.registry.trashed_blobs().await? {
             if self.is_needed(&digest) {
-                if !self.is_dry && engine.restore(&digest).await? {
+                if !self.is_dry_run && engine.restore_from_trash(&digest).await? {
                     self.report.restored += 1;
                 }
                 continue;
             }
-            let path = Key::Trash(&digest).path();
-            let Some(stat) = found(engine.store.stat(&path).await)? else { continue };
-            if stat.age(self.now) > engine.config.gc.trash {
-                self.note(None, digest, stat.size, Why::TrashExpired);
-                if !self.is_dry {
-                    found(engine.store.remove(&path).await)?;
+            let path = ObjectKey::Trash(&digest).path();
+            let Some(stat) = optional(engine.store.stat(&path).await)? else { continue };
+            if stat.age(self.now) > engine.config.gc.trash_period {
+                self.add_garbage(None, digest, stat.size, GarbageReason::TrashExpired);
+                if !self.is_dry_run {
+                    optional(engine.store.remove(&path).await)?;
                 }
             }
         }

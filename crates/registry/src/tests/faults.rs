@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Damage, GcConfig, Referring, Untagged};
+use crate::{GcConfig, ReferrersFilter, StoreDamage, Untagged};
 use portcullis_access::Delete;
 use portcullis_storage::{FaultyStore, MemoryStore, StoreErrorKind};
 
-async fn serious_damage(store: &MemoryStore) -> Vec<Damage> {
+async fn serious_damage(store: &MemoryStore) -> Vec<StoreDamage> {
     let registry = registry(Arc::new(store.clone()));
-    let found = registry.examine(SystemTime::now(), std::time::Duration::ZERO, &mut |_| {}).await.unwrap();
-    found.damages().map(|finding| finding.damage.clone()).collect()
+    let found = registry.fsck(SystemTime::now(), std::time::Duration::ZERO, &mut |_| {}).await.unwrap();
+    found.serious_findings().map(|finding| finding.damage.clone()).collect()
 }
 
 #[tokio::test]
 async fn a_push_that_fails_at_any_step_leaves_nothing_half_visible_and_can_be_repeated() {
-    for kind in [StoreErrorKind::Full, StoreErrorKind::Unavailable] {
+    for kind in [StoreErrorKind::NoSpace, StoreErrorKind::Unavailable] {
         for allowed in 0.. {
             let store = MemoryStore::default();
             let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, kind)));
@@ -45,7 +45,7 @@ async fn a_tag_that_cannot_be_moved_means_what_it_meant() {
         let healthy = registry(Arc::new(store.clone()));
         let before = push_image(&open(&healthy, "alice", "a"), "1", b"old").await.unwrap();
         push_blob(&open(&healthy, "alice", "a"), b"new").await.unwrap();
-        let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Full)));
+        let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::NoSpace)));
         let moved = tag_image(&open(&failing, "alice", "a"), "1", b"new").await;
         let seen = pull_image(&open(&healthy, "alice", "a"), "1").await.unwrap().digest;
         match moved {
@@ -100,7 +100,7 @@ async fn a_referrer_is_listed_or_not_there_whatever_step_of_its_push_or_deletion
             let pull = open::<Pull>(&healthy, "alice", "a");
             let (is_there, listed) = (
                 pull.manifest(&reference).await.is_ok(),
-                pull.referrers(&subject, &Referring::default()).await.unwrap().entries,
+                pull.referrers(&subject, &ReferrersFilter::default()).await.unwrap().entries,
             );
             assert_eq!(usize::from(is_there), listed.len(), "after {allowed} changes");
             assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
@@ -128,7 +128,11 @@ async fn push_index(push: &Repository<Push>, layers: &[&[u8]]) {
 
 #[tokio::test]
 async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_finished_by_the_next() {
-    let gc = GcConfig { trash: Duration::ZERO, untagged: Untagged::DeleteAfter(Duration::ZERO), ..GcConfig::default() };
+    let gc = GcConfig {
+        trash_period: Duration::ZERO,
+        untagged: Untagged::DeleteAfter(Duration::ZERO),
+        ..GcConfig::default()
+    };
     let config = Config { gc, ..Config::default() };
     for allowed in 0.. {
         let store = MemoryStore::default();

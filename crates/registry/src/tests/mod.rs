@@ -1,16 +1,16 @@
 //! Tests the engine over stores in memory and on disk: faults at every step, races, and two processes on one store.
 
-mod abandoned;
-mod deletion;
+mod admin_requests;
+mod cancellation;
+mod delete_manifest;
+mod delete_repository;
+mod external_changes;
 mod faults;
-mod interleaving;
-mod lists;
+mod gc_interleaving;
+mod listings;
 mod mounts;
 mod races;
-mod removal;
-mod requests;
-mod resumption;
-mod underneath;
+mod upload_resumption;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::{Config, Error, PutManifest, Registry, Repository, StoredManifest};
 use portcullis_access::{
-    Action, Admin, Authorized, Gate, Policy, Principal, Pull, Push, Reach, Right, Rule, Subject, Who,
+    Action, Admin, Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Rule, Subject, SubjectMatcher,
 };
 use portcullis_oci::{Algorithm, Digest, Reference, Tag};
 use portcullis_storage::Store;
@@ -33,29 +33,32 @@ fn registry(store: Arc<dyn Store>) -> Registry {
 
 /// A repository that is opened by a user with the rights of the default policy.
 fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> {
-    let subject = Subject { principal: Principal::User(user.parse().unwrap()), reach: Reach::full() };
-    let gate = Gate::new(Policy::signed_in_may_do_everything());
+    let subject =
+        Subject { principal: Principal::User(user.parse().unwrap()), restriction: Restriction::unrestricted() };
+    let gate = Gate::new(Policy::allow_all_signed_in());
     let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
     registry.open(&proof)
 }
 
 /// A repository that is opened by an administrator.
 fn admin(registry: &Registry, name: &str) -> Repository<Admin> {
-    let subject = Subject { principal: Principal::User("root".parse().unwrap()), reach: Reach::full() };
+    let subject =
+        Subject { principal: Principal::User("root".parse().unwrap()), restriction: Restriction::unrestricted() };
     let everything = Action::ALL.into_iter().collect();
-    let rule = Rule { users: vec![Who::SignedIn], repositories: vec!["**".parse().unwrap()], actions: everything };
+    let rule =
+        Rule { users: vec![SubjectMatcher::SignedIn], repositories: vec!["**".parse().unwrap()], actions: everything };
     let proof = Gate::new(Policy::new(vec![rule])).authorize(&subject, name.parse().unwrap()).unwrap();
     registry.open(&proof)
 }
 
 fn digest(content: &[u8]) -> Digest {
-    Digest::of(Algorithm::Sha256, content)
+    Digest::compute(Algorithm::Sha256, content)
 }
 
 async fn push_blob(repository: &Repository<Push>, content: &'static [u8]) -> Result<Digest, Error> {
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await?;
     let body = stream::iter([Ok(Bytes::from_static(content))]);
-    let blob = repository.upload(id).await?.finish(body, None, digest(content)).await?;
+    let blob = repository.open_upload(id).await?.finish(body, None, digest(content)).await?;
     repository.commit(blob).await
 }
 

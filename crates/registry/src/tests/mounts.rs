@@ -5,16 +5,16 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 
 use super::*;
-use crate::{FoundSource, layout::Key, mount_source::MAX_LOOKS};
+use crate::{FoundSource, mount_source::MAX_LOOKUPS, paths::ObjectKey};
 use portcullis_access::Scope;
-use portcullis_oci::{Page, RepositoryName};
-use portcullis_storage::{Hook, InterceptedStore, MemoryStore, Operation, StoreError};
+use portcullis_oci::{PageRequest, RepositoryName};
+use portcullis_storage::{InterceptedStore, MemoryStore, StoreError, StoreHook, StoreOperation};
 
 /// Records every lookup.
 #[derive(Debug, Default)]
-struct Looks(Mutex<Vec<String>>);
+struct LookupRecorder(Mutex<Vec<String>>);
 
-impl Looks {
+impl LookupRecorder {
     /// The lookups since the last call.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
@@ -22,11 +22,11 @@ impl Looks {
 }
 
 #[async_trait]
-impl Hook for Looks {
-    async fn before(&self, operation: Operation<'_>) -> Result<(), StoreError> {
+impl StoreHook for LookupRecorder {
+    async fn before(&self, operation: StoreOperation<'_>) -> Result<(), StoreError> {
         match operation {
-            Operation::Read(paths) => self.0.lock().unwrap().extend(paths.iter().map(ToString::to_string)),
-            Operation::Change(_) | Operation::Probe => {}
+            StoreOperation::Read(paths) => self.0.lock().unwrap().extend(paths.iter().map(ToString::to_string)),
+            StoreOperation::Change(_) | StoreOperation::Probe => {}
         }
         Ok(())
     }
@@ -35,19 +35,19 @@ impl Hook for Looks {
 /// A gate that lets users pull and push everything outside of `secret`.
 fn gate() -> Gate {
     let rule = |repositories: &str, actions: &[Action]| Rule {
-        users: vec![Who::SignedIn],
+        users: vec![SubjectMatcher::SignedIn],
         repositories: vec![repositories.parse().unwrap()],
         actions: actions.iter().copied().collect(),
     };
     Gate::new(Policy::new(vec![rule("secret/**", &[]), rule("**", &[Action::Pull, Action::Push])]))
 }
 
-fn alice(reach: Reach) -> Subject {
-    Subject { principal: Principal::User("alice".parse().unwrap()), reach }
+fn alice(reach: Restriction) -> Subject {
+    Subject { principal: Principal::User("alice".parse().unwrap()), restriction: reach }
 }
 
 struct Fixture {
-    looks: Arc<Looks>,
+    looks: Arc<LookupRecorder>,
     store: MemoryStore,
     registry: Registry,
 }
@@ -55,12 +55,12 @@ struct Fixture {
 impl Fixture {
     /// Repositories that link to the same blob, or to another one.
     async fn new(names: impl IntoIterator<Item = String>, has_blob: impl Fn(&str) -> bool) -> Self {
-        let (looks, store) = (Arc::new(Looks::default()), MemoryStore::default());
-        let blob = Key::Blob(&digest(b"blob")).path();
+        let (looks, store) = (Arc::new(LookupRecorder::default()), MemoryStore::default());
+        let blob = ObjectKey::Blob(&digest(b"blob")).path();
         store.write(&blob, Bytes::from_static(b"blob")).await.unwrap();
         for name in names {
             let content: &[u8] = if has_blob(&name) { b"blob" } else { b"another" };
-            let link = Key::LayerLink(&name.parse().unwrap(), &digest(content)).path();
+            let link = ObjectKey::LayerLink(&name.parse().unwrap(), &digest(content)).path();
             store.write(&link, digest(content).to_string().into()).await.unwrap();
         }
         let registry = registry(Arc::new(InterceptedStore::new(store.clone(), looks.clone())));
@@ -72,8 +72,11 @@ impl Fixture {
         self.looks.take();
         let (gate, target) = (gate(), target.parse::<RepositoryName>().unwrap());
         let access = |name: &RepositoryName| gate.mount_access(subject, name);
-        let found =
-            self.registry.find_source(&target, &digest(b"blob"), subject.reach.pullable(), access).await.unwrap();
+        let found = self
+            .registry
+            .find_source(&target, &digest(b"blob"), subject.restriction.pullable_repositories(), access)
+            .await
+            .unwrap();
         let found = found.map(|found| match found {
             FoundSource::Open(source) => source.name().to_string(),
             FoundSource::NarrowToken(narrow) => format!("narrow: {}", narrow.repository()),
@@ -82,9 +85,9 @@ impl Fixture {
     }
 
     async fn read_catalog(&self) {
-        let (gate, subject) = (gate(), alice(Reach::full()));
+        let (gate, subject) = (gate(), alice(Restriction::unrestricted()));
         let view = gate.authorize_catalog(&subject).unwrap();
-        self.registry.catalog(&view, &Page::default()).await.unwrap();
+        self.registry.catalog(&view, &PageRequest::default()).await.unwrap();
     }
 }
 
@@ -94,11 +97,11 @@ fn many(count: usize) -> impl Iterator<Item = String> {
 
 #[tokio::test]
 async fn a_mount_without_a_source_looks_at_few_folders_however_many_repositories_there_are() {
-    let fixture = Fixture::new(many(3 * MAX_LOOKS), |_| false).await;
+    let fixture = Fixture::new(many(3 * MAX_LOOKUPS), |_| false).await;
     for _ in 0..2 {
-        let (found, looks) = fixture.find("team3/new", &alice(Reach::full())).await;
+        let (found, looks) = fixture.find("team3/new", &alice(Restriction::unrestricted())).await;
         // One lookup more: whether the blob exists at all.
-        assert_eq!((found, looks.len()), (None, MAX_LOOKS + 1));
+        assert_eq!((found, looks.len()), (None, MAX_LOOKUPS + 1));
         fixture.read_catalog().await;
     }
 }
@@ -106,8 +109,8 @@ async fn a_mount_without_a_source_looks_at_few_folders_however_many_repositories
 #[tokio::test]
 async fn a_mount_without_a_source_of_a_blob_that_nobody_has_looks_once() {
     let fixture = Fixture::new(many(20), |_| true).await;
-    fixture.store.remove(&Key::Blob(&digest(b"blob")).path()).await.unwrap();
-    let (found, looks) = fixture.find("team3/new", &alice(Reach::full())).await;
+    fixture.store.remove(&ObjectKey::Blob(&digest(b"blob")).path()).await.unwrap();
+    let (found, looks) = fixture.find("team3/new", &alice(Restriction::unrestricted())).await;
     assert_eq!((found, looks.len()), (None, 1));
 }
 
@@ -116,7 +119,10 @@ async fn a_repository_that_the_rules_forbid_is_not_asked_for_the_blob() {
     let names = ["secret/a", "secret/b", "team/app", "team/new"].map(ToOwned::to_owned);
     let fixture = Fixture::new(names, |name| name.starts_with("secret")).await;
     for _ in 0..2 {
-        for subject in [alice(Reach::full()), alice(Reach::scopes(Scope::parse_all(["repository:secret/a:pull"])))] {
+        for subject in [
+            alice(Restriction::unrestricted()),
+            alice(Restriction::from_scopes(Scope::parse_all(["repository:secret/a:pull"]))),
+        ] {
             let (found, looks) = fixture.find("team/new", &subject).await;
             assert_eq!(found, None);
             let asked: Vec<_> = looks.iter().filter(|path| path.ends_with("/link")).collect();
@@ -130,11 +136,11 @@ async fn a_repository_that_the_rules_forbid_is_not_asked_for_the_blob() {
 async fn the_nearest_repository_that_has_the_blob_is_found_before_and_after_the_catalog_was_read() {
     let fixture = Fixture::new(many(200), |name| name.starts_with("team3") || name.starts_with("team5")).await;
     for _ in 0..2 {
-        let (found, looks) = fixture.find("team3/new", &alice(Reach::full())).await;
+        let (found, looks) = fixture.find("team3/new", &alice(Restriction::unrestricted())).await;
         assert!(found.is_some_and(|found| found.starts_with("team3/")), "{looks:?}");
         assert!(looks.len() < 10, "{looks:?}");
         // Far away, but there are few enough repositories to look at all of them.
-        let (found, _) = fixture.find("elsewhere/new", &alice(Reach::full())).await;
+        let (found, _) = fixture.find("elsewhere/new", &alice(Restriction::unrestricted())).await;
         assert!(found.is_some());
         fixture.read_catalog().await;
     }
@@ -144,17 +150,17 @@ async fn the_nearest_repository_that_has_the_blob_is_found_before_and_after_the_
 async fn a_repository_that_came_after_the_catalog_was_read_is_found() {
     let fixture = Fixture::new(many(20), |_| false).await;
     fixture.read_catalog().await;
-    let link = Key::LayerLink(&"late/comer".parse().unwrap(), &digest(b"blob")).path();
+    let link = ObjectKey::LayerLink(&"late/comer".parse().unwrap(), &digest(b"blob")).path();
     fixture.store.write(&link, digest(b"blob").to_string().into()).await.unwrap();
-    let (found, _) = fixture.find("team3/new", &alice(Reach::full())).await;
+    let (found, _) = fixture.find("team3/new", &alice(Restriction::unrestricted())).await;
     assert_eq!(found.as_deref(), Some("late/comer"));
 }
 
 #[tokio::test]
 async fn a_repository_that_the_token_names_is_tried_first_however_far_away_it_is() {
-    let names = many(3 * MAX_LOOKS).chain(["zz/far/away".to_owned()]);
+    let names = many(3 * MAX_LOOKUPS).chain(["zz/far/away".to_owned()]);
     let fixture = Fixture::new(names, |name| name == "zz/far/away").await;
-    let scopes = |text| alice(Reach::scopes(Scope::parse_all([text])));
+    let scopes = |text| alice(Restriction::from_scopes(Scope::parse_all([text])));
     let (found, looks) =
         fixture.find("team3/new", &scopes("repository:team3/new:pull,push repository:zz/far/away:pull")).await;
     assert_eq!((found.as_deref(), looks.len()), (Some("zz/far/away"), 3), "{looks:?}");

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::*;
-use crate::{BodyError, GcConfig, Untagged, layout::Key};
+use crate::{BodyError, GcConfig, Untagged, paths::ObjectKey};
 use portcullis_access::Delete;
 use portcullis_storage::{FilesystemStore, MemoryStore};
 
-fn on_disk() -> (tempfile::TempDir, Registry) {
+fn registry_on_disk() -> (tempfile::TempDir, Registry) {
     let root = tempfile::tempdir().unwrap();
     let store = FilesystemStore::open(root.path()).unwrap();
     (root, registry(Arc::new(store)))
@@ -19,7 +19,7 @@ fn on_disk() -> (tempfile::TempDir, Registry) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_pushes_of_the_same_blob_all_succeed_and_it_is_whole() {
-    let (_root, registry) = on_disk();
+    let (_root, registry) = registry_on_disk();
     let pushes: Vec<_> = (0..16)
         .map(|number| {
             let repository = open::<Push>(&registry, "alice", if number % 2 == 0 { "a" } else { "b" });
@@ -36,7 +36,7 @@ async fn many_pushes_of_the_same_blob_all_succeed_and_it_is_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_tags_of_one_name_one_wins_whole() {
-    let (_root, registry) = on_disk();
+    let (_root, registry) = registry_on_disk();
     let layers: [&'static [u8]; 4] = [b"one", b"two", b"three", b"four"];
     for layer in layers {
         push_image(&open(&registry, "alice", "a"), "seed", layer).await.unwrap();
@@ -58,7 +58,7 @@ async fn of_many_tags_of_one_name_one_wins_whole() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tagging_and_deleting_at_once_never_leaves_a_tag_to_nowhere() {
-    let (_root, registry) = on_disk();
+    let (_root, registry) = registry_on_disk();
     for _ in 0..20 {
         let put = push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
         let (pusher, deleter) = (open::<Push>(&registry, "alice", "a"), open::<Delete>(&registry, "alice", "a"));
@@ -66,14 +66,14 @@ async fn tagging_and_deleting_at_once_never_leaves_a_tag_to_nowhere() {
         let gone = tokio::spawn(async move { deleter.delete_manifest(&Reference::Digest(put.digest)).await });
         tagged.await.unwrap().unwrap();
         let _ = gone.await.unwrap();
-        let found = registry.examine(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
-        assert_eq!(found.damages().count(), 0, "{:?}", found.findings);
+        let found = registry.fsck(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
+        assert_eq!(found.serious_findings().count(), 0, "{:?}", found.findings);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_blob_that_is_deleted_while_it_is_read_is_read_to_its_end() {
-    let (_root, registry) = on_disk();
+    let (_root, registry) = registry_on_disk();
     let content: &'static [u8] = Box::leak(vec![7; 3 << 20].into_boxed_slice());
     let blob = push_blob(&open(&registry, "alice", "a"), content).await.unwrap();
     let reading = open::<Pull>(&registry, "alice", "a").blob(&blob).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_blob_that_is_deleted_while_it_is_read_is_read_to_its_end() {
 async fn a_panic_in_work_that_must_end_reaches_whoever_waits_for_it() {
     use futures_util::FutureExt as _;
     let repository = open::<Push>(&registry(Arc::new(MemoryStore::default())), "alice", "a");
-    let work = repository.to_the_end::<(), _>(async { panic!("a bug") });
+    let work = repository.run_to_completion::<(), _>(async { panic!("a bug") });
     assert!(std::panic::AssertUnwindSafe(work).catch_unwind().await.is_err());
 }
 
@@ -96,10 +96,10 @@ async fn of_two_chunks_of_one_upload_at_a_time_one_is_refused() {
     let registry = registry(Arc::new(MemoryStore::default()));
     let repository = open::<Push>(&registry, "alice", "a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
-    let first = repository.upload(id).await.unwrap();
-    assert!(matches!(repository.upload(id).await, Err(Error::UploadBusy)));
+    let first = repository.open_upload(id).await.unwrap();
+    assert!(matches!(repository.open_upload(id).await, Err(Error::UploadBusy)));
     drop(first);
-    assert!(repository.upload(id).await.is_ok(), "and the upload is free again");
+    assert!(repository.open_upload(id).await.is_ok(), "and the upload is free again");
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn an_upload_belongs_to_whoever_began_it_where_it_was_begun() {
     let id = open::<Push>(&registry, "alice", "a").begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     for (user, name) in [("bob", "a"), ("alice", "b")] {
         let other = open::<Push>(&registry, user, name);
-        assert!(matches!(other.upload(id).await, Err(Error::UploadUnknown)), "{user} in {name}");
+        assert!(matches!(other.open_upload(id).await, Err(Error::UploadUnknown)), "{user} in {name}");
         assert!(matches!(other.upload_offset(id).await, Err(Error::UploadUnknown)));
         assert!(matches!(other.cancel_upload(id).await, Err(Error::UploadUnknown)));
     }
@@ -122,12 +122,12 @@ async fn any_replica_finishes_an_upload_that_another_began() {
         let first = open::<Push>(&registry(store.clone()), "alice", "a");
         let id = first.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
         let body = stream::iter([Ok(Bytes::from_static(b"hello "))]);
-        assert_eq!(first.upload(id).await.unwrap().append(body, None).await.unwrap(), 6);
+        assert_eq!(first.open_upload(id).await.unwrap().append(body, None).await.unwrap(), 6);
         id
     };
     let second = open::<Push>(&registry(store), "alice", "a");
     let body = stream::iter([Ok(Bytes::from_static(b"world"))]);
-    let blob = second.upload(id).await.unwrap().finish(body, None, digest(b"hello world")).await.unwrap();
+    let blob = second.open_upload(id).await.unwrap().finish(body, None, digest(b"hello world")).await.unwrap();
     assert_eq!(second.commit(blob).await.unwrap(), digest(b"hello world"));
 }
 
@@ -137,10 +137,10 @@ async fn what_arrived_of_a_body_that_broke_off_is_kept() {
     let repository = open::<Push>(&registry, "alice", "a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     let broken = || stream::iter([Ok(Bytes::from_static(b"hello ")), Err(BodyError("gone".into()))]);
-    let error = repository.upload(id).await.unwrap().append(broken(), None).await.unwrap_err();
+    let error = repository.open_upload(id).await.unwrap().append(broken(), None).await.unwrap_err();
     assert!(matches!(error, Error::Body(_)));
     assert_eq!(repository.upload_offset(id).await.unwrap(), 6);
-    let finishing = repository.upload(id).await.unwrap().finish(broken(), None, digest(b"x")).await;
+    let finishing = repository.open_upload(id).await.unwrap().finish(broken(), None, digest(b"x")).await;
     assert!(matches!(finishing, Err(Error::Body(_))));
     assert_eq!(repository.upload_offset(id).await.unwrap(), 12, "in the last request too");
 }
@@ -153,10 +153,16 @@ async fn bytes_that_another_process_put_between_ours_are_noticed() {
     let id = ours.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     let (send, receive) = tokio::sync::oneshot::channel::<Bytes>();
     let slow = stream::once(async { receive.await.map_err(|error| BodyError(error.to_string())) });
-    let upload = ours.upload(id).await.unwrap();
+    let upload = ours.open_upload(id).await.unwrap();
     let finishing = tokio::spawn(upload.finish(Box::pin(slow), None, digest(b"ours")));
     tokio::task::yield_now().await;
-    theirs.upload(id).await.unwrap().append(stream::iter([Ok(Bytes::from_static(b"theirs"))]), None).await.unwrap();
+    theirs
+        .open_upload(id)
+        .await
+        .unwrap()
+        .append(stream::iter([Ok(Bytes::from_static(b"theirs"))]), None)
+        .await
+        .unwrap();
     send.send(Bytes::from_static(b"ours")).unwrap();
     assert!(matches!(finishing.await.unwrap(), Err(Error::UploadBusy)), "our hash does not include their bytes");
 }
@@ -216,7 +222,11 @@ fn age(folder: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
     let root = tempfile::tempdir().unwrap();
-    let gc = GcConfig { trash: Duration::ZERO, untagged: Untagged::DeleteAfter(Duration::ZERO), ..GcConfig::default() };
+    let gc = GcConfig {
+        trash_period: Duration::ZERO,
+        untagged: Untagged::DeleteAfter(Duration::ZERO),
+        ..GcConfig::default()
+    };
     let store = Arc::new(FilesystemStore::open(root.path()).unwrap());
     let registry = Registry::new(store, Config { gc, ..Config::default() });
     push_image(&open(&registry, "alice", "source"), "1", b"mounted").await.unwrap();
@@ -243,17 +253,17 @@ async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
         round += 1;
     }
     assert!(collector.stop().await > 1);
-    let found = registry.examine(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
-    assert_eq!(found.damages().count(), 0, "{:?}", found.findings);
+    let found = registry.fsck(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
+    assert_eq!(found.serious_findings().count(), 0, "{:?}", found.findings);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_who_look_at_once_for_what_is_in_the_trash_all_find_it() {
-    let (_root, registry) = on_disk();
+    let (_root, registry) = registry_on_disk();
     push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
     let wanted = digest(b"layer");
     for _ in 0..30 {
-        let (blob, trash) = (Key::Blob(&wanted).path(), Key::Trash(&wanted).path());
+        let (blob, trash) = (ObjectKey::Blob(&wanted).path(), ObjectKey::Trash(&wanted).path());
         registry.engine.store.publish(&blob, &trash).await.unwrap();
         let looks = (0..8).map(|number| {
             let pull = open::<Pull>(&registry, "alice", "a");
@@ -273,12 +283,12 @@ async fn many_who_look_at_once_for_what_is_in_the_trash_all_find_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_upload_is_not_busy_because_garbage_is_collected() {
-    let (_root, registry) = on_disk();
+    let (_root, registry) = registry_on_disk();
     let collector = Collector::start(&registry);
     let push = open::<Push>(&registry, "alice", "a");
     let id = push.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     for _ in 0..200 {
-        let upload = push.upload(id).await.expect("no other request is writing");
+        let upload = push.open_upload(id).await.expect("no other request is writing");
         upload.append(stream::iter([Ok(Bytes::from_static(b"x"))]), None).await.unwrap();
     }
     assert!(collector.stop().await > 1, "the repository was collected meanwhile");

@@ -5,7 +5,8 @@
 //! direct I/O, the disk writes while the next bytes arrive. The cost is that the first pull of a new layer reads the
 //! disk.
 //!
-//! Invariant: [`Append::sync`] covers every accepted byte, whether it was written through the page cache or directly.
+//! Invariant: [`ObjectWriter::sync`] covers every accepted byte, whether it was written through the page cache or
+//! directly.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,21 +23,21 @@ use rustix::{
 };
 
 use super::{
-    super::{Append, StoreError, StoreErrorKind, StorePath},
-    Disk,
-    block::{ALIGNMENT, BLOCK, Block},
-    folders,
+    super::{ObjectWriter, StoreError, StoreErrorKind, StorePath},
+    StoreDir,
+    aligned_buffer::{ALIGNMENT, AlignedBuffer, BUFFER_LEN},
+    dirs,
 };
 
 /// Writes of fewer bytes than this use the page cache: the data is small, is the end of an upload, or arrives so slowly
 /// that direct I/O gains nothing.
-const LARGE: usize = 256 << 10;
+const MIN_DIRECT_WRITE_LEN: usize = 256 << 10;
 
 /// Opens the file at `place` with a length of `offset` bytes.
-pub(super) fn open(disk: &Disk, place: &Path, offset: u64) -> io::Result<Tail> {
-    let folder = folders::of(place);
+pub(super) fn open(disk: &StoreDir, place: &Path, offset: u64) -> io::Result<AppendFile> {
+    let folder = dirs::parent_dir(place);
     let open = || OpenOptions::new().write(true).create(offset == 0).truncate(false).open(place);
-    let file = disk.folders.inside(folder, open, || offset == 0)?;
+    let file = disk.dirs.run_in_dir(folder, open, || offset == 0)?;
     let length = file.metadata()?.len();
     let is_cut = length > offset;
     if is_cut {
@@ -48,36 +49,36 @@ pub(super) fn open(disk: &Disk, place: &Path, offset: u64) -> io::Result<Tail> {
     // A second descriptor of the same file for direct I/O, which some file systems do not support.
     let flags = OFlags::DIRECT.bits().cast_signed();
     let direct = OpenOptions::new().write(true).custom_flags(flags).open(place).ok();
-    Ok(Tail { file, direct, written: offset, block: None, is_synced: !is_cut })
+    Ok(AppendFile { file, direct, written: offset, buffer: None, is_synced: !is_cut })
 }
 
 /// A file open for appending.
-pub(super) struct Tail {
+pub(super) struct AppendFile {
     file: File,
     /// Descriptor for direct I/O; `None` where the file system does not support it.
     direct: Option<File>,
     /// Number of bytes in the file.
     written: u64,
     /// Bytes that follow them and are not written yet; `Some` after the first large write.
-    block: Option<Block>,
+    buffer: Option<AlignedBuffer>,
     /// Whether every written byte is durable.
     is_synced: bool,
 }
 
-impl Tail {
+impl AppendFile {
     fn write(&mut self, pieces: Vec<Bytes>) -> io::Result<()> {
         self.is_synced = false;
         let length: usize = pieces.iter().map(Bytes::len).sum();
-        if self.block.is_none() && (self.direct.is_none() || length < LARGE) {
+        if self.buffer.is_none() && (self.direct.is_none() || length < MIN_DIRECT_WRITE_LEN) {
             return self.write_all(&pieces);
         }
-        self.block.get_or_insert_with(Block::new);
+        self.buffer.get_or_insert_with(AlignedBuffer::new);
         for mut piece in pieces {
             while !piece.is_empty() {
                 // Writes a shorter first block if that aligns the offset of the next ones.
-                let limit = BLOCK - usize::try_from(self.written % ALIGNMENT as u64).unwrap_or(0);
-                if self.block.as_mut().is_some_and(|block| block.fill(&mut piece, limit)) {
-                    self.write_block()?;
+                let limit = BUFFER_LEN - usize::try_from(self.written % ALIGNMENT as u64).unwrap_or(0);
+                if self.buffer.as_mut().is_some_and(|block| block.fill(&mut piece, limit)) {
+                    self.flush_buffer()?;
                 }
             }
         }
@@ -104,8 +105,8 @@ impl Tail {
         Ok(())
     }
 
-    fn write_block(&mut self) -> io::Result<()> {
-        let Some(block) = &mut self.block else { return Ok(()) };
+    fn flush_buffer(&mut self) -> io::Result<()> {
+        let Some(block) = &mut self.buffer else { return Ok(()) };
         let bytes = block.bytes();
         let is_aligned = self.written.is_multiple_of(ALIGNMENT as u64) && bytes.len().is_multiple_of(ALIGNMENT);
         match self.direct.as_ref().filter(|_| is_aligned) {
@@ -124,7 +125,7 @@ impl Tail {
 
     fn sync(&mut self) -> io::Result<u64> {
         if !self.is_synced {
-            self.write_block()?;
+            self.flush_buffer()?;
             self.file.sync_data()?;
             self.is_synced = true;
         }
@@ -141,21 +142,21 @@ fn write_direct(direct: &File, bytes: &[u8], offset: u64) -> io::Result<bool> {
     }
 }
 
-/// An [`Append`] that runs its writes on blocking threads.
-pub(super) struct Appending {
+/// An [`ObjectWriter`] that runs its writes on blocking threads.
+pub(super) struct FileWriter {
     /// `None` while a blocking thread owns it, and after an operation failed.
-    tail: Option<Tail>,
+    tail: Option<AppendFile>,
     path: StorePath,
 }
 
-impl Appending {
-    pub(super) fn new(tail: Tail, path: StorePath) -> Self {
+impl FileWriter {
+    pub(super) fn new(tail: AppendFile, path: StorePath) -> Self {
         Self { tail: Some(tail), path }
     }
 
-    async fn blocking<T: Send + 'static>(
+    async fn run_blocking<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut Tail) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut AppendFile) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let Some(mut tail) = self.tail.take() else {
             let context = format!("append to {} after a failure", self.path);
@@ -170,12 +171,12 @@ impl Appending {
 }
 
 #[async_trait]
-impl Append for Appending {
+impl ObjectWriter for FileWriter {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        self.blocking(|tail| tail.write(pieces)).await
+        self.run_blocking(|tail| tail.write(pieces)).await
     }
 
     async fn sync(&mut self) -> Result<u64, StoreError> {
-        self.blocking(Tail::sync).await
+        self.run_blocking(AppendFile::sync).await
     }
 }

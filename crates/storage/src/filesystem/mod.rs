@@ -9,15 +9,15 @@
 //! All system calls that may wait for a disk run on tokio's blocking threads. Data in the kernel's page cache is read
 //! without a thread switch (`cached`).
 
+mod aligned_buffer;
 mod append;
-mod block;
-mod cached;
-mod claim;
-mod folders;
-mod order;
+mod cross_device;
+mod data_dir_lock;
+mod dir_versions;
+mod dirs;
+mod metadata_order;
+mod page_cache;
 mod read;
-mod separate;
-mod versions;
 
 use std::{
     fs::{self, File},
@@ -32,30 +32,30 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
-use super::{Append, Entry, Object, Stat, Store, StoreError, StoreErrorKind, StorePath, Version};
-pub use claim::{Claim, claim};
-use folders::Folders;
-use order::NameOrder;
-pub use separate::{Separate, dangling_link, separate_folders};
+use super::{DirVersion, Object, ObjectWriter, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath};
+pub use cross_device::{CrossDeviceDir, cross_device_dirs, dangling_link};
+pub use data_dir_lock::{DataDirLock, lock_data_dir};
+use dirs::DirCreator;
+use metadata_order::MetadataOrder;
 
 /// Folder of the temporary files, relative to the root of the store.
-pub const TEMPORARY: &str = "portcullis/tmp";
+pub const TEMP_DIR: &str = "portcullis/tmp";
 
 /// Minimum age of a temporary file that is removed as a leftover. Writing one takes moments, and another process (a
 /// command beside a running server) may be writing one when the store is opened.
-const LEFTOVER: Duration = Duration::from_secs(60 * 60);
+const STALE_TEMP_FILE_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// A store in a folder of the local file system.
 #[derive(Clone, Debug)]
 pub struct FilesystemStore {
-    disk: Arc<Disk>,
+    disk: Arc<StoreDir>,
 }
 
 #[derive(Debug)]
-struct Disk {
+struct StoreDir {
     root: PathBuf,
-    order: NameOrder,
-    folders: Folders,
+    order: MetadataOrder,
+    dirs: DirCreator,
 }
 
 impl FilesystemStore {
@@ -63,24 +63,24 @@ impl FilesystemStore {
     /// behind.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        let clear = || -> io::Result<NameOrder> {
+        let clear = || -> io::Result<MetadataOrder> {
             if let Some(link) = dangling_link(&root) {
                 return Err(io::Error::other(link));
             }
             // An absolute path gives every folder on it a parent that can be synced.
-            let temporary = std::path::absolute(&root)?.join(TEMPORARY);
-            Folders::new(NameOrder::Unknown).ensure(&temporary)?;
+            let temporary = std::path::absolute(&root)?.join(TEMP_DIR);
+            DirCreator::new(MetadataOrder::Unknown).create_all(&temporary)?;
             for entry in fs::read_dir(&temporary)? {
                 clear_leftover(&entry?)?;
             }
-            Ok(NameOrder::at(&root))
+            Ok(MetadataOrder::detect(&root))
         };
         let order = clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
         Ok(Self::new(root, order))
     }
 
     /// Opens the store in `root`, which must exist, without creating or removing anything.
-    pub fn existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+    pub fn open_existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         if let Some(link) = dangling_link(&root) {
             return Err(StoreError::new(StoreErrorKind::Unavailable, link));
@@ -88,32 +88,32 @@ impl FilesystemStore {
         let is_folder = fs::metadata(&root)
             .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
         is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;
-        let order = NameOrder::at(&root);
+        let order = MetadataOrder::detect(&root);
         Ok(Self::new(root, order))
     }
 
-    fn new(root: PathBuf, order: NameOrder) -> Self {
-        Self { disk: Arc::new(Disk { root, order, folders: Folders::new(order) }) }
+    fn new(root: PathBuf, order: MetadataOrder) -> Self {
+        Self { disk: Arc::new(StoreDir { root, order, dirs: DirCreator::new(order) }) }
     }
 
     /// Opens an object, without a blocking thread if that does not wait for the disk; `verb` names the operation in an
     /// error.
-    async fn opened(&self, verb: &'static str, path: &StorePath) -> Result<(File, Stat), StoreError> {
-        match read::open_cached(&self.disk.place(path)).await {
+    async fn open_file(&self, verb: &'static str, path: &StorePath) -> Result<(File, Stat), StoreError> {
+        match read::open_cached(&self.disk.absolute_path(path)).await {
             Some(opened) => opened.map_err(|error| StoreError::from_io(error, format!("{verb} {path}"))),
-            None => self.blocking(verb, path, |_, place| read::open(place)).await,
+            None => self.run_blocking(verb, path, |_, place| read::open(place)).await,
         }
     }
 
     /// Runs `work` on a blocking thread; `verb` and `path` name the operation in an error.
-    async fn blocking<T: Send + 'static>(
+    async fn run_blocking<T: Send + 'static>(
         &self,
         verb: &'static str,
         path: &StorePath,
-        work: impl FnOnce(&Disk, &Path) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&StoreDir, &Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let disk = self.disk.clone();
-        let place = disk.place(path);
+        let place = disk.absolute_path(path);
         let done = tokio::task::spawn_blocking(move || work(&disk, &place)).await;
         let flat = done.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         flat.map_err(|error| StoreError::from_io(error, format!("{verb} {path}")))
@@ -124,25 +124,25 @@ impl FilesystemStore {
 /// published it.
 fn clear_leftover(entry: &fs::DirEntry) -> io::Result<()> {
     let clear = || {
-        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > LEFTOVER);
+        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > STALE_TEMP_FILE_AGE);
         if is_old { fs::remove_file(entry.path()) } else { Ok(()) }
     };
     clear().or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-impl Disk {
-    fn place(&self, path: &StorePath) -> PathBuf {
+impl StoreDir {
+    fn absolute_path(&self, path: &StorePath) -> PathBuf {
         self.root.join(path.as_str())
     }
 
     /// Creates a new temporary file and returns its path.
-    fn temporary(&self) -> io::Result<(PathBuf, File)> {
-        let folder = self.root.join(TEMPORARY);
+    fn create_temp_file(&self) -> io::Result<(PathBuf, File)> {
+        let folder = self.root.join(TEMP_DIR);
         let place = folder.join(Uuid::new_v4().to_string());
         let file = match File::create_new(&place) {
             // The folder is missing if the store was opened with `existing`, or if an administrator removed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.folders.ensure(&folder)?;
+                self.dirs.create_all(&folder)?;
                 File::create_new(&place)?
             }
             made => made?,
@@ -152,25 +152,25 @@ impl Disk {
 
     /// Moves a synced file to its target and makes the move durable.
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let folder = folders::of(to);
-        self.folders.inside(folder, || fs::rename(from, to), || from.exists())?;
+        let folder = dirs::parent_dir(to);
+        self.dirs.run_in_dir(folder, || fs::rename(from, to), || from.exists())?;
         self.sync(folder)
     }
 
     /// Removes `folder` and its parents as far as they are empty, after an entry was removed, and makes the removal
     /// durable.
-    fn vacated(&self, folder: &Path) -> io::Result<()> {
-        self.sync(folders::prune(folder, &self.root))
+    fn prune_and_sync(&self, folder: &Path) -> io::Result<()> {
+        self.sync(dirs::remove_empty_dirs(folder, &self.root))
     }
 
     /// Removes `folder` and its parents as far as they are empty, after a file was moved from it to another folder that
     /// was synced.
-    fn moved_out_of(&self, folder: &Path) -> io::Result<()> {
-        let stays = folders::prune(folder, &self.root);
+    fn prune_after_move(&self, folder: &Path) -> io::Result<()> {
+        let stays = dirs::remove_empty_dirs(folder, &self.root);
         match self.order {
             // A move is one change: if the new name is durable, the old one is gone.
-            NameOrder::Kept => Ok(()),
-            NameOrder::Unknown => self.sync(stays),
+            MetadataOrder::Preserved => Ok(()),
+            MetadataOrder::Unknown => self.sync(stays),
         }
     }
 
@@ -179,9 +179,9 @@ impl Disk {
     fn sync(&self, folder: &Path) -> io::Result<()> {
         let mut stays = folder;
         loop {
-            match folders::sync(stays) {
+            match dirs::sync_dir(stays) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && stays != self.root => {
-                    stays = folders::of(stays);
+                    stays = dirs::parent_dir(stays);
                 }
                 done => return done,
             }
@@ -189,7 +189,7 @@ impl Disk {
     }
 
     fn write(&self, to: &Path, content: &[u8]) -> io::Result<()> {
-        self.write_by(content, |file, temporary| {
+        self.write_with(content, |file, temporary| {
             file.sync_data()?;
             self.publish(temporary, to)
         })
@@ -197,14 +197,14 @@ impl Disk {
 
     fn write_unsynced(&self, to: &Path, content: &[u8]) -> io::Result<()> {
         let rename = |temporary: &Path| {
-            self.folders.inside(folders::of(to), || fs::rename(temporary, to), || temporary.exists())
+            self.dirs.run_in_dir(dirs::parent_dir(to), || fs::rename(temporary, to), || temporary.exists())
         };
-        self.write_by(content, |_, temporary| rename(temporary))
+        self.write_with(content, |_, temporary| rename(temporary))
     }
 
     /// Writes a temporary file, which `publish` moves to its target.
-    fn write_by(&self, content: &[u8], publish: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
-        let (temporary, mut file) = self.temporary()?;
+    fn write_with(&self, content: &[u8], publish: impl FnOnce(&File, &Path) -> io::Result<()>) -> io::Result<()> {
+        let (temporary, mut file) = self.create_temp_file()?;
         let written = file.write_all(content).and_then(|()| publish(&file, &temporary));
         if written.is_err() {
             // The first error is returned; a file that cannot be removed now is removed when the store is next opened.
@@ -217,57 +217,57 @@ impl Disk {
 #[async_trait]
 impl Store for FilesystemStore {
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
-        Ok(self.opened("stat", path).await?.1)
+        Ok(self.open_file("stat", path).await?.1)
     }
 
     async fn open(&self, path: &StorePath) -> Result<Object, StoreError> {
-        let (file, stat) = self.opened("open", path).await?;
+        let (file, stat) = self.open_file("open", path).await?;
         let path = path.clone();
         Ok(Object::new(stat, move |range| read::stream(file, range, path)))
     }
 
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
-        self.blocking("write", path, move |disk, place| disk.write(place, &content)).await
+        self.run_blocking("write", path, move |disk, place| disk.write(place, &content)).await
     }
 
     async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
-        self.blocking("write", path, move |disk, place| disk.write_unsynced(place, &content)).await
+        self.run_blocking("write", path, move |disk, place| disk.write_unsynced(place, &content)).await
     }
 
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn Append>, StoreError> {
-        let tail = self.blocking("append to", path, move |disk, place| append::open(disk, place, offset)).await?;
-        Ok(Box::new(append::Appending::new(tail, path.clone())))
+    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
+        let tail = self.run_blocking("append to", path, move |disk, place| append::open(disk, place, offset)).await?;
+        Ok(Box::new(append::FileWriter::new(tail, path.clone())))
     }
 
     async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
-        let source = self.disk.place(from);
-        self.blocking("publish", to, move |disk, place| {
+        let source = self.disk.absolute_path(from);
+        self.run_blocking("publish", to, move |disk, place| {
             disk.publish(&source, place)?;
-            disk.moved_out_of(folders::of(&source))
+            disk.prune_after_move(dirs::parent_dir(&source))
         })
         .await
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.blocking("touch", path, |_, place| {
+        self.run_blocking("touch", path, |_, place| {
             let file = File::open(place)?;
-            read::stat_of(&file.metadata()?)?;
+            read::file_stat(&file.metadata()?)?;
             file.set_modified(SystemTime::now())
         })
         .await
     }
 
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.blocking("remove", path, |disk, place| {
+        self.run_blocking("remove", path, |disk, place| {
             fs::remove_file(place)?;
-            disk.vacated(folders::of(place))
+            disk.prune_and_sync(dirs::parent_dir(place))
         })
         .await
     }
 
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
-            Ok(()) => disk.vacated(folders::of(place)),
+        self.run_blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
+            Ok(()) => disk.prune_and_sync(dirs::parent_dir(place)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         })
@@ -275,9 +275,9 @@ impl Store for FilesystemStore {
     }
 
     async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
+        self.run_blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
             Ok(()) => {
-                folders::prune(folders::of(place), &disk.root);
+                dirs::remove_empty_dirs(dirs::parent_dir(place), &disk.root);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -286,22 +286,25 @@ impl Store for FilesystemStore {
         .await
     }
 
-    async fn list(&self, path: &StorePath) -> Result<Vec<Entry>, StoreError> {
-        self.blocking("list", path, |_, place| folders::list(place)).await
+    async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError> {
+        self.run_blocking("list", path, |_, place| dirs::list_dir(place)).await
     }
 
-    async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<Version>>, StoreError> {
+    async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {
         if let [path] = &*paths
-            && let Some(version) = versions::look_cached(&self.disk.place(path), SystemTime::now()).await
+            && let Some(version) =
+                dir_versions::read_cached_version(&self.disk.absolute_path(path), SystemTime::now()).await
         {
             return Ok(vec![Some(version)]);
         }
         // A registry has thousands of folders: many share one blocking thread, and very many are divided among several
         // threads.
         let top = StorePath::root();
-        let looks = versions::shares(paths.len()).map(|share| {
+        let looks = dir_versions::split_among_threads(paths.len()).map(|share| {
             let paths = paths.clone();
-            self.blocking("look at", &top, move |_, root| Ok(versions::look(root, &paths[share], SystemTime::now())))
+            self.run_blocking("look at", &top, move |_, root| {
+                Ok(dir_versions::read_versions(root, &paths[share], SystemTime::now()))
+            })
         });
         Ok(try_join_all(looks).await?.concat())
     }
@@ -309,12 +312,12 @@ impl Store for FilesystemStore {
     async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError> {
         let folders = moved_into.to_vec();
         let top = StorePath::root();
-        let looked = self.blocking("probe", &top, move |disk, _| Ok(separate_folders(&disk.root, &folders)));
+        let looked = self.run_blocking("probe", &top, move |disk, _| Ok(cross_device_dirs(&disk.root, &folders)));
         if let Some(separate) = looked.await?.into_iter().next() {
-            return Err(StoreError::new(StoreErrorKind::Split, separate.to_string()));
+            return Err(StoreError::new(StoreErrorKind::CrossDevice, separate.to_string()));
         }
-        self.blocking("probe", &top, |disk, _| {
-            let (place, mut file) = disk.temporary()?;
+        self.run_blocking("probe", &top, |disk, _| {
+            let (place, mut file) = disk.create_temp_file()?;
             let written = file.write_all(b"probe").and_then(|()| file.sync_data());
             fs::remove_file(place)?;
             written
@@ -332,10 +335,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = FilesystemStore::open(root.path()).unwrap();
         store.write(&"a/b".parse().unwrap(), Bytes::from_static(b"kept")).await.unwrap();
-        let temporary = root.path().join(TEMPORARY);
+        let temporary = root.path().join(TEMP_DIR);
         fs::write(temporary.join("being-written"), "writ").unwrap();
         let old = File::create(temporary.join("half")).unwrap();
-        old.set_modified(SystemTime::now() - 2 * LEFTOVER).unwrap();
+        old.set_modified(SystemTime::now() - 2 * STALE_TEMP_FILE_AGE).unwrap();
         let store = FilesystemStore::open(root.path()).unwrap();
         let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["being-written"]);
@@ -366,7 +369,7 @@ mod tests {
         let root = above.path().join("new/and/deep");
         let store = FilesystemStore::open(&root).unwrap();
         store.write(&"a".parse().unwrap(), Bytes::from_static(b"bytes")).await.unwrap();
-        assert!(root.join("a").is_file() && root.join(TEMPORARY).is_dir());
+        assert!(root.join("a").is_file() && root.join(TEMP_DIR).is_dir());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Responses to ACME challenges, by which a directory verifies control over a name.
 //!
-//! Invariant: a response exists only while its [`Proof`] does. Outside of a validation, the server does not offer
-//! `acme-tls/1`, and no path of the redirect port is special.
+//! Invariant: a response exists only while its [`ChallengeGuard`] does. Outside of a validation, the server does not
+//! offer `acme-tls/1`, and no path of the redirect port is special.
 
 use std::{
     collections::HashMap,
@@ -19,26 +19,26 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::super::policy;
+use super::super::protocol_config;
 
 /// ALPN protocol of a validation (RFC 8737, 6.2).
-const PROTOCOL: &[u8] = b"acme-tls/1";
+const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
 
 /// Maximum length of a token in bytes; tokens usually have about 43 characters.
-const MAX_TOKEN: usize = 256;
+const MAX_CHALLENGE_TOKEN_LEN: usize = 256;
 
 /// Validity of a challenge certificate. Validation servers do not check it, and the response is removed much sooner.
-const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The challenge responses that are active at this moment.
 pub struct Challenges {
-    answers: Arc<Answers>,
+    answers: Arc<ChallengeResponses>,
     /// Separate from the configuration for clients: no session tickets and no client certificates.
     config: Arc<ServerConfig>,
 }
 
 #[derive(Default)]
-struct Answers {
+struct ChallengeResponses {
     /// Certificates by the validated name, in lower case.
     tls: RwLock<HashMap<String, Arc<CertifiedKey>>>,
     /// Key authorizations by token.
@@ -48,19 +48,19 @@ struct Answers {
 impl Challenges {
     /// Creates a set without responses. Fails only if the TLS library rejects its own defaults.
     pub fn new() -> Result<Arc<Self>, rustls::Error> {
-        let answers = Arc::new(Answers::default());
-        let mut config = ServerConfig::builder_with_provider(Arc::new(policy::provider()))
+        let answers = Arc::new(ChallengeResponses::default());
+        let mut config = ServerConfig::builder_with_provider(Arc::new(protocol_config::provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(ByName(Arc::clone(&answers))));
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+            .with_cert_resolver(Arc::new(ValidationCertResolver(Arc::clone(&answers))));
+        config.alpn_protocols = vec![ACME_TLS_ALPN.to_vec()];
         config.send_tls13_tickets = 0;
         Ok(Arc::new(Self { answers, config: Arc::new(config) }))
     }
 
     /// Returns the TLS configuration for validation servers; `None` while no TLS-ALPN validation is running.
     #[must_use]
-    pub fn tls(&self) -> Option<Arc<ServerConfig>> {
+    pub fn tls_config(&self) -> Option<Arc<ServerConfig>> {
         (!read(&self.answers.tls).is_empty()).then(|| Arc::clone(&self.config))
     }
 
@@ -68,42 +68,43 @@ impl Challenges {
     #[must_use]
     pub fn is_validation(hello: &ClientHello<'_>) -> bool {
         let offered = hello.alpn().map(|mut offered| (offered.next(), offered.next()));
-        offered == Some((Some(PROTOCOL), None))
+        offered == Some((Some(ACME_TLS_ALPN), None))
     }
 
     /// Returns the response to a request for `/.well-known/acme-challenge/TOKEN`.
     #[must_use]
-    pub fn http(&self, token: &str) -> Option<String> {
+    pub fn http_response(&self, token: &str) -> Option<String> {
         read(&self.answers.http).get(token).cloned()
     }
 
-    /// Answers handshakes for `name` with a certificate that contains `digest` until the returned [`Proof`] is dropped.
-    pub fn prove_by_tls(&self, name: &str, digest: &[u8]) -> Result<Proof, ProofError> {
+    /// Answers handshakes for `name` with a certificate that contains `digest` until the returned [`ChallengeGuard`] is
+    /// dropped.
+    pub fn prove_by_tls(&self, name: &str, digest: &[u8]) -> Result<ChallengeGuard, ChallengeError> {
         // rcgen panics on another length, and the digest depends on data from the directory.
         if digest.len() != 32 {
-            return Err(ProofError::Digest);
+            return Err(ChallengeError::Digest);
         }
         let mut params = CertificateParams::new([name.to_owned()])?;
-        params.not_before = (SystemTime::now() - LIFE).into();
-        params.not_after = (SystemTime::now() + LIFE).into();
+        params.not_before = (SystemTime::now() - CERTIFICATE_VALIDITY).into();
+        params.not_after = (SystemTime::now() + CERTIFICATE_VALIDITY).into();
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.der().clone();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| ProofError::Digest)?;
-        let key = policy::provider().key_provider.load_private_key(key)?;
+        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| ChallengeError::Digest)?;
+        let key = protocol_config::provider().key_provider.load_private_key(key)?;
         let name = name.to_ascii_lowercase();
         write(&self.answers.tls).insert(name.clone(), Arc::new(CertifiedKey::new(vec![certificate], key)));
-        Ok(Proof { answers: Arc::clone(&self.answers), of: Of::Tls(name) })
+        Ok(ChallengeGuard { answers: Arc::clone(&self.answers), target: ResponseKey::Tls(name) })
     }
 
-    /// Answers requests for `token` with `authorization`, until the returned [`Proof`] is dropped.
-    pub fn prove_by_http(&self, token: &str, authorization: &str) -> Result<Proof, ProofError> {
+    /// Answers requests for `token` with `authorization`, until the returned [`ChallengeGuard`] is dropped.
+    pub fn prove_by_http(&self, token: &str, authorization: &str) -> Result<ChallengeGuard, ChallengeError> {
         let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(in_alphabet) {
-            return Err(ProofError::Token);
+        if token.is_empty() || token.len() > MAX_CHALLENGE_TOKEN_LEN || !token.bytes().all(in_alphabet) {
+            return Err(ChallengeError::Token);
         }
         write(&self.answers.http).insert(token.to_owned(), authorization.to_owned());
-        Ok(Proof { answers: Arc::clone(&self.answers), of: Of::Http(token.to_owned()) })
+        Ok(ChallengeGuard { answers: Arc::clone(&self.answers), target: ResponseKey::Http(token.to_owned()) })
     }
 }
 
@@ -115,28 +116,28 @@ impl fmt::Debug for Challenges {
 
 /// A challenge response; removed on drop.
 #[must_use = "the answer is gone when this is dropped"]
-pub struct Proof {
-    answers: Arc<Answers>,
-    of: Of,
+pub struct ChallengeGuard {
+    answers: Arc<ChallengeResponses>,
+    target: ResponseKey,
 }
 
-enum Of {
+enum ResponseKey {
     Tls(String),
     Http(String),
 }
 
-impl Drop for Proof {
+impl Drop for ChallengeGuard {
     fn drop(&mut self) {
-        match &self.of {
-            Of::Tls(name) => drop(write(&self.answers.tls).remove(name)),
-            Of::Http(token) => drop(write(&self.answers.http).remove(token)),
+        match &self.target {
+            ResponseKey::Tls(name) => drop(write(&self.answers.tls).remove(name)),
+            ResponseKey::Http(token) => drop(write(&self.answers.http).remove(token)),
         }
     }
 }
 
 /// Why a challenge cannot be answered.
 #[derive(Debug, thiserror::Error)]
-pub enum ProofError {
+pub enum ChallengeError {
     /// The directory's token contains characters outside base64url (RFC 8555, 8.3).
     #[error("the token of the directory's challenge is malformed")]
     Token,
@@ -151,16 +152,16 @@ pub enum ProofError {
     Key(#[from] rustls::Error),
 }
 
-struct ByName(Arc<Answers>);
+struct ValidationCertResolver(Arc<ChallengeResponses>);
 
-impl ResolvesServerCert for ByName {
+impl ResolvesServerCert for ValidationCertResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name()?.to_ascii_lowercase();
         read(&self.0.tls).get(&name).cloned()
     }
 }
 
-impl fmt::Debug for ByName {
+impl fmt::Debug for ValidationCertResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByName").finish_non_exhaustive()
     }
@@ -182,26 +183,26 @@ mod tests {
     #[test]
     fn an_answer_is_gone_with_its_proof() {
         let challenges = Challenges::new().unwrap();
-        assert!(challenges.tls().is_none());
+        assert!(challenges.tls_config().is_none());
         let by_tls = challenges.prove_by_tls("Registry.example", &[7; 32]).unwrap();
         let by_http = challenges.prove_by_http("to-ken", "to-ken.thumb").unwrap();
-        assert!(challenges.tls().is_some());
+        assert!(challenges.tls_config().is_some());
         assert!(read(&challenges.answers.tls).contains_key("registry.example"));
-        assert_eq!(challenges.http("to-ken").as_deref(), Some("to-ken.thumb"));
-        assert_eq!(challenges.http("other"), None);
+        assert_eq!(challenges.http_response("to-ken").as_deref(), Some("to-ken.thumb"));
+        assert_eq!(challenges.http_response("other"), None);
         drop((by_tls, by_http));
-        assert!(challenges.tls().is_none());
-        assert_eq!(challenges.http("to-ken"), None);
+        assert!(challenges.tls_config().is_none());
+        assert_eq!(challenges.http_response("to-ken"), None);
     }
 
     #[test]
     fn what_a_hostile_directory_asks_to_be_repeated_is_refused() {
         let challenges = Challenges::new().unwrap();
         for token in ["", "a/b", "a\r\nX: y", "<script>", "ä", &"a".repeat(257)] {
-            assert!(matches!(challenges.prove_by_http(token, "x"), Err(ProofError::Token)), "{token}");
+            assert!(matches!(challenges.prove_by_http(token, "x"), Err(ChallengeError::Token)), "{token}");
         }
-        assert!(matches!(challenges.prove_by_tls("a.example", &[1; 31]), Err(ProofError::Digest)));
+        assert!(matches!(challenges.prove_by_tls("a.example", &[1; 31]), Err(ChallengeError::Digest)));
         assert!(challenges.prove_by_tls("ä\u{0}", &[1; 32]).is_err());
-        assert!(challenges.tls().is_none());
+        assert!(challenges.tls_config().is_none());
     }
 }

@@ -1,33 +1,33 @@
 //! The certificate side of ACME: challenge responses, signing requests, and the storage of issued certificates.
 //!
-//! This module does no network I/O: `crate::acme` communicates with the directory.
+//! This module does no network I/O: `crate::acme_order` communicates with the directory.
 //!
-//! Invariant: a certificate from a directory becomes an [`Identity`](super::Identity) only after the same checks as any
-//! other, for exactly the requested names.
+//! Invariant: a certificate from a directory becomes a [`ServerIdentity`](super::ServerIdentity) only after the same
+//! checks as any other, for exactly the requested names.
 
+mod acme_files;
 mod challenges;
-mod folder;
-mod request;
-mod temporary;
+mod placeholder;
+mod signing_request;
 
 use std::path::{Path, PathBuf};
 
-pub use challenges::{Challenges, Proof, ProofError};
-pub use folder::Folder;
+pub use acme_files::AcmeFolder;
+pub use challenges::{ChallengeError, ChallengeGuard, Challenges};
+pub(super) use placeholder::placeholder;
 pub use rcgen::Error as GenerateError;
-pub use request::{Issued, Request, RequestError};
-pub(super) use temporary::temporary;
+pub use signing_request::{IssuedCertificate, RequestError, SigningRequest};
 
 use rustls::pki_types::CertificateDer;
 
-use super::{DnsName, Hostname, SourceError, source};
+use super::{DnsName, Hostname, SourceError, pem_files};
 
 /// URL of Let's Encrypt's production directory, whose certificates clients trust.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// Configuration of certificate orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct AcmeConfig {
     /// URL of the directory; `https` only.
     pub directory: String,
     /// Contact addresses for the directory, as `mailto:` URLs.
@@ -35,7 +35,7 @@ pub struct Config {
     /// PEM file of authorities that the directory's own certificate must come from, instead of the public ones.
     pub ca: Option<PathBuf>,
     /// How to prove control over the names.
-    pub challenge: Preference,
+    pub challenge: ChallengePreference,
     /// Folder of the account and the certificate.
     pub folder: PathBuf,
 }
@@ -62,7 +62,7 @@ impl Challenge {
 
 /// The challenge types that the operator permits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Preference {
+pub enum ChallengePreference {
     /// `tls-alpn-01`, then after each failure `http-01` and `tls-alpn-01` alternately, if a plain HTTP listener exists.
     #[default]
     Any,
@@ -72,7 +72,7 @@ pub enum Preference {
 
 /// Returns the DNS name if a public authority can certify it; `None` for IP addresses and `localhost` names.
 #[must_use]
-pub fn orderable(hostname: &Hostname) -> Option<&DnsName> {
+pub fn certifiable_name(hostname: &Hostname) -> Option<&DnsName> {
     let Hostname::Name(name) = hostname else { return None };
     let is_local = name.as_str() == "localhost" || name.as_str().ends_with(".localhost");
     (!is_local).then_some(name)
@@ -80,5 +80,5 @@ pub fn orderable(hostname: &Hostname) -> Option<&DnsName> {
 
 /// Reads the authorities that the directory's own certificate must come from.
 pub fn authorities(ca: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
-    source::read_set(ca)
+    pem_files::read_certificate_set(ca)
 }

@@ -8,7 +8,7 @@ use super::super::certificate::date;
 
 /// Position of a certificate in a chain: its number, its line in the file if there is one, and its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ChainPosition {
     /// Number in the chain, counted from 1.
     pub number: usize,
     /// Line of the file in which the certificate begins, counted from 1.
@@ -17,7 +17,7 @@ pub struct Place {
     pub subject: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ChainPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "certificate {} (", self.number)?;
         self.line.map_or(Ok(()), |line| write!(f, "line {line}, "))?;
@@ -31,7 +31,7 @@ pub enum ChainFault {
     /// An issuer's certificate has expired.
     Expired {
         /// The expired certificate.
-        place: Place,
+        place: ChainPosition,
         /// End of its validity.
         not_after: SystemTime,
         /// Whether clients have another certificate of this authority in their root store, which most of them then use.
@@ -40,51 +40,51 @@ pub enum ChainFault {
     /// An issuer's certificate expires soon, and before the server's does.
     Expiring {
         /// The expiring certificate.
-        place: Place,
+        place: ChainPosition,
         /// End of its validity.
         not_after: SystemTime,
     },
     /// An issuer's certificate is not valid yet.
     NotYetValid {
         /// The certificate that is not valid yet.
-        place: Place,
+        place: ChainPosition,
         /// Start of its validity.
         not_before: SystemTime,
     },
     /// An issuer's certificate is not marked as an authority.
     NotAnAuthority {
         /// The certificate without CA:TRUE.
-        place: Place,
+        place: ChainPosition,
     },
     /// The issuer of a certificate is not in the chain.
     Missing {
         /// The certificate whose issuer is missing.
-        place: Place,
+        place: ChainPosition,
         /// Name of the missing issuer.
         issuer: String,
         /// A certificate of the same name that did not sign it.
-        namesake: Option<Place>,
+        namesake: Option<ChainPosition>,
         /// Whether the issuer cannot be a root that clients trust.
         is_certain: bool,
     },
     /// An issuer does not directly follow the certificate that it issued.
     OutOfOrder {
         /// The certificate at the wrong position.
-        place: Place,
+        place: ChainPosition,
         /// The certificate that it issued.
-        issued: Place,
+        issued: ChainPosition,
         /// Numbers of the certificates in the right order.
         order: Vec<usize>,
     },
     /// A certificate issued no other certificate of the chain.
     Unused {
         /// The unused certificate.
-        place: Place,
+        place: ChainPosition,
     },
     /// The server's own certificate is marked as an authority.
     ServerIsAuthority {
         /// The server's certificate.
-        place: Place,
+        place: ChainPosition,
     },
 }
 

@@ -48,7 +48,7 @@ fn leaf(by: &Authority) -> CertificateDer<'static> {
 fn said(chain: &[&CertificateDer<'static>]) -> Vec<(bool, String)> {
     let chain: Vec<_> = chain.iter().map(|certificate| (*certificate).clone()).collect();
     let lines: Vec<usize> = (0..chain.len()).map(|index| index * 10 + 1).collect();
-    let faults = Chain::read(&chain, &lines).unwrap().faults(now());
+    let faults = Chain::parse(&chain, &lines).unwrap().faults(now());
     faults.iter().map(|fault| (fault.is_certain(), format!("{fault}; {}", fault.hint()))).collect()
 }
 
@@ -85,7 +85,7 @@ fn an_expired_intermediate_is_named_with_its_line_and_its_end() {
         &["certificate 2 (line 11, CN=inter) of the chain expired on 2024-09-24"],
     );
     let early = authority("inter", 500, Some(&root));
-    let chain = Chain::read(&[leaf, early.certificate], &[]).unwrap();
+    let chain = Chain::parse(&[leaf, early.certificate], &[]).unwrap();
     assert!(matches!(chain.faults(now() - DAY * 200)[..], [ChainFault::Missing { .. }]), "its key is another one");
 }
 

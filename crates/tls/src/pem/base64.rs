@@ -25,7 +25,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Adds a line; `None` if it contains other characters than base64, or base64 after the padding.
-    pub(super) fn update(&mut self, text: &[u8]) -> Option<()> {
+    pub(super) fn push_line(&mut self, text: &[u8]) -> Option<()> {
         for letter in text {
             match letter {
                 b' ' | b'\t' | b'\r' | b'\n' => {}

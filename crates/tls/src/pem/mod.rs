@@ -1,16 +1,16 @@
 //! Reads PEM blocks as OpenSSL 3 reads them (`PEM_read_bio`), so that every file that nginx loads can be loaded here.
 //!
 //! OpenSSL ignores all text outside of blocks. This reader examines it: text that looks like a damaged block (a damaged
-//! boundary, base64 without a boundary) is returned as [`Item::Skipped`] with its line, because otherwise only clients
-//! would notice the truncated chain.
+//! boundary, base64 without a boundary) is returned as [`PemItem::Skipped`] with its line, because otherwise only
+//! clients would notice the truncated chain.
 //!
 //! Invariant: a block that OpenSSL would read only in part (it stops at a `-` in the base64) is an error.
 
 mod base64;
 mod lines;
-mod outside;
+mod outside_text;
 
-use lines::{Lines, Piece};
+use lines::{LinePiece, LineReader};
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -21,12 +21,12 @@ const MAX_LINE_AFTER_HEADER: usize = 64;
 
 /// A defect in a PEM file, and its line, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Damage {
+pub(super) struct PemDamage {
     pub(super) line: usize,
     pub(super) reason: String,
 }
 
-impl Damage {
+impl PemDamage {
     pub(super) fn new(line: usize, reason: impl Into<String>) -> Self {
         Self { line, reason: reason.into() }
     }
@@ -34,7 +34,7 @@ impl Damage {
 
 /// A PEM block: its label, its header and the decoded bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Block {
+pub(super) struct PemBlock {
     /// Line of its `-----BEGIN`.
     pub(super) line: usize,
     pub(super) label: String,
@@ -44,28 +44,28 @@ pub(super) struct Block {
 }
 
 /// A part of a PEM file.
-pub(super) enum Item {
-    Block(Block),
+pub(super) enum PemItem {
+    Block(PemBlock),
     /// Text outside of blocks that looks like a damaged block.
-    Skipped(Damage),
+    Skipped(PemDamage),
 }
 
 /// Iterates over the blocks of a file, up to the first damaged one.
-pub(super) struct Reader<'a> {
-    lines: Lines<'a>,
+pub(super) struct PemReader<'a> {
+    lines: LineReader<'a>,
     /// Whether a byte order mark is ignored at this position: at the start of the file, and after a block.
     is_first: bool,
     is_damaged: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> PemReader<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self { lines: Lines::new(text), is_first: true, is_damaged: false }
+        Self { lines: LineReader::new(text), is_first: true, is_damaged: false }
     }
 }
 
-impl Iterator for Reader<'_> {
-    type Item = Result<Item, Damage>;
+impl Iterator for PemReader<'_> {
+    type Item = Result<PemItem, PemDamage>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.is_damaged {
@@ -75,58 +75,58 @@ impl Iterator for Reader<'_> {
             let piece = self.lines.next()?;
             if let Some(damage) = piece.damage() {
                 self.is_damaged = true;
-                return Some(Ok(Item::Skipped(damage)));
+                return Some(Ok(PemItem::Skipped(damage)));
             }
             let is_first = std::mem::replace(&mut self.is_first, false);
-            let text = if is_first { piece.without_mark() } else { piece.text() };
-            if let Some(label) = label(text) {
-                let read = block(&mut self.lines, piece.line, label);
+            let text = if is_first { piece.without_byte_order_mark() } else { piece.text() };
+            if let Some(label) = begin_label(text) {
+                let read = read_block(&mut self.lines, piece.line, label);
                 self.is_first = true;
                 self.is_damaged = read.is_err();
-                return Some(read.map(Item::Block));
+                return Some(read.map(PemItem::Block));
             }
-            if let Some(reason) = outside::examine(text) {
-                return Some(Ok(Item::Skipped(Damage::new(piece.line, reason))));
+            if let Some(reason) = outside_text::find_damage(text) {
+                return Some(Ok(PemItem::Skipped(PemDamage::new(piece.line, reason))));
             }
         }
     }
 }
 
 /// Returns the label of a boundary that begins a block.
-fn label(text: &[u8]) -> Option<&[u8]> {
+fn begin_label(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(BEGIN)?.strip_suffix(DASHES)
 }
 
 /// Whether the lines read so far belong to the header of a block or to its data; unknown until a colon or a blank line.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum BlockPart {
     Unknown,
     Header,
     Data,
 }
 
 /// Reads the rest of a block whose first line has been read.
-fn block(lines: &mut Lines<'_>, line: usize, label: &[u8]) -> Result<Block, Damage> {
+fn read_block(lines: &mut LineReader<'_>, line: usize, label: &[u8]) -> Result<PemBlock, PemDamage> {
     let name = String::from_utf8_lossy(label).into_owned();
-    let (mut part, mut before, mut after) = (Part::Unknown, Vec::new(), Vec::new());
+    let (mut part, mut before, mut after) = (BlockPart::Unknown, Vec::new(), Vec::new());
     let (mut is_partial, mut is_at_end) = (false, false);
     loop {
         let Some(piece) = lines.next() else {
-            return Err(Damage::new(line, format!("the block has no -----END {name}-----")));
+            return Err(PemDamage::new(line, format!("the block has no -----END {name}-----")));
         };
         if let Some(damage) = piece.damage() {
             return Err(damage);
         }
         let follows_partial = std::mem::replace(&mut is_partial, piece.is_partial());
-        if part == Part::Unknown && piece.bytes.contains(&b':') {
-            part = Part::Header;
+        if part == BlockPart::Unknown && piece.bytes.contains(&b':') {
+            part = BlockPart::Header;
         }
         let text = piece.text();
         if text.is_empty() {
             match part {
                 _ if follows_partial => {}
-                Part::Data => return Err(Damage::new(piece.line, "a blank line within the block")),
-                Part::Unknown | Part::Header => part = Part::Data,
+                BlockPart::Data => return Err(PemDamage::new(piece.line, "a blank line within the block")),
+                BlockPart::Unknown | BlockPart::Header => part = BlockPart::Data,
             }
             continue;
         }
@@ -135,14 +135,14 @@ fn block(lines: &mut Lines<'_>, line: usize, label: &[u8]) -> Result<Block, Dama
                 break;
             }
             let reason = format!("this is not the -----END {name}----- of the block that begins in line {line}");
-            return Err(Damage::new(piece.line, reason));
+            return Err(PemDamage::new(piece.line, reason));
         }
         if is_at_end {
-            return Err(Damage::new(piece.line, "a line of base64 after a shorter one"));
+            return Err(PemDamage::new(piece.line, "a line of base64 after a shorter one"));
         }
-        if part == Part::Data {
+        if part == BlockPart::Data {
             if text.len() > MAX_LINE_AFTER_HEADER {
-                return Err(Damage::new(
+                return Err(PemDamage::new(
                     piece.line,
                     "a line of more than 64 characters after a blank line in the block",
                 ));
@@ -154,13 +154,13 @@ fn block(lines: &mut Lines<'_>, line: usize, label: &[u8]) -> Result<Block, Dama
         }
     }
     // Without a header, all lines are data.
-    let (header, data) = if part == Part::Unknown { (after, before) } else { (before, after) };
+    let (header, data) = if part == BlockPart::Unknown { (after, before) } else { (before, after) };
     let data = decode(&data, line, &name)?;
     let header = header.iter().map(|piece| String::from_utf8_lossy(piece.text())).collect::<Vec<_>>().join("\n");
-    Ok(Block { line, label: name, header, data })
+    Ok(PemBlock { line, label: name, header, data })
 }
 
-fn decode(pieces: &[Piece<'_>], line: usize, name: &str) -> Result<Vec<u8>, Damage> {
+fn decode(pieces: &[LinePiece<'_>], line: usize, name: &str) -> Result<Vec<u8>, PemDamage> {
     let mut decoder = base64::Decoder::default();
     for piece in pieces {
         let text = piece.text();
@@ -170,12 +170,12 @@ fn decode(pieces: &[Piece<'_>], line: usize, name: &str) -> Result<Vec<u8>, Dama
             } else {
                 "a '-' within the base64 of the block, where OpenSSL stops reading it".to_owned()
             };
-            return Err(Damage::new(piece.line, reason));
+            return Err(PemDamage::new(piece.line, reason));
         }
-        decoder.update(text).ok_or_else(|| Damage::new(piece.line, "this is not base64"))?;
+        decoder.push_line(text).ok_or_else(|| PemDamage::new(piece.line, "this is not base64"))?;
     }
-    let data = decoder.finish().ok_or_else(|| Damage::new(line, "the base64 of this block is not complete"))?;
-    if data.is_empty() { Err(Damage::new(line, "this block is empty")) } else { Ok(data) }
+    let data = decoder.finish().ok_or_else(|| PemDamage::new(line, "the base64 of this block is not complete"))?;
+    if data.is_empty() { Err(PemDamage::new(line, "this block is empty")) } else { Ok(data) }
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn read(text: &str) -> Result<Vec<(usize, String, Vec<u8>)>, Damage> {
+fn read(text: &str) -> Result<Vec<(usize, String, Vec<u8>)>, PemDamage> {
     let mut blocks = Vec::new();
-    for item in Reader::new(text.as_bytes()) {
+    for item in PemReader::new(text.as_bytes()) {
         match item? {
-            Item::Block(block) => blocks.push((block.line, block.label, block.data)),
-            Item::Skipped(damage) => return Err(damage),
+            PemItem::Block(block) => blocks.push((block.line, block.label, block.data)),
+            PemItem::Skipped(damage) => return Err(damage),
         }
     }
     Ok(blocks)
@@ -90,6 +90,6 @@ fn the_header_of_an_encrypted_key_is_no_part_of_its_bytes() {
     let text = HELLO
         .replace("A-----\na", "A-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\na")
         .replace("\nd29", "d29");
-    let Some(Ok(Item::Block(block))) = Reader::new(text.as_bytes()).next() else { panic!("{text}") };
+    let Some(Ok(PemItem::Block(block))) = PemReader::new(text.as_bytes()).next() else { panic!("{text}") };
     assert!(block.header.starts_with("Proc-Type: 4,ENCRYPTED\n") && block.data == b"hello world");
 }

@@ -3,7 +3,7 @@
 //! Invariant: the table covers every endpoint. [`kind`] matches [`Endpoint`] without a wildcard, and each of its
 //! names must be the kind of some row.
 
-mod harbour;
+mod server;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,8 +12,8 @@ use http::{Method, StatusCode};
 use portcullis::api::{Endpoint, MountSource, NewUpload};
 
 use super::assert_golden;
-use crate::support::client::Answer;
-use harbour::Harbour;
+use crate::support::registry_client::ClientResponse;
+use server::AuthorisationServer;
 
 const POLICY: &str = r#"[[access]]
 users = ["admin"]
@@ -139,7 +139,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Base = Endpoint::Base,
+    Base = Endpoint::VersionCheck,
     Catalog = Endpoint::Catalog(..),
     Ping = Endpoint::Ping,
     Search = Endpoint::Search(..),
@@ -150,34 +150,34 @@ kinds! {
     Blob = Endpoint::Blob(..),
     DeleteBlob = Endpoint::DeleteBlob(..),
     StartUpload = Endpoint::StartUpload(_, NewUpload::Session(_)),
-    UploadWhole = Endpoint::StartUpload(_, NewUpload::Whole(_)),
+    UploadWhole = Endpoint::StartUpload(_, NewUpload::Monolithic(_)),
     MountFrom = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Named(_))),
-    MountFromNowhere = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Nowhere)),
+    MountFromNowhere = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::InvalidName)),
     MountFromAnywhere = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Any)),
     UploadStatus = Endpoint::UploadStatus(..),
     UploadChunk = Endpoint::UploadChunk(..),
     FinishUpload = Endpoint::FinishUpload(..),
     CancelUpload = Endpoint::CancelUpload(..),
     Referrers = Endpoint::Referrers(..),
-    RemoveRepository = Endpoint::RemoveRepository(..),
+    RemoveRepository = Endpoint::DeleteRepository(..),
     Token = Endpoint::Token,
     TokenKeys = Endpoint::TokenKeys,
-    Authority = Endpoint::Authority,
-    Alive = Endpoint::Alive,
-    Ready = Endpoint::Ready,
+    Authority = Endpoint::CaCertificate,
+    Alive = Endpoint::Liveness,
+    Ready = Endpoint::Readiness,
 }
 
 #[test]
 fn everybody_may_do_what_the_policy_says_and_nothing_else() {
-    let harbour = Harbour::open(POLICY);
+    let harbour = AuthorisationServer::start(POLICY);
     let mut text = LEGEND.replace("{policy}", POLICY);
     let names: Vec<&str> = harbour.callers(0).iter().map(|caller| caller.name).collect();
     writeln!(text, "\n{}", line("", &names, "scope")).unwrap();
     let mut kinds = BTreeSet::new();
     for (number, (method, template)) in ROWS.iter().enumerate() {
-        let mut row = Row::default();
+        let mut row = TableRow::default();
         for caller in harbour.callers(number) {
-            let path = harbour.fill(template, &caller);
+            let path = harbour.fill_template(template, &caller);
             kinds.insert(kind_of(method, &path));
             let answer = harbour.call(method, &path, &caller.client);
             row.add(&answer, &harbour);
@@ -204,15 +204,15 @@ fn kind_of(method: &Method, path: &str) -> &'static str {
 
 /// One line of the table.
 #[derive(Default)]
-struct Row {
+struct TableRow {
     cells: Vec<String>,
     scopes: BTreeSet<String>,
 }
 
-impl Row {
-    fn add(&mut self, answer: &Answer, harbour: &Harbour) {
+impl TableRow {
+    fn add(&mut self, answer: &ClientResponse, harbour: &AuthorisationServer) {
         let status = answer.status.as_u16();
-        let Some(challenge) = answer.find("www-authenticate") else {
+        let Some(challenge) = answer.optional_header("www-authenticate") else {
             assert_ne!(answer.status, StatusCode::UNAUTHORIZED, "a 401 should say how to sign in: {answer}");
             return self.cells.push(status.to_string());
         };

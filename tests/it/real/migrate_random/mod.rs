@@ -6,8 +6,8 @@
 //! `NGINX_SITES=100000 cargo test --test it real::migrate_random` tries more sites, `NGINX_SEED` repeats those of a
 //! failed run.
 
-mod chance;
-mod questions;
+mod random;
+mod requests;
 mod site;
 
 use std::fs;
@@ -18,16 +18,16 @@ use std::time::Duration;
 
 use portcullis::access::Policy;
 use portcullis::config::{self, Flags};
-use portcullis::migrate::{Files, Origin, migrate_with};
+use portcullis::migrate::{IncludeFiles, MigrationSource, migrate_with};
 
 use crate::support::daemon::Daemon;
-use crate::support::portcullis::{ALICE, BOB};
-use crate::support::tool::require;
-use crate::support::wire::Wire;
-use crate::support::{Stage, port};
-use chance::Chance;
-use questions::Question;
-use site::Site;
+use crate::support::portcullis_server::{ALICE, BOB};
+use crate::support::tool_command::require;
+use crate::support::wire_connection::WireConnection;
+use crate::support::{ServerDir, free_port};
+use random::SiteRandom;
+use requests::RandomRequest;
+use site::RandomSite;
 
 /// The number of sites that one nginx serves.
 const BATCH: usize = 100;
@@ -43,23 +43,24 @@ fn variable(name: &str) -> Option<u64> {
 #[test]
 fn no_request_is_let_in_that_nginx_refused() {
     let (seed, sites) = (variable("NGINX_SEED").unwrap_or(SEED), variable("NGINX_SITES").unwrap_or(SITES));
-    let stage = Stage::bare();
+    let stage = ServerDir::without_files();
     drop(stage.start());
-    let user = |user: &crate::support::portcullis::User| format!("{}:{{PLAIN}}{}\n", user.name, user.password);
+    let user =
+        |user: &crate::support::portcullis_server::TestUser| format!("{}:{{PLAIN}}{}\n", user.name, user.password);
     stage.write("users", &[user(&ALICE), user(&BOB)].concat());
     stage.write("others", &user(&ALICE));
     let (mut asked, mut closed) = (0, 0);
     for batch in 0..sites.div_ceil(BATCH as u64) {
-        let mut chance = Chance::new(seed, batch);
+        let mut chance = SiteRandom::new(seed, batch);
         let common = site::common(&mut chance, stage.folder());
-        let all: Vec<Site> =
-            (0..BATCH).map(|number| Site::random(number, &common, &mut chance, stage.folder())).collect();
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port::free()));
+        let all: Vec<RandomSite> =
+            (0..BATCH).map(|number| RandomSite::random(number, &common, &mut chance, stage.folder())).collect();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], free_port::free()));
         let _nginx = start(&stage, address, &common, &all);
-        let mut wire = Wire::open(address, &stage.path("certs/ca.crt")).unwrap();
+        let mut wire = WireConnection::open(address, &stage.path("certs/ca.crt")).unwrap();
         for site in &all {
             let Some((toml, users, policy)) = rules(&stage, &site.text) else { continue };
-            let questions = Question::random(&mut chance);
+            let questions = RandomRequest::random(&mut chance);
             for question in questions {
                 if !question.is_allowed(&policy, &users) {
                     closed += 1;
@@ -68,7 +69,7 @@ fn no_request_is_let_in_that_nginx_refused() {
                 asked += 1;
                 let answer = question.ask(&mut wire, &site.host);
                 assert!(
-                    question.is_let_in(&answer),
+                    question.is_passed_on(&answer),
                     "{question} is allowed by the rules and was not let in by nginx, which said {answer}\n\
                      --- the site (NGINX_SEED={seed}, batch {batch})\n{}\n{}\n--- the rules\n{toml}",
                     site.text,
@@ -82,7 +83,7 @@ fn no_request_is_let_in_that_nginx_refused() {
 }
 
 /// Starts an nginx with these sites, and a server behind them that answers with the request that it received.
-fn start(stage: &Stage, address: std::net::SocketAddr, common: &str, sites: &[Site]) -> Daemon {
+fn start(stage: &ServerDir, address: std::net::SocketAddr, common: &str, sites: &[RandomSite]) -> Daemon {
     let folder = stage.folder().display().to_string();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {folder}/tmp-{kind};\n"))
@@ -108,12 +109,15 @@ fn start(stage: &Stage, address: std::net::SocketAddr, common: &str, sites: &[Si
 }
 
 /// The migrated text of a site, the content of its users file, and its rules; `None` if it passes no request on.
-fn rules(stage: &Stage, text: &str) -> Option<(String, String, Policy)> {
-    let migrated = match migrate_with(Origin::Nginx, "site.conf", text, &Disk(stage.folder().to_owned())) {
-        Ok(migrated) => migrated,
-        Err(broken) if broken.reason.starts_with("there is no server in it that passes requests on") => return None,
-        Err(broken) => panic!("{broken}\n{text}"),
-    };
+fn rules(stage: &ServerDir, text: &str) -> Option<(String, String, Policy)> {
+    let migrated =
+        match migrate_with(MigrationSource::Nginx, "site.conf", text, &ServerDirFiles(stage.folder().to_owned())) {
+            Ok(migrated) => migrated,
+            Err(broken) if broken.reason.starts_with("there is no server in it that passes requests on") => {
+                return None;
+            }
+            Err(broken) => panic!("{broken}\n{text}"),
+        };
     let file = stage.write("migrated.toml", &migrated.toml);
     let loaded = config::load(&Flags { config: Some(file), ..Flags::default() }, [], None)
         .unwrap_or_else(|problems| panic!("{problems}\n{}\n{text}", migrated.toml));
@@ -122,9 +126,9 @@ fn rules(stage: &Stage, text: &str) -> Option<(String, String, Policy)> {
 }
 
 /// The files of a stage.
-struct Disk(PathBuf);
+struct ServerDirFiles(PathBuf);
 
-impl Files for Disk {
+impl IncludeFiles for ServerDirFiles {
     fn read(&self, path: &Path) -> Option<String> {
         fs::read_to_string(path).ok()
     }

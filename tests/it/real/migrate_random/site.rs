@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use super::chance::Chance;
+use super::random::SiteRandom;
 
 /// The placeholder for the address in a server block.
 pub(super) const LISTEN: &str = "ADDRESS:443";
 
 /// One generated site.
-pub(super) struct Site {
+pub(super) struct RandomSite {
     pub(super) host: String,
     /// The server block for nginx.
     pub(super) server: String,
@@ -102,7 +102,7 @@ const BELOW: [&str; 6] = ["b/", "x", "manifests/", "app/", "/b/", "blobs/uploads
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// The directives that surround all sites of a batch.
-pub(super) fn common(chance: &mut Chance, folder: &Path) -> String {
+pub(super) fn common(chance: &mut SiteRandom, folder: &Path) -> String {
     let mut text = String::new();
     if chance.percent(25) {
         let _ = writeln!(text, "auth_basic http; auth_basic_user_file {};", users(chance, folder));
@@ -116,11 +116,11 @@ pub(super) fn common(chance: &mut Chance, folder: &Path) -> String {
     text
 }
 
-impl Site {
-    pub(super) fn random(number: usize, common: &str, chance: &mut Chance, folder: &Path) -> Self {
+impl RandomSite {
+    pub(super) fn random(number: usize, common: &str, chance: &mut SiteRandom, folder: &Path) -> Self {
         let host = format!("s{number}.test");
         let strictness = [15, 40, 100][chance.below(3)];
-        let mut writer = Writer { chance, folder, number, strictness, included: Vec::new() };
+        let mut writer = SiteWriter { chance, folder, number, strictness, included: Vec::new() };
         let inside = writer.server();
         let included = writer.included;
         let server = format!(
@@ -139,12 +139,12 @@ impl Site {
     }
 }
 
-fn users(chance: &mut Chance, folder: &Path) -> String {
+fn users(chance: &mut SiteRandom, folder: &Path) -> String {
     let name = if chance.percent(85) { "users" } else { "others" };
     folder.join(name).display().to_string()
 }
 
-fn addresses(chance: &mut Chance) -> &'static str {
+fn addresses(chance: &mut SiteRandom) -> &'static str {
     chance.pick(&[
         "deny all;\n",
         "allow all;\n",
@@ -158,12 +158,12 @@ fn addresses(chance: &mut Chance) -> &'static str {
     ])
 }
 
-fn satisfy(chance: &mut Chance) -> &'static str {
+fn satisfy(chance: &mut SiteRandom) -> &'static str {
     chance.pick(&["satisfy any;\n", "satisfy any;\n", "satisfy all;\n"])
 }
 
-struct Writer<'a> {
-    chance: &'a mut Chance,
+struct SiteWriter<'a> {
+    chance: &'a mut SiteRandom,
     folder: &'a Path,
     number: usize,
     /// How often conditions are written, in percent: a site with many of them admits nothing.
@@ -171,7 +171,7 @@ struct Writer<'a> {
     included: Vec<String>,
 }
 
-impl Writer<'_> {
+impl SiteWriter<'_> {
     fn percent(&mut self, percent: usize) -> bool {
         self.chance.percent(percent)
     }

@@ -1,4 +1,4 @@
 //! Tests the verification of OIDC tokens, and the cache of issuer keys.
 
-mod issuers;
+mod jwks_cache;
 mod tokens;

@@ -3,11 +3,11 @@
 mod model;
 mod random;
 
-use super::super::tests::{USERS, load, may, migrated, remarks};
+use super::super::tests::{USERS, allowed_actions, load, migrated, remarks};
 
 /// What a caller may do in a repository after the migration of users and a list.
 fn after(users: &str, acl: &str, caller: &str, repository: &str) -> String {
-    may(&migrated(USERS, &format!("users: {users}\nacl:\n{acl}")).toml, caller, repository)
+    allowed_actions(&migrated(USERS, &format!("users: {users}\nacl:\n{acl}")).toml, caller, repository)
 }
 
 #[test]
@@ -76,8 +76,11 @@ fn users_of_another_source_get_nothing_that_an_entry_over_patterns_might_keep_fr
     assert_eq!(after(users, acl, "ext-a", "x"), "");
     assert_eq!(after(users, acl, "bob", "x"), "pull");
     assert_eq!(after(users, acl, "ext-new", "x"), "");
-    let told = remarks(&migrated(USERS, &format!("users: {users}\nacl:\n{acl}")));
-    assert!(told.iter().any(|remark| remark.contains("users who are not in this file may match it")), "{told:#?}");
+    let messages = remarks(&migrated(USERS, &format!("users: {users}\nacl:\n{acl}")));
+    assert!(
+        messages.iter().any(|remark| remark.contains("users who are not in this file may match it")),
+        "{messages:#?}"
+    );
     // Names that the pattern lists are known.
     let acl = "- {match: {account: '/^(eve|mallory)$/'}, actions: []}\n- {match: {account: '/.+/'}, actions: [pull]}\n";
     assert_eq!((after(users, acl, "eve", "x"), after(users, acl, "new", "x")), (String::new(), "pull".to_owned()));
@@ -102,11 +105,11 @@ fn lets_encrypt_of_docker_auth_becomes_tls_acme() {
     let text = |letsencrypt: &str| format!("server: {{letsencrypt: {letsencrypt}}}\nusers: {{}}\nacl: []\n");
     let migration = migrated(USERS, &text("{email: a@example.com, host: auth.example.com, cache_dir: /x}"));
     let config = load(&migration.toml).config;
-    let portcullis_tls::Source::Acme(acme) = config.tls.source else { panic!("{}", migration.toml) };
+    let portcullis_tls::CertificateSource::Acme(acme) = config.tls.source else { panic!("{}", migration.toml) };
     assert_eq!(acme.contact, ["mailto:a@example.com"]);
     assert_eq!(config.tls.hostnames[0].to_string(), "auth.example.com");
-    let told = remarks(&migration).join("\n");
-    assert!(told.contains("it was the token server's") && !told.contains("no certificates"), "{told}");
+    let messages = remarks(&migration).join("\n");
+    assert!(messages.contains("it was the token server's") && !messages.contains("no certificates"), "{messages}");
     for letsencrypt in ["{host: a.example.com}", "{email: a@example.com}", "{email: a@example.com, host: localhost}"] {
         let migration = migrated(USERS, &text(letsencrypt));
         assert!(!migration.toml.contains("[tls.acme]"), "{}", migration.toml);

@@ -9,7 +9,7 @@ use ::regex::Regex;
 
 /// An entry of the list; a missing condition matches everything.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entry {
+pub(super) struct ModelEntry {
     pub(super) account: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) name: Option<String>,
@@ -20,19 +20,19 @@ pub(super) struct Entry {
     pub(super) actions: Vec<String>,
 }
 
-pub(super) type Labels = Vec<(String, Vec<String>)>;
+pub(super) type ModelLabels = Vec<(String, Vec<String>)>;
 
 /// The caller of a request: account, labels, address and requested service.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(super) struct ModelCaller {
     pub(super) account: String,
-    pub(super) labels: Labels,
+    pub(super) labels: ModelLabels,
     pub(super) ip: Ipv4Addr,
     pub(super) service: &'static str,
 }
 
 /// The actions of `asked` that the caller is granted in a repository.
-pub(super) fn granted<'a>(entries: &[Entry], caller: &Caller, name: &str, asked: &[&'a str]) -> Vec<&'a str> {
+pub(super) fn granted<'a>(entries: &[ModelEntry], caller: &ModelCaller, name: &str, asked: &[&'a str]) -> Vec<&'a str> {
     let Some(entry) = entries.iter().find(|entry| entry.matches(caller, name)) else { return Vec::new() };
     if entry.actions == ["*"] {
         return asked.to_vec();
@@ -42,8 +42,8 @@ pub(super) fn granted<'a>(entries: &[Entry], caller: &Caller, name: &str, asked:
 
 type Variables = Vec<(String, String)>;
 
-impl Entry {
-    fn matches(&self, caller: &Caller, name: &str) -> bool {
+impl ModelEntry {
+    fn matches(&self, caller: &ModelCaller, name: &str) -> bool {
         let subjects = [
             ("account", &self.account, caller.account.as_str()),
             ("type", &self.kind, "repository"),
@@ -93,7 +93,7 @@ fn captured(pattern: &str, subjects: &[(&str, &Option<String>, &str)]) -> Variab
 
 /// Whether the pattern matches without label variables, or with some combination of the values of the labels that it
 /// names.
-fn with_labels(pattern: Option<&str>, subject: &str, variables: &Variables, labels: &Labels) -> bool {
+fn with_labels(pattern: Option<&str>, subject: &str, variables: &Variables, labels: &ModelLabels) -> bool {
     let Some(pattern) = pattern else { return true };
     let mut combinations: Vec<Variables> = vec![variables.clone()];
     let mut has_labels = false;

@@ -7,16 +7,16 @@ use std::{fmt::Write as _, net::Ipv4Addr};
 
 use super::{
     super::super::tests::{USERS, load, migrated},
-    model::{self, Caller, Entry, Labels},
+    model::{self, ModelCaller, ModelEntry, ModelLabels},
 };
 use portcullis_access::{Action, Principal};
 
 const ROUNDS: u64 = 1500;
 
 /// A pseudorandom generator with a fixed sequence for each seed (`SplitMix64`).
-struct Numbers(u64);
+struct SplitMix64(u64);
 
-impl Numbers {
+impl SplitMix64 {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -39,7 +39,7 @@ impl Numbers {
 }
 
 const NAMES: [&str; 7] = ["alice", "bob", "a/b", "/x/", "dev-1", "ci.x", "x"];
-const STRANGERS: [&str; 3] = ["zoe", "dev-9", "alice"];
+const EXTERNAL_USERS: [&str; 3] = ["zoe", "dev-9", "alice"];
 const ACCOUNTS: &[&str] = &[
     "alice",
     "bob",
@@ -151,15 +151,15 @@ const ASKED: [&str; 3] = ["pull", "push", "delete"];
 
 /// A user as written in the file.
 #[derive(Clone, Debug)]
-enum User {
+enum FileUser {
     /// `name:` without a value.
     Null,
     Password,
-    Without(Labels),
+    Without(ModelLabels),
 }
 
-fn labels(numbers: &mut Numbers) -> Labels {
-    let mut labels = Labels::new();
+fn labels(numbers: &mut SplitMix64) -> ModelLabels {
+    let mut labels = ModelLabels::new();
     for label in ["team", "env"] {
         if numbers.chance(40) {
             let values = (0..=numbers.below(2)).map(|_| numbers.pick(&LABEL_VALUES.map(|value| value)).to_owned());
@@ -169,7 +169,7 @@ fn labels(numbers: &mut Numbers) -> Labels {
     labels
 }
 
-fn entry(numbers: &mut Numbers) -> Entry {
+fn entry(numbers: &mut SplitMix64) -> ModelEntry {
     let mut some = |percent, list: &[&str]| numbers.chance(percent).then(|| numbers.pick(list).to_owned());
     let account = some(60, ACCOUNTS);
     let name = some(70, REPOSITORY_PATTERNS);
@@ -191,11 +191,19 @@ fn entry(numbers: &mut Numbers) -> Entry {
         6 => &["*", "pull"],
         _ => &["push", "delete"],
     };
-    Entry { account, kind, name, service, ip, labels, actions: actions.iter().map(|text| (*text).to_owned()).collect() }
+    ModelEntry {
+        account,
+        kind,
+        name,
+        service,
+        ip,
+        labels,
+        actions: actions.iter().map(|text| (*text).to_owned()).collect(),
+    }
 }
 
 /// The text as a quoted YAML scalar, in single or double quotes.
-fn spelled(text: &str, numbers: &mut Numbers) -> String {
+fn spelled(text: &str, numbers: &mut SplitMix64) -> String {
     if numbers.chance(50) {
         format!("'{}'", text.replace('\'', "''"))
     } else {
@@ -203,18 +211,20 @@ fn spelled(text: &str, numbers: &mut Numbers) -> String {
     }
 }
 
-fn document(users: &[(&str, User)], entries: &[Entry], has_others: bool, numbers: &mut Numbers) -> String {
+fn document(users: &[(&str, FileUser)], entries: &[ModelEntry], has_others: bool, numbers: &mut SplitMix64) -> String {
     let mut out = "server: {addr: ':5001'}\ntoken: {issuer: i, expiration: 900}\nusers:\n".to_owned();
-    let map = |labels: &Labels| {
+    let map = |labels: &ModelLabels| {
         let one = |(label, values): &(String, Vec<String>)| format!("{label}: [{}]", values.join(", "));
         format!("{{labels: {{{}}}}}", labels.iter().map(one).collect::<Vec<_>>().join(", "))
     };
     for (name, user) in users {
         let value = match user {
-            User::Null => numbers.pick(&["", "~", "null"]).to_owned(),
-            User::Password => "{password: '$2y$05$LO.vzwpWC5LZGqThvEfznu8qhb5SGqvBSWY1J3yZ4AxtMRZ3kN5jC'}".to_owned(),
-            User::Without(labels) if labels.is_empty() => "{}".to_owned(),
-            User::Without(labels) => map(labels),
+            FileUser::Null => numbers.pick(&["", "~", "null"]).to_owned(),
+            FileUser::Password => {
+                "{password: '$2y$05$LO.vzwpWC5LZGqThvEfznu8qhb5SGqvBSWY1J3yZ4AxtMRZ3kN5jC'}".to_owned()
+            }
+            FileUser::Without(labels) if labels.is_empty() => "{}".to_owned(),
+            FileUser::Without(labels) => map(labels),
         };
         let _ = writeln!(out, "  {}: {value}", spelled(name, numbers));
     }
@@ -222,7 +232,7 @@ fn document(users: &[(&str, User)], entries: &[Entry], has_others: bool, numbers
         out.push_str("ldap_auth: {addr: ldap.example.com}\n");
     }
     out.push_str("acl:\n");
-    for Entry { account, kind, name, service, ip, labels, actions } in entries {
+    for ModelEntry { account, kind, name, service, ip, labels, actions } in entries {
         let mut conditions = Vec::new();
         for (key, value) in [("account", account), ("type", kind), ("name", name), ("service", service)] {
             match value {
@@ -245,18 +255,18 @@ fn document(users: &[(&str, User)], entries: &[Entry], has_others: bool, numbers
 }
 
 /// The callers who can sign in, and the anonymous caller if the file has one; each with labels.
-fn callers(users: &[(&str, User)], has_others: bool, numbers: &mut Numbers) -> Vec<(String, Labels)> {
-    let mut callers: Vec<(String, Labels)> = Vec::new();
+fn callers(users: &[(&str, FileUser)], has_others: bool, numbers: &mut SplitMix64) -> Vec<(String, ModelLabels)> {
+    let mut callers: Vec<(String, ModelLabels)> = Vec::new();
     for (name, user) in users {
         match user {
-            User::Null => {}
-            User::Password if name.is_empty() => {}
-            User::Password => callers.push(((*name).to_owned(), Labels::new())),
-            User::Without(labels) => callers.push(((*name).to_owned(), labels.clone())),
+            FileUser::Null => {}
+            FileUser::Password if name.is_empty() => {}
+            FileUser::Password => callers.push(((*name).to_owned(), ModelLabels::new())),
+            FileUser::Without(labels) => callers.push(((*name).to_owned(), labels.clone())),
         }
     }
     if has_others {
-        let unknown = STRANGERS.iter().filter(|name| !callers.iter().any(|(known, _)| known == *name));
+        let unknown = EXTERNAL_USERS.iter().filter(|name| !callers.iter().any(|(known, _)| known == *name));
         let unknown: Vec<_> = unknown.map(|name| ((*name).to_owned(), labels(numbers))).collect();
         callers.extend(unknown);
     }
@@ -272,27 +282,27 @@ fn no_random_access_list_allows_more_after_its_migration() {
     let (rounds, seed) = (number("MIGRATE_ROUNDS").unwrap_or(ROUNDS), number("MIGRATE_SEED").unwrap_or(1));
     let (mut allowed, mut allowed_before) = (0, 0);
     for round in 0..rounds {
-        let mut numbers = Numbers(seed.wrapping_mul(1_000_003).wrapping_add(round));
+        let mut numbers = SplitMix64(seed.wrapping_mul(1_000_003).wrapping_add(round));
         let numbers = &mut numbers;
-        let users: Vec<(&str, User)> = NAMES
+        let users: Vec<(&str, FileUser)> = NAMES
             .into_iter()
             .chain([""])
             .filter_map(|name| {
                 let user = match numbers.below(8) {
-                    0 => User::Null,
-                    1 => User::Password,
+                    0 => FileUser::Null,
+                    1 => FileUser::Password,
                     2 | 3 => return None,
-                    _ => User::Without(labels(numbers)),
+                    _ => FileUser::Without(labels(numbers)),
                 };
                 Some((name, user))
             })
             .collect();
         let has_others = numbers.chance(25);
-        let entries: Vec<Entry> = (0..=numbers.below(5)).map(|_| entry(numbers)).collect();
+        let entries: Vec<ModelEntry> = (0..=numbers.below(5)).map(|_| entry(numbers)).collect();
         let text = document(&users, &entries, has_others, numbers);
         let toml = migrated(USERS, &text).toml;
         let policy = load(&toml).config.policy;
-        let mut asked: Vec<(String, Labels)> = callers(&users, has_others, numbers);
+        let mut asked: Vec<(String, ModelLabels)> = callers(&users, has_others, numbers);
         if !asked.iter().any(|(name, _)| name.is_empty()) {
             for repository in REPOSITORIES {
                 let ours = policy.actions(&Principal::Anonymous, &repository.parse().unwrap());
@@ -309,7 +319,8 @@ fn no_random_access_list_allows_more_after_its_migration() {
                 let ours = policy.actions(&principal, &repository.parse().unwrap());
                 for (ip, service) in [([127, 0, 0, 1], "registry"), ([10, 0, 0, 1], "registry"), ([192, 0, 2, 1], "x")]
                 {
-                    let caller = Caller { account: account.clone(), labels: labels.clone(), ip: ip.into(), service };
+                    let caller =
+                        ModelCaller { account: account.clone(), labels: labels.clone(), ip: ip.into(), service };
                     let theirs = model::granted(&entries, &caller, repository, &ASKED);
                     let more =
                         ours.iter().find(|action| !theirs.contains(&action.as_str()) || *action == Action::Admin);

@@ -1,0 +1,321 @@
+//! Issues and verifies bearer tokens: signed JSON Web Tokens of the Docker token specification.
+//!
+//! A token names its user, its scopes and its time. It grants nothing by itself: the access rules are evaluated again
+//! with every request that presents it.
+//!
+//! Invariant: a token is accepted only if one of this registry's keys signed it, with the one algorithm of that key,
+//! for this service, and if it has not expired. The header of a token selects the key (`kid`) and nothing else: its
+//! algorithm must be the one of that key, and keys in the header (`jwk`, `x5c`, `jku`) are ignored.
+
+mod claims;
+mod verification_cache;
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use jsonwebtoken::Validation;
+use uuid::Uuid;
+
+use crate::{
+    CredentialVersion,
+    config::{TokenAlgorithm, TokenConfig},
+    credentials::BearerToken,
+    passwords::hash::NoRandomness,
+    signing_keys::{SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
+    tokens::StoredTokenId,
+    workload::WorkloadRuleId,
+};
+use claims::{AccessClaim, BearerClaims, VerifiedClaims, unix_seconds};
+use portcullis_access::{Principal, Scope};
+use portcullis_tls::CertificateProof;
+use verification_cache::TokenVerificationCache;
+
+/// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
+pub(crate) const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
+
+/// Issues and verifies bearer tokens.
+pub struct BearerTokenService {
+    keys: Arc<SigningKeys>,
+    config: TokenConfig,
+    validations: JwtValidations,
+    verification_cache: TokenVerificationCache,
+}
+
+/// The claims that the JWT library checks, for keys of each algorithm.
+struct JwtValidations {
+    es256: Validation,
+    rs256: Validation,
+    eddsa: Validation,
+}
+
+impl JwtValidations {
+    fn new(config: &TokenConfig) -> Self {
+        let checks = |algorithm| {
+            let mut validation = Validation::new(jwt_algorithm(algorithm));
+            validation.set_audience(&[&config.service]);
+            validation.set_issuer(&[&config.issuer]);
+            validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
+            // Verification takes the time as an argument, but the library reads the system clock.
+            validation.validate_exp = false;
+            validation.validate_nbf = false;
+            validation
+        };
+        let [es256, rs256, eddsa] = TokenAlgorithm::ALL.map(checks);
+        Self { es256, rs256, eddsa }
+    }
+
+    fn for_key(&self, key: &SigningKey) -> &Validation {
+        match key.algorithm() {
+            TokenAlgorithm::Es256 => &self.es256,
+            TokenAlgorithm::Rs256 => &self.rs256,
+            TokenAlgorithm::EdDsa => &self.eddsa,
+        }
+    }
+}
+
+/// A token that was just issued.
+pub struct IssuedToken {
+    /// The encoded token, for the client.
+    pub token: String,
+    /// When it was issued.
+    pub issued_at: SystemTime,
+    /// How long it is valid from then on.
+    pub lifetime: Duration,
+}
+
+/// The content of a token that was verified.
+pub struct VerifiedToken {
+    /// The user it was issued to, or the anonymous client.
+    pub principal: Principal,
+    /// The scopes that it was issued with.
+    pub scopes: Vec<Scope>,
+    /// For the token of a user: the credential that it was issued for.
+    pub origin: Option<TokenOrigin>,
+    /// The key that signed it.
+    pub signer: Arc<SigningKey>,
+    /// The end of its validity, with the clock leeway included.
+    pub expires: SystemTime,
+}
+
+/// The credential that a user presented to obtain a token. The token ends when this credential ends.
+///
+/// The claim `via` holds it as one word: a letter for its kind, a colon, and an identifier that is unique within the
+/// kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenOrigin {
+    /// A password, with the fingerprint of its stored hash.
+    Password(CredentialVersion),
+    /// An access token or a refresh token.
+    Grant {
+        /// The id of that token.
+        id: StoredTokenId,
+        /// The fingerprint of the user's stored hash: when the hash changes, the token ends.
+        credential: CredentialVersion,
+    },
+    /// The OIDC token of a CI job, with the fingerprint of the rule that accepted it.
+    Workload(WorkloadRuleId),
+    /// A client certificate of the TLS handshake: its fingerprint, that of the trusted authorities, and its expiry.
+    Certificate(CertificateProof),
+}
+
+impl fmt::Display for TokenOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password(version) => write!(f, "p:{version}"),
+            Self::Grant { id, credential } => write!(f, "g:{id}:{credential}"),
+            Self::Workload(rule) => write!(f, "w:{rule}"),
+            Self::Certificate(proof) => write!(f, "c:{proof}"),
+        }
+    }
+}
+
+impl FromStr for TokenOrigin {
+    type Err = InvalidToken;
+
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
+        match text.split_once(':') {
+            Some(("p", version)) => Ok(Self::Password(CredentialVersion::from_claim(version))),
+            Some(("g", grant)) => {
+                let (id, version) = grant.split_once(':').ok_or(InvalidToken::Unverifiable)?;
+                let id = id.parse().map_err(|_| InvalidToken::Unverifiable)?;
+                Ok(Self::Grant { id, credential: CredentialVersion::from_claim(version) })
+            }
+            Some(("w", rule)) => Ok(Self::Workload(WorkloadRuleId::from_claim(rule))),
+            Some(("c", proof)) => Ok(Self::Certificate(proof.parse().map_err(|_| InvalidToken::Unverifiable)?)),
+            Some(_) | None => Err(InvalidToken::Unverifiable),
+        }
+    }
+}
+
+impl BearerTokenService {
+    /// Issues tokens with the first of `keys`, and verifies those of every key.
+    ///
+    /// # Errors
+    /// The system's random number generator failed.
+    pub fn new(keys: Arc<SigningKeys>, config: TokenConfig) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            keys,
+            validations: JwtValidations::new(&config),
+            config,
+            verification_cache: TokenVerificationCache::new()?,
+        })
+    }
+
+    /// The name of the service that tokens are issued for (their audience).
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.config.service
+    }
+
+    /// How long after its expiry a token may still finish an upload; `None`: not at all.
+    pub(crate) fn upload_grace(&self) -> Option<Duration> {
+        self.config.upload_grace
+    }
+
+    /// The public keys that verify the tokens, as a JSON Web Key Set (RFC 7517 section 5).
+    #[must_use]
+    pub fn key_set(&self, now: SystemTime) -> serde_json::Value {
+        self.keys.current().to_jwks(now)
+    }
+
+    /// The key that signs now. A caller that binds a token to a password must pass the same key to
+    /// [`BearerTokenService::issue`].
+    #[must_use]
+    pub fn signer(&self) -> Arc<SigningKey> {
+        Arc::clone(self.keys.current().signer())
+    }
+
+    /// Issues a token to `principal` for `scopes`, signed by `signer`.
+    ///
+    /// # Errors
+    /// The key could not sign.
+    pub fn issue(
+        &self,
+        signer: &SigningKey,
+        principal: &Principal,
+        origin: Option<&TokenOrigin>,
+        scopes: &[Scope],
+        now: SystemTime,
+    ) -> Result<IssuedToken, SigningError> {
+        let issued = unix_seconds(now);
+        let claims = BearerClaims {
+            iss: self.config.issuer.clone(),
+            sub: match principal {
+                Principal::Anonymous => String::new(),
+                Principal::User(name) => name.to_string(),
+            },
+            aud: self.config.service.clone(),
+            exp: issued + self.config.lifetime.as_secs(),
+            nbf: issued.saturating_sub(CLOCK_LEEWAY.as_secs()),
+            iat: issued,
+            jti: Uuid::new_v4().to_string(),
+            access: scopes.iter().map(AccessClaim::from).collect(),
+            via: origin.map(ToString::to_string),
+        };
+        Ok(IssuedToken { token: signer.sign(&claims)?, issued_at: now, lifetime: self.config.lifetime })
+    }
+
+    /// Verifies a token: its signature, its issuer, its audience, and that `now` is within its time.
+    pub fn verify(&self, token: &BearerToken, now: SystemTime) -> Result<VerifiedToken, InvalidToken> {
+        self.verify_with_grace(token, now, Duration::ZERO)
+    }
+
+    /// Verifies a token like [`BearerTokenService::verify`], but accepts one that expired at most `grace` before `now`.
+    /// The caller compares [`VerifiedToken::expires`] and decides what an expired token may still do.
+    pub(crate) fn verify_with_grace(
+        &self,
+        token: &BearerToken,
+        now: SystemTime,
+        grace: Duration,
+    ) -> Result<VerifiedToken, InvalidToken> {
+        let keys = self.keys.current();
+        let cache_key = self.verification_cache.cache_key(token);
+        if let Some((statement, signer)) =
+            cache_key.as_ref().and_then(|place| self.verification_cache.get(place, &keys, now))
+        {
+            statement.check_time(now, grace)?;
+            return Ok(VerifiedToken::new(&statement, signer));
+        }
+        let (statement, signer) = self.verify_signature(token, &keys, now)?;
+        statement.check_time(now, grace)?;
+        let verified = VerifiedToken::new(&statement, signer);
+        if let Some(place) = cache_key {
+            self.verification_cache.insert(place, Arc::new(statement), signer);
+        }
+        Ok(verified)
+    }
+
+    /// Whether the cache holds the verified signature of this token, by a key that is still valid.
+    #[cfg(test)]
+    pub(crate) fn is_cached(&self, token: &BearerToken, now: SystemTime) -> bool {
+        let cache_key = self.verification_cache.cache_key(token);
+        cache_key.is_some_and(|place| self.verification_cache.get(&place, &self.keys.current(), now).is_some())
+    }
+
+    /// Verifies everything but the time: the claims of the token, and which of `keys` signed it.
+    fn verify_signature<'a>(
+        &self,
+        token: &BearerToken,
+        keys: &'a SigningKeySet,
+        now: SystemTime,
+    ) -> Result<(VerifiedClaims, &'a Arc<SigningKey>), InvalidToken> {
+        let header = jsonwebtoken::decode_header(token.expose()).map_err(|_| InvalidToken::Unverifiable)?;
+        if header.crit.is_some() {
+            // A critical extension (RFC 7515 section 4.1.11): none is supported, and tokens of this registry have none.
+            return Err(InvalidToken::Unverifiable);
+        }
+        let signer = header.kid.and_then(|id| keys.find(&id, now)).ok_or(InvalidToken::Unverifiable)?;
+        let claims = jsonwebtoken::decode::<BearerClaims>(
+            token.expose(),
+            signer.decoding_key(),
+            self.validations.for_key(signer),
+        )
+        .map_err(|_| InvalidToken::Unverifiable)?
+        .claims;
+        Ok((VerifiedClaims::from_claims(claims)?, signer))
+    }
+}
+
+impl VerifiedToken {
+    fn new(
+        VerifiedClaims { principal, scopes, origin, expires, .. }: &VerifiedClaims,
+        signer: &Arc<SigningKey>,
+    ) -> Self {
+        Self {
+            principal: principal.clone(),
+            scopes: scopes.clone(),
+            origin: origin.clone(),
+            signer: Arc::clone(signer),
+            expires: *expires,
+        }
+    }
+}
+
+/// Signing a token failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the token could not be signed")]
+pub struct SigningError;
+
+/// Why a token was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidToken {
+    /// Not a token, not signed by this registry, not for this service, or altered. The client does not learn which.
+    #[error("the token is not valid here")]
+    Unverifiable,
+    /// The token was valid once.
+    #[error("the token has expired")]
+    Expired,
+    /// The validity of the token has not begun, by more than the clock leeway.
+    #[error("the token is not valid yet; compare the clocks of the two machines")]
+    NotYetValid,
+    /// The user was removed or has a new password, or the workload rule of the token was changed or removed.
+    #[error("the token was issued for an earlier password or rule, or its user was removed")]
+    CredentialChanged,
+    /// The access token or refresh token that it was issued for has ended.
+    #[error("the access or refresh token that this token was issued for was revoked or has expired")]
+    Revoked,
+}

@@ -1,0 +1,37 @@
+//! Issues and verifies bearer tokens ([`bearer`]), decodes any token for display ([`decode`]), and stores and verifies
+//! access tokens and refresh tokens, which a client presents in place of a user's password.
+//!
+//! An administrator creates access tokens for machines; `docker login` creates a refresh token for a device. Both are
+//! stored, unlike the bearer tokens that are issued for them.
+//!
+//! Invariant: a stored token depends on its record in the store, on its user's stored hash and, for a device that
+//! signed in with an access token, on that access token. It ends when any of these ends, and so does every bearer token
+//! issued for it. The store holds the SHA-256 of a secret and an HMAC under it, neither of which can be used to sign
+//! in.
+//!
+//! ```text
+//! portcullis/credentials/
+//!   tokens/<id>/{record,used}                               an access token, and when it was used last
+//!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> is a hash of its user and parent
+//! ```
+//!
+//! Commands change the store beside a running server, which reads a record again after a second. A record is written
+//! once and never changed, so a server that records a use cannot restore a token that a command has revoked.
+
+pub mod bearer;
+pub mod decode;
+mod id;
+mod model;
+mod secret;
+mod service;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use id::{InvalidTokenId, StoredTokenId};
+pub use model::{ClientName, InvalidTokenName, StoredToken, StoredTokenKind, TokenName};
+pub use secret::TokenSecret;
+pub use service::{StoredTokenRejection, StoredTokenService};
+pub use store::{CreateTokenError, ListedToken, NewAccessToken, TokenStore};
+
+pub(super) use service::VerifiedStoredToken;

@@ -1,0 +1,186 @@
+//! Caches the listings of repositories and tags, and checks them against the store before each answer.
+//!
+//! Invariant: no cached listing is used unchecked. Before an answer, the versions of its folders are compared with
+//! the store's, and changed folders are read again, whichever program changed them. A process that starts with an
+//! empty cache gives the same answers.
+//!
+//! Rejected: an index on disk, which would have to be kept in step with folders that registry:2, rsync and
+//! administrators may write to as well.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{
+    Engine, Error, links,
+    paths::{DirKey, ObjectKey},
+    repository_index::RepositoryIndex,
+};
+use portcullis_oci::{ListPage, PageRequest, RepositoryName, Tag};
+use portcullis_storage::{DirVersion, Store};
+
+/// The cached listings.
+#[derive(Debug, Default)]
+pub(super) struct ListingCache {
+    catalog: AsyncMutex<CachedCatalog>,
+    /// The number of requests for the catalog so far.
+    request_count: AtomicU64,
+    tags: Mutex<HashMap<RepositoryName, CachedTags>>,
+}
+
+#[derive(Debug)]
+struct CachedCatalog {
+    index: RepositoryIndex,
+    /// The names in the index that are valid repository names; others cannot be requested and are left out.
+    names: Arc<[RepositoryName]>,
+    /// The value of `asked` when the last refresh of the index began: earlier requests need no refresh of their own.
+    request_count_at_refresh: u64,
+}
+
+impl Default for CachedCatalog {
+    fn default() -> Self {
+        Self { index: RepositoryIndex::new(), names: [].into(), request_count_at_refresh: 0 }
+    }
+}
+
+/// The tags of a repository as they were last read.
+#[derive(Clone, Debug, Default)]
+struct CachedTags {
+    version: Option<DirVersion>,
+    sorted: Arc<Vec<Tag>>,
+    /// Folders without a current link: a tag that is being created, or the rest of an interrupted deletion. They are
+    /// checked each time, because a change inside them does not change the version of the parent folder.
+    unconfirmed: Vec<Tag>,
+}
+
+/// The maximum number of repositories whose tags are cached. When it is exceeded, the cache is emptied and fills on
+/// demand.
+const MAX_CACHED_REPOSITORIES: usize = 10_000;
+
+impl Engine {
+    /// The names of all repositories, in byte order.
+    pub(super) async fn repository_names(&self) -> Result<Arc<[RepositoryName]>, Error> {
+        let number = self.listing_cache.request_count.fetch_add(1, Ordering::SeqCst);
+        let mut catalog = self.listing_cache.catalog.lock().await;
+        // A request that waited while another one refreshed the catalog needs no refresh of its own, if that refresh
+        // began after the request.
+        if catalog.request_count_at_refresh <= number {
+            let answers = self.listing_cache.request_count.load(Ordering::SeqCst);
+            catalog.refresh(&*self.store).await?;
+            catalog.request_count_at_refresh = answers;
+        }
+        Ok(catalog.names.clone())
+    }
+
+    /// The names of the repositories as the catalog last read them, in byte order; empty if it was never read, or is
+    /// being read now. They may be out of date: this never waits for the store.
+    pub(super) fn cached_names(&self) -> Arc<[RepositoryName]> {
+        self.listing_cache.catalog.try_lock().map_or_else(|_| [].into(), |catalog| catalog.names.clone())
+    }
+
+    /// A page of the repositories for which `shows` is true, in byte order. If the list continues after the page,
+    /// only the folders around the page are checked.
+    pub(super) async fn repository_page(
+        &self,
+        page: &PageRequest,
+        shows: impl Fn(&RepositoryName) -> bool,
+    ) -> Result<ListPage<RepositoryName>, Error> {
+        if let Some(limit) = page.limit {
+            let catalog = self.listing_cache.catalog.lock().await;
+            let longer = PageRequest { limit: limit.checked_add(1), last: page.last.clone() };
+            let kept = page_of(&catalog.names, &longer, &shows).entries;
+            let first = page.last.as_deref().unwrap_or_default();
+            if kept.len() > limit
+                && let Some(beyond) = kept.last()
+                && catalog.index.is_current_between(&*self.store, first, beyond.as_str()).await?
+            {
+                return Ok(page.select(kept));
+            }
+        }
+        Ok(page_of(&self.repository_names().await?, page, shows))
+    }
+
+    /// The tags of a repository, in byte order.
+    pub(super) async fn tags(&self, name: &RepositoryName) -> Result<Arc<Vec<Tag>>, Error> {
+        let folder = DirKey::Tags(name).path();
+        let version = self.store.versions([folder.clone()].into()).await?.pop().flatten();
+        let kept = self.listing_cache.lock_tags().get(name).cloned().unwrap_or_default();
+        if version.is_some() && kept.version == version && kept.unconfirmed.is_empty() {
+            return Ok(kept.sorted);
+        }
+        let entries = self.store.list(&folder).await?;
+        let listed = entries.into_iter().filter_map(|entry| entry.name.parse::<Tag>().ok());
+        let (known, unknown): (Vec<Tag>, Vec<Tag>) = listed.partition(|tag| kept.sorted.binary_search(tag).is_ok());
+        let (found, doubtful) = self.partition_tags(name, unknown).await?;
+        let mut tags = known;
+        tags.extend(found);
+        tags.sort();
+        let tags = Arc::new(tags);
+        // Requests for made-up names must not displace existing repositories from the cache.
+        if tags.is_empty() && doubtful.is_empty() {
+            self.listing_cache.invalidate_tags(name);
+        } else {
+            self.listing_cache.insert_tags(name, CachedTags { version, sorted: tags.clone(), unconfirmed: doubtful });
+        }
+        Ok(tags)
+    }
+
+    /// Splits these folders into tags and others. A folder is a tag if it has a current link.
+    async fn partition_tags(&self, name: &RepositoryName, folders: Vec<Tag>) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
+        let looked = stream::iter(folders).map(|tag| async move {
+            let is_there = links::exists(&*self.store, ObjectKey::TagCurrent(name, &tag)).await?;
+            Ok::<_, Error>((is_there, tag))
+        });
+        let looked: Vec<(bool, Tag)> = looked.buffered(links::MAX_PARALLEL_READS).try_collect().await?;
+        let (found, doubtful): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(is_there, _)| *is_there);
+        let tags = |pairs: Vec<(bool, Tag)>| pairs.into_iter().map(|(_, tag)| tag).collect();
+        Ok((tags(found), tags(doubtful)))
+    }
+}
+
+/// The page of these names for which `shows` is true.
+fn page_of(
+    names: &[RepositoryName],
+    page: &PageRequest,
+    shows: impl Fn(&RepositoryName) -> bool,
+) -> ListPage<RepositoryName> {
+    // The caller's permission for names before the page need not be checked.
+    let start = page.last.as_deref().map_or(0, |last| names.partition_point(|name| name.as_str() <= last));
+    page.select(names[start..].iter().filter(|name| shows(name)).cloned())
+}
+
+impl CachedCatalog {
+    async fn refresh(&mut self, store: &dyn Store) -> Result<(), Error> {
+        if self.index.refresh(store).await? {
+            self.names = self.index.names().filter_map(|name| name.parse().ok()).collect();
+        }
+        Ok(())
+    }
+}
+
+impl ListingCache {
+    fn lock_tags(&self) -> MutexGuard<'_, HashMap<RepositoryName, CachedTags>> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert_tags(&self, name: &RepositoryName, found: CachedTags) {
+        let mut tags = self.lock_tags();
+        if tags.len() >= MAX_CACHED_REPOSITORIES && !tags.contains_key(name) {
+            tags.clear();
+        }
+        tags.insert(name.clone(), found);
+    }
+
+    /// Drops the cached tags of a repository, so that all are read again after a deletion that may have stopped
+    /// half-way.
+    pub(super) fn invalidate_tags(&self, name: &RepositoryName) {
+        self.lock_tags().remove(name);
+    }
+}

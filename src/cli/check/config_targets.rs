@@ -1,0 +1,91 @@
+//! Checks the files and folders that the configuration names: client CA, token keys, workload rules, data, audit trail.
+
+use std::{fmt, fs, io, path::Path, time::SystemTime};
+
+use super::data_dir;
+use crate::{
+    auth::{TokenConfig, WorkloadRules, signing_keys::SigningKeySet, workload::WorkloadRule},
+    config::{Config, ConfigProblem},
+    telemetry, tls,
+};
+
+/// An error of the configuration or of a file that it names, with a hint.
+pub(super) struct CheckError {
+    pub(super) error: String,
+    pub(super) hint: Option<String>,
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.error)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl From<&ConfigProblem> for CheckError {
+    fn from(problem: &ConfigProblem) -> Self {
+        let error = format!("{}: {}", problem.place(), problem.message());
+        Self { error, hint: problem.hint_text().map(str::to_owned) }
+    }
+}
+
+/// Every fault that would prevent a server with this configuration from starting or working.
+pub(super) fn examine(config: &Config) -> Vec<CheckError> {
+    let mut findings = Vec::new();
+    findings.extend(check_client_trust(&config.tls));
+    findings.extend(check_token_keys(&config.auth.token));
+    findings.extend(check_workloads(&config.workloads));
+    findings.extend(data_dir::examine(&config.storage));
+    findings.extend(check_audit_target(&config.telemetry.audit));
+    findings
+}
+
+fn check_client_trust(config: &tls::TlsConfig) -> Option<CheckError> {
+    let error = tls::ClientTrust::load(config.client.as_ref(), SystemTime::now()).err()?;
+    Some(CheckError { error: error.to_string(), hint: Some(error.hint()) })
+}
+
+fn check_token_keys(config: &TokenConfig) -> Option<CheckError> {
+    match SigningKeySet::read(config, SystemTime::now()) {
+        Ok(_) => None,
+        // The first start creates it.
+        Err(error) if error.is_missing() => None,
+        Err(error) => Some(CheckError { error: error.to_string(), hint: Some(error.hint().to_owned()) }),
+    }
+}
+
+fn check_workloads(rules: &[WorkloadRule]) -> Option<CheckError> {
+    let error = WorkloadRules::new(rules).err()?;
+    Some(CheckError { error: format!("auth.workload: {error}"), hint: Some(error.hint().to_owned()) })
+}
+
+/// Checks that the file of the audit trail can be written or created.
+fn check_audit_target(target: &telemetry::AuditDestination) -> Option<CheckError> {
+    let telemetry::AuditDestination::File(path) = target else { return None };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let usable = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => rustix::fs::access(path, rustix::fs::Access::WRITE_OK).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => require_writable_folder(folder),
+        Err(error) => Err(error),
+    };
+    let error = format!("audit trail {}: {}", path.display(), usable.err()?);
+    Some(CheckError { error, hint: Some("name a file that this user can write, in an existing folder".to_owned()) })
+}
+
+/// The path itself, or its nearest ancestor that exists.
+pub(super) fn nearest_existing(path: &Path) -> &Path {
+    let mut place = path;
+    while !place.exists() {
+        // A relative path ends in the working directory.
+        place = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    }
+    place
+}
+
+pub(super) fn require_writable_folder(folder: &Path) -> io::Result<()> {
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
+}

@@ -1,0 +1,58 @@
+//! Checks the data folder: that it can be written, has no dangling links and is on one file system.
+//!
+//! Invariant: a check changes nothing; it creates no folder and no file.
+
+use std::{fs, io, path::Path};
+
+use super::config_targets::{CheckError, nearest_existing, require_writable_folder};
+use crate::{
+    registry::move_targets,
+    storage::{self, StorePath, cross_device_dirs, dangling_link},
+};
+
+const REPOSITORIES_PATH: &str = "docker/registry/v2/repositories";
+
+/// The faults that would prevent a server from using the data folder.
+pub(super) fn examine(config: &storage::StoreConfig) -> Vec<CheckError> {
+    let storage::StoreConfig::Filesystem { root } = config;
+    let place = nearest_existing(root);
+    if let Some(link) = dangling_link(root) {
+        let hint = "mount or create the target of the link, or name another folder with --data";
+        return vec![CheckError { error: format!("data folder: {link}"), hint: Some(hint.to_owned()) }];
+    }
+    if let Err(error) = require_writable_folder(place) {
+        let hint =
+            format!("make {} a folder that this user can write, or name another one with --data", place.display());
+        return vec![CheckError { error: format!("data folder {}: {error}", root.display()), hint: Some(hint) }];
+    }
+    let mut folders = move_targets();
+    folders.extend(top_level_folders(root));
+    let dangling = folders.iter().filter_map(|folder| dangling_link(&root.join(folder.as_str())));
+    let mut findings: Vec<CheckError> = Vec::new();
+    for link in dangling {
+        let error = format!("data folder {}: {link}", root.display());
+        if findings.iter().all(|finding| finding.error != error) {
+            let hint = "mount or create the target of the link, or remove the link";
+            findings.push(CheckError { error, hint: Some(hint.to_owned()) });
+        }
+    }
+    findings.extend(cross_device_dirs(root, &folders).iter().map(|separate| {
+        let target = separate.target().map(|target| format!("; the folder is a link to {}", target.display()));
+        CheckError {
+            error: format!("data folder {}: {separate}{}", root.display(), target.unwrap_or_default()),
+            hint: Some(
+                "keep the whole data folder on one file system, or every push fails: move it there, and mount or link the data \
+                 folder itself"
+                    .to_owned(),
+            ),
+        }
+    }));
+    findings
+}
+
+/// The top-level folders of the repositories: each of them may be a link to another file system.
+fn top_level_folders(root: &Path) -> Vec<StorePath> {
+    let Ok(entries) = fs::read_dir(root.join(REPOSITORIES_PATH)) else { return Vec::new() };
+    let names = entries.filter_map(io::Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(|name| format!("{REPOSITORIES_PATH}/{name}").parse().ok()).collect()
+}

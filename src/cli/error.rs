@@ -1,0 +1,93 @@
+//! The error that every command returns: the `error:` and `hint:` lines that the program prints on standard error.
+
+use std::{
+    error::Error,
+    fmt::{self, Display},
+    io::Write as _,
+};
+
+use super::user::UserError;
+use crate::{
+    app::StartError,
+    auth::signing_keys::{KeyError, RotateError},
+    config::ConfigProblems,
+    registry,
+};
+
+/// The message of a failed command: what failed, and what the operator can do about it.
+#[derive(Debug)]
+pub struct CommandError {
+    text: String,
+}
+
+impl CommandError {
+    /// Creates a failure with an `error:` line and, if there is a hint, a `hint:` line.
+    pub fn new(error: impl Display, hint: Option<&str>) -> Self {
+        let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        Self { text: format!("error: {error}{hint}") }
+    }
+
+    /// Prints the message on standard error.
+    pub fn print(&self) {
+        // If standard error is closed, there is no other place for the message.
+        let _ = writeln!(std::io::stderr(), "{self}");
+    }
+}
+
+impl Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text.trim_end())
+    }
+}
+
+/// Problems have their own `error:` and `hint:` lines, one pair each.
+impl From<ConfigProblems> for CommandError {
+    fn from(problems: ConfigProblems) -> Self {
+        Self { text: problems.to_string() }
+    }
+}
+
+impl From<UserError> for CommandError {
+    fn from(error: UserError) -> Self {
+        Self::new(error_chain(&error), error.hint().as_deref())
+    }
+}
+
+impl From<StartError> for CommandError {
+    fn from(error: StartError) -> Self {
+        Self::new(error_chain(&error), error.hint().as_deref())
+    }
+}
+
+impl From<registry::Error> for CommandError {
+    fn from(error: registry::Error) -> Self {
+        Self::new(error_chain(&error), None)
+    }
+}
+
+impl From<KeyError> for CommandError {
+    fn from(error: KeyError) -> Self {
+        Self::new(error_chain(&error), Some(error.hint()))
+    }
+}
+
+impl From<RotateError> for CommandError {
+    fn from(error: RotateError) -> Self {
+        Self::new(error_chain(&error), Some(error.hint()))
+    }
+}
+
+/// An error and its sources on one line. A source is left out if its text is already there, because many errors include
+/// the message of their source.
+fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,66 @@
+//! Implements `portcullis token rotate` and `portcullis token certificate`: creates a new signing key, and prints the
+//! certificates of the keys.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    super::{CommandError, audit},
+    KeyArgs,
+};
+use crate::{
+    audit::AuditEvent,
+    auth::{TokenAlgorithm, signing_keys},
+    config::duration,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RotateArgs {
+    /// How long the old keys still verify tokens; at least 61m
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
+    keep: Duration,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CertificateArgs {
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>) -> Result<(), CommandError> {
+    let (token, audit) = args.key.load_settings(config)?;
+    let rotation = signing_keys::rotate(&token, args.keep, SystemTime::now())?;
+    audit::record(&audit, &audit::operator_account(), |by| AuditEvent::TokenKeyRotated { key: &rotation.signer, by });
+    let mut stderr = io::stderr().lock();
+    let file = token.key.display();
+    // Write errors are ignored: the keys are rotated all the same.
+    let _ = writeln!(stderr, "{file}: key {} signs from now on", rotation.signer);
+    for (id, retires) in &rotation.kept {
+        let _ = writeln!(stderr, "{file}: key {id} verifies tokens until {}", signing_keys::format_utc(*retires));
+    }
+    if rotation.removed > 0 {
+        let _ = writeln!(stderr, "{file}: {} that had retired removed", rotation.removed);
+    }
+    Ok(())
+}
+
+pub(super) fn certificate(args: CertificateArgs, config: Option<PathBuf>) -> Result<(), CommandError> {
+    let (token, _) = args.key.load_settings(config)?;
+    let certificates = signing_keys::issue_certificates(&token, SystemTime::now())?;
+    let mut out = io::stdout().lock();
+    for (_, pem) in &certificates {
+        out.write_all(pem.as_bytes()).map_err(|error| CommandError::new(error, None))?;
+    }
+    if certificates.iter().any(|(algorithm, _)| *algorithm == TokenAlgorithm::EdDsa) {
+        let _ = writeln!(
+            io::stderr(),
+            "note: registries before Distribution 3 do not start with a certificate for Ed25519"
+        );
+    }
+    Ok(())
+}

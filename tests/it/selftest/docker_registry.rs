@@ -1,0 +1,120 @@
+//! Tests the selftest against docker-registry behind nginx, well and badly configured.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use super::{assert_fails, signed_in, steps};
+use crate::support::daemon::Daemon;
+use crate::support::portcullis_server::ALICE;
+use crate::support::tool_command::require;
+use crate::support::{ServerDir, free_port, nginx};
+
+/// The running servers; dropping them ends them.
+pub(super) struct OtherServers {
+    daemons: Vec<Daemon>,
+}
+
+/// nginx on the stage's port with the stage's certificate and this content of `location /`.
+pub(super) fn start_nginx(stage: &ServerDir, root: &str, settings: &str) -> OtherServers {
+    let inside = format!("{settings}\nlocation / {{ {root} }}");
+    OtherServers { daemons: vec![nginx::start(stage, stage.address(), &inside)] }
+}
+
+/// docker-registry behind nginx, which asks for passwords.
+fn start_registry_behind_nginx(stage: &ServerDir, settings: &str) -> OtherServers {
+    drop(stage.start());
+    stage.users(&[ALICE]);
+    let behind = free_port::free();
+    let config = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nhttp: {{addr: '127.0.0.1:{behind}', secret: test}}\n\
+         storage: {{filesystem: {{rootdirectory: '{}'}}}}\n",
+        stage.path("registry").display()
+    );
+    let config = stage.write("config.yml", &config);
+    let mut command = Command::new(require("docker-registry"));
+    command.arg("serve").arg(config);
+    let mut daemon = Daemon::start(command, stage.path("registry.log"));
+    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", behind)).is_ok());
+    let root = format!(
+        "auth_basic registry; auth_basic_user_file {}; proxy_pass http://127.0.0.1:{behind}; {settings}",
+        stage.path("htpasswd").display()
+    );
+    let header = "add_header Docker-Distribution-Api-Version registry/2.0 always;";
+    let mut site = start_nginx(stage, &root, header);
+    site.daemons.push(daemon);
+    site
+}
+
+fn url(stage: &ServerDir) -> String {
+    format!("https://localhost:{}", stage.port())
+}
+
+const WELL: &str =
+    "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme; client_max_body_size 0;";
+
+#[test]
+fn nginx_and_docker_registry_pass_and_that_deletion_is_not_allowed_is_fine() {
+    let stage = ServerDir::new();
+    let _site = start_registry_behind_nginx(&stage, WELL);
+    let output = signed_in(&stage, &url(&stage), &ALICE).run_ok();
+    let expected = [
+        "ok ping",
+        "ok challenge",
+        "ok clock",
+        "ok token",
+        "ok sign in",
+        "ok token",
+        "ok push",
+        "ok pull",
+        "note delete",
+    ];
+    assert_eq!(steps(&output)[5..], expected, "{output}");
+    assert!(output.stdout.contains("(405 Method Not Allowed), which is fine: alice/selftest:selftest-"), "{output}");
+}
+
+#[test]
+fn a_proxy_that_takes_no_large_bodies_is_told_with_the_line_for_nginx() {
+    let stage = ServerDir::new();
+    let _site = start_registry_behind_nginx(&stage, &WELL.replace("client_max_body_size 0;", ""));
+    let output = signed_in(&stage, &url(&stage), &ALICE).run_failing();
+    assert_fails(&output, "push", "accepts no bodies of 2 MiB, and layers are larger", "client_max_body_size 0;");
+}
+
+#[test]
+fn a_proxy_that_hides_the_host_is_told_with_the_lines_for_nginx() {
+    let stage = ServerDir::new();
+    let _site = start_registry_behind_nginx(&stage, "client_max_body_size 0; proxy_redirect off;");
+    let output = signed_in(&stage, &url(&stage), &ALICE).run_failing();
+    assert_fails(
+        &output,
+        "push",
+        "the Location of the upload is \"http://127.0.0.1:",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
+    );
+}
+
+#[test]
+fn a_proxy_without_a_registry_behind_it_is_told() {
+    let stage = ServerDir::new();
+    drop(stage.start());
+    let _site = start_nginx(&stage, &format!("proxy_pass http://127.0.0.1:{};", free_port::free()), "");
+    let output = signed_in(&stage, &url(&stage), &ALICE).run_failing();
+    assert_fails(
+        &output,
+        "ping",
+        "502 Bad Gateway: the registry behind a proxy does not answer",
+        "look at the log of the registry",
+    );
+}
+
+#[test]
+fn a_server_that_wants_a_client_certificate_is_told() {
+    let stage = ServerDir::new();
+    drop(stage.start());
+    let folder = stage.folder().display().to_string();
+    let settings = format!("ssl_verify_client on; ssl_client_certificate {folder}/certs/ca.crt;");
+    let _site = start_nginx(&stage, "return 200;", &settings);
+    let output = signed_in(&stage, &url(&stage), &ALICE).run_failing();
+    assert_fails(&output, "ping", "requires a client certificate", "client.cert and client.key");
+}
