@@ -34,12 +34,12 @@ test-parts: ## install missing entries of tests/packages.txt and tests/requireme
 .PHONY: lint
 lint: ## formatting, clippy and documentation, warnings being errors
 	cargo fmt --all --check
-	$(STATIC) cargo clippy $(TARGET) --locked --workspace --all-targets -- -D warnings
+	$(STATIC) cargo clippy $(TARGET) --locked --workspace --features real-parts --all-targets -- -D warnings
 	$(STATIC) RUSTDOCFLAGS="-D warnings" cargo doc $(TARGET) --locked --workspace --no-deps --document-private-items
 
 .PHONY: unit
 unit: ## unit and integration tests, without installing anything
-	$(STATIC) RUSTDOCFLAGS="-C target-feature=+crt-static" scripts/run-tests $(TEST_RUNNER) $(TARGET) --locked --workspace
+	$(STATIC) RUSTDOCFLAGS="-C target-feature=+crt-static" scripts/run-tests $(TEST_RUNNER) $(TARGET) --locked --workspace --features real-parts
 
 .PHONY: image
 image: image-root ## build the container image `portcullis` from a static release binary
@@ -65,7 +65,7 @@ endif
 .PHONY: bench
 bench: ## measure everything, beside nginx and docker-registry (installed as root if missing), and write the report
 	scripts/install-packages benches/packages.txt
-	cargo bench --locked
+	cargo bench --locked -p portcullis
 
 # Frame pointers in this project's code and that of dependencies, so that the kernel can read call stacks; a separate
 # build.
@@ -73,7 +73,7 @@ bench: ## measure everything, beside nginx and docker-registry (installed as roo
 profile: ## draw flame graphs of pull and push into docs/benchmarks
 	scripts/install-packages benches/packages.txt
 	RUSTFLAGS="$(RUSTFLAGS) -C force-frame-pointers=yes" CFLAGS="$(CFLAGS) -fno-omit-frame-pointer" \
-		cargo bench --locked --profile profiling --bench compare -- --flame-graphs
+		cargo bench --locked -p portcullis --profile profiling --bench compare -- --flame-graphs
 
 .PHONY: clean
 clean: ## remove build results

@@ -97,6 +97,7 @@ fn an_address_that_somebody_else_has_is_an_error_and_one_that_we_serve_is_none()
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_port_that_this_user_may_not_have_is_an_error_with_the_ways_out() {
     let stage = ServerDir::new();
     let first: u16 =
@@ -127,6 +128,7 @@ fn unprivileged(stage: &ServerDir, closed: &[&str]) -> ToolOutput {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn folders_and_an_audit_trail_that_cannot_be_written_are_errors() {
     let stage = ServerDir::new();
     for folder in ["data", "logs"] {
@@ -178,6 +180,7 @@ fn names_that_do_not_lead_here_are_warned_of() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_disk_with_little_room_is_warned_of() {
     let stage = ServerDir::new();
     fs::create_dir(stage.path("small")).unwrap();

@@ -208,6 +208,7 @@ fn install(stage: &ServerDir, name: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_that_is_exchanged_is_served_within_seconds_and_a_broken_one_is_not() {
     let stage = ServerDir::new();
     make_certificate(&stage, "first");

@@ -37,6 +37,7 @@ fn read(page: &str) -> String {
 }
 
 /// The lines of the README's shell blocks below a heading.
+#[cfg_attr(not(feature = "real-parts"), expect(dead_code, reason = "used by the tests with real programs"))]
 pub(crate) fn shell_lines(heading: &str) -> Vec<String> {
     let text = read("README.md");
     let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));

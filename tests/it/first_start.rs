@@ -15,6 +15,7 @@ use crate::support::{ServerDir, ToolCommand};
 const NOBODY: u32 = 65534;
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_fresh_machine_gets_one_administrator_and_keys_that_nobody_else_reads() {
     let stage = ServerDir::without_files();
     stage.configure("[log]\nlevel = \"trace\"");
@@ -127,6 +128,7 @@ fn unprivileged(stage: &ServerDir) -> Command {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_port_below_1024_without_privileges_is_told_with_the_ways_out() {
     let first: u16 =
         fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap().trim().parse().unwrap();
@@ -145,6 +147,7 @@ fn a_port_below_1024_without_privileges_is_told_with_the_ways_out() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn somebody_without_privileges_can_serve_on_a_high_port() {
     let stage = ServerDir::without_files();
     let server = stage.start_as(unprivileged(&stage));

@@ -25,6 +25,7 @@ fn without_ipv6(call: &str, error: &str, rest: &str) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn every_address_of_a_machine_without_ipv6_is_every_address_of_ipv4_with_a_line_in_the_log() {
     without_ipv6("socket", "EAFNOSUPPORT", "");
     without_ipv6("bind", "EADDRNOTAVAIL", "");
@@ -32,6 +33,7 @@ fn every_address_of_a_machine_without_ipv6_is_every_address_of_ipv4_with_a_line_
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_server_on_every_address_is_found_by_check_where_the_interfaces_have_no_ipv6() {
     let stage = ServerDir::new();
     stage.write("portcullis.toml", "listen = [\"[::]:8443\"]\nhostnames = [\"localhost\"]\n");

@@ -30,9 +30,11 @@ mod load_balancers;
 mod maintenance;
 mod mtls;
 mod pem;
+#[cfg(feature = "real-parts")]
 mod real;
 mod repository_command;
 mod selftest;
+#[cfg_attr(not(feature = "real-parts"), expect(dead_code, reason = "used by the tests with real programs"))]
 mod support;
 mod tls;
 mod token_keys;

@@ -60,6 +60,7 @@ fn token(server: &RunningServer<'_>, name: &str, scope: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_signs_its_user_in_without_a_password_and_without_a_line_in_the_users_file() {
     let authority = TestCa::new();
     let stage = stage(&authority, "");
@@ -82,6 +83,7 @@ fn a_certificate_signs_its_user_in_without_a_password_and_without_a_line_in_the_
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn where_certificates_are_required_nobody_else_finishes_the_handshake() {
     let (authority, other) = (TestCa::new(), TestCa::new());
     let stage = stage(&authority, "");
@@ -100,6 +102,7 @@ fn where_certificates_are_required_nobody_else_finishes_the_handshake() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn where_certificates_are_optional_passwords_still_work_and_bad_certificates_do_not() {
     let (authority, other) = (TestCa::new(), TestCa::new());
     let stage = stage(&authority, "mode = \"optional\"");
@@ -116,6 +119,7 @@ fn where_certificates_are_optional_passwords_still_work_and_bad_certificates_do_
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn the_header_wins_over_the_certificate() {
     let authority = TestCa::new();
     let stage = stage(&authority, "");
@@ -135,6 +139,7 @@ fn the_header_wins_over_the_certificate() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_that_signs_nobody_in_only_opens_the_connection() {
     let authority = TestCa::new();
     let stage = stage(&authority, "user = \"off\"");
@@ -145,6 +150,7 @@ fn a_certificate_that_signs_nobody_in_only_opens_the_connection() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_token_that_was_given_for_a_certificate_ends_with_its_authority() {
     let (authority, other) = (TestCa::new(), TestCa::new());
     let stage = stage(&authority, "mode = \"optional\"");
@@ -164,6 +170,7 @@ fn a_token_that_was_given_for_a_certificate_ends_with_its_authority() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_broken_file_of_authorities_keeps_the_old_ones_and_does_not_start() {
     let authority = TestCa::new();
     let stage = stage(&authority, "");
@@ -180,6 +187,7 @@ fn a_broken_file_of_authorities_keeps_the_old_ones_and_does_not_start() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn sessions_are_not_resumed_where_certificates_are_asked_for() {
     let authority = TestCa::new();
     let stage = stage(&authority, "mode = \"optional\"");
@@ -206,6 +214,7 @@ fn a_health_check_needs_no_certificate() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn the_certificate_of_a_proxy_signs_nobody_in_who_comes_through_it() {
     let authority = TestCa::new();
     let stage = stage(&authority, "");

@@ -26,6 +26,7 @@ fn handshake(server: &RunningServer<'_>, options: &str) -> ToolOutput {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn tls_1_2_and_1_3_are_spoken_and_what_is_older_is_refused() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -51,6 +52,7 @@ fn tls_1_2_and_1_3_are_spoken_and_what_is_older_is_refused() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn tls_1_2_is_refused_where_the_configuration_says_1_3() {
     let stage = ServerDir::new();
     stage.configure("[tls]\nminimum_version = \"1.3\"");
@@ -60,6 +62,7 @@ fn tls_1_2_is_refused_where_the_configuration_says_1_3() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn http_2_and_1_1_are_agreed_on_in_the_handshake() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -78,6 +81,7 @@ fn http_2_and_1_1_are_agreed_on_in_the_handshake() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn the_certificates_that_are_made_pass_the_strictest_check_and_name_every_host() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -112,6 +116,7 @@ fn the_certificates_that_are_made_pass_the_strictest_check_and_name_every_host()
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn what_is_no_handshake_is_let_go_and_harms_nobody() {
     use std::io::{Read as _, Write as _};
     let stage = ServerDir::new();
@@ -145,6 +150,7 @@ fn what_is_no_handshake_is_let_go_and_harms_nobody() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_name_that_the_certificate_lacks_is_told_once_with_what_to_do() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -182,6 +188,7 @@ fn flags() -> [&'static str; 4] {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn keys_that_openssl_makes_in_every_form_are_served_and_nothing_is_generated() {
     for key in [
         "genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out own.key",
@@ -209,6 +216,7 @@ fn keys_that_openssl_makes_in_every_form_are_served_and_nothing_is_generated() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_that_clients_would_refuse_is_refused_at_start_with_the_reason() {
     const KEY: &str = "genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out own.key";
     let refused = |change: &dyn Fn(&ServerDir), words: &str| {

@@ -140,6 +140,7 @@ fn a_key_that_is_there_signs_with_its_own_algorithm_and_the_next_one_is_what_was
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_key_at_the_end_of_the_file_verifies_and_has_a_certificate_before_it_signs() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -157,6 +158,7 @@ fn a_key_at_the_end_of_the_file_verifies_and_has_a_certificate_before_it_signs()
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn rsa_keys_of_openssl_are_taken_from_2048_bits_on() {
     for (bits, is_good) in [("1024", false), ("2048", true)] {
         let stage = ServerDir::new();
@@ -189,6 +191,7 @@ fn openssl(stage: &ServerDir, arguments: &str, input: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn certificates_are_of_the_keys_in_the_file_for_ten_years_and_in_the_issuers_name() {
     for algorithm in ["ES256", "RS256", "EdDSA"] {
         let stage = ServerDir::new();
@@ -220,6 +223,7 @@ fn certificates_are_of_the_keys_in_the_file_for_ten_years_and_in_the_issuers_nam
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn the_certificate_that_a_token_brings_is_vouched_for_by_every_one_that_was_printed() {
     for algorithm in ["ES256", "RS256", "EdDSA"] {
         let stage = ServerDir::new();

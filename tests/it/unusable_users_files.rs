@@ -42,6 +42,7 @@ fn unprivileged(stage: &ServerDir) -> Command {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_users_file_in_a_folder_of_others_is_served_and_followed_and_only_changes_to_it_fail() {
     let stage = ServerDir::without_files();
     // As Kubernetes mounts a Secret: the file is a link into a directory that is replaced as a whole.
@@ -85,6 +86,7 @@ fn a_users_file_in_a_folder_of_others_is_served_and_followed_and_only_changes_to
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_users_file_on_a_read_only_mount_is_served() {
     let stage = ServerDir::without_files();
     fs::create_dir(stage.path("etc")).unwrap();
@@ -103,6 +105,7 @@ fn a_users_file_on_a_read_only_mount_is_served() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_users_file_that_is_missing_and_cannot_be_made_is_found_by_check_before_serve_fails() {
     let stage = ServerDir::without_files();
     fs::create_dir(stage.path("etc")).unwrap();
@@ -133,6 +136,7 @@ fn a_hash_of_an_unknown_scheme_disables_its_user_and_not_the_server() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_password_in_another_encoding_than_utf_8_signs_in_as_it_does_at_nginx() {
     let stage = ServerDir::new();
     let password = b"p\xe4ssw\xf6rd";

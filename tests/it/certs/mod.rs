@@ -56,6 +56,7 @@ const THREE: &str = "[tls.files]\ncertificate = \"a.crt\"\nkey = \"a.key\"\n\
     [[tls.files.more]]\ncertificate = \"c.crt\"\nkey = \"c.key\"\n";
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_renewal_by_command_is_served_within_seconds_and_clients_that_trust_the_authority_notice_nothing() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -70,6 +71,7 @@ fn a_renewal_by_command_is_served_within_seconds_and_clients_that_trust_the_auth
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn host_names_that_change_in_the_file_are_in_the_certificate_within_seconds() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -105,6 +107,7 @@ fn nothing_is_renewed_that_was_not_made_here() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn show_says_of_every_certificate_what_openssl_says_and_never_a_key() {
     let stage = ServerDir::new();
     drop(stage.start());
@@ -143,6 +146,7 @@ fn show_says_of_every_certificate_what_openssl_says_and_never_a_key() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn the_authority_is_fetched_by_anybody_and_is_the_one_whose_fingerprint_the_server_printed() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -157,6 +161,7 @@ fn the_authority_is_fetched_by_anybody_and_is_the_one_whose_fingerprint_the_serv
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_of_ones_own_has_no_authority_to_fetch() {
     let stage = ServerDir::new();
     write_certificate(&stage, "a", &["localhost"], 30);
@@ -168,6 +173,7 @@ fn a_certificate_of_ones_own_has_no_authority_to_fetch() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn each_name_gets_its_certificate_and_unknown_ones_the_first() {
     let stage = ServerDir::new();
     write_certificate(&stage, "a", &["a.test", "localhost"], 40);
@@ -229,6 +235,7 @@ fn write_projected_volume(stage: &ServerDir, version: &str, pair: &(String, Stri
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_secret_that_kubernetes_exchanges_behind_its_link_is_served_within_seconds() {
     let stage = ServerDir::new();
     write_projected_volume(&stage, "2026_01", &make_certificate(&["localhost"], 40));
@@ -242,6 +249,7 @@ fn a_secret_that_kubernetes_exchanges_behind_its_link_is_served_within_seconds()
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_that_certbot_renews_link_by_link_is_served_without_a_word_of_the_half_of_it() {
     let stage = ServerDir::new();
     let archive = |number: u32| {
@@ -266,6 +274,7 @@ fn a_certificate_that_certbot_renews_link_by_link_is_served_without_a_word_of_th
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn sighup_says_what_is_wrong_with_a_pair_and_keeps_the_old_one() {
     let stage = ServerDir::new();
     write_certificate(&stage, "a", &["localhost"], 40);

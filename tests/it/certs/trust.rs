@@ -91,6 +91,7 @@ fn the_printed_script_does_what_apply_does() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn debians_update_ca_certificates_takes_up_what_is_put_into_its_folder() {
     let stage = ServerDir::new();
     drop(stage.start());
@@ -107,6 +108,7 @@ fn debians_update_ca_certificates_takes_up_what_is_put_into_its_folder() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn whoever_may_not_write_there_is_told_to_use_sudo_and_nothing_is_written() {
     let stage = ServerDir::new();
     drop(stage.start());

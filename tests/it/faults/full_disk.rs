@@ -111,6 +111,7 @@ pub(super) fn assert_ready_status(server: &RunningServer<'_>, status: u16) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_push_to_a_full_disk_is_refused_and_works_again_after_space_is_made() {
     let stage = ServerDir::new();
     let disk = SmallDisk::mount(stage.path("data"), "8m");
@@ -148,6 +149,7 @@ fn a_push_to_a_full_disk_is_refused_and_works_again_after_space_is_made() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_chunk_whose_end_does_not_fit_gives_back_the_space_that_its_beginning_took() {
     let stage = ServerDir::new();
     let disk = SmallDisk::mount(stage.path("data"), "16m");
@@ -161,6 +163,7 @@ fn a_chunk_whose_end_does_not_fit_gives_back_the_space_that_its_beginning_took()
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_refused_chunk_gives_back_the_space_that_it_took() {
     let stage = ServerDir::new();
     let _disk = SmallDisk::mount(stage.path("data"), "8m");
@@ -172,6 +175,7 @@ fn a_refused_chunk_gives_back_the_space_that_it_took() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_full_disk_keeps_nobody_from_reading_and_is_told_by_the_readiness_check() {
     let stage = ServerDir::new();
     let disk = SmallDisk::mount(stage.path("data"), "1m");
@@ -186,6 +190,7 @@ fn a_full_disk_keeps_nobody_from_reading_and_is_told_by_the_readiness_check() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn wherever_the_disk_runs_full_a_manifest_is_there_whole_or_not_at_all() {
     let stage = ServerDir::new();
     let disk = SmallDisk::mount(stage.path("data"), "2m");
@@ -223,6 +228,7 @@ fn wherever_the_disk_runs_full_a_manifest_is_there_whole_or_not_at_all() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_disk_that_becomes_read_only_refuses_pushes_and_serves_pulls() {
     let stage = ServerDir::new();
     let disk = SmallDisk::mount(stage.path("data"), "4m");
@@ -261,6 +267,7 @@ fn a_disk_that_becomes_read_only_refuses_pushes_and_serves_pulls() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_server_does_not_start_on_a_disk_that_it_cannot_write() {
     let stage = ServerDir::new();
     let disk = SmallDisk::mount(stage.path("data"), "1m");

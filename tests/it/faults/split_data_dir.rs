@@ -28,6 +28,7 @@ fn used_store(stage: &ServerDir) -> (String, Vec<u8>) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn blobs_or_repositories_on_another_disk_are_told_by_check_and_by_the_readiness_check() {
     for (folder, name) in [("blobs", "docker/registry/v2/blobs"), ("repositories", "docker/registry/v2/repositories")] {
         let stage = ServerDir::new();
@@ -53,6 +54,7 @@ fn blobs_or_repositories_on_another_disk_are_told_by_check_and_by_the_readiness_
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn blobs_that_are_a_link_to_another_disk_are_told_with_its_target_and_a_link_on_the_same_disk_is_fine() {
     let stage = ServerDir::new();
     used_store(&stage);
@@ -75,6 +77,7 @@ fn blobs_that_are_a_link_to_another_disk_are_told_with_its_target_and_a_link_on_
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_mount_of_the_same_disk_is_another_one_to_the_kernel() {
     let stage = ServerDir::new();
     used_store(&stage);
@@ -84,6 +87,7 @@ fn a_mount_of_the_same_disk_is_another_one_to_the_kernel() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn the_folder_of_our_own_on_another_disk_is_told() {
     let stage = ServerDir::new();
     used_store(&stage);
@@ -93,6 +97,7 @@ fn the_folder_of_our_own_on_another_disk_is_told() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_data_folder_on_one_other_disk_is_as_good_as_any() {
     let stage = ServerDir::new();
     let _disk = SmallDisk::mount(stage.path("disk"), "8m");

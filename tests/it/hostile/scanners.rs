@@ -48,6 +48,7 @@ fn document(path: &Path) -> Value {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn testssl_finds_nothing_worse_than_ok() {
     let stage = ServerDir::new();
     let server = serve(&stage);
@@ -91,6 +92,7 @@ fn testssl_finds_nothing_worse_than_ok() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn sslyze_finds_what_mozilla_recommends() {
     let stage = ServerDir::new();
     let server = serve(&stage);
@@ -131,6 +133,7 @@ fn sslyze_finds_what_mozilla_recommends() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn browsers_are_told_to_keep_to_https_only_where_the_operator_brought_the_certificate() {
     const HEADER: &str = "strict-transport-security";
     let stage = ServerDir::new();

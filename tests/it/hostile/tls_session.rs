@@ -28,6 +28,7 @@ fn s_client(server: &RunningServer<'_>, options: &str, input: &str) -> ToolOutpu
 const REQUEST: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_session_is_resumed_with_a_ticket_in_both_versions() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -42,6 +43,7 @@ fn a_session_is_resumed_with_a_ticket_in_both_versions() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_ticket_of_another_server_is_worth_nothing() {
     let (stage, other) = (ServerDir::new(), ServerDir::new());
     let server = stage.start();
@@ -52,6 +54,7 @@ fn a_ticket_of_another_server_is_worth_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn nothing_is_compressed_renegotiated_or_sent_early() {
     let stage = ServerDir::new();
     let server = stage.start();
@@ -69,6 +72,7 @@ fn nothing_is_compressed_renegotiated_or_sent_early() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn our_order_of_suites_decides_unless_the_client_has_no_aes_in_hardware() {
     const AES_128: &str = "ECDHE-ECDSA-AES128-GCM-SHA256";
     const AES_256: &str = "ECDHE-ECDSA-AES256-GCM-SHA384";

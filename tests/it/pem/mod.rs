@@ -54,6 +54,7 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn what_openssl_loads_of_a_file_with_random_changes_is_loaded_alike_or_the_line_is_named() {
     let (count, seed) = (number("PEM_FILES", 4000), number("PEM_SEED", 1));
     let folder = tempfile::tempdir().unwrap();
@@ -91,6 +92,7 @@ fn what_openssl_loads_of_a_file_with_random_changes_is_loaded_alike_or_the_line_
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn every_spelling_that_nginx_takes_is_taken_and_what_it_skips_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let material = PemFixtures::new();
@@ -144,6 +146,7 @@ fn nginx_loads(folder: &Path, certificate: &Path, key: &Path) -> bool {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_key_that_openssl_reads_is_read_and_one_with_a_passphrase_is_named_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let material = PemFixtures::new();

@@ -66,6 +66,7 @@ fn run(stage: &ServerDir) -> ToolOutput {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn an_expired_certificate_is_told_with_its_date() {
     let stage = ServerDir::new();
     let change = |params: &mut CertificateParams| {
@@ -82,6 +83,7 @@ fn an_expired_certificate_is_told_with_its_date() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_of_the_future_is_told_with_its_date() {
     let stage = ServerDir::new();
     let change = |params: &mut CertificateParams| {
@@ -93,6 +95,7 @@ fn a_certificate_of_the_future_is_told_with_its_date() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_without_alternative_names_is_told_in_the_words_of_go() {
     let stage = ServerDir::new();
     let _site = serve_certificate(&stage, |_| {}, &[]);
@@ -100,6 +103,7 @@ fn a_certificate_without_alternative_names_is_told_in_the_words_of_go() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_for_clients_is_told() {
     let stage = ServerDir::new();
     let usage = |params: &mut CertificateParams| {
@@ -110,6 +114,7 @@ fn a_certificate_for_clients_is_told() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_chain_without_its_intermediate_is_told_and_the_whole_one_is_trusted() {
     let stage = ServerDir::new();
     let (root, mut middle) = (IssuingCa::new("Test Root"), IssuingCa::new("Test Intermediate"));
@@ -145,6 +150,7 @@ fn serve_chain(stage: &ServerDir, change: impl FnOnce(&mut IssuingCa), order: [u
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn an_expired_intermediate_is_told_and_not_the_root_that_is_trusted() {
     let stage = ServerDir::new();
     let change = |middle: &mut IssuingCa| {
@@ -162,6 +168,7 @@ fn an_expired_intermediate_is_told_and_not_the_root_that_is_trusted() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn an_intermediate_that_is_no_authority_is_told() {
     let stage = ServerDir::new();
     let _site = serve_chain(&stage, |middle| middle.params.is_ca = IsCa::ExplicitNoCa, [0, 1, 2]);
@@ -174,6 +181,7 @@ fn an_intermediate_that_is_no_authority_is_told() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_chain_out_of_order_is_trusted_here_and_noted() {
     let stage = ServerDir::new();
     let _site = serve_chain(&stage, |_| {}, [0, 2, 1]);
@@ -186,6 +194,7 @@ fn a_chain_out_of_order_is_trusted_here_and_noted() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_servers_certificate_that_is_marked_as_an_authority_is_trusted_here_and_noted() {
     let stage = ServerDir::new();
     let change = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -199,6 +208,7 @@ fn a_servers_certificate_that_is_marked_as_an_authority_is_trusted_here_and_note
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_trusted_authority_that_has_expired_is_told_as_such() {
     let stage = ServerDir::new();
     let mut authority = IssuingCa::new("Test CA");
@@ -214,6 +224,7 @@ fn a_trusted_authority_that_has_expired_is_told_as_such() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_certificate_that_signs_itself_is_trusted_where_it_was_put_and_told_where_not() {
     let stage = ServerDir::new();
     let key = KeyPair::generate().unwrap();
@@ -230,6 +241,7 @@ fn a_certificate_that_signs_itself_is_trusted_where_it_was_put_and_told_where_no
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn another_authority_of_the_same_name_is_told_as_such() {
     let stage = ServerDir::new();
     let _site = serve_certificate(&stage, |_| {}, &["localhost"]);
@@ -239,6 +251,7 @@ fn another_authority_of_the_same_name_is_told_as_such() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn versions_of_tls_that_are_too_old_are_told() {
     let stage = ServerDir::new();
     drop(stage.start());

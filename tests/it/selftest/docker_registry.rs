@@ -54,6 +54,7 @@ const WELL: &str =
     "proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto $scheme; client_max_body_size 0;";
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn nginx_and_docker_registry_pass_and_that_deletion_is_not_allowed_is_fine() {
     let stage = ServerDir::new();
     let _site = start_registry_behind_nginx(&stage, WELL);
@@ -74,6 +75,7 @@ fn nginx_and_docker_registry_pass_and_that_deletion_is_not_allowed_is_fine() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_proxy_that_takes_no_large_bodies_is_told_with_the_line_for_nginx() {
     let stage = ServerDir::new();
     let _site = start_registry_behind_nginx(&stage, &WELL.replace("client_max_body_size 0;", ""));
@@ -82,6 +84,7 @@ fn a_proxy_that_takes_no_large_bodies_is_told_with_the_line_for_nginx() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_proxy_that_hides_the_host_is_told_with_the_lines_for_nginx() {
     let stage = ServerDir::new();
     let _site = start_registry_behind_nginx(&stage, "client_max_body_size 0; proxy_redirect off;");
@@ -95,6 +98,7 @@ fn a_proxy_that_hides_the_host_is_told_with_the_lines_for_nginx() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_proxy_without_a_registry_behind_it_is_told() {
     let stage = ServerDir::new();
     drop(stage.start());
@@ -109,6 +113,7 @@ fn a_proxy_without_a_registry_behind_it_is_told() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn a_server_that_wants_a_client_certificate_is_told() {
     let stage = ServerDir::new();
     drop(stage.start());

@@ -95,6 +95,7 @@ fn an_authority_that_nobody_trusts_is_told_with_the_file_to_put_where() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "real-parts"), ignore = "needs root or other programs; `make test` runs it")]
 fn where_no_client_looks_at_certificates_no_password_is_sent() {
     let stage = ServerDir::new();
     let server = stage.start();
