@@ -3,6 +3,8 @@
 //! Invariant: the start creates nothing that a later step could make useless. The addresses are bound before the first
 //! administrator is created, so a server that does not run never prints a password.
 
+mod data_dir;
+
 use std::{
     io,
     net::SocketAddr,
@@ -40,9 +42,10 @@ use crate::{
     registry::Registry,
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},
-    storage::{self, DataDirLock, FilesystemStore, Store, StoreError, optional},
+    storage::{DataDirLock, StoreError},
     tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, SniMismatchLogger, acme::Challenges},
 };
+pub(crate) use data_dir::{data_folders, existing_store, release_store, try_lock_store};
 
 /// A server with bound addresses, ready to serve.
 pub struct App {
@@ -100,7 +103,7 @@ impl App {
         reload::log_config_warnings(&loaded);
         let LoadedConfig { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
-        let store = open_store(&config.storage)?;
+        let store = data_dir::open_store(&config.storage)?;
         let certificate = load_certificates(config.tls.clone()).await?;
         let authority = own_ca(&config.tls, &certificate);
         let authority_is_new = certificate.authority_is_new;
@@ -114,7 +117,7 @@ impl App {
         let challenges = Challenges::new().map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?
             .with_acme_challenges(challenges.clone());
-        let claim = lock_store(&config.storage)?;
+        let claim = data_dir::lock_store(config.storage.clone()).await?;
         let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
         warn_of_algorithm_mismatch(&keys, config.auth.token.algorithm);
         let administrator = create_administrator(config.auth.htpasswd.clone()).await?;
@@ -174,8 +177,10 @@ impl App {
         &self.first_start
     }
 
-    /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
-    pub async fn serve(self) {
+    /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish. Returns the lock of the
+    /// data folder if all commits have ended. The caller releases it as clean after the runtime has ended, which waits
+    /// for operations of tasks that were cut off.
+    pub async fn serve(self) -> Option<DataDirLock> {
         let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
@@ -212,12 +217,13 @@ impl App {
         }
         // A commit whose client has disconnected finishes within moments. A hanging disk must not delay the exit
         // further.
-        if tokio::time::timeout(COMMIT_TIMEOUT, registry.wait_for_tasks()).await.is_err() {
+        let is_finished = tokio::time::timeout(COMMIT_TIMEOUT, registry.wait_for_tasks()).await.is_ok();
+        if !is_finished {
             tracing::warn!("gave up waiting for the store to finish its commits");
         }
-        drop(claim);
         tracing::info!("stopped");
         audit::record(&AuditEvent::Stopped);
+        is_finished.then_some(claim)
     }
 }
 
@@ -262,36 +268,6 @@ fn api_service(
 fn requested_authority<B>(request: &Request<B>) -> Option<uri::Authority> {
     let named = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
     request.uri().authority().cloned().or_else(named)
-}
-
-/// Locks the store against other servers, and against commands that change the data, until the lock is dropped.
-fn lock_store(config: &storage::StoreConfig) -> Result<DataDirLock, StartError> {
-    let storage::StoreConfig::Filesystem { root } = config;
-    try_lock_store(config)?.ok_or_else(|| StartError::Locked(root.clone()))
-}
-
-/// Locks the store; `None` if another process has it, for callers that have an alternative.
-pub(crate) fn try_lock_store(config: &storage::StoreConfig) -> Result<Option<DataDirLock>, StoreError> {
-    let storage::StoreConfig::Filesystem { root } = config;
-    storage::lock_data_dir(root).map_err(|error| StoreError::from_io(error, format!("claim {}", root.display())))
-}
-
-/// Opens the configured store; creates it if it does not exist.
-fn open_store(config: &storage::StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
-    match config {
-        storage::StoreConfig::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
-    }
-}
-
-/// Opens the configured store for commands that need an existing one. It is not created, because its path may be a
-/// typing error.
-pub(crate) fn existing_store(config: &storage::StoreConfig) -> Result<Arc<dyn Store>, StartError> {
-    match config {
-        storage::StoreConfig::Filesystem { root } => {
-            let opened = optional(FilesystemStore::open_existing(root))?;
-            Ok(Arc::new(opened.ok_or_else(|| StartError::NoStore(root.clone()))?))
-        }
-    }
 }
 
 /// Logs an error if the data folder spans several file systems. The server starts all the same, because pulls work;

@@ -31,10 +31,17 @@ impl<'a> LockWaiter<'a> {
             self.attempts += 1;
         }
         if self.lock.is_none() && self.attempts == ATTEMPTS_BEFORE_NOTICE {
-            let storage::StoreConfig::Filesystem { root } = self.config;
+            let storage::StoreConfig::Filesystem { root, .. } = self.config;
             // The command may be interrupted meanwhile: the server ignores a request whose sender is gone.
             let _ = writeln!(io::stderr(), "waiting for the server or command that uses {}", root.display());
         }
         Ok(self.lock.is_some())
+    }
+
+    /// Releases the lock, if the command holds it, after everything that it did has ended without an error.
+    pub(super) fn release(self) {
+        if let Some(lock) = self.lock {
+            app::release_store(lock);
+        }
     }
 }

@@ -53,6 +53,9 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
     };
     bar.finish_and_clear();
     let found = found?;
+    if let Some(claim) = claim {
+        app::release_store(claim);
+    }
     print_report(&found).map_err(|error| CommandError::new(error, None))?;
     match (found.serious_findings().count(), args.repair) {
         (0, _) => Ok(()),
@@ -69,7 +72,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
 
 /// Takes the lock of the data folder: unfinished changes of a running server look like damage and must not be repaired.
 fn lock_data_dir(config: &storage::StoreConfig) -> Result<DataDirLock, CommandError> {
-    let storage::StoreConfig::Filesystem { root } = config;
+    let storage::StoreConfig::Filesystem { root, .. } = config;
     let hint = "stop the server first: a repair needs exclusive access; without --repair a server may run";
     app::try_lock_store(config)
         .map_err(StartError::from)?

@@ -58,7 +58,9 @@ async fn collect(registry: &Registry, config: &storage::StoreConfig) -> Result<G
     {
         return Ok(report);
     }
-    registry.collect_garbage(false, SystemTime::now()).await
+    let report = registry.collect_garbage(false, SystemTime::now()).await?;
+    folder.release();
+    Ok(report)
 }
 
 fn warn_of_left_out(report: &GcReport) {

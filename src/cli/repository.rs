@@ -113,7 +113,9 @@ async fn remove(keeper: &LocalRegistry, repository: &Repository<Admin>) -> Resul
     {
         return Ok(removed);
     }
-    repository.delete().await.map_err(|error| command_error(&error))
+    let removed = repository.delete().await.map_err(|error| command_error(&error))?;
+    folder.release();
+    Ok(removed)
 }
 
 /// The terminal for the confirmation, or a test's replacement for it.

@@ -52,10 +52,15 @@ pub(super) fn run(flags: Flags) -> Result<(), CommandError> {
         .enable_all()
         .build()
         .map_err(|error| CommandError::from(StartError::Runtime(error)))?;
-    runtime.block_on(async {
+    let lock = runtime.block_on(async {
         let app = app::App::start(loaded, source).await?;
         first_start::print(app.first_start());
-        app.serve().await;
-        Ok(())
-    })
+        Ok::<_, CommandError>(app.serve().await)
+    })?;
+    // Waits for the operations of tasks that were cut off.
+    drop(runtime);
+    if let Some(lock) = lock {
+        app::release_store(lock);
+    }
+    Ok(())
 }

@@ -118,7 +118,7 @@ fn while_a_command_changes_the_data_no_server_begins_and_other_commands_wait_or_
     let stage = ServerDir::new();
     fs::create_dir_all(stage.path("data")).unwrap();
     // The lock that `gc` and `fsck --repair` hold while they run.
-    let claim = portcullis::storage::lock_data_dir(&stage.path("data")).unwrap().unwrap();
+    let claim = portcullis::storage::lock_data_dir(&stage.path("data"), &[]).unwrap().unwrap();
     for arguments in [&["serve"][..], &["fsck", "--repair"]] {
         let refused = stage.portcullis_command().args(arguments).run_failing();
         assert!(refused.stderr.contains("another portcullis is using it\nhint: "), "{}", refused.stderr);

@@ -173,7 +173,7 @@ fn while_another_command_has_the_data_folder_the_removal_waits_for_it() {
     push(&client, "a", "v1", b"layer");
     drop((server, client));
 
-    let claim = storage::lock_data_dir(&data).unwrap().expect("the lock is free");
+    let claim = storage::lock_data_dir(&data, &[]).unwrap().expect("the lock is free");
     let removing = {
         let tool = portcullis(&data, &["repository", "remove", "a", "--yes"]);
         std::thread::spawn(move || tool.run_ok().stdout)

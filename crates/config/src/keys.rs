@@ -16,6 +16,7 @@ use portcullis_access::{Action, Glob, UnknownAction, UserName};
 use portcullis_auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl};
 use portcullis_http_client::HttpsUrl;
 use portcullis_server::{InvalidSubnet, Subnet};
+use portcullis_storage::DirectIo;
 use portcullis_telemetry::{self as telemetry, AuditDestination, LogFormat};
 use portcullis_tls::{
     ClientMode, ClientUser, Hostname, MinimumVersion,
@@ -237,6 +238,10 @@ keys! {
          something kept never are.";
     FILESYSTEM_ROOT: FilePath = "storage.filesystem.root", FilePath { example: "data" }, Fallback::Value("data"),
         "The folder of images, in the layout of registry:2's `/var/lib/registry`.";
+    FILESYSTEM_DIRECT: Choice<DirectIo> = "storage.filesystem.direct",
+        Choice(&[("auto", DirectIo::Auto), ("off", DirectIo::Off)]), Fallback::Value("auto"),
+        "Whether layers are written past the kernel's page cache (`O_DIRECT`): `auto` where the file system supports it; `off` \
+         for one that supports it badly, or so that the first pull of a new layer is served from memory.";
 
     LOG_FORMAT: Choice<LogFormat> = "log.format",
         Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]), Fallback::Value("text"),

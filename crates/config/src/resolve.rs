@@ -344,7 +344,8 @@ impl Resolver<'_> {
     }
 
     fn storage(&mut self) -> Option<storage::StoreConfig> {
-        Some(storage::StoreConfig::Filesystem { root: self.value(&keys::FILESYSTEM_ROOT)? })
+        let (root, direct_io) = (self.value(&keys::FILESYSTEM_ROOT), self.value(&keys::FILESYSTEM_DIRECT));
+        Some(storage::StoreConfig::Filesystem { root: root?, direct_io: direct_io? })
     }
 
     fn telemetry(&mut self) -> Option<telemetry::Config> {

@@ -49,7 +49,7 @@ pub use gc::{Garbage, GarbageReason, GcReport, LeftOut};
 pub use ingest::BodyError;
 pub use manifests::{PutManifest, StoredManifest};
 pub use mount_source::FoundSource;
-pub use paths::{InvalidUploadId, UploadId, move_targets};
+pub use paths::{InvalidUploadId, UploadId, move_targets, repositories_path};
 pub use referrers::{Referrer, ReferrersFilter};
 pub use uploads::{Upload, VerifiedBlob};
 

@@ -26,6 +26,7 @@
 //!   requests/<uuid>/{request,claim,report}                  a request of a command to the running server
 //!   credentials/                                            access tokens and refresh tokens: see `auth::grants`
 //!   lock                                                    locked by the process that changes the data
+//!   clean                                                   the last process that changed the data ended cleanly
 //!   tmp/                                                    the store's temporary files
 //! ```
 //!
@@ -139,6 +140,12 @@ impl DirKey<'_> {
             Self::Request(id) => parse_path(&format!("{REQUESTS}/{id}")),
         }
     }
+}
+
+/// The folder that contains all repositories.
+#[must_use]
+pub fn repositories_path() -> StorePath {
+    DirKey::Repositories.path()
 }
 
 /// The folders into which objects are moved, from each other or from the store's temporary files. A store whose

@@ -29,6 +29,18 @@ pub enum StoreErrorKind {
     Unavailable,
 }
 
+impl StoreErrorKind {
+    /// Whether the error means that the stored bytes are wrong; after any other error they may be right, and readable
+    /// later.
+    #[must_use]
+    pub fn is_corruption(self) -> bool {
+        match self {
+            Self::Corrupt | Self::TooLarge => true,
+            Self::NotFound | Self::NoSpace | Self::NotWritable | Self::CrossDevice | Self::Unavailable => false,
+        }
+    }
+}
+
 impl StoreError {
     /// Creates an error of `kind`; `context` names the operation and the object.
     pub fn new(kind: StoreErrorKind, context: impl Into<String>) -> Self {

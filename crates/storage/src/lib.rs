@@ -38,7 +38,7 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 
 pub use atomic_file::AtomicFile;
-pub use config::StoreConfig;
+pub use config::{DirectIo, StoreConfig};
 pub use error::optional;
 pub use error::{StoreError, StoreErrorKind};
 #[cfg(any(test, feature = "testing"))]

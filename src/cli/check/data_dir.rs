@@ -2,19 +2,15 @@
 //!
 //! Invariant: a check changes nothing; it creates no folder and no file.
 
-use std::{fs, io, path::Path};
-
 use super::config_targets::{CheckError, nearest_existing, require_writable_folder};
 use crate::{
-    registry::move_targets,
-    storage::{self, StorePath, cross_device_dirs, dangling_link},
+    app,
+    storage::{self, cross_device_dirs, dangling_link},
 };
-
-const REPOSITORIES_PATH: &str = "docker/registry/v2/repositories";
 
 /// The faults that would prevent a server from using the data folder.
 pub(super) fn examine(config: &storage::StoreConfig) -> Vec<CheckError> {
-    let storage::StoreConfig::Filesystem { root } = config;
+    let storage::StoreConfig::Filesystem { root, .. } = config;
     let place = nearest_existing(root);
     if let Some(link) = dangling_link(root) {
         let hint = "mount or create the target of the link, or name another folder with --data";
@@ -25,8 +21,7 @@ pub(super) fn examine(config: &storage::StoreConfig) -> Vec<CheckError> {
             format!("make {} a folder that this user can write, or name another one with --data", place.display());
         return vec![CheckError { error: format!("data folder {}: {error}", root.display()), hint: Some(hint) }];
     }
-    let mut folders = move_targets();
-    folders.extend(top_level_folders(root));
+    let folders = app::data_folders(root);
     let dangling = folders.iter().filter_map(|folder| dangling_link(&root.join(folder.as_str())));
     let mut findings: Vec<CheckError> = Vec::new();
     for link in dangling {
@@ -48,11 +43,4 @@ pub(super) fn examine(config: &storage::StoreConfig) -> Vec<CheckError> {
         }
     }));
     findings
-}
-
-/// The top-level folders of the repositories: each of them may be a link to another file system.
-fn top_level_folders(root: &Path) -> Vec<StorePath> {
-    let Ok(entries) = fs::read_dir(root.join(REPOSITORIES_PATH)) else { return Vec::new() };
-    let names = entries.filter_map(io::Result::ok).filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter_map(|name| format!("{REPOSITORIES_PATH}/{name}").parse().ok()).collect()
 }

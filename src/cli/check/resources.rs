@@ -18,7 +18,7 @@ const RESERVED_FILES: u64 = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn examine(config: &Config, now: SystemTime) -> Vec<CheckWarning> {
-    let storage::StoreConfig::Filesystem { root } = &config.storage;
+    let storage::StoreConfig::Filesystem { root, .. } = &config.storage;
     let mut warnings = check_disk(root);
     warnings.extend(check_open_files(config.server.limits.connections, getrlimit(Resource::Nofile).maximum));
     warnings.extend(program_mtime().and_then(|built| check_clock(now, built)));

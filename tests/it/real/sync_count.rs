@@ -1,7 +1,8 @@
 //! Counts with strace how many disk syncs a push waits for.
 //!
 //! Each sync is a trip to the disk and often a flush of its cache, so their number is the cost of small pushes. A
-//! file and its directory need two; with fewer nothing is durable, and more are wasted.
+//! file and its directory need two; with fewer nothing is durable, and more are wasted. After a kill, the start syncs
+//! whole file systems.
 
 use std::{
     fs,
@@ -39,6 +40,12 @@ impl<'a> StracedServer<'a> {
     fn count(&self) -> usize {
         let trace = fs::read_to_string(&self.trace).unwrap();
         trace.lines().filter(|line| !line.contains("resumed>")).count()
+    }
+
+    /// The number of times that a whole file system was synced.
+    fn file_system_syncs(&self) -> usize {
+        let trace = fs::read_to_string(&self.trace).unwrap();
+        trace.lines().filter(|line| line.contains("syncfs(")).count()
     }
 
     /// The number of syncs that a step makes.
@@ -132,5 +139,36 @@ fn a_new_small_blob_waits_for_the_disk_at_most_six_times_and_a_manifest_with_a_t
     for (tag, note) in [("new", "the first tag"), ("another", "another tag"), ("new", "a tag that moves on")] {
         let count = traced.syncs_of(|server| put(server, tag, &image(b"one request", note)));
         assert!((6..=manifest).contains(&count), "{note}: {count}");
+    }
+}
+
+#[test]
+fn what_a_killed_server_left_unsynced_is_durable_before_the_next_one_serves() {
+    let stage = ServerDir::new();
+    let mut server = stage.start();
+    in_one_request(&server, b"{}");
+    server.daemon.signal(Signal::KILL);
+    assert!(server.daemon.wait_for_exit(Duration::from_secs(20)).is_some());
+    drop(server);
+    let traced = StracedServer::start(&stage);
+    assert_eq!(traced.file_system_syncs(), 1, "{}", traced.server.log());
+    assert!(traced.server.log().contains("did not end cleanly"), "{}", traced.server.log());
+    drop(traced);
+    // The server before ended by SIGTERM.
+    let traced = StracedServer::start(&stage);
+    assert_eq!(traced.file_system_syncs(), 0, "{}", traced.server.log());
+    traced.server.request_as_alice("HEAD", &format!("/v2/team/app/blobs/{}", digest(b"{}")), &[], b"").expect(200);
+}
+
+#[test]
+fn a_command_without_a_server_leaves_a_clean_data_folder() {
+    let stage = ServerDir::new();
+    let mut server = stage.start();
+    in_one_request(&server, b"{}");
+    server.daemon.signal(Signal::KILL);
+    assert!(server.daemon.wait_for_exit(Duration::from_secs(20)).is_some());
+    for command in [&["gc"][..], &["fsck", "--repair"], &["repository", "remove", "team/app", "--yes"]] {
+        stage.portcullis_command().args(command).run_ok();
+        assert!(stage.path("data/portcullis/clean").exists(), "{command:?}");
     }
 }

@@ -16,7 +16,7 @@ use super::daemon::Daemon;
 use super::{ToolCommand, free_port, registry_test_name};
 
 /// The timeout for a start; the first one generates keys, and the machine may be busy with other tests.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The path of the program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");

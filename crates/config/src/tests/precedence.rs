@@ -35,8 +35,16 @@ fn nothing_has_to_be_configured() {
     assert_eq!(config.auth.token.key, Path::new("certs/token.key"));
     assert_eq!(config.policy, Policy::allow_all_signed_in());
     assert!(!config.registry.sparse_manifests);
-    assert_eq!(config.storage, storage::StoreConfig::Filesystem { root: "data".into() });
+    let direct_io = storage::DirectIo::Auto;
+    assert_eq!(config.storage, storage::StoreConfig::Filesystem { root: "data".into(), direct_io });
     assert_eq!((config.telemetry.format, config.telemetry.filter.as_str()), (LogFormat::Text, "info"));
+}
+
+#[test]
+fn direct_io_can_be_switched_off() {
+    let config = config("[storage.filesystem]\ndirect = \"off\"");
+    let direct_io = storage::DirectIo::Off;
+    assert_eq!(config.storage, storage::StoreConfig::Filesystem { root: "data".into(), direct_io });
 }
 
 #[test]

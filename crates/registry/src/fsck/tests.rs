@@ -54,7 +54,7 @@ impl Fixture {
 
     async fn repair(&self, later: Duration) -> Vec<(StoreDamage, RepairOutcome)> {
         let folder = tempfile::tempdir().unwrap();
-        let alone = lock_data_dir(folder.path()).unwrap().unwrap();
+        let alone = lock_data_dir(folder.path(), &[]).unwrap().unwrap();
         let found = self.registry.fsck_repair(&alone, SystemTime::now() + later, &mut |_| {}).await.unwrap();
         found.findings.into_iter().map(|finding| (finding.damage, finding.repair)).collect()
     }

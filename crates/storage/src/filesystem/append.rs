@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{
-    super::{ObjectWriter, StoreError, StoreErrorKind, StorePath},
+    super::{DirectIo, ObjectWriter, StoreError, StoreErrorKind, StorePath},
     StoreDir,
     aligned_buffer::{ALIGNMENT, AlignedBuffer, BUFFER_LEN},
     dirs,
@@ -34,7 +34,7 @@ use super::{
 const MIN_DIRECT_WRITE_LEN: usize = 256 << 10;
 
 /// Opens the file at `place` with a length of `offset` bytes.
-pub(super) fn open(disk: &StoreDir, place: &Path, offset: u64) -> io::Result<AppendFile> {
+pub(super) fn open(disk: &StoreDir, place: &Path, offset: u64, direct_io: DirectIo) -> io::Result<AppendFile> {
     let folder = dirs::parent_dir(place);
     let open = || OpenOptions::new().write(true).create(offset == 0).truncate(false).open(place);
     let file = disk.dirs.run_in_dir(folder, open, || offset == 0)?;
@@ -46,16 +46,23 @@ pub(super) fn open(disk: &StoreDir, place: &Path, offset: u64) -> io::Result<App
     if length < offset {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the file ends before byte {offset}")));
     }
-    // A second descriptor of the same file for direct I/O, which some file systems do not support.
-    let flags = OFlags::DIRECT.bits().cast_signed();
-    let direct = OpenOptions::new().write(true).custom_flags(flags).open(place).ok();
+    let direct = match direct_io {
+        DirectIo::Auto => open_direct(place),
+        DirectIo::Off => None,
+    };
     Ok(AppendFile { file, direct, written: offset, buffer: None, is_synced: !is_cut })
+}
+
+/// Opens a second descriptor of the same file for direct I/O, which some file systems do not support.
+fn open_direct(place: &Path) -> Option<File> {
+    let flags = OFlags::DIRECT.bits().cast_signed();
+    OpenOptions::new().write(true).custom_flags(flags).open(place).ok()
 }
 
 /// A file open for appending.
 pub(super) struct AppendFile {
     file: File,
-    /// Descriptor for direct I/O; `None` where the file system does not support it.
+    /// Descriptor for direct I/O; `None` where it is off or the file system does not support it.
     direct: Option<File>,
     /// Number of bytes in the file.
     written: u64,
@@ -178,5 +185,35 @@ impl ObjectWriter for FileWriter {
 
     async fn sync(&mut self) -> Result<u64, StoreError> {
         self.run_blocking(AppendFile::sync).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{DirCreator, FsType},
+        *,
+    };
+
+    /// The file after a write of two blocks, and whether it has a descriptor for direct I/O before and after the write.
+    fn written(direct_io: DirectIo) -> (Vec<u8>, [bool; 2]) {
+        let root = tempfile::tempdir().unwrap();
+        let fs_type = FsType::detect(root.path());
+        let dirs = DirCreator::new(fs_type.metadata_order());
+        let disk = StoreDir { root: root.path().to_owned(), fs_type, dirs };
+        let place = root.path().join("uploads/data");
+        let mut file = open(&disk, &place, 0, direct_io).unwrap();
+        let before = file.direct.is_some();
+        file.write(vec![Bytes::from(vec![7; 2 * BUFFER_LEN])]).unwrap();
+        let after = file.direct.is_some();
+        assert_eq!(file.sync().unwrap(), 2 * BUFFER_LEN as u64);
+        (std::fs::read(place).unwrap(), [before, after])
+    }
+
+    #[test]
+    fn without_direct_io_a_layer_is_written_through_the_page_cache_and_is_the_same() {
+        let (content, direct) = written(DirectIo::Off);
+        assert_eq!(direct, [false, false]);
+        assert_eq!(content, written(DirectIo::Auto).0);
     }
 }

@@ -53,9 +53,10 @@ pub(super) fn read_versions(root: &Path, paths: &[StorePath], now: SystemTime) -
     paths.iter().map(|path| read_version(&folder, relative_name(base, path), latest)).collect()
 }
 
-/// Reads the version of the folder at `place` if every name on its path is cached; else returns `None`.
-pub(super) async fn read_cached_version(place: &Path, now: SystemTime) -> Option<DirVersion> {
-    read_version(&page_cache::open_dir(place).await?, ".", latest_valid_ctime(now)?)
+/// Reads the version of the folder at `path` below `root` if every name on the way is cached; else returns `None`.
+pub(super) async fn read_cached_version(root: &Path, path: &StorePath, now: SystemTime) -> Option<DirVersion> {
+    let name = if path.as_str().is_empty() { "." } else { path.as_str() };
+    read_version(&page_cache::open_dir(root, name).await?, ".", latest_valid_ctime(now)?)
 }
 
 /// Returns the deepest folder that contains or equals all `paths`.
@@ -135,7 +136,7 @@ mod tests {
         let now = SystemTime::now();
         for (now, is_some) in [(now, false), (now - 5 * MIN_CTIME_AGE, false), (now + 2 * MIN_CTIME_AGE, true)] {
             assert_eq!(read_versions(root.path(), &paths(&["a"]), now)[0].is_some(), is_some);
-            assert_eq!(read_cached_version(&root.path().join("a"), now).await.is_some(), is_some);
+            assert_eq!(read_cached_version(root.path(), &"a".parse().unwrap(), now).await.is_some(), is_some);
         }
     }
 

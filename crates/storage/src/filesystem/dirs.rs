@@ -13,7 +13,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use super::{super::StoreEntry, metadata_order::MetadataOrder};
+use super::{super::StoreEntry, fs_type::MetadataOrder};
 
 /// Number of retries when another task removes the folder meanwhile.
 const MAX_RETRIES: usize = 32;

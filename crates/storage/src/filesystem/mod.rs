@@ -2,12 +2,12 @@
 //!
 //! Invariant: an object appears at its path by one `rename` of a file that was synced before, and the folder is synced
 //! after it, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs on file
-//! systems that keep the order of directory changes (`order`); on others, each folder that was created or left costs
+//! systems that keep the order of directory changes (`fs_type`); on others, each folder that was created or left costs
 //! one more. Temporary files are in one separate folder (`portcullis/tmp`) and not beside their targets: leftovers of a
 //! crash can be found without a walk, and other readers of the tree do not see them.
 //!
 //! All system calls that may wait for a disk run on tokio's blocking threads. Data in the kernel's page cache is read
-//! without a thread switch (`cached`).
+//! without a thread switch (`page_cache`), except on network and FUSE file systems.
 
 mod aligned_buffer;
 mod append;
@@ -15,7 +15,7 @@ mod cross_device;
 mod data_dir_lock;
 mod dir_versions;
 mod dirs;
-mod metadata_order;
+mod fs_type;
 mod page_cache;
 mod read;
 
@@ -32,11 +32,14 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
-use super::{DirVersion, Object, ObjectWriter, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath};
+use super::{
+    DirVersion, DirectIo, Object, ObjectWriter, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath,
+};
 pub use cross_device::{CrossDeviceDir, cross_device_dirs, dangling_link};
 pub use data_dir_lock::{DataDirLock, lock_data_dir};
 use dirs::DirCreator;
-use metadata_order::MetadataOrder;
+use fs_type::{FsType, MetadataOrder, ReadMode};
+use read::OpenedFile;
 
 /// Folder of the temporary files, relative to the root of the store.
 pub const TEMP_DIR: &str = "portcullis/tmp";
@@ -49,12 +52,14 @@ const STALE_TEMP_FILE_AGE: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Debug)]
 pub struct FilesystemStore {
     disk: Arc<StoreDir>,
+    direct_io: DirectIo,
 }
 
 #[derive(Debug)]
 struct StoreDir {
     root: PathBuf,
-    order: MetadataOrder,
+    /// The type of the file system that contains the root.
+    fs_type: FsType,
     dirs: DirCreator,
 }
 
@@ -63,7 +68,7 @@ impl FilesystemStore {
     /// behind.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        let clear = || -> io::Result<MetadataOrder> {
+        let clear = || -> io::Result<FsType> {
             if let Some(link) = dangling_link(&root) {
                 return Err(io::Error::other(link));
             }
@@ -73,10 +78,18 @@ impl FilesystemStore {
             for entry in fs::read_dir(&temporary)? {
                 clear_leftover(&entry?)?;
             }
-            Ok(MetadataOrder::detect(&root))
+            Ok(FsType::detect(&root))
         };
-        let order = clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
-        Ok(Self::new(root, order))
+        let fs_type = clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
+        match fs_type.read_mode() {
+            ReadMode::InPlace => {}
+            ReadMode::BlockingThread => tracing::info!(
+                folder = %root.display(),
+                file_system = %fs_type,
+                "the data folder is not on a known local file system; cached files are not read in place"
+            ),
+        }
+        Ok(Self::new(root, fs_type))
     }
 
     /// Opens the store in `root`, which must exist, without creating or removing anything.
@@ -88,21 +101,31 @@ impl FilesystemStore {
         let is_folder = fs::metadata(&root)
             .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
         is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;
-        let order = MetadataOrder::detect(&root);
-        Ok(Self::new(root, order))
+        let fs_type = FsType::detect(&root);
+        Ok(Self::new(root, fs_type))
     }
 
-    fn new(root: PathBuf, order: MetadataOrder) -> Self {
-        Self { disk: Arc::new(StoreDir { root, order, dirs: DirCreator::new(order) }) }
+    fn new(root: PathBuf, fs_type: FsType) -> Self {
+        let dirs = DirCreator::new(fs_type.metadata_order());
+        Self { disk: Arc::new(StoreDir { root, fs_type, dirs }), direct_io: DirectIo::default() }
+    }
+
+    /// Sets whether large objects are written with direct I/O; by default, they are where it is supported.
+    #[must_use]
+    pub fn with_direct_io(self, direct_io: DirectIo) -> Self {
+        Self { direct_io, ..self }
     }
 
     /// Opens an object, without a blocking thread if that does not wait for the disk; `verb` names the operation in an
     /// error.
-    async fn open_file(&self, verb: &'static str, path: &StorePath) -> Result<(File, Stat), StoreError> {
-        match read::open_cached(&self.disk.absolute_path(path)).await {
-            Some(opened) => opened.map_err(|error| StoreError::from_io(error, format!("{verb} {path}"))),
-            None => self.run_blocking(verb, path, |_, place| read::open(place)).await,
+    async fn open_file(&self, verb: &'static str, path: &StorePath) -> Result<OpenedFile, StoreError> {
+        let mode = self.disk.fs_type.read_mode();
+        if mode == ReadMode::InPlace
+            && let Some(opened) = read::open_cached(&self.disk.root, path).await
+        {
+            return opened.map_err(|error| StoreError::from_io(error, format!("{verb} {path}")));
         }
+        self.run_blocking(verb, path, move |_, place| read::open(place, mode)).await
     }
 
     /// Runs `work` on a blocking thread; `verb` and `path` name the operation in an error.
@@ -167,7 +190,7 @@ impl StoreDir {
     /// was synced.
     fn prune_after_move(&self, folder: &Path) -> io::Result<()> {
         let stays = dirs::remove_empty_dirs(folder, &self.root);
-        match self.order {
+        match self.fs_type.metadata_order() {
             // A move is one change: if the new name is durable, the old one is gone.
             MetadataOrder::Preserved => Ok(()),
             MetadataOrder::Unknown => self.sync(stays),
@@ -217,13 +240,13 @@ impl StoreDir {
 #[async_trait]
 impl Store for FilesystemStore {
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
-        Ok(self.open_file("stat", path).await?.1)
+        Ok(self.open_file("stat", path).await?.stat)
     }
 
     async fn open(&self, path: &StorePath) -> Result<Object, StoreError> {
-        let (file, stat) = self.open_file("open", path).await?;
+        let opened = self.open_file("open", path).await?;
         let path = path.clone();
-        Ok(Object::new(stat, move |range| read::stream(file, range, path)))
+        Ok(Object::new(opened.stat, move |range| read::stream(opened, range, path)))
     }
 
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
@@ -235,7 +258,9 @@ impl Store for FilesystemStore {
     }
 
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        let tail = self.run_blocking("append to", path, move |disk, place| append::open(disk, place, offset)).await?;
+        let direct_io = self.direct_io;
+        let open = move |disk: &StoreDir, place: &Path| append::open(disk, place, offset, direct_io);
+        let tail = self.run_blocking("append to", path, open).await?;
         Ok(Box::new(append::FileWriter::new(tail, path.clone())))
     }
 
@@ -292,8 +317,8 @@ impl Store for FilesystemStore {
 
     async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {
         if let [path] = &*paths
-            && let Some(version) =
-                dir_versions::read_cached_version(&self.disk.absolute_path(path), SystemTime::now()).await
+            && self.disk.fs_type.read_mode() == ReadMode::InPlace
+            && let Some(version) = dir_versions::read_cached_version(&self.disk.root, path, SystemTime::now()).await
         {
             return Ok(vec![Some(version)]);
         }

@@ -12,6 +12,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     super::{ByteStream, READ_CHUNK_LEN, Stat, StoreError, StoreErrorKind, StorePath},
+    fs_type::{FsType, ReadMode},
     page_cache,
 };
 
@@ -23,31 +24,41 @@ pub(super) fn file_stat(metadata: &Metadata) -> io::Result<Stat> {
     Ok(Stat { size: metadata.len(), modified: metadata.modified()? })
 }
 
-/// Opens a file and returns its size and modification time.
-pub(super) fn open(place: &Path) -> io::Result<(File, Stat)> {
-    with_stat(File::open(place)?)
+/// A file open for reading.
+#[derive(Debug)]
+pub(super) struct OpenedFile {
+    file: File,
+    pub(super) stat: Stat,
+    mode: ReadMode,
 }
 
-/// Opens a file as [`open`] does, if no name on its path requires the disk; else returns `None`.
-pub(super) async fn open_cached(place: &Path) -> Option<io::Result<(File, Stat)>> {
-    Some(page_cache::open(place).await?.and_then(with_stat))
+/// Opens a file. It may be on another file system than the root of the store, whose mode is `root_mode`.
+pub(super) fn open(place: &Path, root_mode: ReadMode) -> io::Result<OpenedFile> {
+    let file = File::open(place)?;
+    let mode = match root_mode {
+        ReadMode::InPlace => FsType::of_file(&file).read_mode(),
+        ReadMode::BlockingThread => ReadMode::BlockingThread,
+    };
+    Ok(OpenedFile { stat: file_stat(&file.metadata()?)?, file, mode })
 }
 
-fn with_stat(file: File) -> io::Result<(File, Stat)> {
-    let stat = file_stat(&file.metadata()?)?;
-    Ok((file, stat))
+/// Opens the file at `path` below `root` as [`open`] does, if no name on the way requires the disk; else returns `None`.
+pub(super) async fn open_cached(root: &Path, path: &StorePath) -> Option<io::Result<OpenedFile>> {
+    let opened = page_cache::open(root, path.as_str()).await?;
+    Some(opened.and_then(|file| Ok(OpenedFile { stat: file_stat(&file.metadata()?)?, file, mode: ReadMode::InPlace })))
 }
 
-/// Streams the bytes of `file` within `range`. Each piece is read on demand, so a slow reader costs the memory of one
+/// Streams the bytes of a file within `range`. Each piece is read on demand, so a slow reader costs the memory of one
 /// piece, not of a queue.
-pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStream {
+pub(super) fn stream(opened: OpenedFile, range: Range<u64>, path: StorePath) -> ByteStream {
+    let OpenedFile { file, mode, stat: _ } = opened;
     let pieces = stream::try_unfold((file, range.start), move |(file, at)| {
         let left = range.end.saturating_sub(at);
         async move {
             if left == 0 {
                 return Ok(None);
             }
-            let (file, piece) = next_chunk(file, at, left).await?;
+            let (file, piece) = next_chunk(file, mode, at, left).await?;
             if piece.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -59,9 +70,11 @@ pub(super) fn stream(file: File, range: Range<u64>, path: StorePath) -> ByteStre
 }
 
 /// Reads between one and [`READ_CHUNK_LEN`] bytes of the `left` bytes from offset `at`; none if the file ends there.
-async fn next_chunk(file: File, at: u64, left: u64) -> io::Result<(File, Bytes)> {
+async fn next_chunk(file: File, mode: ReadMode, at: u64, left: u64) -> io::Result<(File, Bytes)> {
     let length = usize::try_from(left).unwrap_or(READ_CHUNK_LEN).min(READ_CHUNK_LEN);
-    if let Some(piece) = page_cache::read(&file, at, length).await {
+    if mode == ReadMode::InPlace
+        && let Some(piece) = page_cache::read(&file, at, length).await
+    {
         return Ok((file, piece));
     }
     let read = tokio::task::spawn_blocking(move || read_chunk(file, at, length)).await;
@@ -81,4 +94,18 @@ fn read_error(error: io::Error, path: &StorePath) -> StoreError {
         return StoreError::new(StoreErrorKind::Corrupt, format!("{path} was truncated while it was read"));
     }
     StoreError::from_io(error, format!("read {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_on_a_network_file_system_is_read_on_blocking_threads() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(open(file.path(), ReadMode::InPlace).unwrap().mode, ReadMode::InPlace);
+        assert_eq!(open(file.path(), ReadMode::BlockingThread).unwrap().mode, ReadMode::BlockingThread);
+        // A link from a local root to another file system; this one is not in the list of local ones.
+        assert_eq!(open(Path::new("/proc/self/status"), ReadMode::InPlace).unwrap().mode, ReadMode::BlockingThread);
+    }
 }
