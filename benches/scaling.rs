@@ -10,7 +10,10 @@
 use std::{
     fs,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -50,6 +53,12 @@ async fn main() {
             registry.catalog(&view, &page).await.unwrap().entries.len()
         })
         .await;
+        let number = AtomicUsize::new(count);
+        row(&format!("catalog of {count}, all, each after a new repository"), async || {
+            make_repository(root.path(), number.fetch_add(1, Ordering::Relaxed));
+            registry.catalog(&view, &whole).await.unwrap().entries.len()
+        })
+        .await;
     }
 }
 
@@ -86,8 +95,10 @@ fn make_tags(root: &Path) {
 }
 
 fn make_repositories(root: &Path, count: usize) {
+    (0..count).for_each(|number| make_repository(root, number));
+}
+
+fn make_repository(root: &Path, number: usize) {
     let repositories = root.join("docker/registry/v2/repositories");
-    for number in 0..count {
-        fs::create_dir_all(repositories.join(format!("team{}/app{number}/_manifests/tags", number % 100))).unwrap();
-    }
+    fs::create_dir_all(repositories.join(format!("team{}/app{number}/_manifests/tags", number % 100))).unwrap();
 }

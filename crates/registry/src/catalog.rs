@@ -4,11 +4,6 @@ use super::{Error, Registry};
 use portcullis_access::CatalogView;
 use portcullis_oci::{ListPage, PageRequest, RepositoryName};
 
-/// Whether a folder with this name makes its parent folder a repository. A folder of uploads alone does not.
-pub(super) fn is_repository_marker(folder: &str) -> bool {
-    matches!(folder, "_manifests" | "_layers")
-}
-
 impl Registry {
     /// A page of the repositories that `view` shows, in byte order.
     pub async fn catalog(&self, view: &CatalogView<'_>, page: &PageRequest) -> Result<ListPage<RepositoryName>, Error> {

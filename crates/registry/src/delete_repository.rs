@@ -14,8 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Engine, Error, Repository, links,
-    paths::{DirKey, ObjectKey},
+    Engine, Error, Repository,
+    folder_listing::FolderListing,
+    links,
+    paths::{DirKey, LAYERS_DIR, MANIFESTS_DIR, ObjectKey},
 };
 use portcullis_access::Admin;
 use portcullis_access::audit::{self, AuditEvent};
@@ -79,8 +81,7 @@ impl Engine {
     /// be all that an interrupted removal has left.
     async fn own_folders(&self, name: &RepositoryName) -> Result<Vec<String>, Error> {
         let entries = self.store.list(&DirKey::Repository(name).path()).await?;
-        let own = entries.into_iter().filter(|entry| entry.is_folder && entry.name.starts_with('_'));
-        let own: Vec<String> = own.map(|entry| entry.name).collect();
+        let own: Vec<String> = FolderListing::new(entries).own_folders().map(ToOwned::to_owned).collect();
         if own.is_empty() { Err(Error::NameUnknown(name.clone())) } else { Ok(own) }
     }
 
@@ -100,8 +101,8 @@ impl Engine {
         self.remove_indexes(name).await?;
         let mut folders: Vec<&str> = folders.iter().map(String::as_str).collect();
         folders.sort_by_key(|folder| match *folder {
-            "_manifests" => 0,
-            "_layers" => 2,
+            MANIFESTS_DIR => 0,
+            LAYERS_DIR => 2,
             _ => 1,
         });
         for folder in folders {

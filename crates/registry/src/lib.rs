@@ -12,6 +12,7 @@ mod catalog;
 mod config;
 mod delete_repository;
 mod error;
+mod folder_listing;
 mod fsck;
 mod gc;
 mod ingest;
@@ -25,6 +26,7 @@ mod mount_source;
 mod paths;
 mod referrers;
 mod repository_index;
+mod repository_names;
 mod repository_walk;
 mod tags;
 #[cfg(test)]

@@ -22,9 +22,10 @@ use super::{
     Engine, Error, links,
     paths::{DirKey, ObjectKey},
     repository_index::RepositoryIndex,
+    repository_names::RepositoryNames,
 };
 use portcullis_oci::{ListPage, PageRequest, RepositoryName, Tag};
-use portcullis_storage::{DirVersion, Store};
+use portcullis_storage::DirVersion;
 
 /// The cached listings.
 #[derive(Debug, Default)]
@@ -38,15 +39,13 @@ pub(super) struct ListingCache {
 #[derive(Debug)]
 struct CachedCatalog {
     index: RepositoryIndex,
-    /// The names in the index that are valid repository names; others cannot be requested and are left out.
-    names: Arc<[RepositoryName]>,
     /// The value of `asked` when the last refresh of the index began: earlier requests need no refresh of their own.
     request_count_at_refresh: u64,
 }
 
 impl Default for CachedCatalog {
     fn default() -> Self {
-        Self { index: RepositoryIndex::new(), names: [].into(), request_count_at_refresh: 0 }
+        Self { index: RepositoryIndex::new(), request_count_at_refresh: 0 }
     }
 }
 
@@ -66,23 +65,23 @@ const MAX_CACHED_REPOSITORIES: usize = 10_000;
 
 impl Engine {
     /// The names of all repositories, in byte order.
-    pub(super) async fn repository_names(&self) -> Result<Arc<[RepositoryName]>, Error> {
+    pub(super) async fn repository_names(&self) -> Result<RepositoryNames, Error> {
         let number = self.listing_cache.request_count.fetch_add(1, Ordering::SeqCst);
         let mut catalog = self.listing_cache.catalog.lock().await;
         // A request that waited while another one refreshed the catalog needs no refresh of its own, if that refresh
         // began after the request.
         if catalog.request_count_at_refresh <= number {
             let answers = self.listing_cache.request_count.load(Ordering::SeqCst);
-            catalog.refresh(&*self.store).await?;
+            catalog.index.refresh(&*self.store).await?;
             catalog.request_count_at_refresh = answers;
         }
-        Ok(catalog.names.clone())
+        Ok(catalog.index.names().clone())
     }
 
     /// The names of the repositories as the catalog last read them, in byte order; empty if it was never read, or is
     /// being read now. They may be out of date: this never waits for the store.
-    pub(super) fn cached_names(&self) -> Arc<[RepositoryName]> {
-        self.listing_cache.catalog.try_lock().map_or_else(|_| [].into(), |catalog| catalog.names.clone())
+    pub(super) fn cached_names(&self) -> RepositoryNames {
+        self.listing_cache.catalog.try_lock().map(|catalog| catalog.index.names().clone()).unwrap_or_default()
     }
 
     /// A page of the repositories for which `shows` is true, in byte order. If the list continues after the page,
@@ -95,7 +94,7 @@ impl Engine {
         if let Some(limit) = page.limit {
             let catalog = self.listing_cache.catalog.lock().await;
             let longer = PageRequest { limit: limit.checked_add(1), last: page.last.clone() };
-            let kept = page_of(&catalog.names, &longer, &shows).entries;
+            let kept = page_of(catalog.index.names(), &longer, &shows).entries;
             let first = page.last.as_deref().unwrap_or_default();
             if kept.len() > limit
                 && let Some(beyond) = kept.last()
@@ -147,21 +146,14 @@ impl Engine {
 
 /// The page of these names for which `shows` is true.
 fn page_of(
-    names: &[RepositoryName],
+    names: &RepositoryNames,
     page: &PageRequest,
     shows: impl Fn(&RepositoryName) -> bool,
 ) -> ListPage<RepositoryName> {
     // The caller's permission for names before the page need not be checked.
-    let start = page.last.as_deref().map_or(0, |last| names.partition_point(|name| name.as_str() <= last));
-    page.select(names[start..].iter().filter(|name| shows(name)).cloned())
-}
-
-impl CachedCatalog {
-    async fn refresh(&mut self, store: &dyn Store) -> Result<(), Error> {
-        if self.index.refresh(store).await? {
-            self.names = self.index.names().filter_map(|name| name.parse().ok()).collect();
-        }
-        Ok(())
+    match page.last.as_deref() {
+        Some(last) => page.select(names.after(last).filter(|name| shows(name)).cloned()),
+        None => page.select(names.iter().filter(|name| shows(name)).cloned()),
     }
 }
 

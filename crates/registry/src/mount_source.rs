@@ -21,9 +21,10 @@ use std::{
 
 use super::{
     Engine, Error, Registry, Repository,
-    catalog::is_repository_marker,
+    folder_listing::FolderListing,
     links,
     paths::{DirKey, ObjectKey},
+    repository_names::RepositoryNames,
 };
 use portcullis_access::{MountAccess, NarrowToken, Pull};
 use portcullis_oci::{Digest, RepositoryName};
@@ -127,14 +128,14 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> MountSourceSearch<'_, F> {
             if self.lookups_left == 0 {
                 break;
             }
-            let FolderListing { is_repository, children: deeper } = self.list_folder(&folder).await?;
-            if is_repository
+            let listing = self.list_folder(&folder).await;
+            if listing.is_repository()
                 && let Ok(name) = name.parse()
                 && let Some(access) = self.try_source(&name).await?
             {
                 return Ok(Some(access));
             }
-            for child in deeper {
+            for child in listing.children {
                 let Ok(path) = folder.join(&child) else { continue };
                 let child = if name.is_empty() { child } else { format!("{name}/{child}") };
                 waiting.push(Reverse((distance(&child, target.as_str()), child, path)));
@@ -160,26 +161,14 @@ impl<F: Fn(&RepositoryName) -> Option<MountAccess>> MountSourceSearch<'_, F> {
         Ok(is_there.then_some(access))
     }
 
-    async fn list_folder(&mut self, folder: &StorePath) -> Result<FolderListing, Error> {
+    async fn list_folder(&mut self, folder: &StorePath) -> FolderListing {
         self.lookups_left -= 1;
         let entries = self.engine.store.list(folder).await.unwrap_or_else(|error| {
             tracing::warn!(%folder, %error, "folder cannot be listed; skipped in the search for a mount source");
             Vec::new()
         });
-        let folders: Vec<String> =
-            entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
-        let is_repository = folders.iter().any(|name| is_repository_marker(name));
-        Ok(FolderListing {
-            is_repository,
-            children: folders.into_iter().filter(|name| !name.starts_with('_')).collect(),
-        })
+        FolderListing::new(entries)
     }
-}
-
-/// The listing of a folder, reduced to what the search needs.
-struct FolderListing {
-    is_repository: bool,
-    children: Vec<String>,
 }
 
 /// The number of steps from one name to another in the tree of folders.
@@ -190,12 +179,12 @@ fn distance(one: &str, other: &str) -> usize {
 
 /// The names in byte order outwards from the position of `to`: of the next name before it and the next name after it,
 /// the one with the longer common prefix comes first.
-fn by_proximity<'a>(names: &'a [RepositoryName], to: &RepositoryName) -> impl Iterator<Item = &'a RepositoryName> {
-    let shared = |name: &RepositoryName| {
+fn by_proximity<'a>(names: &'a RepositoryNames, to: &'a RepositoryName) -> impl Iterator<Item = &'a RepositoryName> {
+    let shared = move |name: &RepositoryName| {
         iter::zip(name.as_str().bytes(), to.as_str().bytes()).take_while(|(a, b)| a == b).count()
     };
-    let (before, after) = names.split_at(names.partition_point(|name| name < to));
-    let (mut before, mut after) = (before.iter().rev().peekable(), after.iter().peekable());
+    let (before, after) = names.split(move |name| name < to);
+    let (mut before, mut after) = (before.rev().peekable(), after.peekable());
     iter::from_fn(move || match (before.peek(), after.peek()) {
         (Some(earlier), Some(later)) if shared(earlier) > shared(later) => before.next(),
         (Some(_), None) => before.next(),
@@ -209,16 +198,18 @@ mod tests {
 
     #[test]
     fn names_come_nearest_first() {
-        let names: Vec<RepositoryName> = ["a", "team/a", "team/app", "team/app/x", "team/apple", "team/b", "z"]
-            .map(|name| name.parse().unwrap())
-            .into();
-        let order =
-            |to: &str| by_proximity(&names, &to.parse().unwrap()).map(RepositoryName::as_str).collect::<Vec<_>>();
+        let all = ["a", "team/a", "team/app", "team/app/x", "team/apple", "team/b", "z"];
+        let chunks = all.chunks(2).map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
+        let names = RepositoryNames::from_chunks(chunks);
+        let order = |to: &str| {
+            let to = to.parse().unwrap();
+            by_proximity(&names, &to).map(ToString::to_string).collect::<Vec<_>>()
+        };
         assert_eq!(order("team/app"), ["team/app", "team/app/x", "team/apple", "team/a", "team/b", "z", "a"]);
         assert_eq!(order("team/appy"), ["team/apple", "team/app/x", "team/app", "team/a", "team/b", "z", "a"]);
         assert_eq!(order("0")[..2], ["a", "team/a"]);
         assert_eq!(order("zz")[..2], ["z", "team/b"]);
-        assert_eq!(by_proximity(&[], &names[0]).count(), 0);
+        assert_eq!(by_proximity(&RepositoryNames::default(), &"a".parse().unwrap()).count(), 0);
     }
 
     #[test]

@@ -40,6 +40,14 @@ use uuid::Uuid;
 use portcullis_oci::{Algorithm, Digest, RepositoryName, Tag};
 use portcullis_storage::{self as storage, StorePath};
 
+/// The folder of a repository's manifests and tags.
+pub(super) const MANIFESTS_DIR: &str = "_manifests";
+/// The folder of a repository's links to layers and configs.
+pub(super) const LAYERS_DIR: &str = "_layers";
+/// The folder of a repository's unfinished uploads.
+pub(super) const UPLOADS_DIR: &str = "_uploads";
+const REFERRERS_DIR: &str = "_referrers";
+
 const ROOT: &str = "docker/registry/v2";
 const TRASH: &str = "portcullis/trash";
 const QUARANTINE: &str = "portcullis/quarantine";
@@ -71,11 +79,13 @@ impl ObjectKey<'_> {
                 parse_path(&format!("{ROOT}/blobs/{}/{}/{hex}/data", digest.algorithm(), &hex[..2]))
             }
             Self::LayerLink(name, digest) => {
-                parse_path(&format!("{}/_layers/{}/link", repository_folder(name), digest_path(digest)))
+                parse_path(&format!("{}/{LAYERS_DIR}/{}/link", repository_folder(name), digest_path(digest)))
             }
-            Self::RevisionLink(name, digest) => {
-                parse_path(&format!("{}/_manifests/revisions/{}/link", repository_folder(name), digest_path(digest)))
-            }
+            Self::RevisionLink(name, digest) => parse_path(&format!(
+                "{}/{MANIFESTS_DIR}/revisions/{}/link",
+                repository_folder(name),
+                digest_path(digest)
+            )),
             Self::TagCurrent(name, tag) => parse_path(&format!("{}/current/link", tag_folder(name, tag))),
             Self::TagIndex(name, tag, digest) => {
                 parse_path(&format!("{}/index/{}/link", tag_folder(name, tag), digest_path(digest)))
@@ -120,19 +130,21 @@ impl DirKey<'_> {
         match self {
             Self::Repositories => parse_path(&format!("{ROOT}/repositories")),
             Self::Repository(name) => parse_path(&repository_folder(name)),
-            Self::Tags(name) => parse_path(&format!("{}/_manifests/tags", repository_folder(name))),
+            Self::Tags(name) => parse_path(&format!("{}/{MANIFESTS_DIR}/tags", repository_folder(name))),
             Self::Tag(name, tag) => parse_path(&tag_folder(name, tag)),
             Self::Upload(name, id) => parse_path(&upload_folder(name, id)),
             Self::Subjects(name, algorithm) => {
-                parse_path(&format!("{}/_referrers/{algorithm}", repository_folder(name)))
+                parse_path(&format!("{}/{REFERRERS_DIR}/{algorithm}", repository_folder(name)))
             }
             Self::Referrers(name, subject) => parse_path(&referrers_folder(name, subject)),
             Self::Blobs(algorithm) => parse_path(&format!("{ROOT}/blobs/{algorithm}")),
-            Self::Layers(name, algorithm) => parse_path(&format!("{}/_layers/{algorithm}", repository_folder(name))),
-            Self::Revisions(name, algorithm) => {
-                parse_path(&format!("{}/_manifests/revisions/{algorithm}", repository_folder(name)))
+            Self::Layers(name, algorithm) => {
+                parse_path(&format!("{}/{LAYERS_DIR}/{algorithm}", repository_folder(name)))
             }
-            Self::Uploads(name) => parse_path(&format!("{}/_uploads", repository_folder(name))),
+            Self::Revisions(name, algorithm) => {
+                parse_path(&format!("{}/{MANIFESTS_DIR}/revisions/{algorithm}", repository_folder(name)))
+            }
+            Self::Uploads(name) => parse_path(&format!("{}/{UPLOADS_DIR}", repository_folder(name))),
             Self::TrashRoot => parse_path(TRASH),
             Self::Trash(algorithm) => parse_path(&format!("{TRASH}/{algorithm}")),
             Self::Temporaries => parse_path(storage::TEMP_DIR),
@@ -170,15 +182,15 @@ fn repository_folder(name: &RepositoryName) -> String {
 }
 
 fn tag_folder(name: &RepositoryName, tag: &Tag) -> String {
-    format!("{}/_manifests/tags/{tag}", repository_folder(name))
+    format!("{}/{MANIFESTS_DIR}/tags/{tag}", repository_folder(name))
 }
 
 fn upload_folder(name: &RepositoryName, id: UploadId) -> String {
-    format!("{}/_uploads/{id}", repository_folder(name))
+    format!("{}/{UPLOADS_DIR}/{id}", repository_folder(name))
 }
 
 fn referrers_folder(name: &RepositoryName, subject: &Digest) -> String {
-    format!("{}/_referrers/{}", repository_folder(name), digest_path(subject))
+    format!("{}/{REFERRERS_DIR}/{}", repository_folder(name), digest_path(subject))
 }
 
 fn digest_path(digest: &Digest) -> String {

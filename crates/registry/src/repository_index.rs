@@ -1,71 +1,105 @@
 //! Indexes the tree of repository folders in memory, and checks the index against the store by the versions of the
 //! folders.
 //!
+//! The folders are in byte order and in chunks. A change of a folder rebuilds the chunks of that folder and of the
+//! folders that came or went with it; the others stay as they are, so that a new repository costs as much in a large
+//! registry as in a small one, apart from the comparison of the versions.
+//!
 //! Invariant: after [`refresh`](RepositoryIndex::refresh), the index is correct for a moment after the call began; if
 //! [`is_current_between`](RepositoryIndex::is_current_between) returns true, it is correct for the given range of
 //! names. Each folder that such an answer depends on had the version with which it was read, or was read again.
 
-use std::{iter, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Error, catalog::is_repository_marker, links, paths::DirKey};
+use super::{Error, folder_listing::FolderListing, links, paths::DirKey, repository_names::RepositoryNames};
+use portcullis_oci::RepositoryName;
 use portcullis_storage::{DirVersion, Store, StorePath};
+
+/// The maximum number of folders in a chunk. Larger chunks make a change slower, smaller ones the comparison of
+/// versions.
+const MAX_CHUNK_LEN: usize = 512;
+
+/// The maximum number of chunks whose versions are read in parallel.
+const MAX_PARALLEL_CHUNKS: usize = 4;
 
 /// The folders that contain repositories, as they were last read.
 #[derive(Debug)]
 pub(super) struct RepositoryIndex {
-    /// In byte order, so that the first is the root of all others.
-    paths: Arc<[StorePath]>,
-    versions: Vec<Option<DirVersion>>,
-    contents: Vec<RepositoryFolder>,
+    root: StorePath,
+    /// In byte order; none is empty. The first folder is the root of all others.
+    chunks: Vec<Chunk>,
+    names: RepositoryNames,
 }
 
-/// The listing of a folder, reduced to what affects the names of repositories. The folder of uploads, which comes and
-/// goes with each push, does not affect them.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Some folders that follow each other in byte order.
+#[derive(Debug)]
+struct Chunk {
+    paths: Arc<[StorePath]>,
+    folders: Vec<RepositoryFolder>,
+    /// The valid names of the repositories in these folders. Others cannot be requested and are left out.
+    names: Arc<[RepositoryName]>,
+}
+
+/// A folder, reduced to what affects the names of repositories. The folder of uploads, which comes and goes with each
+/// push, does not affect them.
+#[derive(Clone, Debug)]
 struct RepositoryFolder {
+    version: Option<DirVersion>,
     is_repository: bool,
     children: Vec<String>,
 }
 
+impl RepositoryFolder {
+    fn has_same_names(&self, other: &Self) -> bool {
+        self.is_repository == other.is_repository && self.children == other.children
+    }
+}
+
+/// Changes of the index: a folder to insert or replace, or `None` for one to remove.
+type Changes = BTreeMap<StorePath, Option<RepositoryFolder>>;
+
 impl RepositoryIndex {
     /// An index that was not read yet.
     pub(super) fn new() -> Self {
-        Self {
-            paths: [DirKey::Repositories.path()].into(),
-            versions: vec![None],
-            contents: vec![RepositoryFolder::default()],
-        }
+        let root = DirKey::Repositories.path();
+        let unread = RepositoryFolder { version: None, is_repository: false, children: Vec::new() };
+        let chunks = vec![Chunk::new(&root, vec![(root.clone(), unread)])];
+        Self { root, chunks, names: RepositoryNames::default() }
     }
 
     /// The names of the repositories, in byte order.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        let marked = iter::zip(&*self.paths, &self.contents).filter(|(_, contents)| contents.is_repository);
-        marked.map(|(path, _)| self.repository_name(path))
+    pub(super) fn names(&self) -> &RepositoryNames {
+        &self.names
     }
 
-    /// Reads changed folders again; returns whether the index changed.
-    pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<bool, Error> {
-        let versions = store.versions(self.paths.clone()).await?;
-        let looked = iter::zip(&self.versions, &versions).enumerate();
-        let changed: Vec<usize> =
-            looked.filter(|(_, (kept, now))| !is_same(**kept, **now)).map(|(index, _)| index).collect();
-        if changed.is_empty() {
-            return Ok(false);
+    /// Reads changed folders again.
+    pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<(), Error> {
+        let chunks: Vec<Arc<[StorePath]>> = self.chunks.iter().map(|chunk| chunk.paths.clone()).collect();
+        let looked = stream::iter(chunks).map(|paths| store.versions(paths)).buffered(MAX_PARALLEL_CHUNKS);
+        let versions: Vec<Vec<Option<DirVersion>>> = looked.try_collect().await?;
+        let mut changed = Vec::new();
+        for (chunk, versions) in iter::zip(&self.chunks, versions) {
+            for (path, (kept, now)) in iter::zip(&*chunk.paths, iter::zip(&chunk.folders, versions)) {
+                if !is_same(kept.version, now) {
+                    changed.push((path.clone(), now));
+                }
+            }
         }
         // The versions were read before: a change in between is read now, and looks like another change next time.
-        let read = Self::read(store, changed.iter().map(|index| self.paths[*index].clone()).collect()).await?;
-        if iter::zip(&changed, &read).all(|(index, contents)| self.contents[*index] == *contents) {
-            self.versions = versions;
-            return Ok(false);
-        }
-        let mut contents = self.contents.clone();
-        for (index, read) in iter::zip(changed, read) {
-            contents[index] = read;
-        }
-        *self = self.rebuild(store, &versions, &contents).await?;
-        Ok(true)
+        let mut read = read_folders(store, changed).await?;
+        read.retain(|(path, now)| {
+            // The usual change is an upload that came or went in a repository.
+            let is_same = self.get(path).is_some_and(|(_, kept)| kept.has_same_names(now));
+            if is_same {
+                self.set_version(path, now.version);
+            }
+            !is_same
+        });
+        let changes = self.changes(store, read).await?;
+        self.apply(changes);
+        Ok(())
     }
 
     /// Whether the names after `first`, up to and including `last`, are the same in the store as in this index.
@@ -75,85 +109,267 @@ impl RepositoryIndex {
     /// everything in it comes after `last` too. Of the folders whose names come before `first`, only those that are
     /// prefixes of `first` need one, because everything in another such folder comes before `first` too.
     pub(super) async fn is_current_between(&self, store: &dyn Store, first: &str, last: &str) -> Result<bool, Error> {
-        let find = |name: &str| self.paths.binary_search_by(|path| self.repository_name(path).cmp(name));
+        let Some((paths, kept)) = self.folders_around(first, last) else { return Ok(false) };
+        let versions = store.versions(paths.into()).await?;
+        Ok(iter::zip(kept, versions).all(|(kept, now)| is_same(kept, now)))
+    }
+
+    /// The folders that [`is_current_between`](Self::is_current_between) compares, with their versions; `None` if one of
+    /// the names is no path.
+    fn folders_around(&self, first: &str, last: &str) -> Option<(Vec<StorePath>, Vec<Option<DirVersion>>)> {
+        let (start, end) = (self.path_of(first)?, self.path_of(last)?);
         let beginnings = first.char_indices().map(|(end, _)| &first[..end]);
-        let (Ok(start) | Err(start)) = find(first);
-        let end = find(last).map_or_else(|end| end, |index| index + 1);
-        let concerned: Vec<usize> = beginnings.filter_map(|name| find(name).ok()).chain(start..end).collect();
-        let paths = concerned.iter().map(|index| self.paths[*index].clone()).collect();
-        let versions = store.versions(paths).await?;
-        Ok(iter::zip(concerned, versions).all(|(index, now)| is_same(self.versions[index], now)))
+        let above = beginnings.filter_map(|name| self.get(&self.path_of(name)?));
+        let within = self.from(&start).take_while(|(path, _)| **path <= end);
+        Some(above.chain(within).map(|(path, folder)| (path.clone(), folder.version)).unzip())
     }
 
-    /// The index whose folders have these versions and contents. New folders are read, and folders that no other
-    /// folder contains any more are left out.
-    async fn rebuild(
-        &self,
-        store: &dyn Store,
-        versions: &[Option<DirVersion>],
-        contents: &[RepositoryFolder],
-    ) -> Result<Self, Error> {
-        let mut grown = Vec::with_capacity(contents.len());
-        let mut level = vec![self.paths[0].clone()];
-        while !level.is_empty() {
-            let (mut known, mut new) = (Vec::new(), Vec::new());
-            for path in level {
-                match self.paths.binary_search(&path) {
-                    Ok(index) => known.push((path, versions[index], contents[index].clone())),
-                    Err(_) => new.push(path),
-                }
+    /// The changes of the index if these folders are now as they were read: the folders, those that came with them,
+    /// which are read too, and those that went.
+    async fn changes(&self, store: &dyn Store, read: Vec<(StorePath, RepositoryFolder)>) -> Result<Changes, Error> {
+        let (mut changes, mut new) = (Changes::new(), Vec::new());
+        for (path, now) in read {
+            // A folder may have gone together with the one above it, which comes before it.
+            let Some((_, kept)) = self.get(&path).filter(|_| !changes.contains_key(&path)) else { continue };
+            for gone in kept.children.iter().filter(|child| now.children.binary_search(child).is_err()) {
+                let Ok(gone) = path.join(gone) else { continue };
+                changes.extend(self.subtree(&gone).map(|(path, _)| (path.clone(), None)));
             }
-            known.extend(self.read_new(store, new).await?);
-            let deeper = |(path, _, contents): &(StorePath, _, RepositoryFolder)| {
-                contents.children.iter().filter_map(|name| path.join(name).ok()).collect::<Vec<_>>()
+            let came = now.children.iter().filter(|child| kept.children.binary_search(child).is_err());
+            new.extend(came.filter_map(|child| path.join(child).ok()));
+            changes.insert(path, Some(now));
+        }
+        while !new.is_empty() {
+            let versions = store.versions(new.as_slice().into()).await?;
+            let read = read_folders(store, iter::zip(new, versions).collect()).await?;
+            let deeper = |(path, folder): &(StorePath, RepositoryFolder)| {
+                folder.children.iter().filter_map(|name| path.join(name).ok()).collect::<Vec<_>>()
             };
-            level = known.iter().flat_map(deeper).collect();
-            grown.append(&mut known);
+            new = read.iter().flat_map(deeper).collect();
+            changes.extend(read.into_iter().map(|(path, folder)| (path, Some(folder))));
         }
-        // Byte order of whole names is not the order of a walk: `a-b` comes before `a/b`.
-        grown.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
-        let (paths, (versions, contents)): (Vec<_>, _) =
-            grown.into_iter().map(|(path, version, contents)| (path, (version, contents))).unzip();
-        Ok(Self { paths: paths.into(), versions, contents })
+        Ok(changes)
     }
 
-    async fn read_new(
-        &self,
-        store: &dyn Store,
-        paths: Vec<StorePath>,
-    ) -> Result<Vec<(StorePath, Option<DirVersion>, RepositoryFolder)>, Error> {
-        if paths.is_empty() {
-            return Ok(Vec::new());
+    /// Rebuilds the chunks that the changes concern, and no others.
+    fn apply(&mut self, changes: Changes) {
+        let mut changes = changes.into_iter().peekable();
+        if changes.peek().is_none() {
+            return;
         }
-        let versions = store.versions(paths.as_slice().into()).await?;
-        let contents = Self::read(store, paths.clone()).await?;
-        Ok(iter::zip(paths, iter::zip(versions, contents))
-            .map(|(path, (version, contents))| (path, version, contents))
-            .collect())
+        let mut are_names_same = true;
+        let old = std::mem::take(&mut self.chunks);
+        // The first path of each chunk but the first one is where the changes of the chunk before it end.
+        let ends: Vec<StorePath> = old.iter().skip(1).map(|chunk| chunk.paths[0].clone()).collect();
+        for (index, chunk) in old.into_iter().enumerate() {
+            let own = |path: &StorePath| ends.get(index).is_none_or(|end| path < end);
+            let own: Vec<_> = iter::from_fn(|| changes.next_if(|(path, _)| own(path))).collect();
+            if own.is_empty() {
+                self.chunks.push(chunk);
+                continue;
+            }
+            let rebuilt = chunk.rebuilt(&self.root, own);
+            are_names_same &= rebuilt.iter().flat_map(|chunk| &*chunk.names).eq(&*chunk.names);
+            self.chunks.extend(rebuilt);
+        }
+        self.merge_small_chunks();
+        if !are_names_same {
+            self.names = RepositoryNames::from_chunks(self.chunks.iter().map(|chunk| chunk.names.clone()));
+        }
     }
 
-    /// Lists these folders.
-    async fn read(store: &dyn Store, paths: Vec<StorePath>) -> Result<Vec<RepositoryFolder>, Error> {
-        let read = stream::iter(paths).map(|path| async move {
-            let entries = store.list(&path).await?;
-            let folders: Vec<String> =
-                entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
-            let is_marked = folders.iter().any(|name| is_repository_marker(name));
-            Ok(RepositoryFolder {
-                is_repository: is_marked,
-                children: folders.into_iter().filter(|name| !name.starts_with('_')).collect(),
-            })
-        });
-        read.buffered(links::MAX_PARALLEL_READS).try_collect().await
+    /// Divides the folders anew after so many were removed that most chunks are nearly empty.
+    fn merge_small_chunks(&mut self) {
+        let count: usize = self.chunks.iter().map(|chunk| chunk.folders.len()).sum();
+        if self.chunks.len() > 8 && count < self.chunks.len() * MAX_CHUNK_LEN / 8 {
+            let chunks = std::mem::take(&mut self.chunks);
+            let folders = chunks.iter().flat_map(|chunk| iter::zip(chunk.paths.iter().cloned(), chunk.folders.clone()));
+            self.chunks = Chunk::divided(&self.root, folders.collect());
+        }
     }
 
-    /// The name of the repository in the folder at `path`: its path below the root.
-    fn repository_name<'a>(&self, path: &'a StorePath) -> &'a str {
-        path.as_str()[self.paths[0].as_str().len()..].trim_start_matches('/')
+    /// The folder at `path`, and all below it.
+    fn subtree<'a>(&'a self, path: &'a StorePath) -> impl Iterator<Item = (&'a StorePath, &'a RepositoryFolder)> {
+        // In byte order, `a-b` is between `a` and `a/b`.
+        let is_within = move |found: &StorePath| {
+            found.as_str().strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let begins_alike = move |found: &StorePath| found.as_str().starts_with(path.as_str());
+        self.from(path).take_while(move |(found, _)| begins_alike(found)).filter(move |(found, _)| is_within(found))
     }
+
+    fn get<'a>(&'a self, path: &StorePath) -> Option<(&'a StorePath, &'a RepositoryFolder)> {
+        self.from(path).next().filter(|(found, _)| *found == path)
+    }
+
+    /// The folders from `start` on, in byte order.
+    fn from<'a>(&'a self, start: &StorePath) -> impl Iterator<Item = (&'a StorePath, &'a RepositoryFolder)> {
+        let is_before = move |path: &StorePath| path < start;
+        let first = self.chunks.partition_point(|chunk| chunk.paths.last().is_some_and(is_before));
+        self.chunks[first..].iter().flat_map(move |chunk| {
+            let skipped = chunk.paths.partition_point(is_before);
+            iter::zip(&chunk.paths[skipped..], &chunk.folders[skipped..])
+        })
+    }
+
+    /// Sets the version of a folder that otherwise is the same.
+    fn set_version(&mut self, path: &StorePath, version: Option<DirVersion>) {
+        let first = self.chunks.partition_point(|chunk| chunk.paths.last().is_some_and(|last| last < path));
+        if let Some(chunk) = self.chunks.get_mut(first)
+            && let Ok(index) = chunk.paths.binary_search(path)
+        {
+            chunk.folders[index].version = version;
+        }
+    }
+
+    /// The path of the folder of a repository; `None` if the name is no path.
+    fn path_of(&self, name: &str) -> Option<StorePath> {
+        if name.is_empty() { Some(self.root.clone()) } else { format!("{}/{name}", self.root).parse().ok() }
+    }
+}
+
+impl Chunk {
+    fn new(root: &StorePath, folders: Vec<(StorePath, RepositoryFolder)>) -> Self {
+        let named = folders.iter().filter(|(_, folder)| folder.is_repository);
+        let names = named.filter_map(|(path, _)| repository_name(root, path)?.parse().ok()).collect();
+        let (paths, folders): (Vec<_>, _) = folders.into_iter().unzip();
+        Self { paths: paths.into(), folders, names }
+    }
+
+    /// The chunks for the folders of this one after changes, which are in byte order.
+    fn rebuilt(&self, root: &StorePath, changes: Vec<(StorePath, Option<RepositoryFolder>)>) -> Vec<Self> {
+        let mut kept = iter::zip(&*self.paths, &self.folders).peekable();
+        let mut folders = Vec::with_capacity(self.folders.len() + changes.len());
+        let owned = |(path, folder): (&StorePath, &RepositoryFolder)| (path.clone(), folder.clone());
+        for (path, change) in changes {
+            folders.extend(iter::from_fn(|| kept.next_if(|(other, _)| **other < path)).map(owned));
+            kept.next_if(|(other, _)| **other == path);
+            folders.extend(change.map(|folder| (path, folder)));
+        }
+        folders.extend(kept.map(owned));
+        Self::divided(root, folders)
+    }
+
+    /// As few chunks of about the same length as these folders need.
+    fn divided(root: &StorePath, mut folders: Vec<(StorePath, RepositoryFolder)>) -> Vec<Self> {
+        let length = folders.len().div_ceil(folders.len().div_ceil(MAX_CHUNK_LEN).max(1)).max(1);
+        let mut chunks = Vec::new();
+        while !folders.is_empty() {
+            let rest = folders.split_off(length.min(folders.len()));
+            chunks.push(Self::new(root, std::mem::replace(&mut folders, rest)));
+        }
+        chunks
+    }
+}
+
+/// Lists these folders, which have these versions.
+async fn read_folders(
+    store: &dyn Store,
+    folders: Vec<(StorePath, Option<DirVersion>)>,
+) -> Result<Vec<(StorePath, RepositoryFolder)>, Error> {
+    let read = stream::iter(folders).map(|(path, version)| async move {
+        let listing = FolderListing::new(store.list(&path).await?);
+        let folder = RepositoryFolder { version, is_repository: listing.is_repository(), children: listing.children };
+        Ok((path, folder))
+    });
+    read.buffered(links::MAX_PARALLEL_READS).try_collect().await
+}
+
+/// The name of the repository in the folder at `path`: its path below the root.
+fn repository_name<'a>(root: &StorePath, path: &'a StorePath) -> Option<&'a str> {
+    path.as_str().strip_prefix(root.as_str())?.strip_prefix('/')
 }
 
 /// Whether two versions are equal. A store that cannot determine a version returns `None`, which equals nothing.
 fn is_same(kept: Option<DirVersion>, now: Option<DirVersion>) -> bool {
     kept.is_some() && kept == now
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+    use portcullis_storage::MemoryStore;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The object that makes a folder a repository.
+    fn marker(name: &str) -> StorePath {
+        format!("{}/{name}/_layers/link", DirKey::Repositories.path()).parse().unwrap()
+    }
+
+    async fn add(store: &MemoryStore, name: &str) {
+        store.write(&marker(name), Bytes::new()).await.unwrap();
+    }
+
+    fn names(index: &RepositoryIndex) -> Vec<String> {
+        index.names().iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn a_new_repository_in_a_large_catalog_replaces_one_chunk() {
+        let store = MemoryStore::default();
+        for number in 0..3000 {
+            add(&store, &format!("team{}/app{number}", number % 10)).await;
+        }
+        let mut index = RepositoryIndex::new();
+        index.refresh(&store).await.unwrap();
+        assert!(index.chunks.len() >= 3000 / MAX_CHUNK_LEN && names(&index).len() == 3000);
+        let before: Vec<_> = index.chunks.iter().map(|chunk| chunk.paths.clone()).collect();
+        add(&store, "team5/new").await;
+        index.refresh(&store).await.unwrap();
+        assert_eq!(names(&index).len(), 3001);
+        let is_kept = |chunk: &&Chunk| before.iter().any(|paths| Arc::ptr_eq(paths, &chunk.paths));
+        let replaced = before.len() - index.chunks.iter().filter(is_kept).count();
+        // One with the folder of the team, and one with the new folder.
+        assert!((1..=2).contains(&replaced), "{replaced} of {} chunks", before.len());
+    }
+
+    #[tokio::test]
+    async fn after_most_repositories_are_removed_few_chunks_are_left() {
+        let store = MemoryStore::default();
+        for number in 0..6000 {
+            add(&store, &format!("app{number:04}")).await;
+        }
+        let mut index = RepositoryIndex::new();
+        index.refresh(&store).await.unwrap();
+        for number in (0..6000).filter(|number| number % 100 != 0) {
+            store.remove(&marker(&format!("app{number:04}"))).await.unwrap();
+        }
+        index.refresh(&store).await.unwrap();
+        assert_eq!((names(&index).len(), index.chunks.len()), (60, 1));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn after_any_changes_the_index_is_what_a_new_one_would_be(
+            rounds in prop::collection::vec(prop::collection::vec((0usize..3, "[ab](-a|/[ab]{1,2}){0,3}"), 0..400), 1..6),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (store, mut index) = (MemoryStore::default(), RepositoryIndex::new());
+                let mut expected = BTreeSet::new();
+                for round in rounds {
+                    for (kind, name) in round {
+                        if kind == 0 {
+                            expected.remove(&name);
+                            let _ = store.remove(&marker(&name)).await;
+                        } else {
+                            add(&store, &name).await;
+                            expected.insert(name);
+                        }
+                    }
+                    index.refresh(&store).await.unwrap();
+                    let expected: Vec<String> = expected.iter().cloned().collect();
+                    assert_eq!(names(&index), expected);
+                    assert!(index.chunks.iter().all(|chunk| !chunk.paths.is_empty()));
+                    assert!(index.chunks.iter().flat_map(|chunk| &*chunk.paths).is_sorted());
+                }
+            });
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Engine, catalog::is_repository_marker, links, paths::DirKey};
+use super::{Engine, folder_listing::FolderListing, links, paths::DirKey};
 use portcullis_storage::{StoreEntry, StoreError, StorePath};
 
 /// The result of a walk.
@@ -65,13 +65,10 @@ impl Engine {
 impl FoundRepositories {
     /// Records a folder, and returns the folders in it that may be or contain repositories.
     fn add_folder(&mut self, path: StorePath, entries: Vec<StoreEntry>) -> Vec<StorePath> {
+        let listing = FolderListing::new(entries);
+        let deeper = listing.children.iter().filter_map(|name| path.join(name).ok()).collect();
         // An entry that is not a folder marks a repository too: `_manifests` may be on a disk that is not mounted.
-        let is_marked = entries.iter().any(|entry| !entry.is_folder && is_repository_marker(&entry.name));
-        let folders: Vec<String> =
-            entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name).collect();
-        let (own, deeper): (Vec<_>, Vec<_>) = folders.iter().partition(|name| name.starts_with('_'));
-        let deeper = deeper.into_iter().filter_map(|name| path.join(name).ok()).collect();
-        if is_marked || !own.is_empty() {
+        if listing.has_parts_of_repository() {
             self.folders.push(path);
         }
         deeper

@@ -3,7 +3,9 @@
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
-    Error, Repository, links,
+    Error, Repository,
+    folder_listing::FolderListing,
+    links,
     paths::{DirKey, ObjectKey},
 };
 use portcullis_access::{Pull, Right};
@@ -55,6 +57,6 @@ impl Repository<Pull> {
     /// Whether the repository exists: whether its folder has a folder of manifests or of layers.
     async fn exists(&self) -> Result<bool, Error> {
         let entries = self.store().list(&DirKey::Repository(&self.name).path()).await?;
-        Ok(entries.iter().any(|entry| super::catalog::is_repository_marker(&entry.name)))
+        Ok(FolderListing::new(entries).is_repository())
     }
 }

@@ -97,9 +97,9 @@ async fn the_lists_forget_a_removed_repository_and_know_what_comes_after_it() {
         fill(&registry, "a").await;
         std::thread::sleep(Duration::from_millis(1100));
         assert_eq!(pull.tags(&PageRequest::default()).await.unwrap().entries, ["image", "index"]);
-        assert_eq!(*registry.engine.repository_names().await.unwrap(), ["a".parse().unwrap()]);
+        assert!(registry.engine.repository_names().await.unwrap().iter().eq([&"a".parse().unwrap()]));
         admin(&registry, "a").delete().await.unwrap();
-        assert_eq!(*registry.engine.repository_names().await.unwrap(), []);
+        assert_eq!(registry.engine.repository_names().await.unwrap().iter().count(), 0);
         push_image(&open(&registry, "alice", "a"), "new", b"layer").await.unwrap();
         assert_eq!(pull.tags(&PageRequest::default()).await.unwrap().entries, ["new"]);
     }
