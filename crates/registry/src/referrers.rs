@@ -16,6 +16,7 @@ use portcullis_access::Pull;
 use portcullis_oci::{
     Algorithm, Descriptor, Digest, ListPage, Manifest, MediaType, RepositoryName, Tag, stored_media_type,
 };
+use portcullis_storage::StorePath;
 
 /// An entry of the list of referrers (distribution specification, "Listing Referrers").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,10 +58,15 @@ impl Referrer {
 impl Engine {
     /// Every manifest in the list of `subject`'s referrers, whether or not the repository has it.
     pub(super) async fn linked_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>, Error> {
-        let folder = DirKey::Referrers(name, subject).path();
-        let of = |algorithm: Algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component");
-        Ok(links::list(&*self.store, of).await?.into_iter().map(|(digest, _)| digest).collect())
+        let listed = links::list(&*self.store, list_folder(name, subject)).await?;
+        Ok(listed.into_iter().map(|(digest, _)| digest).collect())
     }
+}
+
+/// The folders of the list of a subject's referrers, by the algorithm of the referrers' digests.
+pub(super) fn list_folder(name: &RepositoryName, subject: &Digest) -> impl Fn(Algorithm) -> StorePath {
+    let folder = DirKey::Referrers(name, subject).path();
+    move |algorithm| folder.join(algorithm.as_str()).expect("an algorithm is a safe path component")
 }
 
 /// A filter for a listing of referrers.

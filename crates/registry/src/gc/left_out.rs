@@ -10,9 +10,15 @@ use super::{
     GcRun, LeftOut,
     repository_graph::{UnreadableRepository, read_blob},
 };
-use crate::{Engine, links, paths::quarantine, repository_walk::repository_name_of};
+use crate::{
+    Engine,
+    error::with_causes,
+    links,
+    paths::{UPLOADS_DIR, quarantine},
+    repository_walk::repository_name_of,
+};
 use portcullis_oci::{Digest, find_digests};
-use portcullis_storage::{StoreError, StoreErrorKind, StorePath};
+use portcullis_storage::{StoreError, StorePath};
 
 /// The maximum size in bytes of a link that is read.
 const MAX_LINK_LEN: u64 = 256;
@@ -39,20 +45,6 @@ impl GcRun<'_> {
     }
 }
 
-/// An error with its causes, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let own = error.to_string();
-        if !text.contains(&own) {
-            text = format!("{text}: {own}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 impl Engine {
     /// Every digest in the path or in the text of a link in `folder` or in its quarantine, and every digest that a
     /// document of these names.
@@ -62,7 +54,7 @@ impl Engine {
         for folder in [folder.clone(), quarantine(folder)] {
             for entry in self.store.list(&folder).await? {
                 // Other folders are repositories of their own, and uploads have no links.
-                if entry.name.starts_with('_') && entry.name != "_uploads" {
+                if entry.name.starts_with('_') && entry.name != UPLOADS_DIR {
                     if !entry.is_folder {
                         return Err(links::not_a_folder(&folder, &entry.name));
                     }
@@ -86,7 +78,7 @@ impl Engine {
             match read_blob(self, digest).await {
                 Ok((_, document)) => named.extend(document.names),
                 // Corrupt bytes name nothing; bytes that the disk cannot read may name anything.
-                Err(UnreadableRepository::Store(error)) if !is_corruption(error.kind()) => return Err(error),
+                Err(UnreadableRepository::Store(error)) if !is_gone_or_corrupt(&error) => return Err(error),
                 Err(_) => {}
             }
         }
@@ -105,14 +97,8 @@ impl Engine {
     }
 }
 
-fn is_corruption(kind: StoreErrorKind) -> bool {
-    match kind {
-        StoreErrorKind::Corrupt | StoreErrorKind::TooLarge | StoreErrorKind::NotFound => true,
-        StoreErrorKind::NoSpace
-        | StoreErrorKind::NotWritable
-        | StoreErrorKind::Unavailable
-        | StoreErrorKind::CrossDevice => false,
-    }
+fn is_gone_or_corrupt(error: &StoreError) -> bool {
+    error.is_not_found() || error.kind().is_corruption()
 }
 
 /// The digest of the link in this folder: `…/<algorithm>/<hex>`.

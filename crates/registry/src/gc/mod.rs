@@ -4,6 +4,7 @@
 //! ```text
 //! for each repository:   mark     what is reached from tags and kept manifests               (reads, no lock)
 //!                        sweep    links that nothing needs and that are older than grace     (its lock, checked again)
+//!                                 entries of lists of referrers without their manifest       (the same)
 //! then for all blobs:    trash    bytes that nothing links to or names and that are older than grace
 //!                        empty    what has been in the trash for long enough
 //! ```
@@ -32,6 +33,7 @@
 
 mod left_out;
 mod mark;
+mod orphan_referrers;
 mod repository_graph;
 mod sweep;
 mod trash;
@@ -101,7 +103,7 @@ impl GcReport {
 pub struct Garbage {
     /// The repository that had it; `None` for bytes that no repository links to.
     pub repository: Option<RepositoryName>,
-    /// The digest of a blob or manifest, or the identifier of an upload.
+    /// The digest of a blob or manifest, the identifier of an upload, or the digests of a referrer and its subject.
     pub name: String,
     /// The size in bytes; 0 for links.
     pub size: u64,
@@ -123,6 +125,9 @@ pub enum GarbageReason {
     TrashExpired,
     /// An upload that received no byte until it expired.
     UploadExpired,
+    /// An entry in a list of referrers whose manifest the repository does not have, or whose manifest does not name the
+    /// subject.
+    OrphanReferrer,
 }
 
 impl fmt::Display for GarbageReason {
@@ -133,6 +138,7 @@ impl fmt::Display for GarbageReason {
             Self::Unreferenced => "no repository links to it",
             Self::TrashExpired => "trash period is over",
             Self::UploadExpired => "abandoned upload",
+            Self::OrphanReferrer => "no manifest of the repository is this referrer",
         })
     }
 }

@@ -5,9 +5,11 @@
 //! no push, mount or read has renewed its lease. If either check fails, the marking is repeated, without the lock and
 //! reading only new documents.
 
-use super::{GarbageReason, GcRun, left_out::with_causes, mark::MarkResult, repository_graph::RepositoryGraph};
+use super::{GarbageReason, GcRun, mark::MarkResult, repository_graph::RepositoryGraph};
 use crate::{
-    Error, links,
+    Error,
+    error::with_causes,
+    links,
     locks::RepositoryLock,
     paths::{DirKey, ObjectKey, UploadId},
 };
@@ -18,12 +20,12 @@ use portcullis_storage::{Stat, StoreError, optional};
 /// next collection.
 const MAX_MARKINGS: usize = 4;
 
-/// The number of layers that are checked while the lock is held once, so that a long sweep does not block pushes.
-const LAYERS_PER_LOCK: usize = 32;
+/// The number of links that are checked while the lock is held once, so that a long sweep does not block pushes.
+pub(super) const LINKS_PER_LOCK: usize = 32;
 
 /// How a sweep ended.
 #[derive(Debug)]
-enum SweepOutcome {
+pub(super) enum SweepOutcome {
     /// Everything was swept.
     Complete,
     /// A manifest was put, or content was used, since the marking.
@@ -73,6 +75,10 @@ impl GcRun<'_> {
     ) -> Result<SweepOutcome, Error> {
         let swept = match self.sweep_manifests(name, contents, marked).await {
             Ok(SweepOutcome::Complete) => self.sweep_layers(name, contents, marked).await,
+            stopped => stopped,
+        };
+        let swept = match swept {
+            Ok(SweepOutcome::Complete) => self.sweep_referrers(name, contents, marked).await,
             stopped => stopped,
         };
         match swept {
@@ -132,7 +138,7 @@ impl GcRun<'_> {
                 unneeded.push(digest);
             }
         }
-        for some in unneeded.chunks(LAYERS_PER_LOCK) {
+        for some in unneeded.chunks(LINKS_PER_LOCK) {
             let lock = engine.repositories.lock(name).await;
             if self.is_stale(&lock, marked) {
                 return Ok(SweepOutcome::Stale);
@@ -171,7 +177,7 @@ impl GcRun<'_> {
 
     /// Whether a manifest was put since the marking. A dry run ignores it: its report need not be exact about
     /// concurrent puts.
-    fn is_stale(&self, lock: &RepositoryLock<'_>, marked: &MarkResult) -> bool {
+    pub(super) fn is_stale(&self, lock: &RepositoryLock<'_>, marked: &MarkResult) -> bool {
         !self.is_dry_run && lock.put_count() != marked.put_count
     }
 

@@ -1,5 +1,7 @@
 //! Tests garbage collection over a store in memory, with the clock put forward.
 
+mod orphan_referrers;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
