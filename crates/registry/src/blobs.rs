@@ -13,7 +13,7 @@ use super::{
 use portcullis_access::audit::{self, AuditEvent};
 use portcullis_access::{Delete, Pull, Push};
 use portcullis_oci::{Algorithm, Digest};
-use portcullis_storage::{ByteStream, Object};
+use portcullis_storage::{ByteStream, Object, Store, StoreError, StorePath};
 
 /// A blob that is open for reading.
 #[derive(Debug)]
@@ -42,32 +42,60 @@ impl Blob {
     }
 }
 
-impl Registry {
-    /// The digest of every blob in the store, linked or not.
-    pub(super) async fn all_blobs(&self) -> Result<Vec<Digest>, Error> {
-        let store = &*self.engine.store;
-        let mut digests = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let folder = DirKey::Blobs(algorithm).path();
-            for shard in store.list(&folder).await? {
-                let Ok(shard) = folder.join(&shard.name) else { continue };
-                for entry in store.list(&shard).await? {
-                    digests.extend(format!("{algorithm}:{}", entry.name).parse::<Digest>());
-                }
-            }
-        }
-        Ok(digests)
+/// The blobs in a part of the store.
+#[derive(Debug, Default)]
+pub(super) struct FoundBlobs {
+    pub(super) digests: Vec<Digest>,
+    /// Folders that cannot be listed, each with its error.
+    pub(super) unlisted: Vec<(StorePath, StoreError)>,
+}
+
+impl FoundBlobs {
+    /// The digests, if every folder could be listed.
+    pub(super) fn complete(self) -> Result<Vec<Digest>, Error> {
+        self.unlisted.into_iter().next().map_or(Ok(self.digests), |(_, error)| Err(error.into()))
     }
 
-    /// The digest of every blob in the trash.
-    pub(super) async fn trashed_blobs(&self) -> Result<Vec<Digest>, Error> {
-        let mut digests = Vec::new();
-        for algorithm in Algorithm::ALL {
-            for entry in self.engine.store.list(&DirKey::Trash(algorithm).path()).await? {
-                digests.extend(format!("{algorithm}:{}", entry.name).parse::<Digest>());
+    /// The names in a folder, which is recorded if it cannot be listed.
+    async fn list(&mut self, store: &dyn Store, folder: &StorePath) -> Vec<String> {
+        match store.list(folder).await {
+            Ok(entries) => entries.into_iter().map(|entry| entry.name).collect(),
+            Err(error) => {
+                self.unlisted.push((folder.clone(), error));
+                Vec::new()
             }
         }
-        Ok(digests)
+    }
+
+    fn add(&mut self, algorithm: Algorithm, names: Vec<String>) {
+        self.digests.extend(names.iter().filter_map(|name| format!("{algorithm}:{name}").parse::<Digest>().ok()));
+    }
+}
+
+impl Registry {
+    /// Every blob in the store, linked or not.
+    pub(super) async fn find_blobs(&self) -> FoundBlobs {
+        let store = &*self.engine.store;
+        let mut found = FoundBlobs::default();
+        for algorithm in Algorithm::ALL {
+            let folder = DirKey::Blobs(algorithm).path();
+            for shard in found.list(store, &folder).await {
+                let Ok(shard) = folder.join(&shard) else { continue };
+                let names = found.list(store, &shard).await;
+                found.add(algorithm, names);
+            }
+        }
+        found
+    }
+
+    /// Every blob in the trash.
+    pub(super) async fn find_trashed_blobs(&self) -> FoundBlobs {
+        let mut found = FoundBlobs::default();
+        for algorithm in Algorithm::ALL {
+            let names = found.list(&*self.engine.store, &DirKey::Trash(algorithm).path()).await;
+            found.add(algorithm, names);
+        }
+        found
     }
 }
 

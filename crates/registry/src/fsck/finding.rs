@@ -92,6 +92,13 @@ pub enum StoreDamage {
         /// The error of the disk.
         error: String,
     },
+    /// A folder or a link that the disk cannot read. What depends on it is not checked.
+    UnreadablePath {
+        /// The path of the folder or link.
+        path: String,
+        /// The error of the disk.
+        error: String,
+    },
     /// A link to a blob whose bytes are missing or wrong.
     LinkToNowhere {
         /// The digest of the blob.
@@ -188,6 +195,7 @@ impl StoreDamage {
         match self {
             Self::WrongBytes { .. }
             | Self::UnreadableBytes { .. }
+            | Self::UnreadablePath { .. }
             | Self::LinkToNowhere { .. }
             | Self::WrongLink { .. }
             | Self::ManifestToNowhere { .. }
@@ -217,6 +225,7 @@ impl fmt::Display for StoreDamage {
                 write!(f, "the bytes of blob {blob} in the trash have the digest {actual}")
             }
             Self::UnreadableBytes { blob, error } => write!(f, "the bytes of blob {blob} cannot be read: {error}"),
+            Self::UnreadablePath { path, error } => write!(f, "{path} cannot be read: {error}"),
             Self::LinkToNowhere { blob } => write!(f, "blob {blob} has a link, but its bytes are missing or wrong"),
             Self::WrongLink { link, digest } => write!(f, "{link} does not hold {digest}"),
             Self::ManifestToNowhere { manifest } => {

@@ -1,16 +1,21 @@
 //! Checks the links of each repository (layers, manifests, tags, referrers), and finds blobs that no repository links
 //! to.
+//!
+//! A folder or link that cannot be read is a finding, and the check goes on. Invariant: nothing is reported only because
+//! something else could not be read: a repository whose layers or manifests cannot be listed is not checked further,
+//! and then no blob is reported as unlinked.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{FsckFinding, FsckRun, StoreDamage, unrepaired_finding};
+use super::{FsckFinding, FsckRun, StoreDamage, unreadable_path, unrepaired_finding};
 use crate::{
-    Error, links,
+    links,
     paths::{DirKey, ObjectKey},
+    referrers::list_folder,
     repository_walk::repository_name_of,
 };
 use portcullis_oci::{Algorithm, Digest, Manifest, ManifestError, RepositoryName, Tag, find_digests};
-use portcullis_storage::{StoreErrorKind, StorePath};
+use portcullis_storage::{StoreError, StorePath};
 
 /// One check of all links.
 struct LinkCheck<'a> {
@@ -20,6 +25,14 @@ struct LinkCheck<'a> {
     findings: Vec<FsckFinding>,
     /// The blobs that a repository links to or a manifest names.
     linked_blobs: HashSet<Digest>,
+    /// Whether the layers and manifests of every repository could be listed.
+    all_links_seen: bool,
+}
+
+/// A folder or a link that cannot be read.
+struct Unreadable {
+    path: StorePath,
+    error: StoreError,
 }
 
 /// The content that a repository links to and whose bytes are intact.
@@ -56,44 +69,80 @@ impl ManifestSubject {
 
 impl FsckRun<'_> {
     /// Checks all links, given the paths whose bytes are wrong.
-    pub(super) async fn check_links(&self, corrupt_paths: &HashSet<StorePath>) -> Result<Vec<FsckFinding>, Error> {
-        let mut look = LinkCheck { check: self, corrupt_paths, findings: Vec::new(), linked_blobs: HashSet::new() };
+    pub(super) async fn check_links(&self, corrupt_paths: &HashSet<StorePath>) -> Vec<FsckFinding> {
         // The blobs are listed before the links: blobs pushed later are not checked, and blobs pushed before have
         // their links.
-        let blobs = self.registry.all_blobs().await?;
+        let blobs = self.registry.find_blobs().await;
         let found = self.registry.engine.find_repositories().await;
-        if let Some((_, error)) = found.unlisted.into_iter().next() {
-            return Err(error.into());
-        }
+        let unlisted = blobs.unlisted.iter().chain(&found.unlisted);
+        let mut look = LinkCheck {
+            check: self,
+            corrupt_paths,
+            findings: unlisted.map(|(path, error)| unreadable_path(None, path, error)).collect(),
+            linked_blobs: HashSet::new(),
+            all_links_seen: found.unlisted.is_empty(),
+        };
         for folder in found.folders.iter().map(repository_name_of) {
             match folder.parse() {
-                Ok(name) => look.check_repository(&name).await?,
+                Ok(name) => look.check_repository(&name).await,
                 Err(_) => look.findings.push(unrepaired_finding(None, StoreDamage::StrangeFolder { folder })),
             }
         }
-        for blob in blobs.into_iter().filter(|blob| !look.linked_blobs.contains(blob)) {
-            // An empty folder is not a blob.
-            if look.intact_path(&blob).await.is_some() {
-                look.findings.push(unrepaired_finding(None, StoreDamage::Unlinked { blob }));
-            }
+        if look.all_links_seen {
+            look.find_unlinked(blobs.digests).await;
         }
-        Ok(look.findings)
+        look.findings
     }
 }
 
 impl LinkCheck<'_> {
     /// Checks everything in one repository, under its lock.
-    async fn check_repository(&mut self, name: &RepositoryName) -> Result<(), Error> {
+    async fn check_repository(&mut self, name: &RepositoryName) {
         let _lock = self.check.registry.engine.repositories.lock(name).await;
         let mut content = IntactContent::default();
-        self.check_layers(name, &mut content).await?;
-        let documents = self.check_manifests(name, &mut content).await?;
+        let listed = match self.check_layers(name, &mut content).await {
+            Ok(()) => self.check_manifests(name, &mut content).await,
+            Err(unreadable) => Err(unreadable),
+        };
+        let documents = match listed {
+            Ok(documents) => documents,
+            Err(unreadable) => {
+                self.all_links_seen = false;
+                return self.add_unreadable(name, &unreadable);
+            }
+        };
         self.check_references(name, &documents, &content);
-        self.check_missing_referrers(name, &documents).await?;
-        self.check_tags(name, &content).await?;
-        self.check_referrer_entries(name, &content).await?;
-        self.findings.extend(self.check.orphaned_uploads(name).await?);
-        Ok(())
+        self.check_missing_referrers(name, &documents).await;
+        self.check_tags(name, &content).await;
+        self.check_referrer_entries(name, &content).await;
+        match self.check.orphaned_uploads(name).await {
+            Ok(found) => self.findings.extend(found),
+            Err(error) => self.add_unreadable(name, &Unreadable { path: DirKey::Uploads(name).path(), error }),
+        }
+    }
+
+    /// Reports each of these blobs that no repository links to.
+    async fn find_unlinked(&mut self, blobs: Vec<Digest>) {
+        for blob in blobs.into_iter().filter(|blob| !self.linked_blobs.contains(blob)).collect::<Vec<_>>() {
+            // An empty folder is not a blob.
+            if self.intact_path(&blob).await.is_some() {
+                self.findings.push(unrepaired_finding(None, StoreDamage::Unlinked { blob }));
+            }
+        }
+    }
+
+    /// The links in the folders of one kind, by algorithm.
+    async fn list_links(&self, folder: impl Fn(Algorithm) -> StorePath) -> Result<Vec<Digest>, Unreadable> {
+        let listed = links::list(&*self.check.registry.engine.store, &folder).await;
+        let listed = listed.map_err(|error| {
+            let path = folder(Algorithm::Sha256).parent().unwrap_or_else(StorePath::root);
+            Unreadable { path, error }
+        });
+        Ok(listed?.into_iter().map(|(digest, _)| digest).collect())
+    }
+
+    fn add_unreadable(&mut self, name: &RepositoryName, unreadable: &Unreadable) {
+        self.findings.push(unreadable_path(Some(name), &unreadable.path, &unreadable.error));
     }
 
     fn add_finding(&mut self, name: &RepositoryName, damage: StoreDamage) {
@@ -101,16 +150,15 @@ impl LinkCheck<'_> {
     }
 
     /// Checks the layer links, and records the layers that are intact.
-    async fn check_layers(&mut self, name: &RepositoryName, content: &mut IntactContent) -> Result<(), Error> {
-        let store = &*self.check.registry.engine.store;
-        for (blob, _) in links::list(store, |algorithm| DirKey::Layers(name, algorithm).path()).await? {
+    async fn check_layers(&mut self, name: &RepositoryName, content: &mut IntactContent) -> Result<(), Unreadable> {
+        for blob in self.list_links(|algorithm| DirKey::Layers(name, algorithm).path()).await? {
             self.linked_blobs.insert(blob);
             if self.intact_path(&blob).await.is_none() {
                 self.add_finding(name, StoreDamage::LinkToNowhere { blob });
                 continue;
             }
             content.layers.insert(blob);
-            self.check_link(name, ObjectKey::LayerLink(name, &blob), blob).await?;
+            self.check_link(name, ObjectKey::LayerLink(name, &blob), blob).await;
         }
         Ok(())
     }
@@ -120,16 +168,15 @@ impl LinkCheck<'_> {
         &mut self,
         name: &RepositoryName,
         content: &mut IntactContent,
-    ) -> Result<Vec<(Digest, Manifest)>, Error> {
-        let store = &*self.check.registry.engine.store;
+    ) -> Result<Vec<(Digest, Manifest)>, Unreadable> {
         let mut documents = Vec::new();
-        for (manifest, _) in links::list(store, |algorithm| DirKey::Revisions(name, algorithm).path()).await? {
+        for manifest in self.list_links(|algorithm| DirKey::Revisions(name, algorithm).path()).await? {
             self.linked_blobs.insert(manifest);
             let Some(path) = self.intact_path(&manifest).await else {
                 self.add_finding(name, StoreDamage::ManifestToNowhere { manifest });
                 continue;
             };
-            self.check_link(name, ObjectKey::RevisionLink(name, &manifest), manifest).await?;
+            self.check_link(name, ObjectKey::RevisionLink(name, &manifest), manifest).await;
             let read = self.read_manifest(&path).await;
             let subject = read.as_ref().map_or(ManifestSubject::Unknown, ManifestSubject::from_manifest);
             content.manifests.insert(manifest, subject);
@@ -176,68 +223,89 @@ impl LinkCheck<'_> {
     }
 
     /// Reports each manifest with a `subject` that is not in the subject's list of referrers.
-    async fn check_missing_referrers(
-        &mut self,
-        name: &RepositoryName,
-        documents: &[(Digest, Manifest)],
-    ) -> Result<(), Error> {
+    async fn check_missing_referrers(&mut self, name: &RepositoryName, documents: &[(Digest, Manifest)]) {
         for (referrer, document) in documents {
             let Some(subject) = document.subject.as_ref().map(|subject| subject.digest) else { continue };
             let link = ObjectKey::ReferrerLink { repository: name, subject: &subject, referrer };
-            if !links::exists(&*self.check.registry.engine.store, link).await? {
-                self.add_finding(name, StoreDamage::MissingReferrer { subject, referrer: *referrer });
+            match links::exists(&*self.check.registry.engine.store, link).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.add_finding(name, StoreDamage::MissingReferrer { subject, referrer: *referrer });
+                }
+                Err(error) => self.add_unreadable(name, &Unreadable { path: link.path(), error }),
             }
         }
-        Ok(())
     }
 
     /// Reports each entry of a list of referrers whose manifest does not refer to the subject.
-    async fn check_referrer_entries(&mut self, name: &RepositoryName, content: &IntactContent) -> Result<(), Error> {
-        let engine = &self.check.registry.engine;
+    async fn check_referrer_entries(&mut self, name: &RepositoryName, content: &IntactContent) {
         for algorithm in Algorithm::ALL {
-            for entry in engine.store.list(&DirKey::Subjects(name, algorithm).path()).await? {
+            let folder = DirKey::Subjects(name, algorithm).path();
+            let entries = match self.check.registry.engine.store.list(&folder).await {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.add_unreadable(name, &Unreadable { path: folder, error });
+                    continue;
+                }
+            };
+            for entry in entries {
                 let Ok(subject) = format!("{algorithm}:{}", entry.name).parse::<Digest>() else { continue };
-                for referrer in engine.linked_referrers(name, &subject).await? {
-                    let refers = content.manifests.get(&referrer).is_some_and(|named| named.may_refer_to(subject));
-                    if !refers {
-                        self.add_finding(name, StoreDamage::ReferrerToNowhere { subject, referrer });
-                    }
+                match self.list_links(list_folder(name, &subject)).await {
+                    Ok(referrers) => self.check_referrers_of(name, subject, referrers, content),
+                    Err(unreadable) => self.add_unreadable(name, &unreadable),
                 }
             }
         }
-        Ok(())
+    }
+
+    fn check_referrers_of(
+        &mut self,
+        name: &RepositoryName,
+        subject: Digest,
+        referrers: Vec<Digest>,
+        content: &IntactContent,
+    ) {
+        for referrer in referrers {
+            let refers = content.manifests.get(&referrer).is_some_and(|named| named.may_refer_to(subject));
+            if !refers {
+                self.add_finding(name, StoreDamage::ReferrerToNowhere { subject, referrer });
+            }
+        }
     }
 
     /// Reports each tag whose link is damaged or points to a missing manifest.
-    async fn check_tags(&mut self, name: &RepositoryName, content: &IntactContent) -> Result<(), Error> {
-        let store = &*self.check.registry.engine.store;
-        for entry in store.list(&DirKey::Tags(name).path()).await? {
+    async fn check_tags(&mut self, name: &RepositoryName, content: &IntactContent) {
+        let (store, folder) = (&*self.check.registry.engine.store, DirKey::Tags(name).path());
+        let entries = match store.list(&folder).await {
+            Ok(entries) => entries,
+            Err(error) => return self.add_unreadable(name, &Unreadable { path: folder, error }),
+        };
+        for entry in entries {
             let Ok(tag) = entry.name.parse::<Tag>() else { continue };
-            match links::read(store, ObjectKey::TagCurrent(name, &tag)).await {
+            let key = ObjectKey::TagCurrent(name, &tag);
+            match links::read(store, key).await {
                 Ok(Some(manifest)) if !content.manifests.contains_key(&manifest) => {
                     self.add_finding(name, StoreDamage::TagToNowhere { tag, manifest });
                 }
                 Ok(_) => {}
-                Err(error) if is_corruption(error.kind()) => self.add_finding(name, StoreDamage::WrongTag { tag }),
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind().is_corruption() => self.add_finding(name, StoreDamage::WrongTag { tag }),
+                Err(error) => self.add_unreadable(name, &Unreadable { path: key.path(), error }),
             }
         }
-        Ok(())
     }
 
     /// Reports the link at `key` if it does not hold `digest`.
-    async fn check_link(&mut self, name: &RepositoryName, key: ObjectKey<'_>, digest: Digest) -> Result<(), Error> {
+    async fn check_link(&mut self, name: &RepositoryName, key: ObjectKey<'_>, digest: Digest) {
         let is_right = match links::read(&*self.check.registry.engine.store, key).await {
             // Removed a moment ago.
             Ok(None) => true,
             Ok(Some(held)) => held == digest,
-            Err(error) if is_corruption(error.kind()) => false,
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind().is_corruption() => false,
+            Err(error) => return self.add_unreadable(name, &Unreadable { path: key.path(), error }),
         };
         if !is_right {
             self.add_finding(name, StoreDamage::WrongLink { link: key.path().to_string(), digest });
         }
-        Ok(())
     }
 
     /// The path of a blob's bytes, if they have the right digest; they are not restored from the trash.
@@ -265,17 +333,5 @@ impl UnreadManifest {
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
     fn invalid(error: impl ToString) -> Self {
         Self::Invalid(error.to_string())
-    }
-}
-
-/// Whether the error means that the link holds something else than a digest.
-fn is_corruption(kind: StoreErrorKind) -> bool {
-    match kind {
-        StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => true,
-        StoreErrorKind::NotFound
-        | StoreErrorKind::NoSpace
-        | StoreErrorKind::NotWritable
-        | StoreErrorKind::CrossDevice
-        | StoreErrorKind::Unavailable => false,
     }
 }

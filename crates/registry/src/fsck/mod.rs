@@ -21,10 +21,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Error, Registry};
+use super::{Error, Registry, error::with_causes};
 pub use finding::{FsckFinding, FsckReport, RepairOutcome, StoreDamage};
 use portcullis_oci::RepositoryName;
-use portcullis_storage::DataDirLock;
+use portcullis_storage::{DataDirLock, StoreError, StorePath};
 use scrub::{BlobLocation, ScrubResult};
 
 /// The minimum age of an orphan: anything younger may be the work of a running server.
@@ -60,13 +60,13 @@ impl Registry {
         progress: &mut (dyn FnMut(FsckProgress) + Send),
     ) -> Result<FsckReport, Error> {
         let check = FsckRun { registry: self, now };
-        let places = check.blob_locations().await?;
-        let (mut found, doubtful) = check.run(&places, progress).await?;
+        let places = check.blob_locations().await;
+        let (mut found, doubtful) = check.run(&places, progress).await;
         if found.findings.is_empty() {
             return Ok(found);
         }
         tokio::time::sleep(recheck_delay).await;
-        let (again, _) = check.run(&doubtful, &mut |_| {}).await?;
+        let (again, _) = check.run(&doubtful, &mut |_| {}).await;
         let again: HashSet<FsckFinding> = again.findings.into_iter().collect();
         found.findings.retain(|finding| again.contains(finding));
         Ok(found)
@@ -81,7 +81,7 @@ impl Registry {
         progress: &mut (dyn FnMut(FsckProgress) + Send),
     ) -> Result<FsckReport, Error> {
         let check = FsckRun { registry: self, now };
-        let (mut found, _) = check.run(&check.blob_locations().await?, progress).await?;
+        let (mut found, _) = check.run(&check.blob_locations().await, progress).await;
         // If some links were not seen, it is unknown which blobs are not linked.
         let all_links_seen =
             !found.findings.iter().any(|finding| matches!(finding.damage, StoreDamage::StrangeFolder { .. }));
@@ -98,13 +98,19 @@ impl FsckRun<'_> {
         &self,
         places: &[BlobLocation],
         progress: &mut (dyn FnMut(FsckProgress) + Send),
-    ) -> Result<(FsckReport, Vec<BlobLocation>), Error> {
+    ) -> (FsckReport, Vec<BlobLocation>) {
         let ScrubResult { report: mut found, suspect: doubtful, corrupt_paths: unsound } =
             self.scrub(places, progress).await;
-        found.findings.extend(self.check_links(&unsound).await?);
-        found.findings.extend(self.orphans().await?);
-        Ok((found, doubtful))
+        found.findings.extend(self.check_links(&unsound).await);
+        found.findings.extend(self.orphans().await);
+        (found, doubtful)
     }
+}
+
+/// The finding for a folder or link that cannot be read.
+fn unreadable_path(repository: Option<&RepositoryName>, path: &StorePath, error: &StoreError) -> FsckFinding {
+    let damage = StoreDamage::UnreadablePath { path: path.to_string(), error: with_causes(error) };
+    unrepaired_finding(repository, damage)
 }
 
 /// A finding that is not repaired yet.

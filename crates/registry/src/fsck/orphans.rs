@@ -3,26 +3,32 @@
 //!
 //! Invariant: a file, upload or request younger than [`MIN_ORPHAN_AGE`] may be in use and is not reported.
 
-use super::{FsckFinding, FsckRun, MIN_ORPHAN_AGE, StoreDamage, unrepaired_finding};
-use crate::{
-    Error,
-    paths::{DirKey, ObjectKey, RequestId, UploadId},
-};
+use super::{FsckFinding, FsckRun, MIN_ORPHAN_AGE, StoreDamage, unreadable_path, unrepaired_finding};
+use crate::paths::{DirKey, ObjectKey, RequestId, UploadId};
 use portcullis_oci::{Algorithm, Digest, RepositoryName};
-use portcullis_storage::{Stat, StorePath, optional};
+use portcullis_storage::{Stat, StoreError, StorePath, optional};
 
 impl FsckRun<'_> {
-    /// The orphans outside of repositories.
-    pub(super) async fn orphans(&self) -> Result<Vec<FsckFinding>, Error> {
-        let mut damages = self.orphaned_temporaries().await?;
-        damages.extend(self.stale_requests().await?);
-        damages.extend(self.invalid_trash_entries().await?);
-        Ok(damages.into_iter().map(|damage| unrepaired_finding(None, damage)).collect())
+    /// The orphans outside of repositories, and the folders that cannot be searched for them.
+    pub(super) async fn orphans(&self) -> Vec<FsckFinding> {
+        let searches = [
+            (DirKey::Temporaries, self.orphaned_temporaries().await),
+            (DirKey::Requests, self.stale_requests().await),
+            (DirKey::TrashRoot, self.invalid_trash_entries().await),
+        ];
+        let mut findings = Vec::new();
+        for (folder, found) in searches {
+            match found {
+                Ok(damages) => findings.extend(damages.into_iter().map(|damage| unrepaired_finding(None, damage))),
+                Err(error) => findings.push(unreadable_path(None, &folder.path(), &error)),
+            }
+        }
+        findings
     }
 
     /// The uploads without a session, which cannot be resumed. registry:2 has no sessions: uploads that it left
     /// unfinished stay in the store until they are removed.
-    pub(super) async fn orphaned_uploads(&self, name: &RepositoryName) -> Result<Vec<FsckFinding>, Error> {
+    pub(super) async fn orphaned_uploads(&self, name: &RepositoryName) -> Result<Vec<FsckFinding>, StoreError> {
         let (store, mut findings) = (&*self.registry.engine.store, Vec::new());
         let folder = DirKey::Uploads(name).path();
         for entry in store.list(&folder).await? {
@@ -40,7 +46,7 @@ impl FsckRun<'_> {
     }
 
     /// Temporary files that are no longer being written.
-    async fn orphaned_temporaries(&self) -> Result<Vec<StoreDamage>, Error> {
+    async fn orphaned_temporaries(&self) -> Result<Vec<StoreDamage>, StoreError> {
         let (folder, mut damages) = (DirKey::Temporaries.path(), Vec::new());
         for entry in self.registry.engine.store.list(&folder).await? {
             let Ok(path) = folder.join(&entry.name) else { continue };
@@ -53,7 +59,7 @@ impl FsckRun<'_> {
     }
 
     /// Requests whose commands no longer wait for a report.
-    async fn stale_requests(&self) -> Result<Vec<StoreDamage>, Error> {
+    async fn stale_requests(&self) -> Result<Vec<StoreDamage>, StoreError> {
         let mut damages = Vec::new();
         for entry in self.registry.engine.store.list(&DirKey::Requests.path()).await? {
             let Ok(id) = entry.name.parse::<RequestId>() else { continue };
@@ -65,7 +71,7 @@ impl FsckRun<'_> {
     }
 
     /// Entries of the trash that are not blobs.
-    async fn invalid_trash_entries(&self) -> Result<Vec<StoreDamage>, Error> {
+    async fn invalid_trash_entries(&self) -> Result<Vec<StoreDamage>, StoreError> {
         let (store, trash, mut damages) = (&*self.registry.engine.store, DirKey::TrashRoot.path(), Vec::new());
         for entry in store.list(&trash).await? {
             let Ok(algorithm) = entry.name.parse::<Algorithm>() else {
@@ -83,7 +89,7 @@ impl FsckRun<'_> {
     }
 
     /// The object at `path`, or all objects below it, with their sizes and ages.
-    pub(super) async fn objects_below(&self, path: StorePath) -> Result<Vec<(StorePath, Stat)>, Error> {
+    pub(super) async fn objects_below(&self, path: StorePath) -> Result<Vec<(StorePath, Stat)>, StoreError> {
         let (store, mut open, mut objects) = (&*self.registry.engine.store, vec![path], Vec::new());
         while let Some(path) = open.pop() {
             if let Some(stat) = optional(store.stat(&path).await)? {

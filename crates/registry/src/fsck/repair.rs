@@ -59,6 +59,7 @@ impl FsckRun<'_> {
             // content must be pushed again, and it is unknown what a folder without a valid name holds.
             StoreDamage::Unlinked { .. }
             | StoreDamage::UnreadableBytes { .. }
+            | StoreDamage::UnreadablePath { .. }
             | StoreDamage::UnreadableManifest { .. }
             | StoreDamage::MissingReference { .. }
             | StoreDamage::StrangeFolder { .. } => Ok(RepairOutcome::None),

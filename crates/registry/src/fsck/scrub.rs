@@ -3,7 +3,7 @@
 use std::{collections::HashSet, error::Error};
 
 use super::{FsckProgress, FsckReport, FsckRun, StoreDamage, unrepaired_finding};
-use crate::{ingest::rehash, paths::ObjectKey};
+use crate::{error::with_causes, ingest::rehash, paths::ObjectKey};
 use portcullis_oci::{Digest, Digester};
 use portcullis_storage::{Object, StorePath, optional};
 
@@ -30,8 +30,7 @@ impl BlobLocation {
 
     /// The damage if the bytes cannot be read. The check goes on with the other blobs.
     fn unreadable(&self, error: &dyn Error) -> StoreDamage {
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        StoreDamage::UnreadableBytes { blob: *self.digest(), error: format!("{error}{cause}") }
+        StoreDamage::UnreadableBytes { blob: *self.digest(), error: with_causes(error) }
     }
 
     fn wrong_digest(&self, actual: Digest) -> StoreDamage {
@@ -54,11 +53,12 @@ pub(super) struct ScrubResult {
 }
 
 impl FsckRun<'_> {
-    /// Every place with bytes, in the store and in the trash.
-    pub(super) async fn blob_locations(&self) -> Result<Vec<BlobLocation>, crate::Error> {
-        let blobs = self.registry.all_blobs().await?.into_iter().map(BlobLocation::Stored);
-        let trash = self.registry.trashed_blobs().await?.into_iter().map(BlobLocation::Trash);
-        Ok(blobs.chain(trash).collect())
+    /// Every place with bytes, in the store and in the trash. Folders that cannot be listed are findings of the other
+    /// checks.
+    pub(super) async fn blob_locations(&self) -> Vec<BlobLocation> {
+        let blobs = self.registry.find_blobs().await.digests.into_iter().map(BlobLocation::Stored);
+        let trash = self.registry.find_trashed_blobs().await.digests.into_iter().map(BlobLocation::Trash);
+        blobs.chain(trash).collect()
     }
 
     /// Reads and verifies the bytes at `places`.

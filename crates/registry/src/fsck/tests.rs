@@ -1,5 +1,7 @@
 //! Tests the check and the repair on stores with deliberate damage.
 
+mod unreadable;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -11,7 +11,7 @@ impl GcRun<'_> {
     /// Moves old bytes that no repository needs to the trash.
     pub(super) async fn trash_blobs(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
-        for digest in self.registry.all_blobs().await? {
+        for digest in self.registry.find_blobs().await.complete()? {
             if self.is_needed(&digest) {
                 continue;
             }
@@ -29,7 +29,7 @@ impl GcRun<'_> {
     /// Deletes bytes whose trash period is over, and restores bytes that a repository needs after all.
     pub(super) async fn empty_trash(&mut self) -> Result<(), Error> {
         let engine = self.registry.engine.clone();
-        for digest in self.registry.trashed_blobs().await? {
+        for digest in self.registry.find_trashed_blobs().await.complete()? {
             if self.is_needed(&digest) {
                 if !self.is_dry_run && engine.restore_from_trash(&digest).await? {
                     self.report.restored += 1;
