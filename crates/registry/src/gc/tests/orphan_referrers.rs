@@ -1,6 +1,7 @@
 //! Tests which entries of lists of referrers are collected.
 
 use super::*;
+use crate::paths::quarantine;
 
 fn digest(descriptor: &Value) -> Digest {
     descriptor["digest"].as_str().unwrap().parse().unwrap()
