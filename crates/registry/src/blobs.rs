@@ -67,7 +67,7 @@ impl FoundBlobs {
         }
     }
 
-    fn add(&mut self, algorithm: Algorithm, names: Vec<String>) {
+    fn add(&mut self, algorithm: Algorithm, names: &[String]) {
         self.digests.extend(names.iter().filter_map(|name| format!("{algorithm}:{name}").parse::<Digest>().ok()));
     }
 }
@@ -82,7 +82,7 @@ impl Registry {
             for shard in found.list(store, &folder).await {
                 let Ok(shard) = folder.join(&shard) else { continue };
                 let names = found.list(store, &shard).await;
-                found.add(algorithm, names);
+                found.add(algorithm, &names);
             }
         }
         found
@@ -93,7 +93,7 @@ impl Registry {
         let mut found = FoundBlobs::default();
         for algorithm in Algorithm::ALL {
             let names = found.list(&*self.engine.store, &DirKey::Trash(algorithm).path()).await;
-            found.add(algorithm, names);
+            found.add(algorithm, &names);
         }
         found
     }

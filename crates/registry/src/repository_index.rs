@@ -79,16 +79,16 @@ impl RepositoryIndex {
         let chunks: Vec<Arc<[StorePath]>> = self.chunks.iter().map(|chunk| chunk.paths.clone()).collect();
         let looked = stream::iter(chunks).map(|paths| store.versions(paths)).buffered(MAX_PARALLEL_CHUNKS);
         let versions: Vec<Vec<Option<DirVersion>>> = looked.try_collect().await?;
-        let mut changed = Vec::new();
+        let mut outdated = Vec::new();
         for (chunk, versions) in iter::zip(&self.chunks, versions) {
             for (path, (kept, now)) in iter::zip(&*chunk.paths, iter::zip(&chunk.folders, versions)) {
                 if !is_same(kept.version, now) {
-                    changed.push((path.clone(), now));
+                    outdated.push((path.clone(), now));
                 }
             }
         }
         // The versions were read before: a change in between is read now, and looks like another change next time.
-        let mut read = read_folders(store, changed).await?;
+        let mut read = read_folders(store, outdated).await?;
         read.retain(|(path, now)| {
             // The usual change is an upload that came or went in a repository.
             let is_same = self.get(path).is_some_and(|(_, kept)| kept.has_same_names(now));
@@ -114,8 +114,8 @@ impl RepositoryIndex {
         Ok(iter::zip(kept, versions).all(|(kept, now)| is_same(kept, now)))
     }
 
-    /// The folders that [`is_current_between`](Self::is_current_between) compares, with their versions; `None` if one of
-    /// the names is no path.
+    /// The folders that [`is_current_between`](Self::is_current_between) compares, with their versions; `None` if one
+    /// of the names is no path.
     fn folders_around(&self, first: &str, last: &str) -> Option<(Vec<StorePath>, Vec<Option<DirVersion>>)> {
         let (start, end) = (self.path_of(first)?, self.path_of(last)?);
         let beginnings = first.char_indices().map(|(end, _)| &first[..end]);
@@ -131,11 +131,11 @@ impl RepositoryIndex {
         for (path, now) in read {
             // A folder may have gone together with the one above it, which comes before it.
             let Some((_, kept)) = self.get(&path).filter(|_| !changes.contains_key(&path)) else { continue };
-            for gone in kept.children.iter().filter(|child| now.children.binary_search(child).is_err()) {
+            for gone in difference(&kept.children, &now.children) {
                 let Ok(gone) = path.join(gone) else { continue };
                 changes.extend(self.subtree(&gone).map(|(path, _)| (path.clone(), None)));
             }
-            let came = now.children.iter().filter(|child| kept.children.binary_search(child).is_err());
+            let came = difference(&now.children, &kept.children);
             new.extend(came.filter_map(|child| path.join(child).ok()));
             changes.insert(path, Some(now));
         }
@@ -168,8 +168,9 @@ impl RepositoryIndex {
                 self.chunks.push(chunk);
                 continue;
             }
+            let names = chunk.names.clone();
             let rebuilt = chunk.rebuilt(&self.root, own);
-            are_names_same &= rebuilt.iter().flat_map(|chunk| &*chunk.names).eq(&*chunk.names);
+            are_names_same &= rebuilt.iter().flat_map(|chunk| &*chunk.names).eq(&*names);
             self.chunks.extend(rebuilt);
         }
         self.merge_small_chunks();
@@ -183,7 +184,7 @@ impl RepositoryIndex {
         let count: usize = self.chunks.iter().map(|chunk| chunk.folders.len()).sum();
         if self.chunks.len() > 8 && count < self.chunks.len() * MAX_CHUNK_LEN / 8 {
             let chunks = std::mem::take(&mut self.chunks);
-            let folders = chunks.iter().flat_map(|chunk| iter::zip(chunk.paths.iter().cloned(), chunk.folders.clone()));
+            let folders = chunks.into_iter().flat_map(Chunk::into_folders);
             self.chunks = Chunk::divided(&self.root, folders.collect());
         }
     }
@@ -230,23 +231,27 @@ impl RepositoryIndex {
 
 impl Chunk {
     fn new(root: &StorePath, folders: Vec<(StorePath, RepositoryFolder)>) -> Self {
-        let named = folders.iter().filter(|(_, folder)| folder.is_repository);
-        let names = named.filter_map(|(path, _)| repository_name(root, path)?.parse().ok()).collect();
+        let repositories = folders.iter().filter(|(_, folder)| folder.is_repository);
+        let names = repositories.filter_map(|(path, _)| repository_name(root, path)?.parse().ok()).collect();
         let (paths, folders): (Vec<_>, _) = folders.into_iter().unzip();
         Self { paths: paths.into(), folders, names }
     }
 
+    fn into_folders(self) -> impl Iterator<Item = (StorePath, RepositoryFolder)> {
+        let Self { paths, folders, names: _ } = self;
+        folders.into_iter().enumerate().map(move |(index, folder)| (paths[index].clone(), folder))
+    }
+
     /// The chunks for the folders of this one after changes, which are in byte order.
-    fn rebuilt(&self, root: &StorePath, changes: Vec<(StorePath, Option<RepositoryFolder>)>) -> Vec<Self> {
-        let mut kept = iter::zip(&*self.paths, &self.folders).peekable();
+    fn rebuilt(self, root: &StorePath, changes: Vec<(StorePath, Option<RepositoryFolder>)>) -> Vec<Self> {
         let mut folders = Vec::with_capacity(self.folders.len() + changes.len());
-        let owned = |(path, folder): (&StorePath, &RepositoryFolder)| (path.clone(), folder.clone());
+        let mut kept = self.into_folders().peekable();
         for (path, change) in changes {
-            folders.extend(iter::from_fn(|| kept.next_if(|(other, _)| **other < path)).map(owned));
-            kept.next_if(|(other, _)| **other == path);
+            folders.extend(iter::from_fn(|| kept.next_if(|(other, _)| *other < path)));
+            kept.next_if(|(other, _)| *other == path);
             folders.extend(change.map(|folder| (path, folder)));
         }
-        folders.extend(kept.map(owned));
+        folders.extend(kept);
         Self::divided(root, folders)
     }
 
@@ -273,6 +278,15 @@ async fn read_folders(
         Ok((path, folder))
     });
     read.buffered(links::MAX_PARALLEL_READS).try_collect().await
+}
+
+/// The names in `some` that are not in `others`; both are in byte order.
+fn difference<'a>(some: &'a [String], others: &'a [String]) -> impl Iterator<Item = &'a String> {
+    let mut others = others.iter().peekable();
+    some.iter().filter(move |name| {
+        while others.next_if(|other| other < name).is_some() {}
+        others.peek() != Some(name)
+    })
 }
 
 /// The name of the repository in the folder at `path`: its path below the root.
@@ -306,6 +320,16 @@ mod tests {
 
     fn names(index: &RepositoryIndex) -> Vec<String> {
         index.names().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_difference_is_what_only_the_first_list_has() {
+        let list = |names: &str| names.chars().map(String::from).collect::<Vec<_>>();
+        for (some, others, expected) in
+            [("ace", "abce", ""), ("abc", "b", "ac"), ("", "a", ""), ("ab", "", "ab"), ("bd", "ace", "bd")]
+        {
+            assert_eq!(difference(&list(some), &list(others)).cloned().collect::<String>(), expected);
+        }
     }
 
     #[tokio::test]

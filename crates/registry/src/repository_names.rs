@@ -31,8 +31,8 @@ impl RepositoryNames {
         self.split(move |name| name.as_str() <= last).1
     }
 
-    /// The names for which `is_before` is true, and the others. It must be true for none after the first for which it is
-    /// false.
+    /// The names for which `is_before` is true, and the others. It must be true for none after the first for which it
+    /// is false.
     pub(super) fn split(
         &self,
         is_before: impl Fn(&RepositoryName) -> bool,

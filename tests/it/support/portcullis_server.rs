@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use super::daemon::Daemon;
 use super::{ToolCommand, free_port, registry_test_name};
 
-/// The timeout for a start; the first one generates keys, and the machine may be busy with other tests.
+/// The timeout for a start: the first one generates keys, one on data of another program syncs the file system, and the
+/// machine may be busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The path of the program under test.

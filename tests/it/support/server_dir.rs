@@ -18,8 +18,8 @@ use super::portcullis_server::{ALICE, BINARY, TestUser, portcullis_command};
 use super::wire_connection::{WireConnection, WireResponse, request};
 use super::{ToolCommand, free_port};
 
-/// The timeout for a start; the first one generates keys, one after a kill syncs the file system, and the machine may be
-/// busy with other tests.
+/// The timeout for a start: the first one generates keys, one after a kill syncs the file system, and the machine may
+/// be busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A directory and a port for one server.

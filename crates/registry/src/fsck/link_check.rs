@@ -1,9 +1,10 @@
 //! Checks the links of each repository (layers, manifests, tags, referrers), and finds blobs that no repository links
 //! to.
 //!
-//! A folder or link that cannot be read is a finding, and the check goes on. Invariant: nothing is reported only because
-//! something else could not be read: a repository whose layers or manifests cannot be listed is not checked further,
-//! and then no blob is reported as unlinked.
+//! A folder or link that cannot be read is a finding, and the check goes on.
+//!
+//! Invariant: nothing is reported only because something else could not be read: a repository whose layers or manifests
+//! cannot be listed is not checked further, and then no blob is reported as unlinked.
 
 use std::collections::{HashMap, HashSet};
 

@@ -4,9 +4,9 @@
 //! A process that is killed between a rename and the sync after it leaves a change that every later process sees and
 //! that a power failure still reverts. A server that relied on such a change (a blob that a client need not upload
 //! again, for example) would acknowledge what is not durable. So the first process after it syncs the file systems
-//! before it reads anything. A process that ends cleanly leaves a mark ([`CLEAN_MARK`]), and the next one, which removes
-//! the mark, need not sync. A folder without a mark is synced, whichever program used it: registry:2 and rsync do not
-//! sync what they write.
+//! before it relies on anything. A process that ends cleanly leaves a mark ([`CLEAN_MARK`]), and the next one, which
+//! removes the mark, need not sync. A folder without a mark is synced, whichever program used it: registry:2 and rsync
+//! do not sync what they write.
 //!
 //! The mark itself is not synced: after a power failure, everything that can be read comes from the disk, so nothing
 //! depends on the mark. The opposite, a mark while the data is in use, was rejected, because it could not be made on a
@@ -38,7 +38,8 @@ pub struct DataDirLock {
 
 impl DataDirLock {
     /// Releases the lock after a clean end: all operations on the data have ended, each with its sync. A lock that is
-    /// only dropped makes the next process sync the file systems. On an error, the mark is missing with the same effect.
+    /// only dropped makes the next process sync the file systems. After an error, the mark is missing, with the same
+    /// effect.
     pub fn release_clean(self) -> io::Result<()> {
         File::create(&self.clean_mark).map(drop)
     }

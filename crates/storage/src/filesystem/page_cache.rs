@@ -30,8 +30,8 @@ use rustix::{
 };
 use tokio::task::consume_budget;
 
-/// Opens the file at `path` below `root` if every name on the way is cached (Linux 5.12) and on the mount of `root`. The
-/// absence of a name may be cached as well.
+/// Opens the file at `path` below `root` if every name on the way is cached (Linux 5.12) and on the mount of `root`.
+/// The absence of a name may be cached as well.
 pub(super) async fn open(root: &Path, path: &str) -> Option<io::Result<File>> {
     consume_budget().await;
     // Without NONBLOCK, opening a named pipe would wait for its writer.

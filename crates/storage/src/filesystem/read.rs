@@ -42,7 +42,8 @@ pub(super) fn open(place: &Path, root_mode: ReadMode) -> io::Result<OpenedFile> 
     Ok(OpenedFile { stat: file_stat(&file.metadata()?)?, file, mode })
 }
 
-/// Opens the file at `path` below `root` as [`open`] does, if no name on the way requires the disk; else returns `None`.
+/// Opens the file at `path` below `root` as [`open`] does, if no name on the way requires the disk; else returns
+/// `None`.
 pub(super) async fn open_cached(root: &Path, path: &StorePath) -> Option<io::Result<OpenedFile>> {
     let opened = page_cache::open(root, path.as_str()).await?;
     Some(opened.and_then(|file| Ok(OpenedFile { stat: file_stat(&file.metadata()?)?, file, mode: ReadMode::InPlace })))
