@@ -370,6 +370,19 @@ mod tests {
         assert_eq!(store.stat(&"a/b".parse().unwrap()).await.unwrap().size, 4);
     }
 
+    #[tokio::test]
+    async fn a_store_on_a_network_file_system_opens_nothing_in_place_and_reads_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let path: StorePath = "a/b".parse().unwrap();
+        for (fs_type, mode) in [(0x6969, ReadMode::BlockingThread), (0xEF53, ReadMode::InPlace)] {
+            let store = FilesystemStore::new(root.path().to_owned(), FsType(Some(fs_type)));
+            store.write(&path, Bytes::from_static(b"bytes")).await.unwrap();
+            assert_eq!(store.open_file("open", &path).await.unwrap().mode, mode);
+            assert_eq!(store.open(&path).await.unwrap().read(10).await.unwrap(), "bytes");
+            assert_eq!(store.versions([path.parent().unwrap()].into()).await.unwrap().len(), 1);
+        }
+    }
+
     #[test]
     fn a_folder_that_somebody_took_away_is_recorded_above_it() {
         let root = tempfile::tempdir().unwrap();

@@ -29,7 +29,7 @@ pub(super) fn file_stat(metadata: &Metadata) -> io::Result<Stat> {
 pub(super) struct OpenedFile {
     file: File,
     pub(super) stat: Stat,
-    mode: ReadMode,
+    pub(super) mode: ReadMode,
 }
 
 /// Opens a file. It may be on another file system than the root of the store, whose mode is `root_mode`.
