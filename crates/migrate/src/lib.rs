@@ -14,11 +14,10 @@ mod access_entries;
 mod acme_order;
 mod docker_auth;
 mod duration;
+mod expression;
 mod line_index;
 mod nginx;
 mod pattern;
-mod regex_superset;
-mod regex_to_glob;
 mod registry;
 mod report;
 #[cfg(test)]

@@ -4,7 +4,10 @@
 //! ignored.
 
 use super::{
-    super::pattern::{MatchSubject, Pattern},
+    super::{
+        expression::exact,
+        pattern::{MatchSubject, Pattern},
+    },
     path_coverage::PathCoverage,
     scope::Scope,
     syntax::Directive,
@@ -55,7 +58,7 @@ pub(super) fn effect(directive: &Directive) -> IfEffect {
         "$host" | "$http_host" => match operator.as_str() {
             "!=" if !value.contains('$') => IfEffect::RefusesHosts(HostCondition::Is(value.clone())),
             "!~" | "!~*" if !value.contains("${") => {
-                let pattern = Pattern::regex(value, MatchSubject::Text);
+                let pattern = exact::parse(value, MatchSubject::Text);
                 pattern.map_or(IfEffect::Unknown, |pattern| IfEffect::RefusesHosts(HostCondition::Matches(pattern)))
             }
             _ => IfEffect::Unknown,
@@ -136,7 +139,7 @@ fn matching_methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
     if value.contains("${") || (!is_pattern && value.contains('$')) {
         return None;
     }
-    let pattern = if is_pattern { Some(Pattern::regex(value, MatchSubject::Text).ok()?) } else { None };
+    let pattern = if is_pattern { Some(exact::parse(value, MatchSubject::Text).ok()?) } else { None };
     Some(METHODS.into_iter().filter(|method| fits(method, &pattern) == wanted).collect())
 }
 
