@@ -3,6 +3,11 @@
 //! Both programs read their files with that library, and its rules decide who may do what: which words are booleans,
 //! that a quoted `"true"` is not one, that the last of two equal keys counts, and that `<<` replaces earlier keys.
 //!
+//! `saphyr-parser` gives the events, and the tree is built here. `saphyr`'s marked nodes have lines too, but its loader
+//! keeps one of two equal keys without saying so, drops the tags of lists and maps, takes an unknown alias for a bad
+//! value, and copies what an anchor names for each alias before anything could count it: a small document with nested
+//! aliases would fill the memory. It resolves no `<<`, and its nodes have a `Debug` that prints their texts.
+//!
 //! Invariant: the tree is bounded, with aliases counted as often as they are used; ambiguous documents are refused;
 //! and the tree has no `Debug`, because it holds hashes and secrets.
 
@@ -23,6 +28,7 @@ const MAX_VALUES: usize = 100_000;
 
 const HINT: &str = "is this the right file? `portcullis migrate --help` says what can be read";
 const TYPE_HINT: &str = "the program that this file is for does not start from it either; correct the line";
+
 /// A document, with warnings about parts that its author may expect to be read otherwise.
 pub(super) struct YamlDocument {
     root: YamlNode,
