@@ -18,6 +18,7 @@ mod expression;
 mod line_index;
 mod nginx;
 mod pattern;
+mod printable;
 mod registry;
 mod report;
 #[cfg(test)]
@@ -28,10 +29,8 @@ mod yaml;
 
 use std::path::Path;
 
-use portcullis_auth::users::htpasswd::Htpasswd;
-
 pub use nginx::{IncludeFiles, NoIncludeFiles};
-pub use report::{Diagnostic, ParseError, Severity};
+pub use report::{Diagnostic, Migrated, ParseError, Severity};
 
 use report::Migration;
 
@@ -52,17 +51,6 @@ pub enum MigrationSource<'a> {
         /// The new users file that its users will be written to, if one is named.
         htpasswd: Option<&'a Path>,
     },
-}
-
-/// The result of a migration.
-#[derive(Debug)]
-pub struct Migrated {
-    /// The text of the new `portcullis.toml`.
-    pub toml: String,
-    /// What was not carried over, and why, in the order of the origin's lines.
-    pub diagnostics: Vec<Diagnostic>,
-    /// The users and hashes that the origin itself holds; empty unless a users file was named.
-    pub users: Htpasswd,
 }
 
 /// Migrates `text`, the content of a file of this name, without reading included files.
