@@ -175,7 +175,7 @@ fn mistakes_in_rules_are_told_all_at_once() {
          hint: did you mean \"@team\"?\n\
          error: portcullis.toml:4:19: access.users: \"@unknown\": there is no group \"unknown\"; define it under [groups]\n\
          hint: for example team = [\"alice\"]\n\
-         error: portcullis.toml:4:30: access.users: \"a:b\": a user name cannot contain ':'\n\
+         error: portcullis.toml:4:31: access.users: \"a:b\": a user name cannot contain ':'\n\
          hint: for example \"alice\", \"@team\", \"*\" or \"anonymous\"\n\
          error: portcullis.toml:5:17: access.repositories: \"Team/**\": a repository pattern is lower-case letters, digits, '.', '_', '-', '/', '*', '**' and {user}\n\
          hint: for example \"team/**\"\n\
