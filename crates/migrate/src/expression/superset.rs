@@ -58,7 +58,10 @@ fn repeat(mut inner: Alternatives, times: Repetitions) -> Alternatives {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{
+        super::{super::pattern::MatchSubject, exact},
+        *,
+    };
 
     #[test]
     fn expressions_that_globs_cannot_say_keep_their_words() {
@@ -95,6 +98,25 @@ mod tests {
             let text = if is_folded { text.to_lowercase() } else { text };
             if oracle.is_match(&text) {
                 prop_assert!(pattern.matches(&text, ""), "{expression} on {text}");
+            }
+        }
+
+        /// Whatever the parser accepts means the same to Rust's `regex`.
+        #[test]
+        fn what_is_read_of_any_text_is_read_as_its_author_reads_it(
+            expression in r"[\[\](){}|*+?^$&~,:=!<>\\aiwdbvA2/. -]{0,14}",
+            text in "[abiwdv2A/.&~<-]{0,6}",
+        ) {
+            let Ok(oracle) = ::regex::Regex::new(&expression) else { return Ok(()) };
+            let is_match = oracle.is_match(&text);
+            if let Some(pattern) = parse(&expression, false) {
+                let text = if expression.contains('i') { text.to_lowercase() } else { text.clone() };
+                if oracle.is_match(&text) {
+                    prop_assert!(pattern.matches(&text, ""), "{expression} on {text}");
+                }
+            }
+            if let Ok(pattern) = exact::parse(&expression, MatchSubject::Text) {
+                prop_assert_eq!(pattern.matches(&text, ""), is_match, "{} on {}", expression, text);
             }
         }
     }
