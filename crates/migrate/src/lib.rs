@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! nginx site ──── nginx/syntax ─▶ nginx/* ────────┐
-//! config.yml ─┬── yaml ─────────▶ registry/* ─────┼─▶ Migration (settings, Entry…) ─ rules ─▶ draft ─▶ portcullis.toml
-//! auth.yml ───┘               └─▶ docker_auth/* ──┘        └─▶ Remark…
+//! config.yml ─┬── yaml ─────────▶ registry/* ─────┼─▶ Migration (settings, entries) ─ toml_writer ─▶ portcullis.toml
+//! auth.yml ───┘               └─▶ docker_auth/* ──┘        └─▶ Diagnostic…
 //! ```
+//!
+//! Regular expressions (`expression`) and patterns (`pattern`) over paths and names become globs.
 
 mod access_entries;
 mod acme_order;

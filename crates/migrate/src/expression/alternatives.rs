@@ -31,7 +31,9 @@ pub(super) fn of_whole_text(root: &RegexNode, translate: TranslatePart<'_>) -> O
         };
         let mut branches = vec![begins];
         append(&mut branches, parts, translate)?;
-        branches.iter_mut().for_each(|branch| branch.extend(ends));
+        for branch in &mut branches {
+            branch.extend(ends);
+        }
         all.extend(branches);
     }
     (all.len() <= MAX_ALTERNATIVES).then_some(all)
@@ -67,7 +69,9 @@ fn append(branches: &mut Alternatives, parts: &[RegexNode], translate: Translate
     for part in parts {
         let pieces = of_part(part, translate)?;
         if let [only] = pieces.as_slice() {
-            branches.iter_mut().for_each(|branch| branch.extend_from_slice(only));
+            for branch in branches.iter_mut() {
+                branch.extend_from_slice(only);
+            }
             continue;
         }
         let longer = |branch: &Vec<Atom>| -> Alternatives {

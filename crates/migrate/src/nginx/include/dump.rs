@@ -1,4 +1,6 @@
-//! Parses the output of `nginx -T`: every file once, the main one first, each behind a line `# configuration file NAME:`.
+//! Parses the output of `nginx -T`: every file once, the main one first.
+//!
+//! Each file is behind a line `# configuration file NAME:`.
 
 use std::path::{Component, Path, PathBuf};
 
