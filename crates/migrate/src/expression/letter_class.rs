@@ -114,8 +114,8 @@ impl LetterClass {
     }
 }
 
-/// The letter in a class; `None` for letters that PCRE reads as several bytes, for numbered ones, and for `\v`, which is
-/// a class in PCRE. A control character that is written as itself may be a placeholder.
+/// The letter in a class; `None` for letters that PCRE reads as several bytes, for numbered ones, and for `\v`, which
+/// is a class in PCRE. A control character that is written as itself may be a placeholder.
 fn class_letter(literal: &Literal) -> Option<u8> {
     let letter = u8::try_from(literal.c).ok().filter(u8::is_ascii)?;
     let is_read_alike = match &literal.kind {

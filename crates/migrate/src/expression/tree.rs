@@ -5,9 +5,9 @@ use super::letter_class::LetterClass;
 /// A part of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RegexNode {
-    /// `^`.
+    /// The anchor `^`.
     Start,
-    /// `$`.
+    /// The anchor `$`.
     End,
     /// Another condition that matches no letter, such as `\b` or a lookahead.
     Assertion,
@@ -26,13 +26,13 @@ pub(super) enum RegexNode {
 /// The number of repetitions of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repetitions {
-    /// `?`.
+    /// At most one, `?`.
     Optional,
-    /// `*`.
+    /// Any number, `*`.
     Any,
-    /// `+`.
+    /// At least one, `+`.
     AtLeastOne,
-    /// `{2}`, `{2,}` or `{2,3}`.
+    /// A number in braces: `{2}`, `{2,}` or `{2,3}`.
     Counted,
 }
 
