@@ -9,7 +9,7 @@ use super::keys::{self, Entry, Fallback, KEYS};
 const INTRODUCTION: &str = "\
 # Configuration
 
-<!-- Written by the tests from src/config/keys.rs: change it there, then run UPDATE_GOLDEN=1 cargo test. -->
+<!-- Written by the tests from crates/config/src/keys.rs: change it there, then run UPDATE_GOLDEN=1 cargo test. -->
 
 No configuration is required. A setting is read from flags, else from `PORTCULLIS_*` variables, else from the configuration
 file, else from the defaults below. `portcullis check` reports every error with its place.

@@ -10,9 +10,10 @@ use std::{
 };
 
 use super::{
-    Config, did_you_mean,
+    did_you_mean,
     keys::{self, Key},
     layers::{self, Layers, RawTable},
+    loaded_config::Config,
     problem::{ConfigProblem, SettingPlace, quote},
     value::{Located, RawValue},
     value_type::ValueType,

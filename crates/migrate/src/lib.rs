@@ -6,19 +6,21 @@
 //!
 //! ```text
 //! nginx site ──── nginx/syntax ─▶ nginx/* ────────┐
-//! config.yml ─┬── yaml ─────────▶ registry/* ─────┼─▶ Migration (settings, Entry…) ─ rules ─▶ draft ─▶ portcullis.toml
-//! auth.yml ───┘               └─▶ docker_auth/* ──┘        └─▶ Remark…
+//! config.yml ─┬── yaml ─────────▶ registry/* ─────┼─▶ Migration (settings, entries) ─ toml_writer ─▶ portcullis.toml
+//! auth.yml ───┘               └─▶ docker_auth/* ──┘        └─▶ Diagnostic…
 //! ```
+//!
+//! Regular expressions (`expression`) and patterns (`pattern`) over paths and names become globs.
 
 mod access_entries;
 mod acme_order;
 mod docker_auth;
 mod duration;
+mod expression;
 mod line_index;
 mod nginx;
 mod pattern;
-mod regex_superset;
-mod regex_to_glob;
+mod printable;
 mod registry;
 mod report;
 #[cfg(test)]
@@ -29,10 +31,8 @@ mod yaml;
 
 use std::path::Path;
 
-use portcullis_auth::users::htpasswd::Htpasswd;
-
 pub use nginx::{IncludeFiles, NoIncludeFiles};
-pub use report::{Diagnostic, ParseError, Severity};
+pub use report::{Diagnostic, Migrated, ParseError, Severity};
 
 use report::Migration;
 
@@ -53,17 +53,6 @@ pub enum MigrationSource<'a> {
         /// The new users file that its users will be written to, if one is named.
         htpasswd: Option<&'a Path>,
     },
-}
-
-/// The result of a migration.
-#[derive(Debug)]
-pub struct Migrated {
-    /// The text of the new `portcullis.toml`.
-    pub toml: String,
-    /// What was not carried over, and why, in the order of the origin's lines.
-    pub diagnostics: Vec<Diagnostic>,
-    /// The users and hashes that the origin itself holds; empty unless a users file was named.
-    pub users: Htpasswd,
 }
 
 /// Migrates `text`, the content of a file of this name, without reading included files.

@@ -6,9 +6,9 @@
 use std::fmt;
 
 use super::{
-    Migrated,
     access_entries::AccessEntry,
     line_index::LineIndex,
+    printable::printable,
     toml_writer::{TomlValue, TomlWriter},
 };
 use portcullis_auth::users::htpasswd::Htpasswd;
@@ -58,6 +58,17 @@ impl ParseError {
     pub(super) fn at(line: usize, reason: impl Into<String>, hint: &'static str) -> Self {
         Self { line: Some(line), reason: printable(&reason.into()), hint }
     }
+}
+
+/// The result of a migration.
+#[derive(Debug)]
+pub struct Migrated {
+    /// The text of the new `portcullis.toml`.
+    pub toml: String,
+    /// What was not carried over, and why, in the order of the origin's lines.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The users and hashes that the origin itself holds; empty unless a users file was named.
+    pub users: Htpasswd,
 }
 
 /// The result of a migration while the origin is read.
@@ -121,9 +132,4 @@ impl Migration {
         let remarks = self.diagnostics.into_iter().map(|(_, remark)| remark).collect();
         Migrated { toml: self.writer.render(&self.lines), diagnostics: remarks, users: self.users }
     }
-}
-
-/// The text as one line: control characters are replaced by U+FFFD.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

@@ -12,7 +12,7 @@ use std::{
 use super::{
     access_entries::{self, AccessEntry, RuleBlock, RuleOutcome},
     line_index::LineIndex,
-    report::printable,
+    printable::printable,
 };
 use portcullis_access::{Group, SubjectMatcher};
 

@@ -28,18 +28,23 @@ pub(super) struct UnsupportedKey {
     pub(super) advice: &'static str,
 }
 
-impl UnsupportedKey {
-    pub(super) const fn not_needed(key: &'static str, advice: &'static str) -> Self {
-        Self { key, reason: UnsupportedReason::NotNeeded, advice }
-    }
+/// A key that needs no replacement.
+pub(super) const fn not_needed(key: &'static str, advice: &'static str) -> UnsupportedKey {
+    UnsupportedKey { key, reason: UnsupportedReason::NotNeeded, advice }
+}
 
-    pub(super) const fn differs(key: &'static str, advice: &'static str) -> Self {
-        Self { key, reason: UnsupportedReason::Differs, advice }
-    }
+/// A key of something that Portcullis does differently.
+pub(super) const fn differs(key: &'static str, advice: &'static str) -> UnsupportedKey {
+    UnsupportedKey { key, reason: UnsupportedReason::Differs, advice }
+}
 
-    pub(super) const fn no_setting(key: &'static str, settings: &'static [&'static str], advice: &'static str) -> Self {
-        Self { key, reason: UnsupportedReason::NoSetting(settings), advice }
-    }
+/// A key that one of these settings would carry over.
+pub(super) const fn missing_setting(
+    key: &'static str,
+    settings: &'static [&'static str],
+    advice: &'static str,
+) -> UnsupportedKey {
+    UnsupportedKey { key, reason: UnsupportedReason::NoSetting(settings), advice }
 }
 
 /// The keys of a program.

@@ -39,7 +39,7 @@ fn the_reference_is_what_the_table_of_keys_renders() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         written == super::super::reference(),
-        "docs/configuration.md differs from src/config/keys.rs; write it anew with UPDATE_GOLDEN=1 cargo test"
+        "docs/configuration.md differs from crates/config/src/keys.rs; write it anew with UPDATE_GOLDEN=1 cargo test"
     );
 }
 

@@ -16,6 +16,7 @@ use super::{
         report::ParseError,
         yaml::NodeRef,
     },
+    pattern,
     users::{DockerAuthUsers, UserLabels},
 };
 use portcullis_access::{Glob, Group, SubjectMatcher, UserName};
@@ -237,7 +238,7 @@ fn matches_everything(text: &str) -> bool {
 
 /// The parsed pattern; `None` if it is not supported.
 fn parse_pattern(text: &str, subject: MatchSubject) -> Option<Pattern> {
-    Pattern::docker_auth(text, subject).ok()
+    pattern::parse(text, subject).ok()
 }
 
 /// All texts that the pattern matches, if it has no wildcards.

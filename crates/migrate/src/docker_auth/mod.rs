@@ -5,6 +5,7 @@
 
 mod acl;
 mod conditions;
+mod pattern;
 #[cfg(test)]
 mod tests;
 mod unsupported;

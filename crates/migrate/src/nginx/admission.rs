@@ -106,7 +106,7 @@ impl<'a> Admission<'a> {
             match directive.name.as_str() {
                 "return" => refused.extend(METHODS),
                 "if" => match effect(directive) {
-                    IfEffect::None | IfEffect::RefusesPaths(_) => {}
+                    IfEffect::None | IfEffect::RefusesUserAgents | IfEffect::RefusesPaths(_) => {}
                     IfEffect::RequiresCertificate if certificates == ClientCertificates::Required => {}
                     IfEffect::RefusesHosts(hosts) if hosts.lets_through(server) => {}
                     IfEffect::Refuses(methods) => refused.extend(methods),

@@ -4,7 +4,10 @@
 //! ignored.
 
 use super::{
-    super::pattern::{MatchSubject, Pattern},
+    super::{
+        expression::exact,
+        pattern::{MatchSubject, Pattern},
+    },
     path_coverage::PathCoverage,
     scope::Scope,
     syntax::Directive,
@@ -16,8 +19,10 @@ pub(super) const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "D
 /// The effect of an `if` on requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum IfEffect {
-    /// It denies no rights: it refuses nothing, or only by user agent, old TLS version or plain HTTP.
+    /// It denies no rights: it refuses nothing, or only old TLS versions or plain HTTP.
     None,
+    /// It refuses clients by their `User-Agent`, which they choose: it takes no rights away, and is not carried over.
+    RefusesUserAgents,
     /// It refuses these methods.
     Refuses(Vec<&'static str>),
     /// It refuses at most these paths.
@@ -36,10 +41,11 @@ pub(super) fn effect(directive: &Directive) -> IfEffect {
         return IfEffect::None;
     }
     let IfCondition { variable, operator, value } = &IfCondition::parse(directive);
-    if is_about_the_client(variable, operator, value) {
+    if is_about_connection(variable, operator, value) {
         return IfEffect::None;
     }
     match variable.as_str() {
+        "$http_user_agent" if is_comparison(operator) => IfEffect::RefusesUserAgents,
         "$request_method" => matching_methods(operator, value).map_or(IfEffect::Unknown, IfEffect::Refuses),
         "$uri" | "$document_uri" => match operator.as_str() {
             "~" => IfEffect::RefusesPaths(PathCoverage::expression(value, false)),
@@ -55,7 +61,7 @@ pub(super) fn effect(directive: &Directive) -> IfEffect {
         "$host" | "$http_host" => match operator.as_str() {
             "!=" if !value.contains('$') => IfEffect::RefusesHosts(HostCondition::Is(value.clone())),
             "!~" | "!~*" if !value.contains("${") => {
-                let pattern = Pattern::regex(value, MatchSubject::Text);
+                let pattern = exact::parse(value, MatchSubject::Text);
                 pattern.map_or(IfEffect::Unknown, |pattern| IfEffect::RefusesHosts(HostCondition::Matches(pattern)))
             }
             _ => IfEffect::Unknown,
@@ -103,12 +109,14 @@ impl IfCondition {
     }
 }
 
-/// Whether a condition is about the client's software or protocol and not about its rights: its user agent, its TLS
-/// version, or plain HTTP (which Portcullis does not serve).
-fn is_about_the_client(variable: &str, operator: &str, value: &str) -> bool {
+fn is_comparison(operator: &str) -> bool {
+    ["=", "!=", "~", "~*", "!~", "!~*"].contains(&operator)
+}
+
+/// Whether a condition holds only for connections that Portcullis does not serve: plain HTTP, or an old TLS version.
+fn is_about_connection(variable: &str, operator: &str, value: &str) -> bool {
     let is_one_of = |values: &[&str]| values.contains(&value);
     match (variable, operator) {
-        ("$http_user_agent", "=" | "!=" | "~" | "~*" | "!~" | "!~*") => true,
         ("$scheme" | "$http_x_forwarded_proto", "=") => value == "http",
         ("$scheme" | "$http_x_forwarded_proto", "!=") => value == "https",
         ("$https", "=") => is_one_of(&["", "off"]),
@@ -136,7 +144,7 @@ fn matching_methods(operator: &str, value: &str) -> Option<Vec<&'static str>> {
     if value.contains("${") || (!is_pattern && value.contains('$')) {
         return None;
     }
-    let pattern = if is_pattern { Some(Pattern::regex(value, MatchSubject::Text).ok()?) } else { None };
+    let pattern = if is_pattern { Some(exact::parse(value, MatchSubject::Text).ok()?) } else { None };
     Some(METHODS.into_iter().filter(|method| fits(method, &pattern) == wanted).collect())
 }
 
@@ -164,7 +172,7 @@ fn may_refuse(block: &[Directive]) -> bool {
 /// Whether an `if` can hold for a request that Portcullis serves: not for plain HTTP or old versions of TLS.
 pub(super) fn may_hold(directive: &Directive) -> bool {
     let IfCondition { variable, operator, value } = &IfCondition::parse(directive);
-    variable == "$http_user_agent" || !is_about_the_client(variable, operator, value)
+    !is_about_connection(variable, operator, value)
 }
 
 #[cfg(test)]
@@ -196,14 +204,19 @@ mod tests {
     #[test]
     fn others_are_harmless_or_unknown() {
         for text in [
-            "if ($http_user_agent ~ \"^docker/1\\.3\") { return 404; }",
+            "if ($http_user_agent ~ docker) { set $x 1; }",
             "if ($scheme = http) { return 301 https://$host$request_uri; }",
             "if ($scheme != \"https\") { return 301 https://$host$request_uri; }",
             "if ($server_port = 80) { return 301 https://$host$request_uri; }",
         ] {
             assert_eq!(of(text), IfEffect::None, "{text}");
         }
+        for operator in ["=", "!=", "~", "~*", "!~", "!~*"] {
+            let text = format!("if ($http_user_agent {operator} \"^docker/1\\.3\") {{ return 404; }}");
+            assert_eq!(of(&text), IfEffect::RefusesUserAgents, "{text}");
+        }
         for text in [
+            "if ($http_user_agent) { return 403; }",
             "if ($remote_user = bob) { return 403; }",
             "if ($request_method ~* get) { return 403; }",
             "if ($request_method !~ ^(GET|HEAD)+$) { return 403; }",

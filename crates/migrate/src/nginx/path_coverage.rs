@@ -6,8 +6,8 @@
 
 use super::{
     super::{
+        expression::{exact, superset},
         pattern::{Atom, MatchSubject, Pattern},
-        regex_superset,
     },
     repository_region::RepositoryRegion,
 };
@@ -44,7 +44,7 @@ impl PathCoverage {
         // Names have no capitals, so an expression that ignores case is read in lower case.
         let small = if folds { text.to_lowercase() } else { text.to_owned() };
         let is_own_syntax = text.contains("${");
-        match Pattern::regex(&small, MatchSubject::Text) {
+        match exact::parse(&small, MatchSubject::Text) {
             Ok(pattern) if !(is_own_syntax || (folds && text.contains('\\'))) => Self::exactly(&pattern.0),
             Ok(_) | Err(_) => Self::superset_of(text, folds),
         }
@@ -53,7 +53,7 @@ impl PathCoverage {
     /// A superset of the paths whose raw request target matches an expression: percent-encoded, and perhaps with a
     /// query.
     pub(super) fn raw_expression(text: &str, folds: bool) -> Self {
-        let pattern = regex_superset::parse(text, folds).filter(|_| !text.contains('%'));
+        let pattern = superset::parse(text, folds).filter(|_| !text.contains('%'));
         let Some(mut pattern) = pattern else { return Self::unknown() };
         for atom in pattern.0.iter_mut().flatten() {
             if let Atom::Within { nonempty } = atom {
@@ -67,7 +67,7 @@ impl PathCoverage {
     }
 
     fn superset_of(text: &str, folds: bool) -> Self {
-        regex_superset::parse(text, folds).map_or_else(Self::unknown, |pattern| Self::covering(&pattern.0))
+        superset::parse(text, folds).map_or_else(Self::unknown, |pattern| Self::covering(&pattern.0))
     }
 
     /// Paths that may belong to any repository.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use super::{
     super::{report::Migration, toml_writer::TomlValue},
     scope::Scope,
+    syntax::Directive,
 };
 
 /// The header that nginx reads by default (`real_ip_header`).
@@ -16,8 +17,7 @@ const DEFAULT_HEADER: &str = "X-Real-IP";
 /// Writes `trusted_proxies` and `proxy_protocol` from `set_real_ip_from`, `real_ip_header` and `listen`.
 pub(super) fn read(server: Scope<'_>, migration: &mut Migration) {
     let listens: Vec<_> = server.directives().iter().filter(|directive| directive.name == "listen").collect();
-    let speaks =
-        |directive: &&&super::syntax::Directive| directive.arguments.iter().any(|word| word == "proxy_protocol");
+    let speaks = |directive: &&&Directive| directive.arguments.iter().any(|word| word == "proxy_protocol");
     let protocol = listens.iter().find(speaks);
     let from = server.find_all(&["set_real_ip_from"]);
     let header = server.find("real_ip_header");

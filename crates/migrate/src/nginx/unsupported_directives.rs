@@ -3,7 +3,13 @@
 //! Invariant: each directive of the server is carried over, reported with its reason, or reported as unknown;
 //! [`may_restrict`] assumes that every directive may refuse requests that is not listed as harmless.
 
-use super::{super::report::Migration, if_condition, missing_settings, scope::Scope, syntax::Directive};
+use super::{
+    super::report::Migration,
+    if_condition::{self, IfEffect},
+    missing_settings,
+    scope::Scope,
+    syntax::Directive,
+};
 
 /// Directives that are carried over.
 const CARRIED_DIRECTIVES: &[&str] = &[
@@ -165,9 +171,22 @@ fn walk<'a>(directives: &'a [Directive], seen: &mut Vec<&'a str>, migration: &mu
 }
 
 fn report_condition(directive: &Directive, migration: &mut Migration) {
-    if if_condition::effect(directive) == if_condition::IfEffect::None {
-        let words = directive.arguments.join(" ");
-        migration.note(directive.line, &format!("if {words}: left out: it takes no rights away"));
+    let words = directive.arguments.join(" ");
+    match if_condition::effect(directive) {
+        IfEffect::None => migration.note(directive.line, &format!("if {words}: left out: it takes no rights away")),
+        IfEffect::RefusesUserAgents => {
+            let text = format!(
+                "if {words}: not carried over: access rules have no condition on the User-Agent, so the clients that nginx \
+                 refused here are served like all others"
+            );
+            migration.warn(directive.line, &text);
+        }
+        // Reported with the rules that they restrict.
+        IfEffect::Refuses(_)
+        | IfEffect::RefusesPaths(_)
+        | IfEffect::RequiresCertificate
+        | IfEffect::RefusesHosts(_)
+        | IfEffect::Unknown => {}
     }
 }
 

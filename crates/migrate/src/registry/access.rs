@@ -10,7 +10,8 @@ use super::{
         toml_writer::{TomlValue, is_claim},
         yaml::NodeRef,
     },
-    path_value, startup_checks,
+    startup_checks,
+    values::path_value,
 };
 use portcullis_access::{Action, Actions, SubjectMatcher};
 

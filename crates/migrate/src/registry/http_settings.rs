@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use super::{
     super::{report::Migration, toml_writer::TomlValue, yaml::NodeRef},
-    bounded_duration, path_value,
     startup_checks::non_empty_text,
+    values::{bounded_duration, path_value},
 };
 use crate::acme_order;
 use portcullis_tls::{Hostname, InvalidHostname, acme::LETS_ENCRYPT};

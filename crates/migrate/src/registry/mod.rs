@@ -8,9 +8,9 @@ mod startup_checks;
 #[cfg(test)]
 mod tests;
 mod unsupported;
+mod values;
 
 use super::{
-    duration,
     report::{Migration, ParseError},
     toml_writer::TomlValue,
     unsupported_keys,
@@ -18,6 +18,7 @@ use super::{
 };
 #[cfg(test)]
 pub(super) use unsupported::KEYS;
+use values::{bounded_duration, path_value};
 
 /// Reads the configuration into `migration`. Refuses a file that registry:2 refuses.
 pub(super) fn read(document: &YamlDocument, migration: &mut Migration) -> Result<(), ParseError> {
@@ -36,13 +37,6 @@ pub(super) fn read(document: &YamlDocument, migration: &mut Migration) -> Result
          users), take them out of the rules as well",
     );
     Ok(())
-}
-
-/// The value of a key that holds a path, with its line; `None` if it is missing, empty or not a path.
-fn path_value(root: NodeRef<'_>, key: &str) -> Option<(TomlValue, usize)> {
-    let at = root.get(key)?;
-    let text = at.text().filter(|text| !text.is_empty() && !text.contains('\0'))?;
-    Some((TomlValue::text(text), at.line))
 }
 
 /// Writes the directory of images; registry:2's default if the driver `filesystem` is given without one, as a word or a
@@ -94,20 +88,6 @@ fn validation(root: NodeRef<'_>, migration: &mut Migration) {
     let Some(at) = root.get(key) else { return };
     let is_sparse = at.text().is_some_and(|platforms| ["none", "list"].contains(&platforms));
     migration.set("registry", "sparse_manifests", TomlValue::Boolean(is_sparse), at.line, key);
-}
-
-/// The duration in a key, moved to `least` or `most` (in seconds) with a warning; `None` if it is not a duration.
-fn bounded_duration(at: NodeRef<'_>, key: &str, least: u64, most: u64, migration: &mut Migration) -> Option<TomlValue> {
-    let Some(seconds) = at.text().and_then(duration::parse_seconds) else {
-        migration.warn(at.line, &format!("{key}: not a duration; the default is used"));
-        return None;
-    };
-    let bounded = seconds.clamp(least, most);
-    if bounded != seconds {
-        let (least, most) = (duration::format_seconds(least), duration::format_seconds(most));
-        migration.warn(at.line, &format!("{key}: the bounds are {least} and {most}; the nearest value was taken"));
-    }
-    Some(TomlValue::text(duration::format_seconds(bounded)))
 }
 
 fn log(root: NodeRef<'_>, migration: &mut Migration) {

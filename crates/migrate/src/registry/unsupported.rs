@@ -1,18 +1,6 @@
 //! Lists the keys of registry:2 and 3 that are not carried over, each with its reason.
 
-use super::super::unsupported_keys::{KeyTable, UnsupportedKey};
-
-const fn missing_setting(key: &'static str, settings: &'static [&'static str], advice: &'static str) -> UnsupportedKey {
-    UnsupportedKey::no_setting(key, settings, advice)
-}
-
-const fn differs(key: &'static str, advice: &'static str) -> UnsupportedKey {
-    UnsupportedKey::differs(key, advice)
-}
-
-const fn not_needed(key: &'static str, advice: &'static str) -> UnsupportedKey {
-    UnsupportedKey::not_needed(key, advice)
-}
+use super::super::unsupported_keys::{KeyTable, differs, missing_setting, not_needed};
 
 /// Every key of registry:2 and 3: carried over or unsupported.
 pub(in super::super) static KEYS: KeyTable = KeyTable {

@@ -6,7 +6,6 @@
 //! `NGINX_SITES=100000 cargo test --test it real::migrate_random` tries more sites, `NGINX_SEED` repeats those of a
 //! failed run.
 
-mod random;
 mod requests;
 mod site;
 
@@ -22,10 +21,10 @@ use portcullis::migrate::{IncludeFiles, MigrationSource, migrate_with};
 
 use crate::support::daemon::Daemon;
 use crate::support::portcullis_server::{ALICE, BOB};
+use crate::support::seeded_random::SeededRandom;
 use crate::support::tool_command::require;
 use crate::support::wire_connection::WireConnection;
 use crate::support::{ServerDir, free_port};
-use random::SiteRandom;
 use requests::RandomRequest;
 use site::RandomSite;
 
@@ -51,7 +50,7 @@ fn no_request_is_let_in_that_nginx_refused() {
     stage.write("others", &user(&ALICE));
     let (mut asked, mut closed) = (0, 0);
     for batch in 0..sites.div_ceil(BATCH as u64) {
-        let mut chance = SiteRandom::new(seed, batch);
+        let mut chance = SeededRandom::new(seed, batch);
         let common = site::common(&mut chance, stage.folder());
         let all: Vec<RandomSite> =
             (0..BATCH).map(|number| RandomSite::random(number, &common, &mut chance, stage.folder())).collect();

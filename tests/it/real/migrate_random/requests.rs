@@ -7,8 +7,8 @@ use portcullis::access::{Action, Policy, PolicyDecision, Principal};
 use portcullis::api::Endpoint;
 use portcullis::oci::RepositoryName;
 
-use super::random::SiteRandom;
 use crate::support::portcullis_server::{ALICE, BOB, TestUser};
+use crate::support::seeded_random::SeededRandom;
 use crate::support::server_dir::basic_authorization;
 use crate::support::wire_connection::{WireConnection, WireResponse};
 
@@ -69,10 +69,10 @@ const RESOURCES: [(&str, &str); 17] = [
 
 impl RandomRequest {
     /// All requests of all users to some repositories.
-    pub(super) fn random(chance: &mut SiteRandom) -> Vec<Self> {
+    pub(super) fn random(chance: &mut SeededRandom) -> Vec<Self> {
         let mut questions = Vec::new();
         for _ in 0..5 {
-            let repository = chance.pick(&REPOSITORIES);
+            let repository = chance.one_of(&REPOSITORIES);
             for user in [None, Some(&ALICE), Some(&BOB)] {
                 for (method, wanted) in RESOURCES {
                     let plain = format!("{repository}/{}", wanted.replace("DIGEST", &"0".repeat(64)));
@@ -150,7 +150,7 @@ fn needed(endpoint: &Endpoint) -> Option<(Action, &RepositoryName)> {
 }
 
 /// The path with some of its letters percent-encoded.
-fn encoded(path: &str, chance: &mut SiteRandom) -> String {
+fn encoded(path: &str, chance: &mut SeededRandom) -> String {
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let mut out = String::new();
     for byte in path.bytes() {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use super::random::SiteRandom;
+use crate::support::seeded_random::SeededRandom;
 
 /// The placeholder for the address in a server block.
 pub(super) const LISTEN: &str = "ADDRESS:443";
@@ -54,7 +54,7 @@ const EXACT: [&str; 6] = [
     "/v2/a/b/manifests/V1.x",
     "/v2/x/tags/list",
 ];
-const EXPRESSIONS: [&str; 42] = [
+const EXPRESSIONS: [&str; 54] = [
     "^/v2/",
     "^/v2/a/",
     "^/v2/(a|b)/",
@@ -97,12 +97,25 @@ const EXPRESSIONS: [&str; 42] = [
     "[+-9]a",
     r"^/v2/\x61/",
     "^/v2/(team|team-x)/",
+    // What PCRE may read in another way than other parsers.
+    "^/v2/[--a]+x",
+    "^/v2/[]-a]/b/",
+    "^/v2/[+[:digit:]-]*a",
+    "^/v2/[[a]/",
+    "^/v2/[a&&b]+/",
+    r"^/v2/[^\v0]",
+    "^/v2/a{ 2 }|^/v2/b/",
+    r"^/v2/[\w-]+/b",
+    "^/v2/(?=a)[ab/]+tags",
+    "^/v2/.*(?<!b)/manifests",
+    "^/v2/a++/?(?>a|b)/",
+    "(?i:^/v2/[A-B])/|/(?i)TEAM/",
 ];
 const BELOW: [&str; 6] = ["b/", "x", "manifests/", "app/", "/b/", "blobs/uploads/"];
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// The directives that surround all sites of a batch.
-pub(super) fn common(chance: &mut SiteRandom, folder: &Path) -> String {
+pub(super) fn common(chance: &mut SeededRandom, folder: &Path) -> String {
     let mut text = String::new();
     if chance.percent(25) {
         let _ = writeln!(text, "auth_basic http; auth_basic_user_file {};", users(chance, folder));
@@ -117,7 +130,7 @@ pub(super) fn common(chance: &mut SiteRandom, folder: &Path) -> String {
 }
 
 impl RandomSite {
-    pub(super) fn random(number: usize, common: &str, chance: &mut SiteRandom, folder: &Path) -> Self {
+    pub(super) fn random(number: usize, common: &str, chance: &mut SeededRandom, folder: &Path) -> Self {
         let host = format!("s{number}.test");
         let strictness = [15, 40, 100][chance.below(3)];
         let mut writer = SiteWriter { chance, folder, number, strictness, included: Vec::new() };
@@ -139,13 +152,13 @@ impl RandomSite {
     }
 }
 
-fn users(chance: &mut SiteRandom, folder: &Path) -> String {
+fn users(chance: &mut SeededRandom, folder: &Path) -> String {
     let name = if chance.percent(85) { "users" } else { "others" };
     folder.join(name).display().to_string()
 }
 
-fn addresses(chance: &mut SiteRandom) -> &'static str {
-    chance.pick(&[
+fn addresses(chance: &mut SeededRandom) -> &'static str {
+    chance.one_of(&[
         "deny all;\n",
         "allow all;\n",
         "allow 127.0.0.1; deny all;\n",
@@ -158,12 +171,12 @@ fn addresses(chance: &mut SiteRandom) -> &'static str {
     ])
 }
 
-fn satisfy(chance: &mut SiteRandom) -> &'static str {
-    chance.pick(&["satisfy any;\n", "satisfy any;\n", "satisfy all;\n"])
+fn satisfy(chance: &mut SeededRandom) -> &'static str {
+    chance.one_of(&["satisfy any;\n", "satisfy any;\n", "satisfy all;\n"])
 }
 
 struct SiteWriter<'a> {
-    chance: &'a mut SiteRandom,
+    chance: &'a mut SeededRandom,
     folder: &'a Path,
     number: usize,
     /// How often conditions are written, in percent: a site with many of them admits nothing.
@@ -218,7 +231,7 @@ impl SiteWriter<'_> {
         }
         if self.strict(percent / 2) {
             text +=
-                self.chance.pick(&["auth_request /allowing;\n", "auth_request /refusing;\n", "auth_request off;\n"]);
+                self.chance.one_of(&["auth_request /allowing;\n", "auth_request /refusing;\n", "auth_request off;\n"]);
         }
         text
     }
@@ -236,17 +249,17 @@ impl SiteWriter<'_> {
     fn location(&mut self, parent: Option<(&str, bool)>, names: &mut BTreeSet<String>, depth: usize) -> String {
         let within_pattern = parent.is_some_and(|(_, is_pattern)| is_pattern);
         let (modifier, path) = match self.chance.below(10) {
-            0 if !within_pattern => ("=", (*self.chance.pick(&EXACT)).to_owned()),
-            1 | 2 => ("~", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
-            3 => ("~*", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
-            _ if within_pattern => ("~", (*self.chance.pick(&EXPRESSIONS)).to_owned()),
-            5 => ("^~", (*self.chance.pick(&PREFIXES)).to_owned()),
-            _ => ("", (*self.chance.pick(&PREFIXES)).to_owned()),
+            0 if !within_pattern => ("=", self.chance.one_of(&EXACT).to_owned()),
+            1 | 2 => ("~", self.chance.one_of(&EXPRESSIONS).to_owned()),
+            3 => ("~*", self.chance.one_of(&EXPRESSIONS).to_owned()),
+            _ if within_pattern => ("~", self.chance.one_of(&EXPRESSIONS).to_owned()),
+            5 => ("^~", self.chance.one_of(&PREFIXES).to_owned()),
+            _ => ("", self.chance.one_of(&PREFIXES).to_owned()),
         };
         let is_expression = modifier.starts_with('~');
         let path = match parent {
             Some((parent, false)) if !is_expression && !path.starts_with(parent) => {
-                [parent, self.chance.pick(&BELOW)].concat()
+                [parent, self.chance.one_of(&BELOW)].concat()
             }
             Some(_) | None => path,
         };
@@ -272,7 +285,7 @@ impl SiteWriter<'_> {
     fn inside(&mut self, path: &str, is_expression: bool) -> String {
         let mut text = String::new();
         if self.percent(12) {
-            text += self.chance.pick(&["auth_basic off;\n", "auth_basic off;\n", "auth_basic location;\n"]);
+            text += self.chance.one_of(&["auth_basic off;\n", "auth_basic off;\n", "auth_basic location;\n"]);
         }
         if self.strict(8) {
             let _ = writeln!(text, "auth_basic_user_file {};", users(self.chance, self.folder));
@@ -288,7 +301,7 @@ impl SiteWriter<'_> {
             text += &self.rewrite();
         }
         if self.strict(4) {
-            text += self.chance.pick(&["return 403;\n", "return 200 other;\n", "internal;\n"]);
+            text += self.chance.one_of(&["return 403;\n", "return 200 other;\n", "internal;\n"]);
         }
         let pass = match self.chance.below(30) {
             0 => "",
@@ -310,7 +323,7 @@ impl SiteWriter<'_> {
         if self.percent(10) {
             names = names.to_lowercase();
         }
-        let inside = self.chance.pick(&[
+        let inside = self.chance.one_of(&[
             "deny all;",
             "auth_basic limit;",
             "auth_basic off;",
@@ -321,7 +334,7 @@ impl SiteWriter<'_> {
     }
 
     fn condition(&mut self, in_location: bool) -> String {
-        let condition = self.chance.pick(&[
+        let condition = self.chance.one_of(&[
             "$request_method = POST",
             "$request_method != GET",
             "$request_method ~ ^(PUT|PATCH)$",
@@ -346,6 +359,7 @@ impl SiteWriter<'_> {
             "$request_uri ~* ^/V2/TEAM",
             "$document_uri ~ latest$",
             "$http_authorization = \"\"",
+            "$http_user_agent ~ ^docker/1",
             "$ssl_client_verify != SUCCESS",
             "$args ~ digest",
             "$content_length = 0",
@@ -366,7 +380,7 @@ impl SiteWriter<'_> {
     }
 
     fn rewrite(&mut self) -> String {
-        let rewrite = self.chance.pick(&[
+        let rewrite = self.chance.one_of(&[
             "^/v2/a/(.*)$ /v2/b/$1 last",
             "^/v2/team/(.*)$ /v2/a/$1 break",
             "^/v2/([^/]+)-x/(.*)$ /v2/$1/$2 last",

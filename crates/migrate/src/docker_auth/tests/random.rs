@@ -5,6 +5,8 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr};
 
+use fastrand::Rng;
+
 use super::{
     super::super::tests::{USERS, load, migrated},
     model::{self, ModelCaller, ModelEntry, ModelLabels},
@@ -13,29 +15,13 @@ use portcullis_access::{Action, Principal};
 
 const ROUNDS: u64 = 1500;
 
-/// A pseudorandom generator with a fixed sequence for each seed (`SplitMix64`).
-struct SplitMix64(u64);
+/// True with this probability, in percent.
+fn chance(numbers: &mut Rng, percent: usize) -> bool {
+    numbers.usize(..100) < percent
+}
 
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        usize::try_from(self.next() % most as u64).unwrap()
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
-        list[self.below(list.len())]
-    }
+fn pick<'a>(numbers: &mut Rng, list: &[&'a str]) -> &'a str {
+    list[numbers.usize(..list.len())]
 }
 
 const NAMES: [&str; 7] = ["alice", "bob", "a/b", "/x/", "dev-1", "ci.x", "x"];
@@ -158,32 +144,32 @@ enum FileUser {
     Without(ModelLabels),
 }
 
-fn labels(numbers: &mut SplitMix64) -> ModelLabels {
+fn labels(numbers: &mut Rng) -> ModelLabels {
     let mut labels = ModelLabels::new();
     for label in ["team", "env"] {
-        if numbers.chance(40) {
-            let values = (0..=numbers.below(2)).map(|_| numbers.pick(&LABEL_VALUES.map(|value| value)).to_owned());
+        if chance(numbers, 40) {
+            let values = (0..=numbers.usize(..2)).map(|_| pick(numbers, &LABEL_VALUES).to_owned());
             labels.push((label.to_owned(), values.collect()));
         }
     }
     labels
 }
 
-fn entry(numbers: &mut SplitMix64) -> ModelEntry {
-    let mut some = |percent, list: &[&str]| numbers.chance(percent).then(|| numbers.pick(list).to_owned());
+fn entry(numbers: &mut Rng) -> ModelEntry {
+    let mut some = |percent, list: &[&str]| chance(numbers, percent).then(|| pick(numbers, list).to_owned());
     let account = some(60, ACCOUNTS);
     let name = some(70, REPOSITORY_PATTERNS);
     let kind = some(10, &["repository", "registry", "/repo/", "*", "/^${account}/", "${type}", "repo?itory"]);
     let service = some(10, &["/.+/", "/.*/", "*", "registry", "/^reg/", "${service}"]);
-    let labels = if numbers.chance(15) {
-        let pattern = numbers.pick(&["web", "/^w/", "${account}", "*", "", "/a/", "a.c", "/a.c/", "${name}", "[wd]*"]);
-        vec![(numbers.pick(&["team", "env", "none"]).to_owned(), pattern.to_owned())]
+    let labels = if chance(numbers, 15) {
+        let pattern = pick(numbers, &["web", "/^w/", "${account}", "*", "", "/a/", "a.c", "/a.c/", "${name}", "[wd]*"]);
+        vec![(pick(numbers, &["team", "env", "none"]).to_owned(), pattern.to_owned())]
     } else {
         Vec::new()
     };
     let networks = [(Ipv4Addr::new(127, 0, 0, 0), 8), (Ipv4Addr::new(10, 0, 0, 1), 32), (Ipv4Addr::UNSPECIFIED, 0)];
-    let ip = numbers.chance(8).then(|| networks[numbers.below(3)]);
-    let actions: &[&str] = match numbers.below(8) {
+    let ip = chance(numbers, 8).then(|| networks[numbers.usize(..3)]);
+    let actions: &[&str] = match numbers.usize(..8) {
         0 | 1 => &["*"],
         2 | 3 => &[],
         4 => &["pull"],
@@ -203,15 +189,15 @@ fn entry(numbers: &mut SplitMix64) -> ModelEntry {
 }
 
 /// The text as a quoted YAML scalar, in single or double quotes.
-fn spelled(text: &str, numbers: &mut SplitMix64) -> String {
-    if numbers.chance(50) {
+fn spelled(text: &str, numbers: &mut Rng) -> String {
+    if chance(numbers, 50) {
         format!("'{}'", text.replace('\'', "''"))
     } else {
         format!("\"{}\"", text.replace('\\', "\\\\"))
     }
 }
 
-fn document(users: &[(&str, FileUser)], entries: &[ModelEntry], has_others: bool, numbers: &mut SplitMix64) -> String {
+fn document(users: &[(&str, FileUser)], entries: &[ModelEntry], has_others: bool, numbers: &mut Rng) -> String {
     let mut out = "server: {addr: ':5001'}\ntoken: {issuer: i, expiration: 900}\nusers:\n".to_owned();
     let map = |labels: &ModelLabels| {
         let one = |(label, values): &(String, Vec<String>)| format!("{label}: [{}]", values.join(", "));
@@ -219,7 +205,7 @@ fn document(users: &[(&str, FileUser)], entries: &[ModelEntry], has_others: bool
     };
     for (name, user) in users {
         let value = match user {
-            FileUser::Null => numbers.pick(&["", "~", "null"]).to_owned(),
+            FileUser::Null => pick(numbers, &["", "~", "null"]).to_owned(),
             FileUser::Password => {
                 "{password: '$2y$05$LO.vzwpWC5LZGqThvEfznu8qhb5SGqvBSWY1J3yZ4AxtMRZ3kN5jC'}".to_owned()
             }
@@ -237,25 +223,25 @@ fn document(users: &[(&str, FileUser)], entries: &[ModelEntry], has_others: bool
         for (key, value) in [("account", account), ("type", kind), ("name", name), ("service", service)] {
             match value {
                 Some(value) => conditions.push(format!("{key}: {}", spelled(value, numbers))),
-                None if numbers.chance(5) => conditions.push(format!("{key}: {}", numbers.pick(&["", "~", "null"]))),
+                None if chance(numbers, 5) => conditions.push(format!("{key}: {}", pick(numbers, &["", "~", "null"]))),
                 None => {}
             }
         }
         conditions.extend(ip.map(|(address, bits)| format!("ip: {address}/{bits}")));
-        if !labels.is_empty() || numbers.chance(5) {
+        if !labels.is_empty() || chance(numbers, 5) {
             let one = |(label, pattern): &(String, String)| format!("{label}: '{pattern}'");
             conditions.push(format!("labels: {{{}}}", labels.iter().map(one).collect::<Vec<_>>().join(", ")));
         }
         let actions: Vec<String> = actions.iter().map(|action| spelled(action, numbers)).collect();
         let actions =
-            if actions.is_empty() && numbers.chance(30) { String::new() } else { format!("[{}]", actions.join(", ")) };
+            if actions.is_empty() && chance(numbers, 30) { String::new() } else { format!("[{}]", actions.join(", ")) };
         let _ = writeln!(out, "  - match: {{{}}}\n    actions: {actions}", conditions.join(", "));
     }
     out
 }
 
 /// The callers who can sign in, and the anonymous caller if the file has one; each with labels.
-fn callers(users: &[(&str, FileUser)], has_others: bool, numbers: &mut SplitMix64) -> Vec<(String, ModelLabels)> {
+fn callers(users: &[(&str, FileUser)], has_others: bool, numbers: &mut Rng) -> Vec<(String, ModelLabels)> {
     let mut callers: Vec<(String, ModelLabels)> = Vec::new();
     for (name, user) in users {
         match user {
@@ -282,13 +268,13 @@ fn no_random_access_list_allows_more_after_its_migration() {
     let (rounds, seed) = (number("MIGRATE_ROUNDS").unwrap_or(ROUNDS), number("MIGRATE_SEED").unwrap_or(1));
     let (mut allowed, mut allowed_before) = (0, 0);
     for round in 0..rounds {
-        let mut numbers = SplitMix64(seed.wrapping_mul(1_000_003).wrapping_add(round));
+        let mut numbers = Rng::with_seed(seed.wrapping_mul(1_000_003).wrapping_add(round));
         let numbers = &mut numbers;
         let users: Vec<(&str, FileUser)> = NAMES
             .into_iter()
             .chain([""])
             .filter_map(|name| {
-                let user = match numbers.below(8) {
+                let user = match numbers.usize(..8) {
                     0 => FileUser::Null,
                     1 => FileUser::Password,
                     2 | 3 => return None,
@@ -297,8 +283,8 @@ fn no_random_access_list_allows_more_after_its_migration() {
                 Some((name, user))
             })
             .collect();
-        let has_others = numbers.chance(25);
-        let entries: Vec<ModelEntry> = (0..=numbers.below(5)).map(|_| entry(numbers)).collect();
+        let has_others = chance(numbers, 25);
+        let entries: Vec<ModelEntry> = (0..=numbers.usize(..5)).map(|_| entry(numbers)).collect();
         let text = document(&users, &entries, has_others, numbers);
         let toml = migrated(USERS, &text).toml;
         let policy = load(&toml).config.policy;
