@@ -3,13 +3,7 @@
 //! Invariant: the start creates nothing that a later step could make useless. The addresses are bound before the first
 //! administrator is created, so a server that does not run never prints a password.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
@@ -35,6 +29,7 @@ use crate::{
         users::first_administrator::create_first_administrator,
         users::{EditError, UsersFileError},
     },
+    clock::Clock,
     config::{ConfigSource, LoadedConfig},
     fetch::TrustedRootsError,
     registry::Registry,
@@ -55,6 +50,7 @@ pub struct App {
     signals: Signals,
     first_start: FirstStart,
     store_lock: DataDirLock,
+    clock: Clock,
 }
 
 /// The facts that the first-start banner shows to the operator.
@@ -95,18 +91,18 @@ impl Signals {
 
 impl App {
     /// Creates missing files, loads existing ones, and binds the addresses.
-    pub async fn start(loaded: LoadedConfig, source: ConfigSource) -> Result<Self, StartError> {
+    pub async fn start(loaded: LoadedConfig, source: ConfigSource, clock: Clock) -> Result<Self, StartError> {
         raise_file_limit();
         reload::log_config_warnings(&loaded);
         let LoadedConfig { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
-        let store = open_store(&config.storage)?;
-        let certificate = load_certificates(config.tls.clone()).await?;
+        let store = open_store(&config.storage, &clock)?;
+        let certificate = load_certificates(config.tls.clone(), &clock).await?;
         let authority = own_ca(&config.tls, &certificate);
         let authority_is_new = certificate.authority_is_new;
         let resolver = Arc::new(CertResolver::new(certificate.identities()));
         reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
-        let clients = ClientTrust::load(config.tls.client.as_ref(), SystemTime::now()).map_err(tls::LoadError::from)?;
+        let clients = ClientTrust::load(config.tls.client.as_ref(), clock.now()).map_err(tls::LoadError::from)?;
         let clients = Arc::new(clients);
         let names = Arc::new(SniMismatchLogger::new(resolver.clone()));
         let server_config = tls::server_config(config.tls.minimum_version, &names, &clients);
@@ -115,10 +111,10 @@ impl App {
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?
             .with_acme_challenges(challenges.clone());
         let claim = lock_store(&config.storage)?;
-        let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
+        let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), clock.now())?);
         warn_of_algorithm_mismatch(&keys, config.auth.token.algorithm);
         let administrator = create_administrator(config.auth.htpasswd.clone()).await?;
-        let users = Arc::new(Users::load(config.auth.htpasswd.clone(), SystemTime::now())?);
+        let users = Arc::new(Users::load(config.auth.htpasswd.clone(), clock.now())?);
         let workloads = Arc::new(WorkloadRules::new(&config.workloads)?);
 
         let first_start = FirstStart {
@@ -127,8 +123,9 @@ impl App {
             is_first: authority_is_new || administrator.is_some(),
             administrator,
         };
-        let grants = StoredTokenService::new(TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
-        let registry = Registry::new(store, config.registry.clone());
+        let (lifetime, tokens) = (config.auth.token.refresh_lifetime, TokenStore::new(store.clone()));
+        let grants = StoredTokenService::new(tokens, lifetime, clock.clone());
+        let registry = Registry::new(store, config.registry.clone(), clock.clone());
         warn_of_split_store(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
         let realm = Arc::new(ArcSwap::from_pointee(TokenRealm::new(&config.tls.hostnames)));
@@ -136,9 +133,10 @@ impl App {
             users.clone(),
             config.auth.legacy_hashes,
             password_verifier::HashingLimits::default(),
+            clock.clone(),
         )?;
         let lockout = Lockout::new(config.auth.lockout_attempts);
-        let tokens = BearerTokenService::new(keys.clone(), config.auth.token.clone())?;
+        let tokens = BearerTokenService::new(keys.clone(), config.auth.token.clone(), clock.clone())?;
         let api = Api::new(api::ApiComponents {
             registry: registry.clone(),
             gate: gate.clone(),
@@ -150,6 +148,7 @@ impl App {
                 grants,
                 workloads.clone(),
                 clients.clone(),
+                clock.clone(),
             )),
             realm: realm.clone(),
             challenge: config.auth.challenge,
@@ -159,13 +158,32 @@ impl App {
                 Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
             },
             sends_hsts: !matches!(config.tls.source, tls::CertificateSource::SelfSigned { .. }),
+            clock: clock.clone(),
         });
         let (changes, current) = watch::channel(config.tls.clone());
         let answers_http = config.server.redirect.is_some();
-        let keeper = CertificateRenewer { resolver: resolver.clone(), challenges, answers_http, config: current };
-        let reloader =
-            Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim })
+        let keeper = CertificateRenewer {
+            resolver: resolver.clone(),
+            challenges,
+            answers_http,
+            config: current,
+            clock: clock.clone(),
+        };
+        let reloader = Reloader {
+            source,
+            file,
+            config,
+            users,
+            keys,
+            workloads,
+            gate,
+            realm,
+            resolver,
+            clients,
+            changes,
+            clock: clock.clone(),
+        };
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim, clock })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -176,15 +194,16 @@ impl App {
 
     /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
     pub async fn serve(self) {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim } = self;
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim, clock } =
+            self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
         audit::record(&AuditEvent::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
         let watching = tokio::spawn(async move {
-            let users = reloader.users.clone().watch(Users::POLL_INTERVAL);
-            let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL);
+            let users = reloader.users.clone().watch(Users::POLL_INTERVAL, clock.clone());
+            let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL, clock);
             tokio::join!(users, keys, reloader.run(hangup), keeper.run())
         });
         let tending = tokio::spawn(registry.clone().run_maintenance());
@@ -277,18 +296,18 @@ pub(crate) fn try_lock_store(config: &storage::StoreConfig) -> Result<Option<Dat
 }
 
 /// Opens the configured store; creates it if it does not exist.
-fn open_store(config: &storage::StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+fn open_store(config: &storage::StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, StoreError> {
     match config {
-        storage::StoreConfig::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root)?)),
+        storage::StoreConfig::Filesystem { root } => Ok(Arc::new(FilesystemStore::open(root, clock.clone())?)),
     }
 }
 
 /// Opens the configured store for commands that need an existing one. It is not created, because its path may be a
 /// typing error.
-pub(crate) fn existing_store(config: &storage::StoreConfig) -> Result<Arc<dyn Store>, StartError> {
+pub(crate) fn existing_store(config: &storage::StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, StartError> {
     match config {
         storage::StoreConfig::Filesystem { root } => {
-            let opened = optional(FilesystemStore::open_existing(root))?;
+            let opened = optional(FilesystemStore::open_existing(root, clock.clone()))?;
             Ok(Arc::new(opened.ok_or_else(|| StartError::NoStore(root.clone()))?))
         }
     }
@@ -332,8 +351,9 @@ fn warn_of_algorithm_mismatch(keys: &SigningKeys, wanted: TokenAlgorithm) {
 }
 
 /// Loads or creates certificates and keys. The work blocks, so it runs outside the async executor.
-async fn load_certificates(config: tls::TlsConfig) -> Result<tls::LoadedIdentities, StartError> {
-    let loading = tokio::task::spawn_blocking(move || tls::load(&config, SystemTime::now(), &SystemRandom::new()));
+async fn load_certificates(config: tls::TlsConfig, clock: &Clock) -> Result<tls::LoadedIdentities, StartError> {
+    let now = clock.now();
+    let loading = tokio::task::spawn_blocking(move || tls::load(&config, now, &SystemRandom::new()));
     Ok(loading.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))??)
 }
 

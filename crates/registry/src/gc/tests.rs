@@ -12,6 +12,7 @@ use crate::{
     paths::{DirKey, ObjectKey, quarantine},
 };
 use portcullis_access::{Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Subject};
+use portcullis_clock::Clock;
 use portcullis_oci::{Algorithm, PageRequest, Reference};
 use portcullis_storage::{FaultyStore, MemoryStore, Store, StoreErrorKind, StorePath};
 
@@ -27,7 +28,7 @@ impl Fixture {
     pub(super) fn new(untagged: Untagged) -> Self {
         let store = Arc::new(MemoryStore::default());
         let config = Config { gc: GcConfig { untagged, ..GcConfig::default() }, ..Config::default() };
-        Self { registry: Registry::new(store.clone(), config), store }
+        Self { registry: Registry::new(store.clone(), config, Clock::system()), store }
     }
 
     fn open<A: Right>(&self, name: &str) -> Repository<A> {
@@ -323,8 +324,8 @@ async fn a_tag_of_a_manifest_that_the_repository_does_not_have_leaves_it_out() {
 #[tokio::test]
 async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path()).unwrap());
-    let registry = Registry::new(store.clone(), Config::default());
+    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path(), Clock::system()).unwrap());
+    let registry = Registry::new(store.clone(), Config::default(), Clock::system());
     let fixture = Fixture { registry, store: Arc::default() };
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
@@ -360,7 +361,7 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     let fixture = Fixture::new(Untagged::Keep);
     fixture.image("a", Some("1"), "kept", None).await;
     let server = tokio::spawn(fixture.registry.clone().run_maintenance());
-    let command = Registry::new(fixture.store.clone(), Config::default());
+    let command = Registry::new(fixture.store.clone(), Config::default(), Clock::system());
     let report = command.request_collection(|| Ok(false)).await.unwrap().unwrap();
     assert_eq!(report.kept, 3);
     assert_eq!(fixture.open::<Pull>("a").tags(&PageRequest::default()).await.unwrap().entries, ["1"]);
@@ -371,9 +372,10 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
 /// A registry on disk in which one repository is on a disk of its own, and everything is old.
 async fn registry_with_separate_disk(place: &str) -> (tempfile::TempDir, Registry) {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path().join("data")).unwrap());
+    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path().join("data"), Clock::system()).unwrap());
     let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), ..GcConfig::default() };
-    let fixture = Fixture { registry: Registry::new(store, Config { gc, ..Config::default() }), store: Arc::default() };
+    let registry = Registry::new(store, Config { gc, ..Config::default() }, Clock::system());
+    let fixture = Fixture { registry, store: Arc::default() };
     for name in ["team/app", "other"] {
         fixture.image(name, Some("1"), "layer", None).await;
         fixture.blob(name, "orphan").await;
@@ -419,7 +421,7 @@ async fn a_repository_that_cannot_be_changed_is_left_out_and_named() {
     fixture.image("a", Some("1"), "layer", None).await;
     fixture.blob("a", "orphan").await;
     let store = FaultyStore::failing((*fixture.store).clone(), 0, StoreErrorKind::NotWritable);
-    let registry = Registry::new(Arc::new(store), Config::default());
+    let registry = Registry::new(Arc::new(store), Config::default(), Clock::system());
     let report = registry.collect_garbage(false, SystemTime::now() + 2 * DAY).await.unwrap();
     assert_eq!(report.left_out.len(), 1, "{report:?}");
     assert!(fixture.has_blob("a", "orphan").await);

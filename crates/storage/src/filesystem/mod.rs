@@ -30,6 +30,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use portcullis_clock::Clock;
 use uuid::Uuid;
 
 use super::{DirVersion, Object, ObjectWriter, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath};
@@ -54,6 +55,7 @@ pub struct FilesystemStore {
 #[derive(Debug)]
 struct StoreDir {
     root: PathBuf,
+    clock: Clock,
     order: MetadataOrder,
     dirs: DirCreator,
 }
@@ -61,7 +63,7 @@ struct StoreDir {
 impl FilesystemStore {
     /// Opens the store in `root`, creates the folder if it is missing, and removes temporary files that a crash left
     /// behind.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+    pub fn open(root: impl Into<PathBuf>, clock: Clock) -> Result<Self, StoreError> {
         let root = root.into();
         let clear = || -> io::Result<MetadataOrder> {
             if let Some(link) = dangling_link(&root) {
@@ -71,16 +73,16 @@ impl FilesystemStore {
             let temporary = std::path::absolute(&root)?.join(TEMP_DIR);
             DirCreator::new(MetadataOrder::Unknown).create_all(&temporary)?;
             for entry in fs::read_dir(&temporary)? {
-                clear_leftover(&entry?)?;
+                clear_leftover(&entry?, clock.now())?;
             }
             Ok(MetadataOrder::detect(&root))
         };
         let order = clear().map_err(|error| StoreError::from_io(error, format!("prepare {}", root.display())))?;
-        Ok(Self::new(root, order))
+        Ok(Self::new(root, order, clock))
     }
 
     /// Opens the store in `root`, which must exist, without creating or removing anything.
-    pub fn open_existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+    pub fn open_existing(root: impl Into<PathBuf>, clock: Clock) -> Result<Self, StoreError> {
         let root = root.into();
         if let Some(link) = dangling_link(&root) {
             return Err(StoreError::new(StoreErrorKind::Unavailable, link));
@@ -89,11 +91,11 @@ impl FilesystemStore {
             .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
         is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;
         let order = MetadataOrder::detect(&root);
-        Ok(Self::new(root, order))
+        Ok(Self::new(root, order, clock))
     }
 
-    fn new(root: PathBuf, order: MetadataOrder) -> Self {
-        Self { disk: Arc::new(StoreDir { root, order, dirs: DirCreator::new(order) }) }
+    fn new(root: PathBuf, order: MetadataOrder, clock: Clock) -> Self {
+        Self { disk: Arc::new(StoreDir { root, clock, order, dirs: DirCreator::new(order) }) }
     }
 
     /// Opens an object, without a blocking thread if that does not wait for the disk; `verb` names the operation in an
@@ -122,9 +124,10 @@ impl FilesystemStore {
 
 /// Removes a temporary file that no process is writing any more. If the file vanishes meanwhile, another process has
 /// published it.
-fn clear_leftover(entry: &fs::DirEntry) -> io::Result<()> {
+fn clear_leftover(entry: &fs::DirEntry, now: SystemTime) -> io::Result<()> {
     let clear = || {
-        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > STALE_TEMP_FILE_AGE);
+        let modified = entry.metadata()?.modified()?;
+        let is_old = now.duration_since(modified).is_ok_and(|age| age > STALE_TEMP_FILE_AGE);
         if is_old { fs::remove_file(entry.path()) } else { Ok(()) }
     };
     clear().or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
@@ -249,10 +252,10 @@ impl Store for FilesystemStore {
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.run_blocking("touch", path, |_, place| {
+        self.run_blocking("touch", path, |disk, place| {
             let file = File::open(place)?;
             read::file_stat(&file.metadata()?)?;
-            file.set_modified(SystemTime::now())
+            file.set_modified(disk.clock.now())
         })
         .await
     }
@@ -293,7 +296,7 @@ impl Store for FilesystemStore {
     async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {
         if let [path] = &*paths
             && let Some(version) =
-                dir_versions::read_cached_version(&self.disk.absolute_path(path), SystemTime::now()).await
+                dir_versions::read_cached_version(&self.disk.absolute_path(path), self.disk.clock.now()).await
         {
             return Ok(vec![Some(version)]);
         }
@@ -302,8 +305,8 @@ impl Store for FilesystemStore {
         let top = StorePath::root();
         let looks = dir_versions::split_among_threads(paths.len()).map(|share| {
             let paths = paths.clone();
-            self.run_blocking("look at", &top, move |_, root| {
-                Ok(dir_versions::read_versions(root, &paths[share], SystemTime::now()))
+            self.run_blocking("look at", &top, move |disk, root| {
+                Ok(dir_versions::read_versions(root, &paths[share], disk.clock.now()))
             })
         });
         Ok(try_join_all(looks).await?.concat())
@@ -333,13 +336,13 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_half_written_is_cleared_at_start() {
         let root = tempfile::tempdir().unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         store.write(&"a/b".parse().unwrap(), Bytes::from_static(b"kept")).await.unwrap();
         let temporary = root.path().join(TEMP_DIR);
         fs::write(temporary.join("being-written"), "writ").unwrap();
         let old = File::create(temporary.join("half")).unwrap();
         old.set_modified(SystemTime::now() - 2 * STALE_TEMP_FILE_AGE).unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["being-written"]);
         assert_eq!(store.stat(&"a/b".parse().unwrap()).await.unwrap().size, 4);
@@ -348,7 +351,7 @@ mod tests {
     #[test]
     fn a_folder_that_somebody_took_away_is_recorded_above_it() {
         let root = tempfile::tempdir().unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         store.disk.sync(&root.path().join("emptied/meanwhile")).unwrap();
     }
 
@@ -356,7 +359,7 @@ mod tests {
     async fn a_folder_below_a_link_to_nothing_is_an_error_that_names_it_and_is_not_tried_again_and_again() {
         let root = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/nowhere", root.path().join("team")).unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         let deep = "team/a/b/c/d/e/f/g/link".parse().unwrap();
         let error = store.write(&deep, Bytes::new()).await.unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
@@ -367,7 +370,7 @@ mod tests {
     async fn a_root_that_is_new_lies_in_folders_that_are_made_one_by_one() {
         let above = tempfile::tempdir().unwrap();
         let root = above.path().join("new/and/deep");
-        let store = FilesystemStore::open(&root).unwrap();
+        let store = FilesystemStore::open(&root, Clock::system()).unwrap();
         store.write(&"a".parse().unwrap(), Bytes::from_static(b"bytes")).await.unwrap();
         assert!(root.join("a").is_file() && root.join(TEMP_DIR).is_dir());
     }
@@ -378,13 +381,13 @@ mod tests {
         fs::write(folder.path().join("link"), "").unwrap();
         let entry = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
         fs::remove_file(entry.path()).unwrap();
-        clear_leftover(&entry).unwrap();
+        clear_leftover(&entry, SystemTime::now()).unwrap();
     }
 
     #[test]
     fn a_root_that_cannot_be_made_is_an_error_that_names_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = FilesystemStore::open(file.path().join("below")).unwrap_err();
+        let error = FilesystemStore::open(file.path().join("below"), Clock::system()).unwrap_err();
         assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
     }
 }
