@@ -1,4 +1,4 @@
-//! Tells the time: a [`Clock`] reads the system's clocks, or in tests a clock that moves only when a test moves it.
+//! Reads the time: a [`Clock`] reads the system's clocks, or in tests a clock that moves only when a test moves it.
 //!
 //! `main` makes the one [`Clock::system`] of a process and hands it in; clippy (`disallowed-methods` in clippy.toml)
 //! rejects every other reading of the system's clocks outside tests. Timers are not part of it: they belong to tokio's
@@ -52,7 +52,7 @@ impl Clock {
     }
 }
 
-/// The hands of a clock for tests: it stands still until the test advances it.
+/// A clock for tests, which shows the same time until the test advances it.
 #[derive(Debug)]
 pub struct ManualClock(Arc<ManualTime>);
 

@@ -201,7 +201,7 @@ async fn a_caller_who_left_keeps_no_place() {
 
 #[tokio::test]
 async fn two_equal_guesses_at_once_wait_for_each_other_whether_the_user_exists_or_not() {
-    // Nobody may wait for a free worker, so a guess that does not wait for its turn is rejected at once.
+    // No guess may wait for a free worker, so one that does not wait for its turn is rejected at once.
     let fixture = VerifierFixture::with(LegacyHashes::Rehash, limits(1, 0));
     for user in ["alice", "absent", ""] {
         let worker = fixture.checker.queue.acquire(here()).await.ok().unwrap();
