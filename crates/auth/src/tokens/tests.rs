@@ -28,8 +28,9 @@ struct TokenFixture {
 
 impl TokenFixture {
     fn new() -> Self {
-        let memory = Arc::new(MemoryStore::default());
-        let (store, time) = (TokenStore::new(memory.clone()), ManualClock::new(start()));
+        let time = ManualClock::new(start());
+        let memory = Arc::new(MemoryStore::new(time.clock()));
+        let store = TokenStore::new(memory.clone());
         Self { memory, grants: StoredTokenService::new(store.clone(), 90 * DAY, time.clock()), store, time }
     }
 
