@@ -8,6 +8,7 @@
 //! processors. Every guesser has an address of its own in 127.0.0.0/8. With the default lockout the server soon answers
 //! them with 429. A second run practically disables the lockout, to measure the protection of other clients without it.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures the time of the system")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 

@@ -5,6 +5,7 @@
 //! the SHA-256 of `sha2`, whose state can be saved between requests. The one of the TLS library is measured as well, to
 //! check that both use the processor's SHA instructions.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures the time of the system")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![allow(clippy::print_stdout, reason = "the processor's features belong beside the numbers")]
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
@@ -14,7 +15,7 @@ use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use portcullis::{
         BearerTokenService, Credentials, KeyIdForm, LegacyHashes, Password, PasswordVerifier, SigningKeys,
         TokenAlgorithm, TokenConfig, Users, passwords::password_verifier::HashingLimits,
     },
+    clock::Clock,
     oci::{Algorithm, Digest, RepositoryName},
     registry::{BodyError, Config, Registry},
     storage::{MemoryStore, READ_CHUNK_LEN},
@@ -65,7 +67,7 @@ fn tokens(criterion: &mut Criterion) {
             upload_grace: None,
         };
         let keys = Arc::new(SigningKeys::load_or_create(config.clone(), now).unwrap());
-        let fresh = || BearerTokenService::new(Arc::clone(&keys), config.clone()).unwrap();
+        let fresh = || BearerTokenService::new(Arc::clone(&keys), config.clone(), Clock::system()).unwrap();
         let scopes = Scope::parse_all(["repository:team/backend/api:pull,push"]);
         let tokens = fresh();
         let issued = tokens.issue(&tokens.signer(), &Principal::Anonymous, None, &scopes, now).unwrap();
@@ -91,12 +93,13 @@ fn passwords(criterion: &mut Criterion) {
     let file = folder.path().join("htpasswd");
     fs::write(&file, format!("alice:{}\n", bcrypt::hash("wonderland", 10).unwrap())).unwrap();
     let users = Arc::new(Users::load(file, SystemTime::now()).unwrap());
-    let checker = PasswordVerifier::new(users, LegacyHashes::Refuse, HashingLimits::default()).unwrap();
+    let checker =
+        PasswordVerifier::new(users, LegacyHashes::Refuse, HashingLimits::default(), Clock::system()).unwrap();
     let password = Password::new("wonderland".into());
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
     criterion.bench_function("password: cached, bcrypt at cost 10", |bencher| {
         bencher.iter(|| {
-            let verified = runtime.block_on(checker.verify("alice", black_box(&password), from.into(), Instant::now()));
+            let verified = runtime.block_on(checker.verify("alice", black_box(&password), from.into()));
             assert!(verified.is_ok());
         });
     });
@@ -141,7 +144,7 @@ fn hashing(criterion: &mut Criterion) {
 
 fn uploads(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let registry = Registry::new(Arc::new(MemoryStore::default()), Config::default());
+    let registry = Registry::new(Arc::new(MemoryStore::new(Clock::system())), Config::default(), Clock::system());
     let gate = Gate::new(Policy::allow_all_signed_in());
     let subject =
         Subject { principal: Principal::User("alice".parse().unwrap()), restriction: Restriction::unrestricted() };

@@ -4,6 +4,7 @@
 //! The data folder is written without the engine, which would sync every link. The first listing reads the folders, the
 //! later ones only compare their versions. Times are medians, in milliseconds.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures the time of the system")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -19,6 +20,7 @@ use std::{
 
 use portcullis::{
     access::{Gate, Policy, Principal, Pull, Restriction, Subject},
+    clock::Clock,
     oci::{Algorithm, Digest, PageRequest},
     registry::{Config, Registry},
     storage::FilesystemStore,
@@ -65,7 +67,8 @@ async fn main() {
 fn open(root: &Path) -> Registry {
     // A folder that changed within the last second is read again each time; the benchmark measures unchanged folders.
     std::thread::sleep(Duration::from_millis(1500));
-    Registry::new(Arc::new(FilesystemStore::open(root).unwrap()), Config::default())
+    let clock = Clock::system();
+    Registry::new(Arc::new(FilesystemStore::open(root, clock.clone()).unwrap()), Config::default(), clock)
 }
 
 async fn row(name: &str, list: impl AsyncFn() -> usize) {

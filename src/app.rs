@@ -5,13 +5,7 @@
 
 mod data_dir;
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
@@ -37,6 +31,7 @@ use crate::{
         users::first_administrator::create_first_administrator,
         users::{EditError, UsersFileError},
     },
+    clock::Clock,
     config::{ConfigSource, LoadedConfig},
     fetch::TrustedRootsError,
     registry::Registry,
@@ -58,6 +53,7 @@ pub struct App {
     signals: Signals,
     first_start: FirstStart,
     store_lock: DataDirLock,
+    clock: Clock,
 }
 
 /// The facts that the first-start banner shows to the operator.
@@ -98,18 +94,18 @@ impl Signals {
 
 impl App {
     /// Creates missing files, loads existing ones, and binds the addresses.
-    pub async fn start(loaded: LoadedConfig, source: ConfigSource) -> Result<Self, StartError> {
+    pub async fn start(loaded: LoadedConfig, source: ConfigSource, clock: Clock) -> Result<Self, StartError> {
         raise_file_limit();
         reload::log_config_warnings(&loaded);
         let LoadedConfig { config, file, .. } = loaded;
         let signals = Signals::listen().map_err(StartError::Runtime)?;
-        let store = data_dir::open_store(&config.storage)?;
-        let certificate = load_certificates(config.tls.clone()).await?;
+        let store = data_dir::open_store(&config.storage, &clock)?;
+        let certificate = load_certificates(config.tls.clone(), &clock).await?;
         let authority = own_ca(&config.tls, &certificate);
         let authority_is_new = certificate.authority_is_new;
         let resolver = Arc::new(CertResolver::new(certificate.identities()));
         reload::warn_of_uncovered_names(&config.tls.hostnames, &resolver.identities());
-        let clients = ClientTrust::load(config.tls.client.as_ref(), SystemTime::now()).map_err(tls::LoadError::from)?;
+        let clients = ClientTrust::load(config.tls.client.as_ref(), clock.now()).map_err(tls::LoadError::from)?;
         let clients = Arc::new(clients);
         let names = Arc::new(SniMismatchLogger::new(resolver.clone()));
         let server_config = tls::server_config(config.tls.minimum_version, &names, &clients);
@@ -118,10 +114,10 @@ impl App {
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?
             .with_acme_challenges(challenges.clone());
         let claim = data_dir::lock_store(config.storage.clone()).await?;
-        let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
+        let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), clock.now())?);
         warn_of_algorithm_mismatch(&keys, config.auth.token.algorithm);
         let administrator = create_administrator(config.auth.htpasswd.clone()).await?;
-        let users = Arc::new(Users::load(config.auth.htpasswd.clone(), SystemTime::now())?);
+        let users = Arc::new(Users::load(config.auth.htpasswd.clone(), clock.now())?);
         let workloads = Arc::new(WorkloadRules::new(&config.workloads)?);
 
         let first_start = FirstStart {
@@ -130,8 +126,9 @@ impl App {
             is_first: authority_is_new || administrator.is_some(),
             administrator,
         };
-        let grants = StoredTokenService::new(TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
-        let registry = Registry::new(store, config.registry.clone());
+        let (lifetime, tokens) = (config.auth.token.refresh_lifetime, TokenStore::new(store.clone()));
+        let grants = StoredTokenService::new(tokens, lifetime, clock.clone());
+        let registry = Registry::new(store, config.registry.clone(), clock.clone());
         warn_of_split_store(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
         let realm = Arc::new(ArcSwap::from_pointee(TokenRealm::new(&config.tls.hostnames)));
@@ -139,9 +136,10 @@ impl App {
             users.clone(),
             config.auth.legacy_hashes,
             password_verifier::HashingLimits::default(),
+            clock.clone(),
         )?;
         let lockout = Lockout::new(config.auth.lockout_attempts);
-        let tokens = BearerTokenService::new(keys.clone(), config.auth.token.clone())?;
+        let tokens = BearerTokenService::new(keys.clone(), config.auth.token.clone(), clock.clone())?;
         let api = Api::new(api::ApiComponents {
             registry: registry.clone(),
             gate: gate.clone(),
@@ -153,6 +151,7 @@ impl App {
                 grants,
                 workloads.clone(),
                 clients.clone(),
+                clock.clone(),
             )),
             realm: realm.clone(),
             challenge: config.auth.challenge,
@@ -162,13 +161,32 @@ impl App {
                 Arc::new(move || resolver.current().authority().map(tls::Certificate::pem))
             },
             sends_hsts: !matches!(config.tls.source, tls::CertificateSource::SelfSigned { .. }),
+            clock: clock.clone(),
         });
         let (changes, current) = watch::channel(config.tls.clone());
         let answers_http = config.server.redirect.is_some();
-        let keeper = CertificateRenewer { resolver: resolver.clone(), challenges, answers_http, config: current };
-        let reloader =
-            Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim })
+        let keeper = CertificateRenewer {
+            resolver: resolver.clone(),
+            challenges,
+            answers_http,
+            config: current,
+            clock: clock.clone(),
+        };
+        let reloader = Reloader {
+            source,
+            file,
+            config,
+            users,
+            keys,
+            workloads,
+            gate,
+            realm,
+            resolver,
+            clients,
+            changes,
+            clock: clock.clone(),
+        };
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim, clock })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -181,15 +199,16 @@ impl App {
     /// data folder if all commits have ended. The caller releases it as clean after the runtime has ended, which waits
     /// for operations of tasks that were cut off.
     pub async fn serve(self) -> Option<DataDirLock> {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim } = self;
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim, clock } =
+            self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
         audit::record(&AuditEvent::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
         let watching = tokio::spawn(async move {
-            let users = reloader.users.clone().watch(Users::POLL_INTERVAL);
-            let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL);
+            let users = reloader.users.clone().watch(Users::POLL_INTERVAL, clock.clone());
+            let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL, clock);
             tokio::join!(users, keys, reloader.run(hangup), keeper.run())
         });
         let tending = tokio::spawn(registry.clone().run_maintenance());
@@ -308,8 +327,9 @@ fn warn_of_algorithm_mismatch(keys: &SigningKeys, wanted: TokenAlgorithm) {
 }
 
 /// Loads or creates certificates and keys. The work blocks, so it runs outside the async executor.
-async fn load_certificates(config: tls::TlsConfig) -> Result<tls::LoadedIdentities, StartError> {
-    let loading = tokio::task::spawn_blocking(move || tls::load(&config, SystemTime::now(), &SystemRandom::new()));
+async fn load_certificates(config: tls::TlsConfig, clock: &Clock) -> Result<tls::LoadedIdentities, StartError> {
+    let now = clock.now();
+    let loading = tokio::task::spawn_blocking(move || tls::load(&config, now, &SystemRandom::new()));
     Ok(loading.await.map_err(|panic| StartError::Runtime(io::Error::other(panic)))??)
 }
 

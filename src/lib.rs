@@ -14,6 +14,7 @@
 //! | surface | [`api`] | the HTTP API; no other module uses axum's types |
 //! | engines | [`registry`] [`auth`] | the registry engine; authentication |
 //! | mechanisms | [`storage`] [`access`] [`audit`] | durable files, access rules, audit events |
+//! | mechanisms | [`clock`] | the time; `main` makes the one clock of the process |
 //! | mechanisms | [`tls`] [`fetch`] | certificates and TLS settings, HTTP client |
 //! | vocabulary | [`oci`] | the types of the OCI specifications, parsed once; no I/O |
 //!
@@ -40,6 +41,8 @@
 //! The crate is a library so that its own tests and its one binary can use it. Its public interface is the command
 //! line, the configuration, HTTP and the disk layout; the Rust items may change in any release.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
+
 pub mod api;
 pub mod app;
 pub mod cli;
@@ -49,6 +52,7 @@ mod reload;
 pub use portcullis_access::{self as access, audit};
 pub use portcullis_acme as acme;
 pub use portcullis_auth as auth;
+pub use portcullis_clock as clock;
 pub use portcullis_config as config;
 pub use portcullis_http_client as fetch;
 pub use portcullis_migrate as migrate;

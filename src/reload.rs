@@ -25,6 +25,7 @@ use crate::{
     api::TokenRealm,
     audit::{self, AuditEvent},
     auth::{SigningKeys, Users, WorkloadRules, workload::WorkloadRule},
+    clock::Clock,
     config::{Config, ConfigSource, LoadedConfig},
     tls::{self, CertResolver, ClientTrust, ExpiryStatus, Hostname, IdentityStore},
 };
@@ -60,6 +61,7 @@ pub(crate) struct Reloader {
     pub(crate) clients: Arc<ClientTrust>,
     /// Notifies the certificate renewal (`acme`) of the current TLS configuration, and of reload requests.
     pub(crate) changes: watch::Sender<tls::TlsConfig>,
+    pub(crate) clock: Clock,
 }
 
 /// The identity of a file's version: device, inode, size and modification time in seconds and nanoseconds; `None` if
@@ -71,12 +73,36 @@ fn file_version(path: &Path) -> FileVersion {
     Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }
 
+/// Detects that a file has changed and is no longer being written: two polls in succession find the same new version.
+struct SettledChange<V> {
+    /// The version of the last reload.
+    loaded: V,
+    /// The version that the last poll found.
+    previous: V,
+}
+
+impl<V: Clone + PartialEq> SettledChange<V> {
+    fn new(version: V) -> Self {
+        Self { loaded: version.clone(), previous: version }
+    }
+
+    /// Whether `found` has to be reloaded: it is not what was loaded, and the previous poll found it, too.
+    fn poll(&mut self, found: V) -> bool {
+        let is_settled = self.previous == found;
+        self.previous = found;
+        is_settled && self.previous != self.loaded
+    }
+
+    /// Records that the version of the last poll is being reloaded.
+    fn record_reload(&mut self) {
+        self.loaded = self.previous.clone();
+    }
+}
+
 /// The file versions of the last poll, and the times of the last renewal check and warning.
 struct PollState {
-    file: FileVersion,
-    file_before: FileVersion,
-    certificates: Vec<FileVersion>,
-    certificates_before: Vec<FileVersion>,
+    file: SettledChange<FileVersion>,
+    certificates: SettledChange<Vec<FileVersion>>,
     renewed: Instant,
     warned: Option<Instant>,
 }
@@ -105,38 +131,38 @@ impl Reloader {
     }
 
     fn initial_state(&self) -> PollState {
-        let (file, certificates) = (self.config_file_version(), self.certificate_file_versions());
-        let (file_before, certificates_before) = (file, certificates.clone());
-        PollState { file, file_before, certificates, certificates_before, renewed: Instant::now(), warned: None }
+        PollState {
+            file: SettledChange::new(self.config_file_version()),
+            certificates: SettledChange::new(self.certificate_file_versions()),
+            renewed: self.clock.instant(),
+            warned: None,
+        }
     }
 
     fn poll(&mut self, seen: &mut PollState, is_requested: bool) {
         if is_requested {
             tracing::info!("reloading");
         }
-        let file = self.config_file_version();
         // A partially written file can be valid and have fewer rules, so the file must be unchanged for two polls.
-        let is_settled = std::mem::replace(&mut seen.file_before, file) == file;
-        if is_requested || (is_settled && file != seen.file) {
-            seen.file = file;
+        let has_changed = seen.file.poll(self.config_file_version());
+        if is_requested || has_changed {
+            seen.file.record_reload();
             self.reload_configuration();
         }
         // A key may be written a moment after its certificate, so both must be unchanged for two polls, too. A change
         // while the files are read is detected by the next poll.
-        let certificates = self.certificate_file_versions();
-        let is_settled = std::mem::replace(&mut seen.certificates_before, certificates.clone()) == certificates;
-        let has_changed = is_settled && certificates != seen.certificates;
-        if is_requested || has_changed || seen.renewed.elapsed() >= RENEWAL_CHECK_INTERVAL {
-            seen.certificates = certificates;
-            seen.renewed = Instant::now();
+        let has_changed = seen.certificates.poll(self.certificate_file_versions());
+        if is_requested || has_changed || self.clock.since(seen.renewed) >= RENEWAL_CHECK_INTERVAL {
+            seen.certificates.record_reload();
+            seen.renewed = self.clock.instant();
             if self.reload_certificates() {
                 seen.warned = None;
             }
         }
-        if seen.warned.is_none_or(|warned| warned.elapsed() >= EXPIRY_WARNING_INTERVAL) {
-            let is_first = seen.warned.replace(Instant::now()).is_none();
-            warn_of_expiry(&self.resolver.identities(), SystemTime::now());
-            warn_of_chains(&self.resolver.identities(), SystemTime::now(), is_first);
+        if seen.warned.is_none_or(|warned| self.clock.since(warned) >= EXPIRY_WARNING_INTERVAL) {
+            let is_first = seen.warned.replace(self.clock.instant()).is_none();
+            warn_of_expiry(&self.resolver.identities(), self.clock.now());
+            warn_of_chains(&self.resolver.identities(), self.clock.now(), is_first);
         }
         if is_requested {
             self.changes.send_replace(self.config.tls.clone());
@@ -224,7 +250,7 @@ impl Reloader {
     fn reload_certificates(&self) -> bool {
         self.reload_clients();
         let old = self.resolver.identities();
-        let reloaded = tls::reload(&self.config.tls, &old, SystemTime::now(), &SystemRandom::new());
+        let reloaded = tls::reload(&self.config.tls, &old, self.clock.now(), &SystemRandom::new());
         for error in &reloaded.errors {
             tracing::error!(%error, hint = error.hint(), "certificate not reloaded; the old one stays in use");
         }
@@ -240,7 +266,7 @@ impl Reloader {
     }
 
     fn reload_clients(&self) {
-        match self.clients.reload(self.config.tls.client.as_ref(), SystemTime::now()) {
+        match self.clients.reload(self.config.tls.client.as_ref(), self.clock.now()) {
             Ok(false) => {}
             Ok(true) => {
                 let asks = self.clients.is_enabled();
@@ -255,7 +281,7 @@ impl Reloader {
 
     /// Reloads the users file at once, on SIGHUP; [`Users::watch`] polls it in any case.
     fn reload_users(&self) {
-        if let Err(error) = self.users.reload(SystemTime::now()) {
+        if let Err(error) = self.users.reload(self.clock.now()) {
             tracing::error!(%error, hint = error.hint(), "users not reloaded; the old ones stay in force");
         }
     }
@@ -296,5 +322,32 @@ fn warn_of_chains(identities: &IdentityStore, now: SystemTime, is_first: bool) {
         for fault in identity.chain_faults(now).into_iter().filter(|fault| is_first || !fault.is_doubtful()) {
             tracing::warn!(file, hint = fault.hint(), "{fault}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_still_being_written_is_not_read() {
+        let mut file = SettledChange::new(0);
+        for version in 1..25 {
+            assert!(!file.poll(version), "{version}");
+        }
+        assert!(file.poll(24), "nothing has changed since the last poll");
+        file.record_reload();
+        assert!(!file.poll(24), "this version is loaded");
+        assert!(!file.poll(25));
+        assert!(!file.poll(24), "it was changed, and changed back");
+    }
+
+    #[test]
+    fn a_requested_reload_takes_a_file_as_it_is_and_the_next_polls_find_it_unchanged() {
+        let mut file = SettledChange::new(0);
+        assert!(!file.poll(1));
+        file.record_reload();
+        assert!(!file.poll(1));
+        assert!(!file.poll(1));
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Invariant: every number in the report comes from this run.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures the time of the system")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![allow(
     clippy::print_stdout,

@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use axum::{
@@ -67,9 +67,10 @@ impl RequestContext<'_> {
             Endpoint::Readiness => health::readiness(self.api).await,
             Endpoint::CaCertificate => ca_certificate::get(self.api),
             Endpoint::Ping => Ok(search::ping()),
-            Endpoint::TokenKeys => {
-                Ok(response::json("application/jwk-set+json", &self.api.authenticator().key_set(SystemTime::now())))
-            }
+            Endpoint::TokenKeys => Ok(response::json(
+                "application/jwk-set+json",
+                &self.api.authenticator().key_set(self.api.clock().now()),
+            )),
             Endpoint::Token => token_endpoint::handle(self, body).await,
             Endpoint::VersionCheck
             | Endpoint::Search(..)
@@ -112,7 +113,7 @@ impl RequestContext<'_> {
     }
 
     async fn authenticate(self, endpoint: &Endpoint) -> Result<Subject, ApiError> {
-        let (headers, now) = (&self.head.headers, SystemTime::now());
+        let (headers, now) = (&self.head.headers, self.api.clock().now());
         let takes_blank = matches!(endpoint, Endpoint::Search(_)) || self.uses_basic_challenge();
         let identified =
             match authentication::authenticate(self.api, headers, takes_blank, self.certificate(), self.peer(), now)
@@ -239,14 +240,16 @@ impl AuthenticatedContext<'_> {
             Endpoint::Blob(name, digest) => blobs::read(&self.open::<Pull>(name)?, &digest, method, headers).await,
             Endpoint::DeleteBlob(name, digest) => blobs::delete(&self.open::<Delete>(name)?, &digest).await,
             Endpoint::StartUpload(name, NewUpload::Session(algorithm)) => {
-                uploads::start(&self.open::<Push>(name)?, algorithm).await
+                uploads::start(&self.open::<Push>(name)?, algorithm, api.clock().now()).await
             }
             Endpoint::StartUpload(name, NewUpload::Monolithic(digest)) => {
-                uploads::monolithic(&self.open::<Push>(name)?, digest, headers, body, idle).await
+                let now = api.clock().now();
+                uploads::monolithic(&self.open::<Push>(name)?, digest, headers, body, idle, now).await
             }
             Endpoint::StartUpload(name, NewUpload::Mount(digest, from)) => {
                 let target = self.open::<Push>(name)?;
-                uploads::mount(&target, self.mount_source(target.name(), &digest, from).await?, digest).await
+                let source = self.mount_source(target.name(), &digest, from).await?;
+                uploads::mount(&target, source, digest, api.clock().now()).await
             }
             Endpoint::UploadStatus(name, id) => uploads::status(&self.open::<Push>(name)?, id).await,
             Endpoint::UploadChunk(name, id) => uploads::chunk(&self.open::<Push>(name)?, id, headers, body, idle).await,

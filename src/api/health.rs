@@ -29,12 +29,12 @@ pub(super) fn liveness() -> Response {
 
 pub(super) async fn readiness(api: &Api) -> Result<Response, ApiError> {
     let mut last = api.readiness().0.lock().await;
-    if last.as_ref().is_none_or(|(looked, _)| looked.elapsed() >= PROBE_CACHE_TTL) {
+    if last.as_ref().is_none_or(|(looked, _)| api.clock().since(*looked) >= PROBE_CACHE_TTL) {
         let probed = api.registry().probe().await;
         if let Err(error) = &probed {
             tracing::warn!(%error, "readiness probe failed");
         }
-        *last = Some((Instant::now(), probed.err().map(|error| public_reason(&error))));
+        *last = Some((api.clock().instant(), probed.err().map(|error| public_reason(&error))));
     }
     match last.as_ref().and_then(|(_, fault)| fault.clone()) {
         None => Ok(liveness()),

@@ -28,7 +28,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::{authentication::ConnectionInfo, drain_body::BodyTracker, endpoint, error::ApiError, state::Api};
-use crate::{access::Principal, audit::excerpt};
+use crate::{access::Principal, audit::excerpt, clock::Clock};
 
 const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -83,7 +83,7 @@ pub(super) async fn wrap_request(State(api): State<Api>, mut request: Request, n
     request.extensions_mut().insert(user.clone());
     let peer = request.extensions().get::<ConnectionInfo>().map(|connection| connection.peer.ip());
     // From here on the line is written even if the client disconnects and this future is dropped.
-    let line = AccessLogEntry::new(id, user, &request);
+    let line = AccessLogEntry::new(id, user, &request, api.clock().clone());
     let is_registry = endpoint::percent_decode(request.uri().path()).starts_with("/v2");
     // All log and audit events of the request carry these fields. The span has level error, so that no log level
     // filters it out.
@@ -120,6 +120,7 @@ struct AccessLogEntry {
     user: LoggedUser,
     method: Method,
     path: String,
+    clock: Clock,
     started: Instant,
     status: StatusCode,
     bytes: u64,
@@ -127,7 +128,7 @@ struct AccessLogEntry {
 }
 
 impl AccessLogEntry {
-    fn new(id: RequestId, user: LoggedUser, request: &Request) -> Self {
+    fn new(id: RequestId, user: LoggedUser, request: &Request, clock: Clock) -> Self {
         let peer = request.extensions().get::<ConnectionInfo>();
         Self {
             id,
@@ -137,7 +138,8 @@ impl AccessLogEntry {
             // The path as the client sent it: a percent-encoded line break cannot end the line, and the operator sees
             // how a client encodes its paths.
             path: excerpt(request.uri().path()).into_owned(),
-            started: Instant::now(),
+            started: clock.instant(),
+            clock,
             status: client_closed_request(),
             bytes: 0,
             is_complete: false,
@@ -161,8 +163,8 @@ fn client_closed_request() -> StatusCode {
 
 impl Drop for AccessLogEntry {
     fn drop(&mut self) {
-        let Self { id, peer, user, method, path, started: began, status, bytes, is_complete } = self;
-        let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let Self { id, peer, user, method, path, clock, started: began, status, bytes, is_complete } = self;
+        let milliseconds = u64::try_from(clock.since(*began).as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "portcullis::access",
             request = %id,

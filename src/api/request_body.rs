@@ -50,3 +50,31 @@ pub(super) async fn collect(body: Body, idle: Duration, limit: usize) -> Result<
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
+
+    /// A body of ten bytes, with a pause before each.
+    fn body(pause: Duration) -> Body {
+        Body::from_stream(stream::iter(0..10).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Infallible>(Bytes::from_static(b"x"))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_that_moves_is_taken_however_long_it_takes() {
+        let whole = collect(body(IDLE * 9 / 10), IDLE, 10).await;
+        assert_eq!(whole.ok().unwrap(), "xxxxxxxxxx");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up() {
+        assert!(collect(body(IDLE * 11 / 10), IDLE, 10).await.is_err());
+    }
+}

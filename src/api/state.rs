@@ -8,6 +8,7 @@ use super::{health::ReadinessCache, token_realm::TokenRealm};
 use crate::{
     access::Gate,
     auth::{Authenticator, ChallengeScheme},
+    clock::Clock,
     registry::Registry,
 };
 
@@ -36,6 +37,8 @@ pub struct ApiComponents {
     /// server's own CA: the host often serves other things over plain HTTP, and a new CA would lock its users out for
     /// up to a year.
     pub sends_hsts: bool,
+    /// The clock that decides which tokens are valid, and that times requests.
+    pub clock: Clock,
 }
 
 /// Returns the certificate of the server's own CA in PEM, as it is at the moment of the call. Clients trust it; it
@@ -68,6 +71,10 @@ impl Api {
 
     pub(super) fn authenticator(&self) -> &Authenticator {
         &self.0.components.authenticator
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.components.clock
     }
 
     pub(super) fn components(&self) -> &ApiComponents {

@@ -146,7 +146,7 @@ async fn issue(
     presented: PresentedCredential,
     includes_scope: bool,
 ) -> Result<Response, ApiError> {
-    let (authenticator, now) = (visit.api.authenticator(), SystemTime::now());
+    let (authenticator, now) = (visit.api.authenticator(), visit.api.clock().now());
     let (holder, known) = match presented {
         PresentedCredential::Credentials(credentials) => {
             (authenticator.authenticate_for_token(credentials, visit.certificate(), visit.peer(), now).await, None)

@@ -22,8 +22,12 @@ use crate::{
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// Begins an upload session; the response is 202 with the session's location.
-pub(super) async fn start(repository: &Repository<Push>, algorithm: Algorithm) -> Result<Response, ApiError> {
-    let id = repository.begin_upload(algorithm, SystemTime::now()).await?;
+pub(super) async fn start(
+    repository: &Repository<Push>,
+    algorithm: Algorithm,
+    now: SystemTime,
+) -> Result<Response, ApiError> {
+    let id = repository.begin_upload(algorithm, now).await?;
     Ok(session_response(StatusCode::ACCEPTED, repository.name(), id, 0))
 }
 
@@ -34,9 +38,10 @@ pub(super) async fn monolithic(
     headers: &HeaderMap,
     request: Body,
     idle: Duration,
+    now: SystemTime,
 ) -> Result<Response, ApiError> {
     let (body, length) = (request_body::stream(request, idle), request_body::content_length(headers));
-    let digest = repository.put_blob(body, length, claimed, SystemTime::now()).await?;
+    let digest = repository.put_blob(body, length, claimed, now).await?;
     Ok(created_response(repository.name(), &digest))
 }
 
@@ -46,6 +51,7 @@ pub(super) async fn mount(
     repository: &Repository<Push>,
     source: Option<Repository<Pull>>,
     digest: Digest,
+    now: SystemTime,
 ) -> Result<Response, ApiError> {
     if let Some(source) = source
         && repository.mount(&source, &digest).await?
@@ -54,7 +60,7 @@ pub(super) async fn mount(
             response::empty(StatusCode::CREATED).with_header(header::LOCATION, &blob_path(repository.name(), &digest))
         );
     }
-    start(repository, digest.algorithm()).await
+    start(repository, digest.algorithm(), now).await
 }
 
 /// Returns the number of bytes that an upload session has received, in the `Range` header.

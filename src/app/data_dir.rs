@@ -2,6 +2,8 @@
 
 use std::{fs, io, path::Path, sync::Arc};
 
+use portcullis_clock::Clock;
+
 use super::StartError;
 use crate::{
     registry::{move_targets, repositories_path},
@@ -46,20 +48,20 @@ pub(crate) fn data_folders(root: &Path) -> Vec<StorePath> {
 }
 
 /// Opens the configured store; creates it if it does not exist.
-pub(super) fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+pub(super) fn open_store(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, StoreError> {
     match config {
         StoreConfig::Filesystem { root, direct_io } => {
-            Ok(Arc::new(FilesystemStore::open(root)?.with_direct_io(*direct_io)))
+            Ok(Arc::new(FilesystemStore::open(root, clock.clone())?.with_direct_io(*direct_io)))
         }
     }
 }
 
 /// Opens the configured store for commands that need an existing one. It is not created, because its path may be a
 /// typing error.
-pub(crate) fn existing_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StartError> {
+pub(crate) fn existing_store(config: &StoreConfig, clock: &Clock) -> Result<Arc<dyn Store>, StartError> {
     match config {
         StoreConfig::Filesystem { root, direct_io } => {
-            let opened = optional(FilesystemStore::open_existing(root))?;
+            let opened = optional(FilesystemStore::open_existing(root, clock.clone()))?;
             let store = opened.ok_or_else(|| StartError::NoStore(root.clone()))?;
             Ok(Arc::new(store.with_direct_io(*direct_io)))
         }

@@ -7,12 +7,18 @@ use std::io::{self, Write as _};
 
 use crate::{
     audit::AuditEvent,
+    clock::Clock,
     telemetry::{self, AuditDestination},
 };
 
 /// Appends the event of a change to the audit trail. `by` is the account that made the change.
-pub(super) fn record<'a>(target: &AuditDestination, by: &'a str, event: impl FnOnce(&'a str) -> AuditEvent<'a>) {
-    if let Err(error) = telemetry::record_command_event(target, &event(by)) {
+pub(super) fn record<'a>(
+    target: &AuditDestination,
+    by: &'a str,
+    clock: &Clock,
+    event: impl FnOnce(&'a str) -> AuditEvent<'a>,
+) {
+    if let Err(error) = telemetry::record_command_event(target, &event(by), clock.clone()) {
         let _ = writeln!(io::stderr(), "warning: done, but the audit trail cannot be written: {error}");
     }
 }

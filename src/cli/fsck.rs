@@ -4,7 +4,6 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
-    time::SystemTime,
 };
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -12,6 +11,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use super::{CommandError, load};
 use crate::{
     app::{self, StartError},
+    clock::Clock,
     config::Flags,
     registry::{FsckFinding, FsckProgress, FsckReport, Registry, RepairOutcome},
     storage::{self, DataDirLock},
@@ -34,11 +34,11 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
+pub(super) fn run(args: &Args, flags: &Flags, clock: &Clock) -> Result<(), CommandError> {
     let config = load(flags)?.config;
-    let store = app::existing_store(&config.storage)?;
+    let store = app::existing_store(&config.storage, clock)?;
     let claim = if args.repair { Some(lock_data_dir(&config.storage)?) } else { None };
-    let registry = Registry::new(store, config.registry);
+    let registry = Registry::new(store, config.registry, clock.clone());
     let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     let bar = progress_bar();
     let mut show = |progress: FsckProgress| {
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
         bar.set_position(progress.blobs as u64);
         bar.set_message(HumanBytes(progress.bytes).to_string());
     };
-    let now = SystemTime::now();
+    let now = clock.now();
     let found = match &claim {
         Some(claim) => runtime.block_on(registry.fsck_repair(claim, now, &mut show)),
         None => runtime.block_on(registry.fsck(now, Registry::RECHECK_DELAY, &mut show)),

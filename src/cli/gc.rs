@@ -4,12 +4,12 @@ use std::{
     fmt::Write as _,
     io::{self, Write as _},
     path::PathBuf,
-    time::SystemTime,
 };
 
 use super::{CommandError, data_dir::LockWaiter, load};
 use crate::{
     app,
+    clock::Clock,
     config::Flags,
     registry::{Error, GcReport, LeftOut, Registry},
     storage,
@@ -32,16 +32,16 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
+pub(super) fn run(args: &Args, flags: &Flags, clock: &Clock) -> Result<(), CommandError> {
     let config = load(flags)?.config;
-    let store = app::existing_store(&config.storage)?;
-    let registry = Registry::new(store, config.registry);
+    let store = app::existing_store(&config.storage, clock)?;
+    let registry = Registry::new(store, config.registry, clock.clone());
     let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     let report = runtime.block_on(async {
         if args.dry_run {
-            registry.collect_garbage(true, SystemTime::now()).await
+            registry.collect_garbage(true, clock.now()).await
         } else {
-            collect(&registry, &config.storage).await
+            collect(&registry, &config.storage, clock).await
         }
     });
     let report = report?;
@@ -51,14 +51,14 @@ pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
 }
 
 /// Collects garbage in this process under the lock of the data folder, or in the running server if it holds the lock.
-async fn collect(registry: &Registry, config: &storage::StoreConfig) -> Result<GcReport, Error> {
+async fn collect(registry: &Registry, config: &storage::StoreConfig, clock: &Clock) -> Result<GcReport, Error> {
     let mut folder = LockWaiter::new(config);
     if !folder.try_lock()?
         && let Some(report) = registry.request_collection(|| folder.try_lock()).await?
     {
         return Ok(report);
     }
-    let report = registry.collect_garbage(false, SystemTime::now()).await?;
+    let report = registry.collect_garbage(false, clock.now()).await?;
     folder.release();
     Ok(report)
 }

@@ -31,6 +31,7 @@ pub use error::CommandError;
 
 use crate::{
     audit::AuditEvent,
+    clock::Clock,
     config::{self, Flags},
     telemetry,
 };
@@ -77,11 +78,11 @@ enum Command {
     Man,
 }
 
-/// Runs the command that the arguments name.
-pub fn run(cli: Cli) -> Result<(), CommandError> {
+/// Runs the command that the arguments name; `clock` is the one clock of the process.
+pub fn run(cli: Cli, clock: &Clock) -> Result<(), CommandError> {
     let Cli { config, command } = cli;
     match command {
-        Command::Serve(args) => serve::run(args.into_flags(config)),
+        Command::Serve(args) => serve::run(args.into_flags(config), clock),
         Command::User(args) => {
             let (htpasswd, audit) = if let Some(path) = args.htpasswd() {
                 // Which server reads that file is not known, and so neither is its audit trail.
@@ -93,7 +94,7 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
             let change = args.change();
             user::run(args, htpasswd, &mut io::stdout().lock(), &mut io::stderr().lock())?;
             if let Some((user, change)) = change {
-                audit::record(&audit, &audit::operator_account(), |by| AuditEvent::UserEdited {
+                audit::record(&audit, &audit::operator_account(), clock, |by| AuditEvent::UserEdited {
                     user: &user,
                     change,
                     by,
@@ -101,14 +102,14 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
             }
             Ok(())
         }
-        Command::Token(args) => token::run(args, config),
-        Command::Cert(args) => cert::run(args, config),
+        Command::Token(args) => token::run(args, config, clock),
+        Command::Cert(args) => cert::run(args, config, clock),
         Command::Access(args) => access::run(&args, &Flags { config, ..Flags::default() }),
-        Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }),
-        Command::Selftest(args) => selftest::run(args),
-        Command::Repository(args) => repository::run(args, config),
-        Command::Gc(args) => gc::run(&args, &args.flags(config)),
-        Command::Fsck(args) => fsck::run(&args, &args.flags(config)),
+        Command::Check(args) => check::run(&args, &Flags { config, ..Flags::default() }, clock),
+        Command::Selftest(args) => selftest::run(args, clock),
+        Command::Repository(args) => repository::run(args, config, clock),
+        Command::Gc(args) => gc::run(&args, &args.flags(config), clock),
+        Command::Fsck(args) => fsck::run(&args, &args.flags(config), clock),
         Command::Migrate(args) => migrate::run(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man => completions::manual_page(),

@@ -12,6 +12,7 @@ use super::{CommandError, data_dir::LockWaiter, load};
 use crate::{
     access::{Admin, LocalOperator},
     app,
+    clock::Clock,
     config::Flags,
     oci::{PageRequest, RepositoryName},
     registry::{Error, Registry, Repository, RepositoryStats},
@@ -53,12 +54,12 @@ struct RemoveArgs {
     yes: bool,
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
+pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     match args.command {
-        Command::List(data) => runtime.block_on(list(&LocalRegistry::new(config, data)?)),
+        Command::List(data) => runtime.block_on(list(&LocalRegistry::new(config, data, clock)?)),
         Command::Remove(RemoveArgs { name, data, yes }) => {
-            let keeper = LocalRegistry::new(config, data)?;
+            let keeper = LocalRegistry::new(config, data, clock)?;
             let repository = keeper.open(name);
             let contents = runtime.block_on(repository.stats()).map_err(|error| command_error(&error))?;
             if !yes {
@@ -83,9 +84,10 @@ struct LocalRegistry {
 }
 
 impl LocalRegistry {
-    fn new(config: Option<PathBuf>, DataArgs { data }: DataArgs) -> Result<Self, CommandError> {
+    fn new(config: Option<PathBuf>, DataArgs { data }: DataArgs, clock: &Clock) -> Result<Self, CommandError> {
         let config = load(&Flags { config, data, ..Flags::default() })?.config;
-        let registry = Registry::new(app::existing_store(&config.storage)?, config.registry);
+        let store = app::existing_store(&config.storage, clock)?;
+        let registry = Registry::new(store, config.registry, clock.clone());
         Ok(Self { storage: config.storage, registry, operator: LocalOperator::assume() })
     }
 

@@ -6,7 +6,7 @@ use std::{
     env,
     io::{self, Write as _},
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use aws_lc_rs::rand::SystemRandom;
@@ -17,6 +17,7 @@ use super::{
     prompt::{self, PasswordPurpose},
 };
 use crate::{
+    clock::Clock,
     oci::RepositoryName,
     selftest::{self, ClientEnvironment, RegistryTarget, ReportLine, TestPlan},
 };
@@ -41,7 +42,7 @@ pub(super) struct Args {
     repository: Option<RepositoryName>,
 }
 
-pub(super) fn run(args: Args) -> Result<(), CommandError> {
+pub(super) fn run(args: Args, clock: &Clock) -> Result<(), CommandError> {
     let Args { target, user, password_stdin, ca, repository } = args;
     if user.as_ref().is_some_and(|name| name.is_empty() || name.contains(':')) {
         return Err(CommandError::new("a user name must not be empty, and must not contain ':'", None));
@@ -73,7 +74,7 @@ pub(super) fn run(args: Args) -> Result<(), CommandError> {
         write_error = write_error.take().or(printed.err());
     };
     let machine = ClientEnvironment::new(|name| env::var_os(name));
-    let failed = runtime.block_on(selftest::run(&plan, &machine, SystemTime::now(), &SystemRandom::new(), &mut say));
+    let failed = runtime.block_on(selftest::run(&plan, &machine, clock.now(), &SystemRandom::new(), &mut say));
     spinner.finish_and_clear();
     if let Some(error) = write_error {
         return Err(CommandError::new(format!("the report cannot be written: {error}"), None));

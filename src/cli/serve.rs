@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{CommandError, first_start, load, machine_name};
 use crate::{
     app::{self, StartError},
+    clock::Clock,
     config::{self, Flags},
     telemetry,
 };
@@ -43,9 +44,9 @@ impl Args {
     }
 }
 
-pub(super) fn run(flags: Flags) -> Result<(), CommandError> {
+pub(super) fn run(flags: Flags, clock: &Clock) -> Result<(), CommandError> {
     let loaded = load(&flags)?;
-    telemetry::install(&loaded.config.telemetry).map_err(|error| CommandError::new(error, None))?;
+    telemetry::install(&loaded.config.telemetry, clock.clone()).map_err(|error| CommandError::new(error, None))?;
     let source =
         config::ConfigSource { flags, environment: config::variables(std::env::vars_os()), machine: machine_name() };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -53,7 +54,7 @@ pub(super) fn run(flags: Flags) -> Result<(), CommandError> {
         .build()
         .map_err(|error| CommandError::from(StartError::Runtime(error)))?;
     let lock = runtime.block_on(async {
-        let app = app::App::start(loaded, source).await?;
+        let app = app::App::start(loaded, source, clock.clone()).await?;
         first_start::print(app.first_start());
         Ok::<_, CommandError>(app.serve().await)
     })?;

@@ -3,7 +3,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use crate::support::server_dir::basic;
 use crate::support::wire_connection::{WireConnection, WireResponse, request};
@@ -82,7 +81,6 @@ fn a_header_that_is_sent_in_pieces_is_read() {
     socket.set_nodelay(true).unwrap();
     for piece in BLOCK.chunks(5) {
         socket.write_all(piece).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
     }
     socket.write_all(b"GET /v2/ HTTP/1.1\r\nHost: localhost:1\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -6,6 +6,7 @@
 //! and files with golden files that are reviewed as a diff; `architecture` and `compile_fail` check the source code.
 //! A missing program fails its test with the command that installs it; no test passes by skipping.
 
+#![allow(clippy::disallowed_methods, reason = "the program under test has the clocks of the system, too")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop with its line number")]
 
 mod access_rules;

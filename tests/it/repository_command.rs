@@ -6,7 +6,7 @@ use portcullis::storage;
 use serde_json::{Value, json};
 
 use crate::support::{
-    PortcullisServer, PortcullisSetup, ToolCommand,
+    PortcullisServer, PortcullisSetup, ToolCommand, make_old,
     oci_layout::digest,
     portcullis_server::{ALICE, portcullis_command},
     registry_client::RegistryClient,
@@ -71,10 +71,9 @@ fn bytes(data: &Path) -> u64 {
 
 /// Collects until the trash is empty too.
 fn collect(data: &Path) {
-    std::thread::sleep(Duration::from_millis(1500));
     for _ in 0..2 {
+        make_old(data);
         portcullis(data, &["gc"]).run_ok();
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::tool_command::ToolOutput;
 use crate::support::wire_connection::WireConnection;
-use crate::support::{RunningServer, ServerDir, ToolCommand};
+use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
 
 fn openssl(folder: &Path, arguments: &str) -> ToolOutput {
     ToolCommand::new("openssl")
@@ -293,7 +293,11 @@ fn half_a_folder_of_certificates_is_refused_rather_than_replaced() {
         let authority = fs::read(stage.path("certs/ca.crt")).unwrap();
         fs::remove_file(stage.path(missing)).unwrap();
         let mut daemon = crate::support::daemon::Daemon::start(stage.command(), stage.path("log"));
-        let ended = daemon.wait_for_exit(Duration::from_secs(2));
+        let mut ended = None;
+        assert!(eventually(Duration::from_secs(60), || {
+            ended = daemon.exit_status();
+            ended.is_some() || daemon.log().contains("serving")
+        }));
         let kept = fs::read(stage.path("certs/ca.crt")).ok();
         assert!(kept.is_none_or(|kept| kept == authority), "{missing}: clients trust the authority that is there");
         if missing == "certs/ca.crt" {

@@ -10,6 +10,8 @@
 //!    ▲──────────── schedule: renewal, or back-off ◀──────────────┘
 //! ```
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
+
 mod account;
 mod error;
 mod http_client;
@@ -21,7 +23,7 @@ mod tests;
 use std::{
     io,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::rand::SystemRandom;
@@ -29,6 +31,7 @@ use tokio::sync::watch;
 
 use error::OrderError;
 use portcullis_access::audit::{self, AuditEvent};
+use portcullis_clock::Clock;
 use portcullis_tls::{
     self as tls, CertResolver, DnsName, Hostname, ServerIdentity,
     acme::{AcmeConfig, AcmeFolder, Challenge, ChallengePreference, Challenges, IssuedCertificate, certifiable_name},
@@ -45,6 +48,8 @@ pub struct CertificateRenewer {
     pub answers_http: bool,
     /// The current configuration. Every change, also to an equal value, starts the next attempt at once.
     pub config: watch::Receiver<tls::TlsConfig>,
+    /// Decides when the renewal is due, and whether a certificate is valid.
+    pub clock: Clock,
 }
 
 impl CertificateRenewer {
@@ -79,27 +84,27 @@ impl CertificateRenewer {
         // An issued certificate that could not be saved; it is used all the same.
         let mut unsaved: Option<ServerIdentity> = None;
         loop {
-            let current = unsaved.clone().or_else(|| load_stored(&folder));
+            let current = unsaved.clone().or_else(|| load_stored(&folder, self.clock.now()));
             if let Some(identity) = &current {
                 self.install(identity);
             }
-            if let Some(pause) = current.as_ref().and_then(|held| time_until_renewal(held, &names)) {
+            if let Some(pause) = current.as_ref().and_then(|held| time_until_renewal(held, &names, self.clock.now())) {
                 tokio::time::sleep(pause).await;
                 continue;
             }
             let challenge = self.next_challenge(config.challenge, back_off.failures());
             tracing::info!(directory = %config.directory, names = %join_names(&names), challenge = challenge.as_str(), "ordering a certificate");
-            let begun = Instant::now();
-            match order::run(config, &names, challenge, &self.challenges).await {
+            let begun = self.clock.instant();
+            match order::run(config, &names, challenge, &self.challenges, &self.clock).await {
                 Ok(issued) => {
                     tracing::info!(
-                        names = %join_names(&names), fingerprint = %issued.identity.fingerprint(), seconds = begun.elapsed().as_secs(),
+                        names = %join_names(&names), fingerprint = %issued.identity.fingerprint(), seconds = self.clock.since(begun).as_secs(),
                         "certificate issued"
                     );
                     // Saved before it is served.
                     unsaved = save(&folder, &issued).is_err().then(|| issued.identity.clone());
                     self.install(&issued.identity);
-                    let is_due = time_until_renewal(&issued.identity, &names).is_none();
+                    let is_due = time_until_renewal(&issued.identity, &names, self.clock.now()).is_none();
                     tokio::time::sleep(back_off.record_success(is_due)).await;
                 }
                 Err(error) => {
@@ -142,8 +147,8 @@ impl CertificateRenewer {
 }
 
 /// Loads the stored certificate. An unusable one is logged and treated as missing.
-fn load_stored(folder: &AcmeFolder) -> Option<ServerIdentity> {
-    folder.load(SystemTime::now()).unwrap_or_else(|error| {
+fn load_stored(folder: &AcmeFolder, now: SystemTime) -> Option<ServerIdentity> {
+    folder.load(now).unwrap_or_else(|error| {
         tracing::warn!(%error, "the stored certificate cannot be used; ordering a new one");
         None
     })
@@ -159,7 +164,7 @@ fn save(folder: &AcmeFolder, issued: &IssuedCertificate) -> io::Result<()> {
 }
 
 /// How long to wait before the next check of a certificate; `None` if it must be renewed now.
-fn time_until_renewal(identity: &ServerIdentity, names: &[DnsName]) -> Option<Duration> {
+fn time_until_renewal(identity: &ServerIdentity, names: &[DnsName], now: SystemTime) -> Option<Duration> {
     if !names.iter().all(|name| identity.covers(&Hostname::Name(name.clone()))) {
         return None;
     }
@@ -168,7 +173,7 @@ fn time_until_renewal(identity: &ServerIdentity, names: &[DnsName]) -> Option<Du
     let spread =
         identity.fingerprint().to_string().bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
     let due = renewal_time(identity.not_before(), identity.not_after(), f64::from(spread) / f64::from(u32::MAX));
-    let left = due.duration_since(SystemTime::now()).ok().filter(|left| !left.is_zero())?;
+    let left = due.duration_since(now).ok().filter(|left| !left.is_zero())?;
     Some(left.min(CHECK_INTERVAL))
 }
 

@@ -14,6 +14,7 @@ use instant_acme::{
 };
 
 use super::{OrderError, account, error::to_log_line};
+use portcullis_clock::Clock;
 use portcullis_tls::{
     DnsName,
     acme::{AcmeConfig, AcmeFolder, Challenge, ChallengeGuard, Challenges, IssuedCertificate, SigningRequest},
@@ -36,12 +37,15 @@ pub(super) async fn run(
     names: &[DnsName],
     challenge: Challenge,
     challenges: &Arc<Challenges>,
+    clock: &Clock,
 ) -> Result<IssuedCertificate, OrderError> {
     let (config, names, challenges) = (config.clone(), names.to_vec(), Arc::clone(challenges));
+    let clock = clock.clone();
     // A task of its own, because a library parses untrusted responses here: its panic becomes an error of the order.
     let mut task = tokio::task::JoinSet::new();
     task.spawn(async move {
-        tokio::time::timeout(ORDER_TIMEOUT, run_with_nonce_retries(&config, &names, challenge, &challenges)).await
+        tokio::time::timeout(ORDER_TIMEOUT, run_with_nonce_retries(&config, &names, challenge, &challenges, &clock))
+            .await
     });
     match task.join_next().await {
         Some(Ok(Ok(result))) => result,
@@ -55,10 +59,11 @@ async fn run_with_nonce_retries(
     names: &[DnsName],
     challenge: Challenge,
     challenges: &Arc<Challenges>,
+    clock: &Clock,
 ) -> Result<IssuedCertificate, OrderError> {
     let mut tries = 0;
     loop {
-        match run_once(config, names, challenge, challenges).await {
+        match run_once(config, names, challenge, challenges, clock).await {
             Err(error) if error.is_bad_nonce() && tries < MAX_NONCE_RETRIES => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -73,6 +78,7 @@ async fn run_once(
     names: &[DnsName],
     challenge: Challenge,
     challenges: &Arc<Challenges>,
+    clock: &Clock,
 ) -> Result<IssuedCertificate, OrderError> {
     let folder = AcmeFolder::new(&config.folder);
     folder.check_writable(&SystemRandom::new()).map_err(|error| OrderError::Storage(config.folder.clone(), error))?;
@@ -85,7 +91,7 @@ async fn run_once(
         }
         result => result?,
     };
-    let proofs = answer_challenges(&mut order, challenge, challenges).await?;
+    let proofs = answer_challenges(&mut order, challenge, challenges, clock.now()).await?;
     if order.state().status != OrderStatus::Ready {
         wait_until_ready(&mut order).await?;
     }
@@ -98,7 +104,7 @@ async fn run_once(
             order.poll_certificate(&POLL_POLICY).await?
         }
     };
-    Ok(request.check_response(&chain, SystemTime::now())?)
+    Ok(request.check_response(&chain, clock.now())?)
 }
 
 async fn new_order(account: &Account, identifiers: &[Identifier]) -> Result<Order, OrderError> {
@@ -110,6 +116,7 @@ async fn answer_challenges(
     order: &mut Order,
     preferred: Challenge,
     challenges: &Arc<Challenges>,
+    now: SystemTime,
 ) -> Result<Vec<ChallengeGuard>, OrderError> {
     let mut proofs = Vec::new();
     let mut authorizations = order.authorizations();
@@ -133,7 +140,7 @@ async fn answer_challenges(
         };
         let answer = challenge.key_authorization();
         proofs.push(match preferred {
-            Challenge::TlsAlpn01 => challenges.prove_by_tls(name, answer.digest().as_ref())?,
+            Challenge::TlsAlpn01 => challenges.prove_by_tls(name, answer.digest().as_ref(), now)?,
             Challenge::Http01 => challenges.prove_by_http(&challenge.token, answer.as_str())?,
         });
         challenge.set_ready().await?;

@@ -16,6 +16,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{OrderError, order};
+use portcullis_clock::Clock;
 use portcullis_tls::acme::{AcmeConfig, Challenge, ChallengePreference, Challenges, IssuedCertificate};
 
 /// The scripted responses: path → status line with header lines, and body.
@@ -66,7 +67,7 @@ impl TestDirectory {
             folder: self.folder.path().join("certs"),
         };
         let names = ["registry.test".parse().unwrap()];
-        order::run(&config, &names, challenge, &Challenges::new().unwrap()).await
+        order::run(&config, &names, challenge, &Challenges::new().unwrap(), &Clock::system()).await
     }
 
     async fn assert_order_fails(&self, words: &str) {

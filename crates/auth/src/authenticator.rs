@@ -5,11 +5,7 @@
 //! password, the access token or refresh token, the rule that admitted the token of a CI job, or the authority of the
 //! client certificate.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use crate::{
     credentials::{BearerToken, Credentials},
@@ -25,6 +21,7 @@ use crate::{
 };
 use portcullis_access::audit::{self, AuditEvent, AuthMethod};
 use portcullis_access::{CredentialLimits, Principal, Restriction, Scope, Subject, UserName};
+use portcullis_clock::Clock;
 use portcullis_tls::{CertifiedUser, ClientChain, ClientTrust};
 
 /// The target of the log lines that fail2ban reads; documented, so it does not follow the names of crates and modules.
@@ -39,6 +36,7 @@ pub struct Authenticator {
     grants: StoredTokenService,
     workloads: Arc<WorkloadRules>,
     clients: Arc<ClientTrust>,
+    clock: Clock,
 }
 
 /// The authenticated (or anonymous) subject that a bearer token can be issued to.
@@ -66,6 +64,7 @@ impl AuthenticatedSubject {
 impl Authenticator {
     /// Combines the verifiers into one authenticator.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "one caller, and each argument has a type of its own")]
     pub fn new(
         users: Arc<Users>,
         passwords: PasswordVerifier,
@@ -74,8 +73,9 @@ impl Authenticator {
         grants: StoredTokenService,
         workloads: Arc<WorkloadRules>,
         clients: Arc<ClientTrust>,
+        clock: Clock,
     ) -> Self {
-        Self { users, passwords, lockout, tokens, grants, workloads, clients }
+        Self { users, passwords, lockout, tokens, grants, workloads, clients, clock }
     }
 
     /// The name of the service that bearer tokens are issued for (`service` and `aud`).
@@ -176,7 +176,7 @@ impl Authenticator {
         match self.verify_stored_token(&token, now).await {
             Ok(believed) => Ok(self.sign_in_with_stored_token(&believed)),
             Err(StoredTokenRejection::Unknown) => {
-                self.lockout.record_failure(&place, from, Instant::now());
+                self.lockout.record_failure(&place, from, self.clock.instant());
                 tracing::warn!(target: LOG_TARGET, peer = %from, user = ?REFRESH_TOKEN_USER, device = %token.id(), "sign-in refused");
                 audit::record(&AuditEvent::SignInRefused { user: &place, reason: "no such refresh token" });
                 Err(BadGrant::Unknown.into())
@@ -270,7 +270,7 @@ impl Authenticator {
         if let Some(token) = TokenSecret::parse(password.expose()) {
             return self.sign_in_with_access_token(user, &token, from, now).await;
         }
-        if let Some(shown) = self.workloads.authenticate(user, password, now).await {
+        if let Some(shown) = self.workloads.authenticate(user, password, now, self.clock.instant()).await {
             return match shown {
                 Ok(admitted) => Ok(self.sign_in_workload(admitted)),
                 Err(refused) => Err(self.reject_workload(user, from, refused)),
@@ -402,7 +402,7 @@ impl Authenticator {
         from: IpAddr,
     ) -> Result<VerifiedUser, AuthenticationError> {
         self.check_lockout(user, from)?;
-        match self.passwords.verify(user, password, from.into(), Instant::now()).await {
+        match self.passwords.verify(user, password, from.into()).await {
             Ok(verified) => {
                 self.lockout.record_success(user, from);
                 let (user, method) = (verified.user(), AuthMethod::Password);
@@ -418,7 +418,7 @@ impl Authenticator {
     }
 
     fn check_lockout(&self, user: &str, from: IpAddr) -> Result<(), AuthenticationError> {
-        self.lockout.check(user, from, Instant::now()).map_err(|locked| {
+        self.lockout.check(user, from, self.clock.instant()).map_err(|locked| {
             audit::record(&AuditEvent::SignInRefused { user, reason: "too many wrong passwords" });
             locked.into()
         })
@@ -429,7 +429,7 @@ impl Authenticator {
     }
 
     fn count_failure(&self, user: &str, from: IpAddr, reason: &str) -> AuthenticationError {
-        self.lockout.record_failure(user, from, Instant::now());
+        self.lockout.record_failure(user, from, self.clock.instant());
         // fail2ban parses this line, so its format is fixed. `{:?}` escapes line breaks in the user name.
         tracing::warn!(target: LOG_TARGET, peer = %from, user = ?audit::excerpt(user), "sign-in refused");
         audit::record(&AuditEvent::SignInRefused { user, reason });

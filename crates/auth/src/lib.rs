@@ -6,6 +6,8 @@
 //! Invariant: a [`VerifiedUser`] exists only for a user of the users file whose password was checked; passwords, tokens
 //! and stored hashes cannot be printed.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
+
 mod authenticator;
 mod client_subnet;
 pub mod config;

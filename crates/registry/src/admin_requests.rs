@@ -185,7 +185,7 @@ impl Engine {
 
     /// Claims a request; `None` if it was withdrawn, claimed by another server, abandoned or invalid.
     async fn claim_request(&self, id: RequestId) -> Result<Option<AdminRequest>, Error> {
-        let (store, now) = (&*self.store, SystemTime::now());
+        let (store, now) = (&*self.store, self.clock.now());
         let (path, claim) = (ObjectKey::Request(id).path(), ObjectKey::RequestClaim(id).path());
         let Some(stat) = optional(store.stat(&path).await)? else {
             self.remove_unread_report(id, now).await?;

@@ -4,7 +4,7 @@
 //! grace period, that blob is not collected. The lease is the age of the link and of the bytes. A blob that was swept
 //! all the same is restored from the trash at its next use.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Engine, links, locks::RepositoryLock, paths::ObjectKey};
 use portcullis_oci::{Digest, RepositoryName};
@@ -44,7 +44,7 @@ impl Engine {
     }
 
     fn is_fresh(&self, lease: Stat) -> bool {
-        lease.age(SystemTime::now()) < self.renewal_age()
+        lease.age(self.clock.now()) < self.renewal_age()
     }
 
     /// Renews the lease of a link; `false` if the link is gone. The caller must hold the repository's lock, as the

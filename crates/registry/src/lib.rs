@@ -6,6 +6,8 @@
 //! Invariant: content becomes visible in a repository only after its bytes were verified against its digest and are
 //! durable, and only through a [`Repository`] that was opened with a proof of the right to do so ([`Authorized`]).
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
+
 mod admin_requests;
 mod blobs;
 mod catalog;
@@ -39,6 +41,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use portcullis_access::{Authorized, Principal, Right};
+use portcullis_clock::Clock;
 use portcullis_oci::RepositoryName;
 use portcullis_storage::Store;
 
@@ -66,6 +69,7 @@ pub struct Registry {
 struct Engine {
     store: Arc<dyn Store>,
     config: Config,
+    clock: Clock,
     uploads: locks::UploadLocks,
     repositories: locks::RepositoryLocks,
     listing_cache: listing_cache::ListingCache,
@@ -75,10 +79,11 @@ struct Engine {
 impl Registry {
     /// Makes a registry over `store`, which holds all its data.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, config: Config) -> Self {
+    pub fn new(store: Arc<dyn Store>, config: Config, clock: Clock) -> Self {
         let engine = Engine {
             store,
             config,
+            clock,
             uploads: locks::UploadLocks::default(),
             repositories: locks::RepositoryLocks::default(),
             listing_cache: listing_cache::ListingCache::default(),

@@ -2,8 +2,6 @@
 //!
 //! Invariant: a server runs at most one collection at a time.
 
-use std::time::{Instant, SystemTime};
-
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{Error, GcReport, LeftOut, Registry};
@@ -26,8 +24,9 @@ impl Registry {
 
     /// Collects garbage, and logs the result and the repositories that were left out.
     pub(super) async fn collect_and_log(&self) -> Result<GcReport, Error> {
-        let began = Instant::now();
-        let collected = self.collect_garbage(false, SystemTime::now()).await;
+        let clock = &self.engine.clock;
+        let began = clock.instant();
+        let collected = self.collect_garbage(false, clock.now()).await;
         for left_out in collected.iter().flat_map(|report| &report.left_out) {
             tracing::warn!(
                 repository = left_out.repository,
@@ -43,7 +42,7 @@ impl Registry {
                 trashed = report.trashed(),
                 freed = report.freed(),
                 restored = report.restored,
-                seconds = began.elapsed().as_secs(),
+                seconds = clock.since(began).as_secs(),
                 "garbage collected"
             ),
             Err(error) => tracing::error!(%error, "garbage not collected"),

@@ -133,7 +133,7 @@ mod tests {
 
     const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_connection_without_requests_is_asked_to_leave_and_then_dropped() {
         let activity = ConnectionActivity::new();
         assert_eq!(activity.idle_action(IDLE_TIMEOUT), IdleAction::Keep);
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(activity.idle_action(IDLE_TIMEOUT), IdleAction::Keep);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn our_own_slowness_is_never_held_against_the_client() {
         let activity = ConnectionActivity::new();
         let mut exchange = activity.begin_exchange();

@@ -11,6 +11,8 @@
 //! redirect listener (permit of its own) ────▶ 308 to https
 //! ```
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
+
 mod bind;
 mod config;
 mod connection;

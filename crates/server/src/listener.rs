@@ -3,16 +3,12 @@
 //! Invariant: every connection has a permit, and none exceeds its subnet's share. An error of one connection, or a
 //! temporary error, does not end the loop; only a shutdown does.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::Instant,
 };
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};

@@ -1,15 +1,23 @@
 //! Tests the whole server over real sockets with real clients.
 
 mod acme_validation;
+mod frozen_time;
 
 use std::{
     io,
+    pin::Pin,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::rand::SystemRandom;
-use axum::{Extension, Router, body::Body as AxumBody, routing::get};
+use axum::{
+    Extension, Router,
+    body::Body as AxumBody,
+    routing::{get, post},
+};
 use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -18,15 +26,22 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
+    sync::Semaphore,
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
+use frozen_time::FrozenTime;
 use portcullis_tls::{self as tls, CertResolver, MinimumVersion, acme::Challenges};
 
-const TIMEOUT: Duration = Duration::from_millis(400);
+/// Every timeout of the server. Tests that wait for one freeze the time and move it.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The step in which those tests move it.
+const STEP: Duration = Duration::from_secs(15);
+
+const LARGE: usize = 64 << 20;
 
 struct TestServer {
     address: SocketAddr,
@@ -36,6 +51,7 @@ struct TestServer {
     resolver: Arc<CertResolver>,
     challenges: Arc<Challenges>,
     folder: tempfile::TempDir,
+    events: Arc<ServiceEvents>,
 }
 
 fn limits() -> ServerLimits {
@@ -52,8 +68,72 @@ fn names() -> Vec<Hostname> {
     Hostname::defaults(Some("registry.test"))
 }
 
+/// What happens in the test service: each is a number of permits.
+struct ServiceEvents {
+    /// Requests for `/slow` that have arrived.
+    slow_begun: Semaphore,
+    /// Requests for `/upload` whose headers have arrived.
+    upload_begun: Semaphore,
+    /// Closed when the requests for `/slow` may be answered.
+    slow_may_end: Semaphore,
+    /// Bodies of `/large` that are over: sent or given up.
+    large_over: Semaphore,
+}
+
+impl ServiceEvents {
+    fn new() -> Arc<Self> {
+        let none = || Semaphore::new(0);
+        Arc::new(Self { slow_begun: none(), upload_begun: none(), slow_may_end: none(), large_over: none() })
+    }
+
+    async fn answer_slowly(&self) -> &'static str {
+        self.slow_begun.add_permits(1);
+        let _ = self.slow_may_end.acquire().await;
+        "worth the wait"
+    }
+}
+
+async fn count_uploaded(events: Arc<ServiceEvents>, body: AxumBody) -> String {
+    events.upload_begun.add_permits(1);
+    axum::body::to_bytes(body, LARGE).await.unwrap().len().to_string()
+}
+
+/// A large body in small pieces.
+struct LargeBody {
+    left: usize,
+    events: Arc<ServiceEvents>,
+}
+
+impl Body for LargeBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        static PIECE: [u8; 64 << 10] = [7; 64 << 10];
+        self.left = match self.left.checked_sub(PIECE.len()) {
+            Some(left) => left,
+            None => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}
+
+impl Drop for LargeBody {
+    fn drop(&mut self) {
+        self.events.large_over.add_permits(1);
+    }
+}
+
 /// A test service with axum's own bodies, as the application uses them.
-fn service() -> Router {
+fn service(events: &Arc<ServiceEvents>) -> Router {
+    let (slow, large, upload) = (Arc::clone(events), Arc::clone(events), Arc::clone(events));
     Router::new()
         .route(
             "/who",
@@ -63,12 +143,19 @@ fn service() -> Router {
         )
         .route(
             "/slow",
-            get(async || {
-                sleep(TIMEOUT * 3).await;
-                "worth the wait"
+            get(move || {
+                let events = Arc::clone(&slow);
+                async move { events.answer_slowly().await }
             }),
         )
-        .route("/large", get(async || Bytes::from(vec![7; 64 << 20])))
+        .route(
+            "/large",
+            get(move || {
+                let body = LargeBody { left: LARGE, events: Arc::clone(&large) };
+                async move { AxumBody::new(body) }
+            }),
+        )
+        .route("/upload", post(move |body: AxumBody| count_uploaded(Arc::clone(&upload), body)))
 }
 
 impl TestServer {
@@ -94,8 +181,9 @@ impl TestServer {
         let address = server.addresses()[0];
         let redirect = server.redirect.as_ref().map(|listener| listener.local_addr().unwrap());
         let shutdown = Shutdown::new();
-        let running = tokio::spawn(server.run(service(), shutdown.clone()));
-        Self { address, redirect, shutdown, running, resolver, challenges, folder }
+        let events = ServiceEvents::new();
+        let running = tokio::spawn(server.run(service(&events), shutdown.clone()));
+        Self { address, redirect, shutdown, running, resolver, challenges, folder, events }
     }
 
     /// Connects from an address of this machine.
@@ -152,8 +240,10 @@ impl TestServer {
 
 type Client = TlsStream<TcpStream>;
 
+/// Sends the only request of a connection.
 async fn send_request(client: &mut Client, path: &str) {
-    client.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
 }
 
 /// Reads everything up to the end of the connection, however it ends.
@@ -269,65 +359,82 @@ async fn the_redirecting_port_sends_everybody_to_the_tls_port_of_a_host_that_is_
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_let_go_at_the_handshake_deadline() {
-    let server = TestServer::start();
+    let (server, time) = (TestServer::start(), FrozenTime::start());
     // Nothing at all, half a TLS record, half a plain request.
     for begun in [&b""[..], &[0x16, 3, 1][..], b"GET / HT"] {
-        let started = Instant::now();
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(begun).await.unwrap();
         let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes).await;
+        let (_, waited) = time.advance_until(STEP, stream.read_to_end(&mut bytes)).await;
         assert!(bytes.is_empty());
-        assert!(started.elapsed() >= TIMEOUT && started.elapsed() < TIMEOUT * 3, "{:?}", started.elapsed());
+        assert!(waited >= TIMEOUT, "{waited:?}");
     }
 }
 
 #[tokio::test]
 async fn a_client_that_shakes_hands_and_says_nothing_more_is_let_go() {
-    let server = TestServer::start();
+    let (server, time) = (TestServer::start(), FrozenTime::start());
     for protocol in [&b"http/1.1"[..], b"h2"] {
         let mut client = server.tls(protocol, &TLS13).await.unwrap();
-        let started = Instant::now();
-        rest(&mut client).await;
-        assert!(started.elapsed() < TIMEOUT * 4, "{:?}", started.elapsed());
+        time.advance_until(STEP, rest(&mut client)).await;
     }
 }
 
 #[tokio::test]
 async fn a_slow_answer_of_ours_survives_every_timeout() {
-    let server = TestServer::start();
-    let answer = server.http2().get(server.url("/slow")).send().await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), "worth the wait");
-    let mut client = server.tls(b"http/1.1", &TLS13).await.unwrap();
-    send_request(&mut client, "/slow").await;
-    assert!(rest(&mut client).await.ends_with(b"worth the wait"));
+    let (server, time) = (TestServer::start(), FrozenTime::start());
+    let mut http1 = server.tls(b"http/1.1", &TLS13).await.unwrap();
+    send_request(&mut http1, "/slow").await;
+    let http2 = server.http2();
+    let answer = tokio::spawn(http2.get(server.url("/slow")).send());
+    let _ = server.events.slow_begun.acquire_many(2).await.unwrap();
+    for _ in 0..4 * TIMEOUT.as_secs() / STEP.as_secs() {
+        time.advance(STEP).await;
+        // After two requests the client has answered every ping that the server sent meanwhile.
+        for _ in 0..2 {
+            http2.get(server.url("/who")).send().await.unwrap();
+        }
+    }
+    server.events.slow_may_end.close();
+    assert_eq!(answer.await.unwrap().unwrap().text().await.unwrap(), "worth the wait");
+    assert!(rest(&mut http1).await.ends_with(b"worth the wait"));
 }
 
 #[tokio::test]
 async fn a_client_that_stops_reading_is_cut_on_either_protocol() {
-    let server = TestServer::start();
+    let (server, time) = (TestServer::start(), FrozenTime::start());
     let answer = server.http2().get(server.url("/large")).send().await.unwrap();
     let mut client = server.tls(b"http/1.1", &TLS13).await.unwrap();
     send_request(&mut client, "/large").await;
-    sleep(TIMEOUT * 4).await;
+    let _ = time.advance_until(STEP, server.events.large_over.acquire_many(2)).await;
     assert!(answer.bytes().await.is_err());
-    assert!(rest(&mut client).await.len() < 64 << 20);
+    assert!(rest(&mut client).await.len() < LARGE);
 }
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_gets_everything() {
-    let server = TestServer::start();
+    let (server, time) = (TestServer::start(), FrozenTime::start());
     let mut client = server.tls(b"http/1.1", &TLS13).await.unwrap();
     send_request(&mut client, "/large").await;
-    let (mut piece, mut got) = (vec![0; 8 << 20], 0);
-    while got < 64 << 20 {
-        sleep(TIMEOUT / 8).await;
-        let mut filled = 0;
-        while filled < piece.len() && got + filled < 64 << 20 {
-            filled += client.read(&mut piece[filled..]).await.unwrap();
-        }
-        got += filled;
+    let mut piece = vec![0; LARGE / 8];
+    for _ in 0..8 {
+        time.advance(TIMEOUT / 2).await;
+        client.read_exact(&mut piece).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_request_body_that_comes_slowly_survives_every_timeout() {
+    let (server, time) = (TestServer::start(), FrozenTime::start());
+    let mut client = server.tls(b"http/1.1", &TLS13).await.unwrap();
+    let head = "POST /upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 8\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let _ = server.events.upload_begun.acquire().await.unwrap();
+    for _ in 0..8 {
+        time.advance(TIMEOUT / 2).await;
+        client.write_all(b"x").await.unwrap();
+    }
+    assert!(rest(&mut client).await.ends_with(b"\r\n\r\n8"));
 }
 
 #[tokio::test]
@@ -337,9 +444,10 @@ async fn a_shutdown_lets_a_running_request_finish_and_sends_idle_clients_home() 
     let mut busy = server.tls(b"http/1.1", &TLS13).await.unwrap();
     send_request(&mut busy, "/slow").await;
     let http2 = tokio::spawn(server.http2().get(server.url("/slow")).send());
-    sleep(TIMEOUT / 4).await;
+    let _ = server.events.slow_begun.acquire_many(2).await.unwrap();
     server.shutdown.begin();
     assert!(rest(&mut idle).await.is_empty());
+    server.events.slow_may_end.close();
     assert!(rest(&mut busy).await.ends_with(b"worth the wait"));
     assert_eq!(http2.await.unwrap().unwrap().text().await.unwrap(), "worth the wait");
     assert_eq!(server.running.await.unwrap(), DrainResult { dropped: 0 });
@@ -348,33 +456,45 @@ async fn a_shutdown_lets_a_running_request_finish_and_sends_idle_clients_home() 
 
 #[tokio::test]
 async fn after_the_drain_timeout_what_is_left_is_cut_and_counted() {
-    let server = TestServer::with(ServerLimits { drain_timeout: TIMEOUT / 2, ..limits() }, MinimumVersion::Tls12);
+    let (server, time) = (TestServer::start(), FrozenTime::start());
     let mut busy = server.tls(b"http/1.1", &TLS13).await.unwrap();
     send_request(&mut busy, "/slow").await;
-    sleep(TIMEOUT / 4).await;
+    let _ = server.events.slow_begun.acquire().await.unwrap();
     server.shutdown.begin();
-    assert_eq!(server.running.await.unwrap(), DrainResult { dropped: 1 });
+    let (drained, waited) = time.advance_until(STEP, server.running).await;
+    assert_eq!(drained.unwrap(), DrainResult { dropped: 1 });
+    assert!(waited >= limits().drain_timeout, "{waited:?}");
     assert!(rest(&mut busy).await.is_empty());
 }
 
 #[tokio::test]
 async fn one_connection_too_many_waits_for_its_turn() {
     let server = TestServer::with(ServerLimits { connections: 1, ..limits() }, MinimumVersion::Tls12);
-    let first = server.tls(b"http/1.1", &TLS13).await.unwrap();
+    let first = server.http2();
+    let use_first = async || {
+        for _ in 0..20 {
+            first.get(server.url("/who")).send().await.unwrap();
+        }
+    };
+    use_first().await;
     let second = server.tls(b"http/1.1", &TLS13);
     tokio::pin!(second);
-    assert!(timeout(TIMEOUT / 4, second.as_mut()).await.is_err());
+    tokio::select! {
+        _ = second.as_mut() => panic!("the first connection is still there"),
+        () = use_first() => {}
+    }
     drop(first);
-    assert!(timeout(TIMEOUT, second).await.unwrap().is_ok());
+    second.await.unwrap();
 }
 
 #[tokio::test]
 async fn a_network_that_takes_all_it_can_leaves_room_for_the_others() {
     let server = TestServer::with(ServerLimits { connections: 4, ..limits() }, MinimumVersion::Tls12);
+    // Otherwise the third could be closed by the handshake timeout, which applies to all of them.
+    let _time = FrozenTime::start();
     let (_first, _second) = (server.connect([127, 0, 0, 1]).await, server.connect([127, 0, 0, 1]).await);
     let mut third = server.connect([127, 0, 0, 1]).await;
-    // Long before the handshake timeout, which applies to the first two.
-    let closed = timeout(TIMEOUT / 2, third.read(&mut [0])).await.expect("it should be closed at once");
+    let closed = third.read(&mut [0]).await;
     assert!(closed.map_or(true, |read| read == 0));
     let other = server.tls_over(server.connect([127, 0, 0, 2]).await, b"http/1.1", &TLS13).await;
     assert!(other.is_ok(), "{:?}", other.err());

@@ -88,14 +88,14 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_millis(200);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_given_up() {
         let (ours, _theirs) = duplex(16);
         let error = WriteTimeout::new(ours, TIMEOUT).write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_reads_slowly_gets_everything() {
         let (ours, mut theirs) = duplex(16);
         let reader = tokio::spawn(async move {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use portcullis_clock::{Clock, ManualClock};
 
 use super::*;
 
@@ -114,15 +115,21 @@ async fn an_open_object_outlives_its_removal_and_its_replacement(store: Arc<dyn 
     assert_eq!(second.read(1 << 30).await.unwrap(), pattern(2 * READ_CHUNK_LEN));
 }
 
-async fn a_touch_makes_an_object_young_and_changes_nothing_else(store: Arc<dyn Store>) {
-    store.write(&path("a/b"), pattern(9)).await.unwrap();
-    let before = store.stat(&path("a/b")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    store.touch(&path("a/b")).await.unwrap();
-    let after = store.stat(&path("a/b")).await.unwrap();
-    assert!(after.modified > before.modified);
-    assert_eq!(content(&*store, "a/b").await, pattern(9));
-    assert!(store.touch(&path("a")).await.unwrap_err().is_not_found());
+#[tokio::test]
+async fn a_touch_makes_an_object_young_and_changes_nothing_else() {
+    let (root, time) = (tempfile::tempdir().unwrap(), ManualClock::new(SystemTime::now()));
+    let disk = FilesystemStore::open(root.path(), time.clock()).unwrap();
+    for store in [Arc::new(MemoryStore::new(time.clock())) as Arc<dyn Store>, Arc::new(disk)] {
+        store.write(&path("a/b"), pattern(9)).await.unwrap();
+        let before = store.stat(&path("a/b")).await.unwrap();
+        time.advance(Duration::from_secs(60 * 60));
+        store.touch(&path("a/b")).await.unwrap();
+        let after = store.stat(&path("a/b")).await.unwrap();
+        assert!(after.modified > before.modified);
+        assert_eq!(after.age(time.clock().now()), Duration::ZERO);
+        assert_eq!(content(&*store, "a/b").await, pattern(9));
+        assert!(store.touch(&path("a")).await.unwrap_err().is_not_found());
+    }
 }
 
 async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
@@ -216,7 +223,7 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $sentence() {
                 let root = tempfile::tempdir().unwrap();
-                super::$sentence(std::sync::Arc::new(super::FilesystemStore::open(root.path()).unwrap())).await;
+                super::$sentence(std::sync::Arc::new(super::FilesystemStore::open(root.path(), super::Clock::system()).unwrap())).await;
             })+
         }
     };
@@ -230,7 +237,6 @@ contract! {
     what_is_appended_in_pieces_of_any_size_is_read_as_one,
     publishing_moves_and_replaces,
     an_open_object_outlives_its_removal_and_its_replacement,
-    a_touch_makes_an_object_young_and_changes_nothing_else,
     a_list_names_what_lies_directly_in_a_folder,
     equal_versions_of_a_folder_mean_that_nothing_came_or_went,
     folders_go_with_what_was_in_them,

@@ -8,6 +8,8 @@
 //!
 //! `contract` is one test suite that runs against every implementation.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
+
 mod atomic_file;
 mod config;
 #[cfg(test)]

@@ -9,14 +9,16 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use portcullis_clock::Clock;
 
 use super::{
     DirVersion, Object, ObjectWriter, READ_CHUNK_LEN, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath,
 };
 
 /// A store that keeps its objects in memory and loses them when the last clone is dropped.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MemoryStore {
+    clock: Clock,
     objects: Arc<Mutex<BTreeMap<StorePath, StoredObject>>>,
 }
 
@@ -33,6 +35,12 @@ impl StoredObject {
 }
 
 impl MemoryStore {
+    /// An empty store, whose objects get the times of `clock`.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, objects: Arc::default() }
+    }
+
     fn objects(&self) -> MutexGuard<'_, BTreeMap<StorePath, StoredObject>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,7 +50,15 @@ impl MemoryStore {
     }
 
     fn put(&self, path: &StorePath, content: Vec<u8>) {
-        self.objects().insert(path.clone(), StoredObject { content, modified: SystemTime::now() });
+        self.objects().insert(path.clone(), StoredObject { content, modified: self.clock.now() });
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl Default for MemoryStore {
+    #[expect(clippy::disallowed_methods, reason = "a fixture for tests to which the time does not matter")]
+    fn default() -> Self {
+        Self::new(Clock::system())
     }
 }
 
@@ -110,7 +126,7 @@ impl Store for MemoryStore {
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
         let mut objects = self.objects();
         let stored = objects.get_mut(path).ok_or_else(|| not_found(path))?;
-        stored.modified = SystemTime::now();
+        stored.modified = self.clock.now();
         Ok(())
     }
 
@@ -164,7 +180,7 @@ impl ObjectWriter for MemoryWriter {
         for piece in &pieces {
             stored.content.extend_from_slice(piece);
         }
-        stored.modified = SystemTime::now();
+        stored.modified = self.store.clock.now();
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use tracing::{
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use portcullis_access::audit;
+use portcullis_clock::Clock;
 
 /// The destination of the audit log (key `log.audit`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,7 @@ impl FromStr for AuditDestination {
 
 /// A `tracing` layer that writes audit events to their destination.
 pub(super) struct AuditLog {
+    clock: Clock,
     sink: AuditSink,
     has_failed: AtomicBool,
 }
@@ -63,13 +65,13 @@ enum AuditSink {
 
 impl AuditLog {
     /// Opens the audit log, so that a server that cannot write one does not start; `None` if there is none.
-    pub(super) fn open(target: &AuditDestination) -> io::Result<Option<Self>> {
+    pub(super) fn open(target: &AuditDestination, clock: Clock) -> io::Result<Option<Self>> {
         let sink = match target {
             AuditDestination::Off => return Ok(None),
             AuditDestination::Stdout => AuditSink::Stdout,
             AuditDestination::File(path) => AuditSink::File(Mutex::new(RotatedFile::open(path)?)),
         };
-        Ok(Some(Self { sink, has_failed: AtomicBool::new(false) }))
+        Ok(Some(Self { clock, sink, has_failed: AtomicBool::new(false) }))
     }
 
     /// Writes a line synchronously, on the thread of the event and before the response: asynchronous writing would lose
@@ -138,7 +140,7 @@ where
         let mut fields = Map::new();
         event.record(&mut FieldCollector(&mut fields));
         let Some(Value::String(record)) = fields.remove(audit::FIELD) else { return };
-        let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+        let now = OffsetDateTime::from(self.clock.now()).format(&Rfc3339).unwrap_or_default();
         let mut line = Map::from_iter([("time".to_owned(), Value::String(now))]);
         for span in context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
             if let Some(SpanFields(fields)) = span.extensions().get() {

@@ -4,6 +4,8 @@
 //!
 //! Invariant: a filter in which a typing error would silence the whole log is rejected.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
+
 mod audit_log;
 
 use std::io::{self, IsTerminal as _};
@@ -19,6 +21,7 @@ use tracing_subscriber::{
 pub use audit_log::AuditDestination;
 use audit_log::AuditLog;
 use portcullis_access::audit;
+use portcullis_clock::Clock;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,20 +73,22 @@ pub enum InvalidFilter {
 
 /// Installs the log of this process, which goes to stderr, in colour if that is a terminal.
 ///
+/// The lines of the audit log get the time of `clock`.
+///
 /// Errors: an invalid filter, an audit log that cannot be opened, or a second call.
-pub fn install(config: &Config) -> Result<(), LogSetupError> {
-    let trail = AuditLog::open(&config.audit)?;
+pub fn install(config: &Config, clock: Clock) -> Result<(), LogSetupError> {
+    let trail = AuditLog::open(&config.audit, clock)?;
     let subscriber = subscriber(config, trail, io::stderr().is_terminal(), io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogSetupError::AlreadyInstalled)
 }
 
 /// Writes an event of a command that runs beside the server to the audit log, if that is a file. With
 /// [`AuditDestination::Stdout`] it writes nothing, because the command's standard output contains its own data.
-pub fn record_command_event(target: &AuditDestination, event: &audit::AuditEvent<'_>) -> io::Result<()> {
+pub fn record_command_event(target: &AuditDestination, event: &audit::AuditEvent<'_>, clock: Clock) -> io::Result<()> {
     if let AuditDestination::Off | AuditDestination::Stdout = target {
         return Ok(());
     }
-    let trail = AuditLog::open(target)?;
+    let trail = AuditLog::open(target, clock)?;
     tracing::subscriber::with_default(Registry::default().with(trail), || audit::record(event));
     Ok(())
 }
@@ -241,7 +246,7 @@ mod tests {
             filter: "off".to_owned(),
             audit: AuditDestination::File(path.to_owned()),
         };
-        let trail = AuditLog::open(&config.audit).unwrap();
+        let trail = AuditLog::open(&config.audit, Clock::system()).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let subscriber = subscriber(&config, trail, false, Sink(log.clone())).unwrap();
         tracing::subscriber::with_default(subscriber, work);
@@ -268,7 +273,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = AuditDestination::File(folder.path().join("audit.jsonl"));
         let config = Config { format: LogFormat::Text, filter: "info".to_owned(), audit: target };
-        let trail = AuditLog::open(&config.audit).unwrap();
+        let trail = AuditLog::open(&config.audit, Clock::system()).unwrap();
         let subscriber = subscriber(&config, trail, false, Sink(Arc::default())).unwrap();
         assert_eq!(subscriber.max_level_hint(), Some(LevelFilter::INFO));
         tracing::subscriber::with_default(subscriber, || {

@@ -9,13 +9,13 @@ mod trust;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
-    time::SystemTime,
 };
 
 use aws_lc_rs::rand::SystemRandom;
 
 use super::{CommandError, load};
 use crate::{
+    clock::Clock,
     config::Flags,
     tls::{self, CertificateSource},
 };
@@ -58,27 +58,27 @@ struct RenewArgs {
     hostname: Vec<String>,
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
+pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
     match args.command {
         Command::Show(CertsArgs { certs }) => {
             let config = load(&Flags { config, certs, ..Flags::default() })?.config;
-            show::run(&config.tls, SystemTime::now())
+            show::run(&config.tls, clock.now())
         }
         Command::Renew(RenewArgs { place: CertsArgs { certs }, hostname }) => {
             let config = load(&Flags { config, hostname, certs, ..Flags::default() })?.config;
-            renew(&config.tls)
+            renew(&config.tls, clock)
         }
         Command::Trust(args) => trust::run(&args, config),
     }
 }
 
-fn renew(config: &tls::TlsConfig) -> Result<(), CommandError> {
+fn renew(config: &tls::TlsConfig, clock: &Clock) -> Result<(), CommandError> {
     let CertificateSource::SelfSigned { directory } = &config.source else {
         let error = "the certificate is not self-signed: it comes from [tls.files] or [tls.acme]";
         let hint = "renew it at its issuer; the server renews one from [tls.acme] by itself";
         return Err(CommandError::new(error, Some(hint)));
     };
-    let made = tls::renew(directory, &config.hostnames, SystemTime::now(), &SystemRandom::new())
+    let made = tls::renew(directory, &config.hostnames, clock.now(), &SystemRandom::new())
         .map_err(|error| CommandError::new(&error, Some(&error.hint())))?;
     let (file, until) = (directory.join("server.crt"), tls::date(made.not_after()));
     // A write error is ignored: the certificate is issued all the same.

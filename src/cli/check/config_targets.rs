@@ -30,23 +30,23 @@ impl From<&ConfigProblem> for CheckError {
 }
 
 /// Every fault that would prevent a server with this configuration from starting or working.
-pub(super) fn examine(config: &Config) -> Vec<CheckError> {
+pub(super) fn examine(config: &Config, now: SystemTime) -> Vec<CheckError> {
     let mut findings = Vec::new();
-    findings.extend(check_client_trust(&config.tls));
-    findings.extend(check_token_keys(&config.auth.token));
+    findings.extend(check_client_trust(&config.tls, now));
+    findings.extend(check_token_keys(&config.auth.token, now));
     findings.extend(check_workloads(&config.workloads));
     findings.extend(data_dir::examine(&config.storage));
     findings.extend(check_audit_target(&config.telemetry.audit));
     findings
 }
 
-fn check_client_trust(config: &tls::TlsConfig) -> Option<CheckError> {
-    let error = tls::ClientTrust::load(config.client.as_ref(), SystemTime::now()).err()?;
+fn check_client_trust(config: &tls::TlsConfig, now: SystemTime) -> Option<CheckError> {
+    let error = tls::ClientTrust::load(config.client.as_ref(), now).err()?;
     Some(CheckError { error: error.to_string(), hint: Some(error.hint()) })
 }
 
-fn check_token_keys(config: &TokenConfig) -> Option<CheckError> {
-    match SigningKeySet::read(config, SystemTime::now()) {
+fn check_token_keys(config: &TokenConfig, now: SystemTime) -> Option<CheckError> {
+    match SigningKeySet::read(config, now) {
         Ok(_) => None,
         // The first start creates it.
         Err(error) if error.is_missing() => None,

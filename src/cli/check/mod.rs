@@ -14,13 +14,10 @@ mod rules;
 mod users;
 mod warning;
 
-use std::{
-    io::{self, Write as _},
-    time::SystemTime,
-};
+use std::io::{self, Write as _};
 
 use super::{CommandError, load};
-use crate::config::Flags;
+use crate::{clock::Clock, config::Flags};
 
 /// Check the configuration and everything that it refers to, and report what to change
 #[derive(Debug, clap::Args)]
@@ -30,23 +27,24 @@ pub(super) struct Args {
     live: bool,
 }
 
-pub(super) fn run(args: &Args, flags: &Flags) -> Result<(), CommandError> {
+pub(super) fn run(args: &Args, flags: &Flags, clock: &Clock) -> Result<(), CommandError> {
     let loaded = load(flags)?;
     if args.live {
         return liveness::check(&loaded.config);
     }
+    let now = clock.now();
     let mut findings: Vec<_> = loaded.warnings().iter().map(config_targets::CheckError::from).collect();
-    findings.extend(config_targets::examine(&loaded.config));
+    findings.extend(config_targets::examine(&loaded.config, now));
     findings.extend(network::check_addresses(&loaded.config.server));
-    let (wrong, mut warnings) = certificates::examine(&loaded.config.tls, SystemTime::now());
+    let (wrong, mut warnings) = certificates::examine(&loaded.config.tls, now);
     findings.extend(wrong);
     warnings.extend(rules::examine(&loaded));
     let (unusable, of_users) = users::examine(&loaded.config.auth.htpasswd);
     findings.extend(unusable);
     warnings.extend(of_users);
     warnings.extend(permissions::examine(&loaded.config));
-    warnings.extend(resources::examine(&loaded.config, SystemTime::now()));
-    warnings.extend(network::check_hostnames(&loaded.config));
+    warnings.extend(resources::examine(&loaded.config, now));
+    warnings.extend(network::check_hostnames(&loaded.config, clock));
     let file = loaded.file.map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());
     let mut stderr = io::stderr().lock();
     // Write errors are ignored: the exit code has the result.

@@ -7,11 +7,12 @@ use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket},
     sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{config_targets::CheckError, liveness, warning::CheckWarning};
 use crate::{
+    clock::Clock,
     config::Config,
     server::{self, BindError},
     tls::Hostname,
@@ -39,7 +40,7 @@ pub(super) fn check_addresses(config: &server::HttpServerConfig) -> Vec<CheckErr
 }
 
 /// Warnings of the host names that do not resolve to this machine.
-pub(super) fn check_hostnames(config: &Config) -> Vec<CheckWarning> {
+pub(super) fn check_hostnames(config: &Config, clock: &Clock) -> Vec<CheckWarning> {
     let names = &config.tls.hostnames;
     let (sender, receiver) = mpsc::channel();
     for name in names.iter().cloned() {
@@ -51,10 +52,10 @@ pub(super) fn check_hostnames(config: &Config) -> Vec<CheckWarning> {
         });
     }
     drop(sender);
-    let deadline = Instant::now() + RESOLVE_TIMEOUT;
+    let deadline = clock.instant() + RESOLVE_TIMEOUT;
     let mut warnings = Vec::new();
     let mut answered = Vec::new();
-    while let Ok((name, found)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+    while let Ok((name, found)) = receiver.recv_timeout(deadline.saturating_duration_since(clock.instant())) {
         warnings.extend(resolution_warning(&name, found, is_local));
         answered.push(name);
     }

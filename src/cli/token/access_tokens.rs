@@ -24,6 +24,7 @@ use crate::{
         users::read_leniently,
     },
     cli::{CommandError, audit},
+    clock::Clock,
     config::{self, Config, InvalidDuration},
     storage::StoreError,
 };
@@ -66,11 +67,11 @@ fn lifetime(text: &str) -> Result<Duration, InvalidDuration> {
         .and_then(|lifetime| if bounds.contains(&lifetime) { Ok(lifetime) } else { Err(InvalidDuration) })
 }
 
-pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), CommandError> {
+pub(super) fn create(args: &CreateArgs, config: &Config, clock: &Clock) -> Result<(), CommandError> {
     let file = read_leniently(&config.auth.htpasswd)?;
     let hash = password_hash(&args.user, &file, config.auth.legacy_hashes)?;
     let limits = requested_limits(args);
-    let now = SystemTime::now();
+    let now = clock.now();
     let new = NewAccessToken {
         name: args.name.clone(),
         user: args.user.clone(),
@@ -79,7 +80,7 @@ pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), CommandEr
     };
     let random = SystemRandom::new();
     let token = TokenSecret::generate(StoredTokenId::new_access(&random)?, &random)?;
-    let store = open_store(config)?;
+    let store = open_store(config, clock)?;
     block_on(store.create(&token, new, hash, now))??;
     let shown = writeln!(io::stdout(), "{}", token.expose().expose()).and_then(|()| io::stdout().flush());
     if let Err(error) = shown {
@@ -87,7 +88,7 @@ pub(super) fn create(args: &CreateArgs, config: &Config) -> Result<(), CommandEr
         block_on(store.revoke(token.id()))??;
         return Err(TokenError::Output(error).into());
     }
-    audit::record(&config.telemetry.audit, &audit::operator_account(), |by| AuditEvent::AccessTokenCreated {
+    audit::record(&config.telemetry.audit, &audit::operator_account(), clock, |by| AuditEvent::AccessTokenCreated {
         name: args.name.as_str(),
         user: &args.user,
         by,
@@ -133,8 +134,8 @@ fn requested_limits(args: &CreateArgs) -> CredentialLimits {
     CredentialLimits { repositories, actions: given.union(pull) }
 }
 
-pub(super) fn list(config: &Config) -> Result<(), CommandError> {
-    let store = open_store(config)?;
+pub(super) fn list(config: &Config, clock: &Clock) -> Result<(), CommandError> {
+    let store = open_store(config, clock)?;
     let (mut tokens, mut devices) =
         block_on(async { Ok::<_, StoreError>((store.access_tokens().await?, store.refresh_tokens().await?)) })??;
     // An unreadable users file is no error here: the tokens are listed without marking the removed users.
@@ -147,7 +148,7 @@ pub(super) fn list(config: &Config) -> Result<(), CommandError> {
         (user, listed.token.as_ref().map(|grant| grant.created), listed.id.to_string())
     });
     let names = tokens.iter().filter_map(|listed| Some((listed.id, listed.token.as_ref()?.display_name()))).collect();
-    let around = ListContext { users, names, now: SystemTime::now() };
+    let around = ListContext { users, names, now: clock.now() };
     let lines: Vec<_> = tokens.iter().chain(&devices).map(|listed| around.format_line(listed)).collect();
     let text = table(&lines);
     io::stdout().write_all(text.as_bytes()).map_err(|error| TokenError::Output(error).into())
@@ -217,8 +218,8 @@ fn format_time(time: SystemTime) -> String {
     whole.format(&Rfc3339).unwrap_or_default()
 }
 
-pub(super) fn revoke(args: &RevokeArgs, config: &Config) -> Result<(), CommandError> {
-    let store = open_store(config)?;
+pub(super) fn revoke(args: &RevokeArgs, config: &Config, clock: &Clock) -> Result<(), CommandError> {
+    let store = open_store(config, clock)?;
     let unknown = || TokenError::Unknown(args.which.clone());
     let id = match args.which.parse::<TokenName>() {
         Ok(name) => block_on(store.find_by_name(&name))??.ok_or_else(unknown)?,
@@ -228,12 +229,12 @@ pub(super) fn revoke(args: &RevokeArgs, config: &Config) -> Result<(), CommandEr
         return Err(unknown().into());
     }
     let event = |by| AuditEvent::TokenRevoked { name: &args.which, by };
-    audit::record(&config.telemetry.audit, &audit::operator_account(), event);
+    audit::record(&config.telemetry.audit, &audit::operator_account(), clock, event);
     print_message(&format!("{} revoked", args.which))
 }
 
-fn open_store(config: &Config) -> Result<TokenStore, CommandError> {
-    Ok(TokenStore::new(app::existing_store(&config.storage)?))
+fn open_store(config: &Config, clock: &Clock) -> Result<TokenStore, CommandError> {
+    Ok(TokenStore::new(app::existing_store(&config.storage, clock)?))
 }
 
 /// Runs a future to its end on a runtime of this thread.

@@ -13,10 +13,13 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use super::{super::CommandError, KeyArgs};
-use crate::auth::{
-    TokenConfig,
-    signing_keys::{SigningKeySet, format_utc},
-    tokens::decode::{self, DecodedToken},
+use crate::{
+    auth::{
+        TokenConfig,
+        signing_keys::{SigningKeySet, format_utc},
+        tokens::decode::{self, DecodedToken},
+    },
+    clock::Clock,
 };
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +31,7 @@ pub(super) struct Args {
     key: KeyArgs,
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
+pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
     let token = match args.token.filter(|token| token != "-") {
         Some(token) => Zeroizing::new(token),
         None => read_stdin()?,
@@ -39,7 +42,7 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandErro
         CommandError::new(error, Some("pass the token alone, without `Authorization: Bearer` before it"))
     })?;
     let (config, _) = args.key.load_settings(config)?;
-    let now = SystemTime::now();
+    let now = clock.now();
     // A machine without the key file can still decode the token.
     let keys = SigningKeySet::read(&config, now);
     let signature = match &keys {

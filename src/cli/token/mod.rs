@@ -11,7 +11,7 @@ mod signing_keys;
 use std::path::PathBuf;
 
 use super::{CommandError, load};
-use crate::{auth::TokenConfig, config::Flags, telemetry::AuditDestination};
+use crate::{auth::TokenConfig, clock::Clock, config::Flags, telemetry::AuditDestination};
 
 /// Create, list and revoke access tokens for machines and devices; rotate signing keys, and decode tokens
 #[derive(Debug, clap::Args)]
@@ -76,14 +76,14 @@ impl StoreArgs {
     }
 }
 
-pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandError> {
+pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
     let loaded = |place: StoreArgs, config| load(&place.into_flags(config)).map(|loaded| loaded.config);
     match args.command {
-        Command::Create(args) => access_tokens::create(&args, &loaded(args.place.clone(), config)?),
-        Command::List(place) => access_tokens::list(&loaded(place, config)?),
-        Command::Revoke(args) => access_tokens::revoke(&args, &loaded(args.place.clone(), config)?),
-        Command::Rotate(args) => signing_keys::rotate(args, config),
-        Command::Certificate(args) => signing_keys::certificate(args, config),
-        Command::Inspect(args) => inspect::run(args, config),
+        Command::Create(args) => access_tokens::create(&args, &loaded(args.place.clone(), config)?, clock),
+        Command::List(place) => access_tokens::list(&loaded(place, config)?, clock),
+        Command::Revoke(args) => access_tokens::revoke(&args, &loaded(args.place.clone(), config)?, clock),
+        Command::Rotate(args) => signing_keys::rotate(args, config, clock),
+        Command::Certificate(args) => signing_keys::certificate(args, config, clock),
+        Command::Inspect(args) => inspect::run(args, config, clock),
     }
 }

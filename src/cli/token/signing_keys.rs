@@ -4,7 +4,7 @@
 use std::{
     io::{self, Write as _},
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     audit::AuditEvent,
     auth::{TokenAlgorithm, signing_keys},
+    clock::Clock,
     config::duration,
 };
 
@@ -32,10 +33,13 @@ pub(super) struct CertificateArgs {
     key: KeyArgs,
 }
 
-pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>) -> Result<(), CommandError> {
+pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
     let (token, audit) = args.key.load_settings(config)?;
-    let rotation = signing_keys::rotate(&token, args.keep, SystemTime::now())?;
-    audit::record(&audit, &audit::operator_account(), |by| AuditEvent::TokenKeyRotated { key: &rotation.signer, by });
+    let rotation = signing_keys::rotate(&token, args.keep, clock.now())?;
+    audit::record(&audit, &audit::operator_account(), clock, |by| AuditEvent::TokenKeyRotated {
+        key: &rotation.signer,
+        by,
+    });
     let mut stderr = io::stderr().lock();
     let file = token.key.display();
     // Write errors are ignored: the keys are rotated all the same.
@@ -49,9 +53,9 @@ pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>) -> Result<(), Co
     Ok(())
 }
 
-pub(super) fn certificate(args: CertificateArgs, config: Option<PathBuf>) -> Result<(), CommandError> {
+pub(super) fn certificate(args: CertificateArgs, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
     let (token, _) = args.key.load_settings(config)?;
-    let certificates = signing_keys::issue_certificates(&token, SystemTime::now())?;
+    let certificates = signing_keys::issue_certificates(&token, clock.now())?;
     let mut out = io::stdout().lock();
     for (_, pem) in &certificates {
         out.write_all(pem.as_bytes()).map_err(|error| CommandError::new(error, None))?;

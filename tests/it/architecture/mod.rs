@@ -24,18 +24,20 @@ use source_reader::{CrateSources, Import, LibraryUse, SourceFile};
 const CRATES: &[(&str, &[&str])] = &[
     // vocabulary
     ("oci", &[]),
+    // The time, which `main` hands in.
+    ("clock", &[]),
     // mechanisms
     ("access", &["oci"]),
-    ("storage", &[]),
+    ("storage", &["clock"]),
     ("tls", &[]),
     ("http-client", &[]),
     // engines
-    ("registry", &["oci", "access", "storage"]),
-    ("auth", &["oci", "access", "storage", "tls", "http-client"]),
+    ("registry", &["oci", "clock", "access", "storage"]),
+    ("auth", &["oci", "clock", "access", "storage", "tls", "http-client"]),
     // process
-    ("telemetry", &["access"]),
+    ("telemetry", &["clock", "access"]),
     ("server", &["tls"]),
-    ("acme", &["access", "tls"]),
+    ("acme", &["clock", "access", "tls"]),
     // The types of every crate's own `Config`.
     ("config", &["access", "storage", "tls", "http-client", "registry", "auth", "telemetry", "server"]),
     // Reads the configurations of other programs; writes text that `config` reads (its tests try that).
@@ -49,19 +51,20 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Each module of the program with the modules and crates that it may import; the crates have the names that
 /// `src/lib.rs` gives them.
 const MODULES: &[(&str, &[&str])] = &[
-    ("api", &["oci", "access", "audit", "registry", "auth"]),
-    ("reload", &["access", "audit", "tls", "auth", "api", "config"]),
+    ("api", &["oci", "clock", "access", "audit", "registry", "auth"]),
+    ("reload", &["clock", "access", "audit", "tls", "auth", "api", "config"]),
     (
         "app",
         &[
-            "access", "audit", "storage", "tls", "fetch", "registry", "auth", "api", "server", "config", "acme",
-            "reload",
+            "clock", "access", "audit", "storage", "tls", "fetch", "registry", "auth", "api", "server", "config",
+            "acme", "reload",
         ],
     ),
     (
         "cli",
         &[
             "oci",
+            "clock",
             "access",
             "audit",
             "storage",
@@ -77,7 +80,7 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     // `main.rs`
-    ("main", &["cli"]),
+    ("main", &["clock", "cli"]),
 ];
 
 /// Libraries that only some modules of the program may use; for the crates, their manifests say it.
@@ -95,6 +98,17 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 
 /// What the vocabulary and the decisions must not depend on: they do no I/O.
 const INPUT_AND_OUTPUT: &[&str] = &["tokio", "http", "hyper", "axum", "rustix"];
+
+/// Files in which a thread may sleep: between two attempts, and in tests to produce load of some duration. Everywhere
+/// else a test that has to wait does so for an event, or moves a clock.
+const SLEEPERS: &[&str] = &[
+    "crates/auth/src/secret_files/locked_replace.rs",
+    "crates/auth/src/secret_files/stable_read.rs",
+    "crates/server/src/tests/frozen_time.rs",
+    "tests/it/crash/mod.rs",
+    "tests/it/real/gc_under_load.rs",
+    "tests/it/support/mod.rs",
+];
 
 #[test]
 fn the_program_and_its_crates_keep_to_the_tables() {
@@ -156,6 +170,22 @@ fn only_the_command_on_repositories_becomes_the_local_operator() {
     let allowed = ["crates/access/src/local_operator.rs", "src/cli/repository.rs"];
     assert!(found.iter().all(|path| allowed.contains(&path.as_str())), "{found:?}");
     assert!(found.iter().any(|path| path == "src/cli/repository.rs"), "{found:?}");
+}
+
+#[test]
+fn only_the_listed_files_put_a_thread_to_sleep() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sleeps = |path: &String| {
+        let text = fs::read_to_string(root.join(path)).unwrap();
+        ["thread::sleep", "thread::{self, sleep"].iter().any(|words| text.contains(words))
+    };
+    let below =
+        |folder: String| read(&root.join(&folder)).into_iter().map(move |source| format!("{folder}/{}", source.path));
+    let folders = crates().into_iter().map(|name| format!("crates/{name}/src"));
+    let folders = folders.chain(["src", "tests/it"].map(str::to_owned));
+    let found: BTreeSet<String> =
+        folders.flat_map(below).filter(|path| !path.starts_with("tests/it/architecture")).filter(sleeps).collect();
+    assert_eq!(found, SLEEPERS.iter().map(|path| (*path).to_owned()).collect());
 }
 
 /// Every Rust file below a directory, with its path relative to the directory.

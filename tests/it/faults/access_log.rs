@@ -88,15 +88,16 @@ fn a_path_cannot_forge_a_line() {
 #[test]
 fn a_client_that_leaves_while_it_is_answered_leaves_a_line_all_the_same() {
     let stage = ServerDir::new();
+    stage.configure("[log]\naudit = \"audit.jsonl\"");
     let server = stage.start();
     let alice = basic_authorization(&ALICE);
     let upload = begin_upload(&server, "a");
     access_log_lines(&server, 1);
 
     let mut wire = server.connect();
-    wire.send(head("PATCH", &upload, &[&alice, "Content-Length: 1000"]).as_bytes());
-    wire.send(b"hello");
-    std::thread::sleep(Duration::from_millis(200)); // a reset would overtake bytes that were not read yet
+    wire.send(head("PATCH", &upload, &[&alice, "Content-Length: 1000", "Expect: 100-continue"]).as_bytes());
+    // The server has read the header, which a reset could overtake, and waits for the body.
+    wire.response_to("PATCH").expect(100);
     wire.reset();
     let line = access_log_lines(&server, 2).pop().unwrap();
     assert!(line.contains("method=PATCH") && line.contains("user=alice"), "{line}");
@@ -108,10 +109,12 @@ fn a_client_that_leaves_while_it_is_answered_leaves_a_line_all_the_same() {
     let forever = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
     let patch = client.patch(format!("https://localhost:{}{upload}", stage.port()));
     let patch = patch.basic_auth(ALICE.name, Some(ALICE.password)).body(reqwest::Body::wrap_stream(forever));
-    runtime.block_on(async {
-        let sent = tokio::time::timeout(Duration::from_millis(500), patch.send()).await;
-        assert!(sent.is_err(), "there is nothing to answer yet");
-    });
+    let sign_ins = || std::fs::read_to_string(stage.path("audit.jsonl")).unwrap().matches("\"signed_in\"").count();
+    let before = sign_ins();
+    let sent = runtime.spawn(patch.send());
+    assert!(eventually(Duration::from_secs(10), || sign_ins() > before), "the request should arrive");
+    assert!(!sent.is_finished(), "there is nothing to answer yet");
+    sent.abort();
     let line = access_log_lines(&server, 3).pop().unwrap();
     assert!(line.contains("user=alice method=PATCH") && line.contains("status=499 bytes=0 "), "{line}");
 }

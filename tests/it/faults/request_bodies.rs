@@ -1,6 +1,6 @@
 //! Tests request bodies that differ from what was announced, or do not arrive completely.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{assert_pulls, begin_upload, push_blob};
 use crate::support::oci_layout::{digest, random_bytes};
@@ -256,7 +256,6 @@ fn a_body_that_stands_still_is_given_up_and_what_came_is_kept() {
     let alice = basic_authorization(&ALICE);
     let upload = begin_upload(&server, "a");
     let mut wire = server.connect();
-    let started = Instant::now();
     wire.send(head("PATCH", &upload, &[&alice, "Content-Length: 1000"]).as_bytes());
     wire.send(b"hello");
     if let Some(answer) = wire.try_response_to("PATCH") {
@@ -267,7 +266,6 @@ fn a_body_that_stands_still_is_given_up_and_what_came_is_kept() {
         );
     }
     assert!(wire.is_closed(), "a connection with half a body in it cannot be used again");
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(server.request_as_alice("GET", &upload, &[], b"").expect(204).range_offset(), 5);
     server.request_as_alice("PUT", &format!("{upload}?digest={}", digest(b"hello")), &[], b"").expect(201);
 
@@ -281,35 +279,13 @@ fn a_body_that_stands_still_is_given_up_and_what_came_is_kept() {
 }
 
 #[test]
-fn a_slow_body_that_moves_is_taken_however_long_it_takes() {
-    let stage = ServerDir::new();
-    stage.configure("[limits]\nidle_timeout = \"1s\"\nheader_timeout = \"1s\"");
-    let server = stage.start();
-    let alice = basic_authorization(&ALICE);
-    let content = random_bytes(10);
-    let mut wire = server.connect();
-    let path = format!("/v2/a/blobs/uploads/?digest={}", digest(&content));
-    wire.send(head("POST", &path, &[&alice, "Content-Length: 10"]).as_bytes());
-    for byte in &content {
-        std::thread::sleep(Duration::from_millis(300));
-        wire.send(&[*byte]);
-    }
-    wire.response_to("POST").expect(201);
-}
-
-#[test]
 fn a_header_that_trickles_is_given_up() {
     let stage = ServerDir::new();
     stage.configure("[limits]\nheader_timeout = \"1s\"");
     let server = stage.start();
     let mut wire = server.connect();
-    let started = Instant::now();
-    let mut is_open = true;
-    while is_open && started.elapsed() < Duration::from_secs(10) {
-        std::thread::sleep(Duration::from_millis(100));
-        is_open = wire.try_send(b"G").is_ok();
-    }
-    assert!(!is_open, "a header may take one second here");
+    let is_given_up = || wire.try_send(b"G").is_err();
+    assert!(eventually(Duration::from_secs(10), is_given_up), "a header may take one second here");
     server.assert_serving();
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use super::skopeo::Skopeo;
 use crate::support::{
-    PortcullisServer, PortcullisSetup, ToolCommand, eventually,
+    PortcullisServer, PortcullisSetup, ToolCommand, eventually, make_old,
     oci_layout::{OciLayout, digest},
     portcullis_server::portcullis_command,
 };
@@ -62,7 +62,7 @@ fn the_command_has_the_running_server_collect_and_pushes_go_on() {
     let delete =
         ToolCommand::new("skopeo").env("HOME", skopeo.folder("")).env("REGISTRY_AUTH_FILE", skopeo.folder("auth.json"));
     delete.args(["delete", "--cert-dir"]).arg(server.ca_dir()).arg(skopeo.remote("gone:1")).run_ok();
-    std::thread::sleep(Duration::from_secs(4));
+    make_old(&server.data());
 
     let planned = gc(&server).arg("--dry-run").run_ok();
     planned.assert_prints_one_of(&["no manifest of the repository refers to it"]);

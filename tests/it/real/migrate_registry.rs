@@ -237,7 +237,7 @@ fn start_registry(
     let mut daemon = Daemon::start(command, stage.path("registry.log"));
     let mut ended = false;
     let answers = eventually(Duration::from_secs(60), || {
-        ended = daemon.wait_for_exit(Duration::ZERO).is_some();
+        ended = daemon.exit_status().is_some();
         ended || TcpStream::connect(address).is_ok()
     });
     assert!(answers, "{}", daemon.log());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::registry2_data::OldRegistry;
 use crate::support::{
-    PortcullisServer, PortcullisSetup,
+    PortcullisServer, PortcullisSetup, make_old,
     oci_layout::digest,
     portcullis_server::{ALICE, portcullis_command},
     registry_client::RegistryClient,
@@ -206,7 +206,7 @@ fn a_build_cache_that_registry_2_stored_outlives_a_collection_and_is_sound() {
     let orphan = old.push("team/cache", b"in no document");
     assert_eq!(old.put("team/cache", INDEX, build_cache(&CACHE).as_bytes()), 201);
     drop(registry);
-    age(root.path());
+    make_old(root.path());
 
     let server = PortcullisSetup::new().data(root.path()).start();
     let tool = |command: &str| portcullis_command().folder(root.path()).arg(command).arg("--data").arg(root.path());
@@ -218,19 +218,6 @@ fn a_build_cache_that_registry_2_stored_outlives_a_collection_and_is_sound() {
         assert_eq!(blob(&digest(content)), 200);
     }
     assert_eq!(blob(&orphan), 404);
-}
-
-/// Sets the time of everything below a directory to two days ago.
-fn age(folder: &std::path::Path) {
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 86_400);
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            age(&path);
-        } else {
-            fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
-        }
-    }
 }
 
 #[test]
@@ -263,7 +250,7 @@ fn one_corrupt_tag_link_leaves_its_repository_out_and_is_named() {
     }
     let link = root.path().join("docker/registry/v2/repositories/broken/_manifests/tags/t/current/link");
     fs::write(&link, "no digest").unwrap();
-    age(root.path());
+    make_old(root.path());
     let gc = portcullis_command().folder(root.path()).args(["gc", "--data"]).arg(root.path()).run_ok();
     assert!(gc.stdout.contains("broken  -  left out: tag t cannot be read"), "{gc}");
     assert!(gc.stderr.contains("warning: repository broken") && gc.stderr.contains("hint: `portcullis fsck`"), "{gc}");

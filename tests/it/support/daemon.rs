@@ -60,7 +60,12 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// The exit status, if the process ends within `patience`.
+    /// The exit status, if the process has ended.
+    pub(crate) fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// The exit status, if the process ends within `patience` or the shortest deadline of a test.
     pub(crate) fn wait_for_exit(&mut self, patience: Duration) -> Option<ExitStatus> {
         let mut status = None;
         eventually(patience, || {

@@ -24,12 +24,18 @@ pub(crate) use portcullis_server::{PortcullisServer, PortcullisSetup};
 pub(crate) use server_dir::{RunningServer, ServerDir};
 pub(crate) use tool_command::ToolCommand;
 
+use std::fs;
+use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-/// Calls `ready` every 50 ms until it is true; `false` if it is not within `patience`.
+/// How long a test waits for an event at least: so long that only a broken program misses it, on any machine.
+const MIN_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Calls `ready` every 50 ms until it is true; `false` if it is not within `patience` or [`MIN_DEADLINE`], whichever is
+/// longer.
 pub(crate) fn eventually(patience: Duration, mut ready: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + patience.max(MIN_DEADLINE);
     loop {
         if ready() {
             return true;
@@ -38,5 +44,18 @@ pub(crate) fn eventually(patience: Duration, mut ready: impl FnMut() -> bool) ->
             return false;
         }
         sleep(Duration::from_millis(50));
+    }
+}
+
+/// Makes everything below a folder look as if nothing had touched it for two days: it is older than any grace period.
+pub(crate) fn make_old(folder: &Path) {
+    let old = SystemTime::now() - Duration::from_secs(2 * 86_400);
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            make_old(&path);
+        } else {
+            fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
+        }
     }
 }

@@ -122,7 +122,7 @@ impl RunningServer<'_> {
         self.daemon.log()
     }
 
-    /// Asserts that the log contains these words within five seconds, the documented time for changes to take effect.
+    /// Asserts that the log contains these words, now or soon.
     pub(crate) fn assert_log_contains(&self, words: &str) {
         let is_said = super::eventually(Duration::from_secs(5), || self.log().contains(words));
         assert!(is_said, "the log should contain {words:?}:\n{}", self.log());

@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
@@ -30,6 +30,7 @@ use crate::{
     users::{CredentialVersion, EditError, Users, edit},
 };
 use portcullis_access::UserName;
+use portcullis_clock::Clock;
 
 /// The limits of concurrent and waiting password hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,7 @@ const BUSY_ERROR: PasswordError = PasswordError::Busy { retry_after: Duration::f
 /// Verifies passwords against the users file.
 pub struct PasswordVerifier {
     users: Arc<Users>,
+    clock: Clock,
     legacy: LegacyHashes,
     queue: Arc<FairQueue>,
     pool: Arc<BackgroundPool>,
@@ -110,9 +112,15 @@ impl PasswordVerifier {
     /// # Errors
     ///
     /// Fails if the operating system returns no random bytes.
-    pub fn new(users: Arc<Users>, legacy: LegacyHashes, limits: HashingLimits) -> Result<Self, NoRandomness> {
+    pub fn new(
+        users: Arc<Users>,
+        legacy: LegacyHashes,
+        limits: HashingLimits,
+        clock: Clock,
+    ) -> Result<Self, NoRandomness> {
         Ok(Self {
             users,
+            clock,
             legacy,
             queue: FairQueue::new(limits.workers.get(), limits.max_waiting),
             pool: Arc::default(),
@@ -130,8 +138,8 @@ impl PasswordVerifier {
         user: &str,
         password: &Password,
         from: ClientSubnet,
-        now: Instant,
     ) -> Result<VerifiedUser, PasswordError> {
+        let now = self.clock.instant();
         let attempt = self.fingerprinter.fingerprint_attempt(user, password);
         let user = user.parse::<UserName>().ok();
         if let Some(verified) = self.candidate(user.as_ref(), password).and_then(|who| self.cached(&who, now)) {
@@ -230,11 +238,12 @@ impl PasswordVerifier {
         let hashing = self.pool.run(permit, move || StoredHash::new(&password, cost, &SystemRandom::new())).await;
         let Ok((hash, permit)) = hashing else { return Ok(None) };
         let (hash, verified, users) = (hash?, verified.clone(), Arc::clone(&self.users));
+        let clock = self.clock.clone();
         let writing = tokio::task::spawn_blocking(move || {
             // The permit is held until the file is written, even if the caller has left: writes are limited like
             // hashing.
             let _permit = permit;
-            replace_hash(&users, &verified, &hash)
+            replace_hash(&users, &verified, &hash, &clock)
         });
         // A panic here is a bug in this program and must not reject the user.
         writing.await.unwrap_or(Ok(None))
@@ -247,6 +256,7 @@ fn replace_hash(
     users: &Users,
     verified: &VerifiedUser,
     hash: &StoredHash,
+    clock: &Clock,
 ) -> Result<Option<Arc<StoredHash>>, EditError> {
     edit::<EditError>(users.path(), |file| {
         if file.hash(&verified.user).is_some_and(|stored| stored.is_same(&verified.hash)) {
@@ -254,7 +264,7 @@ fn replace_hash(
         }
         Ok(())
     })?;
-    users.reload(SystemTime::now())?;
+    users.reload(clock.now())?;
     Ok(users.snapshot().hash(&verified.user).filter(|stored| stored.is_same(hash)).map(Arc::clone))
 }
 

@@ -9,13 +9,16 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use portcullis_storage::AtomicFile;
 
 /// How long to wait for the lock. A change by another process takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause between two attempts to take the lock.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The path of the file to replace, with all symbolic links resolved: the links stay, and their target is replaced.
 pub(crate) struct ReplaceTarget {
@@ -70,14 +73,15 @@ impl ReplaceTarget {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
             .map_err(failed)?;
-        let deadline = Instant::now() + LOCK_TIMEOUT;
+        let mut waited = Duration::ZERO;
         loop {
             match lock.try_lock() {
                 Ok(()) => return Ok(lock),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                Err(TryLockError::WouldBlock) if waited < LOCK_TIMEOUT => thread::sleep(LOCK_RETRY_INTERVAL),
                 Err(TryLockError::WouldBlock) => return Err(ReplaceError::Locked { path }),
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
+            waited += LOCK_RETRY_INTERVAL;
         }
     }
 

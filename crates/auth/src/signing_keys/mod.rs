@@ -36,6 +36,7 @@ use crate::{
     secret_files::stable_read::StableContent,
 };
 use key_file::PrivateKeyBlock;
+use portcullis_clock::Clock;
 use portcullis_storage::AtomicFile;
 use private_key::PrivateKey;
 
@@ -184,12 +185,13 @@ impl SigningKeys {
 
     /// Polls the file without end. Polling works on every file system; notifications do not (see
     /// [`Users::watch`](crate::Users::watch)).
-    pub async fn watch(self: Arc<Self>, interval: Duration) {
+    pub async fn watch(self: Arc<Self>, interval: Duration, clock: Clock) {
         let mut complaint = None;
         loop {
             tokio::time::sleep(interval).await;
             let keys = Arc::clone(&self);
-            let polled = tokio::task::spawn_blocking(move || keys.poll(SystemTime::now())).await;
+            let now = clock.now();
+            let polled = tokio::task::spawn_blocking(move || keys.poll(now)).await;
             match polled {
                 Ok(Ok(has_changed)) => {
                     complaint = None;

@@ -31,6 +31,7 @@ use crate::{
 };
 use claims::{AccessClaim, BearerClaims, VerifiedClaims, unix_seconds};
 use portcullis_access::{Principal, Scope};
+use portcullis_clock::Clock;
 use portcullis_tls::CertificateProof;
 use verification_cache::TokenVerificationCache;
 
@@ -152,16 +153,16 @@ impl FromStr for TokenOrigin {
 }
 
 impl BearerTokenService {
-    /// Issues tokens with the first of `keys`, and verifies those of every key.
+    /// Issues tokens with the first of `keys`, and verifies those of every key. `clock` ages the cache of signatures.
     ///
     /// # Errors
     /// The system's random number generator failed.
-    pub fn new(keys: Arc<SigningKeys>, config: TokenConfig) -> Result<Self, NoRandomness> {
+    pub fn new(keys: Arc<SigningKeys>, config: TokenConfig, clock: Clock) -> Result<Self, NoRandomness> {
         Ok(Self {
             keys,
             validations: JwtValidations::new(&config),
             config,
-            verification_cache: TokenVerificationCache::new()?,
+            verification_cache: TokenVerificationCache::new(clock)?,
         })
     }
 

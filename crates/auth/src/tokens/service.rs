@@ -21,6 +21,7 @@ use super::{
 };
 use crate::passwords::hash::StoredHash;
 use portcullis_access::{CredentialLimits, UserName};
+use portcullis_clock::Clock;
 use portcullis_storage::{StoreError, StoreErrorKind};
 
 /// How long a cached record is used: a revoked token ends within this time.
@@ -40,6 +41,7 @@ pub(super) const MAX_DEVICES: usize = 100;
 /// Verifies access and refresh tokens of a running server, and creates refresh tokens.
 pub struct StoredTokenService {
     store: TokenStore,
+    clock: Clock,
     /// How long a device may be unused before it is signed out.
     refresh_lifetime: Duration,
     cache: Mutex<HashMap<StoredTokenId, CachedToken>>,
@@ -93,8 +95,8 @@ impl From<StoreError> for StoredTokenRejection {
 impl StoredTokenService {
     /// Verifies the tokens in `store`.
     #[must_use]
-    pub fn new(store: TokenStore, refresh_lifetime: Duration) -> Self {
-        Self { store, refresh_lifetime, cache: Mutex::default(), creation_lock: tokio::sync::Mutex::default() }
+    pub fn new(store: TokenStore, refresh_lifetime: Duration, clock: Clock) -> Self {
+        Self { store, clock, refresh_lifetime, cache: Mutex::default(), creation_lock: tokio::sync::Mutex::default() }
     }
 
     /// Verifies a token that a client presented. `hash_of` returns the stored hash of a user who may sign in.
@@ -213,7 +215,7 @@ impl StoredTokenService {
         if let Some(entry) = self.cached(id) {
             return Ok(Some(entry));
         }
-        let read = Instant::now();
+        let read = self.clock.instant();
         let Some(grant) = self.store.read(id).await? else {
             self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             return Ok(None);
@@ -225,13 +227,13 @@ impl StoredTokenService {
 
     fn cached(&self, id: StoredTokenId) -> Option<CachedToken> {
         let seen = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(&id).filter(|entry| entry.read_at.elapsed() < CACHE_TTL).cloned()
+        seen.get(&id).filter(|entry| self.clock.since(entry.read_at) < CACHE_TTL).cloned()
     }
 
     fn cache_insert(&self, id: StoredTokenId, entry: CachedToken) {
         let mut seen = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= CACHE_CAPACITY {
-            seen.retain(|_, entry| entry.read_at.elapsed() < CACHE_TTL);
+            seen.retain(|_, entry| self.clock.since(entry.read_at) < CACHE_TTL);
         }
         if seen.len() < CACHE_CAPACITY {
             seen.insert(id, entry);

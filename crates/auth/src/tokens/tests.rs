@@ -13,6 +13,7 @@ use super::{
 };
 use crate::passwords::hash::StoredHash;
 use portcullis_access::{Action, CredentialLimits, UserName};
+use portcullis_clock::ManualClock;
 use portcullis_storage::{MemoryStore, Store};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -22,18 +23,20 @@ struct TokenFixture {
     memory: Arc<MemoryStore>,
     store: TokenStore,
     grants: StoredTokenService,
+    time: ManualClock,
 }
 
 impl TokenFixture {
     fn new() -> Self {
-        let memory = Arc::new(MemoryStore::default());
+        let time = ManualClock::new(start());
+        let memory = Arc::new(MemoryStore::new(time.clock()));
         let store = TokenStore::new(memory.clone());
-        Self { memory, grants: StoredTokenService::new(store.clone(), 90 * DAY), store }
+        Self { memory, grants: StoredTokenService::new(store.clone(), 90 * DAY, time.clock()), store, time }
     }
 
     /// A second server with an empty cache, which sees a change at once.
     fn fresh(&self) -> StoredTokenService {
-        StoredTokenService::new(self.store.clone(), 90 * DAY)
+        StoredTokenService::new(self.store.clone(), 90 * DAY, self.time.clock())
     }
 
     async fn create(&self, name: &str, expires: Option<SystemTime>) -> Result<TokenSecret, CreateTokenError> {
@@ -162,7 +165,7 @@ async fn a_revoked_token_is_refused_at_once_by_who_has_not_seen_it_and_within_a_
     used(&fixture, token.id()).await.unwrap();
     fixture.store.revoke(token.id()).await.unwrap();
     assert!(matches!(verify(&fixture.fresh(), &token, start()).await, Err(StoredTokenRejection::Unknown)));
-    tokio::time::sleep(CACHE_TTL).await;
+    fixture.time.advance(CACHE_TTL);
     assert!(matches!(verify(&fixture.grants, &token, start()).await, Err(StoredTokenRejection::Unknown)));
     assert!(matches!(
         fixture.grants.check_valid(token.id(), &alice(), start()).await,

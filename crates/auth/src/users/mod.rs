@@ -30,6 +30,7 @@ use crate::{
 };
 use portcullis_access::UserName;
 use portcullis_access::audit::{self, AuditEvent};
+use portcullis_clock::Clock;
 use users_file::UsersFileContent;
 
 /// The users file in force. Reading it takes no lock; a reload replaces it as a whole.
@@ -112,12 +113,13 @@ impl Users {
     ///
     /// Polling works everywhere: inotify events do not arrive over NFS or from the host of a bind mount, and concern
     /// the wrong file where Kubernetes swaps a symbolic link two directories up.
-    pub async fn watch(self: Arc<Self>, interval: Duration) {
+    pub async fn watch(self: Arc<Self>, interval: Duration, clock: Clock) {
         let mut last_error = None;
         loop {
             tokio::time::sleep(interval).await;
             let users = Arc::clone(&self);
-            let polled = tokio::task::spawn_blocking(move || users.poll(SystemTime::now())).await;
+            let now = clock.now();
+            let polled = tokio::task::spawn_blocking(move || users.poll(now)).await;
             match polled {
                 Ok(Ok(UsersReload::Unchanged)) | Err(_) => {}
                 Ok(Ok(UsersReload::Changed)) => {

@@ -75,12 +75,13 @@ impl WorkloadRules {
     }
 
     /// Authenticates `user` by `password`, if that is a token of a configured issuer; `None` if it is an ordinary
-    /// password.
+    /// password. `instant` is the present instant, for the age of the issuer's keys.
     pub async fn authenticate(
         &self,
         user: &str,
         password: &Password,
         now: SystemTime,
+        instant: Instant,
     ) -> Option<Result<WorkloadLogin, WorkloadRejection>> {
         let state = self.0.load_full();
         if state.rules.is_empty() {
@@ -91,7 +92,7 @@ impl WorkloadRules {
         }
         let token = UnverifiedJwt::parse(password.expose())?;
         let issuer = state.issuers.iter().find(|issuer| issuer.name() == token.issuer)?;
-        Some(state.authenticate(issuer, user, &token, now).await)
+        Some(state.authenticate(issuer, user, &token, now, instant).await)
     }
 
     /// Checks that the rule under which a bearer token was issued still exists, and returns its restriction.
@@ -126,9 +127,10 @@ impl RuleSet {
         user: &str,
         token: &UnverifiedJwt<'_>,
         now: SystemTime,
+        instant: Instant,
     ) -> Result<WorkloadLogin, WorkloadRejection> {
         let signed = SignatureInfo::from_token(token)?;
-        let Some(keys) = issuer.keys(signed.key_id, Instant::now()).await else {
+        let Some(keys) = issuer.keys(signed.key_id, instant).await else {
             return Err(WorkloadRejection::Unreachable { issuer: issuer.name().to_owned(), retry_after: RETRY_DELAY });
         };
         let verified = VerifiedJwt::verify(token, &signed, &keys)?;

@@ -12,6 +12,7 @@ use crate::{
     Config, links as link,
     paths::{DirKey, ObjectKey, UploadId, quarantine},
 };
+use portcullis_clock::Clock;
 use portcullis_oci::{Algorithm, Digest};
 use portcullis_storage::{MemoryStore, Store, StorePath, lock_data_dir};
 
@@ -39,7 +40,13 @@ impl Fixture {
         ] {
             link::write(&*store, key, digest).await.unwrap();
         }
-        Self { registry: Registry::new(store.clone(), Config::default()), store, name, layer, manifest }
+        Self {
+            registry: Registry::new(store.clone(), Config::default(), Clock::system()),
+            store,
+            name,
+            layer,
+            manifest,
+        }
     }
 
     /// The damage that a check finds, `later` from now.

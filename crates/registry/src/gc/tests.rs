@@ -15,6 +15,7 @@ use crate::{
     paths::{DirKey, ObjectKey},
 };
 use portcullis_access::{Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Subject};
+use portcullis_clock::Clock;
 use portcullis_oci::{Algorithm, PageRequest, Reference};
 use portcullis_storage::{MemoryStore, Store, StorePath};
 
@@ -30,7 +31,7 @@ impl Fixture {
     pub(super) fn new(untagged: Untagged) -> Self {
         let store = Arc::new(MemoryStore::default());
         let config = Config { gc: GcConfig { untagged, ..GcConfig::default() }, ..Config::default() };
-        Self { registry: Registry::new(store.clone(), config), store }
+        Self { registry: Registry::new(store.clone(), config, Clock::system()), store }
     }
 
     fn open<A: Right>(&self, name: &str) -> Repository<A> {
@@ -225,8 +226,8 @@ async fn an_upload_that_is_being_written_does_not_expire() {
 #[tokio::test]
 async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path()).unwrap());
-    let registry = Registry::new(store.clone(), Config::default());
+    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path(), Clock::system()).unwrap());
+    let registry = Registry::new(store.clone(), Config::default(), Clock::system());
     let fixture = Fixture { registry, store: Arc::default() };
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
@@ -262,7 +263,7 @@ async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() 
     let fixture = Fixture::new(Untagged::Keep);
     fixture.image("a", Some("1"), "kept", None).await;
     let server = tokio::spawn(fixture.registry.clone().run_maintenance());
-    let command = Registry::new(fixture.store.clone(), Config::default());
+    let command = Registry::new(fixture.store.clone(), Config::default(), Clock::system());
     let report = command.request_collection(|| Ok(false)).await.unwrap().unwrap();
     assert_eq!(report.kept, 3);
     assert_eq!(fixture.open::<Pull>("a").tags(&PageRequest::default()).await.unwrap().entries, ["1"]);

@@ -69,7 +69,7 @@ async fn a_server_that_ends_after_it_took_the_request_leaves_it_to_the_command()
 #[tokio::test]
 async fn a_request_whose_command_was_stopped_is_never_done() {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(FilesystemStore::open(root.path()).unwrap());
+    let store = Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap());
     let registry = registry(store.clone());
     for (age, is_done) in [(2, true), (60, false)] {
         let path = ObjectKey::Request(RequestId::random()).path();

@@ -57,15 +57,15 @@ async fn fill(registry: &Registry, name: &str) {
 
 const FILLED: RepositoryStats = RepositoryStats { tags: 2, manifests: 4, layers: 2, uploads: 1 };
 
-fn stores() -> (tempfile::TempDir, [Arc<dyn Store>; 2]) {
-    let root = tempfile::tempdir().unwrap();
-    let disk = FilesystemStore::open(root.path()).unwrap();
-    (root, [Arc::new(MemoryStore::default()), Arc::new(disk)])
+fn stores() -> (ClockedFolder, [Arc<dyn Store>; 2]) {
+    let folder = ClockedFolder::new();
+    let disk = folder.store();
+    (folder, [Arc::new(MemoryStore::default()), Arc::new(disk)])
 }
 
 #[tokio::test]
 async fn a_repository_goes_with_everything_in_it_and_its_neighbours_stay() {
-    let (_root, stores) = stores();
+    let (_folder, stores) = stores();
     for store in stores {
         let registry = registry(store.clone());
         let neighbours = ["team", "team/app/sub", "team/application", "other"];
@@ -90,12 +90,12 @@ async fn a_repository_goes_with_everything_in_it_and_its_neighbours_stay() {
 
 #[tokio::test]
 async fn the_lists_forget_a_removed_repository_and_know_what_comes_after_it() {
-    let (_root, stores) = stores();
+    let (folder, stores) = stores();
     for store in stores {
         let registry = registry(store);
         let pull = open::<Pull>(&registry, "alice", "a");
         fill(&registry, "a").await;
-        std::thread::sleep(Duration::from_millis(1100));
+        folder.settle();
         assert_eq!(pull.tags(&PageRequest::default()).await.unwrap().entries, ["image", "index"]);
         assert!(registry.engine.repository_names().await.unwrap().iter().eq([&"a".parse().unwrap()]));
         admin(&registry, "a").delete().await.unwrap();
@@ -108,7 +108,7 @@ async fn the_lists_forget_a_removed_repository_and_know_what_comes_after_it() {
 #[tokio::test]
 async fn the_folders_of_a_removed_repository_are_gone_from_the_disk() {
     let root = tempfile::tempdir().unwrap();
-    let registry = registry(Arc::new(FilesystemStore::open(root.path()).unwrap()));
+    let registry = registry(Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap()));
     fill(&registry, "team/app").await;
     let repositories = root.path().join("docker/registry/v2/repositories");
     // Empty folders, as registry:2 leaves them.
@@ -137,7 +137,7 @@ async fn what_is_not_there_cannot_be_removed() {
 #[tokio::test]
 async fn a_repository_with_a_manifest_that_cannot_be_read_can_be_removed() {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(FilesystemStore::open(root.path()).unwrap());
+    let store = Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap());
     let registry = registry(store.clone());
     fill(&registry, "a").await;
     let index = put(&open(&registry, "alice", "a"), "image", &image(b"layer")).await;
@@ -149,14 +149,14 @@ async fn a_repository_with_a_manifest_that_cannot_be_read_can_be_removed() {
 
 #[tokio::test]
 async fn collecting_garbage_gives_back_the_space_of_what_only_the_removed_repository_had() {
-    let (_root, stores) = stores();
+    let (_folder, stores) = stores();
     for store in stores {
         let gc = GcConfig {
             grace_period: Duration::from_secs(60),
             trash_period: Duration::from_secs(180),
             ..GcConfig::default()
         };
-        let registry = Registry::new(store.clone(), Config { gc, ..Config::default() });
+        let registry = Registry::new(store.clone(), Config { gc, ..Config::default() }, Clock::system());
         push_image(&open(&registry, "alice", "gone"), "1", b"only here").await.unwrap();
         push_image(&open(&registry, "alice", "gone"), "2", b"shared").await.unwrap();
         push_image(&open(&registry, "alice", "stays"), "2", b"shared").await.unwrap();
@@ -223,7 +223,7 @@ async fn a_removal_whose_client_is_gone_is_finished() {
 
 #[tokio::test]
 async fn an_upload_that_is_written_while_its_repository_is_removed_is_unknown_and_leaves_nothing() {
-    let (_root, stores) = stores();
+    let (_folder, stores) = stores();
     for store in stores {
         let registry = registry(store.clone());
         let push = open::<Push>(&registry, "alice", "a");
@@ -307,7 +307,7 @@ async fn run_other_tasks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pushing_and_removing_at_once_leaves_whole_images_or_none() {
-    let (_root, stores) = stores();
+    let (_folder, stores) = stores();
     for store in stores {
         let registry = registry(store.clone());
         push_image(&open(&registry, "alice", "source"), "1", b"layer").await.unwrap();

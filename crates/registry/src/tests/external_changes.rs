@@ -8,15 +8,14 @@ use std::{
 
 use super::*;
 use portcullis_oci::PageRequest;
-use portcullis_storage::FilesystemStore;
 
 const REPOSITORIES: &str = "docker/registry/v2/repositories";
 
 /// Nested names whose byte order is not the order of a walk.
 const NAMES: [&str; 9] = ["a", "a-b", "a/b", "a/b/c", "a0", "ab", "b/x", "b/y", "c/d/e"];
 
-fn open_registry(root: &Path) -> Registry {
-    registry(Arc::new(FilesystemStore::open(root).unwrap()))
+fn open_registry(folder: &ClockedFolder) -> Registry {
+    registry(Arc::new(folder.store()))
 }
 
 async fn catalog(registry: &Registry, page: &PageRequest) -> (Vec<String>, bool) {
@@ -30,11 +29,6 @@ async fn catalog(registry: &Registry, page: &PageRequest) -> (Vec<String>, bool)
 
 async fn whole_catalog(registry: &Registry) -> Vec<String> {
     catalog(registry, &PageRequest::default()).await.0
-}
-
-/// Waits until the versions of folders are old enough to be trusted.
-fn wait_until_settled() {
-    std::thread::sleep(std::time::Duration::from_millis(1100));
 }
 
 /// A change to the folder of a repository, or to a folder without one.
@@ -80,22 +74,22 @@ async fn every_page_is_what_a_server_that_starts_would_answer_whatever_changed_u
     let fresh = ["0", "a/a", "a/b/c/d", "a-a", "b", "b/xx", "c/d", "d"].map(|name| (Change::Make, name));
     let others = Change::ALL.into_iter().filter(|change| !matches!(change, Change::Make));
     let changes = fresh.into_iter().chain(others.flat_map(|change| NAMES.map(|name| (change, name))));
-    let roots: Vec<_> = changes.map(|(change, name)| (change, name, tempfile::tempdir().unwrap())).collect();
-    for (_, _, root) in &roots {
+    let folders: Vec<_> = changes.map(|(change, name)| (change, name, ClockedFolder::new())).collect();
+    for (_, _, folder) in &folders {
         for name in NAMES {
-            fs::create_dir_all(root.path().join(REPOSITORIES).join(name).join("_manifests")).unwrap();
+            fs::create_dir_all(folder.path().join(REPOSITORIES).join(name).join("_manifests")).unwrap();
         }
     }
-    wait_until_settled();
-    for (change, name, root) in roots {
+    for (change, name, folder) in folders {
+        folder.settle();
         let mut servers = Vec::new();
         for page in pages() {
-            let server = open_registry(root.path());
+            let server = open_registry(&folder);
             assert_eq!(whole_catalog(&server).await, NAMES);
             servers.push((server, page));
         }
-        change.apply(root.path(), name);
-        let truth = whole_catalog(&open_registry(root.path())).await;
+        change.apply(folder.path(), name);
+        let truth = whole_catalog(&open_registry(&folder)).await;
         assert_ne!(truth, NAMES, "{change:?} {name}");
         for (server, page) in servers {
             let expected = page.select(truth.clone());
@@ -111,15 +105,15 @@ async fn every_page_is_what_a_server_that_starts_would_answer_whatever_changed_u
 
 #[tokio::test]
 async fn a_backup_that_gives_folders_their_old_times_is_noticed() {
-    let root = tempfile::tempdir().unwrap();
-    let server = open_registry(root.path());
+    let folder = ClockedFolder::new();
+    let server = open_registry(&folder);
     push_image(&open(&server, "alice", "a"), "1", b"layer").await.unwrap();
-    wait_until_settled();
+    folder.settle();
     let pull = open::<Pull>(&server, "alice", "a");
     assert_eq!(pull.tags(&PageRequest::default()).await.unwrap().entries, ["1"]);
     assert_eq!(whole_catalog(&server).await, ["a"]);
 
-    let repositories = root.path().join(REPOSITORIES);
+    let repositories = folder.path().join(REPOSITORIES);
     let tags = repositories.join("a/_manifests/tags");
     let times = [&repositories, &tags].map(|folder| fs::metadata(folder).unwrap().modified().unwrap());
     fs::create_dir_all(repositories.join("b/_manifests")).unwrap();
@@ -134,10 +128,10 @@ async fn a_backup_that_gives_folders_their_old_times_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn each_of_many_at_once_sees_what_came_before_it_asked() {
-    let root = tempfile::tempdir().unwrap();
-    let server = open_registry(root.path());
+    let folder = ClockedFolder::new();
+    let server = open_registry(&folder);
     let workers = (0..8).map(|worker| {
-        let (server, repositories) = (server.clone(), root.path().join(REPOSITORIES));
+        let (server, repositories) = (server.clone(), folder.path().join(REPOSITORIES));
         tokio::spawn(async move {
             for round in 0..20 {
                 let name = format!("worker{worker}/{round}");
@@ -155,18 +149,18 @@ async fn each_of_many_at_once_sees_what_came_before_it_asked() {
 
 #[tokio::test]
 async fn a_registry_whose_folder_is_taken_away_and_brought_back_goes_on() {
-    let root = tempfile::tempdir().unwrap();
-    let repositories = root.path().join(REPOSITORIES);
+    let folder = ClockedFolder::new();
+    let repositories = folder.path().join(REPOSITORIES);
     for name in NAMES {
         fs::create_dir_all(repositories.join(name).join("_manifests")).unwrap();
     }
-    wait_until_settled();
-    let server = open_registry(root.path());
+    folder.settle();
+    let server = open_registry(&folder);
     let first = PageRequest { limit: Some(2), last: None };
     assert_eq!(whole_catalog(&server).await, NAMES);
-    fs::rename(&repositories, root.path().join("backup")).unwrap();
+    fs::rename(&repositories, folder.path().join("backup")).unwrap();
     assert_eq!(catalog(&server, &first).await, (Vec::new(), false));
-    fs::rename(root.path().join("backup"), &repositories).unwrap();
+    fs::rename(folder.path().join("backup"), &repositories).unwrap();
     assert_eq!(catalog(&server, &first).await, (vec!["a".to_owned(), "a-b".to_owned()], true));
     let names: BTreeSet<_> = whole_catalog(&server).await.into_iter().collect();
     assert_eq!(names, NAMES.map(ToOwned::to_owned).into());

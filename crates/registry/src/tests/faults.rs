@@ -136,7 +136,7 @@ async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_
     let config = Config { gc, ..Config::default() };
     for allowed in 0.. {
         let store = MemoryStore::default();
-        let healthy = Registry::new(Arc::new(store.clone()), config.clone());
+        let healthy = Registry::new(Arc::new(store.clone()), config.clone(), Clock::system());
         let push = open::<Push>(&healthy, "alice", "a");
         push_image(&push, "kept", b"kept").await.unwrap();
         push_image(&push, "gone", b"gone").await.unwrap();
@@ -150,7 +150,7 @@ async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_
 
         let later = SystemTime::now() + Duration::from_secs(2 * 86_400);
         let faulty = Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable));
-        let collected = Registry::new(faulty, config.clone()).collect_garbage(false, later).await;
+        let collected = Registry::new(faulty, config.clone(), Clock::system()).collect_garbage(false, later).await;
         assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
         let pull = open::<Pull>(&healthy, "alice", "a");
         assert!(pull_image(&pull, "kept").await.is_some());

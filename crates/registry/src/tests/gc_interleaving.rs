@@ -35,6 +35,7 @@ impl Fixture {
         let registry = Registry::new(
             Arc::new(InterceptedStore::new(store.clone(), pauses.clone())),
             Config { gc, ..Config::default() },
+            Clock::system(),
         );
         push_image(&open(&registry, "alice", "source"), "1", b"wanted").await.unwrap();
         let push = open::<Push>(&registry, "alice", "a");

@@ -4,7 +4,7 @@ use super::*;
 use crate::ReferrersFilter;
 use portcullis_access::Delete;
 use portcullis_oci::{Manifest, PageRequest};
-use portcullis_storage::{FilesystemStore, MemoryStore};
+use portcullis_storage::MemoryStore;
 
 async fn tags(registry: &Registry, name: &str) -> Vec<String> {
     open::<Pull>(registry, "alice", name).tags(&PageRequest::default()).await.unwrap().entries
@@ -19,23 +19,16 @@ async fn catalog(registry: &Registry) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
-/// Waits until the versions of folders are old enough to be trusted.
-fn wait_until_settled() {
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-}
-
 #[tokio::test]
 async fn a_list_knows_at_once_what_came_and_went() {
-    let root = tempfile::tempdir().unwrap();
-    for store in
-        [Arc::new(MemoryStore::default()) as Arc<dyn Store>, Arc::new(FilesystemStore::open(root.path()).unwrap())]
-    {
+    let folder = ClockedFolder::new();
+    for store in [Arc::new(MemoryStore::default()) as Arc<dyn Store>, Arc::new(folder.store())] {
         let registry = registry(store);
         for tag in ["b", "a", "c"] {
             push_image(&open(&registry, "alice", "x/y"), tag, b"layer").await.unwrap();
         }
         assert_eq!(tags(&registry, "x/y").await, ["a", "b", "c"]);
-        wait_until_settled();
+        folder.settle();
         assert_eq!(tags(&registry, "x/y").await, ["a", "b", "c"]);
         open::<Delete>(&registry, "alice", "x/y").delete_manifest(&"b".parse().unwrap()).await.unwrap();
         assert_eq!(tags(&registry, "x/y").await, ["a", "c"]);
@@ -46,13 +39,13 @@ async fn a_list_knows_at_once_what_came_and_went() {
 
 #[tokio::test]
 async fn a_list_knows_what_changed_underneath() {
-    let root = tempfile::tempdir().unwrap();
-    let registry = registry(Arc::new(FilesystemStore::open(root.path()).unwrap()));
+    let folder = ClockedFolder::new();
+    let registry = registry(Arc::new(folder.store()));
     push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
-    wait_until_settled();
+    folder.settle();
     assert_eq!((catalog(&registry).await, tags(&registry, "a").await), (vec!["a".to_owned()], vec!["1".to_owned()]));
 
-    let repositories = root.path().join("docker/registry/v2/repositories");
+    let repositories = folder.path().join("docker/registry/v2/repositories");
     let link = std::fs::read(repositories.join("a/_manifests/tags/1/current/link")).unwrap();
     for place in ["a/_manifests/tags/2/current", "b/c/_manifests/tags/9/current"] {
         std::fs::create_dir_all(repositories.join(place)).unwrap();
@@ -61,7 +54,7 @@ async fn a_list_knows_what_changed_underneath() {
     std::fs::remove_dir_all(repositories.join("a/_manifests/tags/1")).unwrap();
     assert_eq!(tags(&registry, "a").await, ["2"]);
     assert_eq!(catalog(&registry).await, ["a", "b/c"]);
-    wait_until_settled();
+    folder.settle();
     assert_eq!(catalog(&registry).await, ["a", "b/c"]);
     std::fs::remove_dir_all(repositories.join("b")).unwrap();
     assert_eq!(catalog(&registry).await, ["a"]);
@@ -69,12 +62,12 @@ async fn a_list_knows_what_changed_underneath() {
 
 #[tokio::test]
 async fn what_a_crash_left_of_a_tag_is_none_until_it_is_pushed_again() {
-    let root = tempfile::tempdir().unwrap();
-    let registry = registry(Arc::new(FilesystemStore::open(root.path()).unwrap()));
+    let folder = ClockedFolder::new();
+    let registry = registry(Arc::new(folder.store()));
     push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
-    let half = root.path().join("docker/registry/v2/repositories/a/_manifests/tags/half/index");
+    let half = folder.path().join("docker/registry/v2/repositories/a/_manifests/tags/half/index");
     std::fs::create_dir_all(half).unwrap();
-    wait_until_settled();
+    folder.settle();
     assert_eq!(tags(&registry, "a").await, ["1"]);
     tag_image(&open(&registry, "alice", "a"), "half", b"layer").await.unwrap();
     assert_eq!(tags(&registry, "a").await, ["1", "half"]);

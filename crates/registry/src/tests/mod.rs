@@ -12,7 +12,12 @@ mod mounts;
 mod races;
 mod upload_resumption;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    iter,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -22,13 +27,53 @@ use super::{Config, Error, PutManifest, Registry, Repository, StoredManifest};
 use portcullis_access::{
     Action, Admin, Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Rule, Subject, SubjectMatcher,
 };
+use portcullis_clock::{Clock, ManualClock};
 use portcullis_oci::{Algorithm, Digest, Reference, Tag};
-use portcullis_storage::Store;
+use portcullis_storage::{FilesystemStore, Store};
 
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn registry(store: Arc<dyn Store>) -> Registry {
-    Registry::new(store, Config::default())
+    Registry::new(store, Config::default(), Clock::system())
+}
+
+/// A folder, and the clock of the stores in it.
+struct ClockedFolder {
+    root: tempfile::TempDir,
+    time: ManualClock,
+}
+
+impl ClockedFolder {
+    /// How long the version of a folder is not trusted after a change: changes that follow each other closely may have
+    /// the same time.
+    const UNTRUSTED: Duration = Duration::from_secs(1);
+
+    fn new() -> Self {
+        Self { root: tempfile::tempdir().unwrap(), time: ManualClock::new(SystemTime::now()) }
+    }
+
+    fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    fn store(&self) -> FilesystemStore {
+        FilesystemStore::open(self.path(), self.time.clock()).unwrap()
+    }
+
+    /// Sets the clock to the moment at which the versions of all folders that have changed so far become valid. Those
+    /// of folders that change later are not.
+    fn settle(&self) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let write_time = || {
+            std::fs::write(file.path(), "x").unwrap();
+            file.path().metadata().unwrap().modified().unwrap()
+        };
+        // The kernel's clock for files advances in ticks, so the next tick is later than every change before this call.
+        let before = write_time();
+        let tick = iter::repeat_with(write_time).find(|time| *time > before).unwrap();
+        let valid_at = tick + Self::UNTRUSTED;
+        self.time.advance(valid_at.duration_since(self.time.clock().now()).unwrap());
+    }
 }
 
 /// A repository that is opened by a user with the rights of the default policy.

@@ -13,7 +13,7 @@ use portcullis_storage::{FilesystemStore, MemoryStore};
 
 fn registry_on_disk() -> (tempfile::TempDir, Registry) {
     let root = tempfile::tempdir().unwrap();
-    let store = FilesystemStore::open(root.path()).unwrap();
+    let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
     (root, registry(Arc::new(store)))
 }
 
@@ -227,8 +227,8 @@ async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
         untagged: Untagged::DeleteAfter(Duration::ZERO),
         ..GcConfig::default()
     };
-    let store = Arc::new(FilesystemStore::open(root.path()).unwrap());
-    let registry = Registry::new(store, Config { gc, ..Config::default() });
+    let store = Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap());
+    let registry = Registry::new(store, Config { gc, ..Config::default() }, Clock::system());
     push_image(&open(&registry, "alice", "source"), "1", b"mounted").await.unwrap();
     let collector = Collector::start(&registry);
     let mut round = 0;

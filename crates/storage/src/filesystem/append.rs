@@ -200,7 +200,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let fs_type = FsType::detect(root.path());
         let dirs = DirCreator::new(fs_type.metadata_order());
-        let disk = StoreDir { root: root.path().to_owned(), fs_type, dirs };
+        let disk = StoreDir { root: root.path().to_owned(), clock: portcullis_clock::Clock::system(), fs_type, dirs };
         let place = root.path().join("uploads/data");
         let mut file = open(&disk, &place, 0, direct_io).unwrap();
         let before = file.direct.is_some();

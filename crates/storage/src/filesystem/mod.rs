@@ -30,6 +30,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use portcullis_clock::Clock;
 use uuid::Uuid;
 
 use super::{
@@ -58,6 +59,7 @@ pub struct FilesystemStore {
 #[derive(Debug)]
 struct StoreDir {
     root: PathBuf,
+    clock: Clock,
     /// The type of the file system that contains the root.
     fs_type: FsType,
     dirs: DirCreator,
@@ -66,7 +68,7 @@ struct StoreDir {
 impl FilesystemStore {
     /// Opens the store in `root`, creates the folder if it is missing, and removes temporary files that a crash left
     /// behind.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+    pub fn open(root: impl Into<PathBuf>, clock: Clock) -> Result<Self, StoreError> {
         let root = root.into();
         let clear = || -> io::Result<FsType> {
             if let Some(link) = dangling_link(&root) {
@@ -76,7 +78,7 @@ impl FilesystemStore {
             let temporary = std::path::absolute(&root)?.join(TEMP_DIR);
             DirCreator::new(MetadataOrder::Unknown).create_all(&temporary)?;
             for entry in fs::read_dir(&temporary)? {
-                clear_leftover(&entry?)?;
+                clear_leftover(&entry?, clock.now())?;
             }
             Ok(FsType::detect(&root))
         };
@@ -89,11 +91,11 @@ impl FilesystemStore {
                 "the data folder is not on a known local file system; cached files are not read in place"
             ),
         }
-        Ok(Self::new(root, fs_type))
+        Ok(Self::new(root, fs_type, clock))
     }
 
     /// Opens the store in `root`, which must exist, without creating or removing anything.
-    pub fn open_existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+    pub fn open_existing(root: impl Into<PathBuf>, clock: Clock) -> Result<Self, StoreError> {
         let root = root.into();
         if let Some(link) = dangling_link(&root) {
             return Err(StoreError::new(StoreErrorKind::Unavailable, link));
@@ -102,12 +104,12 @@ impl FilesystemStore {
             .and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) });
         is_folder.map_err(|error| StoreError::from_io(error, root.display().to_string()))?;
         let fs_type = FsType::detect(&root);
-        Ok(Self::new(root, fs_type))
+        Ok(Self::new(root, fs_type, clock))
     }
 
-    fn new(root: PathBuf, fs_type: FsType) -> Self {
+    fn new(root: PathBuf, fs_type: FsType, clock: Clock) -> Self {
         let dirs = DirCreator::new(fs_type.metadata_order());
-        Self { disk: Arc::new(StoreDir { root, fs_type, dirs }), direct_io: DirectIo::default() }
+        Self { disk: Arc::new(StoreDir { root, clock, fs_type, dirs }), direct_io: DirectIo::default() }
     }
 
     /// Sets whether large objects are written with direct I/O; by default, they are where it is supported.
@@ -145,9 +147,10 @@ impl FilesystemStore {
 
 /// Removes a temporary file that no process is writing any more. If the file vanishes meanwhile, another process has
 /// published it.
-fn clear_leftover(entry: &fs::DirEntry) -> io::Result<()> {
+fn clear_leftover(entry: &fs::DirEntry, now: SystemTime) -> io::Result<()> {
     let clear = || {
-        let is_old = entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > STALE_TEMP_FILE_AGE);
+        let modified = entry.metadata()?.modified()?;
+        let is_old = now.duration_since(modified).is_ok_and(|age| age > STALE_TEMP_FILE_AGE);
         if is_old { fs::remove_file(entry.path()) } else { Ok(()) }
     };
     clear().or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
@@ -274,10 +277,10 @@ impl Store for FilesystemStore {
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.run_blocking("touch", path, |_, place| {
+        self.run_blocking("touch", path, |disk, place| {
             let file = File::open(place)?;
             read::file_stat(&file.metadata()?)?;
-            file.set_modified(SystemTime::now())
+            file.set_modified(disk.clock.now())
         })
         .await
     }
@@ -318,7 +321,7 @@ impl Store for FilesystemStore {
     async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {
         if let [path] = &*paths
             && self.disk.fs_type.read_mode() == ReadMode::InPlace
-            && let Some(version) = dir_versions::read_cached_version(&self.disk.root, path, SystemTime::now()).await
+            && let Some(version) = dir_versions::read_cached_version(&self.disk.root, path, self.disk.clock.now()).await
         {
             return Ok(vec![Some(version)]);
         }
@@ -327,8 +330,8 @@ impl Store for FilesystemStore {
         let top = StorePath::root();
         let looks = dir_versions::split_among_threads(paths.len()).map(|share| {
             let paths = paths.clone();
-            self.run_blocking("look at", &top, move |_, root| {
-                Ok(dir_versions::read_versions(root, &paths[share], SystemTime::now()))
+            self.run_blocking("look at", &top, move |disk, root| {
+                Ok(dir_versions::read_versions(root, &paths[share], disk.clock.now()))
             })
         });
         Ok(try_join_all(looks).await?.concat())
@@ -358,13 +361,13 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_half_written_is_cleared_at_start() {
         let root = tempfile::tempdir().unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         store.write(&"a/b".parse().unwrap(), Bytes::from_static(b"kept")).await.unwrap();
         let temporary = root.path().join(TEMP_DIR);
         fs::write(temporary.join("being-written"), "writ").unwrap();
         let old = File::create(temporary.join("half")).unwrap();
         old.set_modified(SystemTime::now() - 2 * STALE_TEMP_FILE_AGE).unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["being-written"]);
         assert_eq!(store.stat(&"a/b".parse().unwrap()).await.unwrap().size, 4);
@@ -375,7 +378,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path: StorePath = "a/b".parse().unwrap();
         for (fs_type, mode) in [(0x6969, ReadMode::BlockingThread), (0xEF53, ReadMode::InPlace)] {
-            let store = FilesystemStore::new(root.path().to_owned(), FsType(Some(fs_type)));
+            let store = FilesystemStore::new(root.path().to_owned(), FsType(Some(fs_type)), Clock::system());
             store.write(&path, Bytes::from_static(b"bytes")).await.unwrap();
             assert_eq!(store.open_file("open", &path).await.unwrap().mode, mode);
             assert_eq!(store.open(&path).await.unwrap().read(10).await.unwrap(), "bytes");
@@ -386,7 +389,7 @@ mod tests {
     #[test]
     fn a_folder_that_somebody_took_away_is_recorded_above_it() {
         let root = tempfile::tempdir().unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         store.disk.sync(&root.path().join("emptied/meanwhile")).unwrap();
     }
 
@@ -394,7 +397,7 @@ mod tests {
     async fn a_folder_below_a_link_to_nothing_is_an_error_that_names_it_and_is_not_tried_again_and_again() {
         let root = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/nowhere", root.path().join("team")).unwrap();
-        let store = FilesystemStore::open(root.path()).unwrap();
+        let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
         let deep = "team/a/b/c/d/e/f/g/link".parse().unwrap();
         let error = store.write(&deep, Bytes::new()).await.unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
@@ -405,7 +408,7 @@ mod tests {
     async fn a_root_that_is_new_lies_in_folders_that_are_made_one_by_one() {
         let above = tempfile::tempdir().unwrap();
         let root = above.path().join("new/and/deep");
-        let store = FilesystemStore::open(&root).unwrap();
+        let store = FilesystemStore::open(&root, Clock::system()).unwrap();
         store.write(&"a".parse().unwrap(), Bytes::from_static(b"bytes")).await.unwrap();
         assert!(root.join("a").is_file() && root.join(TEMP_DIR).is_dir());
     }
@@ -416,13 +419,13 @@ mod tests {
         fs::write(folder.path().join("link"), "").unwrap();
         let entry = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap();
         fs::remove_file(entry.path()).unwrap();
-        clear_leftover(&entry).unwrap();
+        clear_leftover(&entry, SystemTime::now()).unwrap();
     }
 
     #[test]
     fn a_root_that_cannot_be_made_is_an_error_that_names_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = FilesystemStore::open(file.path().join("below")).unwrap_err();
+        let error = FilesystemStore::open(file.path().join("below"), Clock::system()).unwrap_err();
         assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
     }
 }

@@ -78,15 +78,15 @@ impl Challenges {
     }
 
     /// Answers handshakes for `name` with a certificate that contains `digest` until the returned [`ChallengeGuard`] is
-    /// dropped.
-    pub fn prove_by_tls(&self, name: &str, digest: &[u8]) -> Result<ChallengeGuard, ChallengeError> {
+    /// dropped. The certificate is valid at `now`, and for some time before and after.
+    pub fn prove_by_tls(&self, name: &str, digest: &[u8], now: SystemTime) -> Result<ChallengeGuard, ChallengeError> {
         // rcgen panics on another length, and the digest depends on data from the directory.
         if digest.len() != 32 {
             return Err(ChallengeError::Digest);
         }
         let mut params = CertificateParams::new([name.to_owned()])?;
-        params.not_before = (SystemTime::now() - CERTIFICATE_VALIDITY).into();
-        params.not_after = (SystemTime::now() + CERTIFICATE_VALIDITY).into();
+        params.not_before = (now - CERTIFICATE_VALIDITY).into();
+        params.not_after = (now + CERTIFICATE_VALIDITY).into();
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.der().clone();
@@ -184,7 +184,7 @@ mod tests {
     fn an_answer_is_gone_with_its_proof() {
         let challenges = Challenges::new().unwrap();
         assert!(challenges.tls_config().is_none());
-        let by_tls = challenges.prove_by_tls("Registry.example", &[7; 32]).unwrap();
+        let by_tls = challenges.prove_by_tls("Registry.example", &[7; 32], SystemTime::now()).unwrap();
         let by_http = challenges.prove_by_http("to-ken", "to-ken.thumb").unwrap();
         assert!(challenges.tls_config().is_some());
         assert!(read(&challenges.answers.tls).contains_key("registry.example"));
@@ -201,8 +201,11 @@ mod tests {
         for token in ["", "a/b", "a\r\nX: y", "<script>", "ä", &"a".repeat(257)] {
             assert!(matches!(challenges.prove_by_http(token, "x"), Err(ChallengeError::Token)), "{token}");
         }
-        assert!(matches!(challenges.prove_by_tls("a.example", &[1; 31]), Err(ChallengeError::Digest)));
-        assert!(challenges.prove_by_tls("ä\u{0}", &[1; 32]).is_err());
+        assert!(matches!(
+            challenges.prove_by_tls("a.example", &[1; 31], SystemTime::now()),
+            Err(ChallengeError::Digest)
+        ));
+        assert!(challenges.prove_by_tls("ä\u{0}", &[1; 32], SystemTime::now()).is_err());
         assert!(challenges.tls_config().is_none());
     }
 }

@@ -30,9 +30,12 @@ fn a_new_key_signs_and_the_old_one_verifies_until_it_has_retired() {
         assert_eq!((listed(fixture.now), listed(fixture.now + DAY)), (2, 1));
 
         // A token with a longer lifetime than its key: it ends when the key retires.
-        let eternal =
-            BearerTokenService::new(Arc::clone(&keys), TokenConfig { lifetime: 2 * DAY, ..fixture.config.clone() })
-                .unwrap();
+        let eternal = BearerTokenService::new(
+            Arc::clone(&keys),
+            TokenConfig { lifetime: 2 * DAY, ..fixture.config.clone() },
+            Clock::system(),
+        )
+        .unwrap();
         let old_key = keys.current().find(&first, fixture.now).unwrap().clone();
         let long = eternal.issue(&old_key, &alice(), None, &[], fixture.now).unwrap().token;
         assert!(verify(&eternal, &long, fixture.now + DAY - HOUR).is_ok());

@@ -8,10 +8,11 @@
 use std::{
     ptr,
     sync::{Arc, Mutex, PoisonError, Weak},
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use aws_lc_rs::rand::SystemRandom;
+use portcullis_clock::Clock;
 
 use super::claims::VerifiedClaims;
 use crate::{
@@ -27,6 +28,7 @@ const MAX_CACHED_TOKEN_LEN: usize = 4096;
 
 /// The tokens whose signatures were verified recently.
 pub(super) struct TokenVerificationCache {
+    clock: Clock,
     fingerprints: CredentialFingerprinter,
     entries: Mutex<VerifiedCache<VerifiedSignature>>,
 }
@@ -38,9 +40,9 @@ struct VerifiedSignature {
 }
 
 impl TokenVerificationCache {
-    pub(super) fn new() -> Result<Self, NoRandomness> {
+    pub(super) fn new(clock: Clock) -> Result<Self, NoRandomness> {
         let fingerprints = CredentialFingerprinter::new(&SystemRandom::new()).map_err(|_| NoRandomness)?;
-        Ok(Self { fingerprints, entries: Mutex::new(VerifiedCache::new()) })
+        Ok(Self { clock, fingerprints, entries: Mutex::new(VerifiedCache::new()) })
     }
 
     /// The cache key of a token; `None` if the token is too long to be cached.
@@ -56,7 +58,7 @@ impl TokenVerificationCache {
         now: SystemTime,
     ) -> Option<(Arc<VerifiedClaims>, &'a Arc<SigningKey>)> {
         let mut tokens = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let VerifiedSignature { claims: statement, signer } = tokens.get(place, Instant::now())?;
+        let VerifiedSignature { claims: statement, signer } = tokens.get(place, self.clock.instant())?;
         let is_signer = |key: &&Arc<SigningKey>| ptr::eq(Arc::as_ptr(key), signer.as_ptr());
         Some((Arc::clone(statement), keys.valid_at(now).find(is_signer)?))
     }
@@ -69,6 +71,6 @@ impl TokenVerificationCache {
         signer: &Arc<SigningKey>,
     ) {
         let remembered = VerifiedSignature { claims: statement, signer: Arc::downgrade(signer) };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(place, remembered, Instant::now());
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(place, remembered, self.clock.instant());
     }
 }

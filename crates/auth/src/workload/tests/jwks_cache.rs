@@ -194,7 +194,7 @@ async fn keys_on_another_host_are_fetched_where_the_administrator_says_so() {
     let rule =
         WorkloadRule { issuer: ISSUER.parse().unwrap(), jwks_uri: Some(provider.site.url("/jwks")), ..provider.rule() };
     let workloads = WorkloadRules::new(std::slice::from_ref(&rule)).unwrap();
-    let admitted = workloads.authenticate("ci", &Password::new(signer.sign(&claims())), at(NOW)).await;
+    let admitted = workloads.authenticate("ci", &Password::new(signer.sign(&claims())), at(NOW), Instant::now()).await;
     assert_eq!(admitted.unwrap().unwrap().rule, rule.id());
     assert_eq!(provider.site.request_count("/.well-known/openid-configuration"), 0);
 }
@@ -215,10 +215,10 @@ async fn a_workload_signs_in_as_its_user_and_as_nobody_else() {
     let rule = provider.rule();
     let workloads = WorkloadRules::new(std::slice::from_ref(&rule)).unwrap();
     let token = Password::new(provider.token(&signer));
-    let admitted = workloads.authenticate("ci", &token, at(NOW)).await.unwrap().unwrap();
+    let admitted = workloads.authenticate("ci", &token, at(NOW), Instant::now()).await.unwrap().unwrap();
     assert_eq!((admitted.user.as_str(), &admitted.rule, &admitted.limits), ("ci", &rule.id(), &None));
     for user in ["root", "CI", "", "ci "] {
-        let refused = workloads.authenticate(user, &token, at(NOW)).await.unwrap();
+        let refused = workloads.authenticate(user, &token, at(NOW), Instant::now()).await.unwrap();
         assert!(matches!(refused, Err(WorkloadRejection::Invalid(InvalidWorkloadToken::NoRuleForUser))), "{user:?}");
     }
 }
@@ -229,10 +229,13 @@ async fn what_is_no_token_of_a_known_issuer_is_a_password() {
     let provider = TestProvider::start(&[&signer]).await;
     let workloads = WorkloadRules::new(&[provider.rule()]).unwrap();
     for text in ["wonderland and back", &signer.sign(&claims())] {
-        assert!(workloads.authenticate("ci", &Password::new(text.to_owned()), at(NOW)).await.is_none(), "{text}");
+        assert!(
+            workloads.authenticate("ci", &Password::new(text.to_owned()), at(NOW), Instant::now()).await.is_none(),
+            "{text}"
+        );
     }
     let none = WorkloadRules::new(&[]).unwrap();
-    assert!(none.authenticate("ci", &Password::new(provider.token(&signer)), at(NOW)).await.is_none());
+    assert!(none.authenticate("ci", &Password::new(provider.token(&signer)), at(NOW), Instant::now()).await.is_none());
     assert_eq!(provider.request_count(), 0);
 }
 
@@ -243,7 +246,8 @@ async fn a_token_over_the_limit_is_refused_without_a_look_and_without_hashing() 
     let workloads = WorkloadRules::new(&[provider.rule()]).unwrap();
     let mut claims = claims_with("iss", json!(provider.name()));
     claims["padding"] = json!("x".repeat(MAX_TOKEN_LEN));
-    let refused = workloads.authenticate("ci", &Password::new(signer.sign(&claims)), at(NOW)).await.unwrap();
+    let refused =
+        workloads.authenticate("ci", &Password::new(signer.sign(&claims)), at(NOW), Instant::now()).await.unwrap();
     assert!(matches!(refused, Err(WorkloadRejection::Invalid(InvalidWorkloadToken::TooLarge))));
     assert_eq!(provider.request_count(), 0);
 }
@@ -253,7 +257,7 @@ async fn what_no_key_could_make_good_does_not_make_us_ask_for_one() {
     let provider = TestProvider::start(&[&TestSigner::new("a", Algorithm::ES256)]).await;
     let workloads = WorkloadRules::new(&[provider.rule()]).unwrap();
     let bare = format!("{}.", unsigned(&json!({"alg": "none"}), &claims_with("iss", json!(provider.name()))));
-    let refused = workloads.authenticate("ci", &Password::new(bare), at(NOW)).await.unwrap();
+    let refused = workloads.authenticate("ci", &Password::new(bare), at(NOW), Instant::now()).await.unwrap();
     assert!(matches!(refused, Err(WorkloadRejection::Invalid(InvalidWorkloadToken::Algorithm))));
     assert_eq!(provider.request_count(), 0);
 }
@@ -264,7 +268,8 @@ async fn an_issuer_that_cannot_be_reached_is_no_wrong_password() {
     let provider = TestProvider::start(&[&signer]).await;
     provider.fail();
     let workloads = WorkloadRules::new(&[provider.rule()]).unwrap();
-    let refused = workloads.authenticate("ci", &Password::new(provider.token(&signer)), at(NOW)).await.unwrap();
+    let refused =
+        workloads.authenticate("ci", &Password::new(provider.token(&signer)), at(NOW), Instant::now()).await.unwrap();
     assert!(matches!(refused, Err(WorkloadRejection::Unreachable { .. })), "{refused:?}");
 }
 
@@ -275,7 +280,7 @@ async fn rules_are_exchanged_as_a_whole_and_issuers_that_stay_keep_their_keys() 
     let rule = provider.rule();
     let workloads = WorkloadRules::new(std::slice::from_ref(&rule)).unwrap();
     let token = Password::new(provider.token(&signer));
-    assert!(workloads.authenticate("ci", &token, at(NOW)).await.unwrap().is_ok());
+    assert!(workloads.authenticate("ci", &token, at(NOW), Instant::now()).await.unwrap().is_ok());
     assert_eq!(workloads.check_rule_exists(&rule.user, &rule.id()), Ok(None));
     assert_eq!(
         workloads.check_rule_exists(&"other".parse().unwrap(), &rule.id()),
@@ -285,7 +290,7 @@ async fn rules_are_exchanged_as_a_whole_and_issuers_that_stay_keep_their_keys() 
     let renamed = WorkloadRule { user: "builder".parse().unwrap(), ..rule.clone() };
     workloads.replace(std::slice::from_ref(&renamed)).unwrap();
     assert_eq!(workloads.check_rule_exists(&rule.user, &rule.id()), Err(InvalidToken::CredentialChanged));
-    assert!(workloads.authenticate("builder", &token, at(NOW)).await.unwrap().is_ok());
+    assert!(workloads.authenticate("builder", &token, at(NOW), Instant::now()).await.unwrap().is_ok());
     assert_eq!(provider.request_count(), 1, "the issuer is the same");
 
     let broken = WorkloadRule { ca: Some(provider.folder.path().join("missing.crt")), ..rule };

@@ -29,7 +29,7 @@ impl Fixture {
     /// The registry over a disk that cannot read `path`.
     fn registry_without(&self, path: &StorePath) -> Registry {
         let store = InterceptedStore::new((*self.store).clone(), Arc::new(BadSector(path.clone())));
-        Registry::new(Arc::new(store), Config::default())
+        Registry::new(Arc::new(store), Config::default(), portcullis_clock::Clock::system())
     }
 
     /// What a check finds if `path` cannot be read.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{links, paths::quarantine};
+use portcullis_clock::Clock;
 use portcullis_storage::{FaultyStore, StoreErrorKind};
 
 #[tokio::test]
@@ -108,9 +109,12 @@ async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_gar
 /// A registry on disk in which one repository is on a disk of its own, and everything is old.
 async fn registry_with_separate_disk(place: &str) -> (tempfile::TempDir, Registry) {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path().join("data")).unwrap());
+    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path().join("data"), Clock::system()).unwrap());
     let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), ..GcConfig::default() };
-    let fixture = Fixture { registry: Registry::new(store, Config { gc, ..Config::default() }), store: Arc::default() };
+    let fixture = Fixture {
+        registry: Registry::new(store, Config { gc, ..Config::default() }, Clock::system()),
+        store: Arc::default(),
+    };
     for name in ["team/app", "other"] {
         fixture.image(name, Some("1"), "layer", None).await;
         fixture.blob(name, "orphan").await;
@@ -156,7 +160,7 @@ async fn a_repository_that_cannot_be_changed_is_left_out_and_named() {
     fixture.image("a", Some("1"), "layer", None).await;
     fixture.blob("a", "orphan").await;
     let store = FaultyStore::failing((*fixture.store).clone(), 0, StoreErrorKind::NotWritable);
-    let registry = Registry::new(Arc::new(store), Config::default());
+    let registry = Registry::new(Arc::new(store), Config::default(), Clock::system());
     let report = registry.collect_garbage(false, SystemTime::now() + 2 * DAY).await.unwrap();
     assert_eq!(report.left_out.len(), 1, "{report:?}");
     assert!(fixture.has_blob("a", "orphan").await);
