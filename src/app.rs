@@ -127,7 +127,7 @@ impl App {
             is_first: authority_is_new || administrator.is_some(),
             administrator,
         };
-        let grants = StoredTokenService::new(TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
+        let stored_tokens = StoredTokenService::new(TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
         let registry = Registry::new(store, config.registry.clone());
         warn_of_split_store(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
@@ -147,7 +147,7 @@ impl App {
                 passwords,
                 lockout,
                 tokens,
-                grants,
+                stored_tokens,
                 workloads.clone(),
                 clients.clone(),
             )),

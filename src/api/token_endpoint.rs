@@ -187,7 +187,7 @@ fn authentication_error(error: &AuthenticationError) -> ApiError {
     match error {
         AuthenticationError::WrongPassword
         | AuthenticationError::BadToken(_)
-        | AuthenticationError::BadGrant(_)
+        | AuthenticationError::BadStoredToken(_)
         | AuthenticationError::BadHeader(_) => dispatch::basic_challenge_error(error),
         AuthenticationError::Locked { .. }
         | AuthenticationError::Busy { .. }

@@ -22,7 +22,7 @@ pub mod workload;
 pub use authenticator::{AuthenticatedSubject, Authenticator};
 pub use config::{AuthConfig, ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, TokenConfig};
 pub use credentials::{BearerToken, Credentials};
-pub use error::{AuthenticationError, BadGrant};
+pub use error::{AuthenticationError, InvalidStoredToken};
 pub use lockout::{LockedOut, Lockout};
 pub use passwords::password::{NewPassword, Password};
 pub use passwords::password_verifier::{PasswordError, PasswordVerifier, VerifiedUser};

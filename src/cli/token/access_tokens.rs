@@ -143,8 +143,8 @@ pub(super) fn list(config: &Config) -> Result<(), CommandError> {
         listed.token.as_ref().map_or_else(|| listed.id.to_string(), StoredToken::display_name)
     });
     devices.sort_by_cached_key(|listed| {
-        let user = listed.token.as_ref().map(|grant| grant.user.clone());
-        (user, listed.token.as_ref().map(|grant| grant.created), listed.id.to_string())
+        let user = listed.token.as_ref().map(|stored| stored.user.clone());
+        (user, listed.token.as_ref().map(|stored| stored.created), listed.id.to_string())
     });
     let names = tokens.iter().filter_map(|listed| Some((listed.id, listed.token.as_ref()?.display_name()))).collect();
     let around = ListContext { users, names, now: SystemTime::now() };
@@ -164,15 +164,23 @@ struct ListContext {
 
 impl ListContext {
     fn format_line(&self, listed: &ListedToken) -> Vec<String> {
-        let Some(grant) = &listed.token else {
+        let Some(stored) = &listed.token else {
             return vec![listed.id.to_string(), "its record is damaged; the token is not accepted".to_owned()];
         };
-        let is_removed = self.users.as_ref().is_some_and(|users| users.hash(&grant.user).is_none());
-        let user = if is_removed { format!("{} (removed)", grant.user) } else { grant.user.to_string() };
+        let is_removed = self.users.as_ref().is_some_and(|users| users.hash(&stored.user).is_none());
+        let user = if is_removed { format!("{} (removed)", stored.user) } else { stored.user.to_string() };
         let last_use =
             listed.last_used.map_or_else(|| "never used".to_owned(), |used| format!("last used {}", format_time(used)));
-        let [what, how, until] = self.describe_kind(&grant.kind);
-        vec![grant.display_name(), user, what, how, format!("created {}", format_time(grant.created)), until, last_use]
+        let [what, how, until] = self.describe_kind(&stored.kind);
+        vec![
+            stored.display_name(),
+            user,
+            what,
+            how,
+            format!("created {}", format_time(stored.created)),
+            until,
+            last_use,
+        ]
     }
 
     fn describe_kind(&self, kind: &StoredTokenKind) -> [String; 3] {

@@ -110,7 +110,7 @@ pub enum TokenOrigin {
     /// A password, with the fingerprint of its stored hash.
     Password(CredentialVersion),
     /// An access token or a refresh token.
-    Grant {
+    StoredToken {
         /// The id of that token.
         id: StoredTokenId,
         /// The fingerprint of the user's stored hash: when the hash changes, the token ends.
@@ -126,7 +126,7 @@ impl fmt::Display for TokenOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Password(version) => write!(f, "p:{version}"),
-            Self::Grant { id, credential } => write!(f, "g:{id}:{credential}"),
+            Self::StoredToken { id, credential } => write!(f, "g:{id}:{credential}"),
             Self::Workload(rule) => write!(f, "w:{rule}"),
             Self::Certificate(proof) => write!(f, "c:{proof}"),
         }
@@ -139,10 +139,10 @@ impl FromStr for TokenOrigin {
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
         match text.split_once(':') {
             Some(("p", version)) => Ok(Self::Password(CredentialVersion::from_claim(version))),
-            Some(("g", grant)) => {
-                let (id, version) = grant.split_once(':').ok_or(InvalidToken::Unverifiable)?;
+            Some(("g", stored)) => {
+                let (id, version) = stored.split_once(':').ok_or(InvalidToken::Unverifiable)?;
                 let id = id.parse().map_err(|_| InvalidToken::Unverifiable)?;
-                Ok(Self::Grant { id, credential: CredentialVersion::from_claim(version) })
+                Ok(Self::StoredToken { id, credential: CredentialVersion::from_claim(version) })
             }
             Some(("w", rule)) => Ok(Self::Workload(WorkloadRuleId::from_claim(rule))),
             Some(("c", proof)) => Ok(Self::Certificate(proof.parse().map_err(|_| InvalidToken::Unverifiable)?)),
@@ -234,17 +234,16 @@ impl BearerTokenService {
     ) -> Result<VerifiedToken, InvalidToken> {
         let keys = self.keys.current();
         let cache_key = self.verification_cache.cache_key(token);
-        if let Some((statement, signer)) =
-            cache_key.as_ref().and_then(|place| self.verification_cache.get(place, &keys, now))
+        if let Some((claims, signer)) = cache_key.as_ref().and_then(|key| self.verification_cache.get(key, &keys, now))
         {
-            statement.check_time(now, grace)?;
-            return Ok(VerifiedToken::new(&statement, signer));
+            claims.check_time(now, grace)?;
+            return Ok(VerifiedToken::new(&claims, signer));
         }
-        let (statement, signer) = self.verify_signature(token, &keys, now)?;
-        statement.check_time(now, grace)?;
-        let verified = VerifiedToken::new(&statement, signer);
-        if let Some(place) = cache_key {
-            self.verification_cache.insert(place, Arc::new(statement), signer);
+        let (claims, signer) = self.verify_signature(token, &keys, now)?;
+        claims.check_time(now, grace)?;
+        let verified = VerifiedToken::new(&claims, signer);
+        if let Some(key) = cache_key {
+            self.verification_cache.insert(key, Arc::new(claims), signer);
         }
         Ok(verified)
     }
@@ -253,7 +252,7 @@ impl BearerTokenService {
     #[cfg(test)]
     pub(crate) fn is_cached(&self, token: &BearerToken, now: SystemTime) -> bool {
         let cache_key = self.verification_cache.cache_key(token);
-        cache_key.is_some_and(|place| self.verification_cache.get(&place, &self.keys.current(), now).is_some())
+        cache_key.is_some_and(|key| self.verification_cache.get(&key, &self.keys.current(), now).is_some())
     }
 
     /// Verifies everything but the time: the claims of the token, and which of `keys` signed it.

@@ -267,7 +267,7 @@ mod tests {
         "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=".parse().unwrap()
     }
 
-    fn grant(id: StoredTokenId, kind: StoredTokenKind) -> StoredToken {
+    fn stored_token(id: StoredTokenId, kind: StoredTokenKind) -> StoredToken {
         let token = TokenSecret::generate(id, &SystemRandom::new()).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_500);
         StoredToken::new(&token, "Ünal Öz".parse().unwrap(), &hash(), kind, now)
@@ -282,20 +282,20 @@ mod tests {
             },
             expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)),
         };
-        grant(StoredTokenId::Access(1), kind)
+        stored_token(StoredTokenId::Access(1), kind)
     }
 
     #[test]
     fn a_record_says_what_was_written() {
         let device =
             StoredTokenKind::Refresh { client: ClientName::new("docker"), parent: Some(StoredTokenId::Access(1)) };
-        for grant in [access(), grant(StoredTokenId::Refresh { owner_hash: 1, number: 2 }, device)] {
-            let read = StoredToken::from_json(grant.id, &grant.to_json()).unwrap();
-            assert_eq!((read.id, &read.user, &read.kind), (grant.id, &grant.user, &grant.kind));
+        for stored in [access(), stored_token(StoredTokenId::Refresh { owner_hash: 1, number: 2 }, device)] {
+            let read = StoredToken::from_json(stored.id, &stored.to_json()).unwrap();
+            assert_eq!((read.id, &read.user, &read.kind), (stored.id, &stored.user, &stored.kind));
             assert_eq!(read.created, SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
             assert_eq!(
                 (read.verifier.secret_hash, read.verifier.binding),
-                (grant.verifier.secret_hash, grant.verifier.binding)
+                (stored.verifier.secret_hash, stored.verifier.binding)
             );
         }
     }

@@ -57,7 +57,7 @@ struct CachedToken {
 /// An access or refresh token that was verified.
 #[derive(Clone)]
 pub(crate) struct VerifiedStoredToken {
-    pub(crate) grant: Arc<StoredToken>,
+    pub(crate) token: Arc<StoredToken>,
     /// The stored hash of the user, to which the token is bound.
     pub(crate) hash: Arc<StoredHash>,
     pub(crate) limits: Option<CredentialLimits>,
@@ -104,19 +104,19 @@ impl StoredTokenService {
         now: SystemTime,
         hash_of: impl Fn(&UserName) -> Option<Arc<StoredHash>> + Send,
     ) -> Result<VerifiedStoredToken, StoredTokenRejection> {
-        let grant = self.read_through_cache(token.id()).await?.ok_or(StoredTokenRejection::Unknown)?.token;
-        if !grant.verifier.matches(token) {
+        let stored = self.read_through_cache(token.id()).await?.ok_or(StoredTokenRejection::Unknown)?.token;
+        if !stored.verifier.matches(token) {
             return Err(StoredTokenRejection::Unknown);
         }
         // From here on the client has proved that it has the secret, so the reason may be specific.
-        let hash = hash_of(&grant.user).filter(|hash| grant.verifier.is_bound_to(hash, token));
+        let hash = hash_of(&stored.user).filter(|hash| stored.verifier.is_bound_to(hash, token));
         let hash = hash.ok_or(StoredTokenRejection::CredentialChanged)?;
-        let limits = self.check_valid(grant.id, &grant.user, now).await?;
-        self.record_use(grant.id, now);
-        if let Some(parent) = grant.parent() {
+        let limits = self.check_valid(stored.id, &stored.user, now).await?;
+        self.record_use(stored.id, now);
+        if let Some(parent) = stored.parent() {
             self.record_use(parent, now);
         }
-        Ok(VerifiedStoredToken { grant, hash, limits })
+        Ok(VerifiedStoredToken { token: stored, hash, limits })
     }
 
     /// Checks that a token of `user` is still valid, and returns its restriction; `None` if it has none.
@@ -170,10 +170,10 @@ impl StoredTokenService {
         let none = |_| StoreError::new(StoreErrorKind::Unavailable, "no randomness for a token");
         let id = StoredTokenId::new_refresh(user, parent, &SystemRandom::new()).map_err(none)?;
         let token = TokenSecret::generate(id, &SystemRandom::new()).map_err(none)?;
-        let grant = StoredToken::new(&token, user.clone(), hash, StoredTokenKind::Refresh { client, parent }, now);
+        let stored = StoredToken::new(&token, user.clone(), hash, StoredTokenKind::Refresh { client, parent }, now);
         let _alone = self.creation_lock.lock().await;
         self.evict_least_recently_used(user, parent).await?;
-        self.store.write(&grant).await?;
+        self.store.write(&stored).await?;
         Ok(token)
     }
 
@@ -188,10 +188,10 @@ impl StoredTokenService {
             return Ok(());
         }
         let mut devices = Vec::new();
-        for ListedToken { id, token: grant, last_used: used } in self.store.read_listed(ids).await? {
-            match grant {
-                Some(grant) if grant.user == *user && grant.parent() == parent => {
-                    devices.push((Some(used.unwrap_or(grant.created)), id));
+        for ListedToken { id, token: stored, last_used: used } in self.store.read_listed(ids).await? {
+            match stored {
+                Some(stored) if stored.user == *user && stored.parent() == parent => {
+                    devices.push((Some(used.unwrap_or(stored.created)), id));
                 }
                 // The device of another owner with the same hash.
                 Some(_) => {}
@@ -214,11 +214,11 @@ impl StoredTokenService {
             return Ok(Some(entry));
         }
         let read = Instant::now();
-        let Some(grant) = self.store.read(id).await? else {
+        let Some(stored) = self.store.read(id).await? else {
             self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             return Ok(None);
         };
-        let entry = CachedToken { token: Arc::new(grant), last_used: self.store.last_used(id).await?, read_at: read };
+        let entry = CachedToken { token: Arc::new(stored), last_used: self.store.last_used(id).await?, read_at: read };
         self.cache_insert(id, entry.clone());
         Ok(Some(entry))
     }

@@ -5,7 +5,7 @@
 //! which issuer's keys are used.
 //!
 //! ```text
-//! password ──presented──▶ Presented ──issuer──▶ keys ──verify──▶ claims ──rule──▶ user, restriction
+//! password ──parse──▶ UnverifiedJwt ──issuer──▶ keys ──verify──▶ VerifiedJwt ──rule──▶ user, restriction
 //! ```
 
 mod claim_pattern;

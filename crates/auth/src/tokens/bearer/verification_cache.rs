@@ -51,24 +51,19 @@ impl TokenVerificationCache {
     /// The claims of a cached token and the key that signed it, if that is still among the valid `keys`.
     pub(super) fn get<'a>(
         &self,
-        place: &CredentialFingerprint,
+        key: &CredentialFingerprint,
         keys: &'a SigningKeySet,
         now: SystemTime,
     ) -> Option<(Arc<VerifiedClaims>, &'a Arc<SigningKey>)> {
-        let mut tokens = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let VerifiedSignature { claims: statement, signer } = tokens.get(place, Instant::now())?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let VerifiedSignature { claims, signer } = entries.get(key, Instant::now())?;
         let is_signer = |key: &&Arc<SigningKey>| ptr::eq(Arc::as_ptr(key), signer.as_ptr());
-        Some((Arc::clone(statement), keys.valid_at(now).find(is_signer)?))
+        Some((Arc::clone(claims), keys.valid_at(now).find(is_signer)?))
     }
 
     /// Inserts a token that was verified and is valid now.
-    pub(super) fn insert(
-        &self,
-        place: CredentialFingerprint,
-        statement: Arc<VerifiedClaims>,
-        signer: &Arc<SigningKey>,
-    ) {
-        let remembered = VerifiedSignature { claims: statement, signer: Arc::downgrade(signer) };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(place, remembered, Instant::now());
+    pub(super) fn insert(&self, key: CredentialFingerprint, claims: Arc<VerifiedClaims>, signer: &Arc<SigningKey>) {
+        let entry = VerifiedSignature { claims, signer: Arc::downgrade(signer) };
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry, Instant::now());
     }
 }
