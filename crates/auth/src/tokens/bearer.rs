@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::{
     CredentialVersion,
     config::{TokenAlgorithm, TokenConfig},
-    credentials::BearerToken,
+    credentials::{BearerToken, Credentials},
     passwords::hash::NoRandomness,
     signing_keys::{SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
     tokens::StoredTokenId,
@@ -36,6 +36,9 @@ use verification_cache::TokenVerificationCache;
 
 /// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
 pub(crate) const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
+
+/// The longest token that is issued, in bytes: this server accepts it in an `Authorization` header.
+const MAX_ISSUED_LEN: usize = Credentials::MAX_BEARER_LEN - "Bearer ".len();
 
 /// Issues and verifies bearer tokens.
 pub struct BearerTokenService {
@@ -85,6 +88,8 @@ pub struct IssuedToken {
     pub issued_at: SystemTime,
     /// How long it is valid from then on.
     pub lifetime: Duration,
+    /// The scopes that it permits: the first of the requested ones that fit into [`Credentials::MAX_BEARER_LEN`].
+    pub scopes: Vec<Scope>,
 }
 
 /// The content of a token that was verified.
@@ -189,10 +194,11 @@ impl BearerTokenService {
         Arc::clone(self.keys.current().signer())
     }
 
-    /// Issues a token to `principal` for `scopes`, signed by `signer`.
+    /// Issues a token to `principal` for `scopes`, signed by `signer`. Of scopes with very long names, which would make
+    /// the token longer than a server accepts, the last ones are left out.
     ///
     /// # Errors
-    /// The key could not sign.
+    /// The key could not sign, or the token is too long without any scope.
     pub fn issue(
         &self,
         signer: &SigningKey,
@@ -202,7 +208,7 @@ impl BearerTokenService {
         now: SystemTime,
     ) -> Result<IssuedToken, SigningError> {
         let issued = unix_seconds(now);
-        let claims = BearerClaims {
+        let mut claims = BearerClaims {
             iss: self.config.issuer.clone(),
             sub: match principal {
                 Principal::Anonymous => String::new(),
@@ -216,7 +222,18 @@ impl BearerTokenService {
             access: scopes.iter().map(AccessClaim::from).collect(),
             via: origin.map(ToString::to_string),
         };
-        Ok(IssuedToken { token: signer.sign(&claims)?, issued_at: now, lifetime: self.config.lifetime })
+        let token = loop {
+            let token = signer.sign(&claims)?;
+            if token.len() <= MAX_ISSUED_LEN {
+                break token;
+            }
+            if claims.access.is_empty() {
+                return Err(SigningError);
+            }
+            claims.drop_last_scopes(token.len() - MAX_ISSUED_LEN);
+        };
+        let scopes = scopes[..claims.access.len()].to_vec();
+        Ok(IssuedToken { token, issued_at: now, lifetime: self.config.lifetime, scopes })
     }
 
     /// Verifies a token: its signature, its issuer, its audience, and that `now` is within its time.
