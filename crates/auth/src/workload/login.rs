@@ -1,6 +1,7 @@
 //! Authenticates OIDC tokens by the current workload rules, and exchanges the rules at a reload.
 //!
-//! Invariant: rules are exchanged all at once or not at all, and issuers that remain keep their cached keys.
+//! Invariant: rules are exchanged all at once or not at all, and issuers that remain keep their cached keys. The cache
+//! of verified signatures outlives an exchange, because it says nothing about rules.
 
 use std::{
     sync::Arc,
@@ -12,6 +13,7 @@ use arc_swap::ArcSwap;
 use super::{
     jwks_cache::{JwksCache, JwksSource, RETRY_DELAY},
     rule::{WorkloadRule, WorkloadRuleId},
+    signature_cache::SignatureCache,
     unverified_jwt::{self, UnverifiedJwt},
     verify::{InvalidWorkloadToken, SignatureInfo, VerifiedJwt},
 };
@@ -20,7 +22,10 @@ use portcullis_access::{CredentialLimits, UserName};
 use portcullis_http_client::TrustedRootsError;
 
 /// The current workload rules and their issuers.
-pub struct WorkloadRules(ArcSwap<RuleSet>);
+pub struct WorkloadRules {
+    current: ArcSwap<RuleSet>,
+    signatures: SignatureCache,
+}
 
 #[derive(Default)]
 struct RuleSet {
@@ -65,12 +70,13 @@ pub enum WorkloadRejection {
 impl WorkloadRules {
     /// Loads the issuers of `rules`, with the files of authorities that they name.
     pub fn new(rules: &[WorkloadRule]) -> Result<Self, TrustedRootsError> {
-        Ok(Self(ArcSwap::from_pointee(RuleSet::default().with_rules(rules)?)))
+        let current = ArcSwap::from_pointee(RuleSet::default().with_rules(rules)?);
+        Ok(Self { current, signatures: SignatureCache::new() })
     }
 
     /// Exchanges the rules. On error the previous rules stay.
     pub fn replace(&self, rules: &[WorkloadRule]) -> Result<(), TrustedRootsError> {
-        self.0.store(Arc::new(self.0.load().with_rules(rules)?));
+        self.current.store(Arc::new(self.current.load().with_rules(rules)?));
         Ok(())
     }
 
@@ -82,7 +88,7 @@ impl WorkloadRules {
         password: &Password,
         now: SystemTime,
     ) -> Option<Result<WorkloadLogin, WorkloadRejection>> {
-        let state = self.0.load_full();
+        let state = self.current.load_full();
         if state.rules.is_empty() {
             return None;
         }
@@ -91,7 +97,7 @@ impl WorkloadRules {
         }
         let token = UnverifiedJwt::parse(password.expose())?;
         let issuer = state.issuers.iter().find(|issuer| issuer.name() == token.issuer)?;
-        Some(state.authenticate(issuer, user, &token, now).await)
+        Some(state.authenticate(issuer, user, &token, &self.signatures, now).await)
     }
 
     /// Checks that the rule under which a bearer token was issued still exists, and returns its restriction.
@@ -100,7 +106,7 @@ impl WorkloadRules {
         user: &UserName,
         id: &WorkloadRuleId,
     ) -> Result<Option<CredentialLimits>, InvalidToken> {
-        let state = self.0.load();
+        let state = self.current.load();
         let known = state.rules.iter().find(|known| known.id == *id && known.rule.user == *user);
         known.map(|known| known.rule.limits.clone()).ok_or(InvalidToken::CredentialChanged)
     }
@@ -125,13 +131,15 @@ impl RuleSet {
         issuer: &Arc<JwksCache>,
         user: &str,
         token: &UnverifiedJwt<'_>,
+        signatures: &SignatureCache,
         now: SystemTime,
     ) -> Result<WorkloadLogin, WorkloadRejection> {
         let signed = SignatureInfo::from_token(token)?;
         let Some(keys) = issuer.keys(signed.key_id, Instant::now()).await else {
             return Err(WorkloadRejection::Unreachable { issuer: issuer.name().to_owned(), retry_after: RETRY_DELAY });
         };
-        let verified = VerifiedJwt::verify(token, &signed, &keys)?;
+        let clock = Instant::now();
+        let verified = VerifiedJwt::verify(token, &signed, &keys, signatures, clock)?;
         verified.check_time(now)?;
         let is_asked_for =
             |known: &&IdentifiedRule| known.rule.issuer.as_str() == issuer.name() && known.rule.user.as_str() == user;
@@ -139,6 +147,7 @@ impl RuleSet {
         for IdentifiedRule { id, rule } in self.rules.iter().filter(is_asked_for) {
             match verified.check_rule(rule) {
                 Ok(()) => {
+                    verified.store_in(signatures, clock);
                     let job = format!("{} {}", issuer.name(), verified.subject());
                     let (user, rule, limits) = (rule.user.clone(), id.clone(), rule.limits.clone());
                     return Ok(WorkloadLogin { user, job, rule, limits });

@@ -14,6 +14,7 @@ mod jwks_cache;
 mod login;
 mod required_claims;
 mod rule;
+mod signature_cache;
 mod unverified_jwt;
 mod verify;
 
