@@ -32,6 +32,7 @@ use crate::{
         StoredTokenService, TokenAlgorithm, TokenStore, Users, WorkloadRules,
         passwords::hash::{BcryptCost, NoRandomness},
         passwords::password_verifier,
+        tokens::DeviceSweep,
         users::first_administrator::create_first_administrator,
         users::{EditError, UsersFileError},
     },
@@ -52,6 +53,7 @@ pub struct App {
     registry: Registry,
     reloader: Reloader,
     keeper: CertificateRenewer,
+    device_sweep: DeviceSweep,
     signals: Signals,
     first_start: FirstStart,
     store_lock: DataDirLock,
@@ -127,7 +129,9 @@ impl App {
             is_first: authority_is_new || administrator.is_some(),
             administrator,
         };
-        let stored_tokens = StoredTokenService::new(TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
+        let (token_store, refresh_lifetime) = (TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
+        let device_sweep = DeviceSweep::new(token_store.clone(), refresh_lifetime);
+        let stored_tokens = StoredTokenService::new(token_store, refresh_lifetime);
         let registry = Registry::new(store, config.registry.clone());
         warn_of_split_store(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
@@ -165,7 +169,18 @@ impl App {
         let keeper = CertificateRenewer { resolver: resolver.clone(), challenges, answers_http, config: current };
         let reloader =
             Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim })
+        Ok(Self {
+            server,
+            api,
+            names,
+            registry,
+            reloader,
+            keeper,
+            device_sweep,
+            signals,
+            first_start,
+            store_lock: claim,
+        })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -176,7 +191,18 @@ impl App {
 
     /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
     pub async fn serve(self) {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim } = self;
+        let Self {
+            server,
+            api,
+            names,
+            registry,
+            reloader,
+            keeper,
+            device_sweep,
+            signals,
+            first_start,
+            store_lock: claim,
+        } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
@@ -185,7 +211,8 @@ impl App {
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::POLL_INTERVAL);
             let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL);
-            tokio::join!(users, keys, reloader.run(hangup), keeper.run())
+            let devices = device_sweep.run(reloader.users.clone());
+            tokio::join!(users, keys, devices, reloader.run(hangup), keeper.run())
         });
         let tending = tokio::spawn(registry.clone().run_maintenance());
         let stopping = shutdown.clone();

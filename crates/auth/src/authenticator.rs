@@ -185,9 +185,13 @@ impl Authenticator {
         }
     }
 
-    /// Issues a refresh token to a client that signed in with a password or an access token. `None` for every other
-    /// credential, and where the token cannot be stored: the client then keeps the password, as it does with registries
-    /// that have no refresh tokens.
+    /// Issues a refresh token to a client that signed in with a password. `None` for every other credential, and where
+    /// the token cannot be stored: the client then keeps the credential, as it does with registries that have no
+    /// refresh tokens.
+    ///
+    /// An access token replaces a password already: it is limited, revocable and of use nowhere else. Refresh tokens
+    /// for it would make a record for each job that signs in, and a bound on their number would sign jobs out that are
+    /// still running.
     pub async fn issue_refresh_token(
         &self,
         holder: &AuthenticatedSubject,
@@ -195,21 +199,16 @@ impl Authenticator {
         now: SystemTime,
     ) -> Option<Password> {
         let (Principal::User(user), Some(origin)) = (&holder.subject.principal, &holder.origin) else { return None };
-        let (parent, credential) = match origin {
-            TokenOrigin::Password(credential) => (None, credential),
-            TokenOrigin::StoredToken { id: id @ StoredTokenId::Access(_), credential } => (Some(*id), credential),
+        let credential = match origin {
+            TokenOrigin::Password(credential) => credential,
             // A CI job gets a new token for its next run, and a client can present its certificate again.
-            TokenOrigin::StoredToken { id: StoredTokenId::Refresh { .. }, .. }
-            | TokenOrigin::Workload(_)
-            | TokenOrigin::Certificate(_) => {
-                return None;
-            }
+            TokenOrigin::StoredToken { .. } | TokenOrigin::Workload(_) | TokenOrigin::Certificate(_) => return None,
         };
         let hash = self.passwords.usable_hash(user)?;
         if CredentialVersion::new(&hash, holder.signer.binding_key()) != *credential {
             return None;
         }
-        match self.stored_tokens.create_refresh_token(user, &hash, ClientName::new(client), parent, now).await {
+        match self.stored_tokens.create_refresh_token(user, &hash, ClientName::new(client), now).await {
             Ok(token) => {
                 tracing::info!(%user, device = %token.id(), client, "a device signed in");
                 Some(token.expose())

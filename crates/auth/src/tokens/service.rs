@@ -32,9 +32,7 @@ const CACHE_CAPACITY: usize = 4096;
 /// The resolution of the time of last use.
 const LAST_USE_RESOLUTION: Duration = Duration::from_secs(60);
 
-/// How many devices may be signed in with one user's password, or with one access token; beyond that, the least
-/// recently used one is signed out. The two are counted separately, because builds that sign in a hundred times a day
-/// with an access token would otherwise sign out the user's own devices.
+/// How many devices may be signed in with one user's password; beyond that, the least recently used one is signed out.
 pub(super) const MAX_DEVICES: usize = 100;
 
 /// Verifies access and refresh tokens of a running server, and creates refresh tokens.
@@ -140,8 +138,7 @@ impl StoredTokenService {
                 }
             }
             StoredTokenKind::Refresh { parent, .. } => {
-                let idle = now.duration_since(last_used.unwrap_or(token.created)).unwrap_or_default();
-                if idle > self.refresh_lifetime {
+                if token.is_idle(last_used, self.refresh_lifetime, now) {
                     return Err(StoredTokenRejection::Expired);
                 }
                 match parent {
@@ -154,8 +151,7 @@ impl StoredTokenService {
         }
     }
 
-    /// Creates a refresh token for a device of `user`, bound to the stored hash. `parent` is the access token that the
-    /// client presented instead of a password.
+    /// Creates a refresh token for a device that signed in with the password of `user`, bound to the stored hash.
     ///
     /// # Errors
     /// The store failed, or the system's random number generator did.
@@ -164,33 +160,29 @@ impl StoredTokenService {
         user: &UserName,
         hash: &StoredHash,
         client: ClientName,
-        parent: Option<StoredTokenId>,
         now: SystemTime,
     ) -> Result<TokenSecret, StoreError> {
         let none = |_| StoreError::new(StoreErrorKind::Unavailable, "no randomness for a token");
-        let id = StoredTokenId::new_refresh(user, parent, &SystemRandom::new()).map_err(none)?;
+        let id = StoredTokenId::new_refresh(user, &SystemRandom::new()).map_err(none)?;
         let token = TokenSecret::generate(id, &SystemRandom::new()).map_err(none)?;
-        let stored = StoredToken::new(&token, user.clone(), hash, StoredTokenKind::Refresh { client, parent }, now);
+        let stored =
+            StoredToken::new(&token, user.clone(), hash, StoredTokenKind::Refresh { client, parent: None }, now);
         let _alone = self.creation_lock.lock().await;
-        self.evict_least_recently_used(user, parent).await?;
+        self.evict_least_recently_used(user).await?;
         self.store.write(&stored).await?;
         Ok(token)
     }
 
     /// Signs out the least recently used devices if there are too many.
-    async fn evict_least_recently_used(
-        &self,
-        user: &UserName,
-        parent: Option<StoredTokenId>,
-    ) -> Result<(), StoreError> {
-        let ids = self.store.refresh_token_ids(owner_hash(user, parent)).await?;
+    async fn evict_least_recently_used(&self, user: &UserName) -> Result<(), StoreError> {
+        let ids = self.store.refresh_token_ids(owner_hash(user)).await?;
         if ids.len() < MAX_DEVICES {
             return Ok(());
         }
         let mut devices = Vec::new();
         for ListedToken { id, token: stored, last_used: used } in self.store.read_listed(ids).await? {
             match stored {
-                Some(stored) if stored.user == *user && stored.parent() == parent => {
+                Some(stored) if stored.user == *user && stored.parent().is_none() => {
                     devices.push((Some(used.unwrap_or(stored.created)), id));
                 }
                 // The device of another owner with the same hash.

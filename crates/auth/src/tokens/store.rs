@@ -118,14 +118,20 @@ impl TokenStore {
     /// Every device of every user, in no particular order.
     pub async fn refresh_tokens(&self) -> Result<Vec<ListedToken>, StoreError> {
         let mut ids = Vec::new();
-        for entry in self.store.list(&store_path(REFRESH_TOKENS_DIR)).await? {
-            if let Some(owner) = parse_number(&entry.name, 8).and_then(|owner| u32::try_from(owner).ok()) {
-                ids.extend(self.refresh_token_ids(owner).await?);
-            }
+        for owner in self.refresh_token_owners().await? {
+            ids.extend(self.refresh_token_ids(owner).await?);
         }
         self.read_listed(ids).await
     }
 
+    /// The owner hashes of all refresh tokens, in ascending order.
+    pub(super) async fn refresh_token_owners(&self) -> Result<Vec<u32>, StoreError> {
+        let entries = self.store.list(&store_path(REFRESH_TOKENS_DIR)).await?;
+        let owners = entries.iter().filter_map(|entry| u32::try_from(parse_number(&entry.name, 8)?).ok());
+        Ok(owners.collect())
+    }
+
+    /// The ids of the refresh tokens of an owner, in ascending order.
     pub(super) async fn refresh_token_ids(&self, owner: u32) -> Result<Vec<StoredTokenId>, StoreError> {
         let entries = self.store.list(&store_path(&format!("{REFRESH_TOKENS_DIR}/{owner:08x}"))).await?;
         let numbers = entries.iter().filter_map(|entry| parse_number(&entry.name, 16));
