@@ -17,11 +17,11 @@ use crate::{
     lockout::Lockout,
     passwords::password::Password,
     passwords::password_verifier::{PasswordError, PasswordVerifier, VerifiedUser},
-    signing_keys::SigningKey,
-    tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, SigningError, TokenOrigin, VerifiedToken},
+    signing_keys::{SigningError, SigningKey},
+    tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, TokenOrigin, VerifiedToken},
     tokens::{ClientName, StoredTokenId, StoredTokenRejection, StoredTokenService, TokenSecret, VerifiedStoredToken},
     users::{CredentialVersion, Users},
-    workload::{self, InvalidWorkloadToken, WorkloadLogin, WorkloadRules},
+    workload::{self, InvalidWorkloadToken, WorkloadLogin, WorkloadRuleEnded, WorkloadRules},
 };
 use portcullis_access::audit::{self, AuditEvent, AuthMethod};
 use portcullis_access::{CredentialLimits, Principal, Restriction, Scope, Subject, UserName};
@@ -369,7 +369,10 @@ impl Authenticator {
     ) -> Result<Option<CredentialLimits>, AuthenticationError> {
         match origin {
             TokenOrigin::Password(version) => self.check_credential_version(user, version, signer).map(|()| None),
-            TokenOrigin::Workload(rule) => Ok(self.workloads.check_rule_exists(user, rule)?),
+            TokenOrigin::Workload(rule) => self
+                .workloads
+                .check_rule_exists(user, rule)
+                .map_err(|WorkloadRuleEnded| InvalidToken::CredentialChanged.into()),
             TokenOrigin::Certificate(proof) if self.clients.is_proof_valid(proof, now) => Ok(None),
             TokenOrigin::Certificate(_) => Err(InvalidToken::Revoked.into()),
             TokenOrigin::StoredToken { id, credential } => {

@@ -11,7 +11,7 @@ use std::{
 
 use aws_lc_rs::{digest, error::Unspecified, hmac, rand::SecureRandom};
 
-use crate::{credentials::BearerToken, passwords::hash::StoredHash, passwords::password::Password};
+use crate::{passwords::hash::StoredHash, passwords::password::Password};
 use portcullis_access::UserName;
 
 /// The maximum number of entries of a cache: one for each user, or each token, in use within [`MAX_AGE`].
@@ -60,8 +60,8 @@ impl CredentialFingerprinter {
     }
 
     /// The fingerprint of a token's bytes.
-    pub(crate) fn fingerprint_token(&self, token: &BearerToken) -> CredentialFingerprint {
-        self.sign([token.expose().as_bytes()])
+    pub(crate) fn fingerprint_token(&self, token: &str) -> CredentialFingerprint {
+        self.sign([token.as_bytes()])
     }
 
     fn sign<const PARTS: usize>(&self, parts: [&[u8]; PARTS]) -> CredentialFingerprint {

@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use crate::{
     CredentialVersion,
-    config::{TokenAlgorithm, TokenConfig},
+    config::{CLOCK_LEEWAY, TokenAlgorithm, TokenConfig},
     credentials::{BearerToken, Credentials},
     passwords::hash::NoRandomness,
-    signing_keys::{SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
+    signing_keys::{SigningError, SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
     tokens::StoredTokenId,
     workload::WorkloadRuleId,
 };
@@ -33,9 +33,6 @@ use claims::{AccessClaim, BearerClaims, VerifiedClaims, unix_seconds};
 use portcullis_access::{Principal, Scope};
 use portcullis_tls::CertificateProof;
 use verification_cache::TokenVerificationCache;
-
-/// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
-pub(crate) const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
 
 /// The longest token that is issued, in bytes: this server accepts it in an `Authorization` header.
 const MAX_ISSUED_LEN: usize = Credentials::MAX_BEARER_LEN - "Bearer ".len();
@@ -310,11 +307,6 @@ impl VerifiedToken {
         }
     }
 }
-
-/// Signing a token failed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the token could not be signed")]
-pub struct SigningError;
 
 /// Why a token was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

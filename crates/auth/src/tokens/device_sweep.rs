@@ -70,7 +70,9 @@ impl DeviceSweep {
         loop {
             tokio::time::sleep(ROUND_INTERVAL).await;
             let file = users.snapshot();
-            if let Err(error) = self.run_round(&file, SystemTime::now(), Instant::now()).await {
+            // The clock of tokio, which tests can advance.
+            let clock = tokio::time::Instant::now().into_std();
+            if let Err(error) = self.run_round(&file, SystemTime::now(), clock).await {
                 tracing::warn!(%error, "the records of ended devices cannot be removed");
             }
         }

@@ -17,7 +17,7 @@ use super::{
     unverified_jwt::{self, UnverifiedJwt},
     verify::{InvalidWorkloadToken, SignatureInfo, VerifiedJwt},
 };
-use crate::{passwords::password::Password, tokens::bearer::InvalidToken};
+use crate::passwords::password::Password;
 use portcullis_access::{CredentialLimits, UserName};
 use portcullis_http_client::TrustedRootsError;
 
@@ -67,6 +67,11 @@ pub enum WorkloadRejection {
     },
 }
 
+/// The rule under which a bearer token was issued was changed or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the workload rule of the token was changed or removed")]
+pub struct WorkloadRuleEnded;
+
 impl WorkloadRules {
     /// Loads the issuers of `rules`, with the files of authorities that they name.
     pub fn new(rules: &[WorkloadRule]) -> Result<Self, TrustedRootsError> {
@@ -105,10 +110,10 @@ impl WorkloadRules {
         &self,
         user: &UserName,
         id: &WorkloadRuleId,
-    ) -> Result<Option<CredentialLimits>, InvalidToken> {
+    ) -> Result<Option<CredentialLimits>, WorkloadRuleEnded> {
         let state = self.current.load();
         let known = state.rules.iter().find(|known| known.id == *id && known.rule.user == *user);
-        known.map(|known| known.rule.limits.clone()).ok_or(InvalidToken::CredentialChanged)
+        known.map(|known| known.rule.limits.clone()).ok_or(WorkloadRuleEnded)
     }
 }
 

@@ -24,7 +24,7 @@ mod test_issuer;
 mod tests;
 
 pub use claim_pattern::{ClaimPattern, InvalidClaimPattern};
-pub use login::{WorkloadLogin, WorkloadRejection, WorkloadRules};
+pub use login::{WorkloadLogin, WorkloadRejection, WorkloadRuleEnded, WorkloadRules};
 pub use required_claims::{ClaimsTooBroad, RequiredClaim, RequiredClaims};
 pub use rule::{InvalidIssuerUrl, IssuerUrl, WorkloadRule, WorkloadRuleId};
 pub use unverified_jwt::MAX_TOKEN_LEN;

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCK_LEEWAY, InvalidToken, TokenOrigin};
+use super::{InvalidToken, TokenOrigin};
+use crate::config::CLOCK_LEEWAY;
 use portcullis_access::{Action, Actions, Principal, Scope, UserName};
 
 /// The claims of a token in JSON (Docker token specification, "Token Authentication Implementation").

@@ -45,7 +45,7 @@ impl TokenVerificationCache {
 
     /// The cache key of a token; `None` if the token is too long to be cached.
     pub(super) fn cache_key(&self, token: &BearerToken) -> Option<CredentialFingerprint> {
-        (token.expose().len() <= MAX_CACHED_TOKEN_LEN).then(|| self.fingerprints.fingerprint_token(token))
+        (token.expose().len() <= MAX_CACHED_TOKEN_LEN).then(|| self.fingerprints.fingerprint_token(token.expose()))
     }
 
     /// The claims of a cached token and the key that signed it, if that is still among the valid `keys`.

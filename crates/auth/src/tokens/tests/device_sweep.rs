@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{super::device_sweep::SWEEP_DELAY, *};
-use crate::users::htpasswd::Htpasswd;
+use crate::users::{Users, htpasswd::Htpasswd};
 
 fn users() -> Htpasswd {
     Htpasswd::parse(format!("alice:{}\n", hash().as_str()).as_bytes())
@@ -111,6 +111,21 @@ async fn a_device_that_a_command_revoked_meanwhile_is_no_error() {
     sweep(&mut devices, &Htpasswd::parse(b""), start(), clock).await;
     fixture.store.revoke(device.id()).await.unwrap();
     assert_eq!(sweep(&mut devices, &Htpasswd::parse(b""), start(), clock + SWEEP_DELAY).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_removes_ended_devices_while_it_runs() {
+    let (fixture, folder) = (TokenFixture::new(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("htpasswd");
+    std::fs::write(&path, format!("bob:{}\n", hash().as_str())).unwrap();
+    let users = Users::load(path, start()).unwrap_or_else(|error| panic!("{error}"));
+    fixture.sign_in(SystemTime::now()).await;
+    let sweeping = tokio::spawn(fixture.sweep().run(Arc::new(users)));
+    tokio::time::sleep(SWEEP_DELAY).await;
+    assert_eq!(fixture.device_count().await, 1, "the first look was after the start");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(fixture.device_count().await, 0);
+    sweeping.abort();
 }
 
 #[tokio::test]
