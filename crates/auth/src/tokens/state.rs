@@ -9,10 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    model::{StoredToken, StoredTokenKind},
-    store::ListedToken,
-};
+use super::model::{StoredToken, StoredTokenKind};
 use crate::{config::LegacyHashes, users::htpasswd::Htpasswd};
 
 /// Whether a stored token is accepted, and if not, why.
@@ -39,21 +36,6 @@ pub enum StoredTokenState {
 }
 
 impl StoredTokenState {
-    /// Whether the token is accepted, as far as the record shows.
-    #[must_use]
-    pub fn is_valid(self) -> bool {
-        match self {
-            Self::Valid | Self::ValidUnlessPasswordChanged => true,
-            Self::Expired
-            | Self::Idle
-            | Self::PasswordChanged
-            | Self::UserRemoved
-            | Self::UserDisabled
-            | Self::ParentEnded
-            | Self::ParentDamaged => false,
-        }
-    }
-
     /// Whether the token has ended for good, if neither the clock nor the users file is set back. A disabled user is
     /// enabled again by a setting or by a correction of the line, and a damaged record may be restored, so that is not
     /// final.
@@ -130,14 +112,13 @@ impl TokenStateContext<'_> {
                 StoredTokenState::Idle
             }
             StoredTokenKind::Refresh { .. } => match parent {
-                ParentRecord::None => user_state,
                 ParentRecord::Missing => StoredTokenState::ParentEnded,
                 ParentRecord::Damaged => StoredTokenState::ParentDamaged,
                 ParentRecord::Found(parent) if parent.user != token.user => StoredTokenState::ParentEnded,
                 ParentRecord::Found(parent) if self.state(parent, None, ParentRecord::None).is_final() => {
                     StoredTokenState::ParentEnded
                 }
-                ParentRecord::Found(_) => user_state,
+                ParentRecord::None | ParentRecord::Found(_) => user_state,
             },
         }
     }
@@ -155,13 +136,5 @@ impl TokenStateContext<'_> {
             Some(true) => StoredTokenState::Valid,
             None => StoredTokenState::ValidUnlessPasswordChanged,
         }
-    }
-}
-
-impl ListedToken {
-    /// The state of a listed token; `None` if its record is damaged.
-    #[must_use]
-    pub fn state(&self, context: &TokenStateContext<'_>, parent: ParentRecord<'_>) -> Option<StoredTokenState> {
-        self.token.as_ref().map(|token| context.state(token, self.last_used, parent))
     }
 }

@@ -69,11 +69,11 @@ impl VerifiedJwt {
         }
         let fingerprint = CredentialFingerprint::from_signed_token(token.text);
         let cached = cache.get(&fingerprint, clock);
-        let uncached = if cached.is_some_and(|signer| keys.contains_key(signed.key_id, signed.algorithm, signer)) {
+        let uncached = if cached.is_some_and(|key| keys.contains_key(signed.key_id, signed.algorithm, key)) {
             None
         } else {
-            let signer = keys.find_signer(signed.key_id, signed.algorithm, token.message, token.signature);
-            Some((fingerprint, signer.ok_or(InvalidWorkloadToken::Signature)?))
+            let found = keys.find_signer(signed.key_id, signed.algorithm, token.message, token.signature);
+            Some((fingerprint, found.ok_or(InvalidWorkloadToken::Signature)?))
         };
         let payload = BASE64_URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
         let claims = serde_json::from_slice(&payload).map_err(|_| InvalidWorkloadToken::Malformed)?;

@@ -75,8 +75,8 @@ fn time_and_rules_are_checked_with_every_login() {
     let text = signer.sign(&claims());
     verify(&cache, &keys, &text, start).unwrap();
     let token = UnverifiedJwt::parse(&text).unwrap();
-    let signed = SignatureInfo::from_token(&token).unwrap();
-    let cached = VerifiedJwt::verify(&token, &signed, &keys, &cache, start).unwrap();
+    let info = SignatureInfo::from_token(&token).unwrap();
+    let cached = VerifiedJwt::verify(&token, &info, &keys, &cache, start).unwrap();
     assert_eq!(cached.check_time(at(NOW + 24 * 60 * 60)), Err(InvalidWorkloadToken::Expired));
     let other = WorkloadRule { audience: "elsewhere".to_owned(), ..rule() };
     assert_eq!(cached.check_rule(&other), Err(InvalidWorkloadToken::Audience("elsewhere".to_owned())));
