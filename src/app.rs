@@ -28,6 +28,7 @@ use crate::{
         StoredTokenService, TokenAlgorithm, TokenStore, Users, WorkloadRules,
         passwords::hash::{BcryptCost, NoRandomness},
         passwords::password_verifier,
+        tokens::DeviceSweep,
         users::first_administrator::create_first_administrator,
         users::{EditError, UsersFileError},
     },
@@ -50,6 +51,7 @@ pub struct App {
     registry: Registry,
     reloader: Reloader,
     keeper: CertificateRenewer,
+    device_sweep: DeviceSweep,
     signals: Signals,
     first_start: FirstStart,
     store_lock: DataDirLock,
@@ -126,8 +128,9 @@ impl App {
             is_first: authority_is_new || administrator.is_some(),
             administrator,
         };
-        let (lifetime, tokens) = (config.auth.token.refresh_lifetime, TokenStore::new(store.clone()));
-        let grants = StoredTokenService::new(tokens, lifetime, clock.clone());
+        let (token_store, refresh_lifetime) = (TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
+        let device_sweep = DeviceSweep::new(token_store.clone(), refresh_lifetime, clock.clone());
+        let stored_tokens = StoredTokenService::new(token_store, refresh_lifetime, clock.clone());
         let registry = Registry::new(store, config.registry.clone(), clock.clone());
         warn_of_split_store(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
@@ -148,7 +151,7 @@ impl App {
                 passwords,
                 lockout,
                 tokens,
-                grants,
+                stored_tokens,
                 workloads.clone(),
                 clients.clone(),
                 clock.clone(),
@@ -186,7 +189,19 @@ impl App {
             changes,
             clock: clock.clone(),
         };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim, clock })
+        Ok(Self {
+            server,
+            api,
+            names,
+            registry,
+            reloader,
+            keeper,
+            device_sweep,
+            signals,
+            first_start,
+            store_lock: claim,
+            clock,
+        })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -199,8 +214,19 @@ impl App {
     /// data folder if all commits have ended. The caller releases it as clean after the runtime has ended, which waits
     /// for operations of tasks that were cut off.
     pub async fn serve(self) -> Option<DataDirLock> {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim, clock } =
-            self;
+        let Self {
+            server,
+            api,
+            names,
+            registry,
+            reloader,
+            keeper,
+            device_sweep,
+            signals,
+            first_start,
+            store_lock: claim,
+            clock,
+        } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
@@ -209,7 +235,8 @@ impl App {
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::POLL_INTERVAL, clock.clone());
             let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL, clock);
-            tokio::join!(users, keys, reloader.run(hangup), keeper.run())
+            let devices = device_sweep.run(reloader.users.clone());
+            tokio::join!(users, keys, devices, reloader.run(hangup), keeper.run())
         });
         let tending = tokio::spawn(registry.clone().run_maintenance());
         let stopping = shutdown.clone();

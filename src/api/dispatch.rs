@@ -143,7 +143,7 @@ impl RequestContext<'_> {
         let scopes: Vec<Scope> = scope.cloned().into_iter().collect();
         let challenge = |reason| challenge(self.api, self.request_authority(), reason, &scopes, error);
         match &error {
-            AuthenticationError::WrongPassword | AuthenticationError::BadGrant(_) => {
+            AuthenticationError::WrongPassword | AuthenticationError::BadStoredToken(_) => {
                 challenge(ChallengeReason::WrongPassword)
             }
             AuthenticationError::BadToken(reason) => {
@@ -187,7 +187,7 @@ pub(super) fn retry_later_error(error: &AuthenticationError) -> ApiError {
         AuthenticationError::Unavailable => (ErrorCode::Unavailable, UNAVAILABLE_RETRY_AFTER),
         AuthenticationError::WrongPassword
         | AuthenticationError::BadToken(_)
-        | AuthenticationError::BadGrant(_)
+        | AuthenticationError::BadStoredToken(_)
         | AuthenticationError::BadHeader(_) => {
             return ApiError::internal(error);
         }

@@ -162,7 +162,7 @@ async fn issue(
     let issued =
         authenticator.issue_bearer_token(&holder, &granted, now).map_err(|error| ApiError::internal(&error))?;
     if matches!(principal, Principal::User(_)) {
-        audit::record(&AuditEvent::TokenIssued { user: principal, scopes: &granted });
+        audit::record(&AuditEvent::TokenIssued { user: principal, scopes: &issued.scopes });
     }
     let refresh_token = match known {
         // The same refresh token again: Docker compares it with the one that it stores, and keeps that.
@@ -178,7 +178,7 @@ async fn issue(
         expires_in: issued.lifetime.as_secs(),
         issued_at: rfc3339(issued.issued_at),
         refresh_token: refresh_token.as_ref().map(Password::expose),
-        scope: includes_scope.then(|| granted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+        scope: includes_scope.then(|| issued.scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
     };
     Ok(response::json("application/json", &answer).with_header(header::CACHE_CONTROL, "no-store"))
 }
@@ -187,7 +187,7 @@ fn authentication_error(error: &AuthenticationError) -> ApiError {
     match error {
         AuthenticationError::WrongPassword
         | AuthenticationError::BadToken(_)
-        | AuthenticationError::BadGrant(_)
+        | AuthenticationError::BadStoredToken(_)
         | AuthenticationError::BadHeader(_) => dispatch::basic_challenge_error(error),
         AuthenticationError::Locked { .. }
         | AuthenticationError::Busy { .. }

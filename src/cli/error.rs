@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     fmt::{self, Display},
-    io::Write as _,
+    io::{self, Write as _},
 };
 
 use super::user::UserError;
@@ -74,6 +74,14 @@ impl From<KeyError> for CommandError {
 impl From<RotateError> for CommandError {
     fn from(error: RotateError) -> Self {
         Self::new(error_chain(&error), Some(error.hint()))
+    }
+}
+
+/// Treats a closed pipe as success: the reader (`head`, a pager) has all that it wanted.
+pub(super) fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

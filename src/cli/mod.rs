@@ -28,6 +28,7 @@ use std::{env, ffi::OsString, io, path::PathBuf};
 use clap::Parser;
 
 pub use error::CommandError;
+use error::ignore_broken_pipe;
 
 use crate::{
     audit::AuditEvent,

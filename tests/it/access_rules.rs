@@ -1,6 +1,8 @@
 //! Tests access rules: `check`'s diagnostics, and that `access explain` agrees with the server.
 
-use crate::support::portcullis_server::{ALICE, BOB, TestUser};
+use std::process::Command;
+
+use crate::support::portcullis_server::{ALICE, BINARY, BOB, TestUser};
 use crate::support::server_dir::basic_authorization;
 use crate::support::{RunningServer, ServerDir};
 
@@ -100,6 +102,20 @@ fn explain_names_the_rule_that_decides_with_its_line_and_the_ones_before_it() {
         .args(["access", "explain", "alice", "pull", "Team"])
         .run_failing()
         .assert_prints_one_of(&["Team"]);
+}
+
+#[test]
+fn lists_and_explanations_whose_reader_closed_the_pipe_end_without_an_error() {
+    let stage = ServerDir::new();
+    stage.configure(RULES);
+    std::fs::create_dir(stage.path("data")).unwrap();
+    stage.portcullis_command().args(["token", "create", "ci", "--user", "alice"]).run_ok();
+    for arguments in [&["access", "explain", "alice", "push", "team/app"][..], &["token", "list"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let command = Command::new(BINARY).args(arguments).current_dir(stage.folder()).stdout(writer).output().unwrap();
+        assert!(command.status.success() && command.stderr.is_empty(), "{arguments:?}: {command:?}");
+    }
 }
 
 #[test]

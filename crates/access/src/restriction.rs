@@ -36,7 +36,9 @@ impl CredentialLimits {
         !self.actions.is_empty() && self.repositories.iter().any(|glob| glob.is_satisfiable(PatternUser::User(user)))
     }
 
-    fn allowed_actions(&self, principal: &Principal, repository: &RepositoryName) -> Actions {
+    /// The actions that the limits leave `principal` on a repository, of those that the policy allows.
+    #[must_use]
+    pub fn allowed_actions(&self, principal: &Principal, repository: &RepositoryName) -> Actions {
         let there = self.repositories.iter().any(|glob| glob.matches(principal, repository));
         if there { self.actions } else { Actions::NONE }
     }

@@ -3,7 +3,7 @@
 //! Invariant: a [`Scope`] is of a kind that this registry has. Parsing drops scopes of other kinds, because clients
 //! request scopes for plugins, charts and other resources and expect a token for the rest.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use super::action::{Action, Actions};
 use portcullis_oci::RepositoryName;
@@ -39,11 +39,19 @@ impl Scope {
 
     /// Parses the `scope` parameters of a request. Each may contain several scopes between spaces (RFC 6749 section
     /// 3.3), and a client may send several parameters (Docker does). Unknown kinds, invalid names and unknown actions
-    /// are left out. Only the first [`Scope::MAX_SCOPES`] scopes are read: a client that collects scopes while it works
-    /// still gets a token, and the request costs no more than one with that many.
+    /// are left out. Only the first [`Scope::MAX_SCOPES`] different texts are read: a client that collects scopes while
+    /// it works still gets a token, and the request costs little more than one with that many. A scope that is
+    /// requested twice counts once.
     pub fn parse_all<'a>(parameters: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
-        let texts = parameters.into_iter().flat_map(str::split_ascii_whitespace);
-        texts.take(Self::MAX_SCOPES).filter_map(Self::parse).collect()
+        let mut seen = HashSet::with_capacity(Self::MAX_SCOPES);
+        let texts = parameters.into_iter().flat_map(str::split_ascii_whitespace).filter(|text| seen.insert(*text));
+        let mut scopes = Vec::new();
+        for scope in texts.take(Self::MAX_SCOPES).filter_map(Self::parse) {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        scopes
     }
 
     /// Parses `type[(class)]:name:action[,action]`. The type ends at the first colon and the actions begin after the
@@ -104,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_catalog_is_asked_for_in_either_way() {
-        assert_eq!(parsed(&["registry:catalog:*", "registry:catalog:search"]), ["registry:catalog:*"; 2]);
+        assert_eq!(parsed(&["registry:catalog:*", "registry:catalog:search"]), ["registry:catalog:*"]);
     }
 
     #[test]
@@ -121,6 +129,12 @@ mod tests {
         for parameters in [&[joined.as_str()][..], &one_each] {
             assert_eq!(parsed(parameters), many[..Scope::MAX_SCOPES]);
         }
+    }
+
+    #[test]
+    fn a_scope_that_is_requested_a_hundred_times_displaces_no_other() {
+        let (again, last) = ("repository:a:pull ".repeat(100), "repository:b:pull");
+        assert_eq!(parsed(&[&again, last]), ["repository:a:pull", last]);
     }
 
     proptest! {

@@ -9,15 +9,15 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use crate::{
     credentials::{BearerToken, Credentials},
-    error::{AuthenticationError, BadGrant},
+    error::{AuthenticationError, InvalidStoredToken},
     lockout::Lockout,
     passwords::password::Password,
     passwords::password_verifier::{PasswordError, PasswordVerifier, VerifiedUser},
-    signing_keys::SigningKey,
-    tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, SigningError, TokenOrigin, VerifiedToken},
+    signing_keys::{SigningError, SigningKey},
+    tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, TokenOrigin, VerifiedToken},
     tokens::{ClientName, StoredTokenId, StoredTokenRejection, StoredTokenService, TokenSecret, VerifiedStoredToken},
     users::{CredentialVersion, Users},
-    workload::{self, InvalidWorkloadToken, WorkloadLogin, WorkloadRules},
+    workload::{self, InvalidWorkloadToken, WorkloadLogin, WorkloadRuleEnded, WorkloadRules},
 };
 use portcullis_access::audit::{self, AuditEvent, AuthMethod};
 use portcullis_access::{CredentialLimits, Principal, Restriction, Scope, Subject, UserName};
@@ -33,7 +33,7 @@ pub struct Authenticator {
     passwords: PasswordVerifier,
     lockout: Lockout,
     tokens: BearerTokenService,
-    grants: StoredTokenService,
+    stored_tokens: StoredTokenService,
     workloads: Arc<WorkloadRules>,
     clients: Arc<ClientTrust>,
     clock: Clock,
@@ -70,12 +70,12 @@ impl Authenticator {
         passwords: PasswordVerifier,
         lockout: Lockout,
         tokens: BearerTokenService,
-        grants: StoredTokenService,
+        stored_tokens: StoredTokenService,
         workloads: Arc<WorkloadRules>,
         clients: Arc<ClientTrust>,
         clock: Clock,
     ) -> Self {
-        Self { users, passwords, lockout, tokens, grants, workloads, clients, clock }
+        Self { users, passwords, lockout, tokens, stored_tokens, workloads, clients, clock }
     }
 
     /// The name of the service that bearer tokens are issued for (`service` and `aud`).
@@ -168,26 +168,30 @@ impl Authenticator {
         from: IpAddr,
         now: SystemTime,
     ) -> Result<AuthenticatedSubject, AuthenticationError> {
-        let token = TokenSecret::parse(presented.expose()).ok_or(BadGrant::Unknown)?;
-        let StoredTokenId::Refresh { .. } = token.id() else { return Err(BadGrant::Unknown.into()) };
+        let token = TokenSecret::parse(presented.expose()).ok_or(InvalidStoredToken::Unknown)?;
+        let StoredTokenId::Refresh { .. } = token.id() else { return Err(InvalidStoredToken::Unknown.into()) };
         // The request names no user, so failures are counted by the device id.
         let place = format!("{REFRESH_TOKEN_USER}:{}", token.id());
         self.check_lockout(&place, from)?;
         match self.verify_stored_token(&token, now).await {
-            Ok(believed) => Ok(self.sign_in_with_stored_token(&believed)),
+            Ok(verified) => Ok(self.sign_in_with_stored_token(&verified)),
             Err(StoredTokenRejection::Unknown) => {
                 self.lockout.record_failure(&place, from, self.clock.instant());
                 tracing::warn!(target: LOG_TARGET, peer = %from, user = ?REFRESH_TOKEN_USER, device = %token.id(), "sign-in refused");
                 audit::record(&AuditEvent::SignInRefused { user: &place, reason: "no such refresh token" });
-                Err(BadGrant::Unknown.into())
+                Err(InvalidStoredToken::Unknown.into())
             }
-            Err(refused) => Err(reject_stored_token(&place, refused)),
+            Err(rejection) => Err(reject_stored_token(&place, rejection)),
         }
     }
 
-    /// Issues a refresh token to a client that signed in with a password or an access token. `None` for every other
-    /// credential, and where the token cannot be stored: the client then keeps the password, as it does with registries
-    /// that have no refresh tokens.
+    /// Issues a refresh token to a client that signed in with a password. `None` for every other credential, and where
+    /// the token cannot be stored: the client then keeps the credential, as it does with registries that have no
+    /// refresh tokens.
+    ///
+    /// An access token replaces a password already: it is limited, revocable and of use nowhere else. Refresh tokens
+    /// for it would make a record for each job that signs in, and a bound on their number would sign jobs out that are
+    /// still running.
     pub async fn issue_refresh_token(
         &self,
         holder: &AuthenticatedSubject,
@@ -195,21 +199,16 @@ impl Authenticator {
         now: SystemTime,
     ) -> Option<Password> {
         let (Principal::User(user), Some(origin)) = (&holder.subject.principal, &holder.origin) else { return None };
-        let (parent, credential) = match origin {
-            TokenOrigin::Password(credential) => (None, credential),
-            TokenOrigin::Grant { id: id @ StoredTokenId::Access(_), credential } => (Some(*id), credential),
+        let credential = match origin {
+            TokenOrigin::Password(credential) => credential,
             // A CI job gets a new token for its next run, and a client can present its certificate again.
-            TokenOrigin::Grant { id: StoredTokenId::Refresh { .. }, .. }
-            | TokenOrigin::Workload(_)
-            | TokenOrigin::Certificate(_) => {
-                return None;
-            }
+            TokenOrigin::StoredToken { .. } | TokenOrigin::Workload(_) | TokenOrigin::Certificate(_) => return None,
         };
         let hash = self.passwords.usable_hash(user)?;
         if CredentialVersion::new(&hash, holder.signer.binding_key()) != *credential {
             return None;
         }
-        match self.grants.create_refresh_token(user, &hash, ClientName::new(client), parent, now).await {
+        match self.stored_tokens.create_refresh_token(user, &hash, ClientName::new(client), now).await {
             Ok(token) => {
                 tracing::info!(%user, device = %token.id(), client, "a device signed in");
                 Some(token.expose())
@@ -273,7 +272,7 @@ impl Authenticator {
         if let Some(shown) = self.workloads.authenticate(user, password, now, self.clock.instant()).await {
             return match shown {
                 Ok(admitted) => Ok(self.sign_in_workload(admitted)),
-                Err(refused) => Err(self.reject_workload(user, from, refused)),
+                Err(rejection) => Err(self.reject_workload(user, from, rejection)),
             };
         }
         let verified = self.check_password(user, password, from).await?;
@@ -297,9 +296,9 @@ impl Authenticator {
         let StoredTokenId::Access(_) = token.id() else { return Err(self.reject_password(user, from)) };
         match self.verify_stored_token(token, now).await {
             // This does not clear the user's failures: an owner of an access token may still guess the password.
-            Ok(believed) if believed.grant.user.as_str() == user => Ok(self.sign_in_with_stored_token(&believed)),
+            Ok(verified) if verified.token.user.as_str() == user => Ok(self.sign_in_with_stored_token(&verified)),
             Ok(_) | Err(StoredTokenRejection::Unknown) => Err(self.reject_password(user, from)),
-            Err(refused) => Err(reject_stored_token(user, refused)),
+            Err(rejection) => Err(reject_stored_token(user, rejection)),
         }
     }
 
@@ -313,8 +312,8 @@ impl Authenticator {
         AuthenticatedSubject { subject, origin: Some(TokenOrigin::Workload(rule)), signer: self.tokens.signer() }
     }
 
-    fn reject_workload(&self, user: &str, from: IpAddr, refused: workload::WorkloadRejection) -> AuthenticationError {
-        match refused {
+    fn reject_workload(&self, user: &str, from: IpAddr, rejection: workload::WorkloadRejection) -> AuthenticationError {
+        match rejection {
             workload::WorkloadRejection::Invalid(reason) => self.reject_workload_token(user, from, &reason),
             workload::WorkloadRejection::Unreachable { retry_after, .. } => {
                 audit::record(&AuditEvent::SignInRefused {
@@ -339,21 +338,21 @@ impl Authenticator {
         token: &TokenSecret,
         now: SystemTime,
     ) -> Result<VerifiedStoredToken, StoredTokenRejection> {
-        self.grants.verify(token, now, |user| self.passwords.usable_hash(user)).await
+        self.stored_tokens.verify(token, now, |user| self.passwords.usable_hash(user)).await
     }
 
-    fn sign_in_with_stored_token(&self, believed: &VerifiedStoredToken) -> AuthenticatedSubject {
-        let VerifiedStoredToken { grant, hash, limits } = believed;
-        let method = match grant.id {
+    fn sign_in_with_stored_token(&self, verified: &VerifiedStoredToken) -> AuthenticatedSubject {
+        let VerifiedStoredToken { token, hash, limits } = verified;
+        let method = match token.id {
             StoredTokenId::Access(_) => AuthMethod::AccessToken,
             StoredTokenId::Refresh { .. } => AuthMethod::RefreshToken,
         };
-        audit::record(&AuditEvent::SignedIn { user: &grant.user, method, credential: Some(&grant.display_name()) });
+        audit::record(&AuditEvent::SignedIn { user: &token.user, method, credential: Some(&token.display_name()) });
         let signer = self.tokens.signer();
         let credential = CredentialVersion::new(hash, signer.binding_key());
         let reach = Restriction::unrestricted().with_limits(limits.clone());
-        let subject = Subject { principal: Principal::User(grant.user.clone()), restriction: reach };
-        AuthenticatedSubject { subject, origin: Some(TokenOrigin::Grant { id: grant.id, credential }), signer }
+        let subject = Subject { principal: Principal::User(token.user.clone()), restriction: reach };
+        AuthenticatedSubject { subject, origin: Some(TokenOrigin::StoredToken { id: token.id, credential }), signer }
     }
 
     /// Checks that the credential a bearer token was issued for is still valid, and returns its restrictions.
@@ -370,16 +369,19 @@ impl Authenticator {
     ) -> Result<Option<CredentialLimits>, AuthenticationError> {
         match origin {
             TokenOrigin::Password(version) => self.check_credential_version(user, version, signer).map(|()| None),
-            TokenOrigin::Workload(rule) => Ok(self.workloads.check_rule_exists(user, rule)?),
+            TokenOrigin::Workload(rule) => self
+                .workloads
+                .check_rule_exists(user, rule)
+                .map_err(|WorkloadRuleEnded| InvalidToken::CredentialChanged.into()),
             TokenOrigin::Certificate(proof) if self.clients.is_proof_valid(proof, now) => Ok(None),
             TokenOrigin::Certificate(_) => Err(InvalidToken::Revoked.into()),
-            TokenOrigin::Grant { id, credential } => {
+            TokenOrigin::StoredToken { id, credential } => {
                 self.check_credential_version(user, credential, signer)?;
-                self.grants.check_valid(*id, user, now).await.map_err(|refused| match refused {
+                self.stored_tokens.check_valid(*id, user, now).await.map_err(|rejection| match rejection {
                     StoredTokenRejection::Unknown
                     | StoredTokenRejection::Expired
                     | StoredTokenRejection::CredentialChanged => InvalidToken::Revoked.into(),
-                    StoredTokenRejection::Store(_) => refused.into(),
+                    StoredTokenRejection::Store(_) => rejection.into(),
                 })
             }
         }
@@ -439,9 +441,9 @@ impl Authenticator {
 
 /// Rejects a token that was valid once, or that the store could not look up. This is no guess and is not counted by the
 /// lockout.
-fn reject_stored_token(user: &str, refused: StoredTokenRejection) -> AuthenticationError {
-    audit::record(&AuditEvent::SignInRefused { user, reason: &refused.to_string() });
-    refused.into()
+fn reject_stored_token(user: &str, rejection: StoredTokenRejection) -> AuthenticationError {
+    audit::record(&AuditEvent::SignInRefused { user, reason: &rejection.to_string() });
+    rejection.into()
 }
 
 /// The user name that the log shows for a sign-in with a refresh token. Followed by a colon, which no user name

@@ -108,3 +108,6 @@ impl TokenConfig {
     /// shorter one would only cause failures.
     pub const LIFETIME_RANGE: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
 }
+
+/// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
+pub(crate) const CLOCK_LEEWAY: Duration = Duration::from_secs(60);

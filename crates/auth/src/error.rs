@@ -22,7 +22,7 @@ pub enum AuthenticationError {
     BadToken(#[from] InvalidToken),
     /// The access token or refresh token was rejected.
     #[error(transparent)]
-    BadGrant(#[from] BadGrant),
+    BadStoredToken(#[from] InvalidStoredToken),
     /// The token store cannot be read, so that the token cannot be verified (503).
     #[error("the registry cannot look up the token; try again later")]
     Unavailable,
@@ -54,7 +54,7 @@ impl From<LockedOut> for AuthenticationError {
 
 /// Why an access token or a refresh token was rejected, as a client that holds its secret may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadGrant {
+pub enum InvalidStoredToken {
     /// The refresh token is malformed, unknown or revoked.
     #[error("the refresh token is not valid here; sign in again")]
     Unknown,
@@ -63,15 +63,15 @@ pub enum BadGrant {
     Expired,
     /// The password of the user changed after the token was issued, or the user was removed.
     #[error("the access token or refresh token ended, because its user's password changed or the user was removed")]
-    Superseded,
+    CredentialChanged,
 }
 
 impl From<StoredTokenRejection> for AuthenticationError {
-    fn from(refused: StoredTokenRejection) -> Self {
-        match refused {
-            StoredTokenRejection::Unknown => BadGrant::Unknown.into(),
-            StoredTokenRejection::Expired => BadGrant::Expired.into(),
-            StoredTokenRejection::CredentialChanged => BadGrant::Superseded.into(),
+    fn from(rejection: StoredTokenRejection) -> Self {
+        match rejection {
+            StoredTokenRejection::Unknown => InvalidStoredToken::Unknown.into(),
+            StoredTokenRejection::Expired => InvalidStoredToken::Expired.into(),
+            StoredTokenRejection::CredentialChanged => InvalidStoredToken::CredentialChanged.into(),
             StoredTokenRejection::Store(error) => {
                 tracing::error!(%error, "the token store failed");
                 Self::Unavailable

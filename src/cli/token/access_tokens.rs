@@ -19,11 +19,14 @@ use crate::{
     auth::{
         LegacyHashes, StoredTokenId, TokenStore,
         passwords::hash::StoredHash,
-        tokens::{ListedToken, NewAccessToken, StoredToken, StoredTokenKind, TokenName, TokenSecret},
+        tokens::{
+            ListedToken, NewAccessToken, ParentRecord, StoredToken, StoredTokenKind, TokenName, TokenSecret,
+            TokenStateContext,
+        },
         users::htpasswd::Htpasswd,
         users::read_leniently,
     },
-    cli::{CommandError, audit},
+    cli::{CommandError, audit, ignore_broken_pipe},
     clock::Clock,
     config::{self, Config, InvalidDuration},
     storage::StoreError,
@@ -138,42 +141,60 @@ pub(super) fn list(config: &Config, clock: &Clock) -> Result<(), CommandError> {
     let store = open_store(config, clock)?;
     let (mut tokens, mut devices) =
         block_on(async { Ok::<_, StoreError>((store.access_tokens().await?, store.refresh_tokens().await?)) })??;
-    // An unreadable users file is no error here: the tokens are listed without marking the removed users.
+    // An unreadable users file is no error here: the tokens are listed, and their state is that of their records.
     let users = read_leniently(&config.auth.htpasswd).ok();
     tokens.sort_by_cached_key(|listed| {
         listed.token.as_ref().map_or_else(|| listed.id.to_string(), StoredToken::display_name)
     });
     devices.sort_by_cached_key(|listed| {
-        let user = listed.token.as_ref().map(|grant| grant.user.clone());
-        (user, listed.token.as_ref().map(|grant| grant.created), listed.id.to_string())
+        let user = listed.token.as_ref().map(|stored| stored.user.clone());
+        (user, listed.token.as_ref().map(|stored| stored.created), listed.id.to_string())
     });
-    let names = tokens.iter().filter_map(|listed| Some((listed.id, listed.token.as_ref()?.display_name()))).collect();
-    let around = ListContext { users, names, now: clock.now() };
-    let lines: Vec<_> = tokens.iter().chain(&devices).map(|listed| around.format_line(listed)).collect();
-    let text = table(&lines);
-    io::stdout().write_all(text.as_bytes()).map_err(|error| TokenError::Output(error).into())
+    let context = ListContext {
+        states: TokenStateContext {
+            users: users.as_ref(),
+            legacy_hashes: config.auth.legacy_hashes,
+            refresh_lifetime: config.auth.token.refresh_lifetime,
+            now: clock.now(),
+        },
+        parents: tokens.iter().map(|listed| (listed.id, listed.token.as_ref())).collect(),
+    };
+    let lines: Vec<_> = tokens.iter().chain(&devices).map(|listed| context.format_line(listed)).collect();
+    let written = io::stdout().write_all(table(&lines).as_bytes());
+    ignore_broken_pipe(written).map_err(|error| TokenError::Output(error).into())
 }
 
 /// Formats lines of the list, with the data that they need beside the token's record.
-struct ListContext {
-    /// The users file; `None` if it cannot be read.
-    users: Option<Htpasswd>,
-    /// The names of the access tokens by id.
-    names: HashMap<StoredTokenId, String>,
-    now: SystemTime,
+struct ListContext<'a> {
+    states: TokenStateContext<'a>,
+    /// The access tokens by id; `None` for damaged records.
+    parents: HashMap<StoredTokenId, Option<&'a StoredToken>>,
 }
 
-impl ListContext {
+impl ListContext<'_> {
+    /// The columns of a token: name or id, user, repositories, actions, creation, expiry, last use, state. A device has
+    /// its client and its sign-in in the third, fourth and sixth column.
     fn format_line(&self, listed: &ListedToken) -> Vec<String> {
-        let Some(grant) = &listed.token else {
+        let Some(stored) = &listed.token else {
             return vec![listed.id.to_string(), "its record is damaged; the token is not accepted".to_owned()];
         };
-        let is_removed = self.users.as_ref().is_some_and(|users| users.hash(&grant.user).is_none());
-        let user = if is_removed { format!("{} (removed)", grant.user) } else { grant.user.to_string() };
+        let is_removed = self.states.users.is_some_and(|users| users.hash(&stored.user).is_none());
+        let user = if is_removed { format!("{} (removed)", stored.user) } else { stored.user.to_string() };
+        let created = format!("created {}", format_time(stored.created));
         let last_use =
             listed.last_used.map_or_else(|| "never used".to_owned(), |used| format!("last used {}", format_time(used)));
-        let [what, how, until] = self.describe_kind(&grant.kind);
-        vec![grant.display_name(), user, what, how, format!("created {}", format_time(grant.created)), until, last_use]
+        let [what, how, until] = self.describe_kind(&stored.kind);
+        let state = self.states.state(stored, listed.last_used, self.parent(stored)).to_string();
+        vec![stored.display_name(), user, what, how, created, until, last_use, state]
+    }
+
+    fn parent(&self, token: &StoredToken) -> ParentRecord<'_> {
+        let Some(id) = token.parent() else { return ParentRecord::None };
+        match self.parents.get(&id) {
+            None => ParentRecord::Missing,
+            Some(None) => ParentRecord::Damaged,
+            Some(Some(parent)) => ParentRecord::Found(parent),
+        }
     }
 
     fn describe_kind(&self, kind: &StoredTokenKind) -> [String; 3] {
@@ -181,17 +202,17 @@ impl ListContext {
             StoredTokenKind::Access { limits, expires, .. } => {
                 let globs: Vec<_> = limits.repositories.iter().map(ToString::to_string).collect();
                 let until = match expires {
-                    Some(expires) if *expires <= self.now => format!("expired {}", format_time(*expires)),
+                    Some(expires) if *expires <= self.states.now => format!("expired {}", format_time(*expires)),
                     Some(expires) => format!("expires {}", format_time(*expires)),
                     None => "never expires".to_owned(),
                 };
                 [globs.join(","), limits.actions.to_string(), until]
             }
             StoredTokenKind::Refresh { client, parent } => {
-                let by = match parent.map(|parent| self.names.get(&parent)) {
+                let by = match parent.map(|parent| self.parents.get(&parent)) {
                     None => "signed in with the password".to_owned(),
-                    Some(Some(name)) => format!("signed in with {name}"),
-                    Some(None) => "signed in with a token that was revoked".to_owned(),
+                    Some(Some(Some(parent))) => format!("signed in with {}", parent.display_name()),
+                    Some(None | Some(None)) => "signed in with a token that was revoked".to_owned(),
                 };
                 ["device".to_owned(), client.to_string(), by]
             }
@@ -205,7 +226,7 @@ fn table(lines: &[Vec<String>]) -> String {
         let whole = lines.iter().filter(|line| line.len() > column + 1);
         whole.map(|line| line[column].chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<_> = (0..7).map(width).collect();
+    let widths: Vec<_> = (0..8).map(width).collect();
     let padded = |line: &Vec<String>| {
         let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"

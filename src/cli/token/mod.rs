@@ -28,7 +28,7 @@ enum Command {
     /// may do at that time. It ends when it expires or is revoked, when the user's password changes, or when the user
     /// is removed.
     Create(access_tokens::CreateArgs),
-    /// List access tokens by name, and devices that signed in (`docker login`) by id
+    /// List access tokens by name, and devices that signed in (`docker login`) by id, with the state of each
     #[command(visible_alias = "ls")]
     List(StoreArgs),
     /// Revoke an access token or sign out a device, with every token that was issued from it

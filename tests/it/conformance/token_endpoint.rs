@@ -251,6 +251,21 @@ fn a_post_form_that_is_incomplete_or_of_another_grant_is_400() {
 }
 
 #[test]
+fn a_token_for_a_hundred_long_names_is_not_longer_than_the_registry_accepts() {
+    let registry = ConformanceServer::start();
+    let names: Vec<String> = (0..100).map(|number| format!("{number:03}/{}", "a".repeat(240))).collect();
+    let scopes: Vec<String> = names.iter().map(|name| format!("repository:{name}:pull,push")).collect();
+    let answer = post(&registry, &password_grant(&scopes.join(" "))).expect(200).json();
+    let token = answer["token"].as_str().unwrap();
+    let granted: Vec<&str> = answer["scope"].as_str().unwrap().split(' ').collect();
+    assert!((20..100).contains(&granted.len()), "as many as fit: {}", granted.len());
+    assert_eq!(granted, scopes[..granted.len()]);
+    let holder = registry.anonymous_client().with_authorization(&format!("Bearer {token}"));
+    holder.get(&format!("/v2/{}/tags/list", names[granted.len() - 1])).send().expect(404);
+    holder.get(&format!("/v2/{}/tags/list", names[granted.len()])).send().expect(401);
+}
+
+#[test]
 fn of_more_than_a_hundred_scopes_the_first_hundred_count() {
     let registry = ConformanceServer::start();
     let scopes: Vec<String> = (0..150).map(|number| format!("repository:a{number}:pull")).collect();

@@ -6,8 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{
-    ALICE, BOB, EVERYTHING, REVOCATION_TIMEOUT, alice, ask, bearer, create, is_refused_soon, message, refresh_tokens,
-    start, token,
+    ALICE, BOB, EVERYTHING, REVOCATION_TIMEOUT, alice, ask, bearer, create, is_refused_soon, message, start, token,
 };
 use crate::conformance::token_contents::claims;
 use crate::support::portcullis_server::{TestUser, portcullis_command};
@@ -111,15 +110,12 @@ fn a_revoked_token_ends_within_two_seconds_and_so_does_every_token_that_came_fro
     let secret = create(&server, "ci", &[]);
     let kept = create(&server, "other", &[]);
     let answer = ask(&server, ALICE.name, &secret, &format!("{EVERYTHING}&offline_token=true")).expect(200);
-    let refresh = answer.json()["refresh_token"].as_str().unwrap().to_owned();
-    let renewed = refresh_tokens::exchange_refresh_token(&server, &refresh, EVERYTHING).expect(200);
-    let clients = [alice(&server, &secret), bearer(&server, &answer), bearer(&server, &renewed)];
+    let clients = [alice(&server, &secret), bearer(&server, &answer)];
     for client in &clients {
         client.get("/v2/").send().expect(200);
     }
     token(&server, &["revoke", "ci"]).run_ok();
     assert!(clients.iter().all(|client| is_refused_soon(client, "/v2/")), "{}", server.log());
-    refresh_tokens::exchange_refresh_token(&server, &refresh, EVERYTHING).expect(401);
     let challenge = clients[1].get("/v2/").send().expect(401).challenge();
     assert_eq!(challenge.error.as_deref(), Some("invalid_token"));
     alice(&server, &kept).get("/v2/").send().expect(200);
@@ -135,7 +131,8 @@ fn an_expired_token_says_so() {
     assert!(message(&refused).contains("has expired"), "{refused}");
     let refused = ask(&server, ALICE.name, &secret, EVERYTHING).expect(401);
     assert!(message(&refused).contains("has expired"), "{refused}");
-    assert!(token(&server, &["list"]).run_ok().stdout.contains("expired 20"));
+    let listed = token(&server, &["list"]).run_ok().stdout;
+    assert!(listed.contains("expired 20") && listed.ends_with("  expired\n"), "{listed}");
 }
 
 #[test]
@@ -150,6 +147,9 @@ fn a_changed_password_ends_every_token_made_before_and_none_made_after() {
     let refused = clients[0].get("/v2/").send().expect(401);
     assert!(message(&refused).contains("password changed"), "{refused}");
     alice(&server, &create(&server, "again", &[])).get("/v2/").send().expect(200);
+    let listed = token(&server, &["list"]).run_ok().stdout;
+    let states: Vec<_> = listed.lines().map(|line| (&line[..2], line.rsplit_once("  ").unwrap().1)).collect();
+    assert_eq!(states, [("ag", "valid"), ("ci", "ended: password changed")], "{listed}");
     // Even the same password gets another hash.
     server = server.restart();
     alice(&server, &secret).get("/v2/").send().expect(401);
@@ -169,7 +169,8 @@ fn a_removed_user_takes_the_tokens_along() {
     let remove = portcullis_command().args(["user", "remove", ALICE.name]);
     remove.arg("--htpasswd").arg(server.users()).run_ok();
     assert!(eventually(RELOAD_TIMEOUT, || machine.get("/v2/").send().status == StatusCode::UNAUTHORIZED));
-    assert!(token(&server, &["list"]).run_ok().stdout.contains("alice (removed)"));
+    let listed = token(&server, &["list"]).run_ok().stdout;
+    assert!(listed.contains("alice (removed)") && listed.ends_with("  ended: user removed\n"), "{listed}");
 }
 
 #[test]
@@ -212,11 +213,11 @@ fn a_store_that_cannot_be_read_is_an_answer_to_come_back_and_lets_nobody_in() {
 
 #[test]
 fn a_user_of_any_name_can_have_a_token() {
-    let umlaut = TestUser { name: "Ünal Öz", password: "a long one" };
-    let server = PortcullisSetup::new().users(&[umlaut]).start();
+    let password = "a long one";
+    let server = PortcullisSetup::new().users(&[TestUser { name: "Ünal Öz", password }]).start();
     let made = token(&server, &["create", "ci", "--user", "Ünal Öz"]).run_ok();
     let secret = made.stdout.trim_end();
     RegistryClient::new(&server).get("/v2/").header("authorization", &basic("Ünal Öz", secret)).send().expect(200);
-    ask(&server, "Ünal Öz", secret, "offline_token=true").expect(200);
+    ask(&server, "Ünal Öz", password, "offline_token=true").expect(200);
     assert_eq!(token(&server, &["list"]).run_ok().stdout.lines().count(), 2);
 }

@@ -89,12 +89,18 @@ fn build_small(engine: &DockerEngine, image: &str) {
     engine.docker(&["build", "--tag", image, context.path().to_str().unwrap()]).run_ok();
 }
 
-/// The text of the login file, and the identity token in it for a registry.
-fn identity_token(engine: &DockerEngine, registry: &str) -> (String, String) {
+/// The text of the login file, and the entry in it for a registry.
+fn stored_login(engine: &DockerEngine, registry: &str) -> (String, serde_json::Value) {
     let text = fs::read_to_string(engine.login_file()).unwrap();
     let file: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let token =
-        file["auths"][registry]["identitytoken"].as_str().unwrap_or_else(|| panic!("no identity token: {text}"));
+    let entry = file["auths"][registry].clone();
+    (text, entry)
+}
+
+/// The text of the login file, and the identity token in it for a registry.
+fn identity_token(engine: &DockerEngine, registry: &str) -> (String, String) {
+    let (text, entry) = stored_login(engine, registry);
+    let token = entry["identitytoken"].as_str().unwrap_or_else(|| panic!("no identity token: {text}"));
     (text.clone(), token.to_owned())
 }
 
@@ -133,8 +139,9 @@ fn a_machine_logs_in_with_an_access_token_and_pushes_only_if_it_may() {
         (server.registry_test_address(), format!("{}/team/tool:1.0", server.registry_test_address()));
     let pushes = credentials::create(&server, "builder", &["--repository", "team/**", "--action", "push"]);
     engine.login(&registry, ALICE.name, &pushes).run_ok().assert_prints_one_of(&["Login Succeeded"]);
-    let (text, _) = identity_token(&engine, &registry);
-    assert!(!text.contains(&pushes), "{text}");
+    let (text, entry) = stored_login(&engine, &registry);
+    assert!(entry.get("identitytoken").is_none(), "the access token itself is kept: {text}");
+    assert_eq!(entry["auth"], BASE64.encode(format!("{}:{pushes}", ALICE.name)), "{text}");
     build_small(&engine, &image);
     engine.docker(&["push", &image]).run_ok();
 
@@ -146,10 +153,8 @@ fn a_machine_logs_in_with_an_access_token_and_pushes_only_if_it_may() {
     let refused = engine.docker(&["push", &image]).run_failing();
     refused.assert_prints_one_of(&["denied: alice may not push team/tool with this access token"]);
 
-    // The device that logged in with the token ends with it.
     credentials::token(&server, &["revoke", "runner"]).run_ok();
     assert!(eventually(Duration::from_secs(5), || !engine.docker(&["pull", &image]).run().is_success()));
-    // The device and the token are two records, which the server checks again within a second each.
     let is_refused = || !engine.login(&registry, ALICE.name, &pulls).run().is_success();
     assert!(eventually(Duration::from_secs(5), is_refused));
     engine.login(&registry, ALICE.name, &pulls).run_failing().assert_prints_one_of(&["unauthorized"]);

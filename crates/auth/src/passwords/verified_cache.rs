@@ -1,17 +1,17 @@
 //! Caches for five minutes which passwords and token signatures were verified, so that repeated requests skip hashing.
 //!
 //! Invariant: the cache holds neither passwords nor tokens, only HMACs of them, which cannot be tested against guesses
-//! without the random key of this process. The HMAC of a password includes the stored hash: after a change of the
-//! password the entry no longer matches.
+//! without the random key of this process, and digests of tokens, whose signatures cannot be guessed. The HMAC of a
+//! password includes the stored hash: after a change of the password the entry no longer matches.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::{error::Unspecified, hmac, rand::SecureRandom};
+use aws_lc_rs::{digest, error::Unspecified, hmac, rand::SecureRandom};
 
-use crate::{credentials::BearerToken, passwords::hash::StoredHash, passwords::password::Password};
+use crate::{passwords::hash::StoredHash, passwords::password::Password};
 use portcullis_access::UserName;
 
 /// The maximum number of entries of a cache: one for each user, or each token, in use within [`MAX_AGE`].
@@ -20,9 +20,19 @@ const MAX_ENTRIES: usize = 4096;
 /// How long an entry is valid after the verification, however often it is used.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
-/// The key of a cache entry: an HMAC of a user name, a stored hash and a password, or of a token.
+/// The key of a cache entry: an HMAC of a user name, a stored hash and a password, or of a token;
+/// or the SHA-256 of a token of another issuer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct CredentialFingerprint([u8; 32]);
+
+impl CredentialFingerprint {
+    /// The SHA-256 of a signed token of another issuer. It needs no random key, because a signature cannot be
+    /// guessed.
+    pub(crate) fn from_signed_token(token: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, token.as_bytes());
+        Self(*digest.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
+    }
+}
 
 /// Computes fingerprints with a random key that exists in this process only.
 pub(crate) struct CredentialFingerprinter(hmac::Key);
@@ -50,8 +60,8 @@ impl CredentialFingerprinter {
     }
 
     /// The fingerprint of a token's bytes.
-    pub(crate) fn fingerprint_token(&self, token: &BearerToken) -> CredentialFingerprint {
-        self.sign([token.expose().as_bytes()])
+    pub(crate) fn fingerprint_token(&self, token: &str) -> CredentialFingerprint {
+        self.sign([token.as_bytes()])
     }
 
     fn sign<const PARTS: usize>(&self, parts: [&[u8]; PARTS]) -> CredentialFingerprint {

@@ -1,4 +1,4 @@
-//! Errors of reading and rotating the signing keys, with hints for the operator.
+//! Errors of reading, rotating and using the signing keys, with hints for the operator.
 //!
 //! Invariant: no error contains any content of the key file.
 
@@ -13,6 +13,11 @@ use super::{
     rotate::MIN_OVERLAP,
 };
 use crate::{secret_files::locked_replace::ReplaceError, secret_files::stable_read::ReadError};
+
+/// Signing a token failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the token could not be signed")]
+pub struct SigningError;
 
 /// Why the signing keys could not be loaded.
 #[derive(Debug, thiserror::Error)]

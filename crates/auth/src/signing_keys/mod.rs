@@ -24,7 +24,7 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-pub use error::{KeyError, RotateError};
+pub use error::{KeyError, RotateError, SigningError};
 pub use key_file::{KeyFileFault, KeyFileProblem, format_utc};
 pub use rotate::{MIN_OVERLAP, Rotation, rotate};
 pub use signing_key::SigningKey;

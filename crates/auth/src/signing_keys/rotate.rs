@@ -17,8 +17,8 @@ use super::{
     parse_blocks, read,
     signing_key::SigningKey,
 };
-use crate::config::TokenConfig;
-use crate::{secret_files::locked_replace::ReplaceTarget, tokens::bearer::CLOCK_LEEWAY};
+use crate::config::{CLOCK_LEEWAY, TokenConfig};
+use crate::secret_files::locked_replace::ReplaceTarget;
 
 /// The shortest time for which an old key is kept: the longest configurable lifetime of a token plus the tolerated
 /// clock difference. A server that reads the new file a second late signs with the old key for a second; the leeway

@@ -13,13 +13,11 @@ use serde_json::{Value, json};
 
 use super::{
     certificate,
+    error::SigningError,
     key_file::{KeyFileFault, PrivateKeyBlock},
     private_key::{JwkMembers, PrivateKey},
 };
-use crate::{
-    config::{KeyIdForm, TokenAlgorithm, TokenConfig},
-    tokens::bearer::SigningError,
-};
+use crate::config::{KeyIdForm, TokenAlgorithm, TokenConfig};
 use portcullis_oci::{self as oci, Digest};
 
 /// A key that signs tokens, verifies them, and binds them to the passwords for which they were issued.

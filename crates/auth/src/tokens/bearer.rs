@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use crate::{
     CredentialVersion,
-    config::{TokenAlgorithm, TokenConfig},
-    credentials::BearerToken,
+    config::{CLOCK_LEEWAY, TokenAlgorithm, TokenConfig},
+    credentials::{BearerToken, Credentials},
     passwords::hash::NoRandomness,
-    signing_keys::{SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
+    signing_keys::{SigningError, SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
     tokens::StoredTokenId,
     workload::WorkloadRuleId,
 };
@@ -35,8 +35,8 @@ use portcullis_clock::Clock;
 use portcullis_tls::CertificateProof;
 use verification_cache::TokenVerificationCache;
 
-/// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
-pub(crate) const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
+/// The longest token that is issued, in bytes: this server accepts it in an `Authorization` header.
+const MAX_ISSUED_LEN: usize = Credentials::MAX_BEARER_LEN - "Bearer ".len();
 
 /// Issues and verifies bearer tokens.
 pub struct BearerTokenService {
@@ -86,6 +86,8 @@ pub struct IssuedToken {
     pub issued_at: SystemTime,
     /// How long it is valid from then on.
     pub lifetime: Duration,
+    /// The scopes that it permits: the first of the requested ones that fit into [`Credentials::MAX_BEARER_LEN`].
+    pub scopes: Vec<Scope>,
 }
 
 /// The content of a token that was verified.
@@ -111,7 +113,7 @@ pub enum TokenOrigin {
     /// A password, with the fingerprint of its stored hash.
     Password(CredentialVersion),
     /// An access token or a refresh token.
-    Grant {
+    StoredToken {
         /// The id of that token.
         id: StoredTokenId,
         /// The fingerprint of the user's stored hash: when the hash changes, the token ends.
@@ -127,7 +129,7 @@ impl fmt::Display for TokenOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Password(version) => write!(f, "p:{version}"),
-            Self::Grant { id, credential } => write!(f, "g:{id}:{credential}"),
+            Self::StoredToken { id, credential } => write!(f, "g:{id}:{credential}"),
             Self::Workload(rule) => write!(f, "w:{rule}"),
             Self::Certificate(proof) => write!(f, "c:{proof}"),
         }
@@ -140,10 +142,10 @@ impl FromStr for TokenOrigin {
     fn from_str(text: &str) -> Result<Self, InvalidToken> {
         match text.split_once(':') {
             Some(("p", version)) => Ok(Self::Password(CredentialVersion::from_claim(version))),
-            Some(("g", grant)) => {
-                let (id, version) = grant.split_once(':').ok_or(InvalidToken::Unverifiable)?;
+            Some(("g", stored)) => {
+                let (id, version) = stored.split_once(':').ok_or(InvalidToken::Unverifiable)?;
                 let id = id.parse().map_err(|_| InvalidToken::Unverifiable)?;
-                Ok(Self::Grant { id, credential: CredentialVersion::from_claim(version) })
+                Ok(Self::StoredToken { id, credential: CredentialVersion::from_claim(version) })
             }
             Some(("w", rule)) => Ok(Self::Workload(WorkloadRuleId::from_claim(rule))),
             Some(("c", proof)) => Ok(Self::Certificate(proof.parse().map_err(|_| InvalidToken::Unverifiable)?)),
@@ -190,10 +192,11 @@ impl BearerTokenService {
         Arc::clone(self.keys.current().signer())
     }
 
-    /// Issues a token to `principal` for `scopes`, signed by `signer`.
+    /// Issues a token to `principal` for `scopes`, signed by `signer`. Of scopes with very long names, which would make
+    /// the token longer than a server accepts, the last ones are left out.
     ///
     /// # Errors
-    /// The key could not sign.
+    /// The key could not sign, or the token is too long without any scope.
     pub fn issue(
         &self,
         signer: &SigningKey,
@@ -203,7 +206,7 @@ impl BearerTokenService {
         now: SystemTime,
     ) -> Result<IssuedToken, SigningError> {
         let issued = unix_seconds(now);
-        let claims = BearerClaims {
+        let mut claims = BearerClaims {
             iss: self.config.issuer.clone(),
             sub: match principal {
                 Principal::Anonymous => String::new(),
@@ -217,7 +220,18 @@ impl BearerTokenService {
             access: scopes.iter().map(AccessClaim::from).collect(),
             via: origin.map(ToString::to_string),
         };
-        Ok(IssuedToken { token: signer.sign(&claims)?, issued_at: now, lifetime: self.config.lifetime })
+        let token = loop {
+            let token = signer.sign(&claims)?;
+            if token.len() <= MAX_ISSUED_LEN {
+                break token;
+            }
+            if claims.access.is_empty() {
+                return Err(SigningError);
+            }
+            claims.drop_last_scopes(token.len() - MAX_ISSUED_LEN);
+        };
+        let scopes = scopes[..claims.access.len()].to_vec();
+        Ok(IssuedToken { token, issued_at: now, lifetime: self.config.lifetime, scopes })
     }
 
     /// Verifies a token: its signature, its issuer, its audience, and that `now` is within its time.
@@ -235,17 +249,16 @@ impl BearerTokenService {
     ) -> Result<VerifiedToken, InvalidToken> {
         let keys = self.keys.current();
         let cache_key = self.verification_cache.cache_key(token);
-        if let Some((statement, signer)) =
-            cache_key.as_ref().and_then(|place| self.verification_cache.get(place, &keys, now))
+        if let Some((claims, signer)) = cache_key.as_ref().and_then(|key| self.verification_cache.get(key, &keys, now))
         {
-            statement.check_time(now, grace)?;
-            return Ok(VerifiedToken::new(&statement, signer));
+            claims.check_time(now, grace)?;
+            return Ok(VerifiedToken::new(&claims, signer));
         }
-        let (statement, signer) = self.verify_signature(token, &keys, now)?;
-        statement.check_time(now, grace)?;
-        let verified = VerifiedToken::new(&statement, signer);
-        if let Some(place) = cache_key {
-            self.verification_cache.insert(place, Arc::new(statement), signer);
+        let (claims, signer) = self.verify_signature(token, &keys, now)?;
+        claims.check_time(now, grace)?;
+        let verified = VerifiedToken::new(&claims, signer);
+        if let Some(key) = cache_key {
+            self.verification_cache.insert(key, Arc::new(claims), signer);
         }
         Ok(verified)
     }
@@ -254,7 +267,7 @@ impl BearerTokenService {
     #[cfg(test)]
     pub(crate) fn is_cached(&self, token: &BearerToken, now: SystemTime) -> bool {
         let cache_key = self.verification_cache.cache_key(token);
-        cache_key.is_some_and(|place| self.verification_cache.get(&place, &self.keys.current(), now).is_some())
+        cache_key.is_some_and(|key| self.verification_cache.get(&key, &self.keys.current(), now).is_some())
     }
 
     /// Verifies everything but the time: the claims of the token, and which of `keys` signed it.
@@ -295,11 +308,6 @@ impl VerifiedToken {
         }
     }
 }
-
-/// Signing a token failed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the token could not be signed")]
-pub struct SigningError;
 
 /// Why a token was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

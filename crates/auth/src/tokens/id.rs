@@ -17,9 +17,9 @@ pub enum StoredTokenId {
     Access(u64),
     /// A refresh token (a signed-in device): 24 hexadecimal digits.
     Refresh {
-        /// Hash of the user and of the access token that the device signed in with, if any. It is the name of a folder,
-        /// so these devices can be found and counted without reading all of them. Two owners with the same hash share a
-        /// folder and nothing else.
+        /// Hash of the user. It is the name of a folder, so the user's devices can be found and counted without reading
+        /// all devices. Two users with the same hash share a folder and nothing else. A device that an earlier version
+        /// signed in with an access token has the hash of the user and of that token.
         owner_hash: u32,
         /// A random number.
         number: u64,
@@ -32,17 +32,15 @@ impl StoredTokenId {
         Ok(Self::Access(random_number(random)?))
     }
 
-    /// Generates the id of a new refresh token; `parent` is the access token that the device signed in with.
-    pub fn new_refresh(user: &UserName, parent: Option<Self>, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
-        Ok(Self::Refresh { owner_hash: owner_hash(user, parent), number: random_number(random)? })
+    /// Generates the id of a new refresh token.
+    pub fn new_refresh(user: &UserName, random: &dyn SecureRandom) -> Result<Self, NoRandomness> {
+        Ok(Self::Refresh { owner_hash: owner_hash(user), number: random_number(random)? })
     }
 }
 
-/// The hash of a user, or of a user and one of the user's access tokens, in the ids of refresh tokens.
-pub(super) fn owner_hash(user: &UserName, parent: Option<StoredTokenId>) -> u32 {
-    // A user name contains no colon, so the two forms cannot collide.
-    let text = parent.map_or_else(|| user.to_string(), |parent| format!("{user}:{parent}"));
-    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+/// The hash of a user in the ids of refresh tokens.
+pub(super) fn owner_hash(user: &UserName) -> u32 {
+    let digest = digest::digest(&digest::SHA256, user.as_str().as_bytes());
     u32::from_be_bytes(*digest.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
 }
 

@@ -12,7 +12,7 @@
 //! ```text
 //! portcullis/credentials/
 //!   tokens/<id>/{record,used}                               an access token, and when it was used last
-//!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> is a hash of its user and parent
+//!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> is a hash of its user
 //! ```
 //!
 //! Commands change the store beside a running server, which reads a record again after a second. A record is written
@@ -20,18 +20,23 @@
 
 pub mod bearer;
 pub mod decode;
+mod device_sweep;
+mod hash_fingerprint;
 mod id;
 mod model;
 mod secret;
 mod service;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use device_sweep::DeviceSweep;
 pub use id::{InvalidTokenId, StoredTokenId};
 pub use model::{ClientName, InvalidTokenName, StoredToken, StoredTokenKind, TokenName};
 pub use secret::TokenSecret;
 pub use service::{StoredTokenRejection, StoredTokenService};
+pub use state::{ParentRecord, StoredTokenState, TokenStateContext};
 pub use store::{CreateTokenError, ListedToken, NewAccessToken, TokenStore};
 
 pub(super) use service::VerifiedStoredToken;

@@ -3,13 +3,18 @@
 //! Invariant: a record that is read is complete, of a supported version, and has the id that it was looked up by. A
 //! record with an unknown field is rejected, because the field could be a restriction.
 
-use std::{fmt, str::FromStr, time::SystemTime};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
+    hash_fingerprint::HashFingerprint,
     id::StoredTokenId,
     secret::{SecretVerifier, TokenSecret},
 };
@@ -28,6 +33,8 @@ pub struct StoredToken {
     /// Whether it is an access or a refresh token, with the properties of its kind.
     pub kind: StoredTokenKind,
     pub(super) verifier: SecretVerifier,
+    /// The fingerprint of the user's stored hash at the time of creation; `None` in records of earlier versions.
+    pub(super) hash_fingerprint: Option<HashFingerprint>,
 }
 
 /// The kind of a token and the properties of that kind.
@@ -56,7 +63,25 @@ impl StoredToken {
     /// The record of a new token, bound to the stored hash of its user.
     #[must_use]
     pub fn new(token: &TokenSecret, user: UserName, hash: &StoredHash, kind: StoredTokenKind, now: SystemTime) -> Self {
-        Self { id: token.id(), user, created: truncate_to_seconds(now), kind, verifier: token.verifier(hash) }
+        Self {
+            id: token.id(),
+            user,
+            created: truncate_to_seconds(now),
+            kind,
+            verifier: token.verifier(hash),
+            hash_fingerprint: Some(HashFingerprint::new(token.id(), hash)),
+        }
+    }
+
+    /// Whether the token was created for a user with this stored hash; `None` if the record cannot tell.
+    pub(super) fn was_created_for(&self, hash: &StoredHash) -> Option<bool> {
+        self.hash_fingerprint?.matches(self.id, hash)
+    }
+
+    /// Whether the token was unused at `now` for longer than `lifetime`; a token that was never used counts from its
+    /// creation.
+    pub(super) fn is_idle(&self, last_used: Option<SystemTime>, lifetime: Duration, now: SystemTime) -> bool {
+        now.duration_since(last_used.unwrap_or(self.created)).unwrap_or_default() > lifetime
     }
 
     /// The first column of the token list: the name of an access token, the id of a refresh token.
@@ -85,6 +110,7 @@ impl StoredToken {
             created: format_time(self.created),
             secret: BASE64_STANDARD.encode(self.verifier.secret_hash),
             binding: BASE64_STANDARD.encode(self.verifier.binding),
+            user_hash: self.hash_fingerprint.map(|fingerprint| fingerprint.to_string()),
             kind: match &self.kind {
                 StoredTokenKind::Access { name, limits, expires } => RecordKindJson::Access {
                     name: name.to_string(),
@@ -110,7 +136,7 @@ impl StoredToken {
         if stored.id != id.to_string() {
             return Err("the record of another token".to_owned());
         }
-        let proof =
+        let verifier =
             SecretVerifier { secret_hash: decode_hash(&stored.secret)?, binding: decode_hash(&stored.binding)? };
         let kind = match (id, stored.kind) {
             (StoredTokenId::Access(_), RecordKindJson::Access { name, repositories, actions, expires }) => {
@@ -135,7 +161,14 @@ impl StoredToken {
                 return Err("the record of another kind of token".to_owned());
             }
         };
-        Ok(Self { id, user: parse_field(&stored.user)?, created: parse_time(&stored.created)?, kind, verifier: proof })
+        Ok(Self {
+            id,
+            user: parse_field(&stored.user)?,
+            created: parse_time(&stored.created)?,
+            kind,
+            verifier,
+            hash_fingerprint: stored.user_hash.as_deref().map(parse_field).transpose()?,
+        })
     }
 }
 
@@ -150,6 +183,8 @@ struct RecordJson {
     created: String,
     secret: String,
     binding: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_hash: Option<String>,
     kind: RecordKindJson,
 }
 
@@ -264,10 +299,10 @@ mod tests {
     use super::*;
 
     fn hash() -> StoredHash {
-        "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=".parse().unwrap()
+        "$2y$04$abcdefghijklmnopqrstuuO2CIyfQuTzuFsVnuMXCSUcjuRlSZNVO".parse().unwrap()
     }
 
-    fn grant(id: StoredTokenId, kind: StoredTokenKind) -> StoredToken {
+    fn stored_token(id: StoredTokenId, kind: StoredTokenKind) -> StoredToken {
         let token = TokenSecret::generate(id, &SystemRandom::new()).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_500);
         StoredToken::new(&token, "Ünal Öz".parse().unwrap(), &hash(), kind, now)
@@ -282,22 +317,34 @@ mod tests {
             },
             expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)),
         };
-        grant(StoredTokenId::Access(1), kind)
+        stored_token(StoredTokenId::Access(1), kind)
     }
 
     #[test]
     fn a_record_says_what_was_written() {
         let device =
             StoredTokenKind::Refresh { client: ClientName::new("docker"), parent: Some(StoredTokenId::Access(1)) };
-        for grant in [access(), grant(StoredTokenId::Refresh { owner_hash: 1, number: 2 }, device)] {
-            let read = StoredToken::from_json(grant.id, &grant.to_json()).unwrap();
-            assert_eq!((read.id, &read.user, &read.kind), (grant.id, &grant.user, &grant.kind));
+        for stored in [access(), stored_token(StoredTokenId::Refresh { owner_hash: 1, number: 2 }, device)] {
+            let read = StoredToken::from_json(stored.id, &stored.to_json()).unwrap();
+            assert_eq!((read.id, &read.user, &read.kind), (stored.id, &stored.user, &stored.kind));
             assert_eq!(read.created, SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
             assert_eq!(
                 (read.verifier.secret_hash, read.verifier.binding),
-                (grant.verifier.secret_hash, grant.verifier.binding)
+                (stored.verifier.secret_hash, stored.verifier.binding)
             );
+            assert_eq!((read.hash_fingerprint, read.was_created_for(&hash())), (stored.hash_fingerprint, Some(true)));
         }
+    }
+
+    #[test]
+    fn a_record_without_the_fingerprint_of_the_hash_is_read_and_cannot_tell() {
+        let stored = access();
+        let fingerprint = format!(r#""user_hash":"{}","#, stored.hash_fingerprint.unwrap());
+        let text = String::from_utf8(stored.to_json()).unwrap();
+        let earlier = text.replace(&fingerprint, "");
+        assert_ne!(earlier, text);
+        let read = StoredToken::from_json(stored.id, earlier.as_bytes()).unwrap();
+        assert_eq!(read.was_created_for(&hash()), None);
     }
 
     #[test]
@@ -312,6 +359,7 @@ mod tests {
             ("push", "fly"),
             ("2030-", "20300-"),
             (r#""secret":""#, r#""secret":"A"#),
+            (r#""user_hash":""#, r#""user_hash":"A"#),
             (r#""version":1"#, r#""version":1,"only_on_sundays":true"#),
             (r#""name":"ci""#, r#""name":"ci","only_from":"10.0.0.0/8""#),
         ] {

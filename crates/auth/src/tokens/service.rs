@@ -33,9 +33,7 @@ const CACHE_CAPACITY: usize = 4096;
 /// The resolution of the time of last use.
 const LAST_USE_RESOLUTION: Duration = Duration::from_secs(60);
 
-/// How many devices may be signed in with one user's password, or with one access token; beyond that, the least
-/// recently used one is signed out. The two are counted separately, because builds that sign in a hundred times a day
-/// with an access token would otherwise sign out the user's own devices.
+/// How many devices may be signed in with one user's password; beyond that, the least recently used one is signed out.
 pub(super) const MAX_DEVICES: usize = 100;
 
 /// Verifies access and refresh tokens of a running server, and creates refresh tokens.
@@ -59,7 +57,7 @@ struct CachedToken {
 /// An access or refresh token that was verified.
 #[derive(Clone)]
 pub(crate) struct VerifiedStoredToken {
-    pub(crate) grant: Arc<StoredToken>,
+    pub(crate) token: Arc<StoredToken>,
     /// The stored hash of the user, to which the token is bound.
     pub(crate) hash: Arc<StoredHash>,
     pub(crate) limits: Option<CredentialLimits>,
@@ -106,19 +104,19 @@ impl StoredTokenService {
         now: SystemTime,
         hash_of: impl Fn(&UserName) -> Option<Arc<StoredHash>> + Send,
     ) -> Result<VerifiedStoredToken, StoredTokenRejection> {
-        let grant = self.read_through_cache(token.id()).await?.ok_or(StoredTokenRejection::Unknown)?.token;
-        if !grant.verifier.matches(token) {
+        let stored = self.read_through_cache(token.id()).await?.ok_or(StoredTokenRejection::Unknown)?.token;
+        if !stored.verifier.matches(token) {
             return Err(StoredTokenRejection::Unknown);
         }
         // From here on the client has proved that it has the secret, so the reason may be specific.
-        let hash = hash_of(&grant.user).filter(|hash| grant.verifier.is_bound_to(hash, token));
+        let hash = hash_of(&stored.user).filter(|hash| stored.verifier.is_bound_to(hash, token));
         let hash = hash.ok_or(StoredTokenRejection::CredentialChanged)?;
-        let limits = self.check_valid(grant.id, &grant.user, now).await?;
-        self.record_use(grant.id, now);
-        if let Some(parent) = grant.parent() {
+        let limits = self.check_valid(stored.id, &stored.user, now).await?;
+        self.record_use(stored.id, now);
+        if let Some(parent) = stored.parent() {
             self.record_use(parent, now);
         }
-        Ok(VerifiedStoredToken { grant, hash, limits })
+        Ok(VerifiedStoredToken { token: stored, hash, limits })
     }
 
     /// Checks that a token of `user` is still valid, and returns its restriction; `None` if it has none.
@@ -142,8 +140,7 @@ impl StoredTokenService {
                 }
             }
             StoredTokenKind::Refresh { parent, .. } => {
-                let idle = now.duration_since(last_used.unwrap_or(token.created)).unwrap_or_default();
-                if idle > self.refresh_lifetime {
+                if token.is_idle(last_used, self.refresh_lifetime, now) {
                     return Err(StoredTokenRejection::Expired);
                 }
                 match parent {
@@ -156,8 +153,7 @@ impl StoredTokenService {
         }
     }
 
-    /// Creates a refresh token for a device of `user`, bound to the stored hash. `parent` is the access token that the
-    /// client presented instead of a password.
+    /// Creates a refresh token for a device that signed in with the password of `user`, bound to the stored hash.
     ///
     /// # Errors
     /// The store failed, or the system's random number generator did.
@@ -166,34 +162,30 @@ impl StoredTokenService {
         user: &UserName,
         hash: &StoredHash,
         client: ClientName,
-        parent: Option<StoredTokenId>,
         now: SystemTime,
     ) -> Result<TokenSecret, StoreError> {
         let none = |_| StoreError::new(StoreErrorKind::Unavailable, "no randomness for a token");
-        let id = StoredTokenId::new_refresh(user, parent, &SystemRandom::new()).map_err(none)?;
+        let id = StoredTokenId::new_refresh(user, &SystemRandom::new()).map_err(none)?;
         let token = TokenSecret::generate(id, &SystemRandom::new()).map_err(none)?;
-        let grant = StoredToken::new(&token, user.clone(), hash, StoredTokenKind::Refresh { client, parent }, now);
+        let stored =
+            StoredToken::new(&token, user.clone(), hash, StoredTokenKind::Refresh { client, parent: None }, now);
         let _alone = self.creation_lock.lock().await;
-        self.evict_least_recently_used(user, parent).await?;
-        self.store.write(&grant).await?;
+        self.evict_least_recently_used(user).await?;
+        self.store.write(&stored).await?;
         Ok(token)
     }
 
     /// Signs out the least recently used devices if there are too many.
-    async fn evict_least_recently_used(
-        &self,
-        user: &UserName,
-        parent: Option<StoredTokenId>,
-    ) -> Result<(), StoreError> {
-        let ids = self.store.refresh_token_ids(owner_hash(user, parent)).await?;
+    async fn evict_least_recently_used(&self, user: &UserName) -> Result<(), StoreError> {
+        let ids = self.store.refresh_token_ids(owner_hash(user)).await?;
         if ids.len() < MAX_DEVICES {
             return Ok(());
         }
         let mut devices = Vec::new();
-        for ListedToken { id, token: grant, last_used: used } in self.store.read_listed(ids).await? {
-            match grant {
-                Some(grant) if grant.user == *user && grant.parent() == parent => {
-                    devices.push((Some(used.unwrap_or(grant.created)), id));
+        for ListedToken { id, token: stored, last_used: used } in self.store.read_listed(ids).await? {
+            match stored {
+                Some(stored) if stored.user == *user && stored.parent().is_none() => {
+                    devices.push((Some(used.unwrap_or(stored.created)), id));
                 }
                 // The device of another owner with the same hash.
                 Some(_) => {}
@@ -216,11 +208,11 @@ impl StoredTokenService {
             return Ok(Some(entry));
         }
         let read = self.clock.instant();
-        let Some(grant) = self.store.read(id).await? else {
+        let Some(stored) = self.store.read(id).await? else {
             self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
             return Ok(None);
         };
-        let entry = CachedToken { token: Arc::new(grant), last_used: self.store.last_used(id).await?, read_at: read };
+        let entry = CachedToken { token: Arc::new(stored), last_used: self.store.last_used(id).await?, read_at: read };
         self.cache_insert(id, entry.clone());
         Ok(Some(entry))
     }

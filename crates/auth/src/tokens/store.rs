@@ -74,14 +74,14 @@ impl TokenStore {
             return Err(CreateTokenError::NameTaken(name));
         }
         let kind = StoredTokenKind::Access { name: name.clone(), limits, expires };
-        let grant = StoredToken::new(token, user, hash, kind, now);
-        self.write(&grant).await?;
+        let stored = StoredToken::new(token, user, hash, kind, now);
+        self.write(&stored).await?;
         // Of two concurrent commands at least one sees the other's record here. It is better that both fail than that
         // two tokens have one name.
         let namesakes =
-            self.access_tokens().await?.into_iter().filter(|other| other.id != grant.id && has_name(other, &name));
+            self.access_tokens().await?.into_iter().filter(|other| other.id != stored.id && has_name(other, &name));
         if namesakes.count() > 0 {
-            self.remove(grant.id).await?;
+            self.remove(stored.id).await?;
             return Err(CreateTokenError::NameTaken(name));
         }
         Ok(())
@@ -118,14 +118,20 @@ impl TokenStore {
     /// Every device of every user, in no particular order.
     pub async fn refresh_tokens(&self) -> Result<Vec<ListedToken>, StoreError> {
         let mut ids = Vec::new();
-        for entry in self.store.list(&store_path(REFRESH_TOKENS_DIR)).await? {
-            if let Some(owner) = parse_number(&entry.name, 8).and_then(|owner| u32::try_from(owner).ok()) {
-                ids.extend(self.refresh_token_ids(owner).await?);
-            }
+        for owner in self.refresh_token_owners().await? {
+            ids.extend(self.refresh_token_ids(owner).await?);
         }
         self.read_listed(ids).await
     }
 
+    /// The owner hashes of all refresh tokens, in ascending order.
+    pub(super) async fn refresh_token_owners(&self) -> Result<Vec<u32>, StoreError> {
+        let entries = self.store.list(&store_path(REFRESH_TOKENS_DIR)).await?;
+        let owners = entries.iter().filter_map(|entry| u32::try_from(parse_number(&entry.name, 8)?).ok());
+        Ok(owners.collect())
+    }
+
+    /// The ids of the refresh tokens of an owner, in ascending order.
     pub(super) async fn refresh_token_ids(&self, owner: u32) -> Result<Vec<StoredTokenId>, StoreError> {
         let entries = self.store.list(&store_path(&format!("{REFRESH_TOKENS_DIR}/{owner:08x}"))).await?;
         let numbers = entries.iter().filter_map(|entry| parse_number(&entry.name, 16));
@@ -136,13 +142,13 @@ impl TokenStore {
     pub(super) async fn read_listed(&self, ids: Vec<StoredTokenId>) -> Result<Vec<ListedToken>, StoreError> {
         let mut listed = Vec::new();
         for id in ids {
-            let grant = match self.read(id).await {
+            let stored = match self.read(id).await {
                 Ok(None) => continue,
-                Ok(Some(grant)) => Some(grant),
+                Ok(Some(stored)) => Some(stored),
                 Err(error) if is_corrupt(&error) => None,
                 Err(error) => return Err(error),
             };
-            listed.push(ListedToken { id, token: grant, last_used: self.last_used(id).await? });
+            listed.push(ListedToken { id, token: stored, last_used: self.last_used(id).await? });
         }
         Ok(listed)
     }
@@ -155,8 +161,8 @@ impl TokenStore {
         StoredToken::from_json(id, &json).map(Some).map_err(damaged)
     }
 
-    pub(super) async fn write(&self, grant: &StoredToken) -> Result<(), StoreError> {
-        self.store.write(&record_path(grant.id), grant.to_json().into()).await
+    pub(super) async fn write(&self, stored: &StoredToken) -> Result<(), StoreError> {
+        self.store.write(&record_path(stored.id), stored.to_json().into()).await
     }
 
     /// When a token was last used. An unreadable time counts as none, because it must not reject a valid token.
@@ -183,7 +189,7 @@ impl TokenStore {
 }
 
 fn has_name(listed: &ListedToken, wanted: &TokenName) -> bool {
-    listed.token.as_ref().is_some_and(|grant| match &grant.kind {
+    listed.token.as_ref().is_some_and(|stored| match &stored.kind {
         StoredTokenKind::Access { name, .. } => name == wanted,
         StoredTokenKind::Refresh { .. } => false,
     })

@@ -3,6 +3,7 @@
 //! Invariant: a key verifies only the algorithms of its own type, so that a token cannot choose: nothing verifies
 //! `none`, and no public key is ever used as the secret of an HMAC.
 
+use aws_lc_rs::digest;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
@@ -18,9 +19,14 @@ pub(super) struct Jwks(Vec<IssuerKey>);
 
 struct IssuerKey {
     id: String,
+    fingerprint: KeyFingerprint,
     key: DecodingKey,
     algorithms: Vec<Algorithm>,
 }
+
+/// The SHA-256 of a key with all its parameters: the same for the same key in two responses of an issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyFingerprint([u8; 32]);
 
 #[derive(Deserialize)]
 struct JwksDocument {
@@ -48,11 +54,23 @@ impl Jwks {
         self.candidates(id, algorithm).next().is_some()
     }
 
-    /// Whether a key with this id signed `message`.
-    pub(super) fn verifies(&self, id: &str, algorithm: Algorithm, message: &str, signature: &str) -> bool {
-        self.candidates(id, algorithm).any(|key| {
+    /// The key with this id that signed `message`.
+    pub(super) fn find_signer(
+        &self,
+        id: &str,
+        algorithm: Algorithm,
+        message: &str,
+        signature: &str,
+    ) -> Option<KeyFingerprint> {
+        let has_signed = |key: &&IssuerKey| {
             jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm).unwrap_or(false)
-        })
+        };
+        self.candidates(id, algorithm).find(has_signed).map(|key| key.fingerprint)
+    }
+
+    /// Whether exactly this key is in the set, under this id and for this algorithm.
+    pub(super) fn contains_key(&self, id: &str, algorithm: Algorithm, fingerprint: KeyFingerprint) -> bool {
+        self.candidates(id, algorithm).any(|key| key.fingerprint == fingerprint)
     }
 
     /// The keys with this id and algorithm. Keys of different types may share an id (RFC 7517 section 4.5).
@@ -61,8 +79,16 @@ impl Jwks {
     }
 }
 
+impl KeyFingerprint {
+    fn new(jwk: &Value) -> Self {
+        let digest = digest::digest(&digest::SHA256, jwk.to_string().as_bytes());
+        Self(*digest.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
+    }
+}
+
 impl IssuerKey {
     fn from_json(value: Value) -> Option<Self> {
+        let fingerprint = KeyFingerprint::new(&value);
         let jwk: Jwk = serde_json::from_value(value).ok()?;
         let is_for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature);
         let verifies = jwk.common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
@@ -76,7 +102,7 @@ impl IssuerKey {
         }
         let key = DecodingKey::from_jwk(&jwk).ok()?;
         let id = jwk.common.key_id?;
-        (!algorithms.is_empty()).then_some(Self { id, key, algorithms })
+        (!algorithms.is_empty()).then_some(Self { id, fingerprint, key, algorithms })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Authenticates OIDC tokens by the current workload rules, and exchanges the rules at a reload.
 //!
-//! Invariant: rules are exchanged all at once or not at all, and issuers that remain keep their cached keys.
+//! Invariant: rules are exchanged all at once or not at all, and issuers that remain keep their cached keys. The cache
+//! of verified signatures outlives an exchange, because it says nothing about rules.
 
 use std::{
     sync::Arc,
@@ -12,15 +13,19 @@ use arc_swap::ArcSwap;
 use super::{
     jwks_cache::{JwksCache, JwksSource, RETRY_DELAY},
     rule::{WorkloadRule, WorkloadRuleId},
+    signature_cache::SignatureCache,
     unverified_jwt::{self, UnverifiedJwt},
     verify::{InvalidWorkloadToken, SignatureInfo, VerifiedJwt},
 };
-use crate::{passwords::password::Password, tokens::bearer::InvalidToken};
+use crate::passwords::password::Password;
 use portcullis_access::{CredentialLimits, UserName};
 use portcullis_http_client::TrustedRootsError;
 
 /// The current workload rules and their issuers.
-pub struct WorkloadRules(ArcSwap<RuleSet>);
+pub struct WorkloadRules {
+    current: ArcSwap<RuleSet>,
+    signatures: SignatureCache,
+}
 
 #[derive(Default)]
 struct RuleSet {
@@ -62,15 +67,21 @@ pub enum WorkloadRejection {
     },
 }
 
+/// The rule under which a bearer token was issued was changed or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the workload rule of the token was changed or removed")]
+pub struct WorkloadRuleEnded;
+
 impl WorkloadRules {
     /// Loads the issuers of `rules`, with the files of authorities that they name.
     pub fn new(rules: &[WorkloadRule]) -> Result<Self, TrustedRootsError> {
-        Ok(Self(ArcSwap::from_pointee(RuleSet::default().with_rules(rules)?)))
+        let current = ArcSwap::from_pointee(RuleSet::default().with_rules(rules)?);
+        Ok(Self { current, signatures: SignatureCache::new() })
     }
 
     /// Exchanges the rules. On error the previous rules stay.
     pub fn replace(&self, rules: &[WorkloadRule]) -> Result<(), TrustedRootsError> {
-        self.0.store(Arc::new(self.0.load().with_rules(rules)?));
+        self.current.store(Arc::new(self.current.load().with_rules(rules)?));
         Ok(())
     }
 
@@ -83,7 +94,7 @@ impl WorkloadRules {
         now: SystemTime,
         instant: Instant,
     ) -> Option<Result<WorkloadLogin, WorkloadRejection>> {
-        let state = self.0.load_full();
+        let state = self.current.load_full();
         if state.rules.is_empty() {
             return None;
         }
@@ -92,7 +103,7 @@ impl WorkloadRules {
         }
         let token = UnverifiedJwt::parse(password.expose())?;
         let issuer = state.issuers.iter().find(|issuer| issuer.name() == token.issuer)?;
-        Some(state.authenticate(issuer, user, &token, now, instant).await)
+        Some(state.authenticate(issuer, user, &token, &self.signatures, now, instant).await)
     }
 
     /// Checks that the rule under which a bearer token was issued still exists, and returns its restriction.
@@ -100,10 +111,10 @@ impl WorkloadRules {
         &self,
         user: &UserName,
         id: &WorkloadRuleId,
-    ) -> Result<Option<CredentialLimits>, InvalidToken> {
-        let state = self.0.load();
+    ) -> Result<Option<CredentialLimits>, WorkloadRuleEnded> {
+        let state = self.current.load();
         let known = state.rules.iter().find(|known| known.id == *id && known.rule.user == *user);
-        known.map(|known| known.rule.limits.clone()).ok_or(InvalidToken::CredentialChanged)
+        known.map(|known| known.rule.limits.clone()).ok_or(WorkloadRuleEnded)
     }
 }
 
@@ -126,6 +137,7 @@ impl RuleSet {
         issuer: &Arc<JwksCache>,
         user: &str,
         token: &UnverifiedJwt<'_>,
+        signatures: &SignatureCache,
         now: SystemTime,
         instant: Instant,
     ) -> Result<WorkloadLogin, WorkloadRejection> {
@@ -133,7 +145,7 @@ impl RuleSet {
         let Some(keys) = issuer.keys(signed.key_id, instant).await else {
             return Err(WorkloadRejection::Unreachable { issuer: issuer.name().to_owned(), retry_after: RETRY_DELAY });
         };
-        let verified = VerifiedJwt::verify(token, &signed, &keys)?;
+        let verified = VerifiedJwt::verify(token, &signed, &keys, signatures, instant)?;
         verified.check_time(now)?;
         let is_asked_for =
             |known: &&IdentifiedRule| known.rule.issuer.as_str() == issuer.name() && known.rule.user.as_str() == user;
@@ -141,6 +153,7 @@ impl RuleSet {
         for IdentifiedRule { id, rule } in self.rules.iter().filter(is_asked_for) {
             match verified.check_rule(rule) {
                 Ok(()) => {
+                    verified.store_in(signatures, instant);
                     let job = format!("{} {}", issuer.name(), verified.subject());
                     let (user, rule, limits) = (rule.user.clone(), id.clone(), rule.limits.clone());
                     return Ok(WorkloadLogin { user, job, rule, limits });

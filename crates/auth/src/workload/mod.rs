@@ -5,7 +5,7 @@
 //! which issuer's keys are used.
 //!
 //! ```text
-//! password ──presented──▶ Presented ──issuer──▶ keys ──verify──▶ claims ──rule──▶ user, restriction
+//! password ──parse──▶ UnverifiedJwt ──issuer──▶ keys ──verify──▶ VerifiedJwt ──rule──▶ user, restriction
 //! ```
 
 mod claim_pattern;
@@ -14,6 +14,7 @@ mod jwks_cache;
 mod login;
 mod required_claims;
 mod rule;
+mod signature_cache;
 mod unverified_jwt;
 mod verify;
 
@@ -23,7 +24,7 @@ mod test_issuer;
 mod tests;
 
 pub use claim_pattern::{ClaimPattern, InvalidClaimPattern};
-pub use login::{WorkloadLogin, WorkloadRejection, WorkloadRules};
+pub use login::{WorkloadLogin, WorkloadRejection, WorkloadRuleEnded, WorkloadRules};
 pub use required_claims::{ClaimsTooBroad, RequiredClaim, RequiredClaims};
 pub use rule::{InvalidIssuerUrl, IssuerUrl, WorkloadRule, WorkloadRuleId};
 pub use unverified_jwt::MAX_TOKEN_LEN;

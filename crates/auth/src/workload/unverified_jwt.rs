@@ -12,6 +12,8 @@ pub const MAX_TOKEN_LEN: usize = 16 << 10;
 
 /// An unverified JSON Web Token in compact form (RFC 7515 section 7.1).
 pub(super) struct UnverifiedJwt<'a> {
+    /// The whole token.
+    pub(super) text: &'a str,
     /// The `iss` claim.
     pub(super) issuer: String,
     /// The `alg` of its header.
@@ -52,6 +54,7 @@ impl<'a> UnverifiedJwt<'a> {
         let Payload { iss: issuer } = decode_json(payload)?;
         let JoseHeader { alg: algorithm, kid: key, crit } = header;
         Some(Self {
+            text,
             issuer,
             algorithm,
             key_id: key,

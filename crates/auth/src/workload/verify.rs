@@ -1,14 +1,21 @@
 //! Verifies an OIDC token: its signature, its time, its audience and the claims that a rule requires.
 //!
-//! Invariant: claims are read only after the signature was verified.
+//! Invariant: claims are read only after the signature was verified, now or within the last minutes by a key that the
+//! issuer still has.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
-use super::{jwks::Jwks, rule::WorkloadRule, unverified_jwt::UnverifiedJwt};
+use super::{
+    jwks::{Jwks, KeyFingerprint},
+    rule::WorkloadRule,
+    signature_cache::SignatureCache,
+    unverified_jwt::UnverifiedJwt,
+};
+use crate::passwords::verified_cache::CredentialFingerprint;
 
 /// The tolerated clock difference in seconds: a token is valid for this long before its issue and after its expiry.
 const CLOCK_LEEWAY_SECONDS: u64 = 60;
@@ -17,7 +24,11 @@ const CLOCK_LEEWAY_SECONDS: u64 = 60;
 const MAX_TOKEN_AGE_SECONDS: u64 = 24 * 60 * 60;
 
 /// The claims of a token whose signature was verified.
-pub(super) struct VerifiedJwt(Map<String, Value>);
+pub(super) struct VerifiedJwt {
+    claims: Map<String, Value>,
+    /// The token and the key that signed it, if the signature was verified just now and is not in the cache yet.
+    uncached: Option<(CredentialFingerprint, KeyFingerprint)>,
+}
 
 /// The algorithm and key id of a token's header, checked but not yet verified.
 pub(super) struct SignatureInfo<'a> {
@@ -41,11 +52,14 @@ impl<'a> SignatureInfo<'a> {
 }
 
 impl VerifiedJwt {
-    /// Verifies the signature of a token with the keys of its issuer.
+    /// Verifies the signature of a token with the keys of its issuer, unless `cache` holds the result and exactly that
+    /// key is still among them.
     pub(super) fn verify(
         token: &UnverifiedJwt<'_>,
         signed: &SignatureInfo<'_>,
         keys: &Jwks,
+        cache: &SignatureCache,
+        clock: Instant,
     ) -> Result<Self, InvalidWorkloadToken> {
         if !keys.contains(signed.key_id) {
             return Err(InvalidWorkloadToken::UnknownKey);
@@ -53,12 +67,24 @@ impl VerifiedJwt {
         if !keys.allows(signed.key_id, signed.algorithm) {
             return Err(InvalidWorkloadToken::Algorithm);
         }
-        if !keys.verifies(signed.key_id, signed.algorithm, token.message, token.signature) {
-            return Err(InvalidWorkloadToken::Signature);
-        }
+        let fingerprint = CredentialFingerprint::from_signed_token(token.text);
+        let cached = cache.get(&fingerprint, clock);
+        let uncached = if cached.is_some_and(|key| keys.contains_key(signed.key_id, signed.algorithm, key)) {
+            None
+        } else {
+            let found = keys.find_signer(signed.key_id, signed.algorithm, token.message, token.signature);
+            Some((fingerprint, found.ok_or(InvalidWorkloadToken::Signature)?))
+        };
         let payload = BASE64_URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
         let claims = serde_json::from_slice(&payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
-        Ok(Self(claims))
+        Ok(Self { claims, uncached })
+    }
+
+    /// Stores in `cache` that the signature was verified. An entry that was there already keeps its age.
+    pub(super) fn store_in(&self, cache: &SignatureCache, clock: Instant) {
+        if let Some((token, signer)) = self.uncached {
+            cache.insert(token, signer, clock);
+        }
     }
 
     /// Checks that `now` is within the time of the token.
@@ -81,13 +107,13 @@ impl VerifiedJwt {
 
     /// Checks that the token has the issuer, the audience and the claims of `rule`.
     pub(super) fn check_rule(&self, rule: &WorkloadRule) -> Result<(), InvalidWorkloadToken> {
-        if self.0.get("iss").and_then(Value::as_str) != Some(rule.issuer.as_str()) {
+        if self.claims.get("iss").and_then(Value::as_str) != Some(rule.issuer.as_str()) {
             return Err(InvalidWorkloadToken::Issuer);
         }
         if !self.has_audience(&rule.audience) {
             return Err(InvalidWorkloadToken::Audience(rule.audience.clone()));
         }
-        match rule.claims.first_unmatched(&self.0) {
+        match rule.claims.first_unmatched(&self.claims) {
             None => Ok(()),
             Some(claim) => Err(InvalidWorkloadToken::Claim(claim.to_string())),
         }
@@ -96,12 +122,12 @@ impl VerifiedJwt {
     /// The `sub` claim, cut after 255 characters.
     pub(super) fn subject(&self) -> String {
         const LONGEST: usize = 255;
-        self.0.get("sub").and_then(Value::as_str).unwrap_or_default().chars().take(LONGEST).collect()
+        self.claims.get("sub").and_then(Value::as_str).unwrap_or_default().chars().take(LONGEST).collect()
     }
 
     fn has_audience(&self, audience: &str) -> bool {
         let is = |value: &Value| value.as_str() == Some(audience);
-        match self.0.get("aud") {
+        match self.claims.get("aud") {
             Some(Value::Array(all)) => all.iter().any(is),
             Some(one) => is(one),
             None => false,
@@ -110,7 +136,7 @@ impl VerifiedJwt {
 
     /// A numeric date in seconds since 1970 (RFC 7519 section 2); a fraction is dropped.
     fn numeric_date(&self, name: &str) -> Result<Option<u64>, InvalidWorkloadToken> {
-        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let Some(value) = self.claims.get(name) else { return Ok(None) };
         let whole = value.as_u64();
         let fractional = || Duration::try_from_secs_f64(value.as_f64()?).ok().map(|since| since.as_secs());
         whole.or_else(fractional).map(Some).ok_or(InvalidWorkloadToken::Malformed)

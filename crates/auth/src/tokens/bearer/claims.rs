@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCK_LEEWAY, InvalidToken, TokenOrigin};
+use super::{InvalidToken, TokenOrigin};
+use crate::config::CLOCK_LEEWAY;
 use portcullis_access::{Action, Actions, Principal, Scope, UserName};
 
 /// The claims of a token in JSON (Docker token specification, "Token Authentication Implementation").
@@ -31,6 +32,19 @@ pub(super) struct AccessClaim {
     r#type: String,
     name: String,
     actions: Vec<String>,
+}
+
+impl BearerClaims {
+    /// Removes scopes from the end, at least one of them, until the encoded token is shorter by `excess` bytes.
+    pub(super) fn drop_last_scopes(&mut self, excess: usize) {
+        let mut dropped = 0;
+        while dropped <= excess
+            && let Some(claim) = self.access.pop()
+        {
+            // Three bytes of JSON are four of base64url.
+            dropped += serde_json::to_vec(&claim).map_or(0, |json| json.len()) * 4 / 3;
+        }
+    }
 }
 
 /// The parsed claims of a token whose signature, issuer and audience were verified.

@@ -47,30 +47,25 @@ impl TokenVerificationCache {
 
     /// The cache key of a token; `None` if the token is too long to be cached.
     pub(super) fn cache_key(&self, token: &BearerToken) -> Option<CredentialFingerprint> {
-        (token.expose().len() <= MAX_CACHED_TOKEN_LEN).then(|| self.fingerprints.fingerprint_token(token))
+        (token.expose().len() <= MAX_CACHED_TOKEN_LEN).then(|| self.fingerprints.fingerprint_token(token.expose()))
     }
 
     /// The claims of a cached token and the key that signed it, if that is still among the valid `keys`.
     pub(super) fn get<'a>(
         &self,
-        place: &CredentialFingerprint,
+        key: &CredentialFingerprint,
         keys: &'a SigningKeySet,
         now: SystemTime,
     ) -> Option<(Arc<VerifiedClaims>, &'a Arc<SigningKey>)> {
-        let mut tokens = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let VerifiedSignature { claims: statement, signer } = tokens.get(place, self.clock.instant())?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let VerifiedSignature { claims, signer } = entries.get(key, self.clock.instant())?;
         let is_signer = |key: &&Arc<SigningKey>| ptr::eq(Arc::as_ptr(key), signer.as_ptr());
-        Some((Arc::clone(statement), keys.valid_at(now).find(is_signer)?))
+        Some((Arc::clone(claims), keys.valid_at(now).find(is_signer)?))
     }
 
     /// Inserts a token that was verified and is valid now.
-    pub(super) fn insert(
-        &self,
-        place: CredentialFingerprint,
-        statement: Arc<VerifiedClaims>,
-        signer: &Arc<SigningKey>,
-    ) {
-        let remembered = VerifiedSignature { claims: statement, signer: Arc::downgrade(signer) };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(place, remembered, self.clock.instant());
+    pub(super) fn insert(&self, key: CredentialFingerprint, claims: Arc<VerifiedClaims>, signer: &Arc<SigningKey>) {
+        let entry = VerifiedSignature { claims, signer: Arc::downgrade(signer) };
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry, self.clock.instant());
     }
 }

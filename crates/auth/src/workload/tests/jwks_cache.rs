@@ -13,7 +13,7 @@ use super::super::{
     test_issuer::{ISSUER, NOW, TestSigner, at, claims, claims_with, rule, unsigned},
     *,
 };
-use crate::{passwords::password::Password, tokens::bearer::InvalidToken};
+use crate::passwords::password::Password;
 use portcullis_http_client::test_site::{TestResponse, TestSite};
 
 /// A test site that is an OIDC provider with these keys, and a rule for it.
@@ -282,14 +282,11 @@ async fn rules_are_exchanged_as_a_whole_and_issuers_that_stay_keep_their_keys() 
     let token = Password::new(provider.token(&signer));
     assert!(workloads.authenticate("ci", &token, at(NOW), Instant::now()).await.unwrap().is_ok());
     assert_eq!(workloads.check_rule_exists(&rule.user, &rule.id()), Ok(None));
-    assert_eq!(
-        workloads.check_rule_exists(&"other".parse().unwrap(), &rule.id()),
-        Err(InvalidToken::CredentialChanged)
-    );
+    assert_eq!(workloads.check_rule_exists(&"other".parse().unwrap(), &rule.id()), Err(WorkloadRuleEnded));
 
     let renamed = WorkloadRule { user: "builder".parse().unwrap(), ..rule.clone() };
     workloads.replace(std::slice::from_ref(&renamed)).unwrap();
-    assert_eq!(workloads.check_rule_exists(&rule.user, &rule.id()), Err(InvalidToken::CredentialChanged));
+    assert_eq!(workloads.check_rule_exists(&rule.user, &rule.id()), Err(WorkloadRuleEnded));
     assert!(workloads.authenticate("builder", &token, at(NOW), Instant::now()).await.unwrap().is_ok());
     assert_eq!(provider.request_count(), 1, "the issuer is the same");
 

@@ -1,4 +1,5 @@
-//! Tests the verification of OIDC tokens, and the cache of issuer keys.
+//! Tests the verification of OIDC tokens, and the caches of issuer keys and of verified signatures.
 
 mod jwks_cache;
+mod signature_cache;
 mod tokens;

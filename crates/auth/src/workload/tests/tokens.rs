@@ -1,12 +1,13 @@
 //! Tests every reason for which an OIDC token is rejected.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
 use super::super::{
     jwks::Jwks,
+    signature_cache::SignatureCache,
     test_issuer::{AUDIENCE, NOW, TestSigner, at, claims, claims_with, rule, unsigned},
     unverified_jwt::UnverifiedJwt,
     verify::{SignatureInfo, VerifiedJwt},
@@ -20,7 +21,7 @@ fn set(keys: &[Value]) -> Jwks {
 fn verify_with(keys: &Jwks, token: &str, now: SystemTime) -> Result<(), InvalidWorkloadToken> {
     let token = UnverifiedJwt::parse(token).expect("a token by its shape");
     let signed = SignatureInfo::from_token(&token)?;
-    let verified = VerifiedJwt::verify(&token, &signed, keys)?;
+    let verified = VerifiedJwt::verify(&token, &signed, keys, &SignatureCache::new(), Instant::now())?;
     verified.check_time(now)?;
     verified.check_rule(&rule())
 }
