@@ -122,7 +122,7 @@ enum UploadRequestError {
 
 impl From<Error> for UploadRequestError {
     fn from(error: Error) -> Self {
-        let lives_on = matches!(error, Error::UploadBusy | Error::ChunkOutOfOrder { .. });
+        let lives_on = matches!(error, Error::UploadBusy { .. } | Error::ChunkOutOfOrder { .. });
         if lives_on { Self::OutOfSync(error) } else { Self::Other(error.into()) }
     }
 }
