@@ -34,7 +34,8 @@ pub(super) use request_info::RequestInfo;
 /// Serves one request with `service` and all that surrounds it. The service finds a [`RequestInfo`] among the
 /// extensions of the request.
 ///
-/// The bodies of request and response are each in one box: the layers below wrap them outside of it.
+/// Each body is in one box: the box of the request's body is made around the tracker, and the box of the response's body
+/// is the handler's, which the access log wraps.
 pub(super) async fn serve_request<S, B>(
     service: S,
     connection: ConnectionInfo,
@@ -60,4 +61,38 @@ where
     id.set_header(&mut response);
     tracker.drain_or_close(&mut response).await;
     entry.attach_to(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use http::StatusCode;
+
+    use super::{super::connection_info::RequestedHost, *};
+
+    fn fail() -> Response {
+        panic!("a bug in a handler")
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_a_500_with_the_common_headers_and_an_id_of_our_own() {
+        let failing = tower::service_fn(|_: Request<Body>| async { Ok(catch_panic(async { fail() }).await) });
+        let service = add_fixed_headers(failing, true);
+        let (peer, requested_host) = (Ipv4Addr::LOCALHOST.into(), RequestedHost::default());
+        let connection = ConnectionInfo { peer, local_port: 443, requested_host, certificate: None };
+        let request = Request::get("/v2/").header("x-request-id", "mine").body(Body::empty()).unwrap();
+        let response = serve_request(service, connection, request).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("content-security-policy", "default-src 'none'; sandbox"),
+            ("docker-distribution-api-version", "registry/2.0"),
+            ("strict-transport-security", "max-age=31536000"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(response.headers()[name], value, "{name}");
+        }
+        assert_eq!(response.headers()["x-request-id"].len(), 32, "a client does not choose the id");
+    }
 }
