@@ -5,23 +5,23 @@
 
 mod data_dir;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
-use axum::body::Body;
-use http::{Request, header, uri};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tower::util::MapRequest;
+use tower::{Service, util::MapRequest};
 
 use crate::{
     access::{Gate, UserName},
     acme::CertificateRenewer,
-    api::{self, Api, ConnectionInfo, TokenRealm},
+    api::{self, Api, ConnectionInfo, RequestedHost, TokenRealm},
     audit::{self, AuditEvent},
     auth::{
         Authenticator, BearerTokenService, KeyError, Lockout, Password, PasswordVerifier, SigningKeys,
@@ -276,44 +276,33 @@ impl App {
 /// The time limit for commits that are still running after the last connection is closed.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Adapts the API to hyper's request bodies, and passes it the connection data that the server has collected.
+/// Adapts the API to the server: passes it each request with what the server has found out about the connection.
 fn api_service(
     api: Api,
     names: Arc<SniMismatchLogger>,
-) -> impl tower::Service<
+) -> impl Service<
     Request<Incoming>,
-    Response = axum::response::Response,
-    Error = std::convert::Infallible,
+    Response = Response<impl Body<Data = Bytes, Error: Error + Send + Sync> + Send + 'static>,
+    Error = Infallible,
     Future: Send,
 > + Clone
 + Send
 + Sync
 + 'static {
-    MapRequest::new(api::router(api), move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        let peer = request.extensions().get::<Peer>();
-        if let Some(peer) = peer {
-            let asked = peer
-                .forwarded_host
-                .as_deref()
-                .and_then(|host| host.parse().ok())
-                .or_else(|| requested_authority(&request));
-            if let Some(asked) = asked {
-                names.log_if_unknown(asked.host());
-            }
-            let certificate = peer.tls.certificate.clone();
-            let forwarded_host = peer.forwarded_host.clone();
-            let connection = ConnectionInfo { peer: peer.address, local: peer.local, forwarded_host, certificate };
-            request.extensions_mut().insert(connection);
+    MapRequest::new(api::service(api), move |mut request: Request<Incoming>| {
+        let peer = request.extensions_mut().remove::<Peer>().expect("the server adds it to every request");
+        let requested_host = RequestedHost::parse(peer.forwarded_host.as_deref(), request.uri(), request.headers());
+        if let Some(host) = requested_host.host() {
+            names.log_if_unknown(host);
         }
-        request
+        let connection = ConnectionInfo {
+            peer: peer.address.ip(),
+            local_port: peer.local.port(),
+            requested_host,
+            certificate: peer.tls.certificate,
+        };
+        (connection, request)
     })
-}
-
-/// The requested host: the authority of the URI (HTTP/2), or the `Host` header (HTTP/1.1).
-fn requested_authority<B>(request: &Request<B>) -> Option<uri::Authority> {
-    let named = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
-    request.uri().authority().cloned().or_else(named)
 }
 
 /// Logs an error if the data folder spans several file systems. The server starts all the same, because pulls work;

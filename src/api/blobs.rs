@@ -1,9 +1,10 @@
 //! Serves `/v2/<name>/blobs/<digest>`: reads a blob, or a byte range of it, and deletes it.
 
 use axum::{body::Body, response::Response};
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::{
+    context::RepositoryContext,
     error::{ApiError, ErrorCode},
     exact_length_body,
     response::{self, DOCKER_CONTENT_DIGEST, ResponseExt as _},
@@ -11,16 +12,11 @@ use super::{
 use crate::{
     access::{Delete, Pull},
     oci::{ByteRange, Digest, Selection},
-    registry::Repository,
 };
 
-pub(super) async fn read(
-    repository: &Repository<Pull>,
-    digest: &Digest,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
-    if response::is_head(method) {
+pub(super) async fn read(context: &RepositoryContext<'_, Pull>, digest: &Digest) -> Result<Response, ApiError> {
+    let (repository, headers) = (&context.repository, context.headers());
+    if response::is_head(context.method()) {
         let size = repository.blob_size(digest).await?;
         if response::matches_if_none_match(headers, digest) {
             return Ok(response::not_modified(digest));
@@ -71,7 +67,7 @@ fn with_blob_headers(response: Response, digest: &Digest) -> Response {
         .with_header(DOCKER_CONTENT_DIGEST, &digest.to_string())
 }
 
-pub(super) async fn delete(repository: &Repository<Delete>, digest: &Digest) -> Result<Response, ApiError> {
-    repository.delete_blob(digest).await?;
+pub(super) async fn delete(context: &RepositoryContext<'_, Delete>, digest: &Digest) -> Result<Response, ApiError> {
+    context.repository.delete_blob(digest).await?;
     Ok(response::empty(StatusCode::ACCEPTED).with_header(DOCKER_CONTENT_DIGEST, &digest.to_string()))
 }

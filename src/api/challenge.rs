@@ -1,17 +1,24 @@
-//! Builds `WWW-Authenticate` challenges: how a client has to authenticate, and for which scopes.
+//! Builds the responses to credentials that do not suffice: `WWW-Authenticate` challenges, which say how a client has
+//! to authenticate and for which scopes, and requests to try again later.
 //!
 //! Invariant: a challenge contains no parameter with an empty value, because Docker stops parsing at one.
 
-use std::fmt::{Display, Write as _};
+use std::{
+    fmt::{Display, Write as _},
+    time::Duration,
+};
 
 use http::header;
 
 use super::{
+    connection_info::ConnectionInfo,
     error::{ApiError, ErrorCode},
     state::Api,
-    token_realm::RequestAuthority,
 };
-use crate::{access::Scope, auth::ChallengeScheme};
+use crate::{
+    access::Scope,
+    auth::{AuthenticationError, ChallengeScheme},
+};
 
 /// Why the response contains a challenge.
 #[derive(Clone, Copy)]
@@ -40,7 +47,7 @@ impl ChallengeReason {
 /// `scopes`.
 pub(super) fn challenge(
     api: &Api,
-    target: RequestAuthority<'_>,
+    connection: &ConnectionInfo,
     reason: ChallengeReason,
     scopes: &[Scope],
     message: impl Display,
@@ -49,15 +56,41 @@ pub(super) fn challenge(
     let value = match parts.challenge {
         ChallengeScheme::Basic => basic(),
         ChallengeScheme::Bearer => {
-            let realm = parts.realm.load().url(target);
+            let realm = parts.realm.load().url(&connection.requested_host, connection.local_port);
             bearer(&realm, api.authenticator().service(), scopes, reason.error_code())
         }
     };
     ApiError::new(ErrorCode::Unauthorized, message).with_header(header::WWW_AUTHENTICATE, &value)
 }
 
-/// The challenge of the token endpoint itself, which accepts passwords only.
-pub(super) fn basic() -> String {
+/// A 401 error with the Basic challenge of the token endpoint, which accepts passwords only.
+pub(super) fn basic_challenge_error(error: &AuthenticationError) -> ApiError {
+    ApiError::new(ErrorCode::Unauthorized, error).with_header(header::WWW_AUTHENTICATE, &basic())
+}
+
+/// The `Retry-After` of a failed store. Clients give up after a few attempts, so it is not immediate.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A 429 or 503 error with `Retry-After` in whole seconds, at least one.
+pub(super) fn retry_later_error(error: &AuthenticationError) -> ApiError {
+    let (code, wait) = match error {
+        AuthenticationError::Locked { retry_after } => (ErrorCode::TooManyRequests, *retry_after),
+        AuthenticationError::Busy { retry_after } | AuthenticationError::IssuerUnreachable { retry_after } => {
+            (ErrorCode::Unavailable, *retry_after)
+        }
+        AuthenticationError::Unavailable => (ErrorCode::Unavailable, UNAVAILABLE_RETRY_AFTER),
+        AuthenticationError::WrongPassword
+        | AuthenticationError::BadToken(_)
+        | AuthenticationError::BadStoredToken(_)
+        | AuthenticationError::BadHeader(_) => {
+            return ApiError::internal(error);
+        }
+    };
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    ApiError::new(code, error).with_header(header::RETRY_AFTER, &seconds.max(1).to_string())
+}
+
+fn basic() -> String {
     r#"Basic realm="portcullis", charset="UTF-8""#.to_owned()
 }
 

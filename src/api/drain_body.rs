@@ -18,12 +18,12 @@ use std::{
 };
 
 use axum::{
+    BoxError,
     body::{Body, HttpBody},
-    extract::Request,
     response::Response,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, Request, Version, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
@@ -34,37 +34,39 @@ const MAX_DRAINED_BODY_BYTES: u64 = 64 * 1024;
 const BODY_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Tracks whether the body of a request was read to its end; `None` if the request has no body.
-pub(super) struct BodyTracker(Option<TrackerState>);
+pub(super) struct BodyTracker<B>(Option<TrackerState<B>>);
 
-struct TrackerState {
-    progress: Arc<BodyProgress>,
+struct TrackerState<B> {
+    progress: Arc<BodyProgress<B>>,
     /// Whether an unread body ends the connection: in HTTP/1 it does, in HTTP/2 it ends only the stream.
     ends_connection: bool,
     is_drainable: bool,
 }
 
 /// The progress of a body, shared with [`BodyTracker`].
-#[derive(Default)]
-struct BodyProgress {
+struct BodyProgress<B> {
     has_ended: AtomicBool,
     /// The unread rest of the body, stored when its last reader dropped it.
-    unread: Mutex<Option<Body>>,
+    unread: Mutex<Option<B>>,
 }
 
-impl BodyTracker {
-    /// Wraps the body of a request to track how far it is read.
-    pub(super) fn track(request: Request) -> (Request, Self) {
+impl<B> BodyTracker<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    /// Wraps the body of a request to track how far it is read, and puts it into the box in which handlers get it.
+    pub(super) fn track(request: Request<B>) -> (Request<Body>, Self) {
         if request.body().is_end_stream() {
-            return (request, Self(None));
+            return (request.map(|_| Body::empty()), Self(None));
         }
-        let fate = Arc::new(BodyProgress::default());
+        let progress = Arc::new(BodyProgress { has_ended: AtomicBool::new(false), unread: Mutex::new(None) });
         // A client that expects `100 Continue` is not sending yet, so its body cannot be drained.
         let is_waiting = request.headers().contains_key(header::EXPECT);
         let is_small =
             !is_waiting && request.body().size_hint().exact().is_some_and(|length| length <= MAX_DRAINED_BODY_BYTES);
         let ends_connection = request.version() < Version::HTTP_2;
-        let reading = Self(Some(TrackerState { progress: Arc::clone(&fate), ends_connection, is_drainable: is_small }));
-        (request.map(|body| Body::new(TrackedBody { body, progress: fate })), reading)
+        let state = TrackerState { progress: Arc::clone(&progress), ends_connection, is_drainable: is_small };
+        (request.map(|body| Body::new(TrackedBody { body: Some(body), progress })), Self(Some(state)))
     }
 
     /// Drains the rest of a short body. If the body still was not read to its end and the request is HTTP/1, adds
@@ -85,7 +87,7 @@ impl BodyTracker {
 }
 
 /// Reads and discards a body. Returns whether it was read to its end.
-async fn drain(mut body: Body) -> bool {
+async fn drain(mut body: impl HttpBody + Unpin) -> bool {
     while let Some(frame) = body.frame().await {
         if frame.is_err() {
             return false;
@@ -94,40 +96,41 @@ async fn drain(mut body: Body) -> bool {
     true
 }
 
-struct TrackedBody {
-    body: Body,
-    progress: Arc<BodyProgress>,
+struct TrackedBody<B> {
+    /// `None` only while it is dropped.
+    body: Option<B>,
+    progress: Arc<BodyProgress<B>>,
 }
 
-impl HttpBody for TrackedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
+impl<B: HttpBody + Unpin> HttpBody for TrackedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || body.is_end_stream() {
             self.progress.has_ended.store(true, Ordering::Release);
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 
-impl Drop for TrackedBody {
+impl<B> Drop for TrackedBody<B> {
     fn drop(&mut self) {
         if !self.progress.has_ended.load(Ordering::Acquire) {
-            let left = std::mem::take(&mut self.body);
-            *self.progress.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+            *self.progress.unread.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
         }
     }
 }

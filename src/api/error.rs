@@ -175,7 +175,7 @@ impl From<registry::Error> for ApiError {
             Error::BlobUnknown(_) => ErrorCode::BlobUnknown,
             Error::ManifestUnknown(_) => ErrorCode::ManifestUnknown,
             Error::UploadUnknown => ErrorCode::BlobUploadUnknown,
-            Error::UploadBusy | Error::ChunkOutOfOrder { .. } => ErrorCode::RangeInvalid,
+            Error::UploadBusy { .. } | Error::ChunkOutOfOrder { .. } => ErrorCode::RangeInvalid,
             Error::SizeMismatch { .. } => ErrorCode::SizeInvalid,
             Error::DigestMismatch { .. } => ErrorCode::DigestInvalid,
             Error::ManifestInvalid(_) => ErrorCode::ManifestInvalid,

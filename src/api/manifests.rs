@@ -1,19 +1,17 @@
 //! Serves `/v2/<name>/manifests/<reference>`: reads, pushes and deletes manifests.
 
-use std::time::Duration;
-
 use axum::{body::Body, response::Response};
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
+    context::RepositoryContext,
     error::{ApiError, ErrorCode},
-    request_body,
+    request_body::RequestBody,
     response::{self, DOCKER_CONTENT_DIGEST, ResponseExt as _},
 };
 use crate::{
     access::{Delete, Pull, Push},
     oci::{Manifest, MediaType, Reference, Tag},
-    registry::Repository,
 };
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -21,18 +19,13 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// Serves the stored manifest and ignores `Accept`: clients send incomplete lists of types, and the registry converts
 /// no manifest.
-pub(super) async fn read(
-    repository: &Repository<Pull>,
-    reference: &Reference,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
-    let manifest = repository.manifest(reference).await?;
-    if response::matches_if_none_match(headers, &manifest.digest) {
+pub(super) async fn read(context: &RepositoryContext<'_, Pull>, reference: &Reference) -> Result<Response, ApiError> {
+    let manifest = context.repository.manifest(reference).await?;
+    if response::matches_if_none_match(context.headers(), &manifest.digest) {
         return Ok(response::not_modified(&manifest.digest));
     }
     let length = manifest.document.len();
-    let body = if response::is_head(method) { Body::empty() } else { Body::from(manifest.document) };
+    let body = if response::is_head(context.method()) { Body::empty() } else { Body::from(manifest.document) };
     Ok(Response::new(body)
         .with_header(header::CONTENT_TYPE, manifest.media_type.as_str())
         .with_header(header::CONTENT_LENGTH, &length.to_string())
@@ -41,18 +34,17 @@ pub(super) async fn read(
 }
 
 pub(super) async fn put(
-    repository: &Repository<Push>,
+    context: &RepositoryContext<'_, Push>,
     reference: &Reference,
     tags: Vec<Tag>,
-    headers: &HeaderMap,
-    request: Body,
-    idle: Duration,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
-    let declared = content_type(headers)?;
-    if request_body::content_length(headers).is_some_and(|length| length > Manifest::MAX_SIZE as u64) {
+    let repository = &context.repository;
+    let declared = content_type(context.headers())?;
+    if body.content_length().is_some_and(|length| length > Manifest::MAX_SIZE as u64) {
         return Err(ApiError::new(ErrorCode::TooLarge, format!("the manifest exceeds {} bytes", Manifest::MAX_SIZE)));
     }
-    let document = request_body::collect(request, idle, Manifest::MAX_SIZE).await?;
+    let document = body.collect(Manifest::MAX_SIZE).await?;
     let named = tags.clone();
     let put = repository.put_manifest(reference, tags, declared.as_ref(), document).await?;
     let mut response = response::empty(StatusCode::CREATED)
@@ -73,7 +65,10 @@ fn content_type(headers: &HeaderMap) -> Result<Option<MediaType>, ApiError> {
     parsed.map(Some).ok_or_else(|| ApiError::new(ErrorCode::ManifestInvalid, "the Content-Type is not a media type"))
 }
 
-pub(super) async fn delete(repository: &Repository<Delete>, reference: &Reference) -> Result<Response, ApiError> {
-    repository.delete_manifest(reference).await?;
+pub(super) async fn delete(
+    context: &RepositoryContext<'_, Delete>,
+    reference: &Reference,
+) -> Result<Response, ApiError> {
+    context.repository.delete_manifest(reference).await?;
     Ok(response::empty(StatusCode::ACCEPTED))
 }

@@ -1,220 +1,100 @@
 //! Wraps every request: assigns a request id, writes the access log, turns a panic into a response and adds common
 //! headers.
 //!
-//! Invariant: every request leaves one line in the access log: when its response has been sent or given up, or when the
-//! client closes the connection before there is one. No line contains a header, a query or a body, because those may
-//! contain secrets.
+//! The order of the layers matters. From the outside in: the access log, which must see the response as it is sent;
+//! the draining of an unread request body, which may add a header; the common headers, which a response to a panic has
+//! as well; the panics.
 
-use std::{
-    fmt,
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::{Arc, OnceLock},
-    task::{Context, Poll},
-    time::Instant,
-};
+mod access_log;
+mod catch_panic;
+mod common_headers;
+mod request_id;
+mod request_info;
+
+use std::convert::Infallible;
 
 use axum::{
+    BoxError,
     body::{Body, HttpBody},
-    extract::{Request, State},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http::Request;
+use tower::{Service, ServiceExt as _};
 use tracing::Instrument as _;
-use uuid::Uuid;
 
-use super::{authentication::ConnectionInfo, drain_body::BodyTracker, endpoint, error::ApiError, state::Api};
-use crate::{access::Principal, audit::excerpt, clock::Clock};
+use super::{connection_info::ConnectionInfo, drain_body::BodyTracker};
+use crate::clock::Clock;
+use access_log::{AccessLogEntry, LoggedBody, LoggedUser};
+use request_id::RequestId;
 
-const DOCKER_API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) use catch_panic::catch_panic;
+pub(super) use common_headers::add_fixed_headers;
+pub(super) use request_info::RequestInfo;
 
-/// `Strict-Transport-Security` for one year and for this host only: its subdomains may be other machines.
-const HSTS_ONE_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
-
-/// The id of a request in the log, in the response header `X-Request-Id` and in the detail of denied requests.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RequestId(Uuid);
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.simple().fmt(f)
-    }
-}
-
-/// The user of a request, for its access log line: an extension of the request that is set when the caller is
-/// authenticated.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LoggedUser(Arc<OnceLock<Principal>>);
-
-impl LoggedUser {
-    /// Sets the user of a request.
-    pub(super) fn set(extensions: &Extensions, principal: &Principal) {
-        if let Some(Self(noted)) = extensions.get() {
-            // A request has one user; a second call changes nothing.
-            let _ = noted.set(principal.clone());
-        }
-    }
-}
-
-impl fmt::Display for LoggedUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.get() {
-            Some(principal) => principal.fmt(f),
-            None => f.write_str("-"),
-        }
-    }
-}
-
-/// A panic in a handler, caught so that the connection survives it.
-#[derive(Debug, thiserror::Error)]
-#[error("request handler panicked")]
-struct HandlerPanicked;
-
-/// The outermost middleware layer, which wraps routing and all handlers.
-pub(super) async fn wrap_request(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let id = RequestId(Uuid::new_v4());
-    request.extensions_mut().insert(id);
-    let user = LoggedUser::default();
-    request.extensions_mut().insert(user.clone());
-    let peer = request.extensions().get::<ConnectionInfo>().map(|connection| connection.peer.ip());
+/// Serves one request with `service` and all that surrounds it. The service finds a [`RequestInfo`] among the
+/// extensions of the request.
+///
+/// Each body is in one box: the box of the request's body is made around the tracker, and the box of the response's body
+/// is the handler's, which the access log wraps.
+pub(super) async fn serve_request<S, B>(
+    service: S,
+    connection: ConnectionInfo,
+    request: Request<B>,
+    clock: &Clock,
+) -> http::Response<LoggedBody>
+where
+    S: Service<Request<Body>, Response = Response, Error = Infallible>,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    let (id, peer, user) = (RequestId::random(), connection.peer, LoggedUser::default());
     // From here on the line is written even if the client disconnects and this future is dropped.
-    let line = AccessLogEntry::new(id, user, &request, api.clock().clone());
-    let is_registry = endpoint::percent_decode(request.uri().path()).starts_with("/v2");
+    let entry = AccessLogEntry::new(id, user.clone(), peer, &request, clock);
+    let is_registry = common_headers::is_registry_path(request.uri().path());
     // All log and audit events of the request carry these fields. The span has level error, so that no log level
     // filters it out.
-    let span = tracing::error_span!("request", request = %id, peer = peer.map(tracing::field::display));
-    let (request, reading) = BodyTracker::track(request);
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
-    let mut response = handled.unwrap_or_else(|_| {
-        // The panic hook printed the panic's message to standard error; this event adds the request id.
-        span.in_scope(|| ApiError::internal(&HandlerPanicked)).into_response()
-    });
-    add_common_headers(&mut response, id, is_registry);
-    if api.components().sends_hsts {
-        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HSTS_ONE_YEAR);
-    }
-    reading.drain_or_close(&mut response).await;
-    line.attach_to(response)
-}
-
-fn add_common_headers(response: &mut Response, id: RequestId, is_registry: bool) {
-    let headers = response.headers_mut();
+    let span = tracing::error_span!("request", request = %id, peer = %peer);
+    let (mut request, tracker) = BodyTracker::track(request);
+    request.extensions_mut().insert(RequestInfo { id, connection, user });
+    let Ok(mut response) = service.oneshot(request).instrument(span).await;
     if is_registry {
-        headers.insert(DOCKER_API_VERSION, HeaderValue::from_static("registry/2.0"));
+        common_headers::add_api_version(&mut response);
     }
-    // Content comes from users: a browser must neither guess its type nor run it.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
-    headers.extend(HeaderValue::from_str(&id.to_string()).map(|id| (REQUEST_ID, id)));
+    id.set_header(&mut response);
+    tracker.drain_or_close(&mut response).await;
+    entry.attach_to(response)
 }
 
-/// The access log line of a request, written on drop.
-struct AccessLogEntry {
-    id: RequestId,
-    peer: String,
-    user: LoggedUser,
-    method: Method,
-    path: String,
-    clock: Clock,
-    started: Instant,
-    status: StatusCode,
-    bytes: u64,
-    is_complete: bool,
-}
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
 
-impl AccessLogEntry {
-    fn new(id: RequestId, user: LoggedUser, request: &Request, clock: Clock) -> Self {
-        let peer = request.extensions().get::<ConnectionInfo>();
-        Self {
-            id,
-            peer: peer.map_or_else(|| "-".to_owned(), |connection| connection.peer.ip().to_string()),
-            user,
-            method: request.method().clone(),
-            // The path as the client sent it: a percent-encoded line break cannot end the line, and the operator sees
-            // how a client encodes its paths.
-            path: excerpt(request.uri().path()).into_owned(),
-            started: clock.instant(),
-            clock,
-            status: client_closed_request(),
-            bytes: 0,
-            is_complete: false,
+    use http::StatusCode;
+
+    use super::{super::connection_info::RequestedHost, *};
+
+    fn fail() -> Response {
+        panic!("a bug in a handler")
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_a_500_with_the_common_headers_and_an_id_of_our_own() {
+        let failing = tower::service_fn(|_: Request<Body>| async { Ok(catch_panic(async { fail() }).await) });
+        let service = add_fixed_headers(failing, true);
+        let (peer, requested_host) = (Ipv4Addr::LOCALHOST.into(), RequestedHost::default());
+        let connection = ConnectionInfo { peer, local_port: 443, requested_host, certificate: None };
+        let request = Request::get("/v2/").header("x-request-id", "mine").body(Body::empty()).unwrap();
+        let response = serve_request(service, connection, request, &Clock::system()).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("content-security-policy", "default-src 'none'; sandbox"),
+            ("docker-distribution-api-version", "registry/2.0"),
+            ("strict-transport-security", "max-age=31536000"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(response.headers()[name], value, "{name}");
         }
-    }
-
-    /// Moves the line into the body of the response, so that it is written when the body has been sent or dropped.
-    fn attach_to(mut self, response: Response) -> Response {
-        let (head, body) = response.into_parts();
-        self.status = head.status;
-        // hyper does not poll the body of a response that has none to send.
-        self.is_complete = self.method == Method::HEAD || body.is_end_stream();
-        Response::from_parts(head, Body::new(LoggedBody { body, entry: self }))
-    }
-}
-
-/// The logged status of a request whose client disconnected before the response: 499, as in the logs of nginx.
-fn client_closed_request() -> StatusCode {
-    StatusCode::from_u16(499).expect("499 has three digits")
-}
-
-impl Drop for AccessLogEntry {
-    fn drop(&mut self) {
-        let Self { id, peer, user, method, path, clock, started: began, status, bytes, is_complete } = self;
-        let milliseconds = u64::try_from(clock.since(*began).as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            target: "portcullis::access",
-            request = %id,
-            %peer,
-            %user,
-            %method,
-            path = %path,
-            status = status.as_u16(),
-            bytes,
-            milliseconds,
-            complete = is_complete,
-            "request"
-        );
-    }
-}
-
-/// A response body that counts its sent bytes for the access log.
-struct LoggedBody {
-    body: Body,
-    entry: AccessLogEntry,
-}
-
-impl HttpBody for LoggedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.entry.is_complete = self.body.is_end_stream();
-            }
-            Poll::Ready(None) => self.entry.is_complete = true,
-            Poll::Ready(Some(Err(error))) => {
-                tracing::error!(request = %self.entry.id, %error, "response body failed");
-            }
-            Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        assert_eq!(response.headers()["x-request-id"].len(), 32, "a client does not choose the id");
     }
 }

@@ -5,6 +5,7 @@ use http::{HeaderName, header};
 use serde_json::json;
 
 use super::{
+    context::RepositoryContext,
     error::ApiError,
     response::{self, ResponseExt as _},
 };
@@ -17,10 +18,11 @@ use crate::{
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 
 pub(super) async fn list(
-    repository: &Repository<Pull>,
+    context: &RepositoryContext<'_, Pull>,
     subject: &Digest,
     filter: &ReferrersFilter,
 ) -> Result<Response, ApiError> {
+    let repository = &context.repository;
     let listed = repository.referrers(subject, filter).await?;
     let media_type = ManifestKind::OciIndex.as_str();
     let index = json!({"schemaVersion": 2, "mediaType": media_type, "manifests": listed.entries});

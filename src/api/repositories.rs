@@ -5,10 +5,10 @@
 use axum::response::Response;
 use http::StatusCode;
 
-use super::{error::ApiError, response};
-use crate::{access::Admin, registry::Repository};
+use super::{context::RepositoryContext, error::ApiError, response};
+use crate::access::Admin;
 
-pub(super) async fn delete(repository: &Repository<Admin>) -> Result<Response, ApiError> {
-    repository.delete().await?;
+pub(super) async fn delete(context: &RepositoryContext<'_, Admin>) -> Result<Response, ApiError> {
+    context.repository.delete().await?;
     Ok(response::empty(StatusCode::ACCEPTED))
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{health::ReadinessCache, token_realm::TokenRealm};
+use super::{readiness_cache::ReadinessCache, token_realm::TokenRealm};
 use crate::{
     access::Gate,
     auth::{Authenticator, ChallengeScheme},

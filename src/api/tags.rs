@@ -3,8 +3,8 @@
 use axum::response::Response;
 use serde::Serialize;
 
-use super::{error::ApiError, pagination, response};
-use crate::{access::Pull, oci::PageRequest, registry::Repository};
+use super::{context::RepositoryContext, error::ApiError, pagination, response};
+use crate::{access::Pull, oci::PageRequest};
 
 #[derive(Serialize)]
 struct Tags<'a> {
@@ -12,7 +12,11 @@ struct Tags<'a> {
     tags: &'a [String],
 }
 
-pub(super) async fn list(repository: &Repository<Pull>, page_request: &PageRequest) -> Result<Response, ApiError> {
+pub(super) async fn list(
+    context: &RepositoryContext<'_, Pull>,
+    page_request: &PageRequest,
+) -> Result<Response, ApiError> {
+    let repository = &context.repository;
     let list_page = repository.tags(page_request).await?;
     let name = repository.name();
     let tags = Tags { name: name.as_str(), tags: &list_page.entries };

@@ -7,16 +7,16 @@
 
 use std::time::SystemTime;
 
-use axum::{body::Body, response::Response};
+use axum::response::Response;
 use http::{Method, header};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    dispatch::{self, RequestContext},
+    challenge,
+    context::RequestContext,
     error::{ApiError, ErrorCode},
-    middleware::LoggedUser,
-    request_body,
+    request_body::RequestBody,
     response::{self, ResponseExt as _},
 };
 use crate::{
@@ -28,20 +28,18 @@ use crate::{
 /// The maximum size of a form body in bytes.
 const MAX_FORM_BYTES: usize = 64 << 10;
 
-pub(super) async fn handle(visit: RequestContext<'_>, request: Body) -> Result<Response, ApiError> {
-    if visit.head.method == Method::POST {
-        let form = request_body::collect(request, visit.api.components().idle_timeout, MAX_FORM_BYTES).await?;
+pub(super) async fn handle(context: RequestContext<'_>, body: RequestBody) -> Result<Response, ApiError> {
+    if context.head.method == Method::POST {
+        let form = body.collect(MAX_FORM_BYTES).await?;
         let parameters = TokenRequest::parse(&form);
         let shown = parameters.presented_credential()?;
-        issue(visit, &parameters, shown, true).await
+        issue(context, &parameters, shown, true).await
     } else {
-        let query = visit.head.uri.query().unwrap_or_default();
+        let query = context.head.uri.query().unwrap_or_default();
         let parameters = TokenRequest::parse(query.as_bytes());
-        let header = visit.head.headers.get(header::AUTHORIZATION);
-        let credentials = header.map(|value| Credentials::parse(value.as_bytes())).transpose();
-        let credentials = credentials.map_err(|error| dispatch::basic_challenge_error(&error.into()))?;
+        let credentials = context.credentials().map_err(|error| challenge::basic_challenge_error(&error.into()))?;
         parameters.check_account(credentials.as_ref())?;
-        issue(visit, &parameters, PresentedCredential::from_credentials(credentials), false).await
+        issue(context, &parameters, PresentedCredential::from_credentials(credentials), false).await
     }
 }
 
@@ -141,24 +139,28 @@ struct TokenResponse<'a> {
 }
 
 async fn issue(
-    visit: RequestContext<'_>,
+    context: RequestContext<'_>,
     token_request: &TokenRequest,
     presented: PresentedCredential,
     includes_scope: bool,
 ) -> Result<Response, ApiError> {
-    let (authenticator, now) = (visit.api.authenticator(), visit.api.clock().now());
+    let (authenticator, connection) = (context.api.authenticator(), &context.info.connection);
+    let now = context.api.clock().now();
     let (holder, known) = match presented {
-        PresentedCredential::Credentials(credentials) => {
-            (authenticator.authenticate_for_token(credentials, visit.certificate(), visit.peer(), now).await, None)
-        }
+        PresentedCredential::Credentials(credentials) => (
+            authenticator
+                .authenticate_for_token(credentials, connection.certificate.as_ref(), connection.peer, now)
+                .await,
+            None,
+        ),
         PresentedCredential::RefreshToken(token) => {
-            (authenticator.authenticate_refresh_token(&token, visit.peer(), now).await, Some(token))
+            (authenticator.authenticate_refresh_token(&token, connection.peer, now).await, Some(token))
         }
     };
     let holder = holder.map_err(|error| authentication_error(&error))?;
     let principal = &holder.subject().principal;
-    LoggedUser::set(&visit.head.extensions, principal);
-    let granted = visit.api.gate().grant_scopes(holder.subject(), &token_request.scopes);
+    context.info.user.set(principal);
+    let granted = context.api.gate().grant_scopes(holder.subject(), &token_request.scopes);
     let issued =
         authenticator.issue_bearer_token(&holder, &granted, now).map_err(|error| ApiError::internal(&error))?;
     if matches!(principal, Principal::User(_)) {
@@ -188,11 +190,11 @@ fn authentication_error(error: &AuthenticationError) -> ApiError {
         AuthenticationError::WrongPassword
         | AuthenticationError::BadToken(_)
         | AuthenticationError::BadStoredToken(_)
-        | AuthenticationError::BadHeader(_) => dispatch::basic_challenge_error(error),
+        | AuthenticationError::BadHeader(_) => challenge::basic_challenge_error(error),
         AuthenticationError::Locked { .. }
         | AuthenticationError::Busy { .. }
         | AuthenticationError::Unavailable
-        | AuthenticationError::IssuerUnreachable { .. } => dispatch::retry_later_error(error),
+        | AuthenticationError::IssuerUnreachable { .. } => challenge::retry_later_error(error),
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::{borrow::Cow, fmt::Display, net::IpAddr};
 
-use http::{HeaderMap, Uri, header, uri::Authority};
+use http::uri::Authority;
+
+use super::connection_info::RequestedHost;
 
 /// The host names and addresses under which clients reach this server and its token endpoint.
 #[derive(Clone, Debug)]
@@ -57,15 +59,10 @@ impl TokenRealm {
     }
 
     /// The URL of the token endpoint for a request: on the host that the client requested, from this server or from a
-    /// trusted proxy, if it is one of this server's hosts; else on the first configured host.
-    pub(super) fn url(&self, target: RequestAuthority<'_>) -> String {
-        let RequestAuthority { uri, headers, forwarded_host, local_port } = target;
-        let forwarded = || self.own_authority(&forwarded_host?.parse().ok()?);
-        let named = || {
-            let authority = uri.authority().cloned().or_else(|| headers.get(header::HOST)?.to_str().ok()?.parse().ok());
-            self.own_authority(&authority?)
-        };
-        if let Some(authority) = forwarded().or_else(named) {
+    /// trusted proxy, if it is one of this server's hosts; else on the first configured host. `local_port` is the port
+    /// that accepted the connection.
+    pub(super) fn url(&self, requested: &RequestedHost, local_port: u16) -> String {
+        if let Some(authority) = requested.authorities().find_map(|authority| self.own_authority(authority)) {
             return format!("https://{authority}/token");
         }
         let first = self.hosts.first().map_or("localhost".into(), CanonicalHost::to_url_host);
@@ -94,18 +91,10 @@ impl TokenRealm {
     }
 }
 
-/// The parts of a request that show under which host and port the client reached this server.
-#[derive(Clone, Copy)]
-pub(super) struct RequestAuthority<'a> {
-    pub(super) uri: &'a Uri,
-    pub(super) headers: &'a HeaderMap,
-    /// The host that a client requested from a trusted proxy.
-    pub(super) forwarded_host: Option<&'a str>,
-    pub(super) local_port: u16,
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, Uri, header};
+
     use super::*;
 
     fn url(host: &str, port: u16) -> String {
@@ -116,7 +105,7 @@ mod tests {
         let realm = TokenRealm::new(["Registry.example", "::1", "10.0.0.7"]);
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
-        realm.url(RequestAuthority { uri: &Uri::from_static("/v2/"), headers: &headers, forwarded_host, local_port })
+        realm.url(&RequestedHost::parse(forwarded_host, &Uri::from_static("/v2/"), &headers), local_port)
     }
 
     #[test]
@@ -179,9 +168,8 @@ mod tests {
 
     #[test]
     fn without_a_host_of_ours_an_ipv6_address_that_comes_first_is_in_brackets() {
-        let (realm, uri, headers) = (TokenRealm::new(["::1"]), Uri::from_static("/v2/"), HeaderMap::new());
-        let target = |local_port| RequestAuthority { uri: &uri, headers: &headers, forwarded_host: None, local_port };
-        assert_eq!(realm.url(target(8443)), "https://[::1]:8443/token");
-        assert_eq!(realm.url(target(443)), "https://[::1]/token");
+        let (realm, requested) = (TokenRealm::new(["::1"]), RequestedHost::default());
+        assert_eq!(realm.url(&requested, 8443), "https://[::1]:8443/token");
+        assert_eq!(realm.url(&requested, 443), "https://[::1]/token");
     }
 }

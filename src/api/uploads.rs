@@ -1,118 +1,105 @@
 //! Serves `/v2/<name>/blobs/uploads/…`: pushes blobs in one request, in chunks, or by a mount from another repository.
 
-use std::time::{Duration, SystemTime};
+use std::fmt::Display;
 
-use axum::{
-    body::Body,
-    response::{IntoResponse as _, Response},
-};
+use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
+    blob_mounts,
+    context::RepositoryContext,
+    endpoint::MountSource,
     error::{ApiError, ErrorCode},
-    request_body,
+    request_body::RequestBody,
     response::{self, DOCKER_CONTENT_DIGEST, ResponseExt as _},
 };
 use crate::{
-    access::{Pull, Push},
+    access::Push,
     oci::{Algorithm, ChunkRange, Digest, InvalidChunkRange, RepositoryName},
-    registry::{Error, Repository, UploadId},
+    registry::{Error, Upload, UploadId},
 };
 
 const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// Begins an upload session; the response is 202 with the session's location.
-pub(super) async fn start(
-    repository: &Repository<Push>,
-    algorithm: Algorithm,
-    now: SystemTime,
-) -> Result<Response, ApiError> {
-    let id = repository.begin_upload(algorithm, now).await?;
-    Ok(session_response(StatusCode::ACCEPTED, repository.name(), id, 0))
+pub(super) async fn start(context: &RepositoryContext<'_, Push>, algorithm: Algorithm) -> Result<Response, ApiError> {
+    let id = context.repository.begin_upload(algorithm, context.now()).await?;
+    Ok(session_response(StatusCode::ACCEPTED, context.repository.name(), id, 0))
 }
 
 /// Stores a whole blob from one request (monolithic upload).
 pub(super) async fn monolithic(
-    repository: &Repository<Push>,
+    context: &RepositoryContext<'_, Push>,
     claimed: Digest,
-    headers: &HeaderMap,
-    request: Body,
-    idle: Duration,
-    now: SystemTime,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
-    let (body, length) = (request_body::stream(request, idle), request_body::content_length(headers));
-    let digest = repository.put_blob(body, length, claimed, now).await?;
-    Ok(created_response(repository.name(), &digest))
+    let length = body.content_length();
+    let digest = context.repository.put_blob(body.into_stream(), length, claimed, context.now()).await?;
+    Ok(created_response(context.repository.name(), &digest))
 }
 
 /// Mounts a blob of another repository, if there is a source that the caller may read; else begins a session, so that
 /// the client uploads the blob.
 pub(super) async fn mount(
-    repository: &Repository<Push>,
-    source: Option<Repository<Pull>>,
+    context: &RepositoryContext<'_, Push>,
     digest: Digest,
-    now: SystemTime,
+    from: MountSource,
 ) -> Result<Response, ApiError> {
-    if let Some(source) = source
+    let repository = &context.repository;
+    if let Some(source) = blob_mounts::find_source(context, &digest, from).await?
         && repository.mount(&source, &digest).await?
     {
         return Ok(
             response::empty(StatusCode::CREATED).with_header(header::LOCATION, &blob_path(repository.name(), &digest))
         );
     }
-    start(repository, digest.algorithm(), now).await
+    start(context, digest.algorithm()).await
 }
 
 /// Returns the number of bytes that an upload session has received, in the `Range` header.
-pub(super) async fn status(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
-    let offset = repository.upload_offset(id).await?;
-    Ok(session_response(StatusCode::NO_CONTENT, repository.name(), id, offset))
+pub(super) async fn status(context: &RepositoryContext<'_, Push>, id: UploadId) -> Result<Response, ApiError> {
+    let offset = context.repository.upload_offset(id).await?;
+    Ok(session_response(StatusCode::NO_CONTENT, context.repository.name(), id, offset))
 }
 
 /// Appends a chunk to an upload session.
 pub(super) async fn chunk(
-    repository: &Repository<Push>,
+    context: &RepositoryContext<'_, Push>,
     id: UploadId,
-    headers: &HeaderMap,
-    request: Body,
-    idle: Duration,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
     let appended = async {
-        let upload = repository.open_upload(id).await?;
-        let length = expected_length(headers, |range| upload.check_chunk_start(range))?;
-        Ok::<_, UploadRequestError>(upload.append(request_body::stream(request, idle), length).await?)
+        let (upload, length) = open_for_body(context, id, body.content_length()).await?;
+        Ok::<_, UploadRequestError>(upload.append(body.into_stream(), length).await?)
     };
     match appended.await {
-        Ok(offset) => Ok(session_response(StatusCode::ACCEPTED, repository.name(), id, offset)),
-        Err(refused) => refused.into_session_response(repository, id).await,
+        Ok(offset) => Ok(session_response(StatusCode::ACCEPTED, context.repository.name(), id, offset)),
+        Err(error) => error.into_session_response(context.repository.name(), id),
     }
 }
 
 /// Appends the last chunk, if there is one, verifies the digest and commits the blob.
 pub(super) async fn finish(
-    repository: &Repository<Push>,
+    context: &RepositoryContext<'_, Push>,
     id: UploadId,
     claimed: Digest,
-    headers: &HeaderMap,
-    request: Body,
-    idle: Duration,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
     let finished = async {
-        let upload = repository.open_upload(id).await?;
-        let length = expected_length(headers, |range| upload.check_chunk_start(range))?;
-        Ok::<_, UploadRequestError>(upload.complete(request_body::stream(request, idle), length, claimed).await?)
+        let (upload, length) = open_for_body(context, id, body.content_length()).await?;
+        Ok::<_, UploadRequestError>(upload.complete(body.into_stream(), length, claimed).await?)
     };
     match finished.await {
-        Ok(digest) => Ok(created_response(repository.name(), &digest)),
-        Err(refused) => refused.into_session_response(repository, id).await,
+        Ok(digest) => Ok(created_response(context.repository.name(), &digest)),
+        Err(error) => error.into_session_response(context.repository.name(), id),
     }
 }
 
 /// Cancels an upload session and deletes its data.
-pub(super) async fn cancel(repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
-    match repository.cancel_upload(id).await {
+pub(super) async fn cancel(context: &RepositoryContext<'_, Push>, id: UploadId) -> Result<Response, ApiError> {
+    match context.repository.cancel_upload(id).await {
         Ok(()) => Ok(response::empty(StatusCode::NO_CONTENT)),
-        Err(error) => UploadRequestError::from(error).into_session_response(repository, id).await,
+        Err(error) => UploadRequestError::from(error).into_session_response(context.repository.name(), id),
     }
 }
 
@@ -121,27 +108,34 @@ enum UploadRequestError {
     /// The chunk does not fit the offset of the upload, or another request is writing: the session stays open, and the
     /// response contains its offset. The server does not wait for the other writer, because the client's offset would
     /// be wrong by then.
-    OutOfSync(Error),
+    OutOfSync { error: ApiError, offset: u64 },
     /// Any other error, which is returned as it is.
     Other(ApiError),
 }
 
 impl From<Error> for UploadRequestError {
     fn from(error: Error) -> Self {
-        let lives_on = matches!(error, Error::UploadBusy | Error::ChunkOutOfOrder { .. });
-        if lives_on { Self::OutOfSync(error) } else { Self::Other(error.into()) }
+        if let Error::UploadBusy { offset } | Error::ChunkOutOfOrder { offset, .. } = error {
+            return Self::OutOfSync { error: error.into(), offset };
+        }
+        Self::Other(error.into())
+    }
+}
+
+impl From<ApiError> for UploadRequestError {
+    fn from(error: ApiError) -> Self {
+        Self::Other(error)
     }
 }
 
 impl UploadRequestError {
-    async fn into_session_response(self, repository: &Repository<Push>, id: UploadId) -> Result<Response, ApiError> {
-        let error = match self {
+    fn into_session_response(self, name: &RepositoryName, id: UploadId) -> Result<Response, ApiError> {
+        let (error, offset) = match self {
             Self::Other(error) => return Err(error),
-            Self::OutOfSync(error) => error,
+            Self::OutOfSync { error, offset } => (error, offset),
         };
-        let offset = repository.upload_offset(id).await?;
-        let mut response = ApiError::from(error).into_response();
-        let place = session_response(StatusCode::RANGE_NOT_SATISFIABLE, repository.name(), id, offset);
+        let mut response = error.into_response();
+        let place = session_response(StatusCode::RANGE_NOT_SATISFIABLE, name, id, offset);
         for name in [header::LOCATION, header::RANGE, DOCKER_UPLOAD_UUID] {
             response.headers_mut().extend(place.headers().get(&name).map(|value| (name, value.clone())));
         }
@@ -149,26 +143,35 @@ impl UploadRequestError {
     }
 }
 
-/// The number of bytes that the body must have: from `Content-Range`, else from `Content-Length`; `None` if neither is
-/// present.
-fn expected_length(
-    headers: &HeaderMap,
-    fits: impl FnOnce(ChunkRange) -> Result<(), Error>,
-) -> Result<Option<u64>, UploadRequestError> {
-    let announced = request_body::content_length(headers);
-    let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok(announced) };
-    let invalid = |message: String| UploadRequestError::Other(ApiError::new(ErrorCode::SizeInvalid, message));
-    let text = value.to_str().map_err(|_| invalid("the Content-Range is not text".to_owned()))?;
-    let range: ChunkRange = text.parse().map_err(|error: InvalidChunkRange| invalid(error.to_string()))?;
-    fits(range)?;
+/// Opens an upload for the body of a request, and returns it with the number of bytes that the body must have: from
+/// `Content-Range`, else from `Content-Length`; `None` if neither is present.
+async fn open_for_body(
+    context: &RepositoryContext<'_, Push>,
+    id: UploadId,
+    content_length: Option<u64>,
+) -> Result<(Upload, Option<u64>), UploadRequestError> {
+    let upload = context.repository.open_upload(id).await?;
+    let Some(range) = content_range(context.headers())? else { return Ok((upload, content_length)) };
+    upload.check_chunk_start(range)?;
     let length = range.length();
-    match announced {
-        // An empty last request may repeat the range of the previous chunk; `fits` has already refused that.
-        Some(announced) if announced != length => {
-            Err(invalid(format!("the Content-Range has {length} bytes and the Content-Length is {announced}")))
-        }
-        Some(_) | None => Ok(Some(length)),
+    match content_length {
+        // An empty last request may repeat the range of the previous chunk; the check of its start has already refused
+        // that.
+        Some(announced) if announced != length => Err(invalid_range(format_args!(
+            "the Content-Range has {length} bytes and the Content-Length is {announced}"
+        )))?,
+        Some(_) | None => Ok((upload, Some(length))),
     }
+}
+
+fn content_range(headers: &HeaderMap) -> Result<Option<ChunkRange>, ApiError> {
+    let Some(value) = headers.get(header::CONTENT_RANGE) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| invalid_range("the Content-Range is not text"))?;
+    text.parse().map(Some).map_err(|error: InvalidChunkRange| invalid_range(error))
+}
+
+fn invalid_range(message: impl Display) -> ApiError {
+    ApiError::new(ErrorCode::SizeInvalid, message)
 }
 
 fn session_response(status: StatusCode, name: &RepositoryName, id: UploadId, offset: u64) -> Response {

@@ -20,7 +20,10 @@ pub enum Error {
     UploadUnknown,
     /// Another request is writing to the same upload at this moment.
     #[error("another request is writing to this upload")]
-    UploadBusy,
+    UploadBusy {
+        /// The number of durable bytes that the upload has.
+        offset: u64,
+    },
     /// A chunk does not start at the current end of the upload.
     #[error("the chunk begins at byte {start}, but the upload is at byte {offset}")]
     ChunkOutOfOrder {

@@ -97,15 +97,16 @@ impl Ingest {
         Ok(())
     }
 
-    /// Makes everything durable, and returns the length of the object and the digester that has hashed it.
-    pub(super) async fn sync(mut self) -> Result<(u64, Digester), Error> {
+    /// Makes everything durable, and returns the length of the object and the digester that has hashed it; `None` if
+    /// the object has another length, because another writer appended to it.
+    pub(super) async fn sync(mut self) -> Result<Option<(u64, Digester)>, Error> {
         let length = self.append.sync().await?;
+        // The upload's lock prevents this within the process, but not from another process on the same store.
         if length != self.offset {
-            // The upload's lock prevents this within the process, but not from another process on the same store.
-            return Err(Error::UploadBusy);
+            return Ok(None);
         }
         let digester = self.digester.ok_or(Error::Interrupted)?;
-        Ok((length, digester))
+        Ok(Some((length, digester)))
     }
 }
 

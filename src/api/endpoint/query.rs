@@ -4,10 +4,10 @@
 
 use super::{
     super::error::{ApiError, ErrorCode},
-    Endpoint, SearchQuery, parse_digest,
+    operation::SearchQuery,
 };
 use crate::{
-    oci::{PageRequest, Tag},
+    oci::{Digest, PageRequest, Tag},
     registry::ReferrersFilter,
 };
 
@@ -15,6 +15,9 @@ use crate::{
 const DEFAULT_RESULTS: usize = 25;
 /// The maximum number of search results.
 const MAX_RESULTS: usize = 100;
+
+/// The maximum number of tags that a manifest push may set beside its digest (the specification asks for at least ten).
+pub(super) const MAX_TAGS: usize = 32;
 
 /// The query of a request, still encoded.
 #[derive(Clone, Copy)]
@@ -62,11 +65,11 @@ impl<'a> Query<'a> {
 
     /// The tags that a manifest push sets beside its reference, from all `tag` parameters.
     ///
-    /// Errors: more than [`Endpoint::MAX_TAGS`] tags, or an invalid one.
+    /// Errors: more than [`MAX_TAGS`] tags, or an invalid one.
     pub(super) fn tags(&self) -> Result<Vec<Tag>, ApiError> {
         let tags: Vec<_> = self.pairs().filter(|(name, _)| name == "tag").map(|(_, value)| value).collect();
-        if tags.len() > Endpoint::MAX_TAGS {
-            let message = format!("a manifest push may set at most {} tags", Endpoint::MAX_TAGS);
+        if tags.len() > MAX_TAGS {
+            let message = format!("a manifest push may set at most {MAX_TAGS} tags");
             return Err(ApiError::new(ErrorCode::TooManyTags, message));
         }
         tags.iter().map(|tag| tag.parse().map_err(|error| ApiError::new(ErrorCode::TagInvalid, error))).collect()
@@ -75,4 +78,9 @@ impl<'a> Query<'a> {
 
 fn invalid_page(n: &str) -> ApiError {
     ApiError::new(ErrorCode::PaginationNumberInvalid, format!("n must be a number, not {n:?}"))
+}
+
+/// Parses a digest of the path or the query.
+pub(super) fn parse_digest(text: &str) -> Result<Digest, ApiError> {
+    text.parse().map_err(|error| ApiError::new(ErrorCode::DigestInvalid, error))
 }

@@ -1,8 +1,10 @@
 //! Tests of endpoint parsing: valid and invalid paths, and equivalent spellings of them.
 
+use http::Method;
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::error::ErrorCode, query::MAX_TAGS, *};
+use crate::oci::{Algorithm, PageRequest, RepositoryName};
 
 const HEX: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -15,10 +17,26 @@ fn repository(text: &str) -> RepositoryName {
     text.parse().unwrap()
 }
 
+fn on(name: &str, operation: RepositoryOperation) -> Endpoint {
+    Endpoint::Registry(RegistryEndpoint::Repository { name: repository(name), operation })
+}
+
+fn pull(name: &str, operation: PullOperation) -> Endpoint {
+    on(name, RepositoryOperation::Pull(operation))
+}
+
+fn start_upload(name: &str, upload: NewUpload) -> Endpoint {
+    on(name, RepositoryOperation::Push(PushOperation::StartUpload(upload)))
+}
+
+fn delete_repository(name: &str) -> Endpoint {
+    on(name, RepositoryOperation::Admin(AdminOperation::DeleteRepository))
+}
+
 #[test]
 fn a_search_has_between_one_and_a_hundred_results() {
     for (query, limit) in [("q=a", 25), ("q=a&n=0", 1), ("q=a&n=7", 7), ("q=a&n=1000", 100), ("q=a&n=many", 25)] {
-        let expected = Endpoint::Search(SearchQuery { text: "a".to_owned(), limit });
+        let expected = Endpoint::Registry(RegistryEndpoint::Search(SearchQuery { text: "a".to_owned(), limit }));
         assert_eq!(parse(&Method::GET, &format!("/v1/search?{query}")), Ok(expected), "{query}");
     }
 }
@@ -26,11 +44,11 @@ fn a_search_has_between_one_and_a_hundred_results() {
 #[test]
 fn a_repository_may_be_called_like_an_endpoint() {
     for name in ["blobs/manifests", "tags/list", "blobs/uploads", "a/blobs/uploads", "referrers", "manifests", "v2"] {
-        let expected = Endpoint::Manifest(repository(name), "latest".parse().unwrap());
+        let expected = pull(name, PullOperation::Manifest("latest".parse().unwrap()));
         assert_eq!(parse(&Method::GET, &format!("/v2/{name}/manifests/latest")), Ok(expected));
-        let expected = Endpoint::Tags(repository(name), PageRequest::default());
+        let expected = pull(name, PullOperation::Tags(PageRequest::default()));
         assert_eq!(parse(&Method::GET, &format!("/v2/{name}/tags/list")), Ok(expected));
-        let expected = Endpoint::StartUpload(repository(name), NewUpload::Session(Algorithm::Sha256));
+        let expected = start_upload(name, NewUpload::Session(Algorithm::Sha256));
         assert_eq!(parse(&Method::POST, &format!("/v2/{name}/blobs/uploads/")), Ok(expected));
     }
 }
@@ -48,7 +66,7 @@ fn a_name_that_climbs_is_no_name_however_it_is_written() {
 #[test]
 fn a_repository_is_removed_by_its_name_alone() {
     for name in ["a", "team/app", "blobs/uploads", "a/manifests/latest"] {
-        let expected = Endpoint::DeleteRepository(repository(name));
+        let expected = delete_repository(name);
         for slash in ["", "/"] {
             assert_eq!(parse(&Method::DELETE, &format!("/v1/repositories/{name}{slash}")), Ok(expected.clone()));
         }
@@ -64,23 +82,23 @@ fn no_path_below_v2_removes_a_repository_whatever_part_of_it_is_empty() {
 
 #[test]
 fn what_http_libraries_encode_is_decoded() {
-    let blob = Endpoint::Blob(repository("team/app"), format!("sha256:{HEX}").parse().unwrap());
-    let tag = Endpoint::Manifest(repository("team/app"), "1.0".parse().unwrap());
+    let blob = pull("team/app", PullOperation::Blob(format!("sha256:{HEX}").parse().unwrap()));
+    let tag = pull("team/app", PullOperation::Manifest("1.0".parse().unwrap()));
     let mount = NewUpload::Mount(format!("sha256:{HEX}").parse().unwrap(), MountSource::Named(repository("a/b")));
     for (method, target, expected) in [
         (Method::GET, format!("/v2/team/app/blobs/sha256%3A{HEX}"), blob.clone()),
         (Method::GET, format!("/v2/team%2Fapp/blobs/sha256%3a{HEX}"), blob),
         (Method::GET, "/v2/team%2fapp/manifests/1%2E0".to_owned(), tag.clone()),
         (Method::GET, "/%76%32%2Fteam/app%2Fmanifests%2f1.0".to_owned(), tag),
-        (Method::GET, "/v2%2F".to_owned(), Endpoint::VersionCheck),
-        (Method::GET, "/v2/%5Fcatalog".to_owned(), Endpoint::Catalog(PageRequest::default())),
-        (Method::GET, "/%74oken".to_owned(), Endpoint::Token),
-        (Method::DELETE, "/v1/repositories/a%2fb".to_owned(), Endpoint::DeleteRepository(repository("a/b"))),
+        (Method::GET, "/v2%2F".to_owned(), Endpoint::Registry(RegistryEndpoint::VersionCheck)),
         (
-            Method::POST,
-            format!("/v2/c/blobs/uploads/?mount=sha256%3A{HEX}&from=a%2Fb"),
-            Endpoint::StartUpload(repository("c"), mount),
+            Method::GET,
+            "/v2/%5Fcatalog".to_owned(),
+            Endpoint::Registry(RegistryEndpoint::Catalog(PageRequest::default())),
         ),
+        (Method::GET, "/%74oken".to_owned(), Endpoint::Token),
+        (Method::DELETE, "/v1/repositories/a%2fb".to_owned(), delete_repository("a/b")),
+        (Method::POST, format!("/v2/c/blobs/uploads/?mount=sha256%3A{HEX}&from=a%2Fb"), start_upload("c", mount)),
     ] {
         assert_eq!(parse(&method, &target), Ok(expected), "{target}");
     }
@@ -209,7 +227,9 @@ fn encode(path: &str, chosen: &[(bool, bool)], percent: &str) -> String {
 
 #[test]
 fn an_enormous_page_is_the_whole_list() {
-    let Ok(Endpoint::Catalog(page)) = parse(&Method::GET, "/v2/_catalog?n=99999999999999999999999&last=a%2Fb") else {
+    let Ok(Endpoint::Registry(RegistryEndpoint::Catalog(page))) =
+        parse(&Method::GET, "/v2/_catalog?n=99999999999999999999999&last=a%2Fb")
+    else {
         panic!("a catalog");
     };
     assert_eq!((page.limit, page.last.as_deref()), (Some(usize::MAX), Some("a/b")));
@@ -219,8 +239,13 @@ fn an_enormous_page_is_the_whole_list() {
 fn ten_tags_are_taken_and_too_many_are_not() {
     let tags = |count: usize| (0..count).map(|tag| format!("tag=t{tag}")).collect::<Vec<_>>().join("&");
     let target = |count| format!("/v2/a/manifests/sha256:{HEX}?{}", tags(count));
-    assert!(matches!(parse(&Method::PUT, &target(10)), Ok(Endpoint::PutManifest(_, _, tags)) if tags.len() == 10));
-    assert_eq!(parse(&Method::PUT, &target(Endpoint::MAX_TAGS + 1)), Err(ErrorCode::TooManyTags));
+    let Ok(Endpoint::Registry(RegistryEndpoint::Repository { operation, .. })) = parse(&Method::PUT, &target(10))
+    else {
+        panic!("ten tags");
+    };
+    let RepositoryOperation::Push(PushOperation::Manifest(_, tags)) = operation else { panic!("a manifest push") };
+    assert_eq!(tags.len(), 10);
+    assert_eq!(parse(&Method::PUT, &target(MAX_TAGS + 1)), Err(ErrorCode::TooManyTags));
 }
 
 proptest! {
@@ -260,7 +285,7 @@ proptest! {
 
     #[test]
     fn every_good_name_is_found_again(name in "[a-z]{1,4}(/(blobs|uploads|manifests|tags|list|[a-z]{1,3})){0,4}") {
-        let expected = Endpoint::Blob(repository(&name), format!("sha256:{HEX}").parse().unwrap());
+        let expected = pull(&name, PullOperation::Blob(format!("sha256:{HEX}").parse().unwrap()));
         prop_assert_eq!(parse(&Method::GET, &format!("/v2/{name}/blobs/sha256:{HEX}")), Ok(expected));
     }
 }

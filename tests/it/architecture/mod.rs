@@ -85,13 +85,14 @@ const MODULES: &[(&str, &[&str])] = &[
 
 /// Libraries that only some modules of the program may use; for the crates, their manifests say it.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("axum", &["api", "app"]),
+    ("axum", &["api"]),
     ("http", &["api", "app"]),
-    ("http_body", &["api", "app"]),
-    ("http_body_util", &["api", "app"]),
+    ("http_body", &["api"]),
+    ("http_body_util", &["api"]),
     ("hyper", &["app"]),
     ("hyper_util", &["app"]),
-    ("tower", &["app"]),
+    ("tower", &["api", "app"]),
+    ("tower_http", &["api"]),
     ("clap", &["cli", "main"]),
     ("tokio", &["api", "reload", "app", "cli"]),
 ];

@@ -37,7 +37,7 @@ fn every_engine_error() -> Vec<(&'static str, Error)> {
         Error::BlobUnknown(digest),
         Error::ManifestUnknown("latest".parse().unwrap()),
         Error::UploadUnknown,
-        Error::UploadBusy,
+        Error::UploadBusy { offset: 5 },
         Error::ChunkOutOfOrder { start: 7, offset: 5 },
         Error::SizeMismatch { announced: 7, received: 5 },
         Error::DigestMismatch { claimed: digest, actual: other },

@@ -42,9 +42,28 @@ async fn a_chunk_whose_client_is_gone_is_kept_and_the_upload_is_free_again() {
     let push = open::<Push>(&registry, "alice", "a");
     let id = push.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     poll_once_and_drop(push.open_upload(id).await.unwrap().append(pieces(vec![b"half".to_vec()]), None));
-    assert!(matches!(push.open_upload(id).await, Err(Error::UploadBusy)), "until it is kept");
+    assert!(matches!(push.open_upload(id).await, Err(Error::UploadBusy { .. })), "until it is kept");
     registry.wait_for_tasks().await;
     assert_eq!(push.open_upload(id).await.unwrap().offset(), 4);
+}
+
+#[tokio::test]
+async fn a_request_to_an_upload_runs_in_one_task() {
+    let registry = registry(Arc::new(MemoryStore::default()));
+    let push = open::<Push>(&registry, "alice", "a");
+    let body = |piece: &'static [u8]| {
+        let engine = registry.engine.clone();
+        stream::once(async move {
+            assert_eq!(engine.tasks.len(), 1, "nothing should wait for a task inside of its own");
+            Ok(Bytes::from_static(piece))
+        })
+    };
+    push.put_blob(body(b"whole"), None, digest(b"whole"), SystemTime::now()).await.unwrap();
+    let id = push.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    push.open_upload(id).await.unwrap().append(body(b"first, "), None).await.unwrap();
+    let upload = push.open_upload(id).await.unwrap();
+    upload.complete(body(b"last"), None, digest(b"first, last")).await.unwrap();
+    assert_eq!(content(&open(&registry, "alice", "a"), &digest(b"first, last")).await, b"first, last");
 }
 
 #[tokio::test]

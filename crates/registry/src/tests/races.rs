@@ -96,8 +96,11 @@ async fn of_two_chunks_of_one_upload_at_a_time_one_is_refused() {
     let registry = registry(Arc::new(MemoryStore::default()));
     let repository = open::<Push>(&registry, "alice", "a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
+    let body = stream::iter([Ok(Bytes::from_static(b"hello "))]);
+    repository.open_upload(id).await.unwrap().append(body, None).await.unwrap();
     let first = repository.open_upload(id).await.unwrap();
-    assert!(matches!(repository.open_upload(id).await, Err(Error::UploadBusy)));
+    assert!(matches!(repository.open_upload(id).await, Err(Error::UploadBusy { offset: 6 })));
+    assert!(matches!(repository.cancel_upload(id).await, Err(Error::UploadBusy { offset: 6 })));
     drop(first);
     assert!(repository.open_upload(id).await.is_ok(), "and the upload is free again");
 }
@@ -164,7 +167,8 @@ async fn bytes_that_another_process_put_between_ours_are_noticed() {
         .await
         .unwrap();
     send.send(Bytes::from_static(b"ours")).unwrap();
-    assert!(matches!(finishing.await.unwrap(), Err(Error::UploadBusy)), "our hash does not include their bytes");
+    let finished = finishing.await.unwrap();
+    assert!(matches!(finished, Err(Error::UploadBusy { offset: 6 })), "our hash does not include their bytes");
 }
 
 /// A task that collects garbage until it is stopped, and counts what it removes.

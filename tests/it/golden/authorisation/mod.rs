@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use http::{Method, StatusCode};
-use portcullis::api::{Endpoint, MountSource, NewUpload};
+use portcullis::api::{
+    AdminOperation, DeleteOperation, Endpoint, MountSource, NewUpload, PublicEndpoint, PullOperation, PushOperation,
+    RegistryEndpoint, RepositoryOperation, UploadOperation,
+};
 
 use super::assert_golden;
 use crate::support::registry_client::ClientResponse;
@@ -124,6 +127,13 @@ const ROWS: &[(Method, &str)] = &[
     (Method::GET, "/readyz"),
 ];
 
+/// The pattern of an endpoint that is an operation on a repository.
+macro_rules! repository {
+    ($right:ident($operation:pat)) => {
+        Endpoint::Registry(RegistryEndpoint::Repository { operation: RepositoryOperation::$right($operation), .. })
+    };
+}
+
 macro_rules! kinds {
     ($($kind:ident = $pattern:pat),+ $(,)?) => {
         const KINDS: &[&str] = &[$(stringify!($kind)),+];
@@ -139,32 +149,32 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Base = Endpoint::VersionCheck,
-    Catalog = Endpoint::Catalog(..),
-    Ping = Endpoint::Ping,
-    Search = Endpoint::Search(..),
-    Tags = Endpoint::Tags(..),
-    Manifest = Endpoint::Manifest(..),
-    PutManifest = Endpoint::PutManifest(..),
-    DeleteManifest = Endpoint::DeleteManifest(..),
-    Blob = Endpoint::Blob(..),
-    DeleteBlob = Endpoint::DeleteBlob(..),
-    StartUpload = Endpoint::StartUpload(_, NewUpload::Session(_)),
-    UploadWhole = Endpoint::StartUpload(_, NewUpload::Monolithic(_)),
-    MountFrom = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Named(_))),
-    MountFromNowhere = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::InvalidName)),
-    MountFromAnywhere = Endpoint::StartUpload(_, NewUpload::Mount(_, MountSource::Any)),
-    UploadStatus = Endpoint::UploadStatus(..),
-    UploadChunk = Endpoint::UploadChunk(..),
-    FinishUpload = Endpoint::FinishUpload(..),
-    CancelUpload = Endpoint::CancelUpload(..),
-    Referrers = Endpoint::Referrers(..),
-    RemoveRepository = Endpoint::DeleteRepository(..),
+    Base = Endpoint::Registry(RegistryEndpoint::VersionCheck),
+    Catalog = Endpoint::Registry(RegistryEndpoint::Catalog(_)),
+    Search = Endpoint::Registry(RegistryEndpoint::Search(_)),
+    Tags = repository!(Pull(PullOperation::Tags(_))),
+    Manifest = repository!(Pull(PullOperation::Manifest(_))),
+    Blob = repository!(Pull(PullOperation::Blob(_))),
+    Referrers = repository!(Pull(PullOperation::Referrers(..))),
+    PutManifest = repository!(Push(PushOperation::Manifest(..))),
+    StartUpload = repository!(Push(PushOperation::StartUpload(NewUpload::Session(_)))),
+    UploadWhole = repository!(Push(PushOperation::StartUpload(NewUpload::Monolithic(_)))),
+    MountFrom = repository!(Push(PushOperation::StartUpload(NewUpload::Mount(_, MountSource::Named(_))))),
+    MountFromNowhere = repository!(Push(PushOperation::StartUpload(NewUpload::Mount(_, MountSource::InvalidName)))),
+    MountFromAnywhere = repository!(Push(PushOperation::StartUpload(NewUpload::Mount(_, MountSource::Any)))),
+    UploadStatus = repository!(Push(PushOperation::Upload(_, UploadOperation::Status))),
+    UploadChunk = repository!(Push(PushOperation::Upload(_, UploadOperation::Chunk))),
+    FinishUpload = repository!(Push(PushOperation::Upload(_, UploadOperation::Finish(_)))),
+    CancelUpload = repository!(Push(PushOperation::Upload(_, UploadOperation::Cancel))),
+    DeleteManifest = repository!(Delete(DeleteOperation::Manifest(_))),
+    DeleteBlob = repository!(Delete(DeleteOperation::Blob(_))),
+    RemoveRepository = repository!(Admin(AdminOperation::DeleteRepository)),
     Token = Endpoint::Token,
-    TokenKeys = Endpoint::TokenKeys,
-    Authority = Endpoint::CaCertificate,
-    Alive = Endpoint::Liveness,
-    Ready = Endpoint::Readiness,
+    TokenKeys = Endpoint::Public(PublicEndpoint::TokenKeys),
+    Ping = Endpoint::Public(PublicEndpoint::Ping),
+    Authority = Endpoint::Public(PublicEndpoint::CaCertificate),
+    Alive = Endpoint::Public(PublicEndpoint::Liveness),
+    Ready = Endpoint::Public(PublicEndpoint::Readiness),
 }
 
 #[test]

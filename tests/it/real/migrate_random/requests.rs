@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use http::Method;
 use portcullis::access::{Action, Policy, PolicyDecision, Principal};
-use portcullis::api::Endpoint;
+use portcullis::api::{Endpoint, RegistryEndpoint, RepositoryOperation};
 use portcullis::oci::RepositoryName;
 
 use crate::support::portcullis_server::{ALICE, BOB, TestUser};
@@ -124,28 +124,12 @@ impl fmt::Display for RandomRequest {
 
 /// The action and repository that an endpoint requires.
 fn needed(endpoint: &Endpoint) -> Option<(Action, &RepositoryName)> {
-    match endpoint {
-        Endpoint::Tags(name, _)
-        | Endpoint::Manifest(name, _)
-        | Endpoint::Blob(name, _)
-        | Endpoint::Referrers(name, ..) => Some((Action::Pull, name)),
-        Endpoint::PutManifest(name, ..)
-        | Endpoint::StartUpload(name, _)
-        | Endpoint::UploadStatus(name, _)
-        | Endpoint::UploadChunk(name, _)
-        | Endpoint::FinishUpload(name, ..)
-        | Endpoint::CancelUpload(name, _) => Some((Action::Push, name)),
-        Endpoint::DeleteManifest(name, _) | Endpoint::DeleteBlob(name, _) => Some((Action::Delete, name)),
-        Endpoint::VersionCheck
-        | Endpoint::Catalog(_)
-        | Endpoint::DeleteRepository(_)
-        | Endpoint::Token
-        | Endpoint::TokenKeys
-        | Endpoint::Ping
-        | Endpoint::Search(_)
-        | Endpoint::CaCertificate
-        | Endpoint::Liveness
-        | Endpoint::Readiness => None,
+    let Endpoint::Registry(RegistryEndpoint::Repository { name, operation }) = endpoint else { return None };
+    match operation {
+        RepositoryOperation::Pull(_) => Some((Action::Pull, name)),
+        RepositoryOperation::Push(_) => Some((Action::Push, name)),
+        RepositoryOperation::Delete(_) => Some((Action::Delete, name)),
+        RepositoryOperation::Admin(_) => None,
     }
 }
 

@@ -1,0 +1,262 @@
+//! Writes to an upload that one request has locked: appends chunks and verifies the digest of the whole blob.
+//!
+//! Invariant: an [`Upload`] has read its session once, and from then on knows the state of the upload from memory,
+//! because its lock keeps other requests of this process out.
+
+use bytes::Bytes;
+use futures_util::Stream;
+
+use super::{
+    super::{
+        Error, Repository,
+        ingest::{BodyError, Ingest, rehash},
+        locks::UploadLock,
+        paths::{ObjectKey, UploadId},
+    },
+    commit::VerifiedBlob,
+    session::UploadSession,
+};
+use portcullis_access::Push;
+use portcullis_oci::{Algorithm, ChunkRange, Digest, Digester};
+use portcullis_storage::{ObjectWriter, optional};
+
+/// An upload that one request has locked for writing.
+pub struct Upload {
+    repository: Repository<Push>,
+    id: UploadId,
+    offset: u64,
+    digester: Digester,
+    is_closing: bool,
+    started: Option<i64>,
+    lock: UploadLock,
+}
+
+impl Upload {
+    /// Continues from the state in `session`, which was read or written under `lock`.
+    pub(super) async fn resume(
+        repository: Repository<Push>,
+        id: UploadId,
+        session: UploadSession,
+        lock: UploadLock,
+    ) -> Result<Self, Error> {
+        let digester = match session.digester() {
+            Some(digester) => digester,
+            None => repository.rehash_upload(id, Algorithm::Sha256, session.offset).await?,
+        };
+        let UploadSession { offset, is_closing, started, .. } = session;
+        Ok(Self { repository, id, offset, digester, is_closing, started, lock })
+    }
+
+    /// The offset of the next byte.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Checks that a chunk starts at the current end of the upload.
+    pub fn check_chunk_start(&self, chunk: ChunkRange) -> Result<(), Error> {
+        let (start, offset) = (chunk.start(), self.offset);
+        if start == offset { Ok(()) } else { Err(Error::ChunkOutOfOrder { start, offset }) }
+    }
+
+    /// Writes a chunk, makes it durable and returns the new offset. If reading the body fails, the bytes that arrived
+    /// are kept, so that the client can resume from there; if its length is not `announced`, none of it is kept.
+    pub async fn append<S>(self, body: S, announced: Option<u64>) -> Result<u64, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let repository = self.repository.clone();
+        repository.run_to_completion(self.append_inner(body, announced)).await
+    }
+
+    async fn append_inner<S>(mut self, body: S, announced: Option<u64>) -> Result<u64, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let append = self.open_data().await?.ok_or(Error::UploadUnknown)?;
+        self.write_body(append, body, announced).await?;
+        self.save_session().await?;
+        Ok(self.offset)
+    }
+
+    /// Writes the last bytes, verifies the whole blob and commits it, even if the client disconnects after its last
+    /// byte.
+    pub async fn complete<S>(self, body: S, announced: Option<u64>, claimed: Digest) -> Result<Digest, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let repository = self.repository.clone();
+        repository.run_to_completion(self.complete_inner(body, announced, claimed)).await
+    }
+
+    /// Does the work of [`complete`](Self::complete), in a task that the caller runs to completion.
+    pub(super) async fn complete_inner<S>(
+        self,
+        body: S,
+        announced: Option<u64>,
+        claimed: Digest,
+    ) -> Result<Digest, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let repository = self.repository.clone();
+        repository.commit_inner(self.finish_inner(body, announced, claimed).await?).await
+    }
+
+    /// Writes the last bytes, if there are any, and verifies the whole blob. If its digest is not `claimed`, the
+    /// upload is removed, because no request can complete it any more.
+    pub async fn finish<S>(self, body: S, announced: Option<u64>, claimed: Digest) -> Result<VerifiedBlob, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let repository = self.repository.clone();
+        repository.run_to_completion(self.finish_inner(body, announced, claimed)).await
+    }
+
+    async fn finish_inner<S>(mut self, body: S, announced: Option<u64>, claimed: Digest) -> Result<VerifiedBlob, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    {
+        let is_published = match self.open_data().await? {
+            Some(append) => {
+                self.write_last(append, body, announced, &claimed).await?;
+                false
+            }
+            // An earlier attempt moved the bytes to the blob's path and failed afterwards.
+            None if self.is_stored_as(&claimed).await? => true,
+            None => return Err(Error::UploadUnknown),
+        };
+        Ok(VerifiedBlob { digest: claimed, id: self.id, is_published, _lock: self.lock })
+    }
+
+    /// Writes the last bytes, unless an earlier attempt wrote them and failed afterwards: they must not be appended
+    /// twice.
+    async fn write_last<S>(
+        &mut self,
+        append: Box<dyn ObjectWriter>,
+        body: S,
+        announced: Option<u64>,
+        claimed: &Digest,
+    ) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send,
+    {
+        let before = self.offset;
+        if self.is_closing && self.digest_so_far(claimed.algorithm()).await? == *claimed {
+            return self.sync(Ingest::new(append, self.digester.clone(), before)).await;
+        }
+        self.write_body(append, body, announced).await?;
+        let actual = self.digest_so_far(claimed.algorithm()).await?;
+        if actual != *claimed {
+            self.repository.engine.discard_upload(&self.repository.name, self.id).await?;
+            return Err(Error::DigestMismatch { claimed: *claimed, actual });
+        }
+        // From here on the bytes may be moved to the blob's path, and the session must not offer an offset at which a
+        // client could append to them. A session at offset 0 or at the end is correct as it is.
+        if (1..self.offset).contains(&before) {
+            self.is_closing = true;
+            self.save_session().await?;
+        }
+        Ok(())
+    }
+
+    /// The digest of the bytes so far, in `algorithm`.
+    async fn digest_so_far(&self, algorithm: Algorithm) -> Result<Digest, Error> {
+        if self.digester.algorithm() == algorithm {
+            return Ok(self.digester.clone().finish());
+        }
+        Ok(self.repository.rehash_upload(self.id, algorithm, self.offset).await?.finish())
+    }
+
+    /// Whether the bytes of this upload are already stored as the blob `claimed`. That the blob exists is not enough:
+    /// another upload may have stored it.
+    async fn is_stored_as(&self, claimed: &Digest) -> Result<bool, Error> {
+        let Some(object) = self.repository.engine.open_blob(claimed).await? else { return Ok(false) };
+        let (size, own) = (object.size(), self.digester.clone().finish());
+        if own.algorithm() == claimed.algorithm() || size != self.offset {
+            return Ok(own == *claimed);
+        }
+        Ok(rehash(Digester::new(own.algorithm()), object.stream(0..size)).await?.finish() == own)
+    }
+
+    /// Opens the upload's bytes for appending; `None` if the session has bytes but their object is missing.
+    async fn open_data(&self) -> Result<Option<Box<dyn ObjectWriter>>, Error> {
+        let path = ObjectKey::UploadData(&self.repository.name, self.id).path();
+        let _guard = self.repository.lock_shared_for_upload(self.id).await?;
+        let append = self.repository.store().append(&path, self.offset).await;
+        if self.offset == 0 { Ok(Some(append?)) } else { Ok(optional(append)?) }
+    }
+
+    /// Writes a body and makes it durable. If reading the body fails, the bytes that arrived are kept before the
+    /// error is returned.
+    async fn write_body<S>(
+        &mut self,
+        append: Box<dyn ObjectWriter>,
+        body: S,
+        announced: Option<u64>,
+    ) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send,
+    {
+        self.is_closing = false;
+        let mut ingest = Ingest::new(append, self.digester.clone(), self.offset);
+        let taken = match ingest.write_body(body, announced).await {
+            taken @ (Ok(()) | Err(Error::Body(_))) => self.sync(ingest).await.and(taken),
+            refused => refused,
+        };
+        match &taken {
+            // If the upload is busy, surplus bytes may belong to another process, and are not cut off.
+            Ok(()) | Err(Error::UploadBusy { .. }) => {}
+            Err(Error::Body(_)) => self.save_session().await?,
+            // How much was written is unknown, so all of it is cut off: otherwise a full disk would stay full. If
+            // cutting it off fails, the next request does it. If the upload is gone with its repository, that is the
+            // error to report.
+            Err(_) => match self.open_data().await {
+                Err(Error::UploadUnknown) => return Err(Error::UploadUnknown),
+                cut => drop(cut),
+            },
+        }
+        taken
+    }
+
+    /// Makes the written bytes durable, and takes over their number and their hash. Fails with [`Error::UploadBusy`] if
+    /// another process wrote to the upload as well.
+    async fn sync(&mut self, ingest: Ingest) -> Result<(), Error> {
+        let Some(synced) = ingest.sync().await? else {
+            // The session is read again, because the other process has changed it. If it cannot be read, the bytes of
+            // the other process must be kept all the same.
+            let offset = match self.repository.load_session(self.id).await {
+                Ok(session) => session.offset,
+                Err(Error::UploadUnknown) => return Err(Error::UploadUnknown),
+                Err(_) => self.offset,
+            };
+            return Err(Error::UploadBusy { offset });
+        };
+        (self.offset, self.digester) = synced;
+        Ok(())
+    }
+
+    /// Writes the session with the current offset and hash state.
+    async fn save_session(&self) -> Result<(), Error> {
+        let Self { repository, started, offset, digester, is_closing, .. } = self;
+        let mut session = UploadSession::new(repository.principal.to_string(), *started, *offset, digester);
+        session.is_closing = *is_closing;
+        let _guard = repository.lock_shared_for_upload(self.id).await?;
+        let path = ObjectKey::UploadSession(&repository.name, self.id).path();
+        Ok(repository.store().write(&path, session.to_bytes()).await?)
+    }
+}
+
+impl Repository<Push> {
+    /// Hashes the first `offset` bytes of an upload again, because its saved hash state is missing or of another
+    /// algorithm.
+    async fn rehash_upload(&self, id: UploadId, algorithm: Algorithm, offset: u64) -> Result<Digester, Error> {
+        let digester = Digester::new(algorithm);
+        if offset == 0 {
+            return Ok(digester);
+        }
+        let data = ObjectKey::UploadData(&self.name, id).path();
+        let object = optional(self.store().open(&data).await)?.ok_or(Error::UploadUnknown)?;
+        rehash(digester, object.stream(0..offset)).await
+    }
+}
