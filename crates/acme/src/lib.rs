@@ -3,8 +3,8 @@
 //! This module does the network requests; [`tls::acme`] has the keys, files and challenge responses.
 //!
 //! Invariant: no failure of the directory stops the server. The current certificate stays in use until a new one has
-//! been verified, the start of the server does not wait for an order, and there is a pause between any two attempts, also
-//! over a restart.
+//! been verified, the start of the server does not wait for an order, and there is a pause between any two attempts,
+//! also over a restart.
 //!
 //! ```text
 //! CertificateRenewer ──due?──▶ order ──▶ account, challenges, request ──▶ acme.pem ──▶ CertResolver
@@ -145,7 +145,8 @@ impl CertificateRenewer {
         }
     }
 
-    /// Runs one order. Until it has succeeded it counts as a failure on the disk, because the server may crash during it.
+    /// Runs one order. Until it has succeeded it counts as a failure on the disk, because the server may crash during
+    /// it.
     async fn attempt(
         &self,
         plan: OrderPlan,

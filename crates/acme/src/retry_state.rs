@@ -44,8 +44,8 @@ impl<'a> RetryState<'a> {
         Self { folder, configuration: configuration_digest(config, names) }
     }
 
-    /// Loads the back-off and the rest of its pause. `None` if no attempt failed, or if the failed ones were for another
-    /// configuration. An unusable file is logged and treated as missing; the next attempt replaces it.
+    /// Loads the back-off and the rest of its pause. `None` if no attempt failed, or if the failed ones were for
+    /// another configuration. An unusable file is logged and treated as missing; the next attempt replaces it.
     pub(super) fn load(&self, now: SystemTime) -> Option<(BackOff, Duration)> {
         let text = self.folder.load_retry().unwrap_or_else(|error| {
             tracing::warn!(%error, file = %self.folder.retry_path().display(), "the record of failed orders cannot be read");
