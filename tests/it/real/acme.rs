@@ -349,7 +349,8 @@ fn an_account_is_bound_to_the_external_account_that_the_directory_requires() {
 }
 
 /// A directory in front of Pebble, which has no renewal information of its own: nginx serves Pebble's directory
-/// document with a `renewalInfo` that answers for every certificate with this window. Everything else goes to Pebble directly.
+/// document with a `renewalInfo` that answers for every certificate with this window. Everything else goes to Pebble
+/// directly.
 fn serve_renewal_info(front: &ServerDir, pebble: &Pebble, start: &str, end: &str) -> crate::support::daemon::Daemon {
     let document =
         ToolCommand::new("curl").args(["-sS", "--cacert"]).args([&pebble.ca()]).arg(pebble.directory()).run_ok();
