@@ -56,10 +56,8 @@ pub(super) fn in_hosts_toml(client: &toml::Value, folder: &Path) -> Vec<ClientCe
         | toml::Value::Datetime(_)
         | toml::Value::Table(_) => None,
     };
-    match client {
-        toml::Value::Array(several) => several.iter().filter_map(entry).collect(),
-        one => entry(one).into_iter().collect(),
-    }
+    let entries = client.as_array().map_or_else(|| std::slice::from_ref(client), Vec::as_slice);
+    entries.iter().filter_map(entry).collect()
 }
 
 impl ClientCertificateFiles {
