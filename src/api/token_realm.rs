@@ -80,6 +80,11 @@ impl TokenRealm {
         if authority.as_str().contains('@') {
             return None;
         }
+        // A port without digits is the default port. One that is no port would be missing in the realm.
+        let has_port = !matches!(authority.as_str().strip_prefix(authority.host()), Some("" | ":"));
+        if has_port && authority.port_u16().is_none() {
+            return None;
+        }
         let host = CanonicalHost::parse(authority.host());
         self.hosts.contains(&host).then(|| {
             let spelled = match &host {
@@ -145,6 +150,14 @@ mod tests {
             assert_eq!(url(host, 8443), "https://registry.example:8443/token", "{host}");
         }
         assert_eq!(url("evil.example", 443), "https://registry.example/token");
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_not_lost_in_the_realm() {
+        for host in ["registry.example:99999", "registry.example:65536", "10.0.0.7:99999", "[::1]:99999"] {
+            assert_eq!(url(host, 8443), "https://registry.example:8443/token", "{host}");
+        }
+        assert_eq!(forwarded(Some("registry.example:99999"), "10.0.0.7:5000", 8443), "https://10.0.0.7:5000/token");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::Clock,
     oci::RepositoryName,
-    selftest::{self, ClientEnvironment, RegistryTarget, ReportLine, TestPlan},
+    selftest::{self, ClientCertificateFiles, ClientEnvironment, RegistryTarget, ReportLine, TestPlan},
 };
 
 /// Do what docker, containerd and podman do with a registry, step by step, and explain what fails
@@ -37,13 +37,19 @@ pub(super) struct Args {
     /// Trust the authorities in this file, and not what the clients on this machine trust
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Present this client certificate, and not those of the clients on this machine
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The private key of --client-cert
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
     /// Push to this repository [default: NAME/selftest]
     #[arg(long, value_name = "REPOSITORY")]
     repository: Option<RepositoryName>,
 }
 
 pub(super) fn run(args: Args, clock: &Clock) -> Result<(), CommandError> {
-    let Args { target, user, password_stdin, ca, repository } = args;
+    let Args { target, user, password_stdin, ca, client_cert, client_key, repository } = args;
     if user.as_ref().is_some_and(|name| name.is_empty() || name.contains(':')) {
         return Err(CommandError::new("a user name must not be empty, and must not contain ':'", None));
     }
@@ -55,7 +61,9 @@ pub(super) fn run(args: Args, clock: &Clock) -> Result<(), CommandError> {
         }
         None => None,
     };
-    let plan = TestPlan { target, user, authorities: ca, repository };
+    let client_certificate =
+        client_cert.zip(client_key).map(|(certificate, key)| ClientCertificateFiles { certificate, key });
+    let plan = TestPlan { target, user, authorities: ca, client_certificate, repository };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -3,18 +3,33 @@
 //! Invariant: an account is used only with the directory that created it; its key is never used with another directory.
 
 use aws_lc_rs::rand::SystemRandom;
-use instant_acme::{Account, AccountCredentials, NewAccount};
+use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, NewAccount};
 use zeroize::Zeroizing;
 
-use super::{OrderError, error::to_log_line, http_client::AcmeHttpClient};
+use super::{
+    OrderError,
+    error::to_log_line,
+    http_client::{AcmeHttpClient, RetryAfterUse},
+};
 use portcullis_tls::acme::{AcmeConfig, AcmeFolder};
 
 /// Returns the stored account of this directory, or creates one. A new account is stored before it is used.
 pub(super) async fn load_or_create(config: &AcmeConfig, folder: &AcmeFolder) -> Result<Account, OrderError> {
-    match load(config, folder)? {
-        Some(credentials) => Ok(Account::builder_with_http(http_client(config)?).from_credentials(credentials).await?),
+    match load(config, folder, RetryAfterUse::Polling).await? {
+        Some(account) => Ok(account),
         None => create(config, folder).await,
     }
+}
+
+/// Returns the stored account of this directory; `None` if there is none. Fetches the directory.
+pub(super) async fn load(
+    config: &AcmeConfig,
+    folder: &AcmeFolder,
+    retry_after: RetryAfterUse,
+) -> Result<Option<Account>, OrderError> {
+    let Some(credentials) = read_credentials(config, folder)? else { return Ok(None) };
+    let builder = Account::builder_with_http(http_client(config, retry_after)?);
+    Ok(Some(builder.from_credentials(credentials).await?))
 }
 
 /// Creates an account, stores it and replaces the stored one. The order uses this when the directory no longer has the
@@ -22,8 +37,16 @@ pub(super) async fn load_or_create(config: &AcmeConfig, folder: &AcmeFolder) -> 
 pub(super) async fn create(config: &AcmeConfig, folder: &AcmeFolder) -> Result<Account, OrderError> {
     let contact: Vec<&str> = config.contact.iter().map(String::as_str).collect();
     let new_account = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let builder = Account::builder_with_http(http_client(config)?);
-    let (account, credentials) = builder.create(&new_account, config.directory.clone(), None).await?;
+    let binding = match &config.eab {
+        Some(external) => Some(ExternalAccountKey::new(external.key_id.clone(), external.load_hmac_key()?.expose())),
+        None => None,
+    };
+    let builder = Account::builder_with_http(http_client(config, RetryAfterUse::Polling)?);
+    let created = builder.create(&new_account, config.directory.clone(), binding.as_ref()).await;
+    let (account, credentials) = created.map_err(|error| {
+        let is_rejected_binding = binding.is_some() && matches!(error, Error::Api(_));
+        if is_rejected_binding { OrderError::BoundAccount(error) } else { error.into() }
+    })?;
     let text = serde_json::to_string(&credentials).map(Zeroizing::new).map_err(instant_acme::Error::Json)?;
     folder
         .save_account(&text, &SystemRandom::new())
@@ -32,11 +55,11 @@ pub(super) async fn create(config: &AcmeConfig, folder: &AcmeFolder) -> Result<A
     Ok(account)
 }
 
-fn http_client(config: &AcmeConfig) -> Result<Box<AcmeHttpClient>, OrderError> {
-    AcmeHttpClient::new(config.ca.as_deref()).map(Box::new)
+fn http_client(config: &AcmeConfig, retry_after: RetryAfterUse) -> Result<Box<AcmeHttpClient>, OrderError> {
+    AcmeHttpClient::new(config.ca.as_deref(), retry_after).map(Box::new)
 }
 
-fn load(config: &AcmeConfig, folder: &AcmeFolder) -> Result<Option<AccountCredentials>, OrderError> {
+fn read_credentials(config: &AcmeConfig, folder: &AcmeFolder) -> Result<Option<AccountCredentials>, OrderError> {
     let text = folder.load_account().map_err(|error| OrderError::Storage(folder.account_path(), error))?;
     let Some(text) = text else { return Ok(None) };
     // A damaged account file is not replaced: the account may have limits or agreements that a new one would not have.

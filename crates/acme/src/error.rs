@@ -8,7 +8,7 @@ use instant_acme::Error;
 
 use portcullis_tls::{
     SourceError,
-    acme::{Challenge, ChallengeError, GenerateError, RequestError},
+    acme::{Challenge, ChallengeError, GenerateError, HmacKeyError, RequestError},
 };
 
 /// Why an order failed.
@@ -17,6 +17,12 @@ pub(super) enum OrderError {
     /// The directory cannot be reached, or answered with an error.
     #[error("{}", error_chain(.0))]
     Directory(#[from] Error),
+    /// The directory rejected a new account that is bound to an external account.
+    #[error("{}", error_chain(.0))]
+    BoundAccount(Error),
+    /// The HMAC key of the external account cannot be read.
+    #[error(transparent)]
+    HmacKey(#[from] HmacKeyError),
     /// The file of the authorities that sign the directory's certificate cannot be read.
     #[error(transparent)]
     Authorities(#[from] SourceError),
@@ -50,6 +56,9 @@ pub(super) enum OrderError {
     /// The order is valid, but has no certificate.
     #[error("the order is valid, but the directory sent no certificate")]
     NoCertificate,
+    /// The renewal information is a window that ends before it starts.
+    #[error("the directory's renewal information is an empty window")]
+    RenewalWindow,
     /// The order did not end within its time limit.
     #[error("the order timed out")]
     TimedOut,
@@ -60,13 +69,35 @@ pub(super) enum OrderError {
 
 impl OrderError {
     fn problem(&self) -> Option<&str> {
-        let Self::Directory(Error::Api(problem)) = self else { return None };
+        let (Self::Directory(Error::Api(problem)) | Self::BoundAccount(Error::Api(problem))) = self else {
+            return None;
+        };
         problem.r#type.as_deref()?.strip_prefix("urn:ietf:params:acme:error:")
     }
 
     /// Whether the directory reports that a rate limit was exceeded.
     pub(super) fn is_rate_limit(&self) -> bool {
         self.problem() == Some("rateLimited")
+    }
+
+    /// Whether the failure is of this machine alone: the directory created no order, so nothing counts against its rate
+    /// limits.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::HmacKey(_) | Self::Authorities(_) | Self::Tls(_) | Self::Storage(..) | Self::Account(..) => true,
+            Self::Directory(_)
+            | Self::BoundAccount(_)
+            | Self::NotOffered(_)
+            | Self::Authorization(_)
+            | Self::Proof(_)
+            | Self::ValidationFailed(_)
+            | Self::SigningRequest(_)
+            | Self::InvalidCertificate(_)
+            | Self::NoCertificate
+            | Self::RenewalWindow
+            | Self::TimedOut
+            | Self::Panic => false,
+        }
     }
 
     /// Whether this challenge type failed, so that another type may succeed.
@@ -88,13 +119,19 @@ impl OrderError {
     pub(super) fn hint(&self) -> String {
         let hint = match self {
             Self::Authorities(error) | Self::InvalidCertificate(RequestError::Unfit(error)) => return error.hint(),
-            Self::Directory(Error::Api(_)) => match self.problem() {
+            Self::HmacKey(error) => return error.hint(),
+            Self::Directory(Error::Api(_)) | Self::BoundAccount(_) => match self.problem() {
                 Some("rateLimited") => {
                     "the directory limits the rate of orders; wait, and use its staging directory for experiments"
                 }
                 Some("rejectedIdentifier") => "the directory does not certify one of these names; check hostnames",
-                Some("externalAccountRequired") => "it requires external account binding, which is not supported",
+                Some("externalAccountRequired") => {
+                    "it requires external account binding: set tls.acme.eab.key_id and tls.acme.eab.hmac_key_file"
+                }
                 Some("invalidContact" | "unsupportedContact") => "check tls.acme.contact",
+                Some(_) | None if matches!(self, Self::BoundAccount(_)) => {
+                    "check tls.acme.eab.key_id and the key in tls.acme.eab.hmac_key_file, and that the authority accepts them still"
+                }
                 Some(_) | None => "see the directory's message",
             },
             Self::Directory(_) | Self::TimedOut => {
@@ -112,6 +149,7 @@ impl OrderError {
             | Self::InvalidCertificate(_)
             | Self::Authorization(_)
             | Self::NoCertificate
+            | Self::RenewalWindow
             | Self::Panic => "see the directory's message; the order is retried",
         };
         hint.to_owned()

@@ -5,12 +5,17 @@
 //! Invariant: requests use HTTPS only, certificates are verified against the configured authorities or the public ones,
 //! and every response is bounded in time and size.
 
-use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
     Request, Response,
-    header::{HeaderMap, RETRY_AFTER},
+    header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -25,7 +30,9 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::OrderError;
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
+
+use super::{OrderError, schedule};
 use portcullis_tls::acme::authorities;
 
 /// Limit for one request, from the connection to the last byte of the response.
@@ -35,20 +42,30 @@ const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 /// The largest `Retry-After` that is passed to the library, in seconds; the library adds it to the clock unchecked.
 const MAX_RETRY_AFTER_SECONDS: u64 = 60 * 60;
 
-/// The HTTP client of one order.
+/// What the library uses `Retry-After` for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RetryAfterUse {
+    /// The wait before the status of an order is polled again. An unusable value is removed.
+    Polling,
+    /// The wait before renewal information is fetched again. The library requires a value, so every response gets one.
+    RenewalInfo { now: SystemTime },
+}
+
+/// The HTTP client of one order, or of one query of renewal information.
 pub(super) struct AcmeHttpClient {
+    retry_after: RetryAfterUse,
     pool: Pool<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
 }
 
 impl AcmeHttpClient {
     /// Trusts only the authorities in the file `ca`, or the public ones if there is no such file.
-    pub(super) fn new(ca: Option<&Path>) -> Result<Self, OrderError> {
+    pub(super) fn new(ca: Option<&Path>, retry_after: RetryAfterUse) -> Result<Self, OrderError> {
         let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_root_certificates(roots(ca)?)
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
-        Ok(Self { pool: Pool::builder(TokioExecutor::new()).build(connector) })
+        Ok(Self { retry_after, pool: Pool::builder(TokioExecutor::new()).build(connector) })
     }
 }
 
@@ -72,10 +89,14 @@ impl HttpClient for AcmeHttpClient {
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let answer = self.pool.request(request);
+        let retry_after = self.retry_after;
         Box::pin(async move {
             let whole = async {
                 let (mut parts, body) = answer.await.map_err(|error| Error::Other(Box::new(error)))?.into_parts();
-                remove_unusable_retry_after(&mut parts.headers);
+                match retry_after {
+                    RetryAfterUse::Polling => remove_unusable_retry_after(&mut parts.headers),
+                    RetryAfterUse::RenewalInfo { now } => bound_retry_after(&mut parts.headers, now),
+                }
                 let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(Error::Other)?;
                 Ok(Response::from_parts(parts, Full::new(body.to_bytes())).into())
             };
@@ -95,9 +116,49 @@ fn remove_unusable_retry_after(headers: &mut HeaderMap) {
     }
 }
 
+/// Replaces `Retry-After` with a number of seconds that is within the bounds of renewal information, also if the header
+/// is missing or malformed.
+fn bound_retry_after(headers: &mut HeaderMap, now: SystemTime) {
+    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wait = text.and_then(|text| {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            // A number that is too large is a very long wait.
+            return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+        }
+        let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+        Some(SystemTime::from(date).duration_since(now).unwrap_or_default())
+    });
+    headers.insert(RETRY_AFTER, HeaderValue::from(schedule::renewal_info_interval(wait).as_secs()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_wait_for_renewal_information_is_a_minute_at_least_and_a_day_at_most() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        for (value, seconds) in [
+            (Some("21600"), 21_600),
+            (Some("0"), 60),
+            (Some("18446744073709551615"), 86_400),
+            (Some("99999999999999999999999"), 86_400),
+            (Some("Sun, 06 Nov 1994 09:49:37 GMT"), 3600),
+            (Some("Sun, 06 Nov 1994 08:00:00 GMT"), 60),
+            (Some("Fri, 31 Dec 9999 23:59:59 GMT"), 86_400),
+            (Some("-1"), 21_600),
+            (Some("soon"), 21_600),
+            (Some(""), 21_600),
+            (None, 21_600),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(RETRY_AFTER, value.parse().unwrap());
+            }
+            bound_retry_after(&mut headers, now);
+            assert_eq!(headers[RETRY_AFTER], seconds.to_string(), "{value:?}");
+        }
+    }
 
     #[test]
     fn a_wait_without_end_is_not_handed_on() {

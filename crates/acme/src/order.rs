@@ -10,7 +10,8 @@ use std::{
 
 use aws_lc_rs::rand::SystemRandom;
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order,
+    OrderStatus, RetryPolicy,
 };
 
 use super::{OrderError, account, error::to_log_line};
@@ -31,22 +32,34 @@ const POLL_POLICY: RetryPolicy =
 /// How often an order is restarted because the directory rejected a nonce, which is a normal event and not a failure.
 const MAX_NONCE_RETRIES: u32 = 3;
 
-/// Orders a certificate for these names.
+/// What to order, and how.
+#[derive(Clone, Debug)]
+pub(super) struct OrderPlan {
+    pub(super) config: AcmeConfig,
+    pub(super) names: Vec<DnsName>,
+    /// The challenge type to prove control over the names with.
+    pub(super) challenge: Challenge,
+    /// The certificate that the new one replaces (RFC 9773, 5).
+    pub(super) replaces: Option<CertificateIdentifier<'static>>,
+}
+
+/// Orders a certificate.
 pub(super) async fn run(
-    config: &AcmeConfig,
-    names: &[DnsName],
-    challenge: Challenge,
+    plan: OrderPlan,
     challenges: &Arc<Challenges>,
     clock: &Clock,
 ) -> Result<IssuedCertificate, OrderError> {
-    let (config, names, challenges) = (config.clone(), names.to_vec(), Arc::clone(challenges));
-    let clock = clock.clone();
-    // A task of its own, because a library parses untrusted responses here: its panic becomes an error of the order.
+    let (challenges, clock) = (Arc::clone(challenges), clock.clone());
+    isolate(async move { run_with_nonce_retries(&plan, &challenges, &clock).await }).await
+}
+
+/// Runs communication with the directory in a task of its own and within [`ORDER_TIMEOUT`]: a library parses untrusted
+/// responses, and its panic becomes an error.
+pub(super) async fn isolate<T: Send + 'static>(
+    communication: impl Future<Output = Result<T, OrderError>> + Send + 'static,
+) -> Result<T, OrderError> {
     let mut task = tokio::task::JoinSet::new();
-    task.spawn(async move {
-        tokio::time::timeout(ORDER_TIMEOUT, run_with_nonce_retries(&config, &names, challenge, &challenges, &clock))
-            .await
-    });
+    task.spawn(tokio::time::timeout(ORDER_TIMEOUT, communication));
     match task.join_next().await {
         Some(Ok(Ok(result))) => result,
         Some(Ok(Err(_))) => Err(OrderError::TimedOut),
@@ -55,15 +68,13 @@ pub(super) async fn run(
 }
 
 async fn run_with_nonce_retries(
-    config: &AcmeConfig,
-    names: &[DnsName],
-    challenge: Challenge,
+    plan: &OrderPlan,
     challenges: &Arc<Challenges>,
     clock: &Clock,
 ) -> Result<IssuedCertificate, OrderError> {
     let mut tries = 0;
     loop {
-        match run_once(config, names, challenge, challenges, clock).await {
+        match run_once(plan, challenges, clock).await {
             Err(error) if error.is_bad_nonce() && tries < MAX_NONCE_RETRIES => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -74,24 +85,24 @@ async fn run_with_nonce_retries(
 }
 
 async fn run_once(
-    config: &AcmeConfig,
-    names: &[DnsName],
-    challenge: Challenge,
+    plan: &OrderPlan,
     challenges: &Arc<Challenges>,
     clock: &Clock,
 ) -> Result<IssuedCertificate, OrderError> {
+    let OrderPlan { config, names, challenge, replaces } = plan;
     let folder = AcmeFolder::new(&config.folder);
     folder.check_writable(&SystemRandom::new()).map_err(|error| OrderError::Storage(config.folder.clone(), error))?;
     let identifiers: Vec<Identifier> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let account = account::load_or_create(config, &folder).await?;
-    let mut order = match new_order(&account, &identifiers).await {
+    let replaces = replaces.as_ref();
+    let mut order = match new_order(&account, &identifiers, replaces).await {
         Err(error) if error.is_unknown_account() => {
             tracing::warn!("the ACME account no longer exists at the directory");
-            new_order(&account::create(config, &folder).await?, &identifiers).await?
+            new_order(&account::create(config, &folder).await?, &identifiers, replaces).await?
         }
         result => result?,
     };
-    let proofs = answer_challenges(&mut order, challenge, challenges, clock.now()).await?;
+    let proofs = answer_challenges(&mut order, *challenge, challenges, clock.now()).await?;
     if order.state().status != OrderStatus::Ready {
         wait_until_ready(&mut order).await?;
     }
@@ -107,7 +118,26 @@ async fn run_once(
     Ok(request.check_response(&chain, clock.now())?)
 }
 
-async fn new_order(account: &Account, identifiers: &[Identifier]) -> Result<Order, OrderError> {
+/// Creates the order, as a replacement of `replaces` if the directory accepts that. The certificate may be from another
+/// account or directory, or replaced already, so a rejection is no reason to be without a new one.
+async fn new_order(
+    account: &Account,
+    identifiers: &[Identifier],
+    replaces: Option<&CertificateIdentifier<'_>>,
+) -> Result<Order, OrderError> {
+    if let Some(replaced) = replaces {
+        match account.new_order(&NewOrder::new(identifiers).replaces(replaced.clone())).await {
+            Ok(order) => return Ok(order),
+            Err(Error::Unsupported(_)) => {}
+            Err(error) => {
+                let error = OrderError::from(error);
+                if error.is_rate_limit() || error.is_bad_nonce() || error.is_unknown_account() {
+                    return Err(error);
+                }
+                tracing::info!(%error, "the ACME directory takes no order that replaces the current certificate; ordering without");
+            }
+        }
+    }
     Ok(account.new_order(&NewOrder::new(identifiers)).await?)
 }
 

@@ -27,7 +27,58 @@ pub(super) fn renewal_time(not_before: SystemTime, not_after: SystemTime, spread
     not_before + life * 2 / 3 + (life / 30).mul_f64(spread.clamp(0.0, 1.0))
 }
 
+/// The bounds of the interval at which renewal information is fetched, and the interval without a usable `Retry-After`
+/// (RFC 9773, 4.3).
+const RENEWAL_INFO_INTERVALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(24 * 60 * 60);
+const DEFAULT_RENEWAL_INFO_INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// The interval until renewal information is fetched again, from the directory's `Retry-After`; `None` if the directory
+/// sent no usable one, or no renewal information.
+pub(super) fn renewal_info_interval(retry_after: Option<Duration>) -> Duration {
+    let (least, most) = (*RENEWAL_INFO_INTERVALS.start(), *RENEWAL_INFO_INTERVALS.end());
+    retry_after.unwrap_or(DEFAULT_RENEWAL_INFO_INTERVAL).clamp(least, most)
+}
+
+/// The window in which the directory suggests to renew a certificate (RFC 9773, 4.2). It is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RenewalWindow {
+    start: SystemTime,
+    end: SystemTime,
+}
+
+impl RenewalWindow {
+    /// `None` if the window is empty or ends before it starts, which the RFC calls invalid.
+    pub(super) fn new(start: SystemTime, end: SystemTime) -> Option<Self> {
+        (start < end).then_some(Self { start, end })
+    }
+
+    /// The moment of the window to renew at; `spread`, between 0 and 1, selects it.
+    pub(super) fn moment(&self, spread: f64) -> SystemTime {
+        let length = self.end.duration_since(self.start).unwrap_or_default();
+        self.start + length.mul_f64(spread.clamp(0.0, 1.0))
+    }
+}
+
+/// When to renew a certificate with this validity: in the directory's window if there is one, and otherwise at
+/// [`renewal_time`]. A moment at which the certificate has expired already is not followed.
+pub(super) fn due_time(
+    not_before: SystemTime,
+    not_after: SystemTime,
+    window: Option<RenewalWindow>,
+    spread: f64,
+) -> SystemTime {
+    let suggested = window.map(|window| window.moment(spread)).filter(|moment| *moment < not_after);
+    suggested.unwrap_or_else(|| renewal_time(not_before, not_after, spread))
+}
+
+/// The longest pause after a failure, with its jitter.
+pub(super) fn max_pause() -> Duration {
+    MAX_RETRY_PAUSE + MAX_RETRY_PAUSE / 4
+}
+
 /// Exponential back-off: counts consecutive failures and computes the pause after each order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BackOff {
     failures: u32,
 }
@@ -37,8 +88,13 @@ impl BackOff {
         Self { failures: 0 }
     }
 
+    /// Continues after this number of failures.
+    pub(super) fn resume(failures: u32) -> Self {
+        Self { failures }
+    }
+
     /// The number of failures since the last success.
-    pub(super) fn failures(&self) -> u32 {
+    pub(super) fn failures(self) -> u32 {
         self.failures
     }
 
@@ -89,6 +145,22 @@ mod tests {
         assert_eq!(renewal_time(begin, begin + 90 * day, f64::MAX), begin + 63 * day);
         // A hostile certificate, which ends before it begins.
         assert_eq!(renewal_time(begin + day, begin, 1.0), begin + day);
+    }
+
+    #[test]
+    fn the_window_of_the_directory_is_followed_and_no_window_after_the_end() {
+        let (begin, day) = (SystemTime::UNIX_EPOCH, Duration::from_secs(24 * 60 * 60));
+        let (end, at) = (begin + 90 * day, |days: u32| begin + days * day);
+        let window = |start, end| RenewalWindow::new(at(start), at(end));
+        assert_eq!(due_time(begin, end, window(30, 40), 0.0), at(30));
+        assert_eq!(due_time(begin, end, window(30, 40), 0.5), at(35));
+        assert_eq!(due_time(begin, end, window(30, 40), f64::INFINITY), at(40));
+        // After a revocation, the window is in the past.
+        assert_eq!(due_time(at(10), at(100), window(1, 3), 0.5), at(2));
+        assert_eq!(due_time(begin, end, window(80, 100), 0.0), at(80));
+        assert_eq!(due_time(begin, end, window(80, 100), 1.0), renewal_time(begin, end, 1.0));
+        assert_eq!(due_time(begin, end, None, 0.0), renewal_time(begin, end, 0.0));
+        assert_eq!((window(3, 3), window(4, 3)), (None, None));
     }
 
     #[test]

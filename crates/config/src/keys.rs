@@ -123,6 +123,12 @@ keys! {
     ACME_FOLDER: FilePath = "tls.acme.folder", FilePath { example: "certs" },
         Fallback::Computed("the folder `tls.self_signed.directory`"),
         "The folder of the account and the certificate: `acme-account.json`, `acme.pem`.";
+    ACME_EAB_KEY_ID: ParsedText<String> = "tls.acme.eab.key_id", EAB_KEY_ID, Fallback::Required,
+        "The key identifier of your account at the authority, for a directory that requires external account binding; used when \
+         the ACME account is created.";
+    ACME_EAB_HMAC_KEY_FILE: FilePath = "tls.acme.eab.hmac_key_file", FilePath { example: "certs/acme-eab.key" },
+        Fallback::Required,
+        "The file of that account's HMAC key, in base64url, as the authority issued it.";
 
     CLIENT_CA: FilePath = "tls.client.ca", FilePath { example: "clients.crt" }, Fallback::Required,
         "The authorities that issue certificates to clients, in PEM. Clients are asked for a certificate only where this table is \
@@ -257,6 +263,7 @@ const NETWORK: ParsedText<Subnet> = ParsedText { noun: "a network", example: "10
 const HOSTNAME: ParsedText<Hostname> =
     ParsedText { noun: "a host name", example: "registry.example.com", parse: |text| Ok(text.parse()?) };
 const ACME_URL: ParsedText<String> = ParsedText { noun: "an https URL", example: LETS_ENCRYPT, parse: acme_url };
+const EAB_KEY_ID: ParsedText<String> = ParsedText { noun: "a key identifier", example: "kid-1", parse: eab_key_id };
 const MAIL: ParsedText<String> = ParsedText { noun: "a mail address", example: "admin@example.com", parse: mail };
 const CLAIM: ParsedText<String> = ParsedText { noun: "a name", example: "registry.example.com", parse: claim };
 const WHO: ParsedText<String> = ParsedText { noun: "a user", example: "alice", parse: |text| Ok(text.to_owned()) };
@@ -308,6 +315,14 @@ fn acme_url(text: &str) -> Result<String, InvalidText> {
     let is_url = host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '#']));
     if !is_url || text.len() > 2048 || !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\".contains(&byte)) {
         let reason = "the directory of an ACME server is an https URL".to_owned();
+        return Err(InvalidText { reason, hint: None });
+    }
+    Ok(text.to_owned())
+}
+
+fn eab_key_id(text: &str) -> Result<String, InvalidText> {
+    if text.is_empty() || text.len() > 1024 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let reason = "a key identifier is up to 1024 printable ASCII characters without spaces".to_owned();
         return Err(InvalidText { reason, hint: None });
     }
     Ok(text.to_owned())

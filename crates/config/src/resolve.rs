@@ -29,6 +29,7 @@ use portcullis_tls::{self as tls, Hostname, acme};
 /// The tables for a certificate that is not self-signed.
 const FILES_TABLE: &str = "tls.files";
 const ACME_TABLE: &str = "tls.acme";
+const ACME_EAB_TABLE: &str = "tls.acme.eab";
 
 /// Resolves the configuration; `None` only if a problem was added to `problems`.
 pub(super) fn resolve(
@@ -169,6 +170,7 @@ impl Resolver<'_> {
     fn acme(&mut self, place: &SettingPlace, hostnames: &[Hostname]) -> Option<acme::AcmeConfig> {
         let directory = self.value(&keys::ACME_DIRECTORY);
         let contact = self.value(&keys::ACME_CONTACT).unwrap_or_default();
+        let eab = self.layers.chosen_table([ACME_EAB_TABLE]).map(|(_, place)| self.external_account(place));
         let ca = self.value(&keys::ACME_CA);
         let challenge = self.value(&keys::ACME_CHALLENGE);
         let folder = self.acme_folder();
@@ -188,7 +190,20 @@ impl Resolver<'_> {
             let hint = "write redirect = \"0.0.0.0:80\" at the top, or leave the challenge out";
             self.problems.push(ConfigProblem::new(place, message).about(keys::ACME_CHALLENGE.path).hint(hint));
         }
-        Some(acme::AcmeConfig { directory: directory?, contact, ca, challenge: challenge?, folder: folder? })
+        Some(acme::AcmeConfig {
+            directory: directory?,
+            contact,
+            eab: eab.map_or(Some(None), |eab| eab.map(Some))?,
+            ca,
+            challenge: challenge?,
+            folder: folder?,
+        })
+    }
+
+    fn external_account(&mut self, place: &SettingPlace) -> Option<acme::ExternalAccount> {
+        let key_id = self.required(&keys::ACME_EAB_KEY_ID, place);
+        let hmac_key_file = self.required(&keys::ACME_EAB_HMAC_KEY_FILE, place);
+        Some(acme::ExternalAccount { key_id: key_id?, hmac_key_file: hmac_key_file? })
     }
 
     /// The folder of the ACME account and certificate. The flag `--certs` overrides it, as for the self-signed

@@ -1,7 +1,9 @@
 //! Parses the `WWW-Authenticate` challenge of a 401 response: `Bearer` with its token endpoint, or `Basic`.
 //!
-//! Invariant: a password is sent only to the server whose certificate was verified, so a token endpoint on another
-//! server is a fault.
+//! Invariant: a token endpoint is reached over HTTPS. One on another server is named as such, so that the caller
+//! verifies that server's certificate as well before a password is sent there.
+
+use std::fmt;
 
 use super::{Diagnosis, RegistryTarget, http_client::RegistryResponse};
 
@@ -10,8 +12,27 @@ use super::{Diagnosis, RegistryTarget, http_client::RegistryResponse};
 pub(super) enum AuthChallenge {
     /// User name and password in every request.
     Basic,
-    /// A token for a scope, from the path and query `path` on the same server.
-    Bearer { path: String, service: String },
+    /// A token for a scope and this service, from the token endpoint.
+    Bearer { endpoint: TokenEndpoint, service: String },
+}
+
+/// The token endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TokenEndpoint {
+    /// The server; `None` if it is the registry itself.
+    pub(super) server: Option<RegistryTarget>,
+    /// The path and query of the URL.
+    pub(super) path: String,
+}
+
+impl fmt::Display for TokenEndpoint {
+    /// The URL without its query, or the path alone on the registry itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(server) = &self.server {
+            write!(f, "{server}")?;
+        }
+        f.write_str(self.path.split('?').next().unwrap_or_default())
+    }
 }
 
 impl AuthChallenge {
@@ -42,17 +63,28 @@ impl AuthChallenge {
                 "let the server send the URL of its token endpoint as the realm",
             ));
         };
-        let path = path_on_target(realm, target).ok_or_else(|| {
-            Diagnosis::new(
-                format!("the challenge sends clients to {realm} for tokens, which is not {target}"),
-                format!(
-                    "if it is a Portcullis, add {} to hostnames in its configuration; behind a proxy, let the proxy pass the Host \
-                     header on unchanged. Nothing was sent there: clients would need to trust that server too",
-                    target.host
-                ),
-            )
-        })?;
-        Ok(Self::Bearer { path, service: named("service").cloned().unwrap_or_default() })
+        let endpoint = match path_on_target(realm, target) {
+            Some(path) => TokenEndpoint { server: None, path },
+            None => TokenEndpoint::parse(realm).ok_or_else(|| {
+                Diagnosis::new(
+                    format!("the challenge sends clients to {realm} for tokens, which is not an https URL of a server"),
+                    "let the server send the https URL of its token endpoint as the realm; nothing was sent there, because a \
+                     password over plain HTTP can be read on the network",
+                )
+            })?,
+        };
+        Ok(Self::Bearer { endpoint, service: named("service").cloned().unwrap_or_default() })
+    }
+}
+
+impl TokenEndpoint {
+    /// Parses the URL of a token endpoint on another server; `None` if it is not https, or contains a user.
+    fn parse(url: &str) -> Option<Self> {
+        let uri: http::Uri = url.parse().ok()?;
+        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("https"))?;
+        let server = format!("https://{authority}").parse().ok()?;
+        let path = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
+        Some(Self { server: Some(server), path })
     }
 }
 
@@ -124,7 +156,9 @@ mod tests {
 
     #[test]
     fn a_challenge_is_read_in_every_spelling() {
-        let expected = AuthChallenge::Bearer { path: "/token?a=b".to_owned(), service: "a, \"b\"".to_owned() };
+        let endpoint = TokenEndpoint { server: None, path: "/token?a=b".to_owned() };
+        assert_eq!(endpoint.to_string(), "/token");
+        let expected = AuthChallenge::Bearer { endpoint, service: "a, \"b\"".to_owned() };
         for value in [
             r#"Bearer realm="https://registry.test:8443/token?a=b",service="a, \"b\"""#,
             r#"bearer service="a, \"b\"" , realm="https://Registry.Test:8443/token?a=b", error="invalid_token""#,
@@ -137,12 +171,27 @@ mod tests {
     }
 
     #[test]
-    fn a_realm_elsewhere_is_a_fault_and_named() {
+    fn a_realm_on_another_server_or_port_is_taken_with_that_server() {
+        for (realm, name) in [
+            ("https://registry.test/token?a", "registry.test"),
+            ("https://Auth.Test:8443/token?a", "auth.test:8443"),
+            ("https://[::1]:5001/token?a", "[::1]:5001"),
+        ] {
+            let challenge = read(&[&format!("Bearer realm=\"{realm}\",service=\"x\"")]).unwrap();
+            let AuthChallenge::Bearer { endpoint, .. } = challenge else { panic!("{challenge:?}") };
+            assert_eq!((endpoint.to_string(), endpoint.path.as_str()), (format!("https://{name}/token"), "/token?a"));
+            assert_eq!(endpoint.server.unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn a_realm_that_is_no_https_url_of_a_server_is_a_fault_and_named() {
         for realm in [
             "http://registry.test:8443/token",
-            "https://registry.test/token",
-            "https://evil.test:8443/token",
+            "http://auth.test/token",
             "https://registry.test:8443@evil.test/token",
+            "https://evil.test:99999/token",
+            "ftp://evil.test/token",
             "//evil.test/token",
         ] {
             let fault = read(&[&format!("Bearer realm=\"{realm}\",service=\"x\"")]).unwrap_err();

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::RegistryTarget;
+use super::{
+    RegistryTarget,
+    client_certificate::{self, ClientCertificateFiles},
+};
 
 /// The files in which Go programs look for the authorities of the system, in the order of the search.
 const SYSTEM_CA_BUNDLES: [&str; 6] = [
@@ -51,7 +54,7 @@ impl ContainerClient {
 }
 
 /// The trust settings of a client for one registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClientTrustSettings {
     /// Files of authorities for this registry alone.
     pub(super) registry_files: Vec<PathBuf>,
@@ -59,6 +62,8 @@ pub(super) struct ClientTrustSettings {
     pub(super) system_file: Option<PathBuf>,
     /// The file that disables the verification of certificates.
     pub(super) skip_verify_file: Option<PathBuf>,
+    /// The client certificates for this registry, of which the first is presented.
+    pub(super) client_certificates: Vec<ClientCertificateFiles>,
     /// The command or setting that makes the client trust the authority in `ca.crt`.
     pub(super) remedy: String,
 }
@@ -114,29 +119,18 @@ impl ClientEnvironment {
 
     /// The trust settings of a client for a registry.
     pub(super) fn trust_settings(&self, client: ContainerClient, target: &RegistryTarget) -> ClientTrustSettings {
-        let (own, blind) = match client {
-            ContainerClient::Docker => (crt_files(&self.root.join("etc/docker/certs.d").join(&target.name)), None),
+        let found = match client {
+            ContainerClient::Docker => read_certs_d(&self.root.join("etc/docker/certs.d").join(&target.name)),
             ContainerClient::Podman => {
                 let places = self.podman_folders().into_iter().map(|folder| folder.join(&target.name));
-                (
-                    places
-                        .into_iter()
-                        .find(|folder| folder.is_dir())
-                        .map(|found| crt_files(&found))
-                        .unwrap_or_default(),
-                    None,
-                )
+                let first = places.into_iter().find(|folder| folder.is_dir());
+                first.map(|found| read_certs_d(&found)).unwrap_or_default()
             }
             ContainerClient::Containerd => {
                 self.containerd_folder(target).map(|folder| read_hosts_toml(&folder)).unwrap_or_default()
             }
         };
-        ClientTrustSettings {
-            registry_files: own,
-            system_file: self.system_bundle(),
-            skip_verify_file: blind,
-            remedy: self.remedy(client, target),
-        }
+        ClientTrustSettings { system_file: self.system_bundle(), remedy: self.remedy(client, target), ..found }
     }
 
     fn podman_folders(&self) -> Vec<PathBuf> {
@@ -155,53 +149,80 @@ impl ClientEnvironment {
 
     fn remedy(&self, client: ContainerClient, target: &RegistryTarget) -> String {
         let name = &target.name;
+        let command = cert_trust_command(client.name(), name);
         match client {
-            ContainerClient::Docker => format!("sudo install -D -m 644 ca.crt /etc/docker/certs.d/{name}/ca.crt"),
+            ContainerClient::Docker => command,
             ContainerClient::Podman => {
-                // podman reads only the first folder that exists.
+                // podman reads only the first folder that exists, and the command writes into another one.
                 let exists =
                     self.podman_folders().into_iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
-                let folder = exists.unwrap_or_else(|| PathBuf::from("/etc/containers/certs.d").join(name));
-                format!("sudo install -D -m 644 ca.crt {}/ca.crt", folder.display())
+                let other = exists.filter(|folder| !folder.starts_with(self.root.join("etc/containers/certs.d")));
+                other.map_or(command, |folder| format!("sudo install -m 644 ca.crt {}/ca.crt", folder.display()))
             }
-            ContainerClient::Containerd => format!(
-                "ca = \"/etc/containerd/certs.d/{name}/ca.crt\" below [host.\"{target}\"] in /etc/containerd/certs.d/{name}/hosts.toml"
-            ),
+            ContainerClient::Containerd => {
+                let hosts = self.containerd_folder(target).map(|folder| folder.join("hosts.toml"));
+                match hosts.filter(|hosts| hosts.is_file()) {
+                    // The command does not change settings that were written by hand.
+                    Some(hosts) => format!(
+                        "copy it into the folder of {0}, and write ca = \"ca.crt\" below [host.\"{target}\"] there",
+                        hosts.display()
+                    ),
+                    None => command,
+                }
+            }
         }
     }
 }
 
-/// The `*.crt` files of a folder, sorted by name.
-fn crt_files(folder: &Path) -> Vec<PathBuf> {
+/// The command that makes a client (or `os`, all programs) trust the authority in `ca.crt` for a registry.
+pub(super) fn cert_trust_command(client: &str, registry: &str) -> String {
+    format!("sudo portcullis cert trust {client} --host {registry} --ca ca.crt --apply")
+}
+
+/// A folder as docker and podman read it: authorities in `*.crt`, client certificates in `*.cert` and `*.key`.
+fn read_certs_d(folder: &Path) -> ClientTrustSettings {
+    ClientTrustSettings {
+        registry_files: files_with_extension(folder, "crt"),
+        client_certificates: client_certificate::in_folder(folder),
+        ..ClientTrustSettings::default()
+    }
+}
+
+/// The files of a folder with this extension, sorted by name.
+pub(super) fn files_with_extension(folder: &Path, wanted: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "crt"));
+    files.retain(|path| path.extension().is_some_and(|extension| extension == wanted));
     files.sort();
     files
 }
 
-/// The authorities that `hosts.toml` names, and the path of this file if it has `skip_verify`. Without the file, the
-/// folder is read like Docker's.
-fn read_hosts_toml(folder: &Path) -> (Vec<PathBuf>, Option<PathBuf>) {
+/// The authorities and client certificates that `hosts.toml` names, and the path of this file if it has `skip_verify`.
+/// Without the file, the folder is read like Docker's.
+fn read_hosts_toml(folder: &Path) -> ClientTrustSettings {
     let path = folder.join("hosts.toml");
-    let Ok(text) = fs::read_to_string(&path) else { return (crt_files(folder), None) };
-    let Ok(document) = text.parse::<toml::Table>() else { return (Vec::new(), None) };
+    let Ok(text) = fs::read_to_string(&path) else { return read_certs_d(folder) };
+    let Ok(document) = text.parse::<toml::Table>() else { return ClientTrustSettings::default() };
     let mut tables = vec![&document];
     if let Some(named) = document.get("host").and_then(toml::Value::as_table) {
         tables.extend(named.values().filter_map(toml::Value::as_table));
     }
-    let mut files = Vec::new();
-    let mut is_blind = false;
+    let mut settings = ClientTrustSettings::default();
     for table in tables {
-        is_blind |= table.get("skip_verify").and_then(toml::Value::as_bool).unwrap_or(false);
+        if table.get("skip_verify").and_then(toml::Value::as_bool).unwrap_or(false) {
+            settings.skip_verify_file = Some(path.clone());
+        }
         let named = match table.get("ca") {
             Some(toml::Value::Array(several)) => several.iter().collect(),
             Some(one) => vec![one],
             None => Vec::new(),
         };
-        files.extend(named.into_iter().filter_map(toml::Value::as_str).map(|file| folder.join(file)));
+        let named = named.into_iter().filter_map(toml::Value::as_str).map(|file| folder.join(file));
+        settings.registry_files.extend(named);
+        let client = table.get("client").map(|client| client_certificate::in_hosts_toml(client, folder));
+        settings.client_certificates.extend(client.unwrap_or_default());
     }
-    (files, is_blind.then_some(path))
+    settings
 }
 
 #[cfg(test)]

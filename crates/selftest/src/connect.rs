@@ -135,6 +135,13 @@ pub(super) async fn diagnose_handshake(address: SocketAddr, target: &RegistryTar
 pub(super) fn diagnose_alert(alert: AlertDescription, target: &RegistryTarget) -> Diagnosis {
     match alert {
         AlertDescription::CertificateRequired => client_certificate_required(target),
+        // A server sends these only about a certificate that a client presented.
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown => client_certificate_rejected(&format!("alert: {alert:?}")),
         AlertDescription::HandshakeFailure => Diagnosis::new(
             "the server has no TLS parameters in common with current clients (alert: handshake failure)",
             "enable ECDHE cipher suites with AES-GCM or ChaCha20, for example the defaults of a current nginx or Portcullis",
@@ -156,9 +163,18 @@ pub(super) fn client_certificate_required(target: &RegistryTarget) -> Diagnosis 
         "the server requires a client certificate",
         format!(
             "put client.cert and client.key into /etc/docker/certs.d/{} (podman: beside ca.crt; containerd: client = \
-             [[\"client.cert\", \"client.key\"]] in hosts.toml)",
+             [[\"client.cert\", \"client.key\"]] in hosts.toml), or name them here with --client-cert and --client-key",
             target.name
         ),
+    )
+}
+
+/// The fault of a server that does not accept the presented client certificate; `reason` is how it said so.
+pub(super) fn client_certificate_rejected(reason: &str) -> Diagnosis {
+    Diagnosis::new(
+        format!("the server rejects the client certificate ({reason})"),
+        "is it expired or revoked, or signed by another authority than the server's list for clients (Portcullis: \
+         tls.client.ca)? the log of the server has the reason",
     )
 }
 

@@ -3,11 +3,13 @@
 //!
 //! Each failed step is reported with its cause and a fix.
 //!
-//! Invariant: no password is sent before the server's certificate was accepted by the trust settings of a client or by
-//! `--ca`, and then only over connections that present this same certificate.
+//! Invariant: no password is sent to the registry, or to a token endpoint on another server, before that server's
+//! certificate was accepted by the trust settings of a client or by `--ca`, and then only over connections that present
+//! this same certificate.
 
 mod certificate_check;
 mod challenge;
+mod client_certificate;
 mod client_trust;
 mod connect;
 mod diagnosis;
@@ -15,29 +17,25 @@ mod failed_request;
 mod http_client;
 mod login;
 mod push_pull;
+mod server_steps;
 mod target;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::SystemTime,
-};
+use std::{path::PathBuf, time::SystemTime};
 
 use aws_lc_rs::rand::SecureRandom;
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use tokio_rustls::client::TlsStream;
 
 use portcullis_auth::Password;
 use portcullis_oci::RepositoryName;
 use portcullis_tls as tls;
 
-use certificate_check::PresentedChain;
-use client_trust::{ClientTrustSettings, ContainerClient};
+use challenge::AuthChallenge;
 use http_client::{RegistryRequest, SelfTestClient};
 use login::Login;
 use push_pull::TestImage;
 
+pub use client_certificate::ClientCertificateFiles;
 pub use client_trust::ClientEnvironment;
 pub use diagnosis::Diagnosis;
 pub use target::{InvalidRegistryTarget, RegistryTarget};
@@ -50,6 +48,8 @@ pub struct TestPlan {
     pub user: Option<(String, Password)>,
     /// A file of authorities that replaces the trust settings of the clients on this machine.
     pub authorities: Option<PathBuf>,
+    /// A client certificate that replaces those of the clients on this machine.
+    pub client_certificate: Option<ClientCertificateFiles>,
     /// The repository that the image is pushed to; `None` for the default.
     pub repository: Option<RepositoryName>,
 }
@@ -95,23 +95,23 @@ struct CannotContinue;
 
 impl SelfTest<'_> {
     async fn run_steps(&mut self, random: &dyn SecureRandom) -> Result<(), CannotContinue> {
-        let target = &self.plan.target;
         self.note_proxy();
-        let addresses = self.addresses().await?;
-        let address = self.connect(&addresses).await?;
-        let chain = self.certificate(address).await?;
-        self.trust(address, &chain)?;
-        for note in chain.notes(self.now) {
-            (self.report)(ReportLine::Note("chain", diagnosis::single_line(&note)));
-        }
-
-        let config = tls::unverified_client().map_err(|_| CannotContinue)?;
-        let caller = SelfTestClient { target, address, config, certificate: chain.server_certificate().clone() };
+        let config = self.client_config()?;
+        let caller = self.reach(&self.plan.target, &config, None).await?;
         let (challenge, date) = self.ping(&caller).await?;
         self.compare_clocks(date.as_deref());
+        let token_server = match &challenge {
+            Some(AuthChallenge::Bearer { endpoint, .. }) => endpoint.server.as_ref(),
+            Some(AuthChallenge::Basic) | None => None,
+        };
+        let token_caller = match token_server {
+            Some(server) => Some(self.reach_token_server(server, &config, &caller).await?),
+            None => None,
+        };
         let user = self.plan.user.as_ref().map(|(name, password)| (name.as_str(), password));
         let repository = self.repository();
-        let sign_in = Login { caller: &caller, challenge: challenge.as_ref(), user };
+        let sign_in =
+            Login { caller: &caller, token_caller: token_caller.as_ref(), challenge: challenge.as_ref(), user };
         let authorization = self.login(&sign_in).await?;
         let Some(repository) = repository else {
             (self.report)(ReportLine::Note(
@@ -136,134 +136,10 @@ impl SelfTest<'_> {
         self.push_pull_delete(&image).await
     }
 
-    async fn addresses(&mut self) -> Result<Vec<SocketAddr>, CannotContinue> {
-        (self.report)(ReportLine::Started("resolve"));
-        let found = connect::resolve(&self.plan.target).await;
-        let describe = |addresses: Vec<SocketAddr>| {
-            let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
-            (format!("{} is {}", self.plan.target.host, list.join(", ")), addresses)
-        };
-        self.finish_step("resolve", found.map(describe))
-    }
-
-    /// Connects to every address; one that works is enough for clients.
-    async fn connect(&mut self, addresses: &[SocketAddr]) -> Result<SocketAddr, CannotContinue> {
-        let (mut first, mut faults) = (None, Vec::new());
-        for address in addresses {
-            (self.report)(ReportLine::Started("connect"));
-            match connect::connect(*address).await {
-                Ok(_) => {
-                    (self.report)(ReportLine::Ok("connect", address.to_string()));
-                    first.get_or_insert(*address);
-                }
-                Err(error) => faults.push(connect::diagnose_connect(*address, &error)),
-            }
-        }
-        for fault in faults {
-            if first.is_some() {
-                (self.report)(ReportLine::Note("connect", format!("{}; clients try the next address", fault.cause)));
-            } else {
-                self.fail("connect", fault);
-            }
-        }
-        first.ok_or(CannotContinue)
-    }
-
-    async fn certificate(&mut self, address: SocketAddr) -> Result<PresentedChain, CannotContinue> {
-        (self.report)(ReportLine::Started("tls"));
-        let target = &self.plan.target;
-        let config = tls::unverified_client().map_err(|_| CannotContinue)?;
-        // A new connection: the server may have closed the first one while other addresses were tried.
-        let shaken = match connect::connect(address).await {
-            Err(error) => Err(connect::diagnose_connect(address, &error)),
-            Ok(stream) => match connect::tls_handshake(stream, target, config).await {
-                Ok(stream) => Ok((tls_version(&stream).to_owned(), stream)),
-                Err(error) => Err(connect::diagnose_handshake(address, target, &error).await),
-            },
-        };
-        let stream = self.finish_step("tls", shaken)?;
-        let presented = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let chain = PresentedChain::read(presented.iter().map(|der| der.clone().into_owned()).collect());
-        let checked = chain.and_then(|chain| match chain.check_leaf(target, self.now) {
-            Some(fault) => Err(fault),
-            None => Ok((format!("for {}, until {}", target.host, chain.leaf.not_after_text()), chain)),
-        });
-        self.finish_step("certificate", checked)
-    }
-
-    /// Verifies the certificate with the trust settings of each installed client. The test continues if one accepts it.
-    fn trust(&mut self, address: SocketAddr, chain: &PresentedChain) -> Result<(), CannotContinue> {
-        let (plan, machine) = (self.plan, self.machine);
-        let clients = machine.clients();
-        if let Some(file) = &plan.authorities {
-            let trust = ClientTrustSettings {
-                registry_files: vec![file.clone()],
-                system_file: None,
-                skip_verify_file: None,
-                remedy: format!("--ca {}", file.display()),
-            };
-            return self.verify_trust("trust", "", &trust, chain).map(drop);
-        }
-        if clients.is_empty() {
-            (self.report)(ReportLine::Note(
-                "trust",
-                "neither docker nor containerd nor podman is installed here".to_owned(),
-            ));
-            let trust = ClientTrustSettings {
-                registry_files: Vec::new(),
-                system_file: machine.system_bundle(),
-                skip_verify_file: None,
-                remedy: "--ca ca.crt".to_owned(),
-            };
-            return self.verify_trust("trust", "the system: ", &trust, chain).map(drop);
-        }
-        let mut is_trusted = false;
-        for client in clients {
-            is_trusted |= self.check_client(client, address, chain);
-        }
-        if !is_trusted && self.failed.is_none() {
-            let words = "no client here verifies the certificate: an attacker on the network could read the password";
-            let fix = "remove skip_verify and name the authority instead, or name it here with --ca ca.crt";
-            self.fail("trust", Diagnosis::new(words, fix));
-        }
-        if is_trusted { Ok(()) } else { Err(CannotContinue) }
-    }
-
-    /// Whether this client's trust settings permit to send a password to the server.
-    fn check_client(&mut self, client: ContainerClient, address: SocketAddr, chain: &PresentedChain) -> bool {
-        let step = client.name();
-        // Docker treats 127.0.0.0/8 as insecure registries; the loopback interface cannot be intercepted.
-        let is_loopback = matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback());
-        if client == ContainerClient::Docker && is_loopback {
-            (self.report)(ReportLine::Note(step, "does not verify certificates on 127.0.0.0/8".to_owned()));
-            return true;
-        }
-        let trust = self.machine.trust_settings(client, &self.plan.target);
-        if let Some(file) = &trust.skip_verify_file {
-            (self.report)(ReportLine::Note(
-                step,
-                format!("does not verify certificates: skip_verify in {}", file.display()),
-            ));
-            return false;
-        }
-        self.verify_trust(step, "", &trust, chain).is_ok()
-    }
-
-    fn verify_trust(
-        &mut self,
-        step: &'static str,
-        who: &str,
-        trust: &ClientTrustSettings,
-        chain: &PresentedChain,
-    ) -> Result<(), CannotContinue> {
-        let vouched = chain.verify(trust, &self.plan.target, self.now);
-        self.finish_step(step, vouched.map(|file| (format!("{who}trusted because of {}", file.display()), ())))
-    }
-
     async fn ping(
         &mut self,
         caller: &SelfTestClient<'_>,
-    ) -> Result<(Option<challenge::AuthChallenge>, Option<String>), CannotContinue> {
+    ) -> Result<(Option<AuthChallenge>, Option<String>), CannotContinue> {
         (self.report)(ReportLine::Started("ping"));
         let asked = caller.send(RegistryRequest::new(Method::GET, "/v2/")).await;
         let answer = self.finish_step("ping", asked.and_then(|answer| login::check_ping(caller.target, answer)))?;
@@ -273,7 +149,7 @@ impl SelfTest<'_> {
             (self.report)(ReportLine::Note("challenge", words.to_owned()));
             return Ok((None, date));
         }
-        let read = challenge::AuthChallenge::parse(&answer, caller.target);
+        let read = AuthChallenge::parse(&answer, caller.target);
         let challenge =
             self.finish_step("challenge", read.map(|challenge| (login::describe_challenge(&challenge), challenge)))?;
         Ok((Some(challenge), date))
@@ -304,12 +180,12 @@ impl SelfTest<'_> {
         }
         (self.report)(ReportLine::Started("sign in"));
         let Some((user, _)) = sign_in.user else {
-            if sign_in.challenge == Some(&challenge::AuthChallenge::Basic) {
+            if sign_in.challenge == Some(&AuthChallenge::Basic) {
                 (self.report)(ReportLine::Note("sign in", "not tried: name a user with --user".to_owned()));
                 return Ok(None);
             }
             let fetched = sign_in.authorization(None).await;
-            return self.finish_step("token", fetched.map(|value| ("for anonymous".to_owned(), Some(value))));
+            return self.finish_step("token", fetched.map(|value| ("without a user".to_owned(), Some(value))));
         };
         let fetched = sign_in.authorization(None).await;
         let value = self.finish_step("token", fetched.map(|value| (format!("for {user}"), value)))?;
@@ -376,16 +252,5 @@ impl SelfTest<'_> {
     fn fail(&mut self, step: &'static str, fault: Diagnosis) {
         self.failed.get_or_insert(step);
         (self.report)(ReportLine::Failed(step, fault));
-    }
-}
-
-fn tls_version<S>(stream: &TlsStream<S>) -> &'static str
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    match stream.get_ref().1.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
-        Some(_) | None => "TLS",
     }
 }

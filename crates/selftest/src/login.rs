@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     Diagnosis, RegistryTarget,
     challenge::AuthChallenge,
-    connect::client_certificate_required,
+    connect::{client_certificate_rejected, client_certificate_required},
     failed_request::{FailedRequest, is_html_page},
     http_client::{RegistryRequest, RegistryResponse, SelfTestClient},
 };
@@ -28,8 +28,12 @@ pub(super) fn check_ping(
     target: &RegistryTarget,
     answer: RegistryResponse,
 ) -> Result<(String, RegistryResponse), Diagnosis> {
-    // nginx accepts the handshake without a client certificate, and answers the request with this page.
-    if answer.status == StatusCode::BAD_REQUEST && answer.body.windows(15).any(|window| window == b"SSL certificate") {
+    // nginx accepts the handshake without a client certificate or with a wrong one, and answers with one of two pages.
+    let has_words = |words: &[u8]| answer.body.windows(words.len()).any(|window| window == words);
+    if answer.status == StatusCode::BAD_REQUEST && has_words(b"SSL certificate error") {
+        return Err(client_certificate_rejected("400 The SSL certificate error"));
+    }
+    if answer.status == StatusCode::BAD_REQUEST && has_words(b"SSL certificate") {
         return Err(client_certificate_required(target));
     }
     let is_expected = matches!(answer.status, StatusCode::OK | StatusCode::UNAUTHORIZED);
@@ -55,15 +59,15 @@ pub(super) fn check_ping(
 pub(super) fn describe_challenge(challenge: &AuthChallenge) -> String {
     match challenge {
         AuthChallenge::Basic => "Basic".to_owned(),
-        AuthChallenge::Bearer { path, service } => {
-            format!("Bearer, tokens from {} for {service}", path.split('?').next().unwrap_or_default())
-        }
+        AuthChallenge::Bearer { endpoint, service } => format!("Bearer, tokens from {endpoint} for {service}"),
     }
 }
 
 /// A login to the registry: its challenge, and the user with the password if there is one.
 pub(super) struct Login<'a> {
     pub(super) caller: &'a SelfTestClient<'a>,
+    /// The client for the token endpoint, if that is on another server.
+    pub(super) token_caller: Option<&'a SelfTestClient<'a>>,
     pub(super) challenge: Option<&'a AuthChallenge>,
     pub(super) user: Option<(&'a str, &'a Password)>,
 }
@@ -71,7 +75,7 @@ pub(super) struct Login<'a> {
 impl Login<'_> {
     /// The `Authorization` value for requests of this scope: fetches a token, or encodes user and password for `Basic`.
     pub(super) async fn authorization(&self, scope: Option<&str>) -> Result<AuthorizationValue, Diagnosis> {
-        let Some(AuthChallenge::Bearer { path, service }) = self.challenge else {
+        let Some(AuthChallenge::Bearer { endpoint, service }) = self.challenge else {
             return Ok(self.basic_authorization().unwrap_or_default());
         };
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -82,7 +86,7 @@ impl Login<'_> {
         if let Some(scope) = scope {
             query.append_pair("scope", scope);
         }
-        let place = path.split('?').next().unwrap_or_default();
+        let path = &endpoint.path;
         let separator = if path.contains('?') { '&' } else { '?' };
         let whole = format!("{path}{separator}{}", query.finish());
         let question = RegistryRequest::new(Method::GET, &whole);
@@ -90,15 +94,15 @@ impl Login<'_> {
             Some(value) => question.header(header::AUTHORIZATION, &value),
             None => question,
         };
-        let answer = self.caller.send(question).await?;
+        let answer = self.token_caller.unwrap_or(self.caller).send(question).await?;
         if answer.status != StatusCode::OK {
-            return Err(self.failed_request(format!("GET {place}")).diagnose(&answer));
+            return Err(self.failed_request(format!("GET {endpoint}")).diagnose(&answer));
         }
         let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let token = ["token", "access_token"].iter().find_map(|field| document.get(field)?.as_str());
         let token = token.filter(|token| !token.is_empty()).ok_or_else(|| {
             Diagnosis::new(
-                format!("GET {place} is answered with 200 and without a token"),
+                format!("GET {endpoint} is answered with 200 and without a token"),
                 "the realm of the challenge must be the URL of a token endpoint; look at what answers there",
             )
         })?;

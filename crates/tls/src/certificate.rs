@@ -157,7 +157,9 @@ pub(super) struct CertificateFields {
     subject: Vec<u8>,
     issuer: Vec<u8>,
     subject_key: Option<Vec<u8>>,
-    authority_key: Option<Vec<u8>>,
+    pub(super) authority_key: Option<Vec<u8>>,
+    /// The contents of the serial number in DER, with the leading zero of a number whose first bit is set.
+    pub(super) serial: Vec<u8>,
 }
 
 impl CertificateFields {
@@ -184,6 +186,7 @@ impl CertificateFields {
             issuer: parsed.issuer().as_raw().to_vec(),
             subject_key,
             authority_key,
+            serial: parsed.raw_serial().to_vec(),
         })
     }
 

@@ -51,7 +51,7 @@ pub use error::{AuthorityError, LoadError, SourceError};
 pub use expiry::{Expiry, ExpiryStatus};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
 pub use identity_store::IdentityStore;
-pub use no_verification::unverified_client;
+pub use no_verification::{unverified_client, unverified_client_with_certificate};
 pub use peer_certificate::PeerCertificate;
 pub use pem_files::{load_files, read_certificates, read_chain};
 pub use protocol_config::{RustlsConfigs, server_config};

@@ -5,10 +5,13 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 
 use super::protocol_config::provider;
@@ -16,13 +19,24 @@ use super::protocol_config::provider;
 /// Creates a client configuration that accepts any certificate. The caller must send no secrets before it has checked
 /// the certificate.
 pub fn unverified_client() -> Result<Arc<ClientConfig>, Error> {
+    Ok(Arc::new(builder()?.with_no_client_auth()))
+}
+
+/// Creates the same configuration for a client that presents this certificate to servers that ask for one. Fails if the
+/// key is unusable or does not match the certificate.
+pub fn unverified_client_with_certificate(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ClientConfig>, Error> {
+    Ok(Arc::new(builder()?.with_client_auth_cert(chain, key)?))
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
     let provider = Arc::new(provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
+    Ok(ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(NoCertificateVerification(provider)))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .with_custom_certificate_verifier(Arc::new(NoCertificateVerification(provider))))
 }
 
 #[derive(Debug)]

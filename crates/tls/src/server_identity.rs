@@ -64,6 +64,14 @@ impl ServerIdentity {
         self.facts.fingerprint
     }
 
+    /// Returns the key identifier of the issuer and the serial number, which together identify the certificate to its
+    /// authority (RFC 9773, 4.1), each as the bytes within its DER element; `None` if the certificate has no authority
+    /// key identifier.
+    #[must_use]
+    pub fn authority_key_and_serial(&self) -> Option<(&[u8], &[u8])> {
+        Some((self.facts.authority_key.as_deref()?, &self.facts.serial))
+    }
+
     /// Returns the fingerprint of the self-made authority, if it issued the certificate.
     #[must_use]
     pub fn authority_fingerprint(&self) -> Option<Fingerprint> {

@@ -39,7 +39,11 @@ fn issues(config: &tls::TlsConfig, now: SystemTime) -> Vec<CertificateIssue> {
         // The running server orders the certificate, and replaces an unusable one.
         tls::CertificateSource::Acme(config) => {
             let authorities = config.ca.as_deref().map(tls::acme::authorities);
-            authorities.and_then(Result::err).iter().map(source_error).collect()
+            let hmac_key = config.eab.as_ref().map(tls::acme::ExternalAccount::load_hmac_key);
+            let hmac_key_error = hmac_key.and_then(Result::err).map(|error| {
+                CertificateIssue::Error(CheckError { error: error.to_string(), hint: Some(error.hint()) })
+            });
+            authorities.and_then(Result::err).iter().map(source_error).chain(hmac_key_error).collect()
         }
     }
 }

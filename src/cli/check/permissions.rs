@@ -23,6 +23,9 @@ fn secret_files(config: &Config) -> Vec<PathBuf> {
     if let tls::CertificateSource::SelfSigned { directory } = &config.tls.source {
         paths.extend(["ca.key", "server.key"].map(|name| directory.join(name)));
     }
+    if let tls::CertificateSource::Acme(tls::acme::AcmeConfig { eab: Some(external), .. }) = &config.tls.source {
+        paths.push(external.hmac_key_file.clone());
+    }
     paths.extend(config.tls.source.pairs().into_iter().map(|pair| pair.key));
     paths
 }

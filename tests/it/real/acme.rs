@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::support::pebble::{Pebble, PebbleConfig, table};
 use crate::support::portcullis_server::completes_handshake;
-use crate::support::{RunningServer, ServerDir, eventually, free_port};
+use crate::support::{RunningServer, ServerDir, ToolCommand, eventually, free_port, nginx};
 
 /// The timeout for an order; on an idle machine it takes a second or two.
 const ISSUING: Duration = Duration::from_secs(60);
@@ -84,7 +84,7 @@ fn a_certificate_is_ordered_by_http_01_where_the_redirecting_port_is_what_is_rea
     gets_a_certificate(&server, &pebble);
     assert!(!server.log().contains("ERROR"), "{}", server.log());
     let url = format!("http://127.0.0.1:{redirect}/.well-known/acme-challenge/anything");
-    let after = crate::support::ToolCommand::new("curl").args(["-s", "-i", &url]).run_ok();
+    let after = ToolCommand::new("curl").args(["-s", "-i", &url]).run_ok();
     assert!(after.stdout.starts_with("HTTP/1.1 308 "), "nothing is special outside of a validation: {after}");
 }
 
@@ -202,7 +202,7 @@ fn another_name_means_another_certificate_and_an_account_that_is_forgotten_is_op
     stage.write("portcullis.toml", &format!("listen = [\"{address}\"]\nhostnames = {hostnames}\n{}", pebble.table()));
     gets_a_certificate(&server, &pebble);
     assert!(server.log().contains("account no longer exists at"), "{}", server.log());
-    let text = crate::support::ToolCommand::new("openssl")
+    let text = ToolCommand::new("openssl")
         .args(["x509", "-noout", "-ext", "subjectAltName", "-in"])
         .args([stage.path("certs/acme.pem")])
         .run_ok();
@@ -258,4 +258,168 @@ fn an_authority_that_cannot_be_read_is_found_by_check() {
     assert!(found.stderr.contains("nowhere.crt: No such file") && found.stderr.contains("hint: "), "{found}");
     stage.write("nowhere.crt", "hello");
     stage.portcullis_command().arg("check").run_failing().assert_prints_one_of(&["no certificate in this file"]);
+}
+
+#[test]
+fn a_server_that_is_restarted_again_and_again_does_not_order_again_and_again() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(PebbleConfig { dns_address: "127.0.0.2", ..PebbleConfig::new(stage.port(), redirect) });
+    configure(&stage, redirect, &format!("{}challenge = \"tls-alpn-01\"\n", pebble.table()));
+    let server = stage.start();
+    says(&server, "could not validate the names: registry.test: ");
+    drop(server);
+    let record = fs::read_to_string(stage.path("certs/acme-retry.json")).unwrap();
+    assert!(record.contains("\"failures\":1"), "{record}");
+
+    pebble.set_dns_address("127.0.0.1");
+    for _ in 0..3 {
+        let server = stage.start();
+        says(&server, "orders failed before this start; continuing their back-off (SIGHUP retries at once) failures=1");
+        assert!(!server.log().contains("ordering a certificate"), "{}", server.log());
+    }
+    assert_eq!(fs::read_to_string(stage.path("certs/acme-retry.json")).unwrap(), record);
+
+    let server = stage.start();
+    says(&server, "continuing their back-off");
+    server.daemon.signal(Signal::HUP);
+    gets_a_certificate(&server, &pebble);
+    let is_gone = || !stage.path("certs/acme-retry.json").exists();
+    assert!(eventually(ISSUING, is_gone), "a success is the end of the back-off: {}", server.log());
+}
+
+#[test]
+fn an_order_that_a_crash_cut_off_counts_as_a_failure_and_another_directory_need_not_wait_for_it() {
+    let (stage, redirect) = stage();
+    let pebble = Pebble::start(PebbleConfig::new(stage.port(), redirect));
+    // A directory that never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    configure(&stage, redirect, &table(silent.local_addr().unwrap().port(), &pebble.ca()));
+    let mut server = stage.start();
+    says(&server, "ordering a certificate");
+    server.daemon.signal(Signal::KILL);
+    assert!(server.daemon.wait_for_exit(ISSUING).is_some());
+    drop(server);
+
+    let server = stage.start();
+    says(&server, "continuing their back-off (SIGHUP retries at once) failures=1");
+    assert!(!server.log().contains("ordering a certificate"), "{}", server.log());
+    drop(server);
+    let record = fs::read_to_string(stage.path("certs/acme-retry.json")).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    record["next_attempt"] = u64::MAX.into();
+    stage.write("certs/acme-retry.json", &record.to_string());
+    let server = stage.start();
+    // The longest pause of the back-off, with its jitter: five hours.
+    says(&server, "failures=1 retry_in_seconds=18000");
+    drop(server);
+
+    configure(&stage, redirect, &pebble.table());
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    assert!(!server.log().contains("continuing their back-off"), "{}", server.log());
+}
+
+#[test]
+fn an_account_is_bound_to_the_external_account_that_the_directory_requires() {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let (stage, redirect) = stage();
+    let plan = PebbleConfig { external_account: Some(("kid-1", KEY)), ..PebbleConfig::new(stage.port(), redirect) };
+    let pebble = Pebble::start(plan);
+    configure(&stage, redirect, &pebble.table());
+    let server = stage.start();
+    says(&server, "it requires external account binding: set tls.acme.eab.key_id and tls.acme.eab.hmac_key_file");
+
+    // Another key of the same length: the signature of the binding is wrong.
+    let file = stage.write("eab.key", &KEY.chars().rev().collect::<String>());
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let table = format!("{}[tls.acme.eab]\nkey_id = \"kid-1\"\nhmac_key_file = \"eab.key\"\n", pebble.table());
+    configure(&stage, redirect, &table);
+    says(&server, "check tls.acme.eab.key_id and the key in tls.acme.eab.hmac_key_file");
+    let warned = stage.portcullis_command().arg("check").run();
+    assert!(warned.to_string().contains("eab.key: every user of this machine can read"), "{warned}");
+
+    stage.write("eab.key", &format!("{KEY}\n"));
+    server.daemon.signal(Signal::HUP);
+    gets_a_certificate(&server, &pebble);
+    assert!(!server.log().contains(KEY) && !warned.to_string().contains(KEY));
+
+    stage.write("eab.key", "not a key");
+    let found = stage.portcullis_command().arg("check").run_failing();
+    assert!(found.stderr.contains("eab.key: not a key in base64url") && found.stderr.contains("hint: "), "{found}");
+}
+
+/// A directory in front of Pebble, which has no renewal information of its own: nginx serves Pebble's directory
+/// document with a `renewalInfo` that answers for every certificate with this window. Everything else goes to Pebble
+/// directly.
+fn serve_renewal_info(front: &ServerDir, pebble: &Pebble, start: &str, end: &str) -> crate::support::daemon::Daemon {
+    let document =
+        ToolCommand::new("curl").args(["-sS", "--cacert"]).args([&pebble.ca()]).arg(pebble.directory()).run_ok();
+    let mut document: serde_json::Value = serde_json::from_str(&document.stdout).unwrap();
+    document["renewalInfo"] = format!("https://127.0.0.1:{}/renewal", front.port()).into();
+    front.write("dir", &document.to_string());
+    front.write("renewal", &serde_json::json!({ "suggestedWindow": { "start": start, "end": end } }).to_string());
+    let folder = front.folder().display();
+    let inside = format!(
+        "location = /dir {{ alias {folder}/dir; }}\n\
+         location /renewal/ {{ access_log {folder}/renewal.log; add_header Retry-After 7200; root {folder}; try_files /renewal =404; }}"
+    );
+    nginx::start(front, front.address(), &inside)
+}
+
+#[test]
+fn the_renewal_information_of_the_directory_decides_when_a_certificate_is_renewed() {
+    let ((stage, redirect), front) = (stage(), ServerDir::new());
+    // Makes a certificate for nginx.
+    drop(front.start());
+    let pebble = Pebble::start(PebbleConfig::new(stage.port(), redirect));
+    let authorities = [pebble.ca(), front.path("certs/ca.crt")].map(|path| fs::read_to_string(path).unwrap()).concat();
+    let ca = front.write("both.crt", &authorities);
+    configure(&stage, redirect, &table(front.port(), &ca));
+
+    // Pebble's certificates are valid for 90 days, so this window is no reason to renew.
+    let far = serve_renewal_info(&front, &pebble, "2090-01-01T00:00:00Z", "2090-01-02T00:00:00Z");
+    let server = stage.start();
+    gets_a_certificate(&server, &pebble);
+    says(&server, "the ACME directory suggests when to renew the certificate");
+    drop(server);
+    drop(far);
+    let id = certificate_id(&stage);
+    let queried = fs::read_to_string(front.path("renewal.log")).unwrap();
+    assert!(queried.contains(&format!("GET /renewal/{id} ")), "{id}: {queried}");
+
+    // As after a revocation.
+    let _past = serve_renewal_info(&front, &pebble, "2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
+    let server = stage.start();
+    says(&server, &format!("replaces=\"{id}\""));
+    assert!(eventually(ISSUING, || pebble.issued() == 2), "{}", server.log());
+    // nginx answers for the new certificate as for the old one, and that is no reason for order after order.
+    let is_recorded = || {
+        fs::read_to_string(stage.path("certs/acme-retry.json")).is_ok_and(|text| text.contains("\"failures\":1"))
+            && certificate_id(&stage) != id
+    };
+    assert!(eventually(ISSUING, is_recorded), "{}", server.log());
+    assert_eq!(server.log().matches("certificate issued").count(), 1, "{}", server.log());
+    assert!(is_trusted(&stage, &pebble.root()) && !server.log().contains("ERROR"), "{}", server.log());
+}
+
+/// The identifier of the stored certificate in renewal information (RFC 9773, 4.1).
+fn certificate_id(stage: &ServerDir) -> String {
+    let read = |arguments: &[&str]| {
+        let file = stage.path("certs/acme.pem");
+        let output = ToolCommand::new("openssl").args(["x509", "-noout", "-in"]).args([&file]).args(arguments).run_ok();
+        let hex: String = output
+            .stdout
+            .rsplit(['=', '\n'])
+            .find(|text| text.contains(|l: char| l.is_ascii_hexdigit()))
+            .unwrap()
+            .to_owned();
+        let digits: Vec<u8> = hex.trim().bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect::<Vec<u8>>()
+    };
+    let mut serial = read(&["-serial"]);
+    if serial[0] >= 0x80 {
+        serial.insert(0, 0);
+    }
+    let encode = |bytes: &[u8]| base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, bytes);
+    format!("{}.{}", encode(&read(&["-ext", "authorityKeyIdentifier"])), encode(&serial))
 }

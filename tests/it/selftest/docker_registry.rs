@@ -4,9 +4,10 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{assert_fails, signed_in, steps};
+use super::{assert_fails, selftest, signed_in, steps, trust};
 use crate::support::daemon::Daemon;
 use crate::support::portcullis_server::ALICE;
+use crate::support::test_ca::TestCa;
 use crate::support::tool_command::require;
 use crate::support::{ServerDir, free_port, nginx};
 
@@ -122,4 +123,57 @@ fn a_server_that_wants_a_client_certificate_is_told() {
     let _site = start_nginx(&stage, "return 200;", &settings);
     let output = signed_in(&stage, &url(&stage), &ALICE).run_failing();
     assert_fails(&output, "ping", "requires a client certificate", "client.cert and client.key");
+    assert!(output.stdout.contains("--client-cert and --client-key"), "{output}");
+
+    let pair = TestCa::new().issue("robot");
+    stage.write("other.crt", &pair.certificate);
+    stage.write("other.key", &pair.key);
+    let named = ["--client-cert", "other.crt", "--client-key", "other.key"];
+    let output = signed_in(&stage, &url(&stage), &ALICE).args(named).run_failing();
+    assert_fails(&output, "ping", "the server rejects the client certificate", "signed by another authority");
+}
+
+#[test]
+fn a_registry_whose_token_endpoint_is_another_server_passes_where_clients_trust_both() {
+    let (stage, tokens) = (ServerDir::new(), ServerDir::new());
+    drop(stage.start());
+    tokens.configure("[auth.token]\nkey_id = \"libtrust\"");
+    let _token_server = tokens.start();
+    let port = free_port::free();
+    stage.write("bundle.pem", &tokens.portcullis_command().args(["token", "certificate"]).run_ok().stdout);
+    let config = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+         http:\n  addr: '127.0.0.1:{port}'\n  secret: test\n  tls: {{certificate: '{folder}/certs/server.crt', key: '{folder}/certs/server.key'}}\n\
+         storage: {{filesystem: {{rootdirectory: '{folder}/registry'}}, delete: {{enabled: true}}}}\n\
+         auth:\n  token: {{realm: 'https://localhost:{realm}/token', service: localhost, issuer: localhost, rootcertbundle: '{folder}/bundle.pem'}}\n",
+        folder = stage.folder().display(),
+        realm = tokens.port(),
+    );
+    let config = stage.write("config.yml", &config);
+    let mut command = Command::new(require("docker-registry"));
+    command.arg("serve").arg(config);
+    let mut registry = Daemon::start(command, stage.path("registry.log"));
+    registry.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+
+    // podman verifies the token endpoint by the authorities that it has for the registry.
+    let run = || {
+        let tool = selftest(&stage, &format!("https://localhost:{port}")).args(["-u", "alice", "--password-stdin"]);
+        tool.input(&format!("{}\n", ALICE.password))
+    };
+    trust(&stage, port, &stage.path("certs/ca.crt"));
+    let output = run().run_failing();
+    let fix = format!("sudo portcullis cert trust os --host localhost:{} --ca ca.crt --apply", tokens.port());
+    assert_fails(&output, "podman", "x509: certificate signed by unknown authority", &fix);
+    let note = format!("note    challenge: tokens are from another server, https://localhost:{}", tokens.port());
+    assert!(output.stdout.contains(&note) && !output.stdout.contains("token: "), "{output}");
+
+    let folder = stage.path(&format!(".config/containers/certs.d/localhost:{port}"));
+    std::fs::copy(tokens.path("certs/ca.crt"), folder.join("tokens.crt")).unwrap();
+    let output = run().run_ok();
+    let once = ["ok resolve", "ok connect", "ok tls", "ok certificate", "ok podman"];
+    let between = ["ok ping", "ok challenge", "ok clock", "note challenge"];
+    let after = ["ok token", "ok sign in", "ok token", "ok push", "ok pull"];
+    let expected = [&once[..], &between, &once, &after].concat();
+    assert_eq!(steps(&output)[..expected.len()], expected, "{output}");
+    assert!(!output.to_string().contains(ALICE.password), "{output}");
 }

@@ -129,16 +129,17 @@ fn something_that_is_no_registry_is_told() {
 }
 
 #[test]
-fn a_realm_on_another_host_is_told_and_gets_no_password() {
+fn a_realm_on_a_host_that_does_not_resolve_or_without_tls_is_told_and_gets_no_password() {
     let stage = ServerDir::new();
-    let port = fake_https_server(&stage, |_| challenge("https://auth.test/token"));
+    let port = fake_https_server(&stage, |_| challenge("https://auth.invalid/token"));
     let output = run(&stage, port);
-    assert_fails(
-        &output,
-        "challenge",
-        "sends clients to https://auth.test/token for tokens",
-        "hostnames in its configuration",
-    );
+    assert_fails(&output, "resolve", "auth.invalid does not resolve", "getent hosts auth.invalid");
+    let note = "note    challenge: tokens are from another server, https://auth.invalid: clients send it the password";
+    assert!(output.stdout.contains(note) && !output.stdout.contains("token: "), "{output}");
+    let port = fake_https_server(&stage, |_| challenge("http://auth.invalid/token"));
+    let output = run(&stage, port);
+    let words = "sends clients to http://auth.invalid/token for tokens, which is not an https URL";
+    assert_fails(&output, "challenge", words, "a password over plain HTTP can be read on the network");
     assert!(!output.stdout.contains("token: "), "{output}");
     let port =
         fake_https_server(&stage, |_| empty("401 Unauthorized", "Docker-Distribution-Api-Version: registry/2.0\r\n"));

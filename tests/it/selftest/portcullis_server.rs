@@ -6,6 +6,7 @@ use super::{assert_fails, selftest, signed_in, steps, trust};
 use crate::support::ServerDir;
 use crate::support::free_port;
 use crate::support::portcullis_server::{ALICE, BOB, TestUser};
+use crate::support::test_ca::{IssuedPair, TestCa};
 
 fn url(stage: &ServerDir) -> String {
     format!("https://localhost:{}", stage.port())
@@ -72,7 +73,7 @@ fn an_authority_that_nobody_trusts_is_told_with_the_file_to_put_where() {
     let server = stage.start();
     let output =
         selftest(&stage, &url(&stage)).args(["-u", "alice", "--password-stdin"]).input("secret\n").run_failing();
-    let place = format!("sudo install -D -m 644 ca.crt /etc/containers/certs.d/localhost:{}/ca.crt", stage.port());
+    let place = format!("sudo portcullis cert trust podman --host localhost:{} --ca ca.crt --apply", stage.port());
     assert_fails(
         &output,
         "podman",
@@ -87,7 +88,8 @@ fn an_authority_that_nobody_trusts_is_told_with_the_file_to_put_where() {
     stage.write("bin/nerdctl", "");
     stage.write("bin/containerd", "");
     let output = selftest(&stage, &url(&stage)).run_failing();
-    assert!(output.stdout.contains("failed  containerd: ") && output.stdout.contains("hosts.toml"), "{output}");
+    let place = format!("portcullis cert trust containerd --host localhost:{} --ca ca.crt", stage.port());
+    assert!(output.stdout.contains("failed  containerd: ") && output.stdout.contains(&place), "{output}");
 
     fs::remove_dir_all(stage.path("bin")).unwrap();
     let output = selftest(&stage, &url(&stage)).env("PATH", "").run_failing();
@@ -259,4 +261,38 @@ fn arguments_that_name_no_registry_are_refused_before_anything_is_asked() {
     }
     let output = selftest(&stage, "localhost").args(["-u", "alice"]).run_failing();
     assert!(output.stderr.contains("there is no terminal to ask for the password on\nhint: "), "{output}");
+}
+
+fn write_pair(folder: &std::path::Path, name: &str, pair: &IssuedPair) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join(format!("{name}.cert")), &pair.certificate).unwrap();
+    fs::write(folder.join(format!("{name}.key")), &pair.key).unwrap();
+}
+
+#[test]
+fn a_server_that_requires_client_certificates_passes_with_the_one_that_podman_has_or_that_is_named() {
+    let stage = ServerDir::new();
+    let authority = TestCa::new();
+    stage.write("clients.crt", &authority.pem());
+    stage.configure("[tls.client]\nca = \"clients.crt\"\nuser = \"off\"");
+    let _server = stage.start();
+    let folder = stage.path(&format!(".config/containers/certs.d/localhost:{}", stage.port()));
+    write_pair(&folder, "client", &authority.issue("robot"));
+    let output = signed_in(&stage, &url(&stage), &ALICE).run_ok();
+    assert!(
+        output.stdout.starts_with("ok      client certificate: ") && output.stdout.contains("as podman presents it"),
+        "{output}"
+    );
+    assert!(output.stdout.contains("ok      delete: "), "{output}");
+
+    fs::remove_dir_all(&folder).unwrap();
+    write_pair(stage.folder(), "mine", &authority.issue("robot"));
+    let named = ["--client-cert", "mine.cert", "--client-key", "mine.key"];
+    let output = signed_in(&stage, &url(&stage), &ALICE).args(named).run_ok();
+    assert!(output.stdout.contains("ok      client certificate: mine.cert, named here"), "{output}");
+
+    write_pair(stage.folder(), "other", &authority.issue("robot"));
+    let mixed = ["--client-cert", "mine.cert", "--client-key", "other.key"];
+    let output = signed_in(&stage, &url(&stage), &ALICE).args(mixed).run_failing();
+    assert_fails(&output, "client certificate", "it is not the key of mine.cert", "a PEM file of certificates");
 }

@@ -3,6 +3,7 @@
 //! Invariant: each has ports and directories of its own, on loopback; it validates on the ports of its
 //! [`PebbleConfig`].
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,9 @@ pub(crate) struct PebbleConfig {
     pub(crate) refused_nonces_percent: u32,
     /// The address that its DNS returns for every name.
     pub(crate) dns_address: &'static str,
+    /// The key identifier and the HMAC key, in base64url, of the only external account that new accounts may be bound
+    /// to; `None` if it requires no binding.
+    pub(crate) external_account: Option<(&'static str, &'static str)>,
 }
 
 impl PebbleConfig {
@@ -44,6 +48,7 @@ impl PebbleConfig {
             certificate_lifetime_seconds: 90 * day,
             refused_nonces_percent: 0,
             dns_address: "127.0.0.1",
+            external_account: None,
         }
     }
 }
@@ -74,6 +79,8 @@ impl Pebble {
             "httpPort": plan.http,
             "tlsPort": plan.tls,
             "certificateValidityPeriod": plan.certificate_lifetime_seconds,
+            "externalAccountBindingRequired": plan.external_account.is_some(),
+            "externalAccountMACKeys": plan.external_account.into_iter().collect::<BTreeMap<_, _>>(),
         }});
         fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
 
@@ -105,6 +112,11 @@ impl Pebble {
     /// The configuration table that orders certificates from it.
     pub(crate) fn table(&self) -> String {
         table(self.plan.port, &self.ca())
+    }
+
+    /// The URL of the directory.
+    pub(crate) fn directory(&self) -> String {
+        format!("https://127.0.0.1:{}/dir", self.plan.port)
     }
 
     /// The certificate of the directory's own HTTPS.

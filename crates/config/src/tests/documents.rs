@@ -51,7 +51,8 @@ fn the_example_as_shipped_changes_nothing() {
 #[test]
 fn the_example_with_everything_switched_on_is_valid() {
     let all = uncommented(&example());
-    let choices = [&["[tls.self_signed]"][..], &["[tls.files]", "[[tls.files.more]]"], &["[tls.acme]"]];
+    let choices =
+        [&["[tls.self_signed]"][..], &["[tls.files]", "[[tls.files.more]]"], &["[tls.acme]", "[tls.acme.eab]"]];
     for choice in choices {
         let others = choices.iter().filter(|other| **other != choice).copied().flatten();
         config(&others.fold(all.clone(), |text, header| without_table(&text, header)));

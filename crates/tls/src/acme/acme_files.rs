@@ -6,10 +6,12 @@
 //! ```text
 //! acme.pem            the private key, then the certificate with its chain
 //! acme-account.json   the account and its key, for one directory
+//! acme-retry.json     the failed attempts since the last certificate, and the time of the next one
 //! ```
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -25,6 +27,9 @@ use super::{
     },
     IssuedCertificate,
 };
+
+/// Limit for the file of failed attempts, in bytes; a written one has about 150.
+const MAX_RETRY_BYTES: u64 = 4096;
 
 /// The folder of the account and the certificate.
 #[derive(Clone, Debug)]
@@ -49,6 +54,12 @@ impl AcmeFolder {
     #[must_use]
     pub fn account_path(&self) -> PathBuf {
         self.path.join("acme-account.json")
+    }
+
+    /// Returns the path of the record of failed attempts.
+    #[must_use]
+    pub fn retry_path(&self) -> PathBuf {
+        self.path.join("acme-retry.json")
     }
 
     /// Loads the certificate; `None` if there is none.
@@ -77,6 +88,29 @@ impl AcmeFolder {
     /// Saves an account.
     pub fn save_account(&self, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
         self.write(&self.account_path(), text, random)
+    }
+
+    /// Loads the record of failed attempts; `None` if there is none.
+    pub fn load_retry(&self) -> io::Result<Option<String>> {
+        let mut text = String::new();
+        match fs::File::open(self.retry_path()) {
+            Ok(file) => file.take(MAX_RETRY_BYTES).read_to_string(&mut text).map(|_| Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Saves the record of failed attempts. It is on the disk when this returns.
+    pub fn save_retry(&self, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
+        self.write(&self.retry_path(), text, random)
+    }
+
+    /// Removes the record of failed attempts, if there is one.
+    pub fn remove_retry(&self) -> io::Result<()> {
+        match fs::remove_file(self.retry_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Checks that the folder can be written. Callers do this before an order: a certificate that cannot be saved would
@@ -120,6 +154,11 @@ mod tests {
         folder.save_account("{}", &random).unwrap();
         assert_eq!(folder.load(now).unwrap().unwrap().names(), ["a.example"]);
         assert_eq!(folder.load_account().unwrap().unwrap().as_str(), "{}");
+        assert_eq!(folder.load_retry().unwrap(), None);
+        folder.save_retry("[]", &random).unwrap();
+        assert_eq!(folder.load_retry().unwrap().as_deref(), Some("[]"));
+        folder.remove_retry().unwrap();
+        folder.remove_retry().unwrap();
         for path in [folder.certificate_path(), folder.account_path()] {
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }

@@ -7,6 +7,7 @@
 
 mod acme_files;
 mod challenges;
+mod external_account;
 mod placeholder;
 mod signing_request;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use acme_files::AcmeFolder;
 pub use challenges::{ChallengeError, ChallengeGuard, Challenges};
+pub use external_account::{ExternalAccount, HmacKey, HmacKeyError};
 pub(super) use placeholder::placeholder;
 pub use rcgen::Error as GenerateError;
 pub use signing_request::{IssuedCertificate, RequestError, SigningRequest};
@@ -32,6 +34,8 @@ pub struct AcmeConfig {
     pub directory: String,
     /// Contact addresses for the directory, as `mailto:` URLs.
     pub contact: Vec<String>,
+    /// The account at the authority that a new ACME account is bound to, if the directory requires one.
+    pub eab: Option<ExternalAccount>,
     /// PEM file of authorities that the directory's own certificate must come from, instead of the public ones.
     pub ca: Option<PathBuf>,
     /// How to prove control over the names.
