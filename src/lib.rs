@@ -15,7 +15,7 @@
 //! | engines | [`registry`] [`auth`] | the registry engine; authentication |
 //! | mechanisms | [`storage`] [`access`] [`audit`] | durable files, access rules, audit events |
 //! | mechanisms | [`tls`] [`fetch`] | certificates and TLS settings, HTTP client |
-//! | vocabulary | [`oci`] | the types of the OCI specifications, parsed once; no I/O |
+//! | vocabulary | [`oci`] [`text`] | the types of the OCI specifications, parsed once; text for people; no I/O |
 //!
 //! # The path of a request
 //!
@@ -58,4 +58,5 @@ pub use portcullis_selftest as selftest;
 pub use portcullis_server as server;
 pub use portcullis_storage as storage;
 pub use portcullis_telemetry as telemetry;
+pub use portcullis_text as text;
 pub use portcullis_tls as tls;

@@ -402,7 +402,7 @@ impl Authenticator {
         from: IpAddr,
     ) -> Result<VerifiedUser, AuthenticationError> {
         self.check_lockout(user, from)?;
-        match self.passwords.verify(user, password, from.into(), Instant::now()).await {
+        match self.passwords.verify(user, password, from, Instant::now()).await {
             Ok(verified) => {
                 self.lockout.record_success(user, from);
                 let (user, method) = (verified.user(), AuthMethod::Password);

@@ -7,7 +7,6 @@
 //! and stored hashes cannot be printed.
 
 mod authenticator;
-mod client_subnet;
 pub mod config;
 pub mod credentials;
 mod error;

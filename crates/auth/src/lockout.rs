@@ -10,12 +10,13 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::{BuildHasher, Hash},
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::client_subnet::ClientSubnet;
+use portcullis_net::Subnet;
 
 /// The time in which an empty bucket of attempts refills.
 const REFILL_TIME: Duration = Duration::from_secs(60);
@@ -73,8 +74,8 @@ impl Lockout {
     /// # Errors
     ///
     /// Fails while the user is locked out in this subnet, or the subnet is locked out for all users.
-    pub fn check(&self, user: &str, from: impl Into<ClientSubnet>, now: Instant) -> Result<(), LockedOut> {
-        let from = from.into();
+    pub fn check(&self, user: &str, from: IpAddr, now: Instant) -> Result<(), LockedOut> {
+        let from = Subnet::of_subscriber(from);
         let callers = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let known =
             [self.bucket_key((user, from)), self.bucket_key(from)].into_iter().filter_map(|key| callers.get(&key));
@@ -82,8 +83,8 @@ impl Lockout {
     }
 
     /// Counts a wrong password.
-    pub fn record_failure(&self, user: &str, from: impl Into<ClientSubnet>, now: Instant) {
-        let from = from.into();
+    pub fn record_failure(&self, user: &str, from: IpAddr, now: Instant) {
+        let from = Subnet::of_subscriber(from);
         self.count_failure(self.bucket_key((user, from)), self.attempts, now);
         self.count_failure(self.bucket_key(from), self.attempts * SUBNET_ATTEMPTS_FACTOR, now);
     }
@@ -101,8 +102,8 @@ impl Lockout {
 
     /// Clears the failures of this user in this subnet after a right password. The failures of the subnet stay counted:
     /// otherwise an attacker could clear them with an account of their own while guessing the passwords of others.
-    pub fn record_success(&self, user: &str, from: impl Into<ClientSubnet>) {
-        let key = self.bucket_key((user, from.into()));
+    pub fn record_success(&self, user: &str, from: IpAddr) {
+        let key = self.bucket_key((user, Subnet::of_subscriber(from)));
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 

@@ -30,9 +30,9 @@ mod workload;
 
 use std::path::PathBuf;
 
-pub use durations::{InvalidDuration, duration};
 pub use environment::variables;
 pub use flags::Flags;
+pub use portcullis_text::{InvalidDuration, parse_duration as duration};
 pub use problem::{ConfigProblem, ConfigProblems, SettingPlace};
 pub use reference::reference;
 

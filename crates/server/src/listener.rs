@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis_net::Subnet;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -19,7 +20,7 @@ use tracing::{debug, warn};
 
 use super::{
     Shutdown, TrustedProxies,
-    connection_limits::{ConnectionLimits, SourceSubnet, SubnetPermit},
+    connection_limits::{ConnectionLimits, SubnetPermit},
 };
 
 /// Delay before the next accept when the process lacks a file descriptor or memory for another connection.
@@ -107,7 +108,7 @@ fn acquire_subnet_permit(
     peer: SocketAddr,
     last_logged: &mut Option<Instant>,
 ) -> Option<SubnetPermit> {
-    let network = SourceSubnet::from_address(peer.ip());
+    let network = Subnet::of_subscriber(peer.ip());
     let share = shares.acquire(network);
     if share.is_none() && last_logged.is_none_or(|when: Instant| when.elapsed() >= LIMIT_LOG_INTERVAL) {
         *last_logged = Some(Instant::now());

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -19,7 +20,6 @@ use aws_lc_rs::{hmac, rand::SystemRandom};
 use tokio::sync::Semaphore;
 
 use crate::{
-    client_subnet::ClientSubnet,
     config::LegacyHashes,
     passwords::background_pool::BackgroundPool,
     passwords::constant_effort::ConstantEffort,
@@ -30,6 +30,7 @@ use crate::{
     users::{CredentialVersion, EditError, Users, edit},
 };
 use portcullis_access::UserName;
+use portcullis_net::Subnet;
 
 /// The limits of concurrent and waiting password hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,12 +125,12 @@ impl PasswordVerifier {
         })
     }
 
-    /// Verifies the password of `user`, sent from the subnet `from`. Dropping the future frees its place in the queue.
+    /// Verifies the password of `user`, sent from the address `from`. Dropping the future frees its place in the queue.
     pub async fn verify(
         &self,
         user: &str,
         password: &Password,
-        from: ClientSubnet,
+        from: IpAddr,
         now: Instant,
     ) -> Result<VerifiedUser, PasswordError> {
         let attempt = self.fingerprinter.fingerprint_attempt(user, password);
@@ -148,7 +149,7 @@ impl PasswordVerifier {
         if let Some(verified) = candidate.as_ref().and_then(|who| self.cached(who, now)) {
             return Ok(verified);
         }
-        let permit = self.queue.acquire(from).await.map_err(|_| BUSY_ERROR)?;
+        let permit = self.queue.acquire(Subnet::of_subscriber(from)).await.map_err(|_| BUSY_ERROR)?;
         let verified = self.compare_hash(candidate.map(|candidate| candidate.verified), password, permit).await?;
         let fingerprint = self.fingerprinter.fingerprint_password(&verified.user, &verified.hash, password);
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert_verified(fingerprint, now);

@@ -9,6 +9,10 @@ mod startup_checks;
 mod tests;
 mod unsupported;
 
+use std::time::Duration;
+
+use portcullis_text::format_duration;
+
 use super::{
     duration,
     report::{Migration, ParseError},
@@ -104,10 +108,10 @@ fn bounded_duration(at: NodeRef<'_>, key: &str, least: u64, most: u64, migration
     };
     let bounded = seconds.clamp(least, most);
     if bounded != seconds {
-        let (least, most) = (duration::format_seconds(least), duration::format_seconds(most));
+        let [least, most] = [least, most].map(|seconds| format_duration(Duration::from_secs(seconds)));
         migration.warn(at.line, &format!("{key}: the bounds are {least} and {most}; the nearest value was taken"));
     }
-    Some(TomlValue::text(duration::format_seconds(bounded)))
+    Some(TomlValue::text(format_duration(Duration::from_secs(bounded))))
 }
 
 fn log(root: NodeRef<'_>, migration: &mut Migration) {

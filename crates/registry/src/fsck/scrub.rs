@@ -6,6 +6,7 @@ use super::{FsckProgress, FsckReport, FsckRun, StoreDamage, unrepaired_finding};
 use crate::{ingest::rehash, paths::ObjectKey};
 use portcullis_oci::{Digest, Digester};
 use portcullis_storage::{Object, StorePath, optional};
+use portcullis_text::error_chain;
 
 /// Where the bytes of a blob are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,7 @@ impl BlobLocation {
 
     /// The damage if the bytes cannot be read. The check goes on with the other blobs.
     fn unreadable(&self, error: &dyn Error) -> StoreDamage {
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        StoreDamage::UnreadableBytes { blob: *self.digest(), error: format!("{error}{cause}") }
+        StoreDamage::UnreadableBytes { blob: *self.digest(), error: error_chain(error) }
     }
 
     fn wrong_digest(&self, actual: Digest) -> StoreDamage {

@@ -13,6 +13,7 @@ use super::{
 use crate::{Engine, links, paths::quarantine, repository_walk::repository_name_of};
 use portcullis_oci::{Digest, find_digests};
 use portcullis_storage::{StoreError, StoreErrorKind, StorePath};
+use portcullis_text::error_chain;
 
 /// The maximum size in bytes of a link that is read.
 const MAX_LINK_LEN: u64 = 256;
@@ -24,7 +25,7 @@ impl GcRun<'_> {
         match engine.digests_named_in(folder).await {
             Ok(names) => self.named.extend(names),
             Err(error) => {
-                reason = format!("{reason}; no bytes of any repository are removed, because {}", with_causes(&error));
+                reason = format!("{reason}; no bytes of any repository are removed, because {}", error_chain(&error));
                 self.may_remove_bytes = false;
             }
         }
@@ -33,24 +34,10 @@ impl GcRun<'_> {
 
     /// Leaves out everything in a folder that cannot be listed, for `reason`.
     pub(super) fn leave_out_unlisted(&mut self, folder: &StorePath, reason: &StoreError) {
-        let reason = format!("{}; no bytes of any repository are removed", with_causes(reason));
+        let reason = format!("{}; no bytes of any repository are removed", error_chain(reason));
         self.may_remove_bytes = false;
         self.report.left_out.push(LeftOut { repository: repository_name_of(folder), reason });
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let own = error.to_string();
-        if !text.contains(&own) {
-            text = format!("{text}: {own}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl Engine {

@@ -5,7 +5,7 @@
 //! no push, mount or read has renewed its lease. If either check fails, the marking is repeated, without the lock and
 //! reading only new documents.
 
-use super::{GarbageReason, GcRun, left_out::with_causes, mark::MarkResult, repository_graph::RepositoryGraph};
+use super::{GarbageReason, GcRun, mark::MarkResult, repository_graph::RepositoryGraph};
 use crate::{
     Error, links,
     locks::RepositoryLock,
@@ -13,6 +13,7 @@ use crate::{
 };
 use portcullis_oci::{Digest, RepositoryName};
 use portcullis_storage::{Stat, StoreError, optional};
+use portcullis_text::error_chain;
 
 /// The maximum number of markings of a repository in one collection. A repository with constant pushes is left to the
 /// next collection.
@@ -46,7 +47,7 @@ impl GcRun<'_> {
             let marked = match self.mark(name, &mut contents).await {
                 Ok(marked) => marked,
                 Err(unreadable) => {
-                    self.leave_out(&DirKey::Repository(name).path(), with_causes(&unreadable)).await;
+                    self.leave_out(&DirKey::Repository(name).path(), error_chain(&unreadable)).await;
                     return Ok(true);
                 }
             };
@@ -55,7 +56,7 @@ impl GcRun<'_> {
                 SweepOutcome::Complete => return Ok(false),
                 SweepOutcome::Stale => {}
                 SweepOutcome::Stopped(error) => {
-                    self.leave_out(&DirKey::Repository(name).path(), with_causes(&error)).await;
+                    self.leave_out(&DirKey::Repository(name).path(), error_chain(&error)).await;
                     return Ok(true);
                 }
             }
@@ -180,7 +181,7 @@ impl GcRun<'_> {
         let entries = match engine.store.list(&DirKey::Uploads(name).path()).await {
             Ok(entries) => entries,
             Err(error) => {
-                self.leave_out(&DirKey::Repository(name).path(), with_causes(&error)).await;
+                self.leave_out(&DirKey::Repository(name).path(), error_chain(&error)).await;
                 return Ok(());
             }
         };
