@@ -2,7 +2,6 @@
 //!
 //! Invariant: an account is used only with the directory that created it; its key is never used with another directory.
 
-use aws_lc_rs::rand::SystemRandom;
 use instant_acme::{Account, AccountCredentials, NewAccount};
 use zeroize::Zeroizing;
 
@@ -25,9 +24,7 @@ pub(super) async fn create(config: &AcmeConfig, folder: &AcmeFolder) -> Result<A
     let builder = Account::builder_with_http(http_client(config)?);
     let (account, credentials) = builder.create(&new_account, config.directory.clone(), None).await?;
     let text = serde_json::to_string(&credentials).map(Zeroizing::new).map_err(instant_acme::Error::Json)?;
-    folder
-        .save_account(&text, &SystemRandom::new())
-        .map_err(|error| OrderError::Storage(folder.account_path(), error))?;
+    folder.save_account(&text).map_err(|error| OrderError::Storage(folder.account_path(), error))?;
     tracing::info!(account = %to_log_line(account.id()), "created an account at the ACME directory");
     Ok(account)
 }

@@ -24,7 +24,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aws_lc_rs::rand::SystemRandom;
 use tokio::sync::watch;
 
 use error::OrderError;
@@ -150,7 +149,7 @@ fn load_stored(folder: &AcmeFolder) -> Option<ServerIdentity> {
 }
 
 fn save(folder: &AcmeFolder, issued: &IssuedCertificate) -> io::Result<()> {
-    folder.save(issued, &SystemRandom::new()).inspect_err(|error| {
+    folder.save(issued).inspect_err(|error| {
         tracing::error!(
             %error, file = %folder.certificate_path().display(), hint = "let the user that runs the server write there",
             "the new certificate is in use, but could not be saved and is lost at the next start"

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_lc_rs::rand::SystemRandom;
 use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
@@ -75,7 +74,7 @@ async fn run_once(
     challenges: &Arc<Challenges>,
 ) -> Result<IssuedCertificate, OrderError> {
     let folder = AcmeFolder::new(&config.folder);
-    folder.check_writable(&SystemRandom::new()).map_err(|error| OrderError::Storage(config.folder.clone(), error))?;
+    folder.check_writable().map_err(|error| OrderError::Storage(config.folder.clone(), error))?;
     let identifiers: Vec<Identifier> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let account = account::load_or_create(config, &folder).await?;
     let mut order = match new_order(&account, &identifiers).await {

@@ -8,7 +8,6 @@
 //!
 //! `contract` is one test suite that runs against every implementation.
 
-mod atomic_file;
 mod config;
 #[cfg(test)]
 mod contract_tests;
@@ -37,7 +36,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 
-pub use atomic_file::AtomicFile;
 pub use config::StoreConfig;
 pub use error::optional;
 pub use error::{StoreError, StoreErrorKind};

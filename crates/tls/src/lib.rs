@@ -131,8 +131,8 @@ pub fn reload(
 }
 
 /// Writes a certificate, or a file with its location, to `path` atomically, readable by all users.
-pub fn write_public_file(path: &Path, contents: &str, random: &dyn SecureRandom) -> std::io::Result<()> {
-    atomic_write::write(path, contents, atomic_write::FileReaders::AllUsers, random)
+pub fn write_public_file(path: &Path, contents: &str) -> std::io::Result<()> {
+    atomic_write::write(path, contents, atomic_write::FileReaders::AllUsers)
 }
 
 #[cfg(test)]

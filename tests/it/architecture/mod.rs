@@ -28,12 +28,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("text", &[]),
     // mechanisms
     ("access", &["oci"]),
+    ("atomic-file", &[]),
     ("storage", &[]),
-    ("tls", &["text"]),
+    ("tls", &["text", "atomic-file"]),
     ("http-client", &[]),
     // engines
     ("registry", &["oci", "text", "access", "storage"]),
-    ("auth", &["oci", "net", "access", "storage", "tls", "http-client"]),
+    ("auth", &["oci", "net", "access", "atomic-file", "storage", "tls", "http-client"]),
     // process
     ("telemetry", &["access"]),
     ("server", &["net", "tls"]),

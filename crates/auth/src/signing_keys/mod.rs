@@ -36,7 +36,7 @@ use crate::{
     secret_files::stable_read::StableContent,
 };
 use key_file::PrivateKeyBlock;
-use portcullis_storage::AtomicFile;
+use portcullis_atomic_file::AtomicFile;
 use private_key::PrivateKey;
 
 /// The largest key file in bytes: room for a hundred RSA keys.
