@@ -6,11 +6,9 @@
 //! an eleventh each, and a new subnet always gets one. A fixed limit would be too small for an office behind one
 //! address and too large against twenty attackers.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use portcullis_net::Subnet;
 
 /// Counts connections per subnet.
@@ -50,8 +48,7 @@ impl ConnectionLimits {
     }
 
     fn taken(&self) -> MutexGuard<'_, ConnectionCounts> {
-        // Every change is complete in itself, so a panic elsewhere leaves no inconsistent state.
-        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.taken.lock()
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use portcullis_net::Subnet;
@@ -85,7 +86,7 @@ impl FairQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, FairQueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -160,11 +161,11 @@ mod tests {
         let order = Mutex::new(Vec::new());
         let waiting = callers.iter().map(|number| async {
             let _permit = queue.acquire(network(*number)).await.unwrap();
-            order.lock().unwrap().push(*number);
+            order.lock().push(*number);
             tokio::task::yield_now().await;
         });
         tokio::join!(futures_util::future::join_all(waiting), async { drop(held) });
-        order.into_inner().unwrap()
+        order.into_inner()
     }
 
     #[tokio::test]

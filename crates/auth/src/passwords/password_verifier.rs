@@ -10,13 +10,14 @@ use std::{
     net::IpAddr,
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -152,7 +153,7 @@ impl PasswordVerifier {
         let permit = self.queue.acquire(Subnet::of_subscriber(from)).await.map_err(|_| BUSY_ERROR)?;
         let verified = self.compare_hash(candidate.map(|candidate| candidate.verified), password, permit).await?;
         let fingerprint = self.fingerprinter.fingerprint_password(&verified.user, &verified.hash, password);
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert_verified(fingerprint, now);
+        self.cache.lock().insert_verified(fingerprint, now);
         Ok(verified)
     }
 
@@ -173,7 +174,7 @@ impl PasswordVerifier {
     }
 
     fn cached(&self, candidate: &Candidate, now: Instant) -> Option<VerifiedUser> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         cache.contains(&candidate.fingerprint, now).then(|| candidate.verified.clone())
     }
 
@@ -290,7 +291,7 @@ struct AttemptLocks(Mutex<HashMap<CredentialFingerprint, Weak<tokio::sync::Mutex
 
 impl AttemptLocks {
     fn lock_for(&self, fingerprint: CredentialFingerprint) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.0.lock();
         // There are at most as many live entries as waiting callers, which are bounded.
         turns.retain(|_, turn| turn.strong_count() > 0);
         if let Some(turn) = turns.get(&fingerprint).and_then(Weak::upgrade) {

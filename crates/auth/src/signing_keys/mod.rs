@@ -15,12 +15,13 @@ mod tests;
 use std::{
     fs, io, iter,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -162,7 +163,7 @@ impl SigningKeys {
     /// Reads the file if its metadata has changed since the last read; on error the previous keys stay. Returns whether
     /// the keys have changed. Blocks.
     pub fn poll(&self, now: SystemTime) -> Result<bool, KeyError> {
-        let mut seen = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.last_read.lock();
         if seen.stamp.is_some() && seen.stamp == FileFingerprint::from_path(&self.config.key) {
             return Ok(false);
         }

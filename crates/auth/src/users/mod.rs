@@ -12,13 +12,14 @@ use std::{
     collections::HashSet,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
 
 pub use edit::{EditError, check_writable, create_if_missing, edit};
 pub use users_file::{UsersFileError, read_leniently};
@@ -72,7 +73,7 @@ impl Users {
             logged_problems: Vec::new(),
         };
         let users = Self { current: ArcSwap::from_pointee(content.parse(&path)?), path, last_read: Mutex::new(seen) };
-        users.log_problems(&mut users.last_read.lock().unwrap_or_else(PoisonError::into_inner));
+        users.log_problems(&mut users.last_read.lock());
         Ok(users)
     }
 
@@ -96,12 +97,12 @@ impl Users {
 
     /// Reads the file even if its metadata is unchanged; on error the last valid file stays in force. Blocks.
     pub fn reload(&self, now: SystemTime) -> Result<UsersReload, UsersFileError> {
-        self.read(&mut self.last_read.lock().unwrap_or_else(PoisonError::into_inner), now)
+        self.read(&mut self.last_read.lock(), now)
     }
 
     /// Reads the file if its metadata changed since the last read; on error the last valid file stays in force. Blocks.
     pub fn poll(&self, now: SystemTime) -> Result<UsersReload, UsersFileError> {
-        let mut seen = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.last_read.lock();
         if seen.fingerprint.is_some() && seen.fingerprint == FileFingerprint::from_path(&self.path) {
             return Ok(UsersReload::Unchanged);
         }

@@ -7,11 +7,12 @@
 
 use std::{
     ptr,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::{Instant, SystemTime},
 };
 
 use aws_lc_rs::rand::SystemRandom;
+use parking_lot::Mutex;
 
 use super::claims::VerifiedClaims;
 use crate::{
@@ -55,7 +56,7 @@ impl TokenVerificationCache {
         keys: &'a SigningKeySet,
         now: SystemTime,
     ) -> Option<(Arc<VerifiedClaims>, &'a Arc<SigningKey>)> {
-        let mut tokens = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.entries.lock();
         let VerifiedSignature { claims: statement, signer } = tokens.get(place, Instant::now())?;
         let is_signer = |key: &&Arc<SigningKey>| ptr::eq(Arc::as_ptr(key), signer.as_ptr());
         Some((Arc::clone(statement), keys.valid_at(now).find(is_signer)?))
@@ -69,6 +70,6 @@ impl TokenVerificationCache {
         signer: &Arc<SigningKey>,
     ) {
         let remembered = VerifiedSignature { claims: statement, signer: Arc::downgrade(signer) };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(place, remembered, Instant::now());
+        self.entries.lock().insert(place, remembered, Instant::now());
     }
 }
