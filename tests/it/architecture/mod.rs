@@ -31,20 +31,20 @@ const CRATES: &[(&str, &[&str])] = &[
     ("atomic-file", &[]),
     ("storage", &[]),
     ("tls", &["text", "atomic-file"]),
-    ("http-client", &[]),
+    ("http-client", &["text"]),
     // engines
     ("registry", &["oci", "text", "access", "storage"]),
     ("auth", &["oci", "net", "access", "atomic-file", "storage", "tls", "http-client"]),
     // process
     ("telemetry", &["access"]),
     ("server", &["net", "tls"]),
-    ("acme", &["text", "access", "tls"]),
+    ("acme", &["text", "access", "tls", "http-client"]),
     // The types of every crate's own `Config`.
     ("config", &["net", "text", "access", "storage", "tls", "http-client", "registry", "auth", "telemetry", "server"]),
     // Reads the configurations of other programs; writes text that `config` reads (its tests try that).
     ("migrate", &["text", "access", "tls", "auth"]),
     // A registry client; not part of the server.
-    ("selftest", &["oci", "text", "tls", "auth"]),
+    ("selftest", &["oci", "text", "tls", "http-client", "auth"]),
 ];
 
 /// Each module of the program with the modules and crates that it may import; the crates have the names that
