@@ -7,6 +7,7 @@
 //! and stored hashes cannot be printed.
 
 mod authenticator;
+mod compact_jwt;
 pub mod config;
 pub mod credentials;
 mod error;

@@ -4,7 +4,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
@@ -28,14 +27,14 @@ pub(super) struct SignatureInfo<'a> {
 impl<'a> SignatureInfo<'a> {
     /// Rejects a token that no key could verify, before any key is fetched.
     pub(super) fn from_token(token: &'a UnverifiedJwt<'_>) -> Result<Self, InvalidWorkloadToken> {
-        if token.has_critical_extension {
+        if token.header.critical_extensions.is_some() {
             return Err(InvalidWorkloadToken::Critical);
         }
-        let algorithm = token.algorithm.parse().map_err(|_| InvalidWorkloadToken::Algorithm)?;
+        let algorithm = token.header.algorithm.parse().map_err(|_| InvalidWorkloadToken::Algorithm)?;
         if matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
             return Err(InvalidWorkloadToken::Algorithm);
         }
-        let key = token.key_id.as_deref().ok_or(InvalidWorkloadToken::NoKeyId)?;
+        let key = token.header.key_id.as_deref().ok_or(InvalidWorkloadToken::NoKeyId)?;
         Ok(Self { algorithm, key_id: key })
     }
 }
@@ -53,12 +52,10 @@ impl VerifiedJwt {
         if !keys.allows(signed.key_id, signed.algorithm) {
             return Err(InvalidWorkloadToken::Algorithm);
         }
-        if !keys.verifies(signed.key_id, signed.algorithm, token.message, token.signature) {
+        if !keys.verifies(signed.key_id, signed.algorithm, token.parts.message, token.parts.signature) {
             return Err(InvalidWorkloadToken::Signature);
         }
-        let payload = BASE64_URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
-        let claims = serde_json::from_slice(&payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
-        Ok(Self(claims))
+        token.parts.payload().map(Self).ok_or(InvalidWorkloadToken::Malformed)
     }
 
     /// Checks that `now` is within the time of the token.
