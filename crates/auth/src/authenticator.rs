@@ -12,13 +12,14 @@ use std::{
 };
 
 use crate::{
+    SigningError,
     credentials::{BearerToken, Credentials},
     error::{AuthenticationError, BadGrant},
     lockout::Lockout,
     passwords::password::Password,
     passwords::password_verifier::{PasswordError, PasswordVerifier, VerifiedUser},
     signing_keys::SigningKey,
-    tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, SigningError, TokenOrigin, VerifiedToken},
+    tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, TokenOrigin, VerifiedToken},
     tokens::{ClientName, StoredTokenId, StoredTokenRejection, StoredTokenService, TokenSecret, VerifiedStoredToken},
     users::{CredentialVersion, Users},
     workload::{self, InvalidWorkloadToken, WorkloadLogin, WorkloadRules},

@@ -6,11 +6,11 @@
 use std::net::SocketAddr;
 
 use super::{
+    claim_table::ClaimTable,
     did_you_mean,
     durations::{DurationOrWord, DurationRange},
     value::TextShape,
     value_type::{Boolean, Choice, FilePath, InvalidText, ListOf, ParsedText, ValueType, WholeNumber},
-    workload::ClaimTable,
 };
 use portcullis_access::{Action, Glob, UnknownAction, UserName};
 use portcullis_auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl};

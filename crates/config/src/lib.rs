@@ -11,6 +11,7 @@
 //! keys::KEYS ──┘   what exists, its type, its default, its explanation ───────▶ docs/configuration.md
 //! ```
 
+mod claim_table;
 mod did_you_mean;
 mod document;
 mod durations;

@@ -18,8 +18,9 @@ use rustls::sign::CertifiedKey;
 use super::{
     AuthorityError, Certificate, Hostname, ServerIdentity, SourceError,
     atomic_write::{self, FileReaders},
-    pem_files, protocol_config,
-    self_made_authority::{AuthorityFiles, path_exists},
+    authority_files::{AuthorityFiles, path_exists},
+    pem_files,
+    provider::provider,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -108,7 +109,7 @@ fn load_authority(
     }
     let key = pem_files::read_key(&files.authority_key)?;
     let pair = KeyPair::try_from(&key)?;
-    let matches = CertifiedKey::from_der(vec![authority.der().clone()], key, &protocol_config::provider());
+    let matches = CertifiedKey::from_der(vec![authority.der().clone()], key, &provider());
     if matches.is_err() {
         let (certificate, key) = (files.authority.clone(), files.authority_key.clone());
         return Err(SourceError::KeyMismatch { certificate, key, later: None }.into());

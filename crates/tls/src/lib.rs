@@ -13,6 +13,7 @@
 
 pub mod acme;
 mod atomic_write;
+mod authority_files;
 mod cert_resolver;
 mod certificate;
 mod chain;
@@ -30,6 +31,7 @@ mod peer_certificate;
 mod pem;
 mod pem_files;
 mod protocol_config;
+mod provider;
 mod self_made_authority;
 mod server_identity;
 mod signature;
@@ -48,13 +50,13 @@ pub use config::{CertificatePair, CertificateSource, ClientConfig, ClientMode, C
 pub use error::{AuthorityError, LoadError, SourceError};
 pub use expiry::{Expiry, ExpiryStatus};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
-pub use identity_store::IdentityStore;
+pub use identity_store::{IdentityStore, LoadedIdentities};
 pub use no_verification::unverified_client;
 pub use peer_certificate::PeerCertificate;
 pub use pem_files::{load_files, read_certificates, read_chain};
 pub use protocol_config::{RustlsConfigs, server_config};
 pub use self_made_authority::{load_or_create, renew};
-pub use server_identity::{LoadedIdentities, ServerIdentity};
+pub use server_identity::ServerIdentity;
 pub use sni_mismatch::SniMismatchLogger;
 
 /// Loads the identities that the configuration selects: from the operator's files, or generated if they are missing.

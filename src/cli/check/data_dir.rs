@@ -4,7 +4,10 @@
 
 use std::{fs, io, path::Path};
 
-use super::config_targets::{CheckError, nearest_existing, require_writable_folder};
+use super::{
+    check_error::CheckError,
+    writable_folder::{nearest_existing, require_writable_folder},
+};
 use crate::{
     registry::move_targets,
     storage::{self, StorePath, cross_device_dirs, dangling_link},

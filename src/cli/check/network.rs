@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{config_targets::CheckError, liveness, warning::CheckWarning};
+use super::{check_error::CheckError, liveness, warning::CheckWarning};
 use crate::{
     config::Config,
     server::{self, BindError},

@@ -16,10 +16,7 @@ use super::{
     key_file::{KeyFileFault, PrivateKeyBlock},
     private_key::{JwkMembers, PrivateKey},
 };
-use crate::{
-    config::{KeyIdForm, TokenAlgorithm, TokenConfig},
-    tokens::bearer::SigningError,
-};
+use crate::config::{KeyIdForm, TokenAlgorithm, TokenConfig};
 use portcullis_oci::{self as oci, Digest};
 
 /// A key that signs tokens, verifies them, and binds them to the passwords for which they were issued.
@@ -158,6 +155,11 @@ fn libtrust(public_info: &[u8]) -> String {
     });
     groups.collect::<Vec<_>>().join(":")
 }
+
+/// Signing a token failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the token could not be signed")]
+pub struct SigningError;
 
 #[cfg(test)]
 mod tests {

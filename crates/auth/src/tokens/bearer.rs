@@ -23,10 +23,10 @@ use uuid::Uuid;
 use crate::{
     CredentialVersion,
     compact_jwt::{CompactJwt, JoseHeader},
-    config::{TokenAlgorithm, TokenConfig},
+    config::{CLOCK_LEEWAY, TokenAlgorithm, TokenConfig},
     credentials::BearerToken,
     passwords::hash::NoRandomness,
-    signing_keys::{SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
+    signing_keys::{SigningError, SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
     tokens::StoredTokenId,
     workload::WorkloadRuleId,
 };
@@ -34,9 +34,6 @@ use claims::{AccessClaim, BearerClaims, VerifiedClaims, unix_seconds};
 use portcullis_access::{Principal, Scope};
 use portcullis_tls::CertificateProof;
 use verification_cache::TokenVerificationCache;
-
-/// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
-pub(crate) const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
 
 /// Issues and verifies bearer tokens.
 pub struct BearerTokenService {
@@ -296,11 +293,6 @@ impl VerifiedToken {
         }
     }
 }
-
-/// Signing a token failed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the token could not be signed")]
-pub struct SigningError;
 
 /// Why a token was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

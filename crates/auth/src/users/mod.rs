@@ -26,7 +26,7 @@ pub use users_file::{UsersFileError, read_leniently};
 
 use crate::{
     passwords::hash::{HashKind, StoredHash},
-    secret_files::file_fingerprint::FileFingerprint,
+    secret_files::{file_fingerprint::FileFingerprint, poll_file::poll_file},
     users::htpasswd::{Htpasswd, LineProblem},
 };
 use portcullis_access::UserName;
@@ -110,29 +110,18 @@ impl Users {
     }
 
     /// Polls the file at `interval` without end: changes take effect within two intervals.
-    ///
-    /// Polling works everywhere: inotify events do not arrive over NFS or from the host of a bind mount, and concern
-    /// the wrong file where Kubernetes swaps a symbolic link two directories up.
     pub async fn watch(self: Arc<Self>, interval: Duration) {
-        let mut last_error = None;
-        loop {
-            tokio::time::sleep(interval).await;
-            let users = Arc::clone(&self);
-            let polled = tokio::task::spawn_blocking(move || users.poll(SystemTime::now())).await;
-            match polled {
-                Ok(Ok(UsersReload::Unchanged)) | Err(_) => {}
-                Ok(Ok(UsersReload::Changed)) => {
-                    last_error = None;
-                    tracing::info!(path = %self.path.display(), users = self.snapshot().users().count(), "users reloaded");
-                }
-                // Logged once per error, not at every interval.
-                Ok(Err(error)) if last_error.as_ref() == Some(&error.to_string()) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(%error, hint = error.hint(), "users not reloaded; the last good file stays in force");
-                    last_error = Some(error.to_string());
-                }
+        let users = Arc::clone(&self);
+        let report = |polled: Result<UsersReload, UsersFileError>| match polled {
+            Ok(UsersReload::Unchanged) => {}
+            Ok(UsersReload::Changed) => {
+                tracing::info!(path = %self.path.display(), users = self.snapshot().users().count(), "users reloaded");
             }
-        }
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "users not reloaded; the last good file stays in force");
+            }
+        };
+        poll_file(interval, move || users.poll(SystemTime::now()), report).await;
     }
 
     fn read(&self, seen: &mut UsersLastRead, now: SystemTime) -> Result<UsersReload, UsersFileError> {

@@ -20,7 +20,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::super::protocol_config;
+use super::super::provider::provider;
 
 /// ALPN protocol of a validation (RFC 8737, 6.2).
 const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
@@ -50,7 +50,7 @@ impl Challenges {
     /// Creates a set without responses. Fails only if the TLS library rejects its own defaults.
     pub fn new() -> Result<Arc<Self>, rustls::Error> {
         let answers = Arc::new(ChallengeResponses::default());
-        let mut config = ServerConfig::builder_with_provider(Arc::new(protocol_config::provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(ValidationCertResolver(Arc::clone(&answers))));
@@ -92,7 +92,7 @@ impl Challenges {
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.der().clone();
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| ChallengeError::Digest)?;
-        let key = protocol_config::provider().key_provider.load_private_key(key)?;
+        let key = provider().key_provider.load_private_key(key)?;
         let name = name.to_ascii_lowercase();
         self.answers.tls.write().insert(name.clone(), Arc::new(CertifiedKey::new(vec![certificate], key)));
         Ok(ChallengeGuard { answers: Arc::clone(&self.answers), target: ResponseKey::Tls(name) })
