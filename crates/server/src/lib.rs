@@ -1,6 +1,7 @@
 //! The TLS server: listens on sockets, performs handshakes, serves HTTP connections and drains them on shutdown.
 //!
-//! It imports [`net`](portcullis_net) and [`tls`](portcullis_tls) only and is independent of the service that it serves.
+//! It imports [`net`](portcullis_net) and [`tls`](portcullis_tls) only, and is independent of the service that it
+//! serves.
 //!
 //! Invariant: a client cannot hold a connection without using it. Every wait for a client has a deadline, counted from
 //! the last progress and never from the start of a transfer.

@@ -4,9 +4,8 @@
 //! without the random key of this process. The HMAC of a password includes the stored hash: after a change of the
 //! password the entry no longer matches.
 //!
-//! `lru` evicts; the age is checked here, because caches that expire entries themselves (`moka`, `quick_cache`) read the
-//! clock, which is an argument here, and evict by estimates of frequency: a user who signs in once a minute must not be
-//! evicted by a burst of others.
+//! `lru` evicts, and the age is checked here. `moka` reads the clock itself, where time is an argument here, and both
+//! `moka` and `quick_cache` evict by estimates of frequency instead of the last use.
 
 use std::{
     num::NonZeroUsize,

@@ -1,5 +1,5 @@
-//! Reads, fingerprints, polls and replaces small files with secrets (the users file, the key file), which other processes may
-//! change at any time.
+//! Reads, fingerprints, polls and replaces small files with secrets (the users file, the key file), which other
+//! processes may change at any time.
 
 pub(crate) mod file_fingerprint;
 pub(crate) mod locked_replace;

@@ -24,7 +24,8 @@ pub(crate) use sha_crypt::{ShaCryptVariant, spend as spend_sha_crypt};
 
 use crate::passwords::password::{NewPassword, Password};
 
-/// The maximum number of rounds of SHA crypt, about a second of one processor. The format allows 999,999,999, a quarter of an hour.
+/// The maximum number of rounds of SHA crypt, about a second of one processor. The format allows 999,999,999, a quarter
+/// of an hour.
 pub const MAX_ROUNDS: u32 = 1_000_000;
 
 /// One password hash, in one of the formats that htpasswd files hold.
