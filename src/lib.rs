@@ -16,7 +16,7 @@
 //! | mechanisms | [`storage`] [`access`] [`audit`] | durable files, access rules, audit events |
 //! | mechanisms | [`clock`] | the time; `main` makes the one clock of the process |
 //! | mechanisms | [`tls`] [`fetch`] | certificates and TLS settings, HTTP client |
-//! | vocabulary | [`oci`] | the types of the OCI specifications, parsed once; no I/O |
+//! | vocabulary | [`oci`] [`text`] | the types of the OCI specifications, parsed once; text for people; no I/O |
 //!
 //! # The path of a request
 //!
@@ -62,4 +62,5 @@ pub use portcullis_selftest as selftest;
 pub use portcullis_server as server;
 pub use portcullis_storage as storage;
 pub use portcullis_telemetry as telemetry;
+pub use portcullis_text as text;
 pub use portcullis_tls as tls;

@@ -10,7 +10,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -26,6 +26,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Version, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 /// The maximum announced length of a body that is drained, about the size of a manifest, and the time limit for
@@ -74,7 +75,7 @@ where
     pub(super) async fn drain_or_close(self, response: &mut Response) {
         let Self(Some(watching)) = self else { return };
         if watching.is_drainable {
-            let left = watching.progress.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let left = watching.progress.unread.lock().take();
             if let Some(left) = left {
                 let is_read = timeout(BODY_DRAIN_TIMEOUT, drain(left)).await.unwrap_or(false);
                 watching.progress.has_ended.fetch_or(is_read, Ordering::AcqRel);
@@ -130,7 +131,7 @@ impl<B: HttpBody + Unpin> HttpBody for TrackedBody<B> {
 impl<B> Drop for TrackedBody<B> {
     fn drop(&mut self) {
         if !self.progress.has_ended.load(Ordering::Acquire) {
-            *self.progress.unread.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+            *self.progress.unread.lock() = self.body.take();
         }
     }
 }

@@ -13,7 +13,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::{oci::InvalidReference, registry};
+use crate::{oci::InvalidReference, registry, text::error_chain};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:ident;)+) => {
@@ -201,15 +201,4 @@ impl From<registry::Error> for ApiError {
 fn unavailable(error: &registry::Error, message: &str) -> ApiError {
     tracing::error!(error = %error_chain(error), "the store failed");
     ApiError::new(ErrorCode::Unavailable, message)
-}
-
-/// Formats an error and its chain of causes on one line.
-fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

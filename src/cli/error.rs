@@ -1,7 +1,6 @@
 //! The error that every command returns: the `error:` and `hint:` lines that the program prints on standard error.
 
 use std::{
-    error::Error,
     fmt::{self, Display},
     io::{self, Write as _},
 };
@@ -12,6 +11,7 @@ use crate::{
     auth::signing_keys::{KeyError, RotateError},
     config::ConfigProblems,
     registry,
+    text::error_chain,
 };
 
 /// The message of a failed command: what failed, and what the operator can do about it.
@@ -83,19 +83,4 @@ pub(super) fn ignore_broken_pipe(written: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
-}
-
-/// An error and its sources on one line. A source is left out if its text is already there, because many errors include
-/// the message of their source.
-fn error_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }

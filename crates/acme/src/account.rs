@@ -2,7 +2,6 @@
 //!
 //! Invariant: an account is used only with the directory that created it; its key is never used with another directory.
 
-use aws_lc_rs::rand::SystemRandom;
 use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, NewAccount};
 use zeroize::Zeroizing;
 
@@ -48,9 +47,7 @@ pub(super) async fn create(config: &AcmeConfig, folder: &AcmeFolder) -> Result<A
         if is_rejected_binding { OrderError::BoundAccount(error) } else { error.into() }
     })?;
     let text = serde_json::to_string(&credentials).map(Zeroizing::new).map_err(instant_acme::Error::Json)?;
-    folder
-        .save_account(&text, &SystemRandom::new())
-        .map_err(|error| OrderError::Storage(folder.account_path(), error))?;
+    folder.save_account(&text).map_err(|error| OrderError::Storage(folder.account_path(), error))?;
     tracing::info!(account = %to_log_line(account.id()), "created an account at the ACME directory");
     Ok(account)
 }

@@ -2,10 +2,11 @@
 //!
 //! Invariant: text from a directory is shortened and stripped of control characters before it is logged.
 
-use std::{error::Error as _, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use instant_acme::Error;
 
+use portcullis_text::{error_chain, single_line};
 use portcullis_tls::{
     SourceError,
     acme::{Challenge, ChallengeError, GenerateError, HmacKeyError, RequestError},
@@ -15,7 +16,7 @@ use portcullis_tls::{
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OrderError {
     /// The directory cannot be reached, or answered with an error.
-    #[error("{}", error_chain(.0))]
+    #[error("{}", to_log_line(&error_chain(.0)))]
     Directory(#[from] Error),
     /// The directory rejected a new account that is bound to an external account.
     #[error("{}", error_chain(.0))]
@@ -156,39 +157,8 @@ impl OrderError {
     }
 }
 
-/// An error with its causes on one line: the message of hyper's client alone is only "client error (Connect)".
-fn error_chain(error: &Error) -> String {
-    let mut words = error.to_string();
-    // `Other` is transparent: its source is the source of the error that it holds.
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !words.contains(&text) {
-            words = format!("{words}: {text}");
-        }
-        cause = error.source();
-    }
-    to_log_line(&words)
-}
-
-/// Text from the directory as one log line: without control characters, and at most 600 characters long.
+/// Text from the directory as one log line, at most 600 characters long.
 pub(super) fn to_log_line(text: &str) -> String {
     const MAX_CHARS: usize = 600;
-    let mut line: String =
-        text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_CHARS).collect();
-    if text.chars().nth(MAX_CHARS).is_some() {
-        line.push('…');
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_directory_says_cannot_forge_a_line_of_the_log() {
-        assert_eq!(to_log_line("a\nb\u{1b}[31mc"), "a b [31mc");
-        assert_eq!(to_log_line(&"x".repeat(5000)).chars().count(), 601);
-    }
+    single_line(text, MAX_CHARS)
 }

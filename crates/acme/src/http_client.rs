@@ -1,4 +1,4 @@
-//! Implements the HTTP client of the ACME library over hyper and rustls.
+//! Connects the ACME library to the HTTP client of this workspace.
 //!
 //! The responses of the directory are untrusted input.
 //!
@@ -8,7 +8,6 @@
 use std::{
     path::Path,
     pin::Pin,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -17,28 +16,17 @@ use http::{
     Request, Response,
     header::{HeaderMap, HeaderValue, RETRY_AFTER},
 };
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client as Pool, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use http_body_util::{BodyExt as _, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::aws_lc_rs,
-    version::{TLS12, TLS13},
-};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
 use super::{OrderError, schedule};
+use portcullis_http_client::{FetchLimits, HttpsClient, HttpsUrl, TrustedRoots};
 use portcullis_tls::acme::authorities;
 
-/// Limit for one request, from the connection to the last byte of the response.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Limit for a response body, in bytes. The largest responses are certificate chains of some 10 KiB.
-const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+/// Limits of one request. The largest responses are certificate chains of some 10 KiB.
+const REQUEST_LIMITS: FetchLimits = FetchLimits { timeout: Duration::from_secs(30), max_body_len: 1024 * 1024 };
 /// The largest `Retry-After` that is passed to the library, in seconds; the library adds it to the clock unchecked.
 const MAX_RETRY_AFTER_SECONDS: u64 = 60 * 60;
 
@@ -54,33 +42,18 @@ pub(super) enum RetryAfterUse {
 /// The HTTP client of one order, or of one query of renewal information.
 pub(super) struct AcmeHttpClient {
     retry_after: RetryAfterUse,
-    pool: Pool<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    client: HttpsClient,
 }
 
 impl AcmeHttpClient {
     /// Trusts only the authorities in the file `ca`, or the public ones if there is no such file.
     pub(super) fn new(ca: Option<&Path>, retry_after: RetryAfterUse) -> Result<Self, OrderError> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&TLS13, &TLS12])?
-            .with_root_certificates(roots(ca)?)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
-        Ok(Self { retry_after, pool: Pool::builder(TokioExecutor::new()).build(connector) })
+        let roots = match ca {
+            None => TrustedRoots::Public,
+            Some(ca) => TrustedRoots::Custom(authorities(ca)?),
+        };
+        Ok(Self { retry_after, client: HttpsClient::new(&roots)? })
     }
-}
-
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, OrderError> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        // Compiled in, because the program may run where the system has no list of authorities.
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(ca) => {
-            for certificate in authorities(ca)? {
-                roots.add(certificate)?;
-            }
-        }
-    }
-    Ok(roots)
 }
 
 impl HttpClient for AcmeHttpClient {
@@ -88,23 +61,24 @@ impl HttpClient for AcmeHttpClient {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let answer = self.pool.request(request);
-        let retry_after = self.retry_after;
+        let (client, retry_after) = (self.client.clone(), self.retry_after);
         Box::pin(async move {
-            let whole = async {
-                let (mut parts, body) = answer.await.map_err(|error| Error::Other(Box::new(error)))?.into_parts();
-                match retry_after {
-                    RetryAfterUse::Polling => remove_unusable_retry_after(&mut parts.headers),
-                    RetryAfterUse::RenewalInfo { now } => bound_retry_after(&mut parts.headers, now),
-                }
-                let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(Error::Other)?;
-                Ok(Response::from_parts(parts, Full::new(body.to_bytes())).into())
-            };
-            tokio::time::timeout(REQUEST_TIMEOUT, whole)
-                .await
-                .unwrap_or_else(|_| Err(Error::Other("the request to the directory timed out".into())))
+            let (parts, body) = request.into_parts();
+            let url: HttpsUrl = parts.uri.to_string().parse().map_err(other)?;
+            let body = body.collect().await.map_err(other)?.to_bytes();
+            let answer = client.send(&url, Request::from_parts(parts, body), REQUEST_LIMITS).await.map_err(other)?;
+            let (mut parts, body) = answer.into_parts();
+            match retry_after {
+                RetryAfterUse::Polling => remove_unusable_retry_after(&mut parts.headers),
+                RetryAfterUse::RenewalInfo { now } => bound_retry_after(&mut parts.headers, now),
+            }
+            Ok(Response::from_parts(parts, Full::new(body)).into())
         })
     }
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Other(Box::new(error))
 }
 
 /// Removes a `Retry-After` that is malformed or too long: the library adds any number of seconds to the clock, and

@@ -29,7 +29,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_lc_rs::rand::SystemRandom;
 use tokio::sync::watch;
 
 use error::OrderError;
@@ -218,7 +217,7 @@ fn load_stored(folder: &AcmeFolder, now: SystemTime) -> Option<ServerIdentity> {
 }
 
 fn save(folder: &AcmeFolder, issued: &IssuedCertificate) -> io::Result<()> {
-    folder.save(issued, &SystemRandom::new()).inspect_err(|error| {
+    folder.save(issued).inspect_err(|error| {
         tracing::error!(
             %error, file = %folder.certificate_path().display(), hint = "let the user that runs the server write there",
             "the new certificate is in use, but could not be saved and is lost at the next start"

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_lc_rs::rand::SystemRandom;
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order,
     OrderStatus, RetryPolicy,
@@ -91,7 +90,7 @@ async fn run_once(
 ) -> Result<IssuedCertificate, OrderError> {
     let OrderPlan { config, names, challenge, replaces } = plan;
     let folder = AcmeFolder::new(&config.folder);
-    folder.check_writable(&SystemRandom::new()).map_err(|error| OrderError::Storage(config.folder.clone(), error))?;
+    folder.check_writable().map_err(|error| OrderError::Storage(config.folder.clone(), error))?;
     let identifiers: Vec<Identifier> = names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
     let account = account::load_or_create(config, &folder).await?;
     let replaces = replaces.as_ref();

@@ -11,10 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    rand::SystemRandom,
-};
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::schedule::{BackOff, max_pause};
@@ -71,7 +68,7 @@ impl<'a> RetryState<'a> {
             now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().saturating_add(pause).as_secs();
         let record = Record { configuration: self.configuration.clone(), failures: back_off.failures(), next_attempt };
         let text = serde_json::to_string(&record).map_err(io::Error::other)?;
-        self.folder.save_retry(&text, &SystemRandom::new())
+        self.folder.save_retry(&text)
     }
 
     /// Forgets the failures.

@@ -8,12 +8,13 @@
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use crate::{
+    SigningError,
     credentials::{BearerToken, Credentials},
     error::{AuthenticationError, InvalidStoredToken},
     lockout::Lockout,
     passwords::password::Password,
     passwords::password_verifier::{PasswordError, PasswordVerifier, VerifiedUser},
-    signing_keys::{SigningError, SigningKey},
+    signing_keys::SigningKey,
     tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, TokenOrigin, VerifiedToken},
     tokens::{ClientName, StoredTokenId, StoredTokenRejection, StoredTokenService, TokenSecret, VerifiedStoredToken},
     users::{CredentialVersion, Users},
@@ -404,7 +405,7 @@ impl Authenticator {
         from: IpAddr,
     ) -> Result<VerifiedUser, AuthenticationError> {
         self.check_lockout(user, from)?;
-        match self.passwords.verify(user, password, from.into()).await {
+        match self.passwords.verify(user, password, from).await {
             Ok(verified) => {
                 self.lockout.record_success(user, from);
                 let (user, method) = (verified.user(), AuthMethod::Password);

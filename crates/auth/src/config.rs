@@ -111,3 +111,8 @@ impl TokenConfig {
 
 /// The tolerated difference between two clocks: a token is valid for this long before its issue and after its expiry.
 pub(crate) const CLOCK_LEEWAY: Duration = Duration::from_secs(60);
+
+/// The shortest time for which an old signing key is kept: the longest configurable lifetime of a token plus the
+/// tolerated clock difference. A server that reads the new file a second late signs with the old key for a second; the
+/// leeway covers that.
+pub const MIN_OVERLAP: Duration = TokenConfig::LIFETIME_RANGE.end().saturating_add(CLOCK_LEEWAY);

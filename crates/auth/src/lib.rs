@@ -9,7 +9,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
 
 mod authenticator;
-mod client_subnet;
+mod compact_jwt;
 pub mod config;
 pub mod credentials;
 mod error;

@@ -10,12 +10,13 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::{BuildHasher, Hash},
+    net::IpAddr,
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::client_subnet::ClientSubnet;
+use parking_lot::Mutex;
+use portcullis_net::Subnet;
 
 /// The time in which an empty bucket of attempts refills.
 const REFILL_TIME: Duration = Duration::from_secs(60);
@@ -73,23 +74,23 @@ impl Lockout {
     /// # Errors
     ///
     /// Fails while the user is locked out in this subnet, or the subnet is locked out for all users.
-    pub fn check(&self, user: &str, from: impl Into<ClientSubnet>, now: Instant) -> Result<(), LockedOut> {
-        let from = from.into();
-        let callers = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn check(&self, user: &str, from: IpAddr, now: Instant) -> Result<(), LockedOut> {
+        let from = Subnet::of_subscriber(from);
+        let callers = self.buckets.lock();
         let known =
             [self.bucket_key((user, from)), self.bucket_key(from)].into_iter().filter_map(|key| callers.get(&key));
         known.map(|caller| caller.check(now)).find(Result::is_err).unwrap_or(Ok(()))
     }
 
     /// Counts a wrong password.
-    pub fn record_failure(&self, user: &str, from: impl Into<ClientSubnet>, now: Instant) {
-        let from = from.into();
+    pub fn record_failure(&self, user: &str, from: IpAddr, now: Instant) {
+        let from = Subnet::of_subscriber(from);
         self.count_failure(self.bucket_key((user, from)), self.attempts, now);
         self.count_failure(self.bucket_key(from), self.attempts * SUBNET_ATTEMPTS_FACTOR, now);
     }
 
     fn count_failure(&self, key: u64, attempts: f64, now: Instant) {
-        let mut callers = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callers = self.buckets.lock();
         if !callers.contains_key(&key) && callers.len() >= self.max_buckets {
             make_room(&mut callers, now);
         }
@@ -101,9 +102,9 @@ impl Lockout {
 
     /// Clears the failures of this user in this subnet after a right password. The failures of the subnet stay counted:
     /// otherwise an attacker could clear them with an account of their own while guessing the passwords of others.
-    pub fn record_success(&self, user: &str, from: impl Into<ClientSubnet>) {
-        let key = self.bucket_key((user, from.into()));
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    pub fn record_success(&self, user: &str, from: IpAddr) {
+        let key = self.bucket_key((user, Subnet::of_subscriber(from)));
+        self.buckets.lock().remove(&key);
     }
 
     fn bucket_key(&self, caller: impl Hash) -> u64 {
@@ -275,7 +276,7 @@ mod tests {
         for number in 0..100 {
             lockout.record_failure(&format!("user{number}"), from(HERE), now);
         }
-        assert_eq!(lockout.buckets.lock().unwrap().len(), 16);
+        assert_eq!(lockout.buckets.lock().len(), 16);
         assert!(lockout.check("alice", from(HERE), now).is_err());
     }
 }

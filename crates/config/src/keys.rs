@@ -15,7 +15,7 @@ use super::{
 use portcullis_access::{Action, Glob, UnknownAction, UserName};
 use portcullis_auth::{ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgorithm, workload::IssuerUrl};
 use portcullis_http_client::HttpsUrl;
-use portcullis_server::{InvalidSubnet, Subnet};
+use portcullis_net::{InvalidSubnet, Subnet};
 use portcullis_storage::DirectIo;
 use portcullis_telemetry::{self as telemetry, AuditDestination, LogFormat};
 use portcullis_tls::{

@@ -30,10 +30,10 @@ mod value;
 mod value_type;
 mod workload;
 
-pub use durations::{InvalidDuration, duration};
 pub use environment::variables;
 pub use flags::Flags;
 pub use loaded_config::{Config, LoadedConfig};
+pub use portcullis_text::{InvalidDuration, parse_duration as duration};
 pub use problem::{ConfigProblem, ConfigProblems, SettingPlace};
 pub use reference::reference;
 

@@ -1,23 +1,25 @@
-//! Sends one GET request over HTTPS on a connection of its own, and returns the body.
+//! Sends requests over HTTPS, each on a connection of its own.
 //!
-//! Invariant: time and size of a response are bounded before the request, and every status except 200 is an error.
+//! A pool of connections is not worth its state: a document is fetched once an hour, and an order of a certificate
+//! sends some twenty requests in two months.
+//!
+//! Invariant: time and size of a response are bounded before the request, and no redirect is followed.
 
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use hyper_util::client::legacy::connect::HttpConnector;
+use portcullis_text::error_chain;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_util::task::AbortOnDropHandle;
+use tower::ServiceExt as _;
 
-use super::{HttpsUrl, TrustedRoots, TrustedRootsError};
-
-/// The largest response head (status line and header fields), in bytes.
-const MAX_RESPONSE_HEAD_LEN: usize = 32 << 10;
+use super::{
+    ExchangeError, HttpsUrl, TrustedRoots,
+    exchange::{PendingResponse, exchange},
+};
 
 /// The limits of one request.
 #[derive(Clone, Copy, Debug)]
@@ -45,52 +47,61 @@ pub struct HttpsClient {
 
 impl HttpsClient {
     /// A client that trusts these authorities.
-    pub fn new(trust: &TrustedRoots) -> Result<Self, TrustedRootsError> {
+    pub fn new(trust: &TrustedRoots) -> Result<Self, rustls::Error> {
         Ok(Self { tls: trust.tls_config()? })
     }
 
     /// Fetches the document at `url`. Every status except 200 is an error, redirects included.
     pub async fn get(&self, url: &HttpsUrl, limits: FetchLimits) -> Result<FetchedDocument, FetchError> {
-        match tokio::time::timeout(limits.timeout, self.send(url, limits.max_body_len)).await {
-            Ok(fetched) => fetched,
-            Err(_elapsed) => Err(FetchError::TimedOut(limits.timeout)),
-        }
-    }
-
-    async fn send(&self, url: &HttpsUrl, size: usize) -> Result<FetchedDocument, FetchError> {
-        let stream = self.connect(url).await?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(MAX_RESPONSE_HEAD_LEN);
-        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let request = Request::get(url.request_target())
-            .header(header::HOST, url.authority())
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, concat!("portcullis/", env!("CARGO_PKG_VERSION")))
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
+            .body(Bytes::new())
             .map_err(|_| FetchError::InvalidRequest)?;
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(FetchError::Status(head.status.as_u16()));
-        }
-        let body = Limited::new(body, size).collect().await.map_err(|error| body_error(error, size))?.to_bytes();
-        Ok(FetchedDocument { body, max_age: max_age(&head.headers) })
+        let fetched = async {
+            let response = self.exchange(url, request).await?;
+            if response.status() != StatusCode::OK {
+                return Err(FetchError::Status(response.status().as_u16()));
+            }
+            let (head, body) = response.read(limits.max_body_len).await?.into_parts();
+            Ok(FetchedDocument { body, max_age: max_age(&head.headers) })
+        };
+        within(limits.timeout, fetched).await
+    }
+
+    /// Sends a request of any method to `url` and returns the response, whatever its status. The request target and the
+    /// headers `Host` and `Connection` are set here.
+    pub async fn send(
+        &self,
+        url: &HttpsUrl,
+        request: Request<Bytes>,
+        limits: FetchLimits,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let sent = async { Ok(self.exchange(url, request).await?.read(limits.max_body_len).await?) };
+        within(limits.timeout, sent).await
+    }
+
+    async fn exchange(&self, url: &HttpsUrl, mut request: Request<Bytes>) -> Result<PendingResponse, FetchError> {
+        *request.uri_mut() = url.request_target().parse().map_err(|_| FetchError::InvalidRequest)?;
+        let host = url.authority().parse().map_err(|_| FetchError::InvalidRequest)?;
+        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Ok(exchange(self.connect(url).await?, request).await?)
     }
 
     async fn connect(&self, url: &HttpsUrl) -> Result<TlsStream<TcpStream>, FetchError> {
         let name = ServerName::try_from(url.host().to_owned()).map_err(|_| FetchError::InvalidRequest)?;
-        let stream = TcpStream::connect((url.host(), url.port())).await.map_err(FetchError::Unreachable)?;
-        TlsConnector::from(self.tls.clone()).connect(name, stream).await.map_err(FetchError::Tls)
+        let uri: Uri = url.as_str().parse().map_err(|_| FetchError::InvalidRequest)?;
+        // Tries IPv4 after 300 ms without an answer over IPv6 (RFC 8305), so that a broken route costs no timeout.
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        let stream = connector.oneshot(uri).await.map_err(|error| FetchError::Unreachable(error_chain(&error)))?;
+        TlsConnector::from(self.tls.clone()).connect(name, stream.into_inner()).await.map_err(FetchError::Tls)
     }
 }
 
-fn body_error(error: Box<dyn std::error::Error + Send + Sync>, size: usize) -> FetchError {
-    match error.downcast::<hyper::Error>() {
-        Ok(error) => FetchError::Http(*error),
-        Err(error) if error.is::<LengthLimitError>() => FetchError::TooLarge(size),
-        Err(error) => FetchError::Unreachable(io::Error::other(error)),
-    }
+async fn within<T>(timeout: Duration, fetched: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+    tokio::time::timeout(timeout, fetched).await.unwrap_or_else(|_elapsed| Err(FetchError::TimedOut(timeout)))
 }
 
 /// `Cache-Control: max-age`; zero for `no-store` and `no-cache`.
@@ -110,19 +121,16 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 pub enum FetchError {
     /// The host name does not resolve, or the connection failed.
     #[error("cannot be reached: {0}")]
-    Unreachable(#[source] io::Error),
+    Unreachable(String),
     /// The TLS handshake failed, or the certificate is not trusted.
     #[error("TLS handshake failed: {0}")]
     Tls(#[source] io::Error),
-    /// The response is not valid HTTP.
-    #[error("HTTP error: {0}")]
-    Http(#[from] hyper::Error),
+    /// There is no complete response within the limit of [`FetchLimits::max_body_len`].
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// The response has another status than 200.
     #[error("answered {0} instead of 200; redirects are not followed")]
     Status(u16),
-    /// The body exceeds [`FetchLimits::max_body_len`].
-    #[error("answered with more than {0} bytes")]
-    TooLarge(usize),
     /// The request took longer than [`FetchLimits::timeout`].
     #[error("did not answer within {} seconds", .0.as_secs())]
     TimedOut(Duration),
@@ -170,7 +178,7 @@ mod tests {
         assert!(fetched(TestResponse::ok(&"x".repeat(1000))).await.is_ok());
         for reply in [TestResponse::ok(&"x".repeat(1001)), TestResponse::ok(&"x".repeat(100_000)).without_length()] {
             let refused = fetched(reply).await;
-            assert!(matches!(refused, Err(FetchError::TooLarge(1000))), "{refused:?}");
+            assert!(matches!(refused, Err(FetchError::Exchange(ExchangeError::TooLarge(1000)))), "{refused:?}");
         }
     }
 

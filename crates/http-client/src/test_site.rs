@@ -9,7 +9,11 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
@@ -92,7 +96,7 @@ impl TestSite {
 
     /// Roots that trust this server only.
     pub fn trust(&self) -> TrustedRoots {
-        TrustedRoots::Custom(self.authority.clone().into_bytes())
+        TrustedRoots::Custom(vec![CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()])
     }
 
     /// The certificate of its authority, in PEM.

@@ -20,8 +20,8 @@ use rustls::{
 pub enum TrustedRoots {
     /// The authorities that Mozilla trusts. They are compiled in, because a minimal container has no list of its own.
     Public,
-    /// Only these authorities, in PEM.
-    Custom(Vec<u8>),
+    /// Only these authorities.
+    Custom(Vec<CertificateDer<'static>>),
 }
 
 impl TrustedRoots {
@@ -29,30 +29,33 @@ impl TrustedRoots {
     pub fn load(file: Option<&Path>) -> Result<Self, TrustedRootsError> {
         let Some(path) = file else { return Ok(Self::Public) };
         let pem = fs::read(path).map_err(|error| TrustedRootsError::Io(path.to_owned(), error))?;
-        let trust = Self::Custom(pem);
-        trust.to_root_store().ok_or_else(|| TrustedRootsError::NoCertificate(path.to_owned()))?;
-        Ok(trust)
+        let unusable = || TrustedRootsError::NoCertificate(path.to_owned());
+        let authorities: Vec<_> =
+            CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| unusable())?;
+        let roots = Self::Custom(authorities);
+        match roots.to_root_store() {
+            Ok(store) if !store.is_empty() => Ok(roots),
+            Ok(_) | Err(_) => Err(unusable()),
+        }
     }
 
-    /// The parsed authorities; `None` if there is none, or if one cannot be parsed.
-    fn to_root_store(&self) -> Option<RootCertStore> {
+    fn to_root_store(&self) -> Result<RootCertStore, rustls::Error> {
         let mut roots = RootCertStore::empty();
         match self {
             Self::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Self::Custom(pem) => {
-                for certificate in CertificateDer::pem_slice_iter(pem) {
-                    roots.add(certificate.ok()?).ok()?;
+            Self::Custom(authorities) => {
+                for authority in authorities {
+                    roots.add(authority.clone())?;
                 }
             }
         }
-        (!roots.is_empty()).then_some(roots)
+        Ok(roots)
     }
 
     pub(super) fn tls_config(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
-        let roots = self.to_root_store().unwrap_or_else(RootCertStore::empty);
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
-            .with_root_certificates(roots)
+            .with_root_certificates(self.to_root_store()?)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))

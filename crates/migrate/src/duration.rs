@@ -1,6 +1,6 @@
-//! Parses durations in Go's notation (`168h`, `1h30m`, `500ms`) and writes them in Portcullis's.
+//! Parses durations in Go's notation (`168h`, `1h30m`, `500ms`), which Portcullis's own settings do not accept.
 //!
-//! Invariant: durations are rounded down to whole seconds, and written in their largest whole unit.
+//! Invariant: durations are rounded down to whole seconds.
 
 /// The seconds of a duration in Go's notation (`time.ParseDuration`), rounded down; `None` if it is not one.
 pub(super) fn parse_seconds(text: &str) -> Option<u64> {
@@ -31,14 +31,6 @@ pub(super) fn parse_seconds(text: &str) -> Option<u64> {
     (0.0..1e15).contains(&seconds).then_some(seconds as u64)
 }
 
-/// The duration in its largest whole unit of days, hours, minutes or seconds, such as `7d`.
-pub(super) fn format_seconds(seconds: u64) -> String {
-    let units = [('d', 86_400), ('h', 3600), ('m', 60)];
-    let unit = units.into_iter().find(|(_, factor)| seconds >= *factor && seconds.is_multiple_of(*factor));
-    let (letter, factor) = unit.unwrap_or(('s', 1));
-    format!("{}{letter}", seconds / factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,13 +44,6 @@ mod tests {
         }
         for text in ["", "5", "h", "-1h", "1d", "1h-", "9e9h", ".", "99999999999999999999h"] {
             assert_eq!(parse_seconds(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn and_written_in_their_largest_whole_unit() {
-        for (number, text) in [(604_800, "7d"), (5400, "90m"), (901, "901s"), (0, "0s"), (7200, "2h")] {
-            assert_eq!(format_seconds(number), text);
         }
     }
 }

@@ -20,7 +20,6 @@ mod expression;
 mod line_index;
 mod nginx;
 mod pattern;
-mod printable;
 mod registry;
 mod report;
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::fmt;
 use super::{
     access_entries::AccessEntry,
     line_index::LineIndex,
-    printable::printable,
     toml_writer::{TomlValue, TomlWriter},
 };
 use portcullis_auth::users::htpasswd::Htpasswd;
+use portcullis_text::without_control_characters;
 
 /// The severity of a remark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct ParseError {
 
 impl ParseError {
     pub(super) fn at(line: usize, reason: impl Into<String>, hint: &'static str) -> Self {
-        Self { line: Some(line), reason: printable(&reason.into()), hint }
+        Self { line: Some(line), reason: without_control_characters(&reason.into()), hint }
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Migration {
 
 impl Migration {
     pub(super) fn new(file: &str) -> Self {
-        let file = printable(file);
+        let file = without_control_characters(file);
         let draft = TomlWriter::new(&file);
         Self { lines: LineIndex::new(&file), file, writer: draft, diagnostics: Vec::new(), users: Htpasswd::parse(b"") }
     }
@@ -120,7 +120,7 @@ impl Migration {
 
     fn add_diagnostic(&mut self, weight: Severity, line: Option<usize>, text: &str) {
         let place = line.map_or_else(|| self.file.clone(), |line| self.lines.format_place(line));
-        let remark = Diagnostic { severity: weight, text: printable(&format!("{place}: {text}")) };
+        let remark = Diagnostic { severity: weight, text: without_control_characters(&format!("{place}: {text}")) };
         if self.diagnostics.iter().all(|(_, earlier)| *earlier != remark) {
             self.diagnostics.push((line, remark));
         }

@@ -12,9 +12,9 @@ use std::{
 use super::{
     access_entries::{self, AccessEntry, RuleBlock, RuleOutcome},
     line_index::LineIndex,
-    printable::printable,
 };
 use portcullis_access::{Group, SubjectMatcher};
+use portcullis_text::without_control_characters;
 
 /// The tables in the order of the file; groups and rules are written in the place of "access".
 const TABLES: [&str; 11] = [
@@ -82,7 +82,7 @@ fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 
 /// A comment line. Control characters, which TOML forbids and names from the origin may contain, are replaced.
 fn comment(text: &str) -> String {
-    format!("# {}\n", printable(text))
+    format!("# {}\n", without_control_characters(text))
 }
 
 /// Whether a text is valid as the issuer or the service of tokens: 1 to 255 bytes, no quotes, backslashes or control

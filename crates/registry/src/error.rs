@@ -95,20 +95,6 @@ impl From<StoreError> for Error {
     }
 }
 
-/// An error with its causes, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let own = error.to_string();
-        if !text.contains(&own) {
-            text = format!("{text}: {own}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 fn join_digests(digests: &[Digest]) -> String {
     let words: Vec<_> = digests.iter().map(ToString::to_string).collect();
     words.join(", ")

@@ -10,12 +10,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
@@ -159,7 +160,7 @@ fn page_of(
 
 impl ListingCache {
     fn lock_tags(&self) -> MutexGuard<'_, HashMap<RepositoryName, CachedTags>> {
-        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tags.lock()
     }
 
     fn insert_tags(&self, name: &RepositoryName, found: CachedTags) {

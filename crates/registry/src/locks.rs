@@ -8,11 +8,12 @@ use std::{
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::paths::UploadId;
@@ -33,14 +34,14 @@ impl UploadLocks {
     /// Takes the lock; `None` if another request holds it. Requests do not wait for it: a second chunk that a client
     /// sends at the same time would not fit behind the first.
     pub(super) fn try_lock(&self, id: UploadId) -> Option<UploadLock> {
-        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        let is_new = self.0.lock().insert(id);
         is_new.then(|| UploadLock { id, locks: self.clone() })
     }
 }
 
 impl Drop for UploadLock {
     fn drop(&mut self) {
-        self.locks.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.locks.0.lock().remove(&self.id);
     }
 }
 

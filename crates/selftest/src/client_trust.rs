@@ -1,6 +1,9 @@
 //! Reads the trust settings of docker, containerd and podman on this machine: which of them is installed, and which
 //! certificate authorities each trusts for a registry.
 //!
+//! The system's authorities are looked up as Go programs do, which the clients are, and not by `rustls-native-certs`:
+//! that crate returns certificates without the file they came from, which the report names, and searches other places.
+//!
 //! Invariant: nothing is written, and a folder is chosen exactly as the client chooses it.
 
 use std::{

@@ -18,12 +18,7 @@ impl Diagnosis {
         Self { cause: single_line(&sentence.to_string()), fix: single_line(&fix.to_string()) }
     }
 }
-
-/// The text as one line without control characters: messages contain text from the server, and a terminal executes
-/// control characters.
+/// The text as one line without control characters: messages contain text from the server.
 pub(super) fn single_line(text: &str) -> String {
-    let letter = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let mut plain: String = text.chars().map(letter).take(1500).collect();
-    plain.truncate(plain.trim_end().len());
-    plain
+    portcullis_text::single_line(text, 1500)
 }

@@ -7,12 +7,9 @@ use std::{error::Error as _, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use portcullis_http_client::{ExchangeError, exchange};
 use rustls::{ClientConfig, pki_types::CertificateDer};
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Diagnosis, RegistryTarget,
@@ -102,22 +99,14 @@ impl SelfTestClient<'_> {
                 "several servers behind one name need the same certificate; if it was renewed just now, try again",
             ));
         }
-        let request = self.build_request(question)?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.diagnose_connection_error(&error))?;
-        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        let answer = sender.send_request(request).await.map_err(|error| self.diagnose_connection_error(&error))?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-            Diagnosis::new(
-                format!("the response body failed: {error}"),
-                "look at the log of the server, and of the proxy in front of it",
-            )
-        })?;
-        Ok(RegistryResponse { status: head.status, headers: head.headers, body: body.to_bytes() })
+        let response = exchange(stream, self.build_request(question)?).await;
+        let response = response.map_err(|error| self.diagnose_exchange_error(&error))?;
+        let response = response.read(MAX_BODY_BYTES).await.map_err(|error| self.diagnose_exchange_error(&error))?;
+        let (head, body) = response.into_parts();
+        Ok(RegistryResponse { status: head.status, headers: head.headers, body })
     }
 
-    fn build_request(&self, question: RegistryRequest<'_>) -> Result<Request<Full<Bytes>>, Diagnosis> {
+    fn build_request(&self, question: RegistryRequest<'_>) -> Result<Request<Bytes>, Diagnosis> {
         let RegistryRequest { method, path, headers, body } = question;
         let has_body = !body.is_empty() || matches!(method, Method::POST | Method::PUT | Method::PATCH);
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.target.name);
@@ -128,12 +117,21 @@ impl SelfTestClient<'_> {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        request.body(Full::new(body)).map_err(|_| {
+        request.body(body).map_err(|_| {
             Diagnosis::new(
                 "the server redirects clients to a URL that is not valid in a request",
                 "look at the log of the server",
             )
         })
+    }
+
+    fn diagnose_exchange_error(&self, error: &ExchangeError) -> Diagnosis {
+        match error {
+            ExchangeError::NoResponse(error) => self.diagnose_connection_error(error),
+            ExchangeError::Body(_) | ExchangeError::TooLarge(_) => {
+                Diagnosis::new(error, "look at the log of the server, and of the proxy in front of it")
+            }
+        }
     }
 
     /// The fault of a request without a response: the connection ended, or the response was not HTTP.

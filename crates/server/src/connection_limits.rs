@@ -6,35 +6,10 @@
 //! an eleventh each, and a new subnet always gets one. A fixed limit would be too small for an office behind one
 //! address and too large against twenty attackers.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
-/// The subnet of a client: an IPv4 address, or the /64 of an IPv6 address, which is what providers assign to one
-/// customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct SourceSubnet(IpAddr);
-
-impl SourceSubnet {
-    /// Returns the subnet of an address. IPv4-mapped IPv6 addresses must already be converted to IPv4.
-    pub(super) fn from_address(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self(address),
-            IpAddr::V6(v6) => Self(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)))),
-        }
-    }
-}
-
-impl std::fmt::Display for SourceSubnet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => address.fmt(f),
-            IpAddr::V6(address) => write!(f, "{address}/64"),
-        }
-    }
-}
+use parking_lot::{Mutex, MutexGuard};
+use portcullis_net::Subnet;
 
 /// Counts connections per subnet.
 #[derive(Clone)]
@@ -48,7 +23,7 @@ struct Inner {
 #[derive(Default)]
 struct ConnectionCounts {
     all: usize,
-    by_subnet: HashMap<SourceSubnet, usize>,
+    by_subnet: HashMap<Subnet, usize>,
 }
 
 impl ConnectionLimits {
@@ -60,7 +35,7 @@ impl ConnectionLimits {
     /// Acquires a connection for a subnet. Returns `None` if the subnet already has as many as are free.
     ///
     /// Behind a proxy, `network` must be the client's subnet: all clients would share the proxy's own.
-    pub(super) fn acquire(&self, network: SourceSubnet) -> Option<SubnetPermit> {
+    pub(super) fn acquire(&self, network: Subnet) -> Option<SubnetPermit> {
         let mut taken = self.taken();
         let free = self.0.total.saturating_sub(taken.all);
         let has = taken.by_subnet.get(&network).copied().unwrap_or(0);
@@ -73,15 +48,14 @@ impl ConnectionLimits {
     }
 
     fn taken(&self) -> MutexGuard<'_, ConnectionCounts> {
-        // Every change is complete in itself, so a panic elsewhere leaves no inconsistent state.
-        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.taken.lock()
     }
 }
 
 /// One connection of a subnet; released on drop.
 pub(super) struct SubnetPermit {
     shares: ConnectionLimits,
-    network: SourceSubnet,
+    network: Subnet,
 }
 
 impl Drop for SubnetPermit {
@@ -102,8 +76,8 @@ impl Drop for SubnetPermit {
 mod tests {
     use super::*;
 
-    fn network(address: &str) -> SourceSubnet {
-        SourceSubnet::from_address(address.parse().unwrap())
+    fn network(address: &str) -> Subnet {
+        Subnet::of_subscriber(address.parse().unwrap())
     }
 
     fn take_all(shares: &ConnectionLimits, address: &str) -> Vec<SubnetPermit> {
@@ -140,10 +114,10 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_share_and_others_do_not() {
-        assert_eq!(network("2001:db8:0:1::1"), network("2001:db8:0:1:ffff::2"));
-        assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
-        assert_eq!(network("2001:db8:0:1:ffff::2").to_string(), "2001:db8:0:1::/64");
+        let shares = ConnectionLimits::new(2);
+        let first = shares.acquire(network("2001:db8:0:1::1"));
+        assert!(first.is_some() && shares.acquire(network("2001:db8:0:1:ffff::2")).is_none());
+        assert!(shares.acquire(network("2001:db8:0:2::1")).is_some());
     }
 
     #[test]

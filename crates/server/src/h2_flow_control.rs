@@ -7,7 +7,9 @@
 //! sixteen gibibytes, which clients could fill without signing in. Therefore each new connection gets a share of the
 //! remaining budget: the full window while few connections are open, and less the more there are.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// Maximum window in bytes of one connection, and of one upload on it: one upload fills 1 Gbit/s at 8 ms, and four
 /// uploads fit into the connection's window.
@@ -31,7 +33,7 @@ impl WindowBudget {
 
     /// Assigns a window to a new connection; dropping the window returns it to the budget.
     pub(super) fn grant(&self) -> WindowGrant {
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = self.0.lock();
         let connection = u32::try_from(*left / BUDGET_DIVISOR)
             .unwrap_or(MAX_CONNECTION_WINDOW)
             .clamp(MIN_WINDOW, MAX_CONNECTION_WINDOW);
@@ -62,7 +64,7 @@ impl WindowGrant {
 
 impl Drop for WindowGrant {
     fn drop(&mut self) {
-        *self.budget.0.lock().unwrap_or_else(PoisonError::into_inner) += self.granted;
+        *self.budget.0.lock() += self.granted;
     }
 }
 

@@ -5,12 +5,13 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// The requests in flight on one connection.
@@ -62,8 +63,7 @@ impl ConnectionActivity {
     }
 
     fn state(&self) -> MutexGuard<'_, ActivityState> {
-        // Every change below is complete in itself, so a panic elsewhere leaves no inconsistent state.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

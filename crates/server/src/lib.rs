@@ -1,6 +1,7 @@
 //! The TLS server: listens on sockets, performs handshakes, serves HTTP connections and drains them on shutdown.
 //!
-//! It imports [`tls`](portcullis_tls) only and is independent of the service that it serves.
+//! It imports [`net`](portcullis_net) and [`tls`](portcullis_tls) only, and is independent of the service that it
+//! serves.
 //!
 //! Invariant: a client cannot hold a connection without using it. Every wait for a client has a deadline, counted from
 //! the last progress and never from the start of a transfer.
@@ -46,7 +47,7 @@ pub use bind::{BindError, bind_errors};
 pub use config::{HttpServerConfig, ServerLimits};
 pub use peer::{Peer, TlsInfo};
 pub use shutdown::{DrainResult, Shutdown};
-pub use trusted_proxies::{InvalidSubnet, Subnet, TrustedProxies};
+pub use trusted_proxies::TrustedProxies;
 
 use connection::ConnectionContext;
 use h2_flow_control::WindowBudget;

@@ -5,6 +5,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use portcullis_net::Subnet;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -15,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::{
     Shutdown, TrustedProxies,
-    connection_limits::{ConnectionLimits, SourceSubnet, SubnetPermit},
+    connection_limits::{ConnectionLimits, SubnetPermit},
 };
 
 /// Delay before the next accept when the process lacks a file descriptor or memory for another connection.
@@ -103,7 +104,7 @@ fn acquire_subnet_permit(
     peer: SocketAddr,
     last_logged: &mut Option<Instant>,
 ) -> Option<SubnetPermit> {
-    let network = SourceSubnet::from_address(peer.ip());
+    let network = Subnet::of_subscriber(peer.ip());
     let share = shares.acquire(network);
     if share.is_none() && last_logged.is_none_or(|when: Instant| when.elapsed() >= LIMIT_LOG_INTERVAL) {
         *last_logged = Some(Instant::now());

@@ -10,7 +10,6 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
 
-mod atomic_file;
 mod config;
 #[cfg(test)]
 mod contract_tests;
@@ -39,7 +38,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
 
-pub use atomic_file::AtomicFile;
 pub use config::{DirectIo, StoreConfig};
 pub use error::optional;
 pub use error::{StoreError, StoreErrorKind};

@@ -9,12 +9,10 @@ use std::{
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{
@@ -79,7 +77,7 @@ impl AuditLog {
     fn write(&self, line: &str) {
         let written = match &self.sink {
             AuditSink::Stdout => io::stdout().lock().write_all(line.as_bytes()),
-            AuditSink::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write(line),
+            AuditSink::File(file) => file.lock().write(line),
         };
         let failed = written.is_err();
         if let (Err(error), false) = (&written, self.has_failed.swap(failed, Ordering::Relaxed)) {

@@ -1,15 +1,15 @@
-//! Writes certificate and key files atomically: a crash leaves the old file or the new one, complete.
+//! Writes certificate and key files atomically, with the owner and the readers that each needs.
 //!
 //! Invariant: only its owner can ever read a private key, not even for a moment another user.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::Path,
 };
 
-use aws_lc_rs::rand::SecureRandom;
+use portcullis_atomic_file::AtomicFile;
 
 /// Which users may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,42 +29,23 @@ impl FileReaders {
     }
 }
 
-/// Writes `contents` to `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
-pub(super) fn write(path: &Path, contents: &str, readers: FileReaders, random: &dyn SecureRandom) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
-    let mut nonce = [0; 8];
-    random.fill(&mut nonce).map_err(|_| io::Error::other("the operating system returned no random bytes"))?;
-    let temporary = folder.join(format!(".{}.{:016x}.tmp", name.to_string_lossy(), u64::from_be_bytes(nonce)));
-
-    let owner =
-        std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)).map(|found| (found.uid(), found.gid())).ok();
-    let written = write_new(&temporary, contents, readers, owner).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to report; a leftover temporary file does no harm.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written?;
-    File::open(folder)?.sync_all()
-}
-
-fn write_new(path: &Path, contents: &str, readers: FileReaders, owner: Option<(u32, u32)>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(path)?;
+/// Replaces the file at `path`, with the mode of its readers and the owner of the old file, or of the directory if
+/// there is none.
+pub(super) fn write(path: &Path, contents: &str, readers: FileReaders) -> io::Result<()> {
+    let new_file = AtomicFile::new(path)?;
     // The umask may have removed permissions from a file that all users must be able to read.
-    file.set_permissions(std::fs::Permissions::from_mode(readers.mode()))?;
-    if let Some((user, group)) = owner {
+    new_file.file().set_permissions(Permissions::from_mode(readers.mode()))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(old) = fs::metadata(path).or_else(|_| fs::metadata(directory)) {
         // If root writes the file for a server that runs as another user, that user must be able to read it. Only root
         // can change the owner, and only root needs to.
-        let _ = fchown(&file, Some(user), Some(group));
+        let _ = fchown(new_file.file(), Some(old.uid()), Some(old.gid()));
     }
-    file.write_all(contents.as_bytes())?;
-    file.sync_all()
+    new_file.replace(contents.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::rand::SystemRandom;
-
     use super::*;
 
     #[test]
@@ -76,7 +57,7 @@ mod tests {
             .expect("only root may give files away: run the tests as root");
         std::os::unix::fs::chown(folder.path(), Some(56), Some(78)).unwrap();
         for (path, owner) in [(&old, (12, 34)), (&new, (56, 78))] {
-            write(path, "new", FileReaders::Owner, &SystemRandom::new()).unwrap();
+            write(path, "new", FileReaders::Owner).unwrap();
             let found = path.metadata().unwrap();
             assert_eq!((found.uid(), found.gid(), found.permissions().mode() & 0o777), (owner.0, owner.1, 0o600));
         }
@@ -87,7 +68,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server.key");
         std::fs::write(&path, "old").unwrap();
-        write(&path, "new", FileReaders::Owner, &SystemRandom::new()).unwrap();
+        write(&path, "new", FileReaders::Owner).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);

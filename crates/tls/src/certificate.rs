@@ -10,6 +10,7 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use portcullis_text::single_line;
 use rustls::pki_types::CertificateDer;
 use x509_parser::{
     asn1_rs::{Oid, oid},
@@ -19,6 +20,9 @@ use x509_parser::{
 };
 
 use super::{Hostname, der};
+
+/// The longest name in a message, in characters: the issuer of a certificate chose its text.
+pub(super) const MAX_NAME_CHARS: usize = 200;
 
 /// Object identifier of the list of signed certificate timestamps (RFC 6962, 3.3).
 const SIGNED_TIMESTAMPS: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.2);
@@ -223,12 +227,12 @@ impl CertificateFields {
 
     /// Returns the subject on one line, for messages.
     pub(super) fn subject_line(&self) -> String {
-        without_control_characters(&self.subject_text)
+        single_line(&self.subject_text, MAX_NAME_CHARS)
     }
 
     /// Returns the issuer on one line, for messages.
     pub(super) fn issuer_line(&self) -> String {
-        without_control_characters(&self.issuer_text)
+        single_line(&self.issuer_text, MAX_NAME_CHARS)
     }
 
     /// Whether `hostname` itself is among the names, not only a wildcard that covers it.
@@ -250,11 +254,6 @@ impl CertificateFields {
 fn is_well_known(name: &[u8]) -> bool {
     let contents = der::split_first(name).map(|(name, _)| name.contents);
     contents.is_some_and(|name| webpki_roots::TLS_SERVER_ROOTS.iter().any(|root| *root.subject == *name))
-}
-
-/// Replaces control characters: the issuer of a certificate chose its text, and a terminal executes control sequences.
-fn without_control_characters(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
 }
 
 /// Formats a time in UTC, for messages.

@@ -28,7 +28,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use super::{
     CertificateProof, CertifiedUser, ClientChain, ClientConfig, ClientMode, ClientUser, SourceError,
-    certificate::CertificateFields, client_certificate::ProofDigest, pem_files, protocol_config,
+    certificate::CertificateFields, client_certificate::ProofDigest, pem_files, provider::provider,
 };
 
 /// The rules for client certificates; none if clients are not asked for one.
@@ -52,7 +52,7 @@ impl ClientTrust {
     /// Reads the authorities and their revocation lists.
     pub fn load(config: Option<&ClientConfig>, now: SystemTime) -> Result<Self, SourceError> {
         let rules = config.map(|config| ClientAuthRules::load(config, now)).transpose()?;
-        let algorithms = protocol_config::provider().signature_verification_algorithms;
+        let algorithms = provider().signature_verification_algorithms;
         Ok(Self { rules: ArcSwapOption::new(rules.map(Arc::new)), algorithms })
     }
 
@@ -115,8 +115,7 @@ impl ClientAuthRules {
             config.user,
         );
         let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(protocol_config::provider()))
-                .with_crls(lists);
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider())).with_crls(lists);
         let verifier = verifier.build().map_err(|error| unusable(error.to_string()))?;
         Ok(Self { mode: config.mode, user: config.user, verifier, authorities_digest: mark, revoked, fingerprint })
     }

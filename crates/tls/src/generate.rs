@@ -18,8 +18,9 @@ use rustls::sign::CertifiedKey;
 use super::{
     AuthorityError, Certificate, Hostname, ServerIdentity, SourceError,
     atomic_write::{self, FileReaders},
-    pem_files, protocol_config,
-    self_made_authority::{AuthorityFiles, path_exists},
+    authority_files::{AuthorityFiles, path_exists},
+    pem_files,
+    provider::provider,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -56,8 +57,8 @@ pub(super) fn create_authority(
 
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
-    write_file(&files.authority_key, &key.serialize_pem(), FileReaders::Owner, random)?;
-    write_file(&files.authority, &certificate.pem(), FileReaders::AllUsers, random)
+    write_file(&files.authority_key, &key.serialize_pem(), FileReaders::Owner)?;
+    write_file(&files.authority, &certificate.pem(), FileReaders::AllUsers)
 }
 
 /// Generates the server's certificate and its key, signed by the existing authority.
@@ -85,8 +86,8 @@ pub(super) fn issue(
     let certificate = params.signed_by(&key, &issuer)?;
     // The key is written first: after an interruption here, the next start finds a mismatched pair and generates both
     // again.
-    write_file(&files.leaf_key, &key.serialize_pem(), FileReaders::Owner, random)?;
-    write_file(&files.leaf, &certificate.pem(), FileReaders::AllUsers, random)?;
+    write_file(&files.leaf_key, &key.serialize_pem(), FileReaders::Owner)?;
+    write_file(&files.leaf, &certificate.pem(), FileReaders::AllUsers)?;
     Ok(pem_files::load_files(&files.leaf, &files.leaf_key, now)?.with_authority(authority))
 }
 
@@ -108,7 +109,7 @@ fn load_authority(
     }
     let key = pem_files::read_key(&files.authority_key)?;
     let pair = KeyPair::try_from(&key)?;
-    let matches = CertifiedKey::from_der(vec![authority.der().clone()], key, &protocol_config::provider());
+    let matches = CertifiedKey::from_der(vec![authority.der().clone()], key, &provider());
     if matches.is_err() {
         let (certificate, key) = (files.authority.clone(), files.authority_key.clone());
         return Err(SourceError::KeyMismatch { certificate, key, later: None }.into());
@@ -143,12 +144,6 @@ fn random_u32(random: &dyn SecureRandom) -> Result<u32, AuthorityError> {
     Ok(u32::from_be_bytes(bytes))
 }
 
-fn write_file(
-    path: &Path,
-    contents: &str,
-    readers: FileReaders,
-    random: &dyn SecureRandom,
-) -> Result<(), AuthorityError> {
-    atomic_write::write(path, contents, readers, random)
-        .map_err(|source| AuthorityError::from_write_error(path, source))
+fn write_file(path: &Path, contents: &str, readers: FileReaders) -> Result<(), AuthorityError> {
+    atomic_write::write(path, contents, readers).map_err(|source| AuthorityError::from_write_error(path, source))
 }

@@ -61,6 +61,27 @@ impl From<ServerIdentity> for IdentityStore {
     }
 }
 
+/// The result of [`load`](super::load).
+#[derive(Debug)]
+pub struct LoadedIdentities {
+    /// The default identity for handshakes.
+    pub identity: ServerIdentity,
+    /// Further identities, for clients that request one of their names.
+    pub others: Vec<ServerIdentity>,
+    /// Whether the certificate authority was created by this call, so that clients do not trust it yet.
+    pub authority_is_new: bool,
+    /// Whether the server's certificate was generated or renewed by this call.
+    pub certificate_is_new: bool,
+}
+
+impl LoadedIdentities {
+    /// Returns all identities, the default one first.
+    #[must_use]
+    pub fn identities(self) -> IdentityStore {
+        IdentityStore::new(self.identity, self.others)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;

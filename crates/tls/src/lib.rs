@@ -15,6 +15,7 @@
 
 pub mod acme;
 mod atomic_write;
+mod authority_files;
 mod cert_resolver;
 mod certificate;
 mod chain;
@@ -32,6 +33,7 @@ mod peer_certificate;
 mod pem;
 mod pem_files;
 mod protocol_config;
+mod provider;
 mod self_made_authority;
 mod server_identity;
 mod signature;
@@ -50,13 +52,13 @@ pub use config::{CertificatePair, CertificateSource, ClientConfig, ClientMode, C
 pub use error::{AuthorityError, LoadError, SourceError};
 pub use expiry::{Expiry, ExpiryStatus};
 pub use hostname::{DnsName, Hostname, InvalidHostname};
-pub use identity_store::IdentityStore;
+pub use identity_store::{IdentityStore, LoadedIdentities};
 pub use no_verification::{unverified_client, unverified_client_with_certificate};
 pub use peer_certificate::PeerCertificate;
 pub use pem_files::{load_files, read_certificates, read_chain};
 pub use protocol_config::{RustlsConfigs, server_config};
 pub use self_made_authority::{load_or_create, renew};
-pub use server_identity::{LoadedIdentities, ServerIdentity};
+pub use server_identity::ServerIdentity;
 pub use sni_mismatch::SniMismatchLogger;
 
 /// Loads the identities that the configuration selects: from the operator's files, or generated if they are missing.
@@ -133,8 +135,8 @@ pub fn reload(
 }
 
 /// Writes a certificate, or a file with its location, to `path` atomically, readable by all users.
-pub fn write_public_file(path: &Path, contents: &str, random: &dyn SecureRandom) -> std::io::Result<()> {
-    atomic_write::write(path, contents, atomic_write::FileReaders::AllUsers, random)
+pub fn write_public_file(path: &Path, contents: &str) -> std::io::Result<()> {
+    atomic_write::write(path, contents, atomic_write::FileReaders::AllUsers)
 }
 
 #[cfg(test)]

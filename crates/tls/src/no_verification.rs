@@ -14,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 
-use super::protocol_config::provider;
+use super::provider::provider;
 
 /// Creates a client configuration that accepts any certificate. The caller must send no secrets before it has checked
 /// the certificate.

@@ -4,12 +4,13 @@
 
 use std::time::SystemTime;
 
+use portcullis_text::single_line;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 
 use super::{
     Hostname,
-    certificate::{CertificateFields, date},
+    certificate::{CertificateFields, MAX_NAME_CHARS, date},
 };
 
 /// The certificate that a server presents, or an authority's.
@@ -102,7 +103,6 @@ impl PeerCertificate {
 /// Returns the common name, or the whole name if it has none.
 fn name(name: &X509Name<'_>) -> String {
     let common = name.iter_common_name().next().and_then(|common| common.as_str().ok());
-    // Control characters are replaced: the issuer of the certificate chose the text, and a terminal would execute them.
     let text = common.map_or_else(|| name.to_string(), str::to_owned);
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(200).collect()
+    single_line(&text, MAX_NAME_CHARS)
 }

@@ -1,7 +1,4 @@
 //! Builds the rustls server configuration: protocol versions, cipher suites, application protocols, session tickets.
-//!
-//! Invariant: the cryptographic provider is selected here explicitly and never taken from a process-wide default, so a
-//! library that installs another one changes nothing.
 
 use std::sync::Arc;
 
@@ -15,19 +12,10 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{ClientTrust, MinimumVersion};
+use super::{ClientTrust, MinimumVersion, provider::provider};
 
 /// Application protocols that the server offers, the preferred one first (RFC 7301 names).
 const APPLICATION_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// Returns the only cryptographic provider: aws-lc.
-///
-/// Its cipher suites are AEAD with ephemeral keys only, in TLS 1.2 too: rustls has no CBC, RSA key exchange or static
-/// Diffie-Hellman that would have to be disabled. Its first key exchange is X25519MLKEM768, so that traffic recorded
-/// today cannot be decrypted with future quantum computers.
-pub(super) fn provider() -> CryptoProvider {
-    aws_lc_rs::default_provider()
-}
 
 /// The TLS configurations of the server, one for each order of the cipher suites.
 ///

@@ -16,10 +16,10 @@ use rustls::{
 };
 
 use super::{
-    Certificate, Fingerprint, Hostname, IdentityStore,
+    Certificate, Fingerprint, Hostname,
     certificate::{CertificateFields, date},
     chain::{Chain, ChainFault},
-    protocol_config,
+    provider::provider,
 };
 
 /// A checked certificate chain with its private key, ready for handshakes.
@@ -132,27 +132,6 @@ impl fmt::Debug for ServerIdentity {
     }
 }
 
-/// The result of [`load`](super::load).
-#[derive(Debug)]
-pub struct LoadedIdentities {
-    /// The default identity for handshakes.
-    pub identity: ServerIdentity,
-    /// Further identities, for clients that request one of their names.
-    pub others: Vec<ServerIdentity>,
-    /// Whether the certificate authority was created by this call, so that clients do not trust it yet.
-    pub authority_is_new: bool,
-    /// Whether the server's certificate was generated or renewed by this call.
-    pub certificate_is_new: bool,
-}
-
-impl LoadedIdentities {
-    /// Returns all identities, the default one first.
-    #[must_use]
-    pub fn identities(self) -> IdentityStore {
-        IdentityStore::new(self.identity, self.others)
-    }
-}
-
 /// A chain and a key as they were read, not checked yet.
 pub(super) struct UncheckedIdentity {
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -167,7 +146,7 @@ impl UncheckedIdentity {
         let leaf = self.chain.first().ok_or(IdentityError::NoCertificate)?;
         let facts = CertificateFields::parse(leaf).map_err(IdentityError::Certificate)?;
         let chain = Chain::parse(&self.chain, &self.lines).map_err(IdentityError::Certificate)?;
-        let key = protocol_config::provider()
+        let key = provider()
             .key_provider
             .load_private_key(self.key)
             .map_err(|error| IdentityError::Key(error.to_string()))?;

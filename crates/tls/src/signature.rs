@@ -6,14 +6,14 @@ use rustls::pki_types::CertificateDer;
 
 use super::{
     der::{self, BIT_STRING, DerElement, SEQUENCE},
-    protocol_config,
+    provider::provider,
 };
 
 /// Whether the key of `issuer` signed `certificate`; `None` if the algorithm is unsupported or the DER is damaged.
 pub(super) fn is_signed_by(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> Option<bool> {
     let [signed, algorithm, signature] = sequence(certificate)?[..] else { return None };
     let (key_algorithm, key) = public_key(issuer)?;
-    let algorithms = protocol_config::provider().signature_verification_algorithms;
+    let algorithms = provider().signature_verification_algorithms;
     let mut fitting = algorithms.all.iter().filter(|candidate| {
         candidate.public_key_alg_id().as_ref() == key_algorithm
             && candidate.signature_alg_id().as_ref() == algorithm.contents

@@ -3,12 +3,9 @@
 //!
 //! Invariant: the number of recorded names is bounded, and clients cannot make the log repeat itself.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashSet, fmt, sync::Arc};
 
+use parking_lot::Mutex;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -38,7 +35,7 @@ impl SniMismatchLogger {
         if self.resolver.identities().iter().any(|identity| identity.covers(&name)) {
             return;
         }
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         if logged.len() < MAX_LOGGED_NAMES && logged.insert(name.clone()) {
             let hint = format!(
                 "if clients should use it, add {name} to hostnames, and to the certificate if you bring your own"
@@ -81,7 +78,7 @@ mod tests {
         let names = Hostname::defaults(Some("registry.test"));
         let made = crate::load_or_create(folder.path(), &names, SystemTime::now(), &SystemRandom::new()).unwrap();
         let watch = SniMismatchLogger::new(Arc::new(CertResolver::new(made.identity)));
-        let told = || watch.logged.lock().unwrap().len();
+        let told = || watch.logged.lock().len();
         for name in ["registry.test", "REGISTRY.test", "localhost", "127.0.0.1", "::1", "", "no name", "a\nb.test"] {
             watch.log_if_unknown(name);
         }

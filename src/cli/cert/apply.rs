@@ -11,8 +11,6 @@ use std::{
     process::{Command, Stdio},
 };
 
-use aws_lc_rs::rand::SystemRandom;
-
 use super::{
     super::CommandError,
     trust::{ClientKind, OS_TRUST_STORES, TrustPlan},
@@ -85,7 +83,7 @@ fn write_file(folder: &Path, path: &Path, contents: &str) -> Result<(), CommandE
         return Ok(());
     }
     fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
-    tls::write_public_file(path, contents, &SystemRandom::new()).map_err(|error| unwritable(path, &error))?;
+    tls::write_public_file(path, contents).map_err(|error| unwritable(path, &error))?;
     print_message(&format!("wrote {}", path.display()));
     Ok(())
 }

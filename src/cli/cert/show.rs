@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::super::CommandError;
-use crate::tls::{self, Certificate, CertificateSource, ChainFault, Expiry, ExpiryStatus};
+use crate::{
+    text::without_control_characters,
+    tls::{self, Certificate, CertificateSource, ChainFault, Expiry, ExpiryStatus},
+};
 
 /// Prints every readable certificate, then returns the first error of an unreadable one.
 pub(super) fn run(config: &tls::TlsConfig, now: SystemTime) -> Result<(), CommandError> {
@@ -97,10 +100,4 @@ fn days_left(certificate: &Certificate, now: SystemTime) -> String {
         ExpiryStatus::Valid | ExpiryStatus::ExpiringSoon => format!("{days} days left"),
         ExpiryStatus::Expired => "expired".to_owned(),
     }
-}
-
-/// The text with its control characters replaced: the issuer of a certificate chooses its text, and a terminal executes
-/// control characters.
-fn without_control_characters(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }

@@ -5,7 +5,7 @@
 
 use std::{path::Path, time::SystemTime};
 
-use super::{config_targets::CheckError, warning::CheckWarning};
+use super::{check_error::CheckError, warning::CheckWarning};
 use crate::tls::{self, ChainFault, Expiry, ExpiryStatus, ServerIdentity, SourceError};
 
 /// A fault of a certificate: an error now, or a warning of a possible or future one.

@@ -1,33 +1,13 @@
 //! Checks the files and folders that the configuration names: client CA, token keys, workload rules, data, audit trail.
 
-use std::{fmt, fs, io, path::Path, time::SystemTime};
+use std::{fs, io, path::Path, time::SystemTime};
 
-use super::data_dir;
+use super::{check_error::CheckError, data_dir, writable_folder::require_writable_folder};
 use crate::{
     auth::{TokenConfig, WorkloadRules, signing_keys::SigningKeySet, workload::WorkloadRule},
-    config::{Config, ConfigProblem},
+    config::Config,
     telemetry, tls,
 };
-
-/// An error of the configuration or of a file that it names, with a hint.
-pub(super) struct CheckError {
-    pub(super) error: String,
-    pub(super) hint: Option<String>,
-}
-
-impl fmt::Display for CheckError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.error)?;
-        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
-    }
-}
-
-impl From<&ConfigProblem> for CheckError {
-    fn from(problem: &ConfigProblem) -> Self {
-        let error = format!("{}: {}", problem.place(), problem.message());
-        Self { error, hint: problem.hint_text().map(str::to_owned) }
-    }
-}
 
 /// Every fault that would prevent a server with this configuration from starting or working.
 pub(super) fn examine(config: &Config, now: SystemTime) -> Vec<CheckError> {
@@ -71,21 +51,4 @@ fn check_audit_target(target: &telemetry::AuditDestination) -> Option<CheckError
     };
     let error = format!("audit trail {}: {}", path.display(), usable.err()?);
     Some(CheckError { error, hint: Some("name a file that this user can write, in an existing folder".to_owned()) })
-}
-
-/// The path itself, or its nearest ancestor that exists.
-pub(super) fn nearest_existing(path: &Path) -> &Path {
-    let mut place = path;
-    while !place.exists() {
-        // A relative path ends in the working directory.
-        place = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    }
-    place
-}
-
-pub(super) fn require_writable_folder(folder: &Path) -> io::Result<()> {
-    if !fs::metadata(folder)?.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    Ok(rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?)
 }

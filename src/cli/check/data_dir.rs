@@ -2,7 +2,10 @@
 //!
 //! Invariant: a check changes nothing; it creates no folder and no file.
 
-use super::config_targets::{CheckError, nearest_existing, require_writable_folder};
+use super::{
+    check_error::CheckError,
+    writable_folder::{nearest_existing, require_writable_folder},
+};
 use crate::{
     app,
     storage::{self, cross_device_dirs, dangling_link},

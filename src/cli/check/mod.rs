@@ -4,6 +4,7 @@
 //! Invariant: a check changes nothing; it creates no certificate, no user and no folder.
 
 mod certificates;
+mod check_error;
 mod config_targets;
 mod data_dir;
 mod liveness;
@@ -13,6 +14,7 @@ mod resources;
 mod rules;
 mod users;
 mod warning;
+mod writable_folder;
 
 use std::io::{self, Write as _};
 
@@ -33,7 +35,7 @@ pub(super) fn run(args: &Args, flags: &Flags, clock: &Clock) -> Result<(), Comma
         return liveness::check(&loaded.config);
     }
     let now = clock.now();
-    let mut findings: Vec<_> = loaded.warnings().iter().map(config_targets::CheckError::from).collect();
+    let mut findings: Vec<_> = loaded.warnings().iter().map(check_error::CheckError::from).collect();
     findings.extend(config_targets::examine(&loaded.config, now));
     findings.extend(network::check_addresses(&loaded.config.server));
     let (wrong, mut warnings) = certificates::examine(&loaded.config.tls, now);

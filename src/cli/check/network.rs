@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{config_targets::CheckError, liveness, warning::CheckWarning};
+use super::{check_error::CheckError, liveness, warning::CheckWarning};
 use crate::{
     clock::Clock,
     config::Config,

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 
-use super::{config_targets::nearest_existing, warning::CheckWarning};
+use super::{warning::CheckWarning, writable_folder::nearest_existing};
 use crate::{config::Config, storage};
 
 /// Free disk space below which a warning is given on a disk of any size, in bytes.

@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use super::{
-    config_targets::{CheckError, nearest_existing, require_writable_folder},
+    check_error::CheckError,
     warning::CheckWarning,
+    writable_folder::{nearest_existing, require_writable_folder},
 };
 use crate::auth::{
     users::htpasswd::{Htpasswd, LineProblem},

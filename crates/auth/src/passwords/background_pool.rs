@@ -21,11 +21,12 @@ use std::{
     io,
     os::unix::fs::FileExt as _,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
     thread,
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::nice;
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
@@ -171,7 +172,7 @@ impl BackgroundPool {
     }
 
     fn state(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

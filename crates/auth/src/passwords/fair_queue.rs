@@ -5,12 +5,13 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use crate::client_subnet::ClientSubnet;
+use portcullis_net::Subnet;
 
 /// A queue of waiting callers for each subnet, and as many permits as there are workers.
 pub(crate) struct FairQueue {
@@ -21,9 +22,9 @@ pub(crate) struct FairQueue {
 struct FairQueueState {
     free_permits: usize,
     waiting_count: usize,
-    waiting_by_subnet: HashMap<ClientSubnet, VecDeque<oneshot::Sender<HashPermit>>>,
+    waiting_by_subnet: HashMap<Subnet, VecDeque<oneshot::Sender<HashPermit>>>,
     /// The subnets in `lines`, in the order of their turns.
-    turn_order: VecDeque<ClientSubnet>,
+    turn_order: VecDeque<Subnet>,
 }
 
 /// The permission to hash one password; dropping it passes the permit to the next waiting caller.
@@ -50,7 +51,7 @@ impl FairQueue {
     /// # Errors
     ///
     /// Fails if the queue is full, or if a caller of a subnet with fewer waiting callers took this place.
-    pub(crate) async fn acquire(self: &Arc<Self>, from: ClientSubnet) -> Result<HashPermit, QueueFull> {
+    pub(crate) async fn acquire(self: &Arc<Self>, from: Subnet) -> Result<HashPermit, QueueFull> {
         let called = {
             let mut state = self.state();
             if state.free_permits > 0 {
@@ -85,7 +86,7 @@ impl FairQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, FairQueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -96,7 +97,7 @@ impl Drop for HashPermit {
 }
 
 impl FairQueueState {
-    fn enqueue(&mut self, from: ClientSubnet) -> oneshot::Receiver<HashPermit> {
+    fn enqueue(&mut self, from: Subnet) -> oneshot::Receiver<HashPermit> {
         let (call, called) = oneshot::channel();
         let line = self.waiting_by_subnet.entry(from).or_default();
         if line.is_empty() {
@@ -123,7 +124,7 @@ impl FairQueueState {
 
     /// Rejects the last caller of the subnet with the most waiting, if that is more than the subnet of `from` would
     /// have.
-    fn displace_from_longest(&mut self, from: ClientSubnet) -> Result<(), QueueFull> {
+    fn displace_from_longest(&mut self, from: Subnet) -> Result<(), QueueFull> {
         let own = self.waiting_by_subnet.get(&from).map_or(0, VecDeque::len);
         let longest = self.waiting_by_subnet.iter_mut().max_by_key(|(_, line)| line.len());
         let (_, line) = longest.filter(|(_, line)| line.len() > own + 1).ok_or(QueueFull)?;
@@ -145,14 +146,14 @@ impl FairQueueState {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::IpAddr, time::Duration};
+    use std::time::Duration;
 
     use futures_util::FutureExt as _;
 
     use super::*;
 
-    fn network(last: u8) -> ClientSubnet {
-        IpAddr::from([192, 0, 2, last]).into()
+    fn network(last: u8) -> Subnet {
+        Subnet::of_subscriber([192, 0, 2, last].into())
     }
 
     /// Lets callers of the given subnets wait, drops `held`, and returns the order in which they got a permit.
@@ -160,11 +161,11 @@ mod tests {
         let order = Mutex::new(Vec::new());
         let waiting = callers.iter().map(|number| async {
             let _permit = queue.acquire(network(*number)).await.unwrap();
-            order.lock().unwrap().push(*number);
+            order.lock().push(*number);
             tokio::task::yield_now().await;
         });
         tokio::join!(futures_util::future::join_all(waiting), async { drop(held) });
-        order.into_inner().unwrap()
+        order.into_inner()
     }
 
     #[tokio::test]

@@ -7,19 +7,20 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use aws_lc_rs::{hmac, rand::SystemRandom};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    client_subnet::ClientSubnet,
     config::LegacyHashes,
     passwords::background_pool::BackgroundPool,
     passwords::constant_effort::ConstantEffort,
@@ -31,6 +32,7 @@ use crate::{
 };
 use portcullis_access::UserName;
 use portcullis_clock::Clock;
+use portcullis_net::Subnet;
 
 /// The limits of concurrent and waiting password hashing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +134,8 @@ impl PasswordVerifier {
         })
     }
 
-    /// Verifies the password of `user`, sent from the subnet `from`. Dropping the future frees its place in the queue.
-    pub async fn verify(
-        &self,
-        user: &str,
-        password: &Password,
-        from: ClientSubnet,
-    ) -> Result<VerifiedUser, PasswordError> {
+    /// Verifies the password of `user`, sent from the address `from`. Dropping the future frees its place in the queue.
+    pub async fn verify(&self, user: &str, password: &Password, from: IpAddr) -> Result<VerifiedUser, PasswordError> {
         let now = self.clock.instant();
         let attempt = self.fingerprinter.fingerprint_attempt(user, password);
         let user = user.parse::<UserName>().ok();
@@ -156,10 +153,10 @@ impl PasswordVerifier {
         if let Some(verified) = candidate.as_ref().and_then(|who| self.cached(who, now)) {
             return Ok(verified);
         }
-        let permit = self.queue.acquire(from).await.map_err(|_| BUSY_ERROR)?;
+        let permit = self.queue.acquire(Subnet::of_subscriber(from)).await.map_err(|_| BUSY_ERROR)?;
         let verified = self.compare_hash(candidate.map(|candidate| candidate.verified), password, permit).await?;
         let fingerprint = self.fingerprinter.fingerprint_password(&verified.user, &verified.hash, password);
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert_verified(fingerprint, now);
+        self.cache.lock().insert_verified(fingerprint, now);
         Ok(verified)
     }
 
@@ -180,7 +177,7 @@ impl PasswordVerifier {
     }
 
     fn cached(&self, candidate: &Candidate, now: Instant) -> Option<VerifiedUser> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         cache.contains(&candidate.fingerprint, now).then(|| candidate.verified.clone())
     }
 
@@ -299,7 +296,7 @@ struct AttemptLocks(Mutex<HashMap<CredentialFingerprint, Weak<tokio::sync::Mutex
 
 impl AttemptLocks {
     fn lock_for(&self, fingerprint: CredentialFingerprint) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.0.lock();
         // There are at most as many live entries as waiting callers, which are bounded.
         turns.retain(|_, turn| turn.strong_count() > 0);
         if let Some(turn) = turns.get(&fingerprint).and_then(Weak::upgrade) {

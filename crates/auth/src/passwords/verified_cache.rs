@@ -3,19 +3,23 @@
 //! Invariant: the cache holds neither passwords nor tokens, only HMACs of them, which cannot be tested against guesses
 //! without the random key of this process, and digests of tokens, whose signatures cannot be guessed. The HMAC of a
 //! password includes the stored hash: after a change of the password the entry no longer matches.
+//!
+//! `lru` evicts, and the age is checked here. `moka` reads the clock itself, where time is an argument here, and both
+//! `moka` and `quick_cache` evict by estimates of frequency instead of the last use.
 
 use std::{
-    collections::HashMap,
+    num::NonZeroUsize,
     time::{Duration, Instant},
 };
 
 use aws_lc_rs::{digest, error::Unspecified, hmac, rand::SecureRandom};
+use lru::LruCache;
 
 use crate::{passwords::hash::StoredHash, passwords::password::Password};
 use portcullis_access::UserName;
 
 /// The maximum number of entries of a cache: one for each user, or each token, in use within [`MAX_AGE`].
-const MAX_ENTRIES: usize = 4096;
+const MAX_ENTRIES: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// How long an entry is valid after the verification, however often it is used.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
@@ -77,42 +81,36 @@ impl CredentialFingerprinter {
 }
 
 /// Maps fingerprints of verified credentials to the result of the verification. A full cache evicts the entry that was
-/// unused for longest.
-pub(crate) struct VerifiedCache<T = ()> {
-    entries: HashMap<CredentialFingerprint, VerifiedEntry<T>>,
-    max_entries: usize,
-}
+/// unused for longest, in constant time.
+pub(crate) struct VerifiedCache<T = ()>(LruCache<CredentialFingerprint, VerifiedEntry<T>>);
 
 struct VerifiedEntry<T> {
     value: T,
     verified_at: Instant,
-    last_used: Instant,
 }
 
 impl<T> VerifiedCache<T> {
     pub(crate) fn new() -> Self {
-        Self { entries: HashMap::new(), max_entries: MAX_ENTRIES }
+        Self::with_capacity(MAX_ENTRIES)
+    }
+
+    fn with_capacity(max_entries: NonZeroUsize) -> Self {
+        Self(LruCache::new(max_entries))
     }
 
     /// The result stored for a fingerprint, if it is younger than [`MAX_AGE`].
     pub(crate) fn get(&mut self, fingerprint: &CredentialFingerprint, now: Instant) -> Option<&T> {
-        let entry = self.entries.get_mut(fingerprint)?;
-        entry.last_used = now;
-        (now.saturating_duration_since(entry.verified_at) < MAX_AGE).then_some(&entry.value)
+        let verified_at = self.0.peek(fingerprint)?.verified_at;
+        if now.saturating_duration_since(verified_at) >= MAX_AGE {
+            self.0.pop(fingerprint);
+            return None;
+        }
+        self.0.get(fingerprint).map(|entry| &entry.value)
     }
 
-    /// Stores the result of a verification. Where the cache is full, this scans all entries, which takes microseconds:
-    /// little beside the signature check or the hashing that preceded it.
-    pub(crate) fn insert(&mut self, fingerprint: CredentialFingerprint, found: T, now: Instant) {
-        if self.entries.len() >= self.max_entries {
-            self.entries.retain(|_, entry| now.saturating_duration_since(entry.verified_at) < MAX_AGE);
-        }
-        if self.entries.len() >= self.max_entries {
-            let least_recently_used =
-                self.entries.iter().min_by_key(|(_, entry)| entry.last_used).map(|(fingerprint, _)| *fingerprint);
-            least_recently_used.map(|oldest| self.entries.remove(&oldest));
-        }
-        self.entries.insert(fingerprint, VerifiedEntry { value: found, verified_at: now, last_used: now });
+    /// Stores the result of a verification.
+    pub(crate) fn insert(&mut self, fingerprint: CredentialFingerprint, value: T, now: Instant) {
+        self.0.put(fingerprint, VerifiedEntry { value, verified_at: now });
     }
 }
 
@@ -166,12 +164,12 @@ mod tests {
             assert!(cache.contains(&one, start + Duration::from_secs(second)));
         }
         assert!(!cache.contains(&one, start + MAX_AGE));
+        assert!(cache.0.is_empty(), "what has expired takes no place");
     }
 
     #[test]
     fn a_full_cache_forgets_what_was_not_used_for_longest() {
-        let (start, mut cache) = (Instant::now(), VerifiedCache::new());
-        cache.max_entries = 3;
+        let (start, mut cache) = (Instant::now(), VerifiedCache::with_capacity(NonZeroUsize::new(3).unwrap()));
         let at = |second| start + Duration::from_secs(second);
         let [one, two, three, four] = [1, 2, 3, 4].map(|byte| CredentialFingerprint([byte; 32]));
         cache.insert_verified(one, at(0));
@@ -179,7 +177,7 @@ mod tests {
         cache.insert_verified(three, at(2));
         cache.contains(&one, at(3));
         cache.insert_verified(four, at(4));
-        assert_eq!(cache.entries.len(), 3);
+        assert_eq!(cache.0.len(), 3);
         assert!(!cache.contains(&two, at(5)));
         assert!(cache.contains(&one, at(5)));
     }

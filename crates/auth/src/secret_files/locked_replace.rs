@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use portcullis_storage::AtomicFile;
+use portcullis_atomic_file::AtomicFile;
 
 /// How long to wait for the lock. A change by another process takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);

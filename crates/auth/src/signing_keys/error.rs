@@ -8,16 +8,8 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    key_file::{KeyFileFault, KeyFileProblem},
-    rotate::MIN_OVERLAP,
-};
-use crate::{secret_files::locked_replace::ReplaceError, secret_files::stable_read::ReadError};
-
-/// Signing a token failed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the token could not be signed")]
-pub struct SigningError;
+use super::key_file::{KeyFileFault, KeyFileProblem};
+use crate::{config::MIN_OVERLAP, secret_files::locked_replace::ReplaceError, secret_files::stable_read::ReadError};
 
 /// Why the signing keys could not be loaded.
 #[derive(Debug, thiserror::Error)]

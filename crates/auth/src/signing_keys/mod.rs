@@ -15,29 +15,30 @@ mod tests;
 use std::{
     fs, io, iter,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-pub use error::{KeyError, RotateError, SigningError};
+pub use crate::config::MIN_OVERLAP;
+pub use error::{KeyError, RotateError};
 pub use key_file::{KeyFileFault, KeyFileProblem, format_utc};
-pub use rotate::{MIN_OVERLAP, Rotation, rotate};
-pub use signing_key::SigningKey;
+pub use rotate::{Rotation, rotate};
 pub(super) use signing_key::jwt_algorithm;
+pub use signing_key::{SigningError, SigningKey};
 
 use crate::{
     config::{TokenAlgorithm, TokenConfig},
-    secret_files::file_fingerprint::FileFingerprint,
-    secret_files::stable_read::StableContent,
+    secret_files::{file_fingerprint::FileFingerprint, poll_file::poll_file, stable_read::StableContent},
 };
 use key_file::PrivateKeyBlock;
+use portcullis_atomic_file::AtomicFile;
 use portcullis_clock::Clock;
-use portcullis_storage::AtomicFile;
 use private_key::PrivateKey;
 
 /// The largest key file in bytes: room for a hundred RSA keys.
@@ -163,7 +164,7 @@ impl SigningKeys {
     /// Reads the file if its metadata has changed since the last read; on error the previous keys stay. Returns whether
     /// the keys have changed. Blocks.
     pub fn poll(&self, now: SystemTime) -> Result<bool, KeyError> {
-        let mut seen = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.last_read.lock();
         if seen.stamp.is_some() && seen.stamp == FileFingerprint::from_path(&self.config.key) {
             return Ok(false);
         }
@@ -183,33 +184,20 @@ impl SigningKeys {
         Ok(false)
     }
 
-    /// Polls the file without end. Polling works on every file system; notifications do not (see
-    /// [`Users::watch`](crate::Users::watch)).
+    /// Polls the file at `interval` without end.
     pub async fn watch(self: Arc<Self>, interval: Duration, clock: Clock) {
-        let mut complaint = None;
-        loop {
-            tokio::time::sleep(interval).await;
-            let keys = Arc::clone(&self);
-            let now = clock.now();
-            let polled = tokio::task::spawn_blocking(move || keys.poll(now)).await;
-            match polled {
-                Ok(Ok(has_changed)) => {
-                    complaint = None;
-                    if has_changed {
-                        let keys = self.current();
-                        tracing::info!(signer = keys.signer().id(), keys = keys.all().count(), "token keys reloaded");
-                    }
-                }
-                // The runtime shuts down.
-                Err(_) => {}
-                // Each reason is logged once, not every second.
-                Ok(Err(error)) if complaint.as_ref() == Some(&error.to_string()) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(%error, hint = error.hint(), "token keys not reloaded; the previous ones stay in use");
-                    complaint = Some(error.to_string());
-                }
+        let keys = Arc::clone(&self);
+        let report = |polled: Result<bool, KeyError>| match polled {
+            Ok(false) => {}
+            Ok(true) => {
+                let keys = self.current();
+                tracing::info!(signer = keys.signer().id(), keys = keys.all().count(), "token keys reloaded");
             }
-        }
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "token keys not reloaded; the previous ones stay in use");
+            }
+        };
+        poll_file(interval, move || keys.poll(clock.now()), report).await;
     }
 }
 

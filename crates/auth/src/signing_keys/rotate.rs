@@ -17,13 +17,10 @@ use super::{
     parse_blocks, read,
     signing_key::SigningKey,
 };
-use crate::config::{CLOCK_LEEWAY, TokenConfig};
-use crate::secret_files::locked_replace::ReplaceTarget;
-
-/// The shortest time for which an old key is kept: the longest configurable lifetime of a token plus the tolerated
-/// clock difference. A server that reads the new file a second late signs with the old key for a second; the leeway
-/// covers that.
-pub const MIN_OVERLAP: Duration = TokenConfig::LIFETIME_RANGE.end().saturating_add(CLOCK_LEEWAY);
+use crate::{
+    config::{MIN_OVERLAP, TokenConfig},
+    secret_files::locked_replace::ReplaceTarget,
+};
 
 const MAX_OVERLAP: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 

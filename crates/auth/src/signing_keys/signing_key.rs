@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::{
     certificate,
-    error::SigningError,
     key_file::{KeyFileFault, PrivateKeyBlock},
     private_key::{JwkMembers, PrivateKey},
 };
@@ -156,6 +155,11 @@ fn libtrust(public_info: &[u8]) -> String {
     });
     groups.collect::<Vec<_>>().join(":")
 }
+
+/// Signing a token failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the token could not be signed")]
+pub struct SigningError;
 
 #[cfg(test)]
 mod tests {

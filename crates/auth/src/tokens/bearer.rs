@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     CredentialVersion,
+    compact_jwt::{CompactJwt, JoseHeader},
     config::{CLOCK_LEEWAY, TokenAlgorithm, TokenConfig},
     credentials::{BearerToken, Credentials},
     passwords::hash::NoRandomness,
@@ -277,12 +278,13 @@ impl BearerTokenService {
         keys: &'a SigningKeySet,
         now: SystemTime,
     ) -> Result<(VerifiedClaims, &'a Arc<SigningKey>), InvalidToken> {
-        let header = jsonwebtoken::decode_header(token.expose()).map_err(|_| InvalidToken::Unverifiable)?;
-        if header.crit.is_some() {
-            // A critical extension (RFC 7515 section 4.1.11): none is supported, and tokens of this registry have none.
+        let jwt = CompactJwt::split(token.expose()).map_err(|_| InvalidToken::Unverifiable)?;
+        let header: JoseHeader = jwt.header().ok_or(InvalidToken::Unverifiable)?;
+        if header.critical_extensions.is_some() {
+            // None is supported, and tokens of this registry have none.
             return Err(InvalidToken::Unverifiable);
         }
-        let signer = header.kid.and_then(|id| keys.find(&id, now)).ok_or(InvalidToken::Unverifiable)?;
+        let signer = header.key_id.and_then(|id| keys.find(&id, now)).ok_or(InvalidToken::Unverifiable)?;
         let claims = jsonwebtoken::decode::<BearerClaims>(
             token.expose(),
             signer.decoding_key(),

@@ -3,10 +3,12 @@
 //! Invariant: nothing here authenticates a request: a [`DecodedToken`] is printed for an operator. It does not contain
 //! the signature, so its output cannot be used as a token.
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value};
 
-use crate::signing_keys::{SigningKey, SigningKeySet, jwt_algorithm};
+use crate::{
+    compact_jwt::CompactJwt,
+    signing_keys::{SigningKey, SigningKeySet, jwt_algorithm},
+};
 
 /// The longest token that is decoded, in bytes.
 pub const MAX_DECODED_LEN: usize = 64 << 10;
@@ -33,34 +35,28 @@ impl DecodedToken {
 
 /// Decodes the header and the claims of a token.
 pub fn decode(token: &str) -> Result<DecodedToken, DecodeError> {
-    let [header, claims, _] = split_parts(token)?;
-    Ok(DecodedToken { header: decode_object(header, "header")?, claims: decode_object(claims, "claims")? })
+    let jwt = split(token)?;
+    let header = jwt.header().ok_or(DecodeError::InvalidPart("header"))?;
+    let claims = jwt.payload().ok_or(DecodeError::InvalidPart("claims"))?;
+    Ok(DecodedToken { header, claims })
 }
 
 /// The key whose signature the token carries. The header of the token is not consulted.
 #[must_use]
 pub fn find_signer<'a>(token: &str, keys: &'a SigningKeySet) -> Option<&'a SigningKey> {
-    let [_, _, signature] = split_parts(token).ok()?;
-    let message = token.as_bytes().get(..token.len() - signature.len() - 1)?;
+    let CompactJwt { message, signature, .. } = split(token).ok()?;
     let has_signed = |key: &SigningKey| {
         let algorithm = jwt_algorithm(key.algorithm());
-        jsonwebtoken::crypto::verify(signature, message, key.decoding_key(), algorithm).unwrap_or(false)
+        jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding_key(), algorithm).unwrap_or(false)
     };
     keys.all().map(AsRef::as_ref).find(|key| has_signed(key))
 }
 
-fn split_parts(token: &str) -> Result<[&str; 3], DecodeError> {
+fn split(token: &str) -> Result<CompactJwt<'_>, DecodeError> {
     if token.len() > MAX_DECODED_LEN {
         return Err(DecodeError::TooLong);
     }
-    let parts: Vec<&str> = token.split('.').collect();
-    let found = parts.len();
-    parts.try_into().map_err(|_| DecodeError::PartCount(found))
-}
-
-fn decode_object(part: &str, name: &'static str) -> Result<Map<String, Value>, DecodeError> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| DecodeError::InvalidPart(name))?;
-    serde_json::from_slice(&bytes).map_err(|_| DecodeError::InvalidPart(name))
+    CompactJwt::split(token).map_err(DecodeError::PartCount)
 }
 
 /// Why a text is not a JSON Web Token.

@@ -6,12 +6,14 @@
 //! holds no ids that are not in the store, so an attacker who sends invented ids fills no memory.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    num::NonZeroUsize,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use aws_lc_rs::rand::SystemRandom;
+use lru::LruCache;
+use parking_lot::Mutex;
 
 use super::{
     id::{StoredTokenId, owner_hash},
@@ -28,7 +30,7 @@ use portcullis_storage::{StoreError, StoreErrorKind};
 pub(super) const CACHE_TTL: Duration = Duration::from_secs(1);
 
 /// The largest number of cached records, of some hundred bytes each.
-const CACHE_CAPACITY: usize = 4096;
+const CACHE_CAPACITY: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// The resolution of the time of last use.
 const LAST_USE_RESOLUTION: Duration = Duration::from_secs(60);
@@ -42,7 +44,7 @@ pub struct StoredTokenService {
     clock: Clock,
     /// How long a device may be unused before it is signed out.
     refresh_lifetime: Duration,
-    cache: Mutex<HashMap<StoredTokenId, CachedToken>>,
+    cache: Mutex<LruCache<StoredTokenId, CachedToken>>,
     /// Held while a device is added, so that two concurrent logins do not both pass the limit check.
     creation_lock: tokio::sync::Mutex<()>,
 }
@@ -94,7 +96,13 @@ impl StoredTokenService {
     /// Verifies the tokens in `store`.
     #[must_use]
     pub fn new(store: TokenStore, refresh_lifetime: Duration, clock: Clock) -> Self {
-        Self { store, clock, refresh_lifetime, cache: Mutex::default(), creation_lock: tokio::sync::Mutex::default() }
+        Self {
+            store,
+            clock,
+            refresh_lifetime,
+            cache: Mutex::new(LruCache::new(CACHE_CAPACITY)),
+            creation_lock: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Verifies a token that a client presented. `hash_of` returns the stored hash of a user who may sign in.
@@ -209,27 +217,17 @@ impl StoredTokenService {
         }
         let read = self.clock.instant();
         let Some(stored) = self.store.read(id).await? else {
-            self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            self.cache.lock().pop(&id);
             return Ok(None);
         };
         let entry = CachedToken { token: Arc::new(stored), last_used: self.store.last_used(id).await?, read_at: read };
-        self.cache_insert(id, entry.clone());
+        self.cache.lock().put(id, entry.clone());
         Ok(Some(entry))
     }
 
     fn cached(&self, id: StoredTokenId) -> Option<CachedToken> {
-        let seen = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.cache.lock();
         seen.get(&id).filter(|entry| self.clock.since(entry.read_at) < CACHE_TTL).cloned()
-    }
-
-    fn cache_insert(&self, id: StoredTokenId, entry: CachedToken) {
-        let mut seen = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= CACHE_CAPACITY {
-            seen.retain(|_, entry| self.clock.since(entry.read_at) < CACHE_TTL);
-        }
-        if seen.len() < CACHE_CAPACITY {
-            seen.insert(id, entry);
-        }
     }
 
     /// Records the time of use in the background, unless a use was recorded within the last minute.
@@ -238,8 +236,8 @@ impl StoredTokenService {
             used.is_none_or(|used| now.duration_since(used).is_ok_and(|since| since >= LAST_USE_RESOLUTION))
         };
         {
-            let mut seen = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(entry) = seen.get_mut(&id).filter(|entry| is_news(&entry.last_used)) else { return };
+            let mut seen = self.cache.lock();
+            let Some(entry) = seen.peek_mut(&id).filter(|entry| is_news(&entry.last_used)) else { return };
             entry.last_used = Some(now);
         }
         let store = self.store.clone();

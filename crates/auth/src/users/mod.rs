@@ -12,20 +12,21 @@ use std::{
     collections::HashSet,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
 
 pub use edit::{EditError, check_writable, create_if_missing, edit};
 pub use users_file::{UsersFileError, read_leniently};
 
 use crate::{
     passwords::hash::{HashKind, StoredHash},
-    secret_files::file_fingerprint::FileFingerprint,
+    secret_files::{file_fingerprint::FileFingerprint, poll_file::poll_file},
     users::htpasswd::{Htpasswd, LineProblem},
 };
 use portcullis_access::UserName;
@@ -73,7 +74,7 @@ impl Users {
             logged_problems: Vec::new(),
         };
         let users = Self { current: ArcSwap::from_pointee(content.parse(&path)?), path, last_read: Mutex::new(seen) };
-        users.log_problems(&mut users.last_read.lock().unwrap_or_else(PoisonError::into_inner));
+        users.log_problems(&mut users.last_read.lock());
         Ok(users)
     }
 
@@ -97,12 +98,12 @@ impl Users {
 
     /// Reads the file even if its metadata is unchanged; on error the last valid file stays in force. Blocks.
     pub fn reload(&self, now: SystemTime) -> Result<UsersReload, UsersFileError> {
-        self.read(&mut self.last_read.lock().unwrap_or_else(PoisonError::into_inner), now)
+        self.read(&mut self.last_read.lock(), now)
     }
 
     /// Reads the file if its metadata changed since the last read; on error the last valid file stays in force. Blocks.
     pub fn poll(&self, now: SystemTime) -> Result<UsersReload, UsersFileError> {
-        let mut seen = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.last_read.lock();
         if seen.fingerprint.is_some() && seen.fingerprint == FileFingerprint::from_path(&self.path) {
             return Ok(UsersReload::Unchanged);
         }
@@ -110,30 +111,18 @@ impl Users {
     }
 
     /// Polls the file at `interval` without end: changes take effect within two intervals.
-    ///
-    /// Polling works everywhere: inotify events do not arrive over NFS or from the host of a bind mount, and concern
-    /// the wrong file where Kubernetes swaps a symbolic link two directories up.
     pub async fn watch(self: Arc<Self>, interval: Duration, clock: Clock) {
-        let mut last_error = None;
-        loop {
-            tokio::time::sleep(interval).await;
-            let users = Arc::clone(&self);
-            let now = clock.now();
-            let polled = tokio::task::spawn_blocking(move || users.poll(now)).await;
-            match polled {
-                Ok(Ok(UsersReload::Unchanged)) | Err(_) => {}
-                Ok(Ok(UsersReload::Changed)) => {
-                    last_error = None;
-                    tracing::info!(path = %self.path.display(), users = self.snapshot().users().count(), "users reloaded");
-                }
-                // Logged once per error, not at every interval.
-                Ok(Err(error)) if last_error.as_ref() == Some(&error.to_string()) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(%error, hint = error.hint(), "users not reloaded; the last good file stays in force");
-                    last_error = Some(error.to_string());
-                }
+        let users = Arc::clone(&self);
+        let report = |polled: Result<UsersReload, UsersFileError>| match polled {
+            Ok(UsersReload::Unchanged) => {}
+            Ok(UsersReload::Changed) => {
+                tracing::info!(path = %self.path.display(), users = self.snapshot().users().count(), "users reloaded");
             }
-        }
+            Err(error) => {
+                tracing::error!(%error, hint = error.hint(), "users not reloaded; the last good file stays in force");
+            }
+        };
+        poll_file(interval, move || users.poll(clock.now()), report).await;
     }
 
     fn read(&self, seen: &mut UsersLastRead, now: SystemTime) -> Result<UsersReload, UsersFileError> {

@@ -1,5 +1,9 @@
 //! Wildcard patterns that match the values of claims.
 //!
+//! They do not share the matcher of repository globs (`access`): there `**` is a whole path component that may be
+//! missing, so that `team/**` matches `team`, and `{user}` is the caller; a claim is any text, in which `**` is only
+//! `*` without its stop at a slash.
+//!
 //! Invariant: matching takes time proportional to the product of the lengths of pattern and value, both of which are
 //! bounded.
 

@@ -5,10 +5,11 @@
 //! issuer's response may be cached.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -125,7 +126,7 @@ impl JwksCache {
     }
 
     fn lock_state(&self) -> MutexGuard<'_, CacheState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn look_up(&self, wanted: &str, now: Instant) -> CacheDecision {

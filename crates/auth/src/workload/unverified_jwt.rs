@@ -3,38 +3,23 @@
 //! Invariant: parsing takes one pass over a bounded text. The unverified content only selects the issuer whose keys
 //! verify the signature.
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde::Deserialize;
-use serde_json::Value;
+
+use crate::compact_jwt::{CompactJwt, JoseHeader};
 
 /// The longest accepted token in bytes; those of CI systems have one or two kilobytes.
 pub const MAX_TOKEN_LEN: usize = 16 << 10;
 
-/// An unverified JSON Web Token in compact form (RFC 7515 section 7.1).
+/// An unverified JSON Web Token that names an algorithm and an issuer.
 pub(super) struct UnverifiedJwt<'a> {
     /// The whole token.
     pub(super) text: &'a str,
     /// The `iss` claim.
     pub(super) issuer: String,
-    /// The `alg` of its header.
-    pub(super) algorithm: String,
-    /// The `kid` of its header.
-    pub(super) key_id: Option<String>,
-    /// Whether its header has `crit`, which demands an extension.
-    pub(super) has_critical_extension: bool,
-    /// The signed part: header and payload in base64url, with the dot between them.
-    pub(super) message: &'a str,
-    /// The payload in base64url.
-    pub(super) payload: &'a str,
-    /// The signature in base64url.
-    pub(super) signature: &'a str,
-}
-
-#[derive(Deserialize)]
-struct JoseHeader {
-    alg: String,
-    kid: Option<String>,
-    crit: Option<Value>,
+    /// The JOSE header.
+    pub(super) header: JoseHeader,
+    /// The parts of the token.
+    pub(super) parts: CompactJwt<'a>,
 }
 
 #[derive(Deserialize)]
@@ -48,21 +33,10 @@ impl<'a> UnverifiedJwt<'a> {
         if text.len() > MAX_TOKEN_LEN {
             return None;
         }
-        let (message, signature) = text.rsplit_once('.')?;
-        let (header, payload) = message.split_once('.')?;
-        let header: JoseHeader = decode_json(header)?;
-        let Payload { iss: issuer } = decode_json(payload)?;
-        let JoseHeader { alg: algorithm, kid: key, crit } = header;
-        Some(Self {
-            text,
-            issuer,
-            algorithm,
-            key_id: key,
-            has_critical_extension: crit.is_some(),
-            message,
-            payload,
-            signature,
-        })
+        let parts = CompactJwt::split(text).ok()?;
+        let header = parts.header()?;
+        let Payload { iss: issuer } = parts.payload()?;
+        Some(Self { text, issuer, header, parts })
     }
 }
 
@@ -72,12 +46,9 @@ pub(super) fn is_oversized(text: &str) -> bool {
     text.len() > MAX_TOKEN_LEN && text.starts_with("eyJ") && text.bytes().all(letter)
 }
 
-fn decode_json<T: for<'de> Deserialize<'de>>(encoded: &str) -> Option<T> {
-    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
     use proptest::prelude::*;
 
     use super::*;
@@ -92,11 +63,11 @@ mod tests {
         let text = token(r#"{"alg":"RS256","kid":"1"}"#, r#"{"iss":"https://i"}"#, "c2ln");
         let read = UnverifiedJwt::parse(&text).unwrap();
         assert_eq!(
-            (read.issuer.as_str(), read.algorithm.as_str(), read.key_id.as_deref()),
+            (read.issuer.as_str(), read.header.algorithm.as_str(), read.header.key_id.as_deref()),
             ("https://i", "RS256", Some("1"))
         );
         assert_eq!(
-            (format!("{}.{}", read.message, read.signature), read.has_critical_extension),
+            (format!("{}.{}", read.parts.message, read.parts.signature), read.header.critical_extensions.is_some()),
             (text.clone(), false)
         );
         // Without a signature it still has the form of a token, so it is rejected as one.
@@ -104,7 +75,9 @@ mod tests {
         assert!(
             UnverifiedJwt::parse(&token(r#"{"alg":"RS256","crit":[]}"#, r#"{"iss":"i"}"#, ""))
                 .unwrap()
-                .has_critical_extension
+                .header
+                .critical_extensions
+                .is_some()
         );
     }
 

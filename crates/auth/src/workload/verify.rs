@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
@@ -39,14 +38,14 @@ pub(super) struct SignatureInfo<'a> {
 impl<'a> SignatureInfo<'a> {
     /// Rejects a token that no key could verify, before any key is fetched.
     pub(super) fn from_token(token: &'a UnverifiedJwt<'_>) -> Result<Self, InvalidWorkloadToken> {
-        if token.has_critical_extension {
+        if token.header.critical_extensions.is_some() {
             return Err(InvalidWorkloadToken::Critical);
         }
-        let algorithm = token.algorithm.parse().map_err(|_| InvalidWorkloadToken::Algorithm)?;
+        let algorithm = token.header.algorithm.parse().map_err(|_| InvalidWorkloadToken::Algorithm)?;
         if matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512) {
             return Err(InvalidWorkloadToken::Algorithm);
         }
-        let key = token.key_id.as_deref().ok_or(InvalidWorkloadToken::NoKeyId)?;
+        let key = token.header.key_id.as_deref().ok_or(InvalidWorkloadToken::NoKeyId)?;
         Ok(Self { algorithm, key_id: key })
     }
 }
@@ -72,11 +71,10 @@ impl VerifiedJwt {
         let uncached = if cached.is_some_and(|key| keys.contains_key(signed.key_id, signed.algorithm, key)) {
             None
         } else {
-            let found = keys.find_signer(signed.key_id, signed.algorithm, token.message, token.signature);
+            let found = keys.find_signer(signed.key_id, signed.algorithm, token.parts.message, token.parts.signature);
             Some((fingerprint, found.ok_or(InvalidWorkloadToken::Signature)?))
         };
-        let payload = BASE64_URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
-        let claims = serde_json::from_slice(&payload).map_err(|_| InvalidWorkloadToken::Malformed)?;
+        let claims = token.parts.payload().ok_or(InvalidWorkloadToken::Malformed)?;
         Ok(Self { claims, uncached })
     }
 

@@ -11,15 +11,16 @@ mod tests;
 mod unsupported;
 mod users;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::{
-    acme_order, duration,
+    acme_order,
     report::{Migration, ParseError},
     toml_writer::{TomlValue, is_claim},
     unsupported_keys,
     yaml::{NodeRef, YamlDocument},
 };
+use portcullis_text::format_duration;
 use portcullis_tls::acme::LETS_ENCRYPT;
 #[cfg(test)]
 pub(super) use unsupported::KEYS;
@@ -151,7 +152,7 @@ fn token(root: NodeRef<'_>, migration: &mut Migration) {
     migration.set(
         "auth.token",
         "lifetime",
-        TomlValue::text(duration::format_seconds(bounded)),
+        TomlValue::text(format_duration(Duration::from_secs(bounded))),
         expiration.line,
         "token.expiration",
     );

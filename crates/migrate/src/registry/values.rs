@@ -1,5 +1,9 @@
 //! Reads paths and durations of registry:2.
 
+use std::time::Duration;
+
+use portcullis_text::format_duration;
+
 use super::super::{duration, report::Migration, toml_writer::TomlValue, yaml::NodeRef};
 
 /// The value of a key that holds a path, with its line; `None` if it is missing, empty or not a path.
@@ -23,8 +27,12 @@ pub(super) fn bounded_duration(
     };
     let bounded = seconds.clamp(least, most);
     if bounded != seconds {
-        let (least, most) = (duration::format_seconds(least), duration::format_seconds(most));
+        let (least, most) = (format_seconds(least), format_seconds(most));
         migration.warn(at.line, &format!("{key}: the bounds are {least} and {most}; the nearest value was taken"));
     }
-    Some(TomlValue::text(duration::format_seconds(bounded)))
+    Some(TomlValue::text(format_seconds(bounded)))
+}
+
+fn format_seconds(seconds: u64) -> String {
+    format_duration(Duration::from_secs(seconds))
 }

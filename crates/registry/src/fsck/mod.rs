@@ -21,10 +21,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Error, Registry, error::with_causes};
+use super::{Error, Registry};
 pub use finding::{FsckFinding, FsckReport, RepairOutcome, StoreDamage};
 use portcullis_oci::RepositoryName;
 use portcullis_storage::{DataDirLock, StoreError, StorePath};
+use portcullis_text::error_chain;
 use scrub::{BlobLocation, ScrubResult};
 
 /// The minimum age of an orphan: anything younger may be the work of a running server.
@@ -109,7 +110,7 @@ impl FsckRun<'_> {
 
 /// The finding for a folder or link that cannot be read.
 fn unreadable_path(repository: Option<&RepositoryName>, path: &StorePath, error: &StoreError) -> FsckFinding {
-    let damage = StoreDamage::UnreadablePath { path: path.to_string(), error: with_causes(error) };
+    let damage = StoreDamage::UnreadablePath { path: path.to_string(), error: error_chain(error) };
     unrepaired_finding(repository, damage)
 }
 

@@ -3,9 +3,10 @@
 use std::{collections::HashSet, error::Error};
 
 use super::{FsckProgress, FsckReport, FsckRun, StoreDamage, unrepaired_finding};
-use crate::{error::with_causes, ingest::rehash, paths::ObjectKey};
+use crate::{ingest::rehash, paths::ObjectKey};
 use portcullis_oci::{Digest, Digester};
 use portcullis_storage::{Object, StorePath, optional};
+use portcullis_text::error_chain;
 
 /// Where the bytes of a blob are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl BlobLocation {
 
     /// The damage if the bytes cannot be read. The check goes on with the other blobs.
     fn unreadable(&self, error: &dyn Error) -> StoreDamage {
-        StoreDamage::UnreadableBytes { blob: *self.digest(), error: with_causes(error) }
+        StoreDamage::UnreadableBytes { blob: *self.digest(), error: error_chain(error) }
     }
 
     fn wrong_digest(&self, actual: Digest) -> StoreDamage {

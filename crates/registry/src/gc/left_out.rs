@@ -11,14 +11,13 @@ use super::{
     repository_graph::{UnreadableRepository, read_blob},
 };
 use crate::{
-    Engine,
-    error::with_causes,
-    links,
+    Engine, links,
     paths::{UPLOADS_DIR, quarantine},
     repository_walk::repository_name_of,
 };
 use portcullis_oci::{Digest, find_digests};
 use portcullis_storage::{StoreError, StorePath};
+use portcullis_text::error_chain;
 
 /// The maximum size in bytes of a link that is read.
 const MAX_LINK_LEN: u64 = 256;
@@ -30,7 +29,7 @@ impl GcRun<'_> {
         match engine.digests_named_in(folder).await {
             Ok(names) => self.named.extend(names),
             Err(error) => {
-                reason = format!("{reason}; no bytes of any repository are removed, because {}", with_causes(&error));
+                reason = format!("{reason}; no bytes of any repository are removed, because {}", error_chain(&error));
                 self.may_remove_bytes = false;
             }
         }
@@ -39,7 +38,7 @@ impl GcRun<'_> {
 
     /// Leaves out everything in a folder that cannot be listed, for `reason`.
     pub(super) fn leave_out_unlisted(&mut self, folder: &StorePath, reason: &StoreError) {
-        let reason = format!("{}; no bytes of any repository are removed", with_causes(reason));
+        let reason = format!("{}; no bytes of any repository are removed", error_chain(reason));
         self.may_remove_bytes = false;
         self.report.left_out.push(LeftOut { repository: repository_name_of(folder), reason });
     }

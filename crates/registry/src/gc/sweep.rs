@@ -7,14 +7,13 @@
 
 use super::{GarbageReason, GcRun, mark::MarkResult, repository_graph::RepositoryGraph};
 use crate::{
-    Error,
-    error::with_causes,
-    links,
+    Error, links,
     locks::RepositoryLock,
     paths::{DirKey, ObjectKey, UploadId},
 };
 use portcullis_oci::{Digest, RepositoryName};
 use portcullis_storage::{Stat, StoreError, optional};
+use portcullis_text::error_chain;
 
 /// The maximum number of markings of a repository in one collection. A repository with constant pushes is left to the
 /// next collection.
@@ -48,7 +47,7 @@ impl GcRun<'_> {
             let marked = match self.mark(name, &mut contents).await {
                 Ok(marked) => marked,
                 Err(unreadable) => {
-                    self.leave_out(&DirKey::Repository(name).path(), with_causes(&unreadable)).await;
+                    self.leave_out(&DirKey::Repository(name).path(), error_chain(&unreadable)).await;
                     return Ok(true);
                 }
             };
@@ -57,7 +56,7 @@ impl GcRun<'_> {
                 SweepOutcome::Complete => return Ok(false),
                 SweepOutcome::Stale => {}
                 SweepOutcome::Stopped(error) => {
-                    self.leave_out(&DirKey::Repository(name).path(), with_causes(&error)).await;
+                    self.leave_out(&DirKey::Repository(name).path(), error_chain(&error)).await;
                     return Ok(true);
                 }
             }
@@ -186,7 +185,7 @@ impl GcRun<'_> {
         let entries = match engine.store.list(&DirKey::Uploads(name).path()).await {
             Ok(entries) => entries,
             Err(error) => {
-                self.leave_out(&DirKey::Repository(name).path(), with_causes(&error)).await;
+                self.leave_out(&DirKey::Repository(name).path(), error_chain(&error)).await;
                 return Ok(());
             }
         };

@@ -10,10 +10,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     path::Path,
-    sync::{PoisonError, RwLock},
 };
 
 use super::{super::StoreEntry, fs_type::MetadataOrder};
+use parking_lot::RwLock;
 
 /// Number of retries when another task removes the folder meanwhile.
 const MAX_RETRIES: usize = 32;
@@ -48,14 +48,14 @@ impl DirCreator {
     fn create_one(&self, folder: &Path) -> io::Result<()> {
         let shard = self.shard(folder);
         {
-            let _nobody_is_making_it = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let _nobody_is_making_it = shard.read();
             if folder.is_dir() {
                 return Ok(());
             }
         }
         let Some(parent) = folder.parent() else { return Ok(()) };
         self.create_all(parent)?;
-        let _making_it = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let _making_it = shard.write();
         fs::create_dir(folder)
             .map_err(|error| if is_dangling(folder) { dangling_link_error(folder) } else { error })?;
         match self.order {

@@ -16,7 +16,6 @@ use std::{
     time::SystemTime,
 };
 
-use aws_lc_rs::rand::SecureRandom;
 use zeroize::Zeroizing;
 
 use super::{
@@ -72,8 +71,8 @@ impl AcmeFolder {
     }
 
     /// Saves a certificate.
-    pub fn save(&self, issued: &IssuedCertificate, random: &dyn SecureRandom) -> io::Result<()> {
-        self.write(&self.certificate_path(), &issued.pem, random)
+    pub fn save(&self, issued: &IssuedCertificate) -> io::Result<()> {
+        self.write(&self.certificate_path(), &issued.pem)
     }
 
     /// Loads the account; `None` if there is none.
@@ -86,8 +85,8 @@ impl AcmeFolder {
     }
 
     /// Saves an account.
-    pub fn save_account(&self, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
-        self.write(&self.account_path(), text, random)
+    pub fn save_account(&self, text: &str) -> io::Result<()> {
+        self.write(&self.account_path(), text)
     }
 
     /// Loads the record of failed attempts; `None` if there is none.
@@ -101,8 +100,8 @@ impl AcmeFolder {
     }
 
     /// Saves the record of failed attempts. It is on the disk when this returns.
-    pub fn save_retry(&self, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
-        self.write(&self.retry_path(), text, random)
+    pub fn save_retry(&self, text: &str) -> io::Result<()> {
+        self.write(&self.retry_path(), text)
     }
 
     /// Removes the record of failed attempts, if there is one.
@@ -115,23 +114,21 @@ impl AcmeFolder {
 
     /// Checks that the folder can be written. Callers do this before an order: a certificate that cannot be saved would
     /// be ordered again and again, and directories have rate limits.
-    pub fn check_writable(&self, random: &dyn SecureRandom) -> io::Result<()> {
+    pub fn check_writable(&self) -> io::Result<()> {
         let probe = self.path.join(".acme-probe");
-        self.write(&probe, "", random)?;
+        self.write(&probe, "")?;
         fs::remove_file(&probe)
     }
 
-    fn write(&self, path: &Path, text: &str, random: &dyn SecureRandom) -> io::Result<()> {
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
         fs::create_dir_all(&self.path)?;
-        atomic_write::write(path, text, FileReaders::Owner, random)
+        atomic_write::write(path, text, FileReaders::Owner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-
-    use aws_lc_rs::rand::SystemRandom;
 
     use super::{
         super::{super::Hostname, placeholder::generate_pem},
@@ -142,20 +139,20 @@ mod tests {
     fn what_was_kept_is_found_again_and_is_its_owners_alone() {
         let above = tempfile::tempdir().unwrap();
         let folder = AcmeFolder::new(&above.path().join("certs"));
-        let (now, random) = (SystemTime::now(), SystemRandom::new());
+        let now = SystemTime::now();
         assert!(folder.load(now).unwrap().is_none() && folder.load_account().unwrap().is_none());
-        folder.check_writable(&random).unwrap();
+        folder.check_writable().unwrap();
 
         let names: Vec<Hostname> = vec!["a.example".parse().unwrap()];
         let (certificate, key) = generate_pem(&names, now).unwrap();
         let identity = super::super::placeholder(&names, now).unwrap();
         let pem = Zeroizing::new(format!("{}{}", key.as_str(), certificate));
-        folder.save(&IssuedCertificate { identity, pem }, &random).unwrap();
-        folder.save_account("{}", &random).unwrap();
+        folder.save(&IssuedCertificate { identity, pem }).unwrap();
+        folder.save_account("{}").unwrap();
         assert_eq!(folder.load(now).unwrap().unwrap().names(), ["a.example"]);
         assert_eq!(folder.load_account().unwrap().unwrap().as_str(), "{}");
         assert_eq!(folder.load_retry().unwrap(), None);
-        folder.save_retry("[]", &random).unwrap();
+        folder.save_retry("[]").unwrap();
         assert_eq!(folder.load_retry().unwrap().as_deref(), Some("[]"));
         folder.remove_retry().unwrap();
         folder.remove_retry().unwrap();
@@ -169,6 +166,6 @@ mod tests {
     fn a_folder_that_cannot_be_written_says_so_before_an_order() {
         let above = tempfile::tempdir().unwrap();
         std::fs::write(above.path().join("file"), "").unwrap();
-        assert!(AcmeFolder::new(&above.path().join("file")).check_writable(&SystemRandom::new()).is_err());
+        assert!(AcmeFolder::new(&above.path().join("file")).check_writable().is_err());
     }
 }

@@ -6,10 +6,11 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use parking_lot::RwLock;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::{
     ServerConfig,
@@ -19,7 +20,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::super::protocol_config;
+use super::super::provider::provider;
 
 /// ALPN protocol of a validation (RFC 8737, 6.2).
 const ACME_TLS_ALPN: &[u8] = b"acme-tls/1";
@@ -49,7 +50,7 @@ impl Challenges {
     /// Creates a set without responses. Fails only if the TLS library rejects its own defaults.
     pub fn new() -> Result<Arc<Self>, rustls::Error> {
         let answers = Arc::new(ChallengeResponses::default());
-        let mut config = ServerConfig::builder_with_provider(Arc::new(protocol_config::provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(ValidationCertResolver(Arc::clone(&answers))));
@@ -61,7 +62,7 @@ impl Challenges {
     /// Returns the TLS configuration for validation servers; `None` while no TLS-ALPN validation is running.
     #[must_use]
     pub fn tls_config(&self) -> Option<Arc<ServerConfig>> {
-        (!read(&self.answers.tls).is_empty()).then(|| Arc::clone(&self.config))
+        (!self.answers.tls.read().is_empty()).then(|| Arc::clone(&self.config))
     }
 
     /// Whether the client is a validation server: it offers that one protocol and no other.
@@ -74,7 +75,7 @@ impl Challenges {
     /// Returns the response to a request for `/.well-known/acme-challenge/TOKEN`.
     #[must_use]
     pub fn http_response(&self, token: &str) -> Option<String> {
-        read(&self.answers.http).get(token).cloned()
+        self.answers.http.read().get(token).cloned()
     }
 
     /// Answers handshakes for `name` with a certificate that contains `digest` until the returned [`ChallengeGuard`] is
@@ -91,9 +92,9 @@ impl Challenges {
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.der().clone();
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|_| ChallengeError::Digest)?;
-        let key = protocol_config::provider().key_provider.load_private_key(key)?;
+        let key = provider().key_provider.load_private_key(key)?;
         let name = name.to_ascii_lowercase();
-        write(&self.answers.tls).insert(name.clone(), Arc::new(CertifiedKey::new(vec![certificate], key)));
+        self.answers.tls.write().insert(name.clone(), Arc::new(CertifiedKey::new(vec![certificate], key)));
         Ok(ChallengeGuard { answers: Arc::clone(&self.answers), target: ResponseKey::Tls(name) })
     }
 
@@ -103,7 +104,7 @@ impl Challenges {
         if token.is_empty() || token.len() > MAX_CHALLENGE_TOKEN_LEN || !token.bytes().all(in_alphabet) {
             return Err(ChallengeError::Token);
         }
-        write(&self.answers.http).insert(token.to_owned(), authorization.to_owned());
+        self.answers.http.write().insert(token.to_owned(), authorization.to_owned());
         Ok(ChallengeGuard { answers: Arc::clone(&self.answers), target: ResponseKey::Http(token.to_owned()) })
     }
 }
@@ -129,8 +130,8 @@ enum ResponseKey {
 impl Drop for ChallengeGuard {
     fn drop(&mut self) {
         match &self.target {
-            ResponseKey::Tls(name) => drop(write(&self.answers.tls).remove(name)),
-            ResponseKey::Http(token) => drop(write(&self.answers.http).remove(token)),
+            ResponseKey::Tls(name) => drop(self.answers.tls.write().remove(name)),
+            ResponseKey::Http(token) => drop(self.answers.http.write().remove(token)),
         }
     }
 }
@@ -157,7 +158,7 @@ struct ValidationCertResolver(Arc<ChallengeResponses>);
 impl ResolvesServerCert for ValidationCertResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name()?.to_ascii_lowercase();
-        read(&self.0.tls).get(&name).cloned()
+        self.0.tls.read().get(&name).cloned()
     }
 }
 
@@ -165,15 +166,6 @@ impl fmt::Debug for ValidationCertResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByName").finish_non_exhaustive()
     }
-}
-
-/// Ignores lock poisoning: every change of the maps is one call, so a panic elsewhere leaves them consistent.
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -187,7 +179,7 @@ mod tests {
         let by_tls = challenges.prove_by_tls("Registry.example", &[7; 32], SystemTime::now()).unwrap();
         let by_http = challenges.prove_by_http("to-ken", "to-ken.thumb").unwrap();
         assert!(challenges.tls_config().is_some());
-        assert!(read(&challenges.answers.tls).contains_key("registry.example"));
+        assert!(challenges.answers.tls.read().contains_key("registry.example"));
         assert_eq!(challenges.http_response("to-ken").as_deref(), Some("to-ken.thumb"));
         assert_eq!(challenges.http_response("other"), None);
         drop((by_tls, by_http));

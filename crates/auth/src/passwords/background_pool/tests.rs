@@ -2,7 +2,7 @@
 //! processor time. The clock is the paused clock of the runtime, which does not advance while they wait.
 
 use std::sync::{
-    Condvar,
+    Condvar, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 

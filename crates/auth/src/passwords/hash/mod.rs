@@ -4,6 +4,7 @@
 //! wrong password and takes at most a few seconds. The text of a hash is never printed.
 
 mod bcrypt;
+mod bcrypt_cost;
 mod invalid_hash;
 mod md5_crypt;
 mod sha1;
@@ -14,15 +15,18 @@ use std::{fmt, str::FromStr};
 use aws_lc_rs::rand::SecureRandom;
 use subtle::ConstantTimeEq;
 
-pub use bcrypt::{BcryptCost, InvalidBcryptCost};
+pub use bcrypt_cost::{BcryptCost, InvalidBcryptCost};
 pub use invalid_hash::InvalidHash;
-pub use sha_crypt::MAX_ROUNDS;
 
 pub(crate) use bcrypt::spend as spend_bcrypt;
 pub(crate) use md5_crypt::{Md5CryptVariant as Md5Variant, spend as spend_md5_crypt};
 pub(crate) use sha_crypt::{ShaCryptVariant, spend as spend_sha_crypt};
 
 use crate::passwords::password::{NewPassword, Password};
+
+/// The maximum number of rounds of SHA crypt, about a second of one processor. The format allows 999,999,999, a quarter
+/// of an hour.
+pub const MAX_ROUNDS: u32 = 1_000_000;
 
 /// One password hash, in one of the formats that htpasswd files hold.
 #[derive(Clone)]

@@ -7,11 +7,8 @@ use std::hint::black_box;
 use sha_crypt::{Params, sha256_crypt, sha512_crypt};
 use subtle::ConstantTimeEq;
 
-use super::{CRYPT_MAX_PASSWORD_LEN, InvalidHash, encode_crypt_base64, is_crypt_base64, is_salt};
+use super::{CRYPT_MAX_PASSWORD_LEN, InvalidHash, MAX_ROUNDS, encode_crypt_base64, is_crypt_base64, is_salt};
 use crate::passwords::password::Password;
-
-/// The maximum number of rounds, about a second of one processor. The format allows 999,999,999, a quarter of an hour.
-pub const MAX_ROUNDS: u32 = 1_000_000;
 
 /// The hash function of SHA crypt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

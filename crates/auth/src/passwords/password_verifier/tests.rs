@@ -43,8 +43,8 @@ fn limits(workers: usize, waiting: usize) -> HashingLimits {
     HashingLimits { workers: NonZeroUsize::new(workers).unwrap(), max_waiting: waiting, max_callers: 100 }
 }
 
-fn here() -> ClientSubnet {
-    std::net::IpAddr::from([192, 0, 2, 1]).into()
+fn here() -> IpAddr {
+    [192, 0, 2, 1].into()
 }
 
 fn password(text: &str) -> Password {
@@ -163,7 +163,7 @@ async fn a_users_file_that_cannot_be_changed_still_lets_users_sign_in() {
 async fn a_full_queue_rejects_further_callers_as_busy() {
     let fixture = VerifierFixture::with(LegacyHashes::Rehash, limits(1, 1));
     fixture.verify("alice", "secret").await.unwrap();
-    let worker = fixture.checker.queue.acquire(here()).await.ok().unwrap();
+    let worker = fixture.checker.queue.acquire(Subnet::of_subscriber(here())).await.ok().unwrap();
     let (one, two, three, known, ()) = tokio::join!(
         fixture.verify("a", "x"),
         fixture.verify("b", "x"),
@@ -190,7 +190,7 @@ async fn the_same_password_many_times_at_once_takes_one_turn() {
 #[tokio::test]
 async fn a_caller_who_left_keeps_no_place() {
     let fixture = VerifierFixture::with(LegacyHashes::Rehash, limits(1, 1));
-    let worker = fixture.checker.queue.acquire(here()).await.ok().unwrap();
+    let worker = fixture.checker.queue.acquire(Subnet::of_subscriber(here())).await.ok().unwrap();
     for _ in 0..5 {
         let gone = tokio::time::timeout(Duration::ZERO, fixture.verify("absent", "x")).await;
         assert!(gone.is_err());
@@ -204,7 +204,7 @@ async fn two_equal_guesses_at_once_wait_for_each_other_whether_the_user_exists_o
     // No guess may wait for a free worker, so one that does not wait for its turn is rejected at once.
     let fixture = VerifierFixture::with(LegacyHashes::Rehash, limits(1, 0));
     for user in ["alice", "absent", ""] {
-        let worker = fixture.checker.queue.acquire(here()).await.ok().unwrap();
+        let worker = fixture.checker.queue.acquire(Subnet::of_subscriber(here())).await.ok().unwrap();
         let turn = fixture
             .checker
             .attempt_locks

@@ -7,11 +7,12 @@
 
 use std::{
     ptr,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::SystemTime,
 };
 
 use aws_lc_rs::rand::SystemRandom;
+use parking_lot::Mutex;
 use portcullis_clock::Clock;
 
 use super::claims::VerifiedClaims;
@@ -57,7 +58,7 @@ impl TokenVerificationCache {
         keys: &'a SigningKeySet,
         now: SystemTime,
     ) -> Option<(Arc<VerifiedClaims>, &'a Arc<SigningKey>)> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let VerifiedSignature { claims, signer } = entries.get(key, self.clock.instant())?;
         let is_signer = |key: &&Arc<SigningKey>| ptr::eq(Arc::as_ptr(key), signer.as_ptr());
         Some((Arc::clone(claims), keys.valid_at(now).find(is_signer)?))
@@ -66,6 +67,6 @@ impl TokenVerificationCache {
     /// Inserts a token that was verified and is valid now.
     pub(super) fn insert(&self, key: CredentialFingerprint, claims: Arc<VerifiedClaims>, signer: &Arc<SigningKey>) {
         let entry = VerifiedSignature { claims, signer: Arc::downgrade(signer) };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry, self.clock.instant());
+        self.entries.lock().insert(key, entry, self.clock.instant());
     }
 }
