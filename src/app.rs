@@ -34,7 +34,7 @@ use crate::{
     },
     clock::Clock,
     config::{ConfigSource, LoadedConfig},
-    fetch::TrustedRootsError,
+    http_client::TrustedRootsError,
     registry::Registry,
     reload::{self, Reloader},
     server::{BindError, Peer, Server, Shutdown},

@@ -15,7 +15,7 @@
 //! | engines | [`registry`] [`auth`] | the registry engine; authentication |
 //! | mechanisms | [`storage`] [`access`] [`audit`] | durable files, access rules, audit events |
 //! | mechanisms | [`clock`] | the time; `main` makes the one clock of the process |
-//! | mechanisms | [`tls`] [`fetch`] | certificates and TLS settings, HTTP client |
+//! | mechanisms | [`tls`] [`http_client`] | certificates and TLS settings, HTTP client |
 //! | vocabulary | [`oci`] [`text`] | the types of the OCI specifications, parsed once; text for people; no I/O |
 //!
 //! # The path of a request
@@ -54,7 +54,7 @@ pub use portcullis_acme as acme;
 pub use portcullis_auth as auth;
 pub use portcullis_clock as clock;
 pub use portcullis_config as config;
-pub use portcullis_http_client as fetch;
+pub use portcullis_http_client as http_client;
 pub use portcullis_migrate as migrate;
 pub use portcullis_oci as oci;
 pub use portcullis_registry as registry;

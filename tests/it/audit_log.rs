@@ -142,6 +142,8 @@ fn a_sign_in_with_a_token_says_with_which() {
     let signed_in = |method: &str, credential: &str| json!({"event": "signed_in", "user": "alice", "method": method, "credential": credential});
     let login = server.request("GET", "/token?offline_token=true", &[&shown], b"").expect(200);
     assert_eq!(events_of(&stage, &login)[0], signed_in("access_token", "ci"));
+    assert!(login.json()["refresh_token"].is_null(), "the client stores the access token itself");
+    let login = server.request("GET", "/token?offline_token=true", &[&basic_authorization(&ALICE)], b"").expect(200);
     let refresh = login.json()["refresh_token"].as_str().unwrap().to_owned();
     let form = format!("grant_type=refresh_token&refresh_token={refresh}");
     let renewed = server.request("POST", "/token", &[], form.as_bytes()).expect(200);

@@ -59,7 +59,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "clock", "access", "audit", "storage", "tls", "fetch", "registry", "auth", "api", "server", "config",
+            "clock", "access", "audit", "storage", "tls", "http_client", "registry", "auth", "api", "server", "config",
             "acme", "reload",
         ],
     ),
