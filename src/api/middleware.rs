@@ -35,8 +35,8 @@ pub(super) use request_info::RequestInfo;
 /// Serves one request with `service` and all that surrounds it. The service finds a [`RequestInfo`] among the
 /// extensions of the request.
 ///
-/// Each body is in one box: the box of the request's body is made around the tracker, and the box of the response's body
-/// is the handler's, which the access log wraps.
+/// Each body is in one box: the box of the request's body is made around the tracker, and the box of the response's
+/// body is the handler's, which the access log wraps.
 pub(super) async fn serve_request<S, B>(
     service: S,
     connection: ConnectionInfo,
