@@ -18,13 +18,14 @@ use http::{Request, header, uri};
 use hyper::body::Incoming;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 use tower::util::MapRequest;
 
 use crate::{
     access::{Gate, UserName},
     acme::CertificateRenewer,
+    admin_socket::{AdminJobs, AdminListener, AdminServer},
     api::{self, Api, ConnectionInfo, TokenRealm},
     audit::{self, AuditEvent},
     auth::{
@@ -54,7 +55,9 @@ pub struct App {
     keeper: CertificateRenewer,
     signals: Signals,
     first_start: FirstStart,
-    store_lock: DataDirLock,
+    store_lock: Arc<DataDirLock>,
+    /// The data folder.
+    root: PathBuf,
 }
 
 /// The facts that the first-start banner shows to the operator.
@@ -114,7 +117,8 @@ impl App {
         let challenges = Challenges::new().map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?
             .with_acme_challenges(challenges.clone());
-        let claim = lock_store(&config.storage)?;
+        let store_lock = Arc::new(lock_store(&config.storage)?);
+        let storage::StoreConfig::Filesystem { root } = config.storage.clone();
         let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
         warn_of_algorithm_mismatch(&keys, config.auth.token.algorithm);
         let administrator = create_administrator(config.auth.htpasswd.clone()).await?;
@@ -130,6 +134,7 @@ impl App {
         let grants = StoredTokenService::new(TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
         let registry = Registry::new(store, config.registry.clone());
         warn_of_split_store(&registry).await;
+        remove_obsolete_files(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
         let realm = Arc::new(ArcSwap::from_pointee(TokenRealm::new(&config.tls.hostnames)));
         let passwords = PasswordVerifier::new(
@@ -165,7 +170,7 @@ impl App {
         let keeper = CertificateRenewer { resolver: resolver.clone(), challenges, answers_http, config: current };
         let reloader =
             Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim })
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -176,18 +181,22 @@ impl App {
 
     /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
     pub async fn serve(self) {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock: claim } = self;
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
         audit::record(&AuditEvent::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
+        let (reloads, reload_requests) = mpsc::channel(1);
+        let jobs = AdminJobs { registry: registry.clone(), root, lock: store_lock.clone(), reloads };
+        let (stop_admin, admin_stopped) = watch::channel(false);
+        let admin = bind_admin_socket(jobs, &store_lock).map(|admin| tokio::spawn(admin.run(admin_stopped)));
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::POLL_INTERVAL);
             let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL);
-            tokio::join!(users, keys, reloader.run(hangup), keeper.run())
+            tokio::join!(users, keys, reloader.run(hangup, reload_requests), keeper.run())
         });
-        let tending = tokio::spawn(registry.clone().run_maintenance());
+        let tending = tokio::spawn(registry.clone().collect_periodically());
         let stopping = shutdown.clone();
         tokio::spawn(async move {
             let mut asked = async || {
@@ -204,6 +213,7 @@ impl App {
             stopping.force();
         });
         let drained = server.run(api_service(api, names), shutdown).await;
+        stop_admin_socket(admin, &stop_admin).await;
         watching.abort();
         // Garbage collection can stop at any point: each step leaves a consistent registry.
         tending.abort();
@@ -215,9 +225,36 @@ impl App {
         if tokio::time::timeout(COMMIT_TIMEOUT, registry.wait_for_tasks()).await.is_err() {
             tracing::warn!("gave up waiting for the store to finish its commits");
         }
-        drop(claim);
+        drop(store_lock);
         tracing::info!("stopped");
         audit::record(&AuditEvent::Stopped);
+    }
+}
+
+/// Binds the socket for commands. A server without it serves clients all the same.
+fn bind_admin_socket(jobs: AdminJobs, lock: &DataDirLock) -> Option<AdminServer> {
+    match AdminListener::bind(&jobs.root, lock) {
+        Ok(listener) => Some(AdminServer::new(listener, jobs)),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                folder = %jobs.root.display(),
+                hint = "keep the data on a file system that supports Unix sockets, or stop the server before these commands",
+                "cannot create the admin socket: `gc`, `repository remove` and `fsck --repair` do not work beside this \
+                 server, and `token rotate` and `cert renew` take effect a second later"
+            );
+            None
+        }
+    }
+}
+
+/// Ends the requests of commands and removes the socket. A removal of a repository may finish first.
+async fn stop_admin_socket(server: Option<tokio::task::JoinHandle<()>>, stop: &watch::Sender<bool>) {
+    stop.send_replace(true);
+    let Some(mut server) = server else { return };
+    if tokio::time::timeout(COMMIT_TIMEOUT, &mut server).await.is_err() {
+        tracing::warn!("gave up waiting for the requests of commands");
+        server.abort();
     }
 }
 
@@ -301,6 +338,13 @@ async fn warn_of_split_store(registry: &Registry) {
         && error.is_split_store()
     {
         tracing::error!(hint = "keep the whole data folder on one file system", "nothing can be pushed: {error}");
+    }
+}
+
+/// Removes the files of earlier versions. The server starts all the same if that fails.
+async fn remove_obsolete_files(registry: &Registry) {
+    if let Err(error) = registry.remove_obsolete_files().await {
+        tracing::warn!(%error, "the files of an earlier version are not removed");
     }
 }
 

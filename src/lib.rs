@@ -10,6 +10,7 @@
 //! | layer | modules | responsibility |
 //! |---|---|---|
 //! | process | [`cli`] [`app`] `reload` `acme` [`config`] | command line, start, reload, ACME, configuration |
+//! | process | `admin_socket` | requests of commands to the running server |
 //! | process | [`migrate`] [`selftest`] [`server`] [`telemetry`] | migration, self-test, sockets and shutdown, logs |
 //! | surface | [`api`] | the HTTP API; no other module uses axum's types |
 //! | engines | [`registry`] [`auth`] | the registry engine; authentication |
@@ -40,6 +41,7 @@
 //! The crate is a library so that its own tests and its one binary can use it. Its public interface is the command
 //! line, the configuration, HTTP and the disk layout; the Rust items may change in any release.
 
+mod admin_socket;
 pub mod api;
 pub mod app;
 pub mod cli;

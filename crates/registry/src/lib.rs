@@ -6,7 +6,6 @@
 //! Invariant: content becomes visible in a repository only after its bytes were verified against its digest and are
 //! durable, and only through a [`Repository`] that was opened with a proof of the right to do so ([`Authorized`]).
 
-mod admin_requests;
 mod blobs;
 mod catalog;
 mod config;
@@ -33,6 +32,7 @@ mod uploads;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -44,8 +44,8 @@ pub use blobs::Blob;
 pub use config::{Config, GcConfig, Untagged};
 pub use delete_repository::RepositoryStats;
 pub use error::Error;
-pub use fsck::{FsckFinding, FsckProgress, FsckReport, RepairOutcome, StoreDamage};
-pub use gc::{Garbage, GarbageReason, GcReport, LeftOut};
+pub use fsck::{FsckFinding, FsckProgress, FsckReport, RepairOutcome, RepairProgress, StoreDamage};
+pub use gc::{Garbage, GarbageReason, GcProgress, GcReport, LeftOut};
 pub use ingest::BodyError;
 pub use manifests::{PutManifest, StoredManifest};
 pub use mount_source::FoundSource;
@@ -68,6 +68,8 @@ struct Engine {
     repositories: locks::RepositoryLocks,
     listing_cache: listing_cache::ListingCache,
     tasks: TaskTracker,
+    /// Held by a collection or a repair.
+    maintenance: AsyncMutex<()>,
 }
 
 impl Registry {
@@ -81,6 +83,7 @@ impl Registry {
             repositories: locks::RepositoryLocks::default(),
             listing_cache: listing_cache::ListingCache::default(),
             tasks: TaskTracker::new(),
+            maintenance: AsyncMutex::new(()),
         };
         Self { engine: Arc::new(engine) }
     }

@@ -14,8 +14,9 @@ use std::{
 
 use aws_lc_rs::rand::SystemRandom;
 
-use super::{CommandError, load};
+use super::{CommandError, data_dir::notify_server, load};
 use crate::{
+    admin_socket::ReloadTarget,
     config::Flags,
     tls::{self, CertificateSource},
 };
@@ -66,7 +67,15 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandErro
         }
         Command::Renew(RenewArgs { place: CertsArgs { certs }, hostname }) => {
             let config = load(&Flags { config, hostname, certs, ..Flags::default() })?.config;
-            renew(&config.tls)
+            renew(&config.tls)?;
+            let note = if notify_server(&config.storage, ReloadTarget::Certificates) {
+                "the running server has loaded it"
+            } else {
+                "a server that starts or runs elsewhere loads it within seconds"
+            };
+            // A write error is ignored: the certificate is issued all the same.
+            let _ = writeln!(io::stderr(), "{note}");
+            Ok(())
         }
         Command::Trust(args) => trust::run(&args, config),
     }
@@ -84,7 +93,7 @@ fn renew(config: &tls::TlsConfig) -> Result<(), CommandError> {
     // A write error is ignored: the certificate is issued all the same.
     let _ = writeln!(
         io::stderr(),
-        "issued {} for {}, valid until {until}\nSHA-256 {}\na running server loads it within seconds",
+        "issued {} for {}, valid until {until}\nSHA-256 {}",
         file.display(),
         made.names().join(", "),
         made.fingerprint(),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use super::{super::CommandError, KeyArgs};
+use super::{super::CommandError, KeyArgs, KeySettings};
 use crate::auth::{
     TokenConfig,
     signing_keys::{SigningKeySet, format_utc},
@@ -38,7 +38,7 @@ pub(super) fn run(args: Args, config: Option<PathBuf>) -> Result<(), CommandErro
     let dissection = decode::decode(token).map_err(|error| {
         CommandError::new(error, Some("pass the token alone, without `Authorization: Bearer` before it"))
     })?;
-    let (config, _) = args.key.load_settings(config)?;
+    let KeySettings { token: config, .. } = args.key.load_settings(config)?;
     let now = SystemTime::now();
     // A machine without the key file can still decode the token.
     let keys = SigningKeySet::read(&config, now);

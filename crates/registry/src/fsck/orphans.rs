@@ -1,12 +1,12 @@
-//! Finds the orphans of interrupted work: temporary files, uploads without a session, requests without a command; and
-//! entries of the trash that are not blobs.
+//! Finds the orphans of interrupted work: temporary files, and uploads without a session; and entries of the trash that
+//! are not blobs.
 //!
-//! Invariant: a file, upload or request younger than [`MIN_ORPHAN_AGE`] may be in use and is not reported.
+//! Invariant: a file or upload younger than [`MIN_ORPHAN_AGE`] may be in use and is not reported.
 
 use super::{FsckFinding, FsckRun, MIN_ORPHAN_AGE, StoreDamage, unrepaired_finding};
 use crate::{
     Error,
-    paths::{DirKey, ObjectKey, RequestId, UploadId},
+    paths::{DirKey, ObjectKey, UploadId},
 };
 use portcullis_oci::{Algorithm, Digest, RepositoryName};
 use portcullis_storage::{Stat, StorePath, optional};
@@ -15,7 +15,6 @@ impl FsckRun<'_> {
     /// The orphans outside of repositories.
     pub(super) async fn orphans(&self) -> Result<Vec<FsckFinding>, Error> {
         let mut damages = self.orphaned_temporaries().await?;
-        damages.extend(self.stale_requests().await?);
         damages.extend(self.invalid_trash_entries().await?);
         Ok(damages.into_iter().map(|damage| unrepaired_finding(None, damage)).collect())
     }
@@ -47,18 +46,6 @@ impl FsckRun<'_> {
             let objects = self.objects_below(path).await?;
             if !objects.is_empty() && self.is_orphan(&objects) {
                 damages.push(StoreDamage::HalfWritten { file: entry.name });
-            }
-        }
-        Ok(damages)
-    }
-
-    /// Requests whose commands no longer wait for a report.
-    async fn stale_requests(&self) -> Result<Vec<StoreDamage>, Error> {
-        let mut damages = Vec::new();
-        for entry in self.registry.engine.store.list(&DirKey::Requests.path()).await? {
-            let Ok(id) = entry.name.parse::<RequestId>() else { continue };
-            if self.is_orphan(&self.objects_below(DirKey::Request(id).path()).await?) {
-                damages.push(StoreDamage::StaleRequest { request: entry.name });
             }
         }
         Ok(damages)
