@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::oci_layout::digest;
 use crate::support::portcullis_server::BINARY;
+use crate::support::tool_command::require;
 use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
 
 /// The time after which a test fails, on any machine.
@@ -150,9 +151,8 @@ fn errors_and_warnings_of_the_server_are_those_of_the_command() {
     let collected = stage.portcullis_command().arg("gc").run_ok();
     assert!(collected.stderr.contains("warning: repository UPPER was left out"), "{collected}");
     assert!(collected.stderr.contains("hint: `portcullis fsck` lists the damage"), "{collected}");
-    // Nothing that is not a folder can be listed.
-    fs::remove_dir_all(stage.path("data/docker/registry/v2/blobs")).unwrap_or_default();
-    fs::write(stage.path("data/docker/registry/v2/blobs"), "not a folder").unwrap();
+    fs::remove_dir_all(stage.path("data/docker/registry/v2/repositories")).unwrap();
+    std::os::unix::fs::symlink("repositories", stage.path("data/docker/registry/v2/repositories")).unwrap();
     let failed = stage.portcullis_command().args(["fsck", "--repair"]).run_failing();
     assert!(failed.stderr.contains("error: the server reports: "), "{failed}");
 }
@@ -254,8 +254,9 @@ fn a_rotated_key_and_a_renewed_certificate_are_loaded_when_their_commands_end() 
     assert!(rotated.stderr.contains("the running server has loaded the keys"), "{rotated}");
     let renewed = stage.portcullis_command().args(["cert", "renew"]).run_ok();
     assert!(renewed.stderr.contains("the running server has loaded it"), "{renewed}");
-    let log = server.log();
-    assert!(log.contains("token keys reloaded") && log.contains("certificate exchanged"), "{log}");
+    // The poll of the key file may have been first, and then its line comes a moment later.
+    server.assert_log_contains("token keys reloaded");
+    server.assert_log_contains("certificate exchanged");
 }
 
 #[test]
@@ -266,4 +267,27 @@ fn the_requests_folder_of_an_earlier_version_is_removed_at_the_start() {
     fs::write(request.join("request"), r#"{"request":"collect"}"#).unwrap();
     let _server = stage.start();
     assert!(eventually(DEADLINE, || !stage.path("data/portcullis/requests").exists()));
+}
+
+#[test]
+fn a_server_that_can_have_no_socket_serves_and_its_commands_say_why_they_cannot_reach_it() {
+    let stage = ServerDir::new();
+    let mut command = Command::new(require("strace"));
+    // With -D, the started process is the server, and strace its detached grandchild. The first `bind` is that of the
+    // address, the second that of the socket.
+    command.args(["-D", "-f", "-o", "/dev/null", "-e", "trace=bind", "-e", "inject=bind:error=EOPNOTSUPP:when=2"]);
+    command.args([BINARY, "serve"]).current_dir(stage.folder());
+    let server = stage.start_as(command);
+    server.assert_serving();
+    server.assert_log_contains("cannot create the admin socket");
+    for words in [&["gc"][..], &["fsck", "--repair"]] {
+        let failed = stage.portcullis_command().args(words).run_failing();
+        assert!(failed.stderr.contains("could not create its socket"), "{failed}");
+        assert!(failed.stderr.contains("Operation not supported") && failed.stderr.contains("hint: stop"), "{failed}");
+    }
+    stage.portcullis_command().args(["gc", "--dry-run"]).run_ok();
+    let rotated = stage.portcullis_command().args(["token", "rotate"]).run_ok();
+    assert!(!rotated.stderr.contains("the running server"), "{rotated}");
+    drop(server);
+    stage.portcullis_command().arg("gc").run_ok();
 }

@@ -32,7 +32,7 @@ pub(super) struct Args {
 enum Command {
     /// Show the certificates: names, chain, dates, days that are left, fingerprints and files
     Show(CertsArgs),
-    /// Issue a new self-signed certificate now; a running server loads it within seconds
+    /// Issue a new self-signed certificate now; a running server loads it at once
     Renew(RenewArgs),
     /// Print the commands that make a client trust the certificate authority, or run them here with --apply
     ///
