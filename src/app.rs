@@ -6,7 +6,7 @@
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -55,6 +55,9 @@ pub struct App {
     keeper: CertificateRenewer,
     signals: Signals,
     first_start: FirstStart,
+    /// The socket for commands; `None` if it cannot be created. Before the lock: fields are dropped
+    /// in this order, and only the holder of the lock may remove the socket.
+    admin: Option<AdminListener>,
     store_lock: Arc<DataDirLock>,
     /// The data folder.
     root: PathBuf,
@@ -119,6 +122,8 @@ impl App {
             .with_acme_challenges(challenges.clone());
         let store_lock = Arc::new(lock_store(&config.storage)?);
         let storage::StoreConfig::Filesystem { root } = config.storage.clone();
+        // Directly after the lock: a command that finds the folder locked connects to the socket.
+        let admin = bind_admin_socket(&root, &store_lock);
         let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), SystemTime::now())?);
         warn_of_algorithm_mismatch(&keys, config.auth.token.algorithm);
         let administrator = create_administrator(config.auth.htpasswd.clone()).await?;
@@ -170,7 +175,7 @@ impl App {
         let keeper = CertificateRenewer { resolver: resolver.clone(), challenges, answers_http, config: current };
         let reloader =
             Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root })
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root, admin })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -181,7 +186,8 @@ impl App {
 
     /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
     pub async fn serve(self) {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root } = self;
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root, admin } =
+            self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
@@ -190,7 +196,7 @@ impl App {
         let (reloads, reload_requests) = mpsc::channel(1);
         let jobs = AdminJobs { registry: registry.clone(), root, lock: store_lock.clone(), reloads };
         let (stop_admin, admin_stopped) = watch::channel(false);
-        let admin = bind_admin_socket(jobs, &store_lock).map(|admin| tokio::spawn(admin.run(admin_stopped)));
+        let admin = admin.map(|listener| tokio::spawn(AdminServer::new(listener, jobs).run(admin_stopped)));
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::POLL_INTERVAL);
             let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL);
@@ -232,13 +238,13 @@ impl App {
 }
 
 /// Binds the socket for commands. A server without it serves clients all the same.
-fn bind_admin_socket(jobs: AdminJobs, lock: &DataDirLock) -> Option<AdminServer> {
-    match AdminListener::bind(&jobs.root, lock) {
-        Ok(listener) => Some(AdminServer::new(listener, jobs)),
+fn bind_admin_socket(root: &Path, lock: &DataDirLock) -> Option<AdminListener> {
+    match AdminListener::bind(root, lock) {
+        Ok(listener) => Some(listener),
         Err(error) => {
             tracing::warn!(
                 %error,
-                folder = %jobs.root.display(),
+                folder = %root.display(),
                 hint = "keep the data on a file system that supports Unix sockets, or stop the server before these commands",
                 "cannot create the admin socket: `gc`, `repository remove` and `fsck --repair` do not work beside this \
                  server, and `token rotate` and `cert renew` take effect a second later"

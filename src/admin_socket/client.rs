@@ -78,79 +78,70 @@ impl AdminClient {
             Ok(stream) => return Ok(Self { stream }),
             Err(error) => error,
         };
-        match error.kind() {
-            io::ErrorKind::NotFound => Err(ConnectError::NotListening(path, error)),
-            io::ErrorKind::ConnectionRefused => match read_reason(&path) {
-                Some(reason) => Err(ConnectError::NoSocket(path, reason)),
-                None => Err(ConnectError::NotListening(path, error)),
-            },
-            _ => Err(ConnectError::Denied(path, error)),
+        let reason = read_reason(&path);
+        if let Some(reason) = reason {
+            Err(ConnectError::NoSocket(path, reason))
+        } else if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+            Err(ConnectError::NotListening(path, error))
+        } else {
+            Err(ConnectError::Denied(path, error))
         }
     }
 
     /// Has the server collect garbage, and passes every step to `observer`.
     pub(crate) fn collect_garbage(self, observer: &mut dyn FnMut(GcProgress<'_>)) -> Result<GcReport, RequestError> {
         let mut report = GcReport::default();
-        let result = self.request(&Request::CollectGarbage, &mut |event| match event {
-            Event::GcProgress { done, total } => {
+        let result = self.request(&Request::CollectGarbage, &mut |event| {
+            if let Event::GcProgress { done, total } = event {
                 observer(GcProgress::Repositories { done, total });
-                None
-            }
-            Event::Garbage(garbage) => {
+            } else if let Event::Garbage(garbage) = event {
                 observer(GcProgress::Garbage(&garbage));
                 report.garbage.push(garbage);
-                None
-            }
-            Event::LeftOut(left_out) => {
+            } else if let Event::LeftOut(left_out) = event {
                 observer(GcProgress::LeftOut(&left_out));
                 report.left_out.push(left_out);
-                None
+            } else {
+                return Some(event);
             }
-            other => Some(other),
+            None
         })?;
-        match result {
-            Event::Collected { kept, restored } => Ok(GcReport { kept, restored, ..report }),
-            other => Err(unexpected(&other)),
-        }
+        let Event::Collected { kept, restored } = result else { return Err(unexpected(&result)) };
+        Ok(GcReport { kept, restored, ..report })
     }
 
     /// Has the server check and repair all data, and passes every step to `observer`.
     pub(crate) fn repair(self, observer: &mut dyn FnMut(RepairProgress<'_>)) -> Result<FsckReport, RequestError> {
         let mut findings = Vec::new();
-        let result = self.request(&Request::Repair, &mut |event| match event {
-            Event::FsckProgress { blobs, total, bytes } => {
+        let result = self.request(&Request::Repair, &mut |event| {
+            if let Event::FsckProgress { blobs, total, bytes } = event {
                 observer(RepairProgress::Check(FsckProgress { blobs, total, bytes }));
-                None
-            }
-            Event::Finding(finding) => {
+            } else if let Event::Finding(finding) = event {
                 observer(RepairProgress::Finding(&finding));
                 findings.push(finding);
-                None
+            } else {
+                return Some(event);
             }
-            other => Some(other),
+            None
         })?;
-        match result {
-            Event::Repaired { blobs, bytes } => Ok(FsckReport { findings, blobs, bytes }),
-            other => Err(unexpected(&other)),
-        }
+        let Event::Repaired { blobs, bytes } = result else { return Err(unexpected(&result)) };
+        Ok(FsckReport { findings, blobs, bytes })
     }
 
     /// Has the server remove a repository, and returns what was in it.
     pub(crate) fn remove_repository(self, name: &RepositoryName) -> Result<RepositoryStats, RequestError> {
         let request = Request::RemoveRepository { repository: name.clone() };
-        match self.request(&request, &mut Some)? {
-            Event::Removed(contents) => Ok(contents),
-            Event::NoSuchRepository => Err(RequestError::NameUnknown(name.clone())),
-            other => Err(unexpected(&other)),
+        let result = self.request(&request, &mut Some)?;
+        if result == Event::NoSuchRepository {
+            return Err(RequestError::NameUnknown(name.clone()));
         }
+        let Event::Removed(contents) = result else { return Err(unexpected(&result)) };
+        Ok(contents)
     }
 
     /// Has the server read changed files at once.
     pub(crate) fn reload(self, target: ReloadTarget) -> Result<(), RequestError> {
-        match self.request(&Request::Reload { target }, &mut Some)? {
-            Event::Reloaded => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        let result = self.request(&Request::Reload { target }, &mut Some)?;
+        if result == Event::Reloaded { Ok(()) } else { Err(unexpected(&result)) }
     }
 
     /// Sends a request, and passes its events to `take` until that returns one, the result.

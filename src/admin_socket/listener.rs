@@ -53,6 +53,12 @@ impl Drop for AdminListener {
     }
 }
 
+/// Removes the socket, or the reason in its place, of a server that no longer runs, as the lock proves.
+pub(crate) fn remove_stale_socket(root: &Path, _lock: &DataDirLock) {
+    // If this fails, commands that wait for this one show a reason that does not apply.
+    let _ = remove_if_exists(&socket_path(root));
+}
+
 fn bind(root: &Path) -> io::Result<UnixListener> {
     let address = AddressPath::new(root)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use client::{AdminClient, ConnectError, RequestError};
 pub(crate) use jobs::AdminJobs;
-pub(crate) use listener::AdminListener;
+pub(crate) use listener::{AdminListener, remove_stale_socket};
 pub(crate) use server::AdminServer;
 
 pub(crate) use crate::reload::ReloadTarget;

@@ -42,6 +42,14 @@ pub(super) struct PeerCredentials {
     pub(super) pid: Option<i32>,
 }
 
+/// The account at the other end of a connection may not make requests.
+#[derive(Debug, thiserror::Error)]
+#[error("uid {uid} may not make requests: run the command as uid {own}, the server's, or as root")]
+pub(super) struct PeerRefused {
+    uid: u32,
+    own: u32,
+}
+
 /// The server of the admin socket.
 pub(crate) struct AdminServer {
     listener: AdminListener,
@@ -95,8 +103,8 @@ async fn serve_peer(
 ) -> io::Result<()> {
     let credentials = stream.peer_cred()?;
     let peer = PeerCredentials { uid: credentials.uid(), pid: credentials.pid() };
-    if let Err(refusal) = check_peer(peer, own) {
-        return send(&mut stream, &refusal).await;
+    if let Err(refused) = check_peer(peer, own) {
+        return send(&mut stream, &Event::failed(refused)).await;
     }
     let Ok(_slot) = slots.try_acquire() else {
         return send(&mut stream, &Event::failed("too many commands are connected to the server; try again later"))
@@ -107,16 +115,14 @@ async fn serve_peer(
 }
 
 /// Accepts the account of the server and root. Every other account is refused, with a record in the audit log.
-pub(super) fn check_peer(peer: PeerCredentials, own: u32) -> Result<(), Event> {
+pub(super) fn check_peer(peer: PeerCredentials, own: u32) -> Result<(), PeerRefused> {
     let PeerCredentials { uid, pid } = peer;
     if uid == own || uid == 0 {
         return Ok(());
     }
     tracing::warn!(uid, pid, "connection to the admin socket refused: the account is neither the server's nor root");
     audit::record(&AuditEvent::AdminConnectionRefused { uid, pid });
-    Err(Event::failed(format!(
-        "uid {uid} may not make requests: run the command as uid {own}, the server's, or as root"
-    )))
+    Err(PeerRefused { uid, own })
 }
 
 /// Reads a request, does it, and sends its events. Returns early if the peer ends its side of the connection.

@@ -10,7 +10,7 @@ use std::{
 
 use super::CommandError;
 use crate::{
-    admin_socket::{AdminClient, ConnectError, ReloadTarget, RequestError},
+    admin_socket::{AdminClient, ConnectError, ReloadTarget, RequestError, remove_stale_socket},
     app::{self, StartError},
     storage::{self, DataDirLock},
 };
@@ -60,6 +60,7 @@ impl DataAccess {
     fn try_once(config: &storage::StoreConfig) -> Result<Result<Self, ConnectError>, CommandError> {
         let storage::StoreConfig::Filesystem { root } = config;
         if let Some(lock) = app::try_lock_store(config).map_err(StartError::from)? {
+            remove_stale_socket(root, &lock);
             return Ok(Ok(Self::Locked(lock)));
         }
         match AdminClient::connect(root) {

@@ -1,5 +1,5 @@
-//! Implements `portcullis gc`: collects garbage itself, or has the running server do it, with a progress bar, and prints
-//! each item when it is removed.
+//! Implements `portcullis gc`: collects garbage itself, or has the running server do it, with a progress bar, and
+//! prints each item when it is removed.
 
 use std::{
     io::{self, Write as _},
@@ -60,12 +60,13 @@ fn collect(
     is_dry_run: bool,
     observer: &mut (dyn FnMut(GcProgress<'_>) + Send + Sync),
 ) -> Result<GcReport, CommandError> {
-    let _lock = match is_dry_run {
-        true => None,
-        false => match DataAccess::wait(config)? {
+    let _lock = if is_dry_run {
+        None
+    } else {
+        match DataAccess::wait(config)? {
             DataAccess::Locked(lock) => Some(lock),
             DataAccess::Server(server) => return Ok(server.collect_garbage(observer)?),
-        },
+        }
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     Ok(runtime.block_on(registry.collect_garbage_with(is_dry_run, SystemTime::now(), observer))?)

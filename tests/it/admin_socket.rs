@@ -203,7 +203,8 @@ fn another_account_is_refused_and_the_audit_trail_names_it() {
         let program = "import socket, sys\nconnection = socket.socket(socket.AF_UNIX)\n\
                        connection.connect(sys.argv[1])\nprint(connection.makefile().read())";
         let ids = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"];
-        let tool = ToolCommand::new("setpriv").args(ids).args(["python3", "-c", program]).arg(socket(&stage));
+        let tool =
+            ToolCommand::new("setpriv").args(ids).arg(require("python3")).args(["-c", program]).arg(socket(&stage));
         tool.folder(Path::new("/"))
     };
     // As if the operator had opened everything up to the socket, and then the socket.
@@ -223,15 +224,20 @@ fn another_account_is_refused_and_the_audit_trail_names_it() {
 #[test]
 fn the_socket_of_a_killed_server_is_replaced_and_misleads_no_command() {
     let stage = ServerDir::new();
-    let mut server = stage.start();
+    let kill = |mut server: RunningServer<'_>| {
+        server.daemon.signal(Signal::KILL);
+        assert!(server.daemon.wait_for_exit(DEADLINE).is_some());
+        assert!(socket(&stage).exists(), "a killed server removes nothing");
+    };
+    let server = stage.start();
     assert!(eventually(DEADLINE, || socket(&stage).exists()));
-    server.daemon.signal(Signal::KILL);
-    assert!(server.daemon.wait_for_exit(DEADLINE).is_some());
-    assert!(socket(&stage).exists(), "nobody could remove it");
-    stage.portcullis_command().arg("gc").run_ok();
+    kill(server);
     let server = stage.start();
     stage.portcullis_command().arg("gc").run_ok();
     server.assert_log_contains("garbage collected");
+    kill(server);
+    stage.portcullis_command().arg("gc").run_ok();
+    assert!(!socket(&stage).exists(), "a command with the lock removes it");
 }
 
 #[test]

@@ -4,9 +4,9 @@
 //! Access rules apply to users of the registry, not to the account that owns its files. The audit log shows the local
 //! operator under a name that begins with `@`, which no user name does.
 //!
-//! Invariant: [`LocalOperator::assume`] is the only constructor and is called only by the command `portcullis repository`
-//! and by the admin socket of the server, whose peers the kernel has identified (a test in `tests/it/architecture` checks
-//! this).
+//! Invariant: [`LocalOperator::assume`] is the only constructor and is called only by the command
+//! `portcullis repository` and by the admin socket of the server, whose peers the kernel has identified (a test in
+//! `tests/it/architecture` checks this).
 
 use super::{
     action::Admin,

@@ -8,8 +8,9 @@
 //! Checking and repairing are separate: [`link_check`] and [`scrub`] report all damage with its consequences (a tag is
 //! wrong if the bytes of its manifest are), and [`repair`] handles each finding by itself.
 //!
-//! A repair may run in a server. It reads all bytes beside the other work of the server. Then it locks all repositories,
-//! checks its findings again, because unfinished changes look like damage, and repairs those that persist.
+//! A repair may run in a server. It reads all bytes beside the other work of the server. Then it locks all
+//! repositories, checks its findings again, because unfinished changes look like damage, and repairs those that
+//! persist.
 
 mod finding;
 mod link_check;
@@ -89,8 +90,8 @@ impl Registry {
     }
 
     /// Checks everything, repairs what can be repaired, and moves other damaged objects to the quarantine. The lock of
-    /// the data folder keeps other processes away; in a server, changes wait from the end of the check to the end of the
-    /// repair, if there are findings. Dropping the future ends the check at once, and the repair after the current
+    /// the data folder keeps other processes away; in a server, changes wait from the end of the check to the end of
+    /// the repair, if there are findings. Dropping the future ends the check at once, and the repair after the current
     /// finding.
     pub async fn fsck_repair(
         &self,

@@ -105,6 +105,31 @@ async fn a_repair_whose_command_is_gone_before_it_begins_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_removal_whose_command_is_gone_before_it_begins_removes_nothing() {
+    let registry = registry(Arc::new(MemoryStore::default()));
+    push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
+    for is_gone in [true, false] {
+        let busy = registry.engine.repositories.lock_all().await;
+        let repository = admin(&registry, "a");
+        let removing = tokio::spawn(async move { repository.delete().await });
+        while registry.engine.tasks.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        if is_gone {
+            removing.abort();
+            assert!(removing.await.unwrap_err().is_cancelled());
+            registry.wait_for_tasks().await;
+            drop(busy);
+        } else {
+            drop(busy);
+            removing.await.unwrap().unwrap();
+        }
+        let is_there = pull_image(&open(&registry, "alice", "a"), "1").await.is_some();
+        assert_eq!(is_there, is_gone);
+    }
+}
+
+#[tokio::test]
 async fn the_requests_folder_of_an_earlier_version_is_removed_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
     let registry = registry(Arc::new(FilesystemStore::open(root.path()).unwrap()));
