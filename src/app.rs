@@ -175,7 +175,7 @@ impl App {
         let keeper = CertificateRenewer { resolver: resolver.clone(), challenges, answers_http, config: current };
         let reloader =
             Reloader { source, file, config, users, keys, workloads, gate, realm, resolver, clients, changes };
-        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root, admin })
+        Ok(Self { server, api, names, registry, reloader, keeper, signals, first_start, admin, store_lock, root })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -186,7 +186,7 @@ impl App {
 
     /// Serves until the process receives SIGTERM or SIGINT, then lets running transfers finish.
     pub async fn serve(self) {
-        let Self { server, api, names, registry, reloader, keeper, signals, first_start, store_lock, root, admin } =
+        let Self { server, api, names, registry, reloader, keeper, signals, first_start, admin, store_lock, root } =
             self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
         drop(first_start);

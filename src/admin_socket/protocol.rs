@@ -13,6 +13,8 @@
 //! Invariant: lines have a maximum length, and a line that this version does not know is an error with both versions in
 //! it, never a guess.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -132,7 +134,7 @@ impl Event {
     }
 
     /// A result with this error.
-    pub(super) fn failed(error: impl ToString) -> Self {
+    pub(super) fn failed(error: impl Display) -> Self {
         Self::Failed { error: error.to_string() }
     }
 }
