@@ -3,6 +3,7 @@
 //! Invariant: the start creates nothing that a later step could make useless. The addresses are bound before the first
 //! administrator is created, so a server that does not run never prints a password.
 
+mod admin;
 mod data_dir;
 
 use std::{convert::Infallible, error::Error, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -14,7 +15,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 use tower::{Service, util::MapRequest};
 
@@ -41,6 +42,7 @@ use crate::{
     storage::{DataDirLock, StoreError},
     tls::{self, CertResolver, ClientTrust, Fingerprint, Hostname, SniMismatchLogger, acme::Challenges},
 };
+use admin::LockedDataDir;
 pub(crate) use data_dir::{data_folders, existing_store, release_store, try_lock_store};
 
 /// A server with bound addresses, ready to serve.
@@ -54,7 +56,7 @@ pub struct App {
     device_sweep: DeviceSweep,
     signals: Signals,
     first_start: FirstStart,
-    store_lock: DataDirLock,
+    data_dir: LockedDataDir,
     clock: Clock,
 }
 
@@ -115,7 +117,7 @@ impl App {
         let challenges = Challenges::new().map_err(StartError::Protocol)?;
         let server = Server::bind(&config.server, &config.tls.hostnames, server_config)?
             .with_acme_challenges(challenges.clone());
-        let claim = data_dir::lock_store(config.storage.clone()).await?;
+        let data_dir = LockedDataDir::lock(config.storage.clone()).await?;
         let keys = Arc::new(SigningKeys::load_or_create(config.auth.token.clone(), clock.now())?);
         warn_of_algorithm_mismatch(&keys, config.auth.token.algorithm);
         let administrator = create_administrator(config.auth.htpasswd.clone()).await?;
@@ -133,6 +135,7 @@ impl App {
         let stored_tokens = StoredTokenService::new(token_store, refresh_lifetime, clock.clone());
         let registry = Registry::new(store, config.registry.clone(), clock.clone());
         warn_of_split_store(&registry).await;
+        remove_obsolete_files(&registry).await;
         let gate = Arc::new(ArcSwap::from_pointee(Gate::new(config.policy.clone())));
         let realm = Arc::new(ArcSwap::from_pointee(TokenRealm::new(&config.tls.hostnames)));
         let passwords = PasswordVerifier::new(
@@ -189,19 +192,7 @@ impl App {
             changes,
             clock: clock.clone(),
         };
-        Ok(Self {
-            server,
-            api,
-            names,
-            registry,
-            reloader,
-            keeper,
-            device_sweep,
-            signals,
-            first_start,
-            store_lock: claim,
-            clock,
-        })
+        Ok(Self { server, api, names, registry, reloader, keeper, device_sweep, signals, first_start, data_dir, clock })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -224,7 +215,7 @@ impl App {
             device_sweep,
             signals,
             first_start,
-            store_lock: claim,
+            data_dir,
             clock,
         } = self;
         let Signals { mut terminate, mut interrupt, hangup } = signals;
@@ -232,13 +223,15 @@ impl App {
         tracing::info!(addresses = ?server.addresses(), "serving");
         audit::record(&AuditEvent::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
+        let (reloads, reload_requests) = mpsc::channel(1);
+        let (admin, lock) = data_dir.serve(registry.clone(), reloads, clock.clone());
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::POLL_INTERVAL, clock.clone());
             let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL, clock);
             let devices = device_sweep.run(reloader.users.clone());
-            tokio::join!(users, keys, devices, reloader.run(hangup), keeper.run())
+            tokio::join!(users, keys, devices, reloader.run(hangup, reload_requests), keeper.run())
         });
-        let tending = tokio::spawn(registry.clone().run_maintenance());
+        let tending = tokio::spawn(registry.clone().collect_periodically());
         let stopping = shutdown.clone();
         tokio::spawn(async move {
             let mut asked = async || {
@@ -255,6 +248,7 @@ impl App {
             stopping.force();
         });
         let drained = server.run(api_service(api, names), shutdown).await;
+        admin.stop().await;
         watching.abort();
         // Garbage collection can stop at any point: each step leaves a consistent registry.
         tending.abort();
@@ -269,7 +263,8 @@ impl App {
         }
         tracing::info!("stopped");
         audit::record(&AuditEvent::Stopped);
-        is_finished.then_some(claim)
+        // A request of a command that did not end has the lock, too; then the folder is not clean.
+        Arc::into_inner(lock).filter(|_| is_finished)
     }
 }
 
@@ -312,6 +307,13 @@ async fn warn_of_split_store(registry: &Registry) {
         && error.is_split_store()
     {
         tracing::error!(hint = "keep the whole data folder on one file system", "nothing can be pushed: {error}");
+    }
+}
+
+/// Removes the files of earlier versions. The server starts all the same if that fails.
+async fn remove_obsolete_files(registry: &Registry) {
+    if let Err(error) = registry.remove_obsolete_files().await {
+        tracing::warn!(%error, "the files of an earlier version are not removed");
     }
 }
 

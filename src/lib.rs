@@ -10,6 +10,7 @@
 //! | layer | modules | responsibility |
 //! |---|---|---|
 //! | process | [`cli`] [`app`] `reload` `acme` [`config`] | command line, start, reload, ACME, configuration |
+//! | process | `admin_socket` | requests of commands to the running server |
 //! | process | [`migrate`] [`selftest`] [`server`] [`telemetry`] | migration, self-test, sockets and shutdown, logs |
 //! | surface | [`api`] | the HTTP API; no other module uses axum's types |
 //! | engines | [`registry`] [`auth`] | the registry engine; authentication |
@@ -43,6 +44,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
 
+mod admin_socket;
 pub mod api;
 pub mod app;
 pub mod cli;

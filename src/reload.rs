@@ -1,4 +1,5 @@
-//! Reloads configuration, certificates and users while the server runs: on SIGHUP, and when their files change.
+//! Reloads configuration, certificates and users while the server runs: on SIGHUP, when their files change, and when a
+//! command has changed them.
 //!
 //! Files are polled once a second instead of watched. Polling also detects a certificate that Kubernetes replaces
 //! behind a symbolic link, a rename by certbot, and changes on a network file system.
@@ -18,7 +19,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
-use tokio::{signal::unix::Signal, sync::watch, time::MissedTickBehavior};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, oneshot, watch},
+    time::MissedTickBehavior,
+};
 
 use crate::{
     access::Gate,
@@ -62,6 +68,31 @@ pub(crate) struct Reloader {
     /// Notifies the certificate renewal (`acme`) of the current TLS configuration, and of reload requests.
     pub(crate) changes: watch::Sender<tls::TlsConfig>,
     pub(crate) clock: Clock,
+}
+
+/// The files that a command has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ReloadTarget {
+    /// The certificates and their keys.
+    Certificates,
+    /// The keys that sign tokens.
+    SigningKeys,
+}
+
+/// A request to read changed files at once.
+pub(crate) struct ReloadRequest {
+    /// The files.
+    pub(crate) target: ReloadTarget,
+    /// Receives the result: an error is a message for the operator.
+    pub(crate) done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Why the files are read.
+enum ReloadReason {
+    Hangup,
+    Tick,
+    Request(ReloadRequest),
 }
 
 /// The identity of a file's version: device, inode, size and modification time in seconds and nanoseconds; `None` if
@@ -109,24 +140,54 @@ struct PollState {
 
 impl Reloader {
     /// Polls and reloads until the future is dropped.
-    pub(crate) async fn run(mut self, mut hangup: Signal) {
+    pub(crate) async fn run(mut self, mut hangup: Signal, mut requests: mpsc::Receiver<ReloadRequest>) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = self.initial_state();
         loop {
-            let is_requested = tokio::select! {
-                received = hangup.recv() => received.is_some(),
-                _ = ticks.tick() => false,
+            let reason = tokio::select! {
+                Some(()) = hangup.recv() => ReloadReason::Hangup,
+                Some(request) = requests.recv() => ReloadReason::Request(request),
+                _ = ticks.tick() => ReloadReason::Tick,
             };
             // File access blocks and may be slow, so it must not run on the async executor.
             let looked = tokio::task::spawn_blocking(move || {
-                self.poll(&mut seen, is_requested);
+                match reason {
+                    ReloadReason::Hangup => self.poll(&mut seen, true),
+                    ReloadReason::Tick => self.poll(&mut seen, false),
+                    ReloadReason::Request(ReloadRequest { target, done }) => {
+                        // The command may have ended meanwhile.
+                        let _ = done.send(self.reload_target(&mut seen, target));
+                    }
+                }
                 (self, seen)
             });
             match looked.await {
                 Ok(back) => (self, seen) = back,
                 Err(panic) => return tracing::error!(%panic, "file watching failed; restart to apply changes"),
             }
+        }
+    }
+
+    /// Reloads what a command has changed. The command has written its files completely.
+    fn reload_target(&self, seen: &mut PollState, target: ReloadTarget) -> Result<(), String> {
+        match target {
+            ReloadTarget::Certificates => {
+                if self.reload_certificates() {
+                    seen.warned = None;
+                }
+                Ok(())
+            }
+            ReloadTarget::SigningKeys => match self.keys.poll(self.clock.now()) {
+                Ok(has_changed) => {
+                    if has_changed {
+                        let keys = self.keys.current();
+                        tracing::info!(signer = keys.signer().id(), keys = keys.all().count(), "token keys reloaded");
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 

@@ -1,4 +1,5 @@
-//! Implements `portcullis fsck`: checks or repairs the stored data, with a progress bar, and prints the findings.
+//! Implements `portcullis fsck`: checks the stored data, or repairs it or has the running server do so, with a progress
+//! bar, and prints the findings.
 
 use std::{
     fmt::Write as _,
@@ -8,19 +9,19 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::{CommandError, load};
+use super::{CommandError, data_dir::DataAccess, load};
 use crate::{
-    app::{self, StartError},
+    app,
     clock::Clock,
     config::Flags,
-    registry::{FsckFinding, FsckProgress, FsckReport, Registry, RepairOutcome},
-    storage::{self, DataDirLock},
+    registry::{FsckFinding, FsckProgress, FsckReport, Registry, RepairOutcome, RepairProgress},
+    storage,
 };
 
 /// Check the integrity of the stored data: every link, and every byte against its digest
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Repair what can be repaired, and move the rest to the quarantine; no server may run meanwhile
+    /// Repair what can be repaired, and move the rest to the quarantine, beside a running server or without one
     #[arg(long)]
     repair: bool,
     /// The folder of the registry's data, as registry:2 lays it out [default: ./data]
@@ -37,25 +38,12 @@ impl Args {
 pub(super) fn run(args: &Args, flags: &Flags, clock: &Clock) -> Result<(), CommandError> {
     let config = load(flags)?.config;
     let store = app::existing_store(&config.storage, clock)?;
-    let claim = if args.repair { Some(lock_data_dir(&config.storage)?) } else { None };
     let registry = Registry::new(store, config.registry, clock.clone());
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))?;
     let bar = progress_bar();
-    let mut show = |progress: FsckProgress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.blobs as u64);
-        bar.set_message(HumanBytes(progress.bytes).to_string());
-    };
-    let now = clock.now();
-    let found = match &claim {
-        Some(claim) => runtime.block_on(registry.fsck_repair(claim, now, &mut show)),
-        None => runtime.block_on(registry.fsck(now, Registry::RECHECK_DELAY, &mut show)),
-    };
+    let found =
+        if args.repair { repair(&registry, &config.storage, clock, &bar) } else { check(&registry, clock, &bar) };
     bar.finish_and_clear();
     let found = found?;
-    if let Some(claim) = claim {
-        app::release_store(claim);
-    }
     print_report(&found).map_err(|error| CommandError::new(error, None))?;
     match (found.serious_findings().count(), args.repair) {
         (0, _) => Ok(()),
@@ -65,18 +53,46 @@ pub(super) fn run(args: &Args, flags: &Flags, clock: &Clock) -> Result<(), Comma
         )),
         (count, false) => Err(CommandError::new(
             format!("{count} items are damaged"),
-            Some("stop the server and run it with --repair, then push again what is missing"),
+            Some("run it with --repair, then push again what is missing"),
         )),
     }
 }
 
-/// Takes the lock of the data folder: unfinished changes of a running server look like damage and must not be repaired.
-fn lock_data_dir(config: &storage::StoreConfig) -> Result<DataDirLock, CommandError> {
-    let storage::StoreConfig::Filesystem { root, .. } = config;
-    let hint = "stop the server first: a repair needs exclusive access; without --repair a server may run";
-    app::try_lock_store(config)
-        .map_err(StartError::from)?
-        .ok_or_else(|| CommandError::new(StartError::Locked(root.clone()), Some(hint)))
+fn check(registry: &Registry, clock: &Clock, bar: &ProgressBar) -> Result<FsckReport, CommandError> {
+    let mut observer = |progress| show_progress(bar, progress);
+    Ok(runtime()?.block_on(registry.fsck(clock.now(), Registry::RECHECK_DELAY, &mut observer))?)
+}
+
+/// Repairs in this process under the lock of the data folder, or in the running server if that holds the lock.
+fn repair(
+    registry: &Registry,
+    config: &storage::StoreConfig,
+    clock: &Clock,
+    bar: &ProgressBar,
+) -> Result<FsckReport, CommandError> {
+    let mut observer = |progress: RepairProgress<'_>| match progress {
+        RepairProgress::Check(progress) => show_progress(bar, progress),
+        // On a terminal each finding is shown when it is repaired; the report lists all of them again.
+        RepairProgress::Finding(finding) => bar.println(format_finding(finding)),
+    };
+    match DataAccess::now(config)? {
+        DataAccess::Locked(lock) => {
+            let report = runtime()?.block_on(registry.fsck_repair(&lock, clock.now(), &mut observer))?;
+            app::release_store(lock);
+            Ok(report)
+        }
+        DataAccess::Server(server) => Ok(server.repair(&mut observer)?),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Runtime::new().map_err(|error| CommandError::new(error, None))
+}
+
+fn show_progress(bar: &ProgressBar, progress: FsckProgress) {
+    bar.set_length(progress.total as u64);
+    bar.set_position(progress.blobs as u64);
+    bar.set_message(HumanBytes(progress.bytes).to_string());
 }
 
 /// The progress bar, which `indicatif` draws on a terminal only.
@@ -99,18 +115,22 @@ fn print_report(found: &FsckReport) -> io::Result<()> {
 fn format_findings(found: &FsckReport) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    for FsckFinding { repository, damage, repair } in &found.findings {
-        let place = repository.as_ref().map_or("-", |name| name.as_str());
-        let _ = match repair {
-            RepairOutcome::None => writeln!(text, "{place}: {damage}"),
-            RepairOutcome::Mended | RepairOutcome::Quarantined | RepairOutcome::Trashed | RepairOutcome::Removed => {
-                writeln!(text, "{place}: {damage} ({repair})")
-            }
-        };
+    for finding in &found.findings {
+        let _ = writeln!(text, "{}", format_finding(finding));
     }
     let (blobs, bytes, findings) = (found.blobs, HumanBytes(found.bytes), found.findings.len());
     let _ = writeln!(text, "{blobs} blobs, {bytes}, {findings} findings");
     text
+}
+
+fn format_finding(FsckFinding { repository, damage, repair }: &FsckFinding) -> String {
+    let place = repository.as_ref().map_or("-", |name| name.as_str());
+    match repair {
+        RepairOutcome::None => format!("{place}: {damage}"),
+        RepairOutcome::Mended | RepairOutcome::Quarantined | RepairOutcome::Trashed | RepairOutcome::Removed => {
+            format!("{place}: {damage} ({repair})")
+        }
+    }
 }
 
 #[cfg(test)]

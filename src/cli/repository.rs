@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{CommandError, data_dir::LockWaiter, load};
+use super::{CommandError, data_dir::DataAccess, load};
 use crate::{
     access::{Admin, LocalOperator},
     app,
@@ -65,7 +65,7 @@ pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<
             if !yes {
                 confirm(repository.name(), &contents, &mut Terminal::from_stdio())?;
             }
-            let removed = runtime.block_on(remove(&keeper, &repository))?;
+            let removed = remove(&keeper, &repository, &runtime)?;
             check_written(writeln!(io::stdout(), "{}: removed {removed}", repository.name()))?;
             check_written(writeln!(io::stderr(), "{SPACE_NOTICE}"))
         }
@@ -107,17 +107,19 @@ async fn list(keeper: &LocalRegistry) -> Result<(), CommandError> {
 }
 
 /// Removes the repository in the running server, or in this process if there is no server.
-async fn remove(keeper: &LocalRegistry, repository: &Repository<Admin>) -> Result<RepositoryStats, CommandError> {
-    let mut folder = LockWaiter::new(&keeper.storage);
-    if !folder.try_lock().map_err(|error| CommandError::new(error, None))?
-        && let Some(removed) =
-            repository.request_deletion(|| folder.try_lock()).await.map_err(|error| command_error(&error))?
-    {
-        return Ok(removed);
+fn remove(
+    keeper: &LocalRegistry,
+    repository: &Repository<Admin>,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<RepositoryStats, CommandError> {
+    match DataAccess::wait(&keeper.storage)? {
+        DataAccess::Locked(lock) => {
+            let removed = runtime.block_on(repository.delete()).map_err(|error| command_error(&error))?;
+            app::release_store(lock);
+            Ok(removed)
+        }
+        DataAccess::Server(server) => Ok(server.remove_repository(repository.name())?),
     }
-    let removed = repository.delete().await.map_err(|error| command_error(&error))?;
-    folder.release();
-    Ok(removed)
 }
 
 /// The terminal for the confirmation, or a test's replacement for it.

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop with its line number")]
 
 mod access_rules;
+mod admin_socket;
 mod architecture;
 mod audit_log;
 mod certificate_chains;

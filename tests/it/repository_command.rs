@@ -1,6 +1,11 @@
 //! Tests `portcullis repository`, beside a running server and without one.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use portcullis::storage;
 use serde_json::{Value, json};
@@ -8,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{
     PortcullisServer, PortcullisSetup, ToolCommand, make_old,
     oci_layout::digest,
-    portcullis_server::{ALICE, portcullis_command},
+    portcullis_server::{ALICE, BINARY, portcullis_command},
     registry_client::RegistryClient,
 };
 
@@ -98,7 +103,6 @@ fn beside_a_server_the_server_removes_it_and_garbage_collection_gives_the_space_
     assert_eq!(portcullis(&data, &["repository", "list"]).run_ok().stdout, "team/app/sub\nteam/other\n");
     client.get("/v2/team/app/tags/list").send().expect_error(404, "NAME_UNKNOWN");
     assert!(!data.join("docker/registry/v2/repositories/team/app/_layers").exists());
-    assert!(fs::read_dir(data.join("portcullis/requests")).map_or(0, Iterator::count) == 0);
 
     assert!(bytes(&data) > 3_000_000, "only a collection gives space back");
     collect(&data);
@@ -173,16 +177,16 @@ fn while_another_command_has_the_data_folder_the_removal_waits_for_it() {
     drop((server, client));
 
     let claim = storage::lock_data_dir(&data, &[]).unwrap().expect("the lock is free");
-    let removing = {
-        let tool = portcullis(&data, &["repository", "remove", "a", "--yes"]);
-        std::thread::spawn(move || tool.run_ok().stdout)
-    };
-    let requests = data.join("portcullis/requests");
-    let asked = || fs::read_dir(&requests).is_ok_and(|mut entries| entries.next().is_some());
-    assert!(crate::support::eventually(Duration::from_secs(20), asked), "a server would be asked");
+    let mut removing = Command::new(BINARY);
+    removing.args(["repository", "remove", "a", "--yes", "--data"]).arg(&data).current_dir(folder.path());
+    let mut removing = removing.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(removing.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("waiting for the portcullis that uses "), "{said}");
     let link = data.join("docker/registry/v2/repositories/a/_manifests/tags/v1/current/link");
     assert!(link.exists(), "nothing is removed while another process holds the lock");
     drop(claim);
-    assert_eq!(removing.join().unwrap(), "a: removed 1 tag, 1 manifest, 2 layers\n");
-    assert!(!link.exists() && !asked());
+    let removed = removing.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&removed.stdout), "a: removed 1 tag, 1 manifest, 2 layers\n");
+    assert!(!link.exists());
 }

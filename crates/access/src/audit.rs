@@ -209,6 +209,13 @@ pub enum AuditEvent<'a> {
         /// The account on this machine that ran the command.
         by: &'a str,
     },
+    /// The server refused a connection to its admin socket by another account of this machine.
+    AdminConnectionRefused {
+        /// The user id of the peer.
+        uid: u32,
+        /// The process id of the peer, if the kernel reports it.
+        pid: Option<i32>,
+    },
     /// The server loaded changed access rules.
     PolicyChanged {
         /// The new rules, in order.

@@ -1,10 +1,12 @@
-//! Authorises the local operator: the operating system account that runs a command directly on the data folder.
+//! Authorises the local operator: the operating system account that owns the data folder, or root, when it runs a
+//! command on the folder or has the running server do so.
 //!
 //! Access rules apply to users of the registry, not to the account that owns its files. The audit log shows the local
 //! operator under a name that begins with `@`, which no user name does.
 //!
-//! Invariant: [`LocalOperator::assume`] is the only constructor and is called only by
-//! the command `portcullis repository` (a test in `tests/it/architecture` checks this).
+//! Invariant: [`LocalOperator::assume`] is the only constructor and is called only by the command
+//! `portcullis repository` and by the admin socket of the server, whose peers the kernel has identified (a test in
+//! `tests/it/architecture` checks this).
 
 use super::{
     action::Admin,
@@ -24,7 +26,8 @@ impl LocalOperator {
     pub const NAME: &'static str = UserName::LOCAL_OPERATOR;
 
     /// Treats the account that runs this process as the local operator. Only for a command that works directly on the
-    /// data folder, never for a request from the network.
+    /// data folder, and for a request of this account or of root on the admin socket; never for a request from the
+    /// network.
     #[must_use]
     pub fn assume() -> Self {
         Self { private: () }

@@ -12,11 +12,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::{
     Engine, Error, Repository,
     folder_listing::FolderListing,
     links,
+    locks::RemovalLock,
     paths::{DirKey, LAYERS_DIR, MANIFESTS_DIR, ObjectKey},
 };
 use portcullis_access::Admin;
@@ -53,19 +55,31 @@ impl Repository<Admin> {
     }
 
     /// Removes the repository and returns what was in it. A concurrent push fails, or goes to a new repository of the
-    /// same name.
+    /// same name. If the future is dropped, a removal that has begun is completed, and one that waits for other work in
+    /// the repository is not begun.
     pub async fn delete(&self) -> Result<RepositoryStats, Error> {
         let this = self.clone();
-        self.run_to_completion(
-            async move { this.engine.remove_repository(&this.name, &this.principal.to_string()).await },
-        )
+        // Dropped with this future.
+        let (_caller, caller_is_gone) = oneshot::channel::<()>();
+        self.run_to_completion(async move {
+            let lock = tokio::select! {
+                biased;
+                lock = this.engine.repositories.lock_for_removal(&this.name) => lock,
+                _ = caller_is_gone => return Err(Error::Interrupted),
+            };
+            this.engine.remove_repository(&lock, &this.name, &this.principal.to_string()).await
+        })
         .await
     }
 }
 
 impl Engine {
-    pub(super) async fn remove_repository(&self, name: &RepositoryName, by: &str) -> Result<RepositoryStats, Error> {
-        let _lock = self.repositories.lock_for_removal(name).await;
+    async fn remove_repository(
+        &self,
+        _: &RemovalLock<'_>,
+        name: &RepositoryName,
+        by: &str,
+    ) -> Result<RepositoryStats, Error> {
         let folders = self.own_folders(name).await?;
         let contents = self.repository_stats(name).await?;
         let removed = self.remove_in_order(name, &folders).await;

@@ -8,7 +8,6 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
 
-mod admin_requests;
 mod blobs;
 mod catalog;
 mod config;
@@ -37,6 +36,7 @@ mod uploads;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
@@ -49,8 +49,8 @@ pub use blobs::Blob;
 pub use config::{Config, GcConfig, Untagged};
 pub use delete_repository::RepositoryStats;
 pub use error::Error;
-pub use fsck::{FsckFinding, FsckProgress, FsckReport, RepairOutcome, StoreDamage};
-pub use gc::{Garbage, GarbageReason, GcReport, LeftOut};
+pub use fsck::{FsckFinding, FsckProgress, FsckReport, RepairOutcome, RepairProgress, StoreDamage};
+pub use gc::{Garbage, GarbageReason, GcProgress, GcReport, LeftOut};
 pub use ingest::BodyError;
 pub use manifests::{PutManifest, StoredManifest};
 pub use mount_source::FoundSource;
@@ -74,6 +74,8 @@ struct Engine {
     repositories: locks::RepositoryLocks,
     listing_cache: listing_cache::ListingCache,
     tasks: TaskTracker,
+    /// Held by a collection or a repair.
+    maintenance: AsyncMutex<()>,
 }
 
 impl Registry {
@@ -88,6 +90,7 @@ impl Registry {
             repositories: locks::RepositoryLocks::default(),
             listing_cache: listing_cache::ListingCache::default(),
             tasks: TaskTracker::new(),
+            maintenance: AsyncMutex::new(()),
         };
         Self { engine: Arc::new(engine) }
     }

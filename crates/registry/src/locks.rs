@@ -61,6 +61,16 @@ struct Shard {
     put_count: AtomicU64,
 }
 
+impl Shard {
+    async fn lock(&self) -> RepositoryLock<'_> {
+        RepositoryLock { _held: self.change_lock.lock().await, put_count: &self.put_count }
+    }
+
+    async fn lock_for_removal(&self) -> RemovalLock<'_> {
+        RemovalLock { _change: self.lock().await, _removal: self.removal_lock.write().await }
+    }
+}
+
 impl Default for RepositoryLocks {
     fn default() -> Self {
         Self { hasher: RandomState::new(), shards: (0..256).map(|_| Shard::default()).collect() }
@@ -104,11 +114,27 @@ pub(super) struct RemovalLock<'a> {
     _removal: RwLockWriteGuard<'a, ()>,
 }
 
+/// The exclusive right to change anything in any repository, until it is dropped.
+#[derive(Debug)]
+pub(super) struct AllRepositoriesLock<'a> {
+    _shards: Vec<RemovalLock<'a>>,
+}
+
 impl RepositoryLocks {
+    /// Waits until no change and no put is under way in any repository, and keeps all of them out. The holder must take
+    /// no other lock of a repository.
+    pub(super) async fn lock_all(&self) -> AllRepositoriesLock<'_> {
+        let mut shards = Vec::with_capacity(self.shards.len());
+        // No other task waits for one shard while it holds another, so waiting in this order cannot deadlock.
+        for shard in &self.shards {
+            shards.push(shard.lock_for_removal().await);
+        }
+        AllRepositoriesLock { _shards: shards }
+    }
+
     /// Waits for the right to change the links of a repository.
     pub(super) async fn lock(&self, name: &RepositoryName) -> RepositoryLock<'_> {
-        let shard = self.shard(name);
-        RepositoryLock { _held: shard.change_lock.lock().await, put_count: &shard.put_count }
+        self.shard(name).lock().await
     }
 
     /// Waits for a guard that keeps a repository from being removed; any number of guards can be held at once.
@@ -118,7 +144,7 @@ impl RepositoryLocks {
 
     /// Waits until no change and no put is under way in a repository, and keeps both out.
     pub(super) async fn lock_for_removal(&self, name: &RepositoryName) -> RemovalLock<'_> {
-        RemovalLock { _change: self.lock(name).await, _removal: self.shard(name).removal_lock.write().await }
+        self.shard(name).lock_for_removal().await
     }
 
     fn shard(&self, name: &RepositoryName) -> &Shard {

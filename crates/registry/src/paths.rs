@@ -23,10 +23,10 @@
 //! portcullis/
 //!   trash/<algorithm>/<hex>                                 a blob that is not needed, until its trash period is over
 //!   quarantine/<path>                                       an object that a repair moved away, at its former path
-//!   requests/<uuid>/{request,claim,report}                  a request of a command to the running server
 //!   credentials/                                            access tokens and refresh tokens: see `auth::grants`
 //!   lock                                                    locked by the process that changes the data
 //!   clean                                                   the last process that changed the data ended cleanly
+//!   admin.sock                                              the socket on which a server accepts requests of commands
 //!   tmp/                                                    the store's temporary files
 //! ```
 //!
@@ -51,7 +51,9 @@ const REFERRERS_DIR: &str = "_referrers";
 const ROOT: &str = "docker/registry/v2";
 const TRASH: &str = "portcullis/trash";
 const QUARANTINE: &str = "portcullis/quarantine";
-const REQUESTS: &str = "portcullis/requests";
+
+/// The folder below `portcullis` in which earlier versions stored the requests of commands.
+pub(super) const OBSOLETE_REQUESTS: &str = "requests";
 
 /// An object of the layout.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +68,6 @@ pub(super) enum ObjectKey<'a> {
     UploadSession(&'a RepositoryName, UploadId),
     ReferrerLink { repository: &'a RepositoryName, subject: &'a Digest, referrer: &'a Digest },
     Trash(&'a Digest),
-    Request(RequestId),
-    RequestClaim(RequestId),
-    RequestReport(RequestId),
 }
 
 impl ObjectKey<'_> {
@@ -97,9 +96,6 @@ impl ObjectKey<'_> {
                 parse_path(&format!("{}/{}/link", referrers_folder(repository, subject), digest_path(referrer)))
             }
             Self::Trash(digest) => parse_path(&format!("{TRASH}/{}", digest_path(digest))),
-            Self::Request(id) => parse_path(&format!("{REQUESTS}/{id}/request")),
-            Self::RequestClaim(id) => parse_path(&format!("{REQUESTS}/{id}/claim")),
-            Self::RequestReport(id) => parse_path(&format!("{REQUESTS}/{id}/report")),
         }
     }
 }
@@ -121,8 +117,8 @@ pub(super) enum DirKey<'a> {
     TrashRoot,
     Trash(Algorithm),
     Temporaries,
-    Requests,
-    Request(RequestId),
+    Portcullis,
+    ObsoleteRequests,
 }
 
 impl DirKey<'_> {
@@ -148,8 +144,8 @@ impl DirKey<'_> {
             Self::TrashRoot => parse_path(TRASH),
             Self::Trash(algorithm) => parse_path(&format!("{TRASH}/{algorithm}")),
             Self::Temporaries => parse_path(storage::TEMP_DIR),
-            Self::Requests => parse_path(REQUESTS),
-            Self::Request(id) => parse_path(&format!("{REQUESTS}/{id}")),
+            Self::Portcullis => parse_path("portcullis"),
+            Self::ObsoleteRequests => parse_path(&format!("portcullis/{OBSOLETE_REQUESTS}")),
         }
     }
 }
@@ -166,7 +162,7 @@ pub fn repositories_path() -> StorePath {
 pub fn move_targets() -> Vec<StorePath> {
     // Parents come before their children, which are usually on the same file system.
     let algorithms = Algorithm::ALL.iter().map(|algorithm| DirKey::Blobs(*algorithm).path());
-    let own = [TRASH, QUARANTINE, REQUESTS, "portcullis/credentials"].map(parse_path);
+    let own = [TRASH, QUARANTINE, "portcullis/credentials"].map(parse_path);
     let shared = [parse_path(ROOT), parse_path(&format!("{ROOT}/blobs")), DirKey::Repositories.path()];
     shared.into_iter().chain(algorithms).chain(own).collect()
 }
@@ -228,9 +224,6 @@ impl FromStr for UploadId {
         if id.to_string() == text { Ok(id) } else { Err(InvalidUploadId) }
     }
 }
-
-/// The identifier of a command's request.
-pub(super) type RequestId = UploadId;
 
 /// The error for a text that is not the identifier of an upload session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

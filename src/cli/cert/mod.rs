@@ -13,8 +13,9 @@ use std::{
 
 use aws_lc_rs::rand::SystemRandom;
 
-use super::{CommandError, load};
+use super::{CommandError, data_dir::notify_server, load};
 use crate::{
+    admin_socket::ReloadTarget,
     clock::Clock,
     config::Flags,
     tls::{self, CertificateSource},
@@ -31,7 +32,7 @@ pub(super) struct Args {
 enum Command {
     /// Show the certificates: names, chain, dates, days that are left, fingerprints and files
     Show(CertsArgs),
-    /// Issue a new self-signed certificate now; a running server loads it within seconds
+    /// Issue a new self-signed certificate now; a running server loads it at once
     Renew(RenewArgs),
     /// Print the commands that make a client trust the certificate authority, or run them here with --apply
     ///
@@ -66,7 +67,15 @@ pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<
         }
         Command::Renew(RenewArgs { place: CertsArgs { certs }, hostname }) => {
             let config = load(&Flags { config, hostname, certs, ..Flags::default() })?.config;
-            renew(&config.tls, clock)
+            renew(&config.tls, clock)?;
+            let note = if notify_server(&config.storage, ReloadTarget::Certificates) {
+                "the running server has loaded it"
+            } else {
+                "a server that starts or runs elsewhere loads it within seconds"
+            };
+            // A write error is ignored: the certificate is issued all the same.
+            let _ = writeln!(io::stderr(), "{note}");
+            Ok(())
         }
         Command::Trust(args) => trust::run(&args, config),
     }
@@ -84,7 +93,7 @@ fn renew(config: &tls::TlsConfig, clock: &Clock) -> Result<(), CommandError> {
     // A write error is ignored: the certificate is issued all the same.
     let _ = writeln!(
         io::stderr(),
-        "issued {} for {}, valid until {until}\nSHA-256 {}\na running server loads it within seconds",
+        "issued {} for {}, valid until {until}\nSHA-256 {}",
         file.display(),
         made.names().join(", "),
         made.fingerprint(),

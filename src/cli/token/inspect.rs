@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use super::{super::CommandError, KeyArgs};
+use super::{super::CommandError, KeyArgs, KeySettings};
 use crate::{
     auth::{
         TokenConfig,
@@ -41,7 +41,7 @@ pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<
     let dissection = decode::decode(token).map_err(|error| {
         CommandError::new(error, Some("pass the token alone, without `Authorization: Bearer` before it"))
     })?;
-    let (config, _) = args.key.load_settings(config)?;
+    let KeySettings { token: config, .. } = args.key.load_settings(config)?;
     let now = clock.now();
     // A machine without the key file can still decode the token.
     let keys = SigningKeySet::read(&config, now);

@@ -11,7 +11,7 @@ mod signing_keys;
 use std::path::PathBuf;
 
 use super::{CommandError, load};
-use crate::{auth::TokenConfig, clock::Clock, config::Flags, telemetry::AuditDestination};
+use crate::{auth::TokenConfig, clock::Clock, config::Flags, storage::StoreConfig, telemetry::AuditDestination};
 
 /// Create, list and revoke access tokens for machines and devices; rotate signing keys, and decode tokens
 #[derive(Debug, clap::Args)]
@@ -50,13 +50,24 @@ struct KeyArgs {
 }
 
 impl KeyArgs {
-    /// Loads the configuration; returns its token settings, with the key file replaced by `--key`, and the target of
-    /// the audit trail.
-    fn load_settings(self, config: Option<PathBuf>) -> Result<(TokenConfig, AuditDestination), CommandError> {
+    /// Loads the configuration; returns its token settings, with the key file replaced by `--key`, the target of the
+    /// audit trail, and where the server's data is.
+    fn load_settings(self, config: Option<PathBuf>) -> Result<KeySettings, CommandError> {
         let config = load(&Flags { config, ..Flags::default() })?.config;
         let token = config.auth.token;
-        Ok((TokenConfig { key: self.key.unwrap_or(token.key), ..token }, config.telemetry.audit))
+        Ok(KeySettings {
+            token: TokenConfig { key: self.key.unwrap_or(token.key), ..token },
+            audit: config.telemetry.audit,
+            storage: config.storage,
+        })
     }
+}
+
+/// The settings of the commands for signing keys.
+struct KeySettings {
+    token: TokenConfig,
+    audit: AuditDestination,
+    storage: StoreConfig,
 }
 
 /// The options for the data folder and the users file.

@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
-    super::{CommandError, audit},
-    KeyArgs,
+    super::{CommandError, audit, data_dir::notify_server},
+    KeyArgs, KeySettings,
 };
 use crate::{
+    admin_socket::ReloadTarget,
     audit::AuditEvent,
     auth::{TokenAlgorithm, signing_keys},
     clock::Clock,
@@ -34,18 +35,22 @@ pub(super) struct CertificateArgs {
 }
 
 pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
-    let (token, audit) = args.key.load_settings(config)?;
+    let KeySettings { token, audit, storage } = args.key.load_settings(config)?;
     let rotation = signing_keys::rotate(&token, args.keep, clock.now())?;
     audit::record(&audit, &audit::operator_account(), clock, |by| AuditEvent::TokenKeyRotated {
         key: &rotation.signer,
         by,
     });
+    let is_loaded = notify_server(&storage, ReloadTarget::SigningKeys);
     let mut stderr = io::stderr().lock();
     let file = token.key.display();
     // Write errors are ignored: the keys are rotated all the same.
     let _ = writeln!(stderr, "{file}: key {} signs from now on", rotation.signer);
     for (id, retires) in &rotation.kept {
         let _ = writeln!(stderr, "{file}: key {id} verifies tokens until {}", signing_keys::format_utc(*retires));
+    }
+    if is_loaded {
+        let _ = writeln!(stderr, "the running server has loaded the keys");
     }
     if rotation.removed > 0 {
         let _ = writeln!(stderr, "{file}: {} that had retired removed", rotation.removed);
@@ -54,7 +59,7 @@ pub(super) fn rotate(args: RotateArgs, config: Option<PathBuf>, clock: &Clock) -
 }
 
 pub(super) fn certificate(args: CertificateArgs, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {
-    let (token, _) = args.key.load_settings(config)?;
+    let KeySettings { token, .. } = args.key.load_settings(config)?;
     let certificates = signing_keys::issue_certificates(&token, clock.now())?;
     let mut out = io::stdout().lock();
     for (_, pem) in &certificates {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -76,6 +77,9 @@ fn listing(root: &Path) -> String {
     files.sort();
     files.iter().fold(String::new(), |mut text, file| {
         let path = file.strip_prefix(root).unwrap().display();
+        if fs::symlink_metadata(file).unwrap().file_type().is_socket() {
+            return text + &format!("{path}: socket\n");
+        }
         let bytes = fs::read(file).unwrap();
         match file.file_name().and_then(|name| name.to_str()) {
             Some("link") => writeln!(text, "{path}: {}", String::from_utf8(bytes).unwrap()),

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use portcullis_oci::{Digest, RepositoryName, Tag};
 
@@ -27,7 +27,7 @@ impl FsckReport {
 }
 
 /// One thing that is wrong in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FsckFinding {
     /// The repository in which it was found; `None` if it is outside of all repositories.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ pub struct FsckFinding {
 }
 
 /// What a repair did about a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RepairOutcome {
     /// Nothing: this was only a check, or an operator must decide.
@@ -68,7 +68,7 @@ impl fmt::Display for RepairOutcome {
 }
 
 /// A kind of damage.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "damage", rename_all = "kebab-case")]
 pub enum StoreDamage {
     /// Bytes whose digest is not the one in their path.
@@ -171,11 +171,6 @@ pub enum StoreDamage {
         /// The name of the file.
         file: String,
     },
-    /// A command's request to the server, which the command no longer waits for.
-    StaleRequest {
-        /// The name of the request's folder.
-        request: String,
-    },
     /// An entry in the trash that is not a blob.
     StrangeTrash {
         /// The path of the entry within the trash.
@@ -210,7 +205,6 @@ impl StoreDamage {
             | Self::Unlinked { .. }
             | Self::HalfUpload { .. }
             | Self::HalfWritten { .. }
-            | Self::StaleRequest { .. }
             | Self::StrangeTrash { .. }
             | Self::StrangeFolder { .. } => false,
         }
@@ -248,7 +242,6 @@ impl fmt::Display for StoreDamage {
             Self::Unlinked { blob } => write!(f, "no repository links to blob {blob}"),
             Self::HalfUpload { upload } => write!(f, "upload {upload} has no session and cannot be resumed"),
             Self::HalfWritten { file } => write!(f, "temporary file {file} was left behind"),
-            Self::StaleRequest { request } => write!(f, "request {request} to the server was left behind"),
             Self::StrangeTrash { entry } => write!(f, "{entry} in the trash is not a blob"),
             Self::StrangeFolder { folder } => write!(f, "{folder:?} is not a repository name"),
         }

@@ -99,7 +99,10 @@ impl FsckRun<'_> {
 impl LinkCheck<'_> {
     /// Checks everything in one repository, under its lock.
     async fn check_repository(&mut self, name: &RepositoryName) {
-        let _lock = self.check.registry.engine.repositories.lock(name).await;
+        let _lock = match self.check.all_locked {
+            Some(_) => None,
+            None => Some(self.check.registry.engine.repositories.lock(name).await),
+        };
         let mut content = IntactContent::default();
         let listed = match self.check_layers(name, &mut content).await {
             Ok(()) => self.check_manifests(name, &mut content).await,

@@ -7,6 +7,10 @@
 //!
 //! Checking and repairing are separate: [`link_check`] and [`scrub`] report all damage with its consequences (a tag is
 //! wrong if the bytes of its manifest are), and [`repair`] handles each finding by itself.
+//!
+//! A repair may run in a server. It reads all bytes beside the other work of the server. Then it locks all
+//! repositories, checks its findings again, because unfinished changes look like damage, and repairs those that
+//! persist.
 
 mod finding;
 mod link_check;
@@ -21,7 +25,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Error, Registry};
+use tokio::sync::mpsc;
+
+use super::{Error, Registry, locks::AllRepositoriesLock};
 pub use finding::{FsckFinding, FsckReport, RepairOutcome, StoreDamage};
 use portcullis_oci::RepositoryName;
 use portcullis_storage::{DataDirLock, StoreError, StorePath};
@@ -42,10 +48,21 @@ pub struct FsckProgress {
     pub bytes: u64,
 }
 
+/// A step of a repair, for the process that shows its progress.
+#[derive(Clone, Copy, Debug)]
+pub enum RepairProgress<'a> {
+    /// Some blobs were read.
+    Check(FsckProgress),
+    /// This is wrong, and this was done about it.
+    Finding(&'a FsckFinding),
+}
+
 /// One run of the check.
 struct FsckRun<'a> {
     registry: &'a Registry,
     now: SystemTime,
+    /// The locks of all repositories, if this run holds them. Otherwise it locks each repository that it checks.
+    all_locked: Option<AllRepositoriesLock<'a>>,
 }
 
 impl Registry {
@@ -60,7 +77,7 @@ impl Registry {
         recheck_delay: Duration,
         progress: &mut (dyn FnMut(FsckProgress) + Send),
     ) -> Result<FsckReport, Error> {
-        let check = FsckRun { registry: self, now };
+        let check = FsckRun { registry: self, now, all_locked: None };
         let places = check.blob_locations().await;
         let (mut found, doubtful) = check.run(&places, progress).await;
         if found.findings.is_empty() {
@@ -73,23 +90,63 @@ impl Registry {
         Ok(found)
     }
 
-    /// Checks everything, repairs what can be repaired, and moves other damaged objects to the quarantine. The claim
-    /// keeps servers away: their operations in flight must not be repaired.
+    /// Checks everything, repairs what can be repaired, and moves other damaged objects to the quarantine. The lock of
+    /// the data folder keeps other processes away; in a server, changes wait from the end of the check to the end of
+    /// the repair, if there are findings. Dropping the future ends the check at once, and the repair after the current
+    /// finding.
     pub async fn fsck_repair(
         &self,
-        _claim: &DataDirLock,
+        _lock: &DataDirLock,
         now: SystemTime,
-        progress: &mut (dyn FnMut(FsckProgress) + Send),
+        observer: &mut (dyn FnMut(RepairProgress<'_>) + Send),
     ) -> Result<FsckReport, Error> {
-        let check = FsckRun { registry: self, now };
-        let (mut found, _) = check.run(&check.blob_locations().await, progress).await;
-        // If some links were not seen, it is unknown which blobs are not linked.
-        let all_links_seen =
-            !found.findings.iter().any(|finding| matches!(finding.damage, StoreDamage::StrangeFolder { .. }));
-        for finding in &mut found.findings {
-            finding.repair = check.repair_finding(finding, all_links_seen).await?;
+        let _maintenance = self.engine.maintenance.lock().await;
+        let check = FsckRun { registry: self, now, all_locked: None };
+        let places = check.blob_locations().await;
+        let (mut found, suspect) = check.run(&places, &mut |progress| observer(RepairProgress::Check(progress))).await;
+        if found.findings.is_empty() {
+            return Ok(found);
         }
+        let (sender, mut repaired) = mpsc::unbounded_channel();
+        let (registry, findings) = (self.clone(), std::mem::take(&mut found.findings));
+        // A task of its own: a move that was begun ends before the locks are released, even if the caller is dropped.
+        let repair =
+            self.engine.tasks.spawn(async move { registry.repair_persistent(findings, &suspect, now, &sender).await });
+        while let Some(finding) = repaired.recv().await {
+            observer(RepairProgress::Finding(&finding));
+            found.findings.push(finding);
+        }
+        repair.await.unwrap_or(Err(Error::Interrupted))?;
         Ok(found)
+    }
+
+    /// Locks all repositories, checks `findings` again, repairs those that persist, and sends each of them. Ends early
+    /// if the receiver is dropped.
+    async fn repair_persistent(
+        &self,
+        findings: Vec<FsckFinding>,
+        suspect: &[BlobLocation],
+        now: SystemTime,
+        repaired: &mpsc::UnboundedSender<FsckFinding>,
+    ) -> Result<(), Error> {
+        let all_locked = tokio::select! {
+            locked = self.engine.repositories.lock_all() => Some(locked),
+            () = repaired.closed() => return Ok(()),
+        };
+        let check = FsckRun { registry: self, now, all_locked };
+        let (again, _) = check.run(suspect, &mut |_| {}).await;
+        let again: HashSet<FsckFinding> = again.findings.into_iter().collect();
+        // If some links were not seen, it is unknown which blobs are not linked.
+        let all_links_seen = !again.iter().any(|finding| matches!(finding.damage, StoreDamage::StrangeFolder { .. }));
+        for mut finding in findings.into_iter().filter(|finding| again.contains(finding)) {
+            if repaired.is_closed() {
+                break;
+            }
+            finding.repair = check.repair_finding(&finding, all_links_seen).await?;
+            // The receiver may have been dropped meanwhile; the finding is repaired all the same.
+            let _ = repaired.send(finding);
+        }
+        Ok(())
     }
 }
 

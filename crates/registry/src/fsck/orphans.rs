@@ -1,10 +1,10 @@
-//! Finds the orphans of interrupted work: temporary files, uploads without a session, requests without a command; and
-//! entries of the trash that are not blobs.
+//! Finds the orphans of interrupted work: temporary files, and uploads without a session; and entries of the trash that
+//! are not blobs.
 //!
-//! Invariant: a file, upload or request younger than [`MIN_ORPHAN_AGE`] may be in use and is not reported.
+//! Invariant: a file or upload younger than [`MIN_ORPHAN_AGE`] may be in use and is not reported.
 
 use super::{FsckFinding, FsckRun, MIN_ORPHAN_AGE, StoreDamage, unreadable_path, unrepaired_finding};
-use crate::paths::{DirKey, ObjectKey, RequestId, UploadId};
+use crate::paths::{DirKey, ObjectKey, UploadId};
 use portcullis_oci::{Algorithm, Digest, RepositoryName};
 use portcullis_storage::{Stat, StoreError, StorePath, optional};
 
@@ -13,7 +13,6 @@ impl FsckRun<'_> {
     pub(super) async fn orphans(&self) -> Vec<FsckFinding> {
         let searches = [
             (DirKey::Temporaries, self.orphaned_temporaries().await),
-            (DirKey::Requests, self.stale_requests().await),
             (DirKey::TrashRoot, self.invalid_trash_entries().await),
         ];
         let mut findings = Vec::new();
@@ -53,18 +52,6 @@ impl FsckRun<'_> {
             let objects = self.objects_below(path).await?;
             if !objects.is_empty() && self.is_orphan(&objects) {
                 damages.push(StoreDamage::HalfWritten { file: entry.name });
-            }
-        }
-        Ok(damages)
-    }
-
-    /// Requests whose commands no longer wait for a report.
-    async fn stale_requests(&self) -> Result<Vec<StoreDamage>, StoreError> {
-        let mut damages = Vec::new();
-        for entry in self.registry.engine.store.list(&DirKey::Requests.path()).await? {
-            let Ok(id) = entry.name.parse::<RequestId>() else { continue };
-            if self.is_orphan(&self.objects_below(DirKey::Request(id).path()).await?) {
-                damages.push(StoreDamage::StaleRequest { request: entry.name });
             }
         }
         Ok(damages)

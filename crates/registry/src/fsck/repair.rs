@@ -7,7 +7,7 @@
 use super::{FsckFinding, FsckRun, RepairOutcome, StoreDamage};
 use crate::{
     Error,
-    paths::{DirKey, ObjectKey, RequestId, quarantine},
+    paths::{DirKey, ObjectKey, quarantine},
 };
 use portcullis_oci::Digest;
 use portcullis_storage::{StorePath, optional};
@@ -20,6 +20,9 @@ impl FsckRun<'_> {
         all_links_seen: bool,
     ) -> Result<RepairOutcome, Error> {
         let name = finding.repository.as_ref();
+        if let Some(name) = name {
+            self.registry.engine.listing_cache.invalidate_tags(name);
+        }
         match &finding.damage {
             StoreDamage::WrongBytes { blob, .. } => self.quarantine_object(Some(ObjectKey::Blob(blob).path())).await,
             StoreDamage::WrongBytesInTrash { blob, .. } => {
@@ -51,10 +54,6 @@ impl FsckRun<'_> {
                 self.quarantine_tree(format!("{}/{entry}", DirKey::TrashRoot.path()).parse().ok()).await
             }
             StoreDamage::HalfWritten { file } => self.remove_objects(DirKey::Temporaries.path().join(file).ok()).await,
-            StoreDamage::StaleRequest { request } => {
-                let id: Option<RequestId> = request.parse().ok();
-                self.remove_objects(id.map(|id| DirKey::Request(id).path())).await
-            }
             // An operator must decide: the disk may become readable again, the document is served unchanged, missing
             // content must be pushed again, and it is unknown what a folder without a valid name holds.
             StoreDamage::Unlinked { .. }

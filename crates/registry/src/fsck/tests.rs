@@ -301,14 +301,12 @@ async fn what_was_begun_and_never_ended_is_a_leftover_after_an_hour() {
     let (session, half, temporary) = (UploadId::random(), UploadId::random(), DirKey::Temporaries.path());
     fixture.write(&ObjectKey::UploadSession(&fixture.name, session).path(), "{}").await;
     fixture.write(&ObjectKey::UploadData(&fixture.name, half).path(), "half").await;
-    fixture.write(&ObjectKey::RequestClaim(session).path(), "collect").await;
     fixture.write(&temporary.join("half").unwrap(), "ha").await;
     assert_eq!(fixture.repair(Duration::ZERO).await, [], "a server may be at work on it");
 
     let expected = [
         (StoreDamage::HalfUpload { upload: half.to_string() }, RepairOutcome::Quarantined),
         (StoreDamage::HalfWritten { file: "half".to_owned() }, RepairOutcome::Removed),
-        (StoreDamage::StaleRequest { request: session.to_string() }, RepairOutcome::Removed),
     ];
     assert_eq!(fixture.findings_after(PAST_ORPHAN_AGE).await, expected.clone().map(|(damage, _)| damage));
     assert_eq!(fixture.repair(PAST_ORPHAN_AGE).await, expected);

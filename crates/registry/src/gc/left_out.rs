@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::{
-    GcRun, LeftOut,
+    GcRun,
     repository_graph::{UnreadableRepository, read_blob},
 };
 use crate::{
@@ -33,14 +33,14 @@ impl GcRun<'_> {
                 self.may_remove_bytes = false;
             }
         }
-        self.report.left_out.push(LeftOut { repository: repository_name_of(folder), reason });
+        self.add_left_out(repository_name_of(folder), reason);
     }
 
     /// Leaves out everything in a folder that cannot be listed, for `reason`.
     pub(super) fn leave_out_unlisted(&mut self, folder: &StorePath, reason: &StoreError) {
         let reason = format!("{}; no bytes of any repository are removed", error_chain(reason));
         self.may_remove_bytes = false;
-        self.report.left_out.push(LeftOut { repository: repository_name_of(folder), reason });
+        self.add_left_out(repository_name_of(folder), reason);
     }
 }
 

@@ -143,9 +143,26 @@ impl fmt::Display for GarbageReason {
     }
 }
 
+/// A step of a collection, for the process that shows its progress.
+#[derive(Clone, Copy, Debug)]
+pub enum GcProgress<'a> {
+    /// Some repositories are done.
+    Repositories {
+        /// The number of repositories that are done.
+        done: usize,
+        /// The number of repositories.
+        total: usize,
+    },
+    /// This was removed, or would be.
+    Garbage(&'a Garbage),
+    /// Of this repository nothing was removed.
+    LeftOut(&'a LeftOut),
+}
+
 /// One run of the collection.
 struct GcRun<'a> {
     registry: &'a Registry,
+    observer: &'a mut (dyn FnMut(GcProgress<'_>) + Send + Sync),
     now: SystemTime,
     is_dry_run: bool,
     report: GcReport,
@@ -161,8 +178,19 @@ impl Registry {
     /// Removes what nothing needs, or, if the run `is_dry`, only reports what it would remove. A repository that cannot
     /// be read completely is left out, and named in the report.
     pub async fn collect_garbage(&self, is_dry_run: bool, now: SystemTime) -> Result<GcReport, Error> {
+        self.collect_garbage_with(is_dry_run, now, &mut |_| {}).await
+    }
+
+    /// Does what [`collect_garbage`](Self::collect_garbage) does, and passes every step to `observer` when it is done.
+    pub async fn collect_garbage_with(
+        &self,
+        is_dry_run: bool,
+        now: SystemTime,
+        observer: &mut (dyn FnMut(GcProgress<'_>) + Send + Sync),
+    ) -> Result<GcReport, Error> {
         let mut collection = GcRun {
             registry: self,
+            observer,
             now,
             is_dry_run,
             report: GcReport::default(),
@@ -191,11 +219,12 @@ impl GcRun<'_> {
         for (folder, error) in &found.unlisted {
             self.leave_out_unlisted(folder, error);
         }
-        for folder in &found.folders {
+        for (index, folder) in found.folders.iter().enumerate() {
             match repository_name_of(folder).parse::<RepositoryName>() {
                 Ok(name) => self.sweep_repository(&name).await?,
                 Err(error) => self.leave_out(folder, error.to_string()).await,
             }
+            (self.observer)(GcProgress::Repositories { done: index + 1, total: found.folders.len() });
         }
         Ok(())
     }
@@ -211,6 +240,14 @@ impl GcRun<'_> {
         size: u64,
         why: GarbageReason,
     ) {
-        self.report.garbage.push(Garbage { repository: repository.cloned(), name: name.to_string(), size, why });
+        let garbage = Garbage { repository: repository.cloned(), name: name.to_string(), size, why };
+        (self.observer)(GcProgress::Garbage(&garbage));
+        self.report.garbage.push(garbage);
+    }
+
+    fn add_left_out(&mut self, repository: String, reason: String) {
+        let left_out = LeftOut { repository, reason };
+        (self.observer)(GcProgress::LeftOut(&left_out));
+        self.report.left_out.push(left_out);
     }
 }

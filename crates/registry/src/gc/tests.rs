@@ -16,7 +16,7 @@ use crate::{
 };
 use portcullis_access::{Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Subject};
 use portcullis_clock::Clock;
-use portcullis_oci::{Algorithm, PageRequest, Reference};
+use portcullis_oci::{Algorithm, Reference};
 use portcullis_storage::{MemoryStore, Store, StorePath};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -248,25 +248,20 @@ async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn where_nobody_else_is_nobody_collects_and_no_request_is_left() {
-    tokio::time::pause();
+async fn each_step_is_shown_when_it_is_done() {
     let fixture = Fixture::new(Untagged::Keep);
     fixture.image("a", Some("1"), "kept", None).await;
-    let before = fixture.objects().await;
-    assert_eq!(fixture.registry.request_collection(|| Ok(true)).await.unwrap(), None);
-    assert_eq!(fixture.objects().await, before);
-}
-
-#[tokio::test]
-async fn beside_a_server_the_server_collects_and_the_command_reads_its_report() {
-    tokio::time::pause();
-    let fixture = Fixture::new(Untagged::Keep);
-    fixture.image("a", Some("1"), "kept", None).await;
-    let server = tokio::spawn(fixture.registry.clone().run_maintenance());
-    let command = Registry::new(fixture.store.clone(), Config::default(), Clock::system());
-    let report = command.request_collection(|| Ok(false)).await.unwrap().unwrap();
-    assert_eq!(report.kept, 3);
-    assert_eq!(fixture.open::<Pull>("a").tags(&PageRequest::default()).await.unwrap().entries, ["1"]);
-    server.abort();
-    assert!(server.await.unwrap_err().is_cancelled(), "it did not fail before");
+    fixture.image("b", None, "kept too", None).await;
+    fixture.blob("b", "unused").await;
+    let (mut steps, mut garbage) = (Vec::new(), Vec::new());
+    let mut observer = |progress: GcProgress<'_>| match progress {
+        GcProgress::Repositories { done, total } => steps.push((done, total)),
+        GcProgress::Garbage(found) => garbage.push(found.clone()),
+        GcProgress::LeftOut(left_out) => panic!("{left_out}"),
+    };
+    let later = SystemTime::now() + 2 * DAY;
+    let report = fixture.registry.collect_garbage_with(false, later, &mut observer).await.unwrap();
+    assert_eq!(steps, [(1, 2), (2, 2)]);
+    assert!(!garbage.is_empty());
+    assert_eq!(garbage, report.garbage);
 }

@@ -1,6 +1,5 @@
 //! Tests the engine over stores in memory and on disk: faults at every step, races, and two processes on one store.
 
-mod admin_requests;
 mod cancellation;
 mod delete_manifest;
 mod delete_repository;
@@ -8,6 +7,7 @@ mod external_changes;
 mod faults;
 mod gc_interleaving;
 mod listings;
+mod maintenance;
 mod mounts;
 mod races;
 mod upload_resumption;

@@ -66,7 +66,6 @@ async fn a_folder_that_cannot_be_read_is_a_finding_and_the_rest_is_checked() {
         DirKey::Uploads(name).path(),
         DirKey::Subjects(name, Algorithm::Sha256).path(),
         DirKey::Temporaries.path(),
-        DirKey::Requests.path(),
         DirKey::TrashRoot.path(),
         DirKey::Blobs(Algorithm::Sha512).path(),
         ObjectKey::TagCurrent(name, &"1".parse().unwrap()).path(),
