@@ -1,5 +1,5 @@
 //! A minimal HTTPS client: one request on one connection, with a bounded response. The keys of issuers are fetched with
-//! it, certificates ordered, and registries tested; the test connects and verifies by itself, and uses [`exchange`].
+//! it, certificates ordered, and registries tested; the test connects and verifies by itself, and uses [`exchange()`].
 //!
 //! Invariant: a request goes only to the URL of the caller: redirects are not followed, plain HTTP is not used, and a
 //! server certificate must verify against the caller's roots. A response is bounded in time and size.

@@ -5,10 +5,9 @@
 //! tokens that a rule accepted are inserted, so that the many users of a public issuer cannot displace them. An entry
 //! has a fixed size and holds no part of the token.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::jwks::KeyFingerprint;
 use crate::passwords::verified_cache::{CredentialFingerprint, VerifiedCache};
@@ -23,11 +22,11 @@ impl SignatureCache {
 
     /// The key that signed the token, if that was verified within the last minutes.
     pub(super) fn get(&self, token: &CredentialFingerprint, clock: Instant) -> Option<KeyFingerprint> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(token, clock).copied()
+        self.0.lock().get(token, clock).copied()
     }
 
     /// Inserts the key that signed a token.
     pub(super) fn insert(&self, token: CredentialFingerprint, signer: KeyFingerprint, clock: Instant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token, signer, clock);
+        self.0.lock().insert(token, signer, clock);
     }
 }
