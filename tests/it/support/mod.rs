@@ -54,7 +54,8 @@ pub(crate) fn make_old(folder: &Path) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             make_old(&path);
-        } else {
+        } else if path.is_file() {
+            // Not the socket of a running server, which cannot be opened.
             fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
         }
     }
