@@ -225,11 +225,12 @@ impl App {
         let shutdown = Shutdown::new();
         let (reloads, reload_requests) = mpsc::channel(1);
         let (admin, lock) = data_dir.serve(registry.clone(), reloads, clock.clone());
+        // A task of its own, so that a failure of the sweep does not end the reloads.
+        let sweeping = tokio::spawn(device_sweep.run(reloader.users.clone()));
         let watching = tokio::spawn(async move {
             let users = reloader.users.clone().watch(Users::POLL_INTERVAL, clock.clone());
             let keys = reloader.keys.clone().watch(SigningKeys::POLL_INTERVAL, clock);
-            let devices = device_sweep.run(reloader.users.clone());
-            tokio::join!(users, keys, devices, reloader.run(hangup, reload_requests), keeper.run())
+            tokio::join!(users, keys, reloader.run(hangup, reload_requests), keeper.run())
         });
         let tending = tokio::spawn(registry.clone().collect_periodically());
         let stopping = shutdown.clone();
@@ -250,6 +251,7 @@ impl App {
         let drained = server.run(api_service(api, names), shutdown).await;
         admin.stop().await;
         watching.abort();
+        sweeping.abort();
         // Garbage collection can stop at any point: each step leaves a consistent registry.
         tending.abort();
         if drained.dropped > 0 {

@@ -5,6 +5,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
@@ -69,6 +70,9 @@ impl RequestError {
         }
     }
 }
+
+/// The time limit for the answer to a request to reload.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl AdminClient {
     /// Connects to the server that uses the data folder `root`.
@@ -140,6 +144,9 @@ impl AdminClient {
 
     /// Has the server read changed files at once.
     pub(crate) fn reload(self, target: ReloadTarget) -> Result<(), RequestError> {
+        // The files are written already, so a server that hangs must not keep the command.
+        self.stream.set_read_timeout(Some(RELOAD_TIMEOUT))?;
+        self.stream.set_write_timeout(Some(RELOAD_TIMEOUT))?;
         let result = self.request(&Request::Reload { target }, &mut Some)?;
         if result == Event::Reloaded { Ok(()) } else { Err(unexpected(&result)) }
     }

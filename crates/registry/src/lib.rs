@@ -75,7 +75,7 @@ struct Engine {
     listing_cache: listing_cache::ListingCache,
     tasks: TaskTracker,
     /// Held by a collection or a repair.
-    maintenance: AsyncMutex<()>,
+    maintenance: Arc<AsyncMutex<()>>,
 }
 
 impl Registry {
@@ -90,7 +90,7 @@ impl Registry {
             repositories: locks::RepositoryLocks::default(),
             listing_cache: listing_cache::ListingCache::default(),
             tasks: TaskTracker::new(),
-            maintenance: AsyncMutex::new(()),
+            maintenance: Arc::default(),
         };
         Self { engine: Arc::new(engine) }
     }

@@ -93,7 +93,15 @@ impl DeviceSweep {
             if self.is_behind(owner, u64::MAX) {
                 continue;
             }
-            for id in self.store.refresh_token_ids(owner).await? {
+            let ids = match self.store.refresh_token_ids(owner).await {
+                Ok(ids) => ids,
+                Err(error) => {
+                    // The next round continues behind this owner.
+                    self.position = Some((owner, u64::MAX));
+                    return Err(error);
+                }
+            };
+            for id in ids {
                 let StoredTokenId::Refresh { number, .. } = id else { continue };
                 if self.is_behind(owner, number) {
                     continue;

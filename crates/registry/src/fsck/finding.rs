@@ -184,6 +184,11 @@ pub enum StoreDamage {
 }
 
 impl StoreDamage {
+    /// Whether something was not checked, because it could not be read.
+    pub(super) fn is_unchecked(&self) -> bool {
+        matches!(self, Self::UnreadablePath { .. } | Self::UnreadableBytes { .. })
+    }
+
     /// Whether content that was acknowledged cannot be served.
     #[must_use]
     pub fn is_serious(&self) -> bool {

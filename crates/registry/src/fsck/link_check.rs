@@ -198,8 +198,15 @@ impl LinkCheck<'_> {
 
     /// Parses the manifest at `path`, and records every digest that it names as linked.
     async fn read_manifest(&mut self, path: &StorePath) -> Result<Manifest, UnreadManifest> {
-        let object = self.check.registry.engine.store.open(path).await.map_err(UnreadManifest::invalid)?;
-        let document = object.read(Manifest::MAX_SIZE as u64).await.map_err(UnreadManifest::invalid)?;
+        let read = match self.check.registry.engine.store.open(path).await {
+            Ok(object) => object.read(Manifest::MAX_SIZE as u64).await,
+            Err(error) => Err(error),
+        };
+        let document = read.map_err(|error| {
+            // What the document names is unknown.
+            self.all_links_seen &= error.kind().is_corruption();
+            UnreadManifest::invalid(error)
+        })?;
         self.linked_blobs.extend(find_digests(&document));
         Manifest::parse(None, &document).map_err(|error| {
             if matches!(error, ManifestError::Schema1) {

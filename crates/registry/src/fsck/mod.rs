@@ -22,6 +22,7 @@ mod tests;
 
 use std::{
     collections::HashSet,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -86,7 +87,8 @@ impl Registry {
         tokio::time::sleep(recheck_delay).await;
         let (again, _) = check.run(&doubtful, &mut |_| {}).await;
         let again: HashSet<FsckFinding> = again.findings.into_iter().collect();
-        found.findings.retain(|finding| again.contains(finding));
+        // What could not be read was not checked, even if it can be read now.
+        found.findings.retain(|finding| again.contains(finding) || finding.damage.is_unchecked());
         Ok(found)
     }
 
@@ -100,7 +102,7 @@ impl Registry {
         now: SystemTime,
         observer: &mut (dyn FnMut(RepairProgress<'_>) + Send),
     ) -> Result<FsckReport, Error> {
-        let _maintenance = self.engine.maintenance.lock().await;
+        let maintenance = Arc::clone(&self.engine.maintenance).lock_owned().await;
         let check = FsckRun { registry: self, now, all_locked: None };
         let places = check.blob_locations().await;
         let (mut found, suspect) = check.run(&places, &mut |progress| observer(RepairProgress::Check(progress))).await;
@@ -110,8 +112,10 @@ impl Registry {
         let (sender, mut repaired) = mpsc::unbounded_channel();
         let (registry, findings) = (self.clone(), std::mem::take(&mut found.findings));
         // A task of its own: a move that was begun ends before the locks are released, even if the caller is dropped.
-        let repair =
-            self.engine.tasks.spawn(async move { registry.repair_persistent(findings, &suspect, now, &sender).await });
+        let repair = self.engine.tasks.spawn(async move {
+            let _maintenance = maintenance;
+            registry.repair_persistent(findings, &suspect, now, &sender).await
+        });
         while let Some(finding) = repaired.recv().await {
             observer(RepairProgress::Finding(&finding));
             found.findings.push(finding);
@@ -134,11 +138,17 @@ impl Registry {
             () = repaired.closed() => return Ok(()),
         };
         let check = FsckRun { registry: self, now, all_locked };
-        let (again, _) = check.run(suspect, &mut |_| {}).await;
+        // This only reads, so it can end anywhere.
+        let mut unobserved = |_| {};
+        let (again, _) = tokio::select! {
+            again = check.run(suspect, &mut unobserved) => again,
+            () = repaired.closed() => return Ok(()),
+        };
         let again: HashSet<FsckFinding> = again.findings.into_iter().collect();
         // If some links were not seen, it is unknown which blobs are not linked.
         let all_links_seen = !again.iter().any(|finding| matches!(finding.damage, StoreDamage::StrangeFolder { .. }));
-        for mut finding in findings.into_iter().filter(|finding| again.contains(finding)) {
+        let persists = |finding: &FsckFinding| again.contains(finding) || finding.damage.is_unchecked();
+        for mut finding in findings.into_iter().filter(persists) {
             if repaired.is_closed() {
                 break;
             }

@@ -19,10 +19,16 @@ impl FsckRun<'_> {
         finding: &FsckFinding,
         all_links_seen: bool,
     ) -> Result<RepairOutcome, Error> {
-        let name = finding.repository.as_ref();
-        if let Some(name) = name {
+        let repaired = self.repair_damage(finding, all_links_seen).await;
+        // Afterwards, also after an error: a listing meanwhile may have cached what was moved away.
+        if let Some(name) = &finding.repository {
             self.registry.engine.listing_cache.invalidate_tags(name);
         }
+        repaired
+    }
+
+    async fn repair_damage(&self, finding: &FsckFinding, all_links_seen: bool) -> Result<RepairOutcome, Error> {
+        let name = finding.repository.as_ref();
         match &finding.damage {
             StoreDamage::WrongBytes { blob, .. } => self.quarantine_object(Some(ObjectKey::Blob(blob).path())).await,
             StoreDamage::WrongBytesInTrash { blob, .. } => {

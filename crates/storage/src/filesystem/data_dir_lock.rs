@@ -41,7 +41,8 @@ impl DataDirLock {
     /// only dropped makes the next process sync the file systems. After an error, the mark is missing, with the same
     /// effect.
     pub fn release_clean(self) -> io::Result<()> {
-        File::create(&self.clean_mark).map(drop)
+        // The mark was removed with the lock; what is there now is not ours, perhaps a link to another file.
+        File::create_new(&self.clean_mark).map(drop)
     }
 }
 
@@ -79,7 +80,15 @@ fn sync_file_systems(root: &Path, folders: &[StorePath]) -> io::Result<()> {
         "the last process that used the data folder did not end cleanly; syncing its file systems"
     );
     for folder in file_systems.values() {
-        rustix::fs::syncfs(File::open(folder)?)?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
+        match File::open(folder) {
+            Ok(folder) => rustix::fs::syncfs(folder)?,
+            // Nothing in it can be acknowledged by this process either.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!(folder = %folder.display(), %error, "the file system of a folder cannot be synced");
+            }
+            Err(error) => return Err(named(error)),
+        }
     }
     Ok(())
 }
@@ -87,13 +96,43 @@ fn sync_file_systems(root: &Path, folders: &[StorePath]) -> io::Result<()> {
 /// One existing folder on each file system, by device number. The subvolumes of one file system have different device
 /// numbers; syncing it once more has no effect.
 fn file_systems(root: &Path, folders: &[StorePath]) -> BTreeMap<u64, PathBuf> {
-    let places = folders.iter().map(|folder| root.join(folder.as_str()));
-    places.filter_map(|place| Some((fs::metadata(&place).ok()?.dev(), place))).collect()
+    let mut found = BTreeMap::new();
+    for place in folders.iter().map(|folder| root.join(folder.as_str())) {
+        // The first on each file system: the folders of the layout come first, and one behind them may be unreadable.
+        if let Ok(metadata) = fs::metadata(&place)
+            && metadata.is_dir()
+        {
+            found.entry(metadata.dev()).or_insert(place);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_opened_behind_the_folders_of_the_layout_is_not_opened() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("ours")).unwrap();
+        fs::create_dir(root.path().join("theirs")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let folders = ["ours", "theirs", "file"].map(|folder| folder.parse().unwrap());
+        let found = file_systems(root.path(), &folders);
+        assert_eq!(found.into_values().collect::<Vec<_>>(), [root.path().join("ours")]);
+    }
+
+    #[test]
+    fn the_clean_mark_is_not_written_through_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        let held = lock(root.path()).unwrap();
+        std::os::unix::fs::symlink(&target, root.path().join("portcullis").join(CLEAN_MARK)).unwrap();
+        assert!(held.release_clean().is_err());
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept");
+    }
 
     fn lock(root: &Path) -> Option<DataDirLock> {
         lock_data_dir(root, &[]).unwrap()

@@ -34,7 +34,9 @@ impl DirCreator {
     /// Creates `folder` and its missing parents durably. Other tasks may remove empty folders meanwhile.
     pub(super) fn create_all(&self, folder: &Path) -> io::Result<()> {
         let is_passing = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) && !folder.is_file()
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+                // A file in the way does not pass, and with each level of folders below it the attempts would multiply.
+                && !folder.ancestors().any(Path::is_file)
         };
         let mut tries = 0;
         loop {

@@ -373,6 +373,14 @@ mod tests {
         assert_eq!(store.stat(&"a/b".parse().unwrap()).await.unwrap().size, 4);
     }
 
+    #[test]
+    fn a_file_in_the_place_of_an_upper_folder_is_an_error_and_no_reason_to_try_again_at_each_level() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let deep = root.path().join("file/a/b/c/d/e/f/g/h");
+        assert!(DirCreator::new(MetadataOrder::Unknown).create_all(&deep).is_err());
+    }
+
     #[tokio::test]
     async fn a_store_on_a_network_file_system_opens_nothing_in_place_and_reads_the_same() {
         let root = tempfile::tempdir().unwrap();
