@@ -135,6 +135,7 @@ mod tests {
             "tls.files",
             "tls.files.more",
             "tls.acme",
+            "tls.acme.eab",
             "tls.client",
             "auth",
             "auth.lockout",

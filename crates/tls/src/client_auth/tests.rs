@@ -215,7 +215,7 @@ fn files_that_vouch_for_nobody_are_refused_and_change_nothing() {
     let mut params = CertificateParams::default();
     between(&mut params);
     let leaf = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
-    for (text, words) in [(leaf.as_str(), "no certificate authority"), ("", "no certificate in this file")] {
+    for (text, words) in [(leaf.as_str(), "not a certificate authority"), ("", "no certificate in this file")] {
         std::fs::write(&stage.config.ca, text).unwrap();
         let error = trust.reload(Some(&stage.config), now()).unwrap_err();
         assert!(error.to_string().contains(words) && !error.hint().is_empty(), "{error}");
