@@ -46,6 +46,9 @@ struct AttemptBucket {
     attempts_left: f64,
     /// The time that `left` refers to. During a lock, the end of the lock: a locked bucket does not refill.
     as_of: Instant,
+    /// Whether `as_of` is the end of a lock. Without it, an attempt whose time was read just before another one failed
+    /// would look locked out.
+    is_locked: bool,
     lock_count: u32,
 }
 
@@ -96,7 +99,7 @@ impl Lockout {
         }
         callers
             .entry(key)
-            .or_insert(AttemptBucket { attempts_left: attempts, as_of: now, lock_count: 0 })
+            .or_insert(AttemptBucket { attempts_left: attempts, as_of: now, is_locked: false, lock_count: 0 })
             .record_failure(attempts, now);
     }
 
@@ -115,7 +118,7 @@ impl Lockout {
 impl AttemptBucket {
     fn check(&self, now: Instant) -> Result<(), LockedOut> {
         let wait = self.as_of.saturating_duration_since(now);
-        if wait.is_zero() {
+        if !self.is_locked || wait.is_zero() {
             return Ok(());
         }
         Err(LockedOut {
@@ -129,15 +132,17 @@ impl AttemptBucket {
             return;
         }
         if self.is_expired(now) {
-            *self = Self { attempts_left: attempts, as_of: now, lock_count: 0 };
+            *self = Self { attempts_left: attempts, as_of: now, is_locked: false, lock_count: 0 };
         }
         let refilled = now.saturating_duration_since(self.as_of).as_secs_f64() / REFILL_TIME.as_secs_f64() * attempts;
         self.attempts_left = (self.attempts_left + refilled).min(attempts) - 1.0;
-        self.as_of = now;
+        self.as_of = self.as_of.max(now);
+        self.is_locked = false;
         // Rounding of the refill may leave a value slightly under one.
         if self.attempts_left < 1.0 - 1e-6 {
             self.attempts_left = self.attempts_left.max(0.0);
             self.as_of += lock_duration(self.lock_count);
+            self.is_locked = true;
             self.lock_count = self.lock_count.saturating_add(1);
         }
     }
@@ -188,6 +193,15 @@ mod tests {
             lockout.record_failure("alice", from(HERE), at);
         }
         lockout.check("alice", from(HERE), at).unwrap_err().retry_after
+    }
+
+    #[test]
+    fn an_attempt_whose_time_was_read_before_the_failure_of_another_is_not_locked_out() {
+        let (lockout, from, read) = (lockout(), HERE.parse().unwrap(), Instant::now());
+        lockout.record_failure("alice", from, read + Duration::from_millis(1));
+        assert_eq!(lockout.check("alice", from, read), Ok(()));
+        lockout.record_failure("alice", from, read);
+        assert_eq!(lockout.check("bob", from, read), Ok(()));
     }
 
     #[test]
