@@ -28,7 +28,7 @@ use crate::{
         Authenticator, BearerTokenService, KeyError, Lockout, Password, PasswordVerifier, SigningKeys,
         StoredTokenService, TokenAlgorithm, TokenStore, Users, WorkloadRules,
         passwords::hash::{BcryptCost, NoRandomness},
-        passwords::password_verifier,
+        password_verifier,
         tokens::DeviceSweep,
         users::first_administrator::create_first_administrator,
         users::{EditError, UsersFileError},
