@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{FsckFinding, FsckRun, StoreDamage, unreadable_path, unrepaired_finding};
+use super::{FsckFinding, FsckRun, StoreDamage};
 use crate::{
     links,
     paths::{DirKey, ObjectKey},
@@ -79,14 +79,14 @@ impl FsckRun<'_> {
         let mut look = LinkCheck {
             check: self,
             corrupt_paths,
-            findings: unlisted.map(|(path, error)| unreadable_path(None, path, error)).collect(),
+            findings: unlisted.map(|(path, error)| FsckFinding::unreadable(None, path, error)).collect(),
             linked_blobs: HashSet::new(),
             all_links_seen: found.unlisted.is_empty(),
         };
         for folder in found.folders.iter().map(repository_name_of) {
             match folder.parse() {
                 Ok(name) => look.check_repository(&name).await,
-                Err(_) => look.findings.push(unrepaired_finding(None, StoreDamage::StrangeFolder { folder })),
+                Err(_) => look.findings.push(FsckFinding::unrepaired(None, StoreDamage::StrangeFolder { folder })),
             }
         }
         if look.all_links_seen {
@@ -130,7 +130,7 @@ impl LinkCheck<'_> {
         for blob in blobs.into_iter().filter(|blob| !self.linked_blobs.contains(blob)).collect::<Vec<_>>() {
             // An empty folder is not a blob.
             if self.intact_path(&blob).await.is_some() {
-                self.findings.push(unrepaired_finding(None, StoreDamage::Unlinked { blob }));
+                self.findings.push(FsckFinding::unrepaired(None, StoreDamage::Unlinked { blob }));
             }
         }
     }
@@ -146,11 +146,11 @@ impl LinkCheck<'_> {
     }
 
     fn add_unreadable(&mut self, name: &RepositoryName, unreadable: &Unreadable) {
-        self.findings.push(unreadable_path(Some(name), &unreadable.path, &unreadable.error));
+        self.findings.push(FsckFinding::unreadable(Some(name), &unreadable.path, &unreadable.error));
     }
 
     fn add_finding(&mut self, name: &RepositoryName, damage: StoreDamage) {
-        self.findings.push(unrepaired_finding(Some(name), damage));
+        self.findings.push(FsckFinding::unrepaired(Some(name), damage));
     }
 
     /// Checks the layer links, and records the layers that are intact.
