@@ -39,11 +39,9 @@ use super::{
 pub use cross_device::{CrossDeviceDir, cross_device_dirs, dangling_link};
 pub use data_dir_lock::{DataDirLock, lock_data_dir};
 use dirs::DirCreator;
+pub use dirs::TEMP_DIR;
 use fs_type::{FsType, MetadataOrder, ReadMode};
 use read::OpenedFile;
-
-/// Folder of the temporary files, relative to the root of the store.
-pub const TEMP_DIR: &str = "portcullis/tmp";
 
 /// Minimum age of a temporary file that is removed as a leftover. Writing one takes moments, and another process (a
 /// command beside a running server) may be writing one when the store is opened.
@@ -262,7 +260,7 @@ impl Store for FilesystemStore {
 
     async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
         let direct_io = self.direct_io;
-        let open = move |disk: &StoreDir, place: &Path| append::open(disk, place, offset, direct_io);
+        let open = move |disk: &StoreDir, place: &Path| append::open(&disk.dirs, place, offset, direct_io);
         let tail = self.run_blocking("append to", path, open).await?;
         Ok(Box::new(append::FileWriter::new(tail, path.clone())))
     }
