@@ -41,7 +41,8 @@ pub(super) struct ListingCache {
 #[derive(Debug)]
 struct CachedCatalog {
     index: RepositoryIndex,
-    /// The value of `request_count` when the last refresh of the index began: earlier requests need no refresh of their own.
+    /// The value of `request_count` when the last refresh of the index began: earlier requests need no refresh of their
+    /// own.
     request_count_at_refresh: u64,
 }
 

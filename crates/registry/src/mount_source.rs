@@ -80,8 +80,8 @@ impl Registry {
         }
         let access = match search.first_source_among(iter::once(target).chain(first)).await? {
             None => {
-                match search.first_source_among(by_proximity(&self.engine.listing_cache.cached_names(), target)).await?
-                {
+                let cached = self.engine.listing_cache.cached_names();
+                match search.first_source_among(by_proximity(&cached, target)).await? {
                     None => search.search_nearby_folders(target).await?,
                     access => access,
                 }

@@ -1,4 +1,5 @@
-//! Defines the options that several token commands have: the file of the signing keys, and the places of the stored tokens.
+//! Defines the options that several token commands have: the file of the signing keys, and the places of the stored
+//! tokens.
 
 use std::path::PathBuf;
 

@@ -51,6 +51,13 @@ impl FsckFinding {
     pub(super) fn unreadable(repository: Option<&RepositoryName>, path: &StorePath, error: &StoreError) -> Self {
         Self::unrepaired(repository, StoreDamage::UnreadablePath { path: path.to_string(), error: error_chain(error) })
     }
+
+    /// Whether the finding remains after a second check that found `again`. What could not be read was not checked,
+    /// even if it can be read now.
+    pub(super) fn persists(&self, again: &HashSet<Self>) -> bool {
+        again.contains(self)
+            || matches!(self.damage, StoreDamage::UnreadablePath { .. } | StoreDamage::UnreadableBytes { .. })
+    }
 }
 
 /// What a repair did about a finding.
@@ -195,15 +202,6 @@ pub enum StoreDamage {
         /// The path of the folder, below the folder of all repositories.
         folder: String,
     },
-}
-
-impl FsckFinding {
-    /// Whether the finding remains after a second check that found `again`. What could not be read was not checked, even
-    /// if it can be read now.
-    pub(super) fn persists(&self, again: &HashSet<Self>) -> bool {
-        again.contains(self)
-            || matches!(self.damage, StoreDamage::UnreadablePath { .. } | StoreDamage::UnreadableBytes { .. })
-    }
 }
 
 impl StoreDamage {
