@@ -29,6 +29,7 @@ use std::{io, path::PathBuf};
 use clap::{CommandFactory as _, Parser};
 
 pub use error::CommandError;
+use error::ignore_broken_pipe;
 use load_config::load;
 
 use crate::{audit::AuditEvent, clock::Clock, config::Flags, telemetry};

@@ -11,7 +11,7 @@ use std::{
 use aws_lc_rs::rand::SystemRandom;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{args::StoreArgs, error::TokenError};
+use super::{StoreArgs, error::TokenError};
 use crate::{
     access::{Action, Actions, CredentialLimits, Glob, UserName},
     app,
@@ -26,7 +26,7 @@ use crate::{
         users::htpasswd::Htpasswd,
         users::read_leniently,
     },
-    cli::{CommandError, audit, error::ignore_broken_pipe},
+    cli::{CommandError, audit, ignore_broken_pipe},
     clock::Clock,
     config::{self, Config, InvalidDuration},
     storage::StoreError,
