@@ -1,5 +1,5 @@
-//! Checks the lists of referrers in both directions: that each manifest with a subject is in the list of the subject, and
-//! that each entry of a list refers to its subject.
+//! Checks the lists of referrers in both directions: that each manifest with a subject is in the list of the subject,
+//! and that each entry of a list refers to its subject.
 
 use super::{LinkCheck, Unreadable, intact_content::IntactContent};
 use crate::{
