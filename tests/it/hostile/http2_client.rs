@@ -109,12 +109,6 @@ impl Http2Connection {
         self.stream.flush()
     }
 
-    /// Sets the timeout of each write and read.
-    pub(super) fn set_timeout(&mut self, patience: Duration) {
-        self.stream.sock.set_read_timeout(Some(patience)).unwrap();
-        self.stream.sock.set_write_timeout(Some(patience)).unwrap();
-    }
-
     /// The next frame, or `None` at the end of the connection; panics at the timeout.
     pub(super) fn next(&mut self) -> Option<Http2Frame> {
         loop {
@@ -161,7 +155,7 @@ fn connect(server: &RunningServer<'_>, ca: &Path) -> StreamOwned<ClientConnectio
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).unwrap();
     }
-    stream.sock.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.sock.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.sock.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.sock.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
     stream
 }

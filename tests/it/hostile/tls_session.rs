@@ -3,7 +3,6 @@
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -20,7 +19,6 @@ fn s_client(server: &RunningServer<'_>, options: &str, input: &str) -> ToolOutpu
         .args(["s_client", "-connect", &target, "-servername", "localhost", "-CAfile", "certs/ca.crt"])
         .args(options.split_whitespace())
         .input(input)
-        .deadline(Duration::from_secs(20))
         .run()
 }
 

@@ -50,7 +50,7 @@ impl Registry2Connection {
         let sent = request(method, path, header, body);
         let connect = || TcpStream::connect(("127.0.0.1", self.registry.port)).unwrap();
         let mut stream = self.stream.take().unwrap_or_else(connect);
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(&sent).unwrap();
         let (answer, is_kept) = read_answer(&mut stream, method);
         self.stream = is_kept.then_some(stream);

@@ -13,6 +13,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tempfile::TempDir;
 
 use super::daemon::Daemon;
+use super::wire_connection::WireConnection;
 use super::{ToolCommand, free_port, registry_test_name};
 
 /// The timeout for a start: the first one generates keys, one on data of another program syncs the file system, and the
@@ -160,6 +161,11 @@ impl PortcullisServer {
     /// The host and port `registry.test:PORT`, for a server that listens on the address of that name.
     pub(crate) fn registry_test_address(&self) -> String {
         format!("{}:{}", registry_test_name::REGISTRY, self.port())
+    }
+
+    /// A new connection.
+    pub(crate) fn connect(&self) -> WireConnection {
+        WireConnection::open(self.setup.listen, &self.ca()).unwrap()
     }
 
     /// The CA that clients must trust.

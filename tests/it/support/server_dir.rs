@@ -91,7 +91,7 @@ impl ServerDir {
 
     /// A call of the program in the directory that ends by itself.
     pub(crate) fn portcullis_command(&self) -> ToolCommand {
-        portcullis_command().folder(self.folder()).deadline(Duration::from_secs(30))
+        portcullis_command().folder(self.folder())
     }
 
     /// Starts the server and waits until it accepts connections.

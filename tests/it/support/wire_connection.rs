@@ -2,7 +2,7 @@
 //!
 //! Invariant: the client sends only what the test wrote, and repairs nothing.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-/// The timeout of reads and writes; no response on this machine takes as long.
-const IO_TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout of reads and writes: so long that only a broken server misses it.
+const IO_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One connection.
 pub(crate) struct WireConnection {
@@ -93,11 +93,16 @@ impl WireConnection {
         Some(std::mem::take(&mut self.received))
     }
 
+    /// Receives some bytes; `None` at the end of the connection. Panics at the timeout, which is no end.
     fn receive(&mut self) -> Option<()> {
         let mut piece = vec![0; 64 << 10];
-        let count = self.stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        let count = match self.stream.read(&mut piece) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing arrived in {IO_TIMEOUT:?}"),
+            Err(_) => 0,
+        };
         self.received.extend_from_slice(&piece[..count]);
-        Some(())
+        (count > 0).then_some(())
     }
 
     /// Whether the server closes the connection without sending another byte.
