@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::support::tool_command::ToolOutput;
 use crate::support::wire_connection::WireConnection;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 fn openssl(folder: &Path, arguments: &str) -> ToolOutput {
     ToolCommand::new("openssl").folder(folder).args(arguments.split_whitespace()).run()
 }
 
 /// The output of `openssl s_client` for a handshake with these options.
-fn handshake(server: &RunningServer<'_>, options: &str) -> ToolOutput {
+fn handshake(server: &PortcullisServer, options: &str) -> ToolOutput {
     let target = server.stage.address();
     openssl(
         server.stage.folder(),

@@ -3,7 +3,7 @@
 //! Invariant: before the kill, a request without an answer fails the test; after it, it ends the client.
 
 use super::kill_switch::KillSwitch;
-use crate::support::RunningServer;
+use crate::support::PortcullisServer;
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::basic_authorization;
 use crate::support::wire_connection::{WireConnection, WireResponse, request};
@@ -12,7 +12,7 @@ use crate::support::wire_connection::{WireConnection, WireResponse, request};
 pub(super) struct ServerKilled;
 
 pub(super) struct KillableConnection<'a> {
-    server: &'a RunningServer<'a>,
+    server: &'a PortcullisServer,
     kill_switch: &'a KillSwitch<'a>,
     alice: String,
     wire: Option<WireConnection>,
@@ -20,7 +20,7 @@ pub(super) struct KillableConnection<'a> {
 
 impl<'a> KillableConnection<'a> {
     /// Connects lazily.
-    pub(super) fn new(server: &'a RunningServer<'a>, kill_switch: &'a KillSwitch<'a>) -> Self {
+    pub(super) fn new(server: &'a PortcullisServer, kill_switch: &'a KillSwitch<'a>) -> Self {
         Self { server, kill_switch, alice: basic_authorization(&ALICE), wire: None }
     }
 

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::seeded_random::SeededRandom;
-use crate::support::{RunningServer, ServerDir};
+use crate::support::{PortcullisServer, ServerDir};
 use kill_switch::KillSwitch;
 use ledger::Ledger;
 use ledger_check::LedgerCheck;
@@ -88,7 +88,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Lets the clients work until one of their requests kills the server.
-fn work_and_kill(mut server: RunningServer<'_>, policy: GcPolicy, ledger: &Ledger, seed: u64, round: u64) {
+fn work_and_kill(mut server: PortcullisServer, policy: GcPolicy, ledger: &Ledger, seed: u64, round: u64) {
     let chance = |stream: u64| SeededRandom::new(seed, 1000 * (round + 1) + stream);
     let kill_switch = KillSwitch::new(&server.daemon, 1 + chance(999).below(MAX_REQUESTS));
     thread::scope(|threads| {
@@ -104,7 +104,7 @@ fn work_and_kill(mut server: RunningServer<'_>, policy: GcPolicy, ledger: &Ledge
 }
 
 /// Makes the server collect again and again until it is killed, however few seconds that takes.
-fn collect(server: &RunningServer<'_>, kill_switch: &KillSwitch<'_>) {
+fn collect(server: &PortcullisServer, kill_switch: &KillSwitch<'_>) {
     while !kill_switch.has_killed() {
         let collected = server.stage.portcullis_command().arg("gc").run();
         assert!(collected.is_success() || kill_switch.has_killed(), "{collected}");

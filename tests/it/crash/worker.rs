@@ -12,7 +12,7 @@ use super::GcPolicy;
 use super::connection::{KillableConnection, ServerKilled};
 use super::kill_switch::KillSwitch;
 use super::ledger::{Ledger, Register};
-use crate::support::RunningServer;
+use crate::support::PortcullisServer;
 use crate::support::oci_layout::digest;
 use crate::support::seeded_random::SeededRandom;
 
@@ -39,7 +39,7 @@ impl<'a> RandomWorker<'a> {
         policy: GcPolicy,
         chance: SeededRandom,
         ledger: &'a Ledger,
-        server: &'a RunningServer<'a>,
+        server: &'a PortcullisServer,
         kill_switch: &'a KillSwitch<'a>,
     ) -> Self {
         let repositories = [format!("worker{number}/a"), format!("worker{number}/b/c")];

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::support::RunningServer;
+use crate::support::PortcullisServer;
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -89,7 +89,7 @@ pub(super) struct Http2Connection {
 
 impl Http2Connection {
     /// Connects and sends the preface with these settings (identifier and value).
-    pub(super) fn open(server: &RunningServer<'_>, settings: &[(u16, u32)]) -> Self {
+    pub(super) fn open(server: &PortcullisServer, settings: &[(u16, u32)]) -> Self {
         let mut frames = Self { stream: connect(server, &server.stage.path("certs/ca.crt")), received: Vec::new() };
         let payload: Vec<u8> =
             settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
@@ -144,7 +144,7 @@ impl Http2Connection {
     }
 }
 
-fn connect(server: &RunningServer<'_>, ca: &Path) -> StreamOwned<ClientConnection, TcpStream> {
+fn connect(server: &PortcullisServer, ca: &Path) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();

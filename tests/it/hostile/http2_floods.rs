@@ -8,7 +8,7 @@ use super::idle_connections::resident;
 use crate::support::oci_layout::{digest, random_bytes};
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::basic_authorization;
-use crate::support::{RunningServer, ServerDir};
+use crate::support::{PortcullisServer, ServerDir};
 
 /// The maximum growth of the process after a flood, allocator included; each flood sends or requests much more.
 const MAX_GROWTH: u64 = 64 << 20;
@@ -35,7 +35,7 @@ fn assert_ends(frames: &mut Http2Connection, many: &[u8], times: usize, said: &[
 }
 
 /// Runs a flood and asserts that the server still answers and has grown little.
-fn assert_survives(server: &RunningServer<'_>, flood: impl FnOnce(&mut Http2Connection)) {
+fn assert_survives(server: &PortcullisServer, flood: impl FnOnce(&mut Http2Connection)) {
     server.assert_serving();
     let before = resident(&server.daemon);
     let mut frames = Http2Connection::open(server, &[]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::oci_layout::{digest, random_bytes};
 use crate::support::tool_command::ToolOutput;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually, free_port};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually, free_port};
 
 /// The number of concurrent connections of an attack; a small machine can complete as many handshakes.
 const ATTACK_CONNECTIONS: &str = "500";
@@ -85,7 +85,7 @@ fn assert_withstands(attack: &[&str], path: Option<&str>) {
 }
 
 /// Runs an attack to its end: all connections are closed, or 25 seconds have passed.
-fn run_attack(server: &RunningServer<'_>, attack: &[&str], path: &str) -> ToolOutput {
+fn run_attack(server: &PortcullisServer, attack: &[&str], path: &str) -> ToolOutput {
     let url = format!("https://{}{path}", server.stage.address());
     ToolCommand::new("slowhttptest")
         .folder(server.stage.folder())

@@ -9,10 +9,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore};
 
 use crate::support::tool_command::ToolOutput;
-use crate::support::{RunningServer, ServerDir, ToolCommand};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand};
 
 /// The output of `openssl s_client` with these options and this input.
-fn s_client(server: &RunningServer<'_>, options: &str, input: &str) -> ToolOutput {
+fn s_client(server: &PortcullisServer, options: &str, input: &str) -> ToolOutput {
     let target = server.stage.address().to_string();
     ToolCommand::new("openssl")
         .folder(server.stage.folder())
@@ -94,7 +94,7 @@ fn our_order_of_suites_decides_unless_the_client_has_no_aes_in_hardware() {
 }
 
 /// The key exchange group that a client with these groups and the server negotiate.
-fn agreed_group(server: &RunningServer<'_>, ca: &Path, offered: &[NamedGroup]) -> NamedGroup {
+fn agreed_group(server: &PortcullisServer, ca: &Path, offered: &[NamedGroup]) -> NamedGroup {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     let place = |group: NamedGroup| offered.iter().position(|other| *other == group);
     provider.kx_groups.retain(|group| place(group.name()).is_some());

@@ -12,7 +12,7 @@ use super::skopeo::Skopeo;
 use crate::support::oci_layout::{OciLayout, random_bytes};
 use crate::support::portcullis_server::ALICE;
 use crate::support::registry_test_name::RegistryTestName;
-use crate::support::{PortcullisServer, PortcullisSetup};
+use crate::support::{PortcullisServer, ServerDir};
 
 /// The first matching rule decides, so alice's comes first.
 const RULES: &str = r#"
@@ -42,7 +42,7 @@ const SIGN_IN: &[&str] =
 
 #[test]
 fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
-    let server = PortcullisSetup::new().configuration(RULES).start();
+    let server = ServerDir::new().with_configuration(RULES).start();
     let image = fill(&server);
     let nobody = Skopeo::new(&server);
     let copied = format!("oci:{}", nobody.folder("copy").display());
@@ -55,7 +55,7 @@ fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
 
 #[test]
 fn podman_pulls_what_is_public_and_signs_in_for_the_rest_and_finds_what_it_may_see() {
-    let server = PortcullisSetup::new().configuration(RULES).start();
+    let server = ServerDir::new().with_configuration(RULES).start();
     fill(&server);
     let podman = Podman::new();
     podman.trust(&server);
@@ -87,7 +87,7 @@ fn podman_finds_by_the_catalog_where_nothing_is_public() {
 #[test]
 fn containerd_pulls_what_is_public_and_signs_in_for_the_rest() {
     let name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).configuration(RULES).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(RULES).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder(), &server);
     let layout = OciLayout::image(&containerd.folder().join("image"), &[100, 50_000]);
@@ -116,7 +116,7 @@ fn containerd_pulls_what_is_public_and_signs_in_for_the_rest() {
 #[test]
 fn the_docker_engine_pulls_what_is_public_signs_in_for_the_rest_and_searches() {
     let mut name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).configuration(RULES).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(RULES).start();
     let engine = DockerEngine::start(&name);
     name.trust(server.port(), &server.ca());
     let context = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn basic() -> String {
 
 #[test]
 fn skopeo_and_podman_pull_what_is_public_where_the_challenge_is_basic() {
-    let server = PortcullisSetup::new().configuration(&basic()).start();
+    let server = ServerDir::new().with_configuration(&basic()).start();
     let image = fill(&server);
     let nobody = Skopeo::new(&server);
     let copied = format!("oci:{}", nobody.folder("copy").display());
@@ -173,7 +173,7 @@ fn skopeo_and_podman_pull_what_is_public_where_the_challenge_is_basic() {
 #[test]
 fn containerd_pulls_what_is_public_where_the_challenge_is_basic_and_the_docker_engine_does_not_ask() {
     let mut name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).configuration(&basic()).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(&basic()).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder(), &server);
     let layout = OciLayout::image(&containerd.folder().join("image"), &[100, 50_000]);

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use super::gc_command::bytes_of_blobs;
 use super::skopeo::Skopeo;
 use crate::support::oci_layout::{OciLayout, digest, random_bytes};
-use crate::support::portcullis_server::{ALICE, portcullis_command};
+use crate::support::portcullis_server::ALICE;
 use crate::support::registry_client::RegistryClient;
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -62,12 +62,9 @@ impl Drop for EndOnPanic<'_> {
 
 impl GcLoadTest {
     fn new() -> Self {
-        let setup = [("INTERVAL", "1s"), ("GRACE", "3s"), ("TRASH", "0s"), ("UNTAGGED", "1s")];
-        let setup = setup.iter().fold(PortcullisSetup::new(), |setup, (name, value)| {
-            setup.env(&format!("PORTCULLIS_REGISTRY__GC__{name}"), *value)
-        });
+        let gc = "[registry.gc]\ninterval = \"1s\"\ngrace = \"3s\"\ntrash = \"0s\"\nuntagged = \"1s\"";
         Self {
-            server: setup.start(),
+            server: ServerDir::new().with_configuration(gc).start(),
             tags: Tags::default(),
             collections: AtomicUsize::new(0),
             unfinished: AtomicUsize::new(WORKERS),
@@ -114,9 +111,7 @@ impl GcLoadTest {
 
     /// Makes the running server collect; `true` if there was garbage.
     fn collect(&self) -> bool {
-        let data = self.server.data();
-        let gc = portcullis_command().arg("gc").folder(data.parent().unwrap());
-        let said = gc.env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", &data).run_ok().stdout;
+        let said = self.server.stage.portcullis_command().arg("gc").run_ok().stdout;
         self.collections.fetch_add(1, Ordering::SeqCst);
         !said.contains("; 0 items were removed")
     }
