@@ -4,11 +4,10 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore};
+use rustls::{ClientConfig, NamedGroup};
 
 use crate::support::tool_command::ToolOutput;
+use crate::support::wire_connection::{handshake, roots};
 use crate::support::{PortcullisServer, ServerDir, ToolCommand};
 
 /// The output of `openssl s_client` with these options and this input.
@@ -99,19 +98,13 @@ fn agreed_group(server: &PortcullisServer, ca: &Path, offered: &[NamedGroup]) ->
     let place = |group: NamedGroup| offered.iter().position(|other| *other == group);
     provider.kx_groups.retain(|group| place(group.name()).is_some());
     provider.kx_groups.sort_by_key(|group| place(group.name()));
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca).unwrap())
         .with_no_client_auth();
-    let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut socket = TcpStream::connect(server.stage.address()).unwrap();
-    while client.is_handshaking() {
-        client.complete_io(&mut socket).unwrap();
-    }
-    client.negotiated_key_exchange_group().unwrap().name()
+    let socket = TcpStream::connect(server.stage.address()).unwrap();
+    handshake(socket, &Arc::new(config)).unwrap().conn.negotiated_key_exchange_group().unwrap().name()
 }
 
 #[test]

@@ -40,17 +40,21 @@ fn fill(server: &PortcullisServer) -> OciLayout {
 const SIGN_IN: &[&str] =
     &["unauthorized", "authentication required", "no basic auth credentials", "denied", "authorization failed", "401"];
 
-#[test]
-fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
-    let server = ServerDir::new().with_configuration(RULES).start();
-    let image = fill(&server);
-    let nobody = Skopeo::new(&server);
+/// Asserts that skopeo pulls the public image of [`fill`], and needs a password for the private one and to push.
+fn assert_skopeo_signs_in_for_all_but_the_public(server: &PortcullisServer, image: &OciLayout) {
+    let nobody = Skopeo::new(server);
     let copied = format!("oci:{}", nobody.folder("copy").display());
     nobody.copy(&nobody.remote("public/app:1"), &copied).run_ok();
     let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
     assert!(index.contains(&image.digest), "the same image should arrive");
     nobody.copy(&nobody.remote("team/secret:1"), &copied).run_failing().assert_prints_one_of(SIGN_IN);
     nobody.copy(&copied, &nobody.remote("public/app:2")).run_failing().assert_prints_one_of(SIGN_IN);
+}
+
+#[test]
+fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
+    let server = ServerDir::new().with_configuration(RULES).start();
+    assert_skopeo_signs_in_for_all_but_the_public(&server, &fill(&server));
 }
 
 #[test]
@@ -152,14 +156,7 @@ fn basic() -> String {
 #[test]
 fn skopeo_and_podman_pull_what_is_public_where_the_challenge_is_basic() {
     let server = ServerDir::new().with_configuration(&basic()).start();
-    let image = fill(&server);
-    let nobody = Skopeo::new(&server);
-    let copied = format!("oci:{}", nobody.folder("copy").display());
-    nobody.copy(&nobody.remote("public/app:1"), &copied).run_ok();
-    let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
-    assert!(index.contains(&image.digest), "the same image should arrive");
-    nobody.copy(&nobody.remote("team/secret:1"), &copied).run_failing().assert_prints_one_of(SIGN_IN);
-    nobody.copy(&copied, &nobody.remote("public/app:2")).run_failing().assert_prints_one_of(SIGN_IN);
+    assert_skopeo_signs_in_for_all_but_the_public(&server, &fill(&server));
 
     let podman = Podman::new();
     podman.trust(&server);

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::{
-    PortcullisServer, ServerDir, eventually, oci_layout::digest, portcullis_server::BINARY, tool_command::require,
+    PortcullisServer, ServerDir, oci_layout::digest, portcullis_server::BINARY, tool_command::require,
 };
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::daemon::Daemon;
 use super::server_dir::basic_authorization;
-use super::wire_connection::{WireConnection, WireResponse, request};
+use super::wire_connection::{WireConnection, WireResponse, request, roots};
 use super::{ServerDir, ToolCommand, eventually, registry_test_name};
 
 /// The path of the program under test.
@@ -165,11 +164,7 @@ pub(crate) fn first_password(log: &str) -> Option<&str> {
 
 /// Whether a server at `address` proves to be `registry.test` with a certificate issued by `ca`.
 pub(crate) fn completes_handshake(address: SocketAddr, ca: &Path) -> bool {
-    let Ok(certificate) = CertificateDer::from_pem_file(ca) else { return false };
-    let mut roots = RootCertStore::empty();
-    if roots.add(certificate).is_err() {
-        return false;
-    }
+    let Ok(roots) = roots(ca) else { return false };
     let Ok(mut socket) = TcpStream::connect(address) else { return false };
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();

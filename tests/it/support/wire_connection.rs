@@ -16,9 +16,12 @@ use serde_json::Value;
 /// The timeout of reads and writes: so long that only a broken server misses it.
 const IO_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A TLS stream of a client.
+pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
 /// One connection.
 pub(crate) struct WireConnection {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+    stream: TlsStream,
     received: Vec<u8>,
 }
 
@@ -30,21 +33,10 @@ impl WireConnection {
 
     /// Connects and sends `preamble` before the handshake, as proxies do.
     pub(crate) fn open_after(preamble: &[u8], address: SocketAddr, ca: &Path) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        let certificate = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
-        roots.add(certificate).map_err(io::Error::other)?;
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder().with_root_certificates(roots(ca)?).with_no_client_auth();
         let mut socket = TcpStream::connect(address)?;
         socket.write_all(preamble)?;
-        socket.set_read_timeout(Some(IO_TIMEOUT))?;
-        socket.set_write_timeout(Some(IO_TIMEOUT))?;
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(connection, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream: handshake(socket, &Arc::new(config))?, received: Vec::new() })
     }
 
     /// Sends exactly these bytes.
@@ -120,6 +112,27 @@ impl WireConnection {
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream.sock).set_linger(Some(Duration::ZERO)).unwrap();
     }
+}
+
+/// The trust of a client in this CA and no other.
+pub(crate) fn roots(ca: &Path) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
+    roots.add(certificate).map_err(io::Error::other)?;
+    Ok(roots)
+}
+
+/// Completes the handshake with a server that must prove to be `localhost`.
+pub(crate) fn handshake(socket: TcpStream, config: &Arc<ClientConfig>) -> io::Result<TlsStream> {
+    socket.set_read_timeout(Some(IO_TIMEOUT))?;
+    socket.set_write_timeout(Some(IO_TIMEOUT))?;
+    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
 }
 
 /// A request with `Host`, these header lines, and a `Content-Length` if the method may have a body.
