@@ -124,7 +124,7 @@ impl ServerIdentity {
 
 impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
+        f.debug_struct("ServerIdentity")
             .field("names", &self.facts.names)
             .field("not_after", &date(self.facts.not_after))
             .field("fingerprint", &format_args!("{}", self.facts.fingerprint))

@@ -60,7 +60,7 @@ impl ResolvesServerCert for SniMismatchLogger {
 // rustls requires Debug of a resolver.
 impl fmt::Debug for SniMismatchLogger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NameWatch").finish_non_exhaustive()
+        f.debug_struct("SniMismatchLogger").finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: every kind of damage has a name of its own in the JSON report, for scripts, and a sentence, for people.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -183,12 +183,16 @@ pub enum StoreDamage {
     },
 }
 
-impl StoreDamage {
-    /// Whether something was not checked, because it could not be read.
-    pub(super) fn is_unchecked(&self) -> bool {
-        matches!(self, Self::UnreadablePath { .. } | Self::UnreadableBytes { .. })
+impl FsckFinding {
+    /// Whether the finding remains after a second check that found `again`. What could not be read was not checked, even
+    /// if it can be read now.
+    pub(super) fn persists(&self, again: &HashSet<Self>) -> bool {
+        again.contains(self)
+            || matches!(self.damage, StoreDamage::UnreadablePath { .. } | StoreDamage::UnreadableBytes { .. })
     }
+}
 
+impl StoreDamage {
     /// Whether content that was acknowledged cannot be served.
     #[must_use]
     pub fn is_serious(&self) -> bool {

@@ -87,8 +87,7 @@ impl Registry {
         tokio::time::sleep(recheck_delay).await;
         let (again, _) = check.run(&doubtful, &mut |_| {}).await;
         let again: HashSet<FsckFinding> = again.findings.into_iter().collect();
-        // What could not be read was not checked, even if it can be read now.
-        found.findings.retain(|finding| again.contains(finding) || finding.damage.is_unchecked());
+        found.findings.retain(|finding| finding.persists(&again));
         Ok(found)
     }
 
@@ -147,8 +146,7 @@ impl Registry {
         let again: HashSet<FsckFinding> = again.findings.into_iter().collect();
         // If some links were not seen, it is unknown which blobs are not linked.
         let all_links_seen = !again.iter().any(|finding| matches!(finding.damage, StoreDamage::StrangeFolder { .. }));
-        let persists = |finding: &FsckFinding| again.contains(finding) || finding.damage.is_unchecked();
-        for mut finding in findings.into_iter().filter(persists) {
+        for mut finding in findings.into_iter().filter(|finding| finding.persists(&again)) {
             if repaired.is_closed() {
                 break;
             }

@@ -9,7 +9,9 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::*;
 
-/// Accepts any certificate: a validation server inspects the certificate itself (RFC 8737, 3).
+/// Accepts any certificate: a validation server inspects the certificate itself (RFC 8737, 3). `unverified_client` of
+/// `tls` still checks the signature of the handshake with webpki, which refuses certificates with a critical extension
+/// that it does not know, as a validation certificate has.
 #[derive(Debug)]
 struct AcceptAnyCertificate;
 

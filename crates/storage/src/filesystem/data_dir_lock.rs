@@ -80,14 +80,13 @@ fn sync_file_systems(root: &Path, folders: &[StorePath]) -> io::Result<()> {
         "the last process that used the data folder did not end cleanly; syncing its file systems"
     );
     for folder in file_systems.values() {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", folder.display()));
         match File::open(folder) {
             Ok(folder) => rustix::fs::syncfs(folder)?,
             // Nothing in it can be acknowledged by this process either.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 tracing::warn!(folder = %folder.display(), %error, "the file system of a folder cannot be synced");
             }
-            Err(error) => return Err(named(error)),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display()))),
         }
     }
     Ok(())

@@ -164,7 +164,7 @@ impl ResolvesServerCert for ValidationCertResolver {
 
 impl fmt::Debug for ValidationCertResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByName").finish_non_exhaustive()
+        f.debug_struct("ValidationCertResolver").finish_non_exhaustive()
     }
 }
 
