@@ -246,7 +246,7 @@ fn renew_lease(house: &GcLoadTest, number: usize) {
     let client = house.client();
     let repository = format!("renewed/{number}");
     house.repeat(ROUNDS, |round| {
-        let content = random_bytes(100_000);
+        let (tag, content) = (format!("r{round}"), random_bytes(100_000));
         let layer = digest(&content);
         push_blob(&client, &repository, &content);
         let jitter = Duration::from_millis(100 * (round as u64 % 5));
@@ -256,14 +256,15 @@ fn renew_lease(house: &GcLoadTest, number: usize) {
         let layers = [push_blob(&client, &repository, &content)];
         push_blob(&client, &repository, b"{}");
         let image = image_of(&layers);
-        if !put(&client, &repository, "latest", &image, began) {
+        if !put(&client, &repository, &tag, &image, began) {
             return false;
         }
-        house.record_tag(&repository, "latest", &digest(image.as_bytes()));
+        // No other client pulls it yet. One that did would rely on the time of its access.
         house.set_back(&repository, "_layers", &layer, 2 * GRACE);
         house.set_back(&repository, "_manifests/revisions", &digest(image.as_bytes()), 2 * GRACE);
         house.wait_for_collection();
-        assert_eq!(pull(&client, &repository, "latest"), digest(image.as_bytes()));
+        assert_eq!(pull(&client, &repository, &tag), digest(image.as_bytes()));
+        house.record_tag(&repository, &tag, &digest(image.as_bytes()));
         true
     });
 }

@@ -1,7 +1,7 @@
 //! Lays out the directory of one server, and starts the program in it.
 //!
 //! The files can be changed before and after the start: to a configuration of the test's own, to broken files, to a
-//! full disk. `with_…` prepares a server in one expression, and the methods without it change the files of a running one.
+//! full disk. `with_…` prepares a server in one expression; the methods without it change the files of a running one.
 //!
 //! Invariant: the server reads only its directory and the variables that a test set; no flag overrides them.
 
