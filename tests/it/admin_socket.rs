@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::oci_layout::digest;
 use crate::support::portcullis_server::BINARY;
 use crate::support::tool_command::require;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 /// The time after which a test fails, on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -85,8 +85,8 @@ impl Drop for RunningCommand {
 }
 
 /// Starts `fsck --repair` beside the server, and returns when the server works on it.
-fn repair_that_does_not_end(server: &RunningServer<'_>) -> RunningCommand {
-    let command = RunningCommand::start(server.stage, &["fsck", "--repair"]);
+fn repair_that_does_not_end(server: &PortcullisServer) -> RunningCommand {
+    let command = RunningCommand::start(&server.stage, &["fsck", "--repair"]);
     let is_begun = eventually(DEADLINE, || server.log().contains("repair of the data folder begins"));
     assert!(is_begun, "{}", server.log());
     command
@@ -226,7 +226,7 @@ fn another_account_is_refused_and_the_audit_trail_names_it() {
 #[test]
 fn the_socket_of_a_killed_server_is_replaced_and_misleads_no_command() {
     let stage = ServerDir::new();
-    let kill = |mut server: RunningServer<'_>| {
+    let kill = |mut server: PortcullisServer| {
         server.daemon.signal(Signal::KILL);
         assert!(server.daemon.wait_for_exit(DEADLINE).is_some());
         assert!(socket(&stage).exists(), "a killed server removes nothing");

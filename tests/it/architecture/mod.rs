@@ -122,15 +122,13 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 /// What the vocabulary and the decisions must not depend on: they do no I/O.
 const INPUT_AND_OUTPUT: &[&str] = &["tokio", "http", "hyper", "axum", "rustix"];
 
-/// Files in which a thread may sleep: between two attempts, and in tests to produce load of some duration. Everywhere
-/// else a test that has to wait does so for an event, or moves a clock.
+/// Files in which a thread may sleep, between two attempts. Everywhere else a test that has to wait does so for an
+/// event, or moves a clock.
 const SLEEPERS: &[&str] = &[
     "crates/auth/src/secret_files/locked_replace.rs",
     "crates/auth/src/secret_files/stable_read.rs",
     "crates/server/src/tests/frozen_time.rs",
     "src/cli/data_dir.rs",
-    "tests/it/crash/mod.rs",
-    "tests/it/real/gc_under_load.rs",
     "tests/it/support/mod.rs",
 ];
 

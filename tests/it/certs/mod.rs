@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 
 use crate::support::wire_connection::WireConnection;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 /// The documented time within which changes take effect.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ fn fingerprint(folder: &Path, certificate: &str) -> String {
 }
 
 /// The fingerprint of the certificate that the server sends to a client with this server name.
-fn served(server: &RunningServer<'_>, name: &str) -> String {
+fn served(server: &PortcullisServer, name: &str) -> String {
     let target = server.stage.address();
     let asked = if name.is_empty() { "-noservername".to_owned() } else { format!("-servername {name}") };
     let output = openssl(server.stage.folder(), &format!("s_client -connect {target} {asked}"));

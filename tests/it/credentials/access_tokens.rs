@@ -11,7 +11,7 @@ use super::{
 use crate::conformance::token_contents::claims;
 use crate::support::portcullis_server::{TestUser, portcullis_command};
 use crate::support::registry_client::{RegistryClient, basic};
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 /// The time within which a change of the users file takes effect.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ fn a_bearer_token_made_from_an_access_token_reaches_no_further() {
 #[test]
 fn an_access_token_never_reaches_further_than_its_user() {
     let rules = "[[access]]\nusers = [\"alice\"]\nrepositories = [\"team/**\"]\nactions = [\"pull\"]";
-    let server = PortcullisSetup::new().configuration(rules).start();
+    let server = ServerDir::new().with_configuration(rules).start();
     let machine = alice(&server, &create(&server, "ci", &["--action", "pull,push,delete,admin"]));
     machine.get("/v2/team/app/tags/list").send().expect(404);
     machine.post(UPLOADS).send().expect(403);
@@ -214,7 +214,7 @@ fn a_store_that_cannot_be_read_is_an_answer_to_come_back_and_lets_nobody_in() {
 #[test]
 fn a_user_of_any_name_can_have_a_token() {
     let password = "a long one";
-    let server = PortcullisSetup::new().users(&[TestUser { name: "Ünal Öz", password }]).start();
+    let server = ServerDir::new().with_users(&[TestUser { name: "Ünal Öz", password }]).start();
     let made = token(&server, &["create", "ci", "--user", "Ünal Öz"]).run_ok();
     let secret = made.stdout.trim_end();
     RegistryClient::new(&server).get("/v2/").header("authorization", &basic("Ünal Öz", secret)).send().expect(200);

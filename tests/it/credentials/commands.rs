@@ -1,8 +1,8 @@
 //! Tests `portcullis token create|list|revoke`: their output and their errors.
 
 use super::{ALICE, create, start, token};
+use crate::support::ServerDir;
 use crate::support::server_dir::basic;
-use crate::support::{PortcullisSetup, ServerDir};
 
 #[test]
 fn create_prints_the_secret_alone_on_standard_output() {
@@ -100,8 +100,8 @@ fn a_secret_that_nobody_could_read_is_not_kept() {
 
 #[test]
 fn a_user_with_a_weak_hash_is_warned_about() {
-    let legacy = "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n".to_owned();
-    let server = PortcullisSetup::new().users_file(legacy).start();
+    let legacy = "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n";
+    let server = ServerDir::new().with_users_file(legacy).start();
     let made = token(&server, &["create", "ci", "--user", ALICE.name]).run_ok();
     made.assert_prints_one_of(&["weak"]);
     super::alice(&server, made.stdout.trim_end()).get("/v2/").send().expect(200);

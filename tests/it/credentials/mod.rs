@@ -13,13 +13,13 @@ use std::time::Duration;
 use crate::support::portcullis_server::{ALICE, BOB, portcullis_command};
 use crate::support::registry_client::{ClientResponse, RegistryClient, basic};
 use crate::support::tool_command::ToolCommand;
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 /// The time within which a revocation takes effect on a running server, and some margin.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn start() -> PortcullisServer {
-    PortcullisSetup::new().users(&[ALICE, BOB]).start()
+    ServerDir::new().with_users(&[ALICE, BOB]).start()
 }
 
 /// The call `portcullis token …` for a running server's data.

@@ -6,7 +6,7 @@ use super::{ALICE, BOB, EVERYTHING, ask, bearer, create, is_refused_soon, messag
 use crate::conformance::token_contents::claims;
 use crate::support::portcullis_server::portcullis_command;
 use crate::support::registry_client::{ClientResponse, RegistryClient, basic};
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, eventually};
 
 const OFFLINE: &str = "account=alice&client_id=docker&offline_token=true&service=localhost";
 
@@ -169,7 +169,7 @@ fn devices_outlive_a_restart() {
 
 #[test]
 fn a_store_that_cannot_take_a_refresh_token_keeps_nobody_from_signing_in() {
-    let server = PortcullisSetup::new().start();
+    let server = PortcullisServer::start();
     std::fs::write(server.data().join("portcullis/credentials"), "in the way").unwrap();
     assert!(has_none(&ask(&server, ALICE.name, ALICE.password, OFFLINE).expect(200)));
     assert!(server.log().contains("no refresh token"), "{}", server.log());
