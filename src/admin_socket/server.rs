@@ -42,6 +42,13 @@ pub(super) struct PeerCredentials {
     pub(super) pid: Option<i32>,
 }
 
+impl PeerCredentials {
+    /// The account as the author of a change in the audit log.
+    pub(super) fn account(self) -> String {
+        format!("uid {}", self.uid)
+    }
+}
+
 /// The account at the other end of a connection may not make requests.
 #[derive(Debug, thiserror::Error)]
 #[error("uid {uid} may not make requests: run the command as uid {own}, the server's, or as root")]
@@ -144,7 +151,7 @@ pub(super) async fn serve_connection(
     tracing::info!(uid, pid, ?request, root = %jobs.root.display(), "request of a command");
     let can_stop = request.is_interruptible();
     let result = tokio::select! {
-        result = run_request(request, jobs, &mut write) => result?,
+        result = run_request(request, peer, jobs, &mut write) => result?,
         () = disconnected(&mut read) => {
             tracing::info!(uid, pid, "the command has ended; its request is cancelled if it can be");
             return Ok(());
@@ -163,11 +170,16 @@ async fn read_request(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Resu
 
 /// Does the work and sends its events as they happen; returns the last event, which is not sent yet. The work is
 /// cancelled when an event cannot be sent.
-async fn run_request(request: Request, jobs: &AdminJobs, write: &mut (impl AsyncWrite + Unpin)) -> io::Result<Event> {
+async fn run_request(
+    request: Request,
+    peer: PeerCredentials,
+    jobs: &AdminJobs,
+    write: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<Event> {
     let (items, mut queue) = mpsc::unbounded_channel();
     let (progress, mut latest) = watch::channel(None);
     let events = EventSender { items, progress };
-    let work = async move { Ok(jobs.run(request, &events).await) };
+    let work = async move { Ok(jobs.run(request, peer, &events).await) };
     let sending = async {
         loop {
             let event = tokio::select! {

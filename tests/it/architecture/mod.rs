@@ -57,7 +57,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("api", &["oci", "text", "clock", "access", "audit", "registry", "auth"]),
     ("reload", &["clock", "access", "audit", "tls", "auth", "api", "config"]),
     // The socket on which commands make requests to the running server: both ends of it.
-    ("admin_socket", &["oci", "clock", "access", "audit", "storage", "registry", "reload"]),
+    ("admin_socket", &["oci", "clock", "access", "audit", "storage", "registry", "auth", "reload"]),
     (
         "app",
         &[
