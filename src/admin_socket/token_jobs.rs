@@ -39,8 +39,8 @@ pub(crate) struct TokenJobs {
 }
 
 impl TokenJobs {
-    /// Works on the tokens of `service`, which belong to `users`. `legacy_hashes` says whether a user with a weak password
-    /// hash may have one.
+    /// Works on the tokens of `service`, which belong to `users`. `legacy_hashes` says whether a user with a weak
+    /// password hash may have one.
     pub(crate) fn new(
         service: Arc<StoredTokenService>,
         users: Arc<Users>,

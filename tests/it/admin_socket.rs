@@ -295,7 +295,7 @@ fn a_rotated_key_and_a_renewed_certificate_are_loaded_when_their_commands_end() 
     assert!(renewed.stderr.contains("the running server has loaded it"), "{renewed}");
     // The poll of the key file may have been first, and then its line comes a moment later.
     server.assert_log_contains("token keys reloaded");
-    server.assert_log_contains("certificate exchanged");
+    server.assert_log_contains("certificate replaced");
 }
 
 #[test]
