@@ -102,7 +102,11 @@ impl TokenJobs {
     async fn read_users(&self) -> Result<(), Event> {
         let (users, now) = (self.users.clone(), self.clock.now());
         match tokio::task::spawn_blocking(move || users.poll(now)).await {
-            Ok(Ok(UsersReload::Changed | UsersReload::Unchanged)) => Ok(()),
+            Ok(Ok(UsersReload::Unchanged)) => Ok(()),
+            Ok(Ok(UsersReload::Changed)) => {
+                tracing::info!(path = %self.users.path().display(), "users reloaded for a new token");
+                Ok(())
+            }
             Ok(Err(error)) => Err(Event::refused(&error, Some(error.hint().to_owned()))),
             Err(panic) => Err(Event::failed(panic)),
         }

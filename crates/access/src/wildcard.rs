@@ -82,8 +82,9 @@ impl Retry {
     }
 }
 
-/// The first wildcard without slashes behind `any` begins at `at`. If it fails there, it fails up to the next slash, for
-/// it could have taken the text up to any of these places; so `any` may end only where it begins behind that slash.
+/// The first wildcard without slashes behind `any` begins at `at`. If it fails there, it fails up to the next slash,
+/// because it could have taken the text up to any of these places. So the next end of `any` that is possible lets that
+/// wildcard begin behind the slash.
 fn skip_component(any: Option<&mut Retry>, text: &[u8], at: usize) {
     if let Some(any) = any {
         let slash = text[at..].iter().position(|byte| *byte == b'/').map_or(text.len(), |length| at + length);

@@ -9,6 +9,7 @@ use portcullis::storage;
 use rustix::process::Signal;
 
 use super::{ALICE, BOB, create, start, token};
+use crate::support::oci_layout::digest;
 use crate::support::portcullis_server::BINARY;
 use crate::support::server_dir::{basic, basic_authorization};
 use crate::support::wire_connection::head;
@@ -175,12 +176,17 @@ fn while_the_server_drains_its_connections_tokens_are_created_and_revoked() {
     let kept = stage.portcullis_command().args(["token", "create", "old", "--user", "alice"]).run_ok().stdout;
     let mut upload = server.connect();
     let header = [&*basic_authorization(&ALICE), "Content-Length: 1000", "Expect: 100-continue"];
-    upload.send(head("POST", "/v2/a/blobs/uploads/?digest=sha256:00", &header).as_bytes());
+    let path = format!("/v2/a/blobs/uploads/?digest={}", digest(b"never sent"));
+    upload.send(head("POST", &path, &header).as_bytes());
+    // The server sends it when it starts to read the body.
+    upload.response_to("POST").expect(100);
     server.daemon.signal(Signal::TERM);
     assert!(eventually(Duration::from_secs(60), || server.log().contains("stopping")), "{}", server.log());
     let said = |arguments: &[&str]| stage.portcullis_command().arg("token").args(arguments).run_ok().stdout;
     let secret = said(&["create", "new", "--user", "alice"]);
     said(&["revoke", "old"]);
+    assert!(server.log().matches("access token created").count() == 2, "{}", server.log());
+    assert!(server.log().contains("token revoked"), "{}", server.log());
     drop(upload);
     assert!(server.daemon.wait_for_exit(Duration::from_secs(60)).is_some(), "{}", server.log());
     drop(server);
