@@ -33,12 +33,13 @@ const CRATES: &[(&str, &[&str])] = &[
     // mechanisms
     ("access", &["oci"]),
     ("atomic-file", &[]),
+    ("file-watch", &[]),
     ("storage", &["clock"]),
     ("tls", &["text", "atomic-file"]),
     ("http-client", &["text"]),
     // engines
     ("registry", &["oci", "text", "clock", "access", "storage"]),
-    ("auth", &["oci", "net", "clock", "access", "atomic-file", "storage", "tls", "http-client"]),
+    ("auth", &["oci", "net", "clock", "access", "atomic-file", "file-watch", "storage", "tls", "http-client"]),
     // process
     ("telemetry", &["clock", "access"]),
     ("server", &["net", "tls"]),
@@ -57,9 +58,9 @@ const CRATES: &[(&str, &[&str])] = &[
 /// `src/lib.rs` gives them.
 const MODULES: &[(&str, &[&str])] = &[
     ("api", &["oci", "text", "clock", "access", "audit", "registry", "auth"]),
-    ("reload", &["clock", "access", "audit", "tls", "auth", "api", "config"]),
+    ("reload", &["clock", "access", "audit", "file_watch", "tls", "auth", "api", "config"]),
     // The socket on which commands make requests to the running server: both ends of it.
-    ("admin_socket", &["oci", "clock", "access", "audit", "storage", "registry", "reload"]),
+    ("admin_socket", &["oci", "clock", "access", "audit", "storage", "registry", "auth", "reload"]),
     (
         "app",
         &[

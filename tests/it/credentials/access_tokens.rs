@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{
-    ALICE, BOB, EVERYTHING, REVOCATION_TIMEOUT, alice, ask, bearer, create, is_refused_soon, message, start, token,
+    ALICE, BOB, CHANGE_TIMEOUT, EVERYTHING, alice, ask, bearer, create, is_refused_soon, message, start, token,
 };
 use crate::conformance::token_contents::claims;
 use crate::support::portcullis_server::{TestUser, portcullis_command};
@@ -105,7 +105,7 @@ fn a_wrong_secret_counts_as_a_wrong_password_and_an_access_token_does_not_clear_
 }
 
 #[test]
-fn a_revoked_token_ends_within_two_seconds_and_so_does_every_token_that_came_from_it() {
+fn the_next_request_after_a_revocation_is_refused_with_the_token_and_with_every_token_that_came_from_it() {
     let server = start();
     let secret = create(&server, "ci", &[]);
     let kept = create(&server, "other", &[]);
@@ -115,7 +115,9 @@ fn a_revoked_token_ends_within_two_seconds_and_so_does_every_token_that_came_fro
         client.get("/v2/").send().expect(200);
     }
     token(&server, &["revoke", "ci"]).run_ok();
-    assert!(clients.iter().all(|client| is_refused_soon(client, "/v2/")), "{}", server.log());
+    for client in &clients {
+        client.get("/v2/").send().expect(401);
+    }
     let challenge = clients[1].get("/v2/").send().expect(401).challenge();
     assert_eq!(challenge.error.as_deref(), Some("invalid_token"));
     alice(&server, &kept).get("/v2/").send().expect(200);
@@ -180,7 +182,7 @@ fn tokens_outlive_a_restart_and_their_last_use_is_known() {
     assert!(token(&server, &["list"]).run_ok().stdout.contains("never used"));
     alice(&server, &secret).get("/v2/").send().expect(200);
     let is_noted = || token(&server, &["list"]).run_ok().stdout.contains("last used 20");
-    assert!(eventually(REVOCATION_TIMEOUT, is_noted));
+    assert!(eventually(CHANGE_TIMEOUT, is_noted));
     let server = server.restart();
     alice(&server, &secret).get("/v2/").send().expect(200);
 }

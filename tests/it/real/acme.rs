@@ -114,7 +114,7 @@ fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() 
     let mut refused = 0;
     let renewed = eventually(ISSUING, || {
         refused += u32::from(!is_trusted(&stage, &root));
-        pebble.issued() >= 2 && server.log().matches("certificate exchanged").count() >= 2
+        pebble.issued() >= 2 && server.log().matches("certificate replaced").count() >= 2
     });
     assert!(renewed, "{}", server.log());
     assert_eq!(refused, 0, "at no moment is there none:\n{}", server.log());
