@@ -4,10 +4,23 @@
 //! on a slow machine. The chosen request is in flight, and those of the other clients are at any of their steps.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use rustix::process::Signal;
 
 use crate::support::daemon::Daemon;
+
+/// Kills the server when its thread panics. The chosen request may never be sent then, and the other threads would wait
+/// for the kill forever.
+pub(super) struct KillOnPanic<'a>(&'a KillSwitch<'a>);
+
+impl Drop for KillOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.kill();
+        }
+    }
+}
 
 pub(super) struct KillSwitch<'a> {
     server: &'a Daemon,
@@ -25,10 +38,19 @@ impl<'a> KillSwitch<'a> {
     pub(super) fn request_was_sent(&self) {
         let left = self.requests_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if left == Ok(1) {
-            // Before the kill: a client that sees its connection break looks here for the reason.
-            self.has_killed.store(true, Ordering::SeqCst);
-            self.server.signal(Signal::KILL);
+            self.kill();
         }
+    }
+
+    /// Kills the server if the current thread panics before the returned guard is dropped.
+    pub(super) fn kill_on_panic(&self) -> KillOnPanic<'_> {
+        KillOnPanic(self)
+    }
+
+    fn kill(&self) {
+        // Before the kill: a client that sees its connection break looks here for the reason.
+        self.has_killed.store(true, Ordering::SeqCst);
+        self.server.signal(Signal::KILL);
     }
 
     /// Whether the server was killed, or is being killed.

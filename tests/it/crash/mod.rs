@@ -92,9 +92,13 @@ fn work_and_kill(mut server: PortcullisServer, policy: GcPolicy, ledger: &Ledger
     let chance = |stream: u64| SeededRandom::new(seed, 1000 * (round + 1) + stream);
     let kill_switch = KillSwitch::new(&server.daemon, 1 + chance(999).below(MAX_REQUESTS));
     thread::scope(|threads| {
+        let _guard = kill_switch.kill_on_panic();
         for number in 0..WORKERS {
             let worker = RandomWorker::new(number, policy, chance(number as u64), ledger, &server, &kill_switch);
-            threads.spawn(|| worker.work());
+            threads.spawn(|| {
+                let _guard = kill_switch.kill_on_panic();
+                worker.work();
+            });
         }
         if policy.collects() {
             threads.spawn(|| collect(&server, &kill_switch));
@@ -105,6 +109,7 @@ fn work_and_kill(mut server: PortcullisServer, policy: GcPolicy, ledger: &Ledger
 
 /// Makes the server collect again and again until it is killed, however few seconds that takes.
 fn collect(server: &PortcullisServer, kill_switch: &KillSwitch<'_>) {
+    let _guard = kill_switch.kill_on_panic();
     while !kill_switch.has_killed() {
         let collected = server.stage.portcullis_command().arg("gc").run();
         assert!(collected.is_success() || kill_switch.has_killed(), "{collected}");
