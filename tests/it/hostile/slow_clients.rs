@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
+use crate::support::daemon::Daemon;
 use crate::support::oci_layout::{digest, random_bytes};
-use crate::support::tool_command::ToolOutput;
-use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually, free_port};
+use crate::support::tool_command::require;
+use crate::support::{PortcullisServer, ServerDir, eventually, free_port};
 
 /// The number of concurrent connections of an attack; a small machine can complete as many handshakes.
 const ATTACK_CONNECTIONS: &str = "500";
@@ -17,13 +17,17 @@ const ATTACK_CONNECTIONS: &str = "500";
 const ATTACK_MIN_OPEN: usize = 250;
 const IDLE_MAX_OPEN: usize = 60;
 
+/// The attack lasts longer than any wait of these tests, so that it is always the server that ends a connection.
+const ATTACK_SECONDS: &str = "600";
+
+/// Timeouts of a server that ends the slow connections of an attack within seconds.
+const SHORT_TIMEOUTS: &str = "handshake_timeout = \"5s\"\nheader_timeout = \"3s\"\nidle_timeout = \"3s\"";
+
+/// Timeouts that are longer than a client of these tests waits for any response.
+const LONG_TIMEOUTS: &str = "handshake_timeout = \"5m\"\nheader_timeout = \"5m\"\nidle_timeout = \"5m\"";
+
 /// Anonymous requests may pull, so that slow readers have something to read.
 const CONFIGURATION: &str = r#"
-[limits]
-handshake_timeout = "5s"
-header_timeout = "3s"
-idle_timeout = "3s"
-
 [log]
 level = "warn"
 
@@ -38,61 +42,78 @@ repositories = ["**"]
 actions      = ["pull"]
 "#;
 
-/// Runs `slowhttptest` while another client pulls; asserts that the pulls are right and the slow connections are
-/// closed.
-fn assert_withstands(attack: &[&str], path: Option<&str>) {
-    let stage = ServerDir::new();
-    stage.configure(CONFIGURATION);
-    let server = stage.start();
-    let content = random_bytes(1 << 20);
-    let blob = digest(&content);
-    server.request_as_alice("POST", &format!("/v2/a/blobs/uploads/?digest={blob}"), &[], &content).expect(201);
-    let (is_over, pulls) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let open = || fs::read_dir(format!("/proc/{}/fd", server.daemon.id())).unwrap().count();
-    let happens_meanwhile = |event: &dyn Fn() -> bool| {
-        let mut has_happened = false;
-        eventually(Duration::from_secs(60), || {
-            has_happened = !is_over.load(Ordering::Acquire) && event();
-            has_happened || is_over.load(Ordering::Acquire)
-        });
-        has_happened
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Acquire) {
-                let pulled = server.request_as_alice("GET", &format!("/v2/a/blobs/{blob}"), &[], b"").expect(200);
-                assert!(pulled.body == content, "the blob should be whole");
-                pulls.fetch_add(1, Ordering::AcqRel);
-            }
-        });
-        let attack = scope.spawn(|| {
-            let said = run_attack(&server, attack, path.unwrap_or(&format!("/v2/a/blobs/{blob}")));
-            is_over.store(true, Ordering::Release);
-            said
-        });
-        let has_risen = happens_meanwhile(&|| open() >= ATTACK_MIN_OPEN);
-        let pulls_before = pulls.load(Ordering::Acquire);
-        // The second of them began during the attack.
-        let is_pulled = happens_meanwhile(&|| pulls.load(Ordering::Acquire) >= pulls_before + 2);
-        let has_fallen = happens_meanwhile(&|| open() <= IDLE_MAX_OPEN);
-        let said = attack.join().unwrap();
-        assert!(has_risen, "the attack should be one\n{said}");
-        // The attackers end by themselves when none of their connections is left, or else at the end of their time.
-        assert!(has_fallen || said.stdout.contains("No open connections left"), "they should be let go\n{said}");
-        assert!(is_pulled, "pulls should not wait for the attack to end\n{said}");
-    });
-    server.assert_serving();
+/// A server with a blob that others pull during an attack.
+struct AttackedServer {
+    server: PortcullisServer,
+    content: Vec<u8>,
+    blob_path: String,
 }
 
-/// Runs an attack to its end: all connections are closed, or 25 seconds have passed.
-fn run_attack(server: &PortcullisServer, attack: &[&str], path: &str) -> ToolOutput {
-    let url = format!("https://{}{path}", server.stage.address());
-    ToolCommand::new("slowhttptest")
-        .folder(server.stage.folder())
-        .args(["-c", ATTACK_CONNECTIONS, "-r", "250", "-l", "25", "-u", &url])
-        .args(attack)
-        .deadline(Duration::from_secs(120))
-        .run()
+impl AttackedServer {
+    fn start(timeouts: &str) -> Self {
+        let server = ServerDir::new().with_configuration(&format!("[limits]\n{timeouts}\n{CONFIGURATION}")).start();
+        let content = random_bytes(1 << 20);
+        let blob = digest(&content);
+        server.request_as_alice("POST", &format!("/v2/a/blobs/uploads/?digest={blob}"), &[], &content).expect(201);
+        Self { server, content, blob_path: format!("/v2/a/blobs/{blob}") }
+    }
+
+    /// Starts an attack on `path`, or else on the blob, and returns when its connections are open.
+    fn attack(&self, attack: &[&str], path: Option<&str>) -> Daemon {
+        let stage = &self.server.stage;
+        let url = format!("https://{}{}", stage.address(), path.unwrap_or(&self.blob_path));
+        let mut command = Command::new(require("slowhttptest"));
+        command.args(["-c", ATTACK_CONNECTIONS, "-r", "250", "-l", ATTACK_SECONDS, "-u", &url]).args(attack);
+        command.current_dir(stage.folder());
+        let mut attack = Daemon::start(command, stage.path("attack.log"));
+        attack.wait_until(Duration::from_secs(60), || self.open_files() >= ATTACK_MIN_OPEN);
+        attack
+    }
+
+    /// The number of open files of the server, which are mostly connections.
+    fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.server.daemon.id())).unwrap().count()
+    }
+
+    /// Pulls the blob on a new connection.
+    fn pull(&self) {
+        let pulled = self.server.request_as_alice("GET", &self.blob_path, &[], b"").expect(200);
+        assert!(pulled.body == self.content, "the blob should be whole");
+    }
+}
+
+/// Runs `slowhttptest` while another client pulls; asserts that the pulls are right while the slow connections are
+/// open, and that the slow connections are closed.
+fn assert_withstands(attack: &[&str], path: Option<&str>) {
+    assert_others_pull(attack, path);
+    assert_cuts_off(attack, path);
+}
+
+/// Pulls from a server on which the connections of an attack stay open.
+fn assert_others_pull(attack: &[&str], path: Option<&str>) {
+    let attacked = AttackedServer::start(LONG_TIMEOUTS);
+    let attack = attacked.attack(attack, path);
+    for _ in 0..2 {
+        attacked.pull();
+    }
+    let open = attacked.open_files();
+    assert!(open >= ATTACK_MIN_OPEN, "the attack should last until the pulls end: {open}\n{}", attack.log());
+    drop(attack);
+    attacked.server.assert_serving();
+}
+
+/// Pulls from a server until it has closed the connections of an attack.
+fn assert_cuts_off(attack: &[&str], path: Option<&str>) {
+    let attacked = AttackedServer::start(SHORT_TIMEOUTS);
+    let mut attack = attacked.attack(attack, path);
+    let are_closed = eventually(Duration::from_secs(60), || {
+        attacked.pull();
+        attacked.open_files() <= IDLE_MAX_OPEN
+    });
+    // The attackers end by themselves only when none of their connections is left.
+    let is_attacking = attack.exit_status().is_none() || attack.log().contains("No open connections left");
+    assert!(are_closed && is_attacking, "the server should close them\n{}", attack.log());
+    attacked.server.assert_serving();
 }
 
 #[test]
