@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -26,6 +28,13 @@ const ROUNDS: usize = 6;
 
 /// How many collections each of the two collectors makes that remove something before the load ends.
 const COLLECTIONS: usize = 3;
+
+/// How many rounds of a client may be refused because they took longer than the grace before the test fails.
+const MAX_REFUSALS: usize = 20 * ROUNDS;
+
+/// How many collections of a collector may remove nothing before the test fails. Most find nothing, because garbage
+/// appears only after the grace. Each takes 50 ms or more, so this is minutes.
+const MAX_EMPTY_COLLECTIONS: usize = 5_000;
 
 /// The number of collectors.
 const COLLECTORS: usize = 2;
@@ -76,18 +85,28 @@ impl GcLoadTest {
         RegistryClient::new(&self.server).with_user(&ALICE).with_basic_authorization()
     }
 
-    /// Repeats `work`, which returns whether it succeeded, until it has succeeded `rounds` times and every other worker
-    /// has done its share too.
-    fn repeat(&self, rounds: usize, mut work: impl FnMut(usize) -> bool) {
+    /// Repeats the work of a client until it has succeeded [`ROUNDS`] times and every other worker has done its share
+    /// too. `work` returns whether it succeeded; it panics after [`MAX_REFUSALS`] failures.
+    fn repeat(&self, work: impl FnMut(usize) -> bool) {
+        self.repeat_rounds(ROUNDS, MAX_REFUSALS, work);
+    }
+
+    fn repeat_rounds(&self, rounds: usize, max_failures: usize, mut work: impl FnMut(usize) -> bool) {
         let _end = EndOnPanic(self);
-        let mut left = rounds;
+        let (mut left, mut failures) = (rounds, 0);
         for round in 0.. {
-            if work(round) && left > 0 {
+            let succeeded = work(round);
+            if succeeded && left > 0 {
                 left -= 1;
                 if left == 0 && self.unfinished.fetch_sub(1, Ordering::SeqCst) == 1 {
                     self.is_over.store(true, Ordering::SeqCst);
                 }
             }
+            failures += usize::from(!succeeded);
+            assert!(
+                left == 0 || failures <= max_failures,
+                "{failures} failures, and {left} of {rounds} rounds are left"
+            );
             if self.is_over.load(Ordering::SeqCst) {
                 break;
             }
@@ -124,20 +143,26 @@ impl GcLoadTest {
         assert!(eventually(Duration::from_secs(60), has_ended), "the server should collect");
     }
 
-    /// Makes the content of a repository look as if it had last been accessed this long ago. What was collected already
-    /// stays so.
-    fn set_back(&self, repository: &str, kind: &str, digest: &str, age: Duration) {
+    /// Makes the link and the blob of a digest in a repository look as if they had last been accessed this long ago.
+    /// Returns how many of the two files exist.
+    fn set_back(&self, repository: &str, kind: &str, digest: &str, age: Duration) -> usize {
         let hex = &digest["sha256:".len()..];
         let registry = self.server.data().join("docker/registry/v2");
-        for file in [
+        let files = [
             registry.join(format!("repositories/{repository}/{kind}/sha256/{hex}/link")),
             registry.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2])),
-        ] {
-            match File::options().append(true).open(file) {
-                Ok(file) => file.set_modified(SystemTime::now() - age).unwrap(),
-                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+        ];
+        let set_back = |file: &PathBuf| match File::options().append(true).open(file) {
+            Ok(file) => {
+                file.set_modified(SystemTime::now() - age).unwrap();
+                true
             }
-        }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::NotFound, "{}", file.display());
+                false
+            }
+        };
+        files.iter().filter(|file| set_back(file)).count()
     }
 }
 
@@ -189,7 +214,7 @@ fn pull(client: &RegistryClient, repository: &str, reference: &str) -> String {
 /// Pushes image after image, so that each tag moves.
 fn push(house: &GcLoadTest, repository: &str) {
     let client = house.client();
-    house.repeat(ROUNDS, |round| {
+    house.repeat(|round| {
         let tag = format!("t{}", round % 3);
         let began = Instant::now();
         let layers = [
@@ -210,7 +235,7 @@ fn push(house: &GcLoadTest, repository: &str) {
 /// Pulls the images that others push.
 fn pull_all(house: &GcLoadTest) {
     let client = house.client();
-    house.repeat(ROUNDS, |_| {
+    house.repeat(|_| {
         for (repository, tag) in house.tagged() {
             let before = house.history(&repository, &tag);
             let found = pull(&client, &repository, &tag);
@@ -224,7 +249,7 @@ fn pull_all(house: &GcLoadTest) {
 /// Makes images of blobs mounted from another repository, and deletes them again.
 fn mount(house: &GcLoadTest, layers: &[Value]) {
     let client = house.client();
-    house.repeat(ROUNDS, |round| {
+    house.repeat(|round| {
         let repository = format!("mounted/{}", round % 4);
         let began = Instant::now();
         for blob in layers.iter().chain([&entry(&digest(b"{}"), 2)]) {
@@ -245,11 +270,12 @@ fn mount(house: &GcLoadTest, layers: &[Value]) {
 fn renew_lease(house: &GcLoadTest, number: usize) {
     let client = house.client();
     let repository = format!("renewed/{number}");
-    house.repeat(ROUNDS, |round| {
+    house.repeat(|round| {
         let (tag, content) = (format!("r{round}"), random_bytes(100_000));
         let layer = digest(&content);
         push_blob(&client, &repository, &content);
         let jitter = Duration::from_millis(100 * (round as u64 % 5));
+        // A collection may have removed both files already, on a slow machine.
         house.set_back(&repository, "_layers", &layer, GRACE * 9 / 10 + jitter);
         // From here on it has been accessed: found, or pushed once more.
         let began = Instant::now();
@@ -260,17 +286,19 @@ fn renew_lease(house: &GcLoadTest, number: usize) {
             return false;
         }
         // No other client pulls it yet. One that did would rely on the time of its access.
-        house.set_back(&repository, "_layers", &layer, 2 * GRACE);
-        house.set_back(&repository, "_manifests/revisions", &digest(image.as_bytes()), 2 * GRACE);
+        // The tag reaches all four files, so none of them may be missing.
+        assert_eq!(house.set_back(&repository, "_layers", &layer, 2 * GRACE), 2);
+        let manifest = digest(image.as_bytes());
+        assert_eq!(house.set_back(&repository, "_manifests/revisions", &manifest, 2 * GRACE), 2);
         house.wait_for_collection();
-        assert_eq!(pull(&client, &repository, &tag), digest(image.as_bytes()));
-        house.record_tag(&repository, &tag, &digest(image.as_bytes()));
+        assert_eq!(pull(&client, &repository, &tag), manifest);
+        house.record_tag(&repository, &tag, &manifest);
         true
     });
 }
 
 fn copy_with_skopeo(house: &GcLoadTest, skopeo: &Skopeo<'_>) {
-    house.repeat(ROUNDS, |round| {
+    house.repeat(|round| {
         let image = OciLayout::image(&skopeo.folder(&format!("image{round}")), &[300_000, 5_000]);
         let remote = skopeo.remote("skopeo/app:latest");
         skopeo.copy(&image.reference(), &remote).run_ok();
@@ -293,7 +321,7 @@ fn nobody_notices_that_garbage_is_collected_without_a_pause_and_the_space_comes_
     thread::scope(|threads| {
         for number in 0..COLLECTORS {
             let house = &house;
-            threads.spawn(|| house.repeat(COLLECTIONS, |_| house.collect()));
+            threads.spawn(|| house.repeat_rounds(COLLECTIONS, MAX_EMPTY_COLLECTIONS, |_| house.collect()));
             threads.spawn(move || push(house, &format!("pushed/{number}")));
             threads.spawn(move || renew_lease(house, number));
         }
