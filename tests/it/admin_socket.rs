@@ -231,10 +231,10 @@ fn the_command_of_another_account_is_told_which_account_to_use() {
     for folder in [stage.folder().to_owned(), stage.path("data"), stage.path("data/portcullis")] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    // The folder of the program may be closed to other accounts.
+    // The folder of the program may be closed to other accounts. A child process writes the copy: a child that another
+    // thread forks would inherit an open file of this process, and no file that is open for writing can be executed.
     let program = stage.path("program");
-    fs::copy(BINARY, &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    ToolCommand::new("install").args(["-m", "755", BINARY]).arg(&program).run_ok();
     let ids = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"];
     let run = |words: &[&str]| {
         ToolCommand::new("setpriv").args(ids).arg(&program).args(words).folder(stage.folder()).run_failing()
