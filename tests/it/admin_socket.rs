@@ -1,11 +1,11 @@
 //! Tests the socket on which commands make requests to the running server, with the real program on both ends.
 
 use std::fs;
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::oci_layout::digest;
 use crate::support::portcullis_server::BINARY;
+use crate::support::running_command::RunningCommand;
 use crate::support::server_dir::basic;
 use crate::support::tool_command::require;
 use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
@@ -55,34 +56,6 @@ fn next_event(events: &mut impl std::io::BufRead) -> Value {
     let mut line = String::new();
     events.read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-}
-
-/// A command that is running.
-struct RunningCommand {
-    child: Child,
-}
-
-impl RunningCommand {
-    fn start(stage: &ServerDir, words: &[&str]) -> Self {
-        let mut command = Command::new(BINARY);
-        command.current_dir(stage.folder()).args(words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { child: command.spawn().unwrap() }
-    }
-
-    /// Waits for the end, and returns the exit code with what is on standard error.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap().code(), said)
-    }
-}
-
-impl Drop for RunningCommand {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Starts `fsck --repair` beside the server, and returns when the server works on it.

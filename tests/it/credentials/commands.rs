@@ -1,8 +1,6 @@
 //! Tests `portcullis token create|list|revoke`: their output and their errors.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use portcullis::storage;
@@ -10,7 +8,7 @@ use rustix::process::Signal;
 
 use super::{ALICE, BOB, create, start, token};
 use crate::support::oci_layout::digest;
-use crate::support::portcullis_server::BINARY;
+use crate::support::running_command::RunningCommand;
 use crate::support::server_dir::{basic, basic_authorization};
 use crate::support::wire_connection::head;
 use crate::support::{PortcullisServer, ServerDir, eventually};
@@ -195,13 +193,10 @@ fn while_the_server_drains_its_connections_tokens_are_created_and_revoked() {
 }
 
 /// A command `token` that has printed that it waits for the process with the lock.
-fn waiting_command(stage: &ServerDir, arguments: &[&str]) -> Child {
-    let mut command = Command::new(BINARY);
-    command.current_dir(stage.folder()).arg("token").args(arguments);
-    let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
-    BufReader::new(command.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
-    assert!(said.starts_with("waiting for the portcullis that uses "), "{said}");
+fn waiting_command(stage: &ServerDir, arguments: &[&str]) -> RunningCommand {
+    let command = RunningCommand::start(stage, &[&["token"], arguments].concat());
+    let is_waiting = || command.stderr().starts_with("waiting for the portcullis that uses ");
+    assert!(eventually(Duration::from_secs(60), is_waiting), "{}", command.stderr());
     command
 }
 
@@ -216,8 +211,9 @@ fn when_the_server_has_closed_its_socket_the_commands_wait_until_it_has_ended() 
     let commands =
         [&["create", "new", "--user", "alice"][..], &["revoke", "old"]].map(|words| waiting_command(&stage, words));
     drop(lock);
-    for mut command in commands {
-        assert!(command.wait().unwrap().success());
+    for command in commands {
+        let (code, said) = command.end();
+        assert_eq!(code, Some(0), "{said}");
     }
     let listed = said(&["list"]);
     assert!(listed.starts_with("new") && !listed.contains("old"), "{listed}");

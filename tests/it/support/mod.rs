@@ -13,6 +13,7 @@ pub(crate) mod pebble;
 pub(crate) mod portcullis_server;
 pub(crate) mod registry_client;
 pub(crate) mod registry_test_name;
+pub(crate) mod running_command;
 pub(crate) mod seeded_random;
 pub(crate) mod server_dir;
 pub(crate) mod tar;
