@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -17,9 +16,6 @@ use crate::support::running_command::RunningCommand;
 use crate::support::server_dir::basic;
 use crate::support::tool_command::require;
 use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
-
-/// The time after which a test fails, on any machine.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 fn socket(stage: &ServerDir) -> PathBuf {
     stage.path("data/portcullis/admin.sock")
@@ -61,7 +57,7 @@ fn next_event(events: &mut impl std::io::BufRead) -> Value {
 /// Starts `fsck --repair` beside the server, and returns when the server works on it.
 fn repair_that_does_not_end(server: &PortcullisServer) -> RunningCommand {
     let command = RunningCommand::start(&server.stage, &["fsck", "--repair"]);
-    let is_begun = eventually(DEADLINE, || server.log().contains("repair of the data folder begins"));
+    let is_begun = eventually(|| server.log().contains("repair of the data folder begins"));
     assert!(is_begun, "{}", server.log());
     command
 }
@@ -88,7 +84,7 @@ fn a_command_ends_with_an_error_when_the_server_is_stopped_or_killed() {
     let mut server = stage.start();
     let command = repair_that_does_not_end(&server);
     server.daemon.signal(Signal::KILL);
-    assert!(server.daemon.wait_for_exit(DEADLINE).is_some());
+    assert!(server.daemon.wait_for_exit().is_some());
     let (code, said) = command.end();
     assert_eq!((code, said.contains("error: the server ended before the request was done")), (Some(1), true), "{said}");
 }
@@ -98,7 +94,7 @@ fn the_server_ends_the_work_of_a_command_that_is_gone() {
     let stage = endless_data();
     let server = stage.start();
     drop(repair_that_does_not_end(&server));
-    assert!(eventually(DEADLINE, || server.log().contains("the command has ended")), "{}", server.log());
+    assert!(eventually(|| server.log().contains("the command has ended")), "{}", server.log());
     // A repair that went on would keep this collection from beginning.
     stage.portcullis_command().arg("gc").run_ok().assert_prints_one_of(&["items were removed"]);
 }
@@ -109,9 +105,9 @@ fn a_request_waits_for_the_one_before_and_is_not_done_if_its_command_ends_meanwh
     let server = stage.start();
     let first = repair_that_does_not_end(&server);
     let waiting = request(&stage, "{\"version\":1,\"request\":\"collect-garbage\"}\n");
-    assert!(eventually(DEADLINE, || server.log().contains("CollectGarbage")), "{}", server.log());
+    assert!(eventually(|| server.log().contains("CollectGarbage")), "{}", server.log());
     drop(waiting);
-    assert!(eventually(DEADLINE, || server.log().contains("the command has ended")), "{}", server.log());
+    assert!(eventually(|| server.log().contains("the command has ended")), "{}", server.log());
     drop(first);
     stage.portcullis_command().args(["repository", "remove", "a", "--yes"]).run_failing();
     assert!(!server.log().contains("garbage collected"), "{}", server.log());
@@ -232,11 +228,11 @@ fn the_socket_of_a_killed_server_is_replaced_and_misleads_no_command() {
     let stage = ServerDir::new();
     let kill = |mut server: PortcullisServer| {
         server.daemon.signal(Signal::KILL);
-        assert!(server.daemon.wait_for_exit(DEADLINE).is_some());
+        assert!(server.daemon.wait_for_exit().is_some());
         assert!(socket(&stage).exists(), "a killed server removes nothing");
     };
     let server = stage.start();
-    assert!(eventually(DEADLINE, || socket(&stage).exists()));
+    assert!(eventually(|| socket(&stage).exists()));
     kill(server);
     let server = stage.start();
     stage.portcullis_command().arg("gc").run_ok();
@@ -252,7 +248,7 @@ fn a_data_folder_with_a_long_path_has_a_socket_too() {
     let root = stage.path(&["x".repeat(100), "y".repeat(100)].join("/"));
     stage.configure(&format!("[storage.filesystem]\nroot = \"{}\"", root.display()));
     let server = stage.start();
-    assert!(eventually(DEADLINE, || root.join("portcullis/admin.sock").exists()), "{}", server.log());
+    assert!(eventually(|| root.join("portcullis/admin.sock").exists()), "{}", server.log());
     stage.portcullis_command().arg("gc").run_ok();
     server.assert_log_contains("garbage collected");
 }
@@ -261,7 +257,7 @@ fn a_data_folder_with_a_long_path_has_a_socket_too() {
 fn a_rotated_key_and_a_renewed_certificate_are_loaded_when_their_commands_end() {
     let stage = ServerDir::new();
     let server = stage.start();
-    assert!(eventually(DEADLINE, || socket(&stage).exists()));
+    assert!(eventually(|| socket(&stage).exists()));
     let rotated = stage.portcullis_command().args(["token", "rotate"]).run_ok();
     assert!(rotated.stderr.contains("the running server has loaded the keys"), "{rotated}");
     let renewed = stage.portcullis_command().args(["cert", "renew"]).run_ok();
@@ -278,7 +274,7 @@ fn the_requests_folder_of_an_earlier_version_is_removed_at_the_start() {
     fs::create_dir_all(&request).unwrap();
     fs::write(request.join("request"), r#"{"request":"collect"}"#).unwrap();
     let _server = stage.start();
-    assert!(eventually(DEADLINE, || !stage.path("data/portcullis/requests").exists()));
+    assert!(eventually(|| !stage.path("data/portcullis/requests").exists()));
 }
 
 #[test]
@@ -305,7 +301,7 @@ fn a_server_that_can_have_no_socket_serves_and_its_commands_say_why_they_cannot_
     let header = basic(&format!("alice:{}", secret.trim_end()));
     server.request("GET", "/v2/", &[&header], b"").expect(200);
     stage.portcullis_command().args(["token", "revoke", "ci"]).run_ok();
-    assert!(eventually(DEADLINE, || server.request("GET", "/v2/", &[&header], b"").status == 401));
+    assert!(eventually(|| server.request("GET", "/v2/", &[&header], b"").status == 401));
     drop(server);
     stage.portcullis_command().arg("gc").run_ok();
 }

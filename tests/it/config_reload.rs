@@ -1,7 +1,6 @@
 //! Tests changes of users, rules, configuration and certificates while the server runs.
 
 use std::fs;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -9,9 +8,6 @@ use crate::support::portcullis_server::{ALICE, BOB, TestUser};
 use crate::support::server_dir::basic_authorization;
 use crate::support::wire_connection::{WireConnection, request};
 use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
-
-/// The documented time within which changes take effect.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 const ALICE_AFTERWARDS: TestUser = TestUser { name: "alice", password: "through the looking glass" };
 
@@ -36,16 +32,16 @@ fn users_that_come_and_go_and_passwords_that_change_are_known_within_seconds() {
 
     let bob = format!("bob:{}\n", bcrypt::hash(BOB.password, 4).unwrap());
     stage.write("htpasswd", &(fs::read_to_string(stage.path("htpasswd")).unwrap() + &bob));
-    assert!(eventually(RELOAD_TIMEOUT, || signs_in(&server, &BOB)));
+    assert!(eventually(|| signs_in(&server, &BOB)));
     assert!(signs_in(&server, &ALICE) && is_good(), "whose line did not change, nothing changed for");
 
     stage.users(&[ALICE_AFTERWARDS, BOB]);
-    assert!(eventually(RELOAD_TIMEOUT, || signs_in(&server, &ALICE_AFTERWARDS)));
+    assert!(eventually(|| signs_in(&server, &ALICE_AFTERWARDS)));
     assert!(!signs_in(&server, &ALICE), "the old password is no password any more, cached or not");
     assert!(!is_good(), "nor is a token that was given for it");
 
     stage.users(&[BOB]);
-    assert!(eventually(RELOAD_TIMEOUT, || !signs_in(&server, &ALICE_AFTERWARDS)));
+    assert!(eventually(|| !signs_in(&server, &ALICE_AFTERWARDS)));
     assert!(signs_in(&server, &BOB));
 }
 
@@ -66,9 +62,9 @@ fn users_that_the_command_changes_are_known_within_seconds() {
             .input("builder of things\n")
             .run_ok();
     }
-    assert!(eventually(RELOAD_TIMEOUT, || signs_in(&server, &BOB)));
+    assert!(eventually(|| signs_in(&server, &BOB)));
     stage.portcullis_command().args(["user", "remove", "bob"]).run_ok();
-    assert!(eventually(RELOAD_TIMEOUT, || !signs_in(&server, &BOB)));
+    assert!(eventually(|| !signs_in(&server, &BOB)));
 }
 
 #[test]
@@ -79,7 +75,7 @@ fn a_broken_or_missing_users_file_keeps_the_users_that_were() {
     for (times, broken) in [(1, "bob:plaintext-in-the-file\n"), (2, "\u{0}\u{1}no colon at all\n")] {
         stage.write("htpasswd", &format!("{good}{broken}"));
         let is_told = || server.log().matches("htpasswd:2").count() >= times;
-        assert!(eventually(RELOAD_TIMEOUT, is_told), "{broken:?}:\n{}", server.log());
+        assert!(eventually(is_told), "{broken:?}:\n{}", server.log());
         assert!(signs_in(&server, &ALICE), "{broken:?}");
     }
     assert!(!server.log().contains("plaintext-in-the-file"), "it may be a password:\n{}", server.log());
@@ -88,7 +84,7 @@ fn a_broken_or_missing_users_file_keeps_the_users_that_were() {
     assert!(signs_in(&server, &ALICE));
     assert!(!stage.path("htpasswd").exists(), "a running server makes no administrator");
     stage.users(&[BOB]);
-    assert!(eventually(RELOAD_TIMEOUT, || signs_in(&server, &BOB)));
+    assert!(eventually(|| signs_in(&server, &BOB)));
     assert!(!signs_in(&server, &ALICE));
 }
 
@@ -122,7 +118,7 @@ fn access_rules_that_change_in_the_file_are_obeyed_within_seconds() {
     assert!(may_push(&server, "a") && !may_push(&server, "b"));
     server.request("POST", "/v2/a/blobs/uploads/", &[&bearer], b"").expect(202);
     stage.configure(&rule("b"));
-    assert!(eventually(RELOAD_TIMEOUT, || may_push(&server, "b")));
+    assert!(eventually(|| may_push(&server, "b")));
     assert!(!may_push(&server, "a"));
     // A token that was issued earlier allows only what the current rules allow.
     let answer = server.request("POST", "/v2/a/blobs/uploads/", &[&bearer], b"");
@@ -146,14 +142,14 @@ fn a_configuration_that_breaks_changes_nothing_and_is_told() {
     server.assert_log_contains("portcullis.toml is gone");
     server.daemon.signal(Signal::HUP);
     let is_told_again = || server.log().matches("portcullis.toml is gone").count() == 2;
-    assert!(eventually(RELOAD_TIMEOUT, is_told_again), "{}", server.log());
+    assert!(eventually(is_told_again), "{}", server.log());
     assert!(
         may_push(&server, "a") && !may_push(&server, "b"),
         "a file that is gone takes no rule away:\n{}",
         server.log()
     );
     stage.configure(&rule("b"));
-    assert!(eventually(RELOAD_TIMEOUT, || may_push(&server, "b")), "{}", server.log());
+    assert!(eventually(|| may_push(&server, "b")), "{}", server.log());
 }
 
 #[test]
@@ -206,18 +202,18 @@ fn a_certificate_that_is_exchanged_is_served_within_seconds_and_a_broken_one_is_
     let mut open = WireConnection::open(stage.address(), &stage.path("first.crt")).unwrap();
 
     install(&stage, "second");
-    assert!(eventually(RELOAD_TIMEOUT, || is_served("second")), "{}", server.log());
+    assert!(eventually(|| is_served("second")), "{}", server.log());
     assert!(!is_served("first"));
     open.send(&request("GET", "/v2/", &[&basic_authorization(&ALICE)], b""));
     open.response_to("GET").expect(200);
 
     stage.write("own.crt", "-----BEGIN CERTIFICATE-----\nbroken\n");
     let is_refused = |times| server.log().matches("certificate not reloaded; the old one stays").count() >= times;
-    assert!(eventually(RELOAD_TIMEOUT, || is_refused(1)), "{}", server.log());
+    assert!(eventually(|| is_refused(1)), "{}", server.log());
     assert!(is_served("second"));
     stage.write("own.crt", &fs::read_to_string(stage.path("first.crt")).unwrap());
-    assert!(eventually(RELOAD_TIMEOUT, || is_refused(2)), "{}", server.log());
+    assert!(eventually(|| is_refused(2)), "{}", server.log());
     assert!(is_served("second"), "a certificate without its key is not served");
     install(&stage, "first");
-    assert!(eventually(RELOAD_TIMEOUT, || is_served("first")));
+    assert!(eventually(|| is_served("first")));
 }

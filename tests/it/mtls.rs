@@ -1,7 +1,5 @@
 //! Tests client certificates (mTLS) with curl.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::support::test_ca::{IssuedPair, TestCa};
@@ -160,12 +158,12 @@ fn a_token_that_was_given_for_a_certificate_ends_with_its_authority() {
     let push = || status(&curl(&server, &["-H", &bearer, "-X", "POST"], "/v2/team/app/blobs/uploads/"));
     assert_eq!(push(), 202, "the token is good on any connection");
     stage.write("clients.crt", &other.pem());
-    assert!(eventually(Duration::from_secs(5), || push() == 401), "{}", server.log());
+    assert!(eventually(|| push() == 401), "{}", server.log());
     assert!(!curl_with_certificate(&server, "robot", &[], "/v2/").is_success(), "and so does the certificate");
     stage.write("clients.crt", &authority.pem());
-    assert!(eventually(Duration::from_secs(5), || push() == 202));
+    assert!(eventually(|| push() == 202));
     stage.configure(RULES);
-    assert!(eventually(Duration::from_secs(5), || push() == 401), "the server no longer requests certificates");
+    assert!(eventually(|| push() == 401), "the server no longer requests certificates");
     server.assert_serving();
 }
 

@@ -290,7 +290,7 @@ fn half_a_folder_of_certificates_is_refused_rather_than_replaced() {
         fs::remove_file(stage.path(missing)).unwrap();
         let mut daemon = crate::support::daemon::Daemon::start(stage.command(), stage.path("log"));
         let mut ended = None;
-        assert!(eventually(Duration::from_secs(60), || {
+        assert!(eventually(|| {
             ended = daemon.exit_status();
             ended.is_some() || daemon.log().contains("serving")
         }));

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -81,7 +80,7 @@ fn who_comes_while_an_upload_is_being_written_is_told_416_and_where_it_is() {
         thread::scope(|threads| {
             let first = threads.spawn(|| alice.patch(begun.location()).streamed_body(arriving).send());
             pieces.send(bytes[..1000].to_vec()).unwrap();
-            let in_time = eventually(Duration::from_secs(10), || registry.upload_data(&begun).exists());
+            let in_time = eventually(|| registry.upload_data(&begun).exists());
             assert!(in_time, "the first should have begun");
             let patch = alice.patch(begun.location()).body(b"second").send();
             let put = alice.put(&begun.location_with(&format!("digest={}", digest_of(&bytes)))).body(&bytes).send();
@@ -110,7 +109,7 @@ fn the_upload_of_another_is_unknown_also_while_it_is_being_written() {
     thread::scope(|threads| {
         let first = threads.spawn(|| alice.patch(begun.location()).streamed_body(arriving).send());
         pieces.send(b"mine".to_vec()).unwrap();
-        let in_time = eventually(Duration::from_secs(10), || registry.upload_data(&begun).exists());
+        let in_time = eventually(|| registry.upload_data(&begun).exists());
         assert!(in_time, "the first should have begun");
         assert_unknown(&bob, begun.location());
         drop(pieces);
@@ -174,7 +173,7 @@ fn what_arrived_of_a_patch_that_broke_off_is_kept() {
         wire.disconnect();
         // Until the server has written what arrived and noticed the end, the rest has no place yet.
         let mut sent = None;
-        let goes_on = eventually(Duration::from_secs(60), || {
+        let goes_on = eventually(|| {
             let rest = alice.patch(begun.location()).header("content-range", &range).body(&bytes[150_000..]).send();
             let is_early = rest.status.as_u16() == 416;
             sent = Some(rest);

@@ -104,7 +104,7 @@ fn work_and_kill(mut server: PortcullisServer, policy: GcPolicy, ledger: &Ledger
             threads.spawn(|| collect(&server, &kill_switch));
         }
     });
-    assert!(server.daemon.wait_for_exit(Duration::from_secs(5)).is_some());
+    assert!(server.daemon.wait_for_exit().is_some());
 }
 
 /// Makes the server collect again and again until it is killed, however few seconds that takes.

@@ -1,7 +1,6 @@
 //! Tests `portcullis token create|list|revoke`: their output and their errors.
 
 use std::fs;
-use std::time::Duration;
 
 use portcullis::storage;
 use rustix::process::Signal;
@@ -179,14 +178,14 @@ fn while_the_server_drains_its_connections_tokens_are_created_and_revoked() {
     // The server sends it when it starts to read the body.
     upload.response_to("POST").expect(100);
     server.daemon.signal(Signal::TERM);
-    assert!(eventually(Duration::from_secs(60), || server.log().contains("stopping")), "{}", server.log());
+    assert!(eventually(|| server.log().contains("stopping")), "{}", server.log());
     let said = |arguments: &[&str]| stage.portcullis_command().arg("token").args(arguments).run_ok().stdout;
     let secret = said(&["create", "new", "--user", "alice"]);
     said(&["revoke", "old"]);
     assert!(server.log().matches("access token created").count() == 2, "{}", server.log());
     assert!(server.log().contains("token revoked"), "{}", server.log());
     drop(upload);
-    assert!(server.daemon.wait_for_exit(Duration::from_secs(60)).is_some(), "{}", server.log());
+    assert!(server.daemon.wait_for_exit().is_some(), "{}", server.log());
     drop(server);
     let server = stage.start();
     assert_eq!((status_with(&server, &secret), status_with(&server, &kept)), (200, 401));
@@ -196,7 +195,7 @@ fn while_the_server_drains_its_connections_tokens_are_created_and_revoked() {
 fn waiting_command(stage: &ServerDir, arguments: &[&str]) -> RunningCommand {
     let command = RunningCommand::start(stage, &[&["token"], arguments].concat());
     let is_waiting = || command.stderr().starts_with("waiting for the portcullis that uses ");
-    assert!(eventually(Duration::from_secs(60), is_waiting), "{}", command.stderr());
+    assert!(eventually(is_waiting), "{}", command.stderr());
     command
 }
 

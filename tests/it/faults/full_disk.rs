@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -107,7 +106,7 @@ fn no_temporary_file_is_left(server: &PortcullisServer) {
 /// Asserts that the readiness check returns this status; it examines the disk every two seconds at most.
 pub(super) fn assert_ready_status(server: &PortcullisServer, status: u16) {
     let is_told = || server.request("GET", "/readyz", &[], b"").status == status;
-    assert!(eventually(Duration::from_secs(5), is_told), "/readyz should answer {status}");
+    assert!(eventually(is_told), "/readyz should answer {status}");
 }
 
 #[test]

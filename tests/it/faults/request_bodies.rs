@@ -1,7 +1,5 @@
 //! Tests request bodies that differ from what was announced, or do not arrive completely.
 
-use std::time::Duration;
-
 use super::{assert_pulls, begin_upload, push_blob};
 use crate::support::oci_layout::{digest, random_bytes};
 use crate::support::portcullis_server::ALICE;
@@ -144,7 +142,7 @@ fn a_client_that_leaves_in_the_middle_goes_on_where_the_server_says() {
                 let header = format!("Content-Range: {offset}-{}", content.len() - 1);
                 server.request_as_alice("PATCH", &upload, &[&header], &content[offset..])
             };
-            let went_on = eventually(Duration::from_secs(10), || {
+            let went_on = eventually(|| {
                 let offset = server.request_as_alice("GET", &upload, &[], b"").expect(204).range_offset();
                 assert!(offset <= part.len(), "no more than was sent can have arrived");
                 patch_from(offset).status == 202
@@ -169,7 +167,7 @@ fn a_client_that_leaves_keeps_what_it_sent_before() {
     wire.send(&content);
     wire.disconnect();
     let kept = || server.request_as_alice("GET", &upload, &[], b"").expect(204).range_offset() == content.len();
-    assert!(eventually(Duration::from_secs(10), kept), "every byte that arrived should be kept");
+    assert!(eventually(kept), "every byte that arrived should be kept");
 }
 
 #[test]
@@ -185,7 +183,7 @@ fn a_whole_blob_that_breaks_off_leaves_nothing_behind() {
     wire.disconnect();
     let uploads = stage.path("data/docker/registry/v2/repositories/a/_uploads");
     let is_empty = || std::fs::read_dir(&uploads).map_or(true, |mut entries| entries.next().is_none());
-    assert!(eventually(Duration::from_secs(10), is_empty), "no client can continue this upload; it should be gone");
+    assert!(eventually(is_empty), "no client can continue this upload; it should be gone");
     server
         .request_as_alice("GET", &format!("/v2/a/blobs/{digest}"), &[], b"")
         .expect_registry_error(404, "BLOB_UNKNOWN");
@@ -243,7 +241,7 @@ fn chunks_that_are_none_are_refused_and_what_came_before_is_kept() {
             assert_eq!(answer.status, 400, "{broken:?}: {answer}");
         }
         let kept = || server.request_as_alice("GET", &upload, &[], b"").expect(204).range_offset() == 5;
-        assert!(eventually(Duration::from_secs(10), kept), "{broken:?}");
+        assert!(eventually(kept), "{broken:?}");
     }
     server.assert_serving();
 }
@@ -285,7 +283,7 @@ fn a_header_that_trickles_is_given_up() {
     let server = stage.start();
     let mut wire = server.connect();
     let is_given_up = || wire.try_send(b"G").is_err();
-    assert!(eventually(Duration::from_secs(10), is_given_up), "a header may take one second here");
+    assert!(eventually(is_given_up), "a header may take one second here");
     server.assert_serving();
 }
 

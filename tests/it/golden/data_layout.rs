@@ -46,7 +46,7 @@ fn a_push_leaves_what_registry_2_would_leave_and_little_else() {
     text += "\nThe tag deleted, the upload cancelled.\n\n";
     client.delete(begun.location()).send().expect(204);
     client.delete(&format!("/v2/{NAME}/manifests/v1")).send().expect(202);
-    assert!(eventually(std::time::Duration::from_secs(5), || !listing(&server.data()).contains("_uploads/")));
+    assert!(eventually(|| !listing(&server.data()).contains("_uploads/")));
     text += &listing(&server.data());
     assert_golden("layout.txt", &text);
 }

@@ -66,7 +66,7 @@ impl AttackedServer {
         command.args(["-c", ATTACK_CONNECTIONS, "-r", "250", "-l", ATTACK_SECONDS, "-u", &url]).args(attack);
         command.current_dir(stage.folder());
         let mut attack = Daemon::start(command, stage.path("attack.log"));
-        attack.wait_until(Duration::from_secs(60), || self.open_files() >= ATTACK_MIN_OPEN);
+        attack.wait_until(|| self.open_files() >= ATTACK_MIN_OPEN);
         attack
     }
 
@@ -106,7 +106,7 @@ fn assert_others_pull(attack: &[&str], path: Option<&str>) {
 fn assert_cuts_off(attack: &[&str], path: Option<&str>) {
     let attacked = AttackedServer::start(SHORT_TIMEOUTS);
     let mut attack = attacked.attack(attack, path);
-    let are_closed = eventually(Duration::from_secs(60), || {
+    let are_closed = eventually(|| {
         attacked.pull();
         attacked.open_files() <= IDLE_MAX_OPEN
     });
@@ -164,7 +164,7 @@ fn the_redirecting_port_has_room_for_others_beside_a_network_that_never_finishes
     assert!(server.log().contains("a subnet has as many connections as are left"), "{}", server.log());
     // The server closes these connections, too.
     let ended = |socket: &TcpStream| socket.set_nonblocking(true).is_ok() && (&*socket).read(&mut [0]).is_ok();
-    assert!(eventually(Duration::from_secs(60), || slow.iter().all(|socket| {
+    assert!(eventually(|| slow.iter().all(|socket| {
         ended(socket)
             || matches!((&*socket).read(&mut [0]), Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
     })));

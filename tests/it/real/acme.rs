@@ -5,16 +5,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::support::pebble::{Pebble, PebbleConfig, table};
 use crate::support::portcullis_server::completes_handshake;
 use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually, free_port, nginx};
-
-/// The timeout for an order; on an idle machine it takes a second or two.
-const ISSUING: Duration = Duration::from_secs(60);
 
 /// A stage for a server that is named `registry.test`, at the address that `finishes_a_handshake` connects to.
 fn stage() -> (ServerDir, u16) {
@@ -36,13 +32,13 @@ fn is_trusted(stage: &ServerDir, root: &Path) -> bool {
 #[track_caller]
 fn gets_a_certificate(server: &PortcullisServer, pebble: &Pebble) {
     let root = pebble.root();
-    let got = eventually(ISSUING, || is_trusted(&server.stage, &root));
+    let got = eventually(|| is_trusted(&server.stage, &root));
     assert!(got, "{}\n--- pebble:\n{}", server.log(), pebble.log());
 }
 
 #[track_caller]
 fn says(server: &PortcullisServer, words: &str) {
-    let said = eventually(ISSUING, || server.log().contains(words));
+    let said = eventually(|| server.log().contains(words));
     assert!(said, "the log should contain {words:?}:\n{}", server.log());
 }
 
@@ -112,7 +108,7 @@ fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() 
     gets_a_certificate(&server, &pebble);
     let root = pebble.root();
     let mut refused = 0;
-    let renewed = eventually(ISSUING, || {
+    let renewed = eventually(|| {
         refused += u32::from(!is_trusted(&stage, &root));
         pebble.issued() >= 2 && server.log().matches("certificate replaced").count() >= 2
     });
@@ -220,14 +216,14 @@ fn a_running_server_goes_over_to_ordered_certificates_and_back() {
     configure(&stage, redirect, &pebble.table());
     let root = pebble.root();
     let mut had_neither = 0;
-    let went_over = eventually(ISSUING, || {
+    let went_over = eventually(|| {
         let is_ordered = is_trusted(&stage, &root);
         had_neither += u32::from(!is_ordered && !is_trusted(&stage, &own) && !is_trusted(&stage, &root));
         is_ordered
     });
     assert!(went_over && had_neither == 0, "the old one stays until the new one is there:\n{}", server.log());
     configure(&stage, redirect, "");
-    assert!(eventually(ISSUING, || is_trusted(&stage, &own)), "{}", server.log());
+    assert!(eventually(|| is_trusted(&stage, &own)), "{}", server.log());
     assert!(!server.log().contains("ERROR"), "{}", server.log());
 }
 
@@ -284,7 +280,7 @@ fn a_server_that_is_restarted_again_and_again_does_not_order_again_and_again() {
     server.daemon.signal(Signal::HUP);
     gets_a_certificate(&server, &pebble);
     let is_gone = || !stage.path("certs/acme-retry.json").exists();
-    assert!(eventually(ISSUING, is_gone), "a success is the end of the back-off: {}", server.log());
+    assert!(eventually(is_gone), "a success is the end of the back-off: {}", server.log());
 }
 
 #[test]
@@ -297,7 +293,7 @@ fn an_order_that_a_crash_cut_off_counts_as_a_failure_and_another_directory_need_
     let mut server = stage.start();
     says(&server, "ordering a certificate");
     server.daemon.signal(Signal::KILL);
-    assert!(server.daemon.wait_for_exit(ISSUING).is_some());
+    assert!(server.daemon.wait_for_exit().is_some());
     drop(server);
 
     let server = stage.start();
@@ -391,13 +387,13 @@ fn the_renewal_information_of_the_directory_decides_when_a_certificate_is_renewe
     let _past = serve_renewal_info(&front, &pebble, "2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z");
     let server = stage.start();
     says(&server, &format!("replaces=\"{id}\""));
-    assert!(eventually(ISSUING, || pebble.issued() == 2), "{}", server.log());
+    assert!(eventually(|| pebble.issued() == 2), "{}", server.log());
     // nginx answers for the new certificate as for the old one, and that is no reason for order after order.
     let is_recorded = || {
         fs::read_to_string(stage.path("certs/acme-retry.json")).is_ok_and(|text| text.contains("\"failures\":1"))
             && certificate_id(&stage) != id
     };
-    assert!(eventually(ISSUING, is_recorded), "{}", server.log());
+    assert!(eventually(is_recorded), "{}", server.log());
     assert_eq!(server.log().matches("certificate issued").count(), 1, "{}", server.log());
     assert!(is_trusted(&stage, &pebble.root()) && !server.log().contains("ERROR"), "{}", server.log());
 }

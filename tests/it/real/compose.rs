@@ -47,9 +47,7 @@ impl<'a> ComposeProject<'a> {
     fn ca(&self, container: &str) -> PathBuf {
         let ca = self.folder.path().join("ca.crt");
         let source = format!("{container}:/certs/ca.crt");
-        let copied = eventually(Duration::from_secs(20), || {
-            self.engine.docker(&["cp", &source, ca.to_str().unwrap()]).run().is_success()
-        });
+        let copied = eventually(|| self.engine.docker(&["cp", &source, ca.to_str().unwrap()]).run().is_success());
         assert!(copied, "no {source}; the log of the container:\n{}", self.log(container));
         ca
     }
@@ -86,7 +84,7 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
     let container = project.container();
     let ca = project.ca(&container);
     let address = SocketAddr::from((Ipv6Addr::LOCALHOST, project.port));
-    let answers = eventually(Duration::from_secs(20), || completes_handshake(address, &ca));
+    let answers = eventually(|| completes_handshake(address, &ca));
     assert!(answers, "no answer on {address}; the log of the container:\n{}", project.log(&container));
 
     is_hardened(&engine, &container);
@@ -100,13 +98,10 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
 
     let add = ["exec", "-T", "portcullis", "/portcullis", "user", "add", "alice", "--password-stdin"];
     project.compose(&add).input("wonderland and back\n").run_ok();
-    let noticed = eventually(Duration::from_secs(10), || {
-        engine.login(&registry, "alice", "wonderland and back").run().is_success()
-    });
+    let noticed = eventually(|| engine.login(&registry, "alice", "wonderland and back").run().is_success());
     assert!(noticed, "a user who was added in the container cannot log in");
 
-    let healthy =
-        eventually(Duration::from_secs(90), || engine.inspect("{{.State.Health.Status}}", &container) == "healthy");
+    let healthy = eventually(|| engine.inspect("{{.State.Health.Status}}", &container) == "healthy");
     assert!(healthy, "{}", engine.inspect("{{json .State.Health}}", &container));
 
     project.compose(&["stop"]).run_ok();
@@ -115,7 +110,7 @@ fn compose_brings_up_a_hardened_service_that_docker_logs_in_to() {
     // The volumes survive the container: the same users, the same CA.
     project.compose(&["rm", "--force"]).run_ok();
     project.compose(&["up", "--detach"]).run_ok();
-    let again = eventually(Duration::from_secs(20), || completes_handshake(address, &ca));
+    let again = eventually(|| completes_handshake(address, &ca));
     assert!(again, "the second container does not answer with the first one's CA");
     engine.login(&registry, "alice", "wonderland and back").run_ok();
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -32,7 +31,7 @@ impl Containerd {
         let daemon = Daemon::start(command, folder.path().join("log"));
         let mut containerd = Self { daemon, folder };
         let socket = containerd.socket();
-        containerd.daemon.wait_until(Duration::from_secs(30), || ctr(&socket).arg("version").run().is_success());
+        containerd.daemon.wait_until(|| ctr(&socket).arg("version").run().is_success());
         containerd
     }
 

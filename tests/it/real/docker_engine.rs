@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -31,9 +30,7 @@ impl DockerEngine {
         let mut engine = Self { daemon, _mounts: EngineMounts { below: folder.path().to_owned() }, folder };
         let socket = engine.socket();
         let client = engine.folder.path().join("client");
-        engine.daemon.wait_until(Duration::from_secs(60), || {
-            socket.exists() && docker(&socket, &client).args(["version"]).run().is_success()
-        });
+        engine.daemon.wait_until(|| socket.exists() && docker(&socket, &client).args(["version"]).run().is_success());
         engine
     }
 

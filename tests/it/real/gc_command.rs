@@ -1,6 +1,6 @@
 //! Tests garbage collection by the command, beside a server that receives pushes.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use super::skopeo::Skopeo;
 use crate::support::{
@@ -42,7 +42,7 @@ fn a_tag_that_moved_on_gives_the_space_of_its_old_image_back() {
     skopeo.copy(&new.reference(), &remote).run_ok();
     assert!(bytes_of_blobs(&server) > 4_000_000);
     let is_smaller = || bytes_of_blobs(&server) < 1_200_000;
-    assert!(eventually(Duration::from_secs(30), is_smaller), "{} bytes are left", bytes_of_blobs(&server));
+    assert!(eventually(is_smaller), "{} bytes are left", bytes_of_blobs(&server));
     skopeo.copy(&remote, &format!("dir:{}", skopeo.folder("back").display())).run_ok();
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::support::daemon::Daemon;
 use crate::support::tool_command::{ToolOutput, require};
@@ -12,7 +11,7 @@ use crate::support::{PortcullisServer, ServerDir, ToolCommand, free_port, nginx}
 const CLIENT: &str = "127.0.0.77";
 
 fn wait_for(daemon: &mut Daemon, port: u16) {
-    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    daemon.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
 }
 
 /// Signs in with a wrong password through a balancer on this port, which leaves a line in the log.

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::support::daemon::Daemon;
 use crate::support::portcullis_server::{ALICE, BOB, TestUser};
@@ -94,7 +93,7 @@ fn registry(stage: &ServerDir, port: u16, more: &str) -> Daemon {
     let mut command = Command::new(require("docker-registry"));
     command.arg("serve").arg(&config);
     let mut daemon = Daemon::start(command, stage.path("registry.log"));
-    daemon.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    daemon.wait_until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     daemon
 }
 

@@ -236,7 +236,7 @@ fn start_registry(
     command.arg("serve").arg(stage.path(file)).envs(variables.iter().copied());
     let mut daemon = Daemon::start(command, stage.path("registry.log"));
     let mut ended = false;
-    let answers = eventually(Duration::from_secs(60), || {
+    let answers = eventually(|| {
         ended = daemon.exit_status().is_some();
         ended || TcpStream::connect(address).is_ok()
     });

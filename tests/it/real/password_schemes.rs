@@ -4,9 +4,7 @@
 //! A user who signs in at one of the two also signs in here, if the scheme is supported; a user who signs in here
 //! also signs in at one of the two. `PASSWORDS_SEED` sets the seed.
 
-use std::{
-    collections::BTreeMap, env, fmt::Write as _, fs, net::TcpStream, path::Path, process::Command, time::Duration,
-};
+use std::{collections::BTreeMap, env, fmt::Write as _, fs, net::TcpStream, path::Path, process::Command};
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use futures_util::{StreamExt as _, stream};
@@ -213,7 +211,7 @@ fn registry(stage: &ServerDir, users: &Path) -> (Daemon, String) {
     let mut command = Command::new(require("docker-registry"));
     command.arg("serve").arg(stage.write("registry.yml", &text));
     let mut daemon = Daemon::start(command, stage.path("registry.log"));
-    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    daemon.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
     (daemon, format!("http://127.0.0.1:{port}/v2/"))
 }
 

@@ -8,7 +8,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -44,7 +43,7 @@ impl OldRegistry {
         let mut command = Command::new(require("docker-registry"));
         command.arg("serve").arg(&config);
         let mut daemon = Daemon::start(command, home.path().join("log"));
-        daemon.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        daemon.wait_until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { _daemon: daemon, port, home }
     }
 

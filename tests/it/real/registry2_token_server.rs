@@ -7,7 +7,6 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -47,7 +46,7 @@ impl<'a> TrustingRegistry<'a> {
         let mut command = Command::new(require("docker-registry"));
         command.arg("serve").arg(&config);
         let mut daemon = Daemon::start(command, home.path().join("log"));
-        daemon.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        daemon.wait_until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { _daemon: daemon, server, port, home }
     }
 
@@ -114,7 +113,7 @@ fn rotate(server: &PortcullisServer, algorithm: &str) {
         .env("PORTCULLIS_AUTH__TOKEN__ALGORITHM", algorithm);
     rotate.args(["token", "rotate"]).run_ok();
     let is_new = || key_of(&token(server, FULL)) != before;
-    assert!(eventually(Duration::from_secs(10), is_new), "the server should sign with the new key:\n{}", server.log());
+    assert!(eventually(is_new), "the server should sign with the new key:\n{}", server.log());
 }
 
 fn assert_accepted_for_its_scope(algorithm: &str, naming: (&str, &str)) {

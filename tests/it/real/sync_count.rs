@@ -8,7 +8,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -64,7 +63,7 @@ impl Drop for StracedServer {
         for child in children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
             let _ = kill_process(child, Signal::TERM);
         }
-        self.server.daemon.wait_for_exit(Duration::from_secs(60));
+        self.server.daemon.wait_for_exit();
     }
 }
 
@@ -147,7 +146,7 @@ fn what_a_killed_server_left_unsynced_is_durable_before_the_next_one_serves() {
     let mut server = stage.start();
     in_one_request(&server, b"{}");
     server.daemon.signal(Signal::KILL);
-    assert!(server.daemon.wait_for_exit(Duration::from_secs(20)).is_some());
+    assert!(server.daemon.wait_for_exit().is_some());
     drop(server);
     let traced = StracedServer::start(&stage);
     assert_eq!(traced.file_system_syncs(), 1, "{}", traced.server.log());
@@ -165,7 +164,7 @@ fn a_command_without_a_server_leaves_a_clean_data_folder() {
     let mut server = stage.start();
     in_one_request(&server, b"{}");
     server.daemon.signal(Signal::KILL);
-    assert!(server.daemon.wait_for_exit(Duration::from_secs(20)).is_some());
+    assert!(server.daemon.wait_for_exit().is_some());
     for command in [&["gc"][..], &["fsck", "--repair"], &["repository", "remove", "team/app", "--yes"]] {
         stage.portcullis_command().args(command).run_ok();
         assert!(stage.path("data/portcullis/clean").exists(), "{command:?}");

@@ -2,7 +2,6 @@
 
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
 
 use super::{assert_fails, selftest, signed_in, steps, trust};
 use crate::support::daemon::Daemon;
@@ -36,7 +35,7 @@ fn start_registry_behind_nginx(stage: &ServerDir, settings: &str) -> OtherServer
     let mut command = Command::new(require("docker-registry"));
     command.arg("serve").arg(config);
     let mut daemon = Daemon::start(command, stage.path("registry.log"));
-    daemon.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", behind)).is_ok());
+    daemon.wait_until(|| TcpStream::connect(("127.0.0.1", behind)).is_ok());
     let root = format!(
         "auth_basic registry; auth_basic_user_file {}; proxy_pass http://127.0.0.1:{behind}; {settings}",
         stage.path("htpasswd").display()
@@ -153,7 +152,7 @@ fn a_registry_whose_token_endpoint_is_another_server_passes_where_clients_trust_
     let mut command = Command::new(require("docker-registry"));
     command.arg("serve").arg(config);
     let mut registry = Daemon::start(command, stage.path("registry.log"));
-    registry.wait_until(Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    registry.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
 
     // podman verifies the token endpoint by the authorities that it has for the registry.
     let run = || {

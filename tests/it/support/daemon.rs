@@ -5,14 +5,10 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::eventually;
-
-/// The timeout for a process to end after SIGTERM.
-const STOP_TIMEOUT: Duration = Duration::from_secs(40);
+use super::{EVENT_DEADLINE, eventually};
 
 /// A child process and the file with its output.
 pub(crate) struct Daemon {
@@ -37,17 +33,17 @@ impl Daemon {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until `ready`; panics with the log if the process ends or is not ready within `patience`.
-    pub(crate) fn wait_until(&mut self, patience: Duration, mut ready: impl FnMut() -> bool) {
+    /// Waits until `ready`; panics with the log if the process ends or is not ready within [`EVENT_DEADLINE`].
+    pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
         let mut exit = None;
-        let answered = eventually(patience, || {
+        let answered = eventually(|| {
             exit = self.child.try_wait().unwrap();
             exit.is_some() || ready()
         });
         if let Some(status) = exit {
             panic!("{} ended before it was ready ({status}); its log:\n{}", self.name, self.log());
         }
-        assert!(answered, "{} was not ready within {patience:?}; its log:\n{}", self.name, self.log());
+        assert!(answered, "{} was not ready within {EVENT_DEADLINE:?}; its log:\n{}", self.name, self.log());
     }
 
     /// The process id.
@@ -65,10 +61,10 @@ impl Daemon {
         self.child.try_wait().unwrap()
     }
 
-    /// The exit status, if the process ends within `patience` or the shortest deadline of a test.
-    pub(crate) fn wait_for_exit(&mut self, patience: Duration) -> Option<ExitStatus> {
+    /// The exit status, if the process ends within [`EVENT_DEADLINE`].
+    pub(crate) fn wait_for_exit(&mut self) -> Option<ExitStatus> {
         let mut status = None;
-        eventually(patience, || {
+        eventually(|| {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
@@ -78,7 +74,7 @@ impl Daemon {
     /// Stops the process by SIGTERM and returns its exit status; panics if it has to be killed.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.end()
-            .unwrap_or_else(|| panic!("{} ignored SIGTERM for {STOP_TIMEOUT:?}; its log:\n{}", self.name, self.log()))
+            .unwrap_or_else(|| panic!("{} ignored SIGTERM for {EVENT_DEADLINE:?}; its log:\n{}", self.name, self.log()))
     }
 
     /// The exit status; `None` if the process had to be killed.
@@ -88,11 +84,7 @@ impl Daemon {
         }
         // The process is a child that was not waited for, so its id cannot belong to another process.
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let mut status = None;
-        eventually(STOP_TIMEOUT, || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
+        let status = self.wait_for_exit();
         if status.is_none() {
             self.child.kill().unwrap();
             self.child.wait().unwrap();

@@ -30,13 +30,19 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a test waits for an event at least: so long that only a broken program misses it, on any machine.
-const MIN_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a test waits for an event: so long that only a broken program misses it, on any machine. The slowest
+/// events are a start, which generates keys and syncs the file system after a kill, and the health of a container,
+/// which its engine checks now and then.
+const EVENT_DEADLINE: Duration = Duration::from_secs(90);
 
-/// Calls `ready` every 50 ms until it is true; `false` if it is not within `patience` or [`MIN_DEADLINE`], whichever is
-/// longer.
-pub(crate) fn eventually(patience: Duration, mut ready: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience.max(MIN_DEADLINE);
+/// Calls `ready` every 50 ms until it is true; `false` if it is not within [`EVENT_DEADLINE`].
+pub(crate) fn eventually(ready: impl FnMut() -> bool) -> bool {
+    is_true_within(EVENT_DEADLINE, ready)
+}
+
+/// The same with another deadline, for programs that work for minutes: a compiler, a scanner.
+fn is_true_within(deadline: Duration, mut ready: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + deadline;
     loop {
         if ready() {
             return true;

@@ -4,7 +4,6 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::server_dir::ServerDir;
@@ -26,6 +25,6 @@ pub(crate) fn start(stage: &ServerDir, address: SocketAddr, inside: &str) -> Dae
     command.arg("-p").arg(&folder).arg("-c").arg(file).arg("-e").arg("stderr");
     command.arg("-g").arg(format!("daemon off; pid {folder}/nginx.pid;"));
     let mut nginx = Daemon::start(command, stage.path("nginx.log"));
-    nginx.wait_until(Duration::from_secs(20), || TcpStream::connect(address).is_ok());
+    nginx.wait_until(|| TcpStream::connect(address).is_ok());
     nginx
 }

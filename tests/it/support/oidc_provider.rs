@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
@@ -14,9 +13,6 @@ use tempfile::TempDir;
 use super::daemon::Daemon;
 use super::tool_command::require;
 use super::{ToolCommand, eventually, free_port};
-
-/// The timeout for its start, which generates keys.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running provider; dropping it ends it.
 pub(crate) struct OidcProvider {
@@ -48,7 +44,7 @@ impl OidcProvider {
         command.arg(write("claims.json", &claims.to_string()));
         let log = folder.path().join("log");
         let mut daemon = Daemon::start(command, log.clone());
-        daemon.wait_until(START_TIMEOUT, || says(&log, "ready at"));
+        daemon.wait_until(|| says(&log, "ready at"));
         Self { daemon, port, folder }
     }
 
@@ -85,7 +81,7 @@ impl OidcProvider {
     pub(crate) fn rotate(&self) {
         self.daemon.signal(Signal::HUP);
         let log = self.folder.path().join("log");
-        assert!(eventually(START_TIMEOUT, || says(&log, "rotated to")), "{}", self.daemon.log());
+        assert!(eventually(|| says(&log, "rotated to")), "{}", self.daemon.log());
     }
 
     /// Ends it, as if it were unreachable.

@@ -8,15 +8,12 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::daemon::Daemon;
 use super::tool_command::require;
 use super::{ToolCommand, free_port};
-
-const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The parameters of a Pebble server.
 pub(crate) struct PebbleConfig {
@@ -99,13 +96,13 @@ impl Pebble {
             plan.dns_address,
         ]);
         let mut names = Daemon::start(names, folder.path().join("dns.log"));
-        names.wait_until(START_TIMEOUT, || listens(dns_management));
+        names.wait_until(|| listens(dns_management));
         let mut directory = Command::new(require("pebble"));
         directory.args(["-config", "config.json", "-dnsserver", &format!("127.0.0.1:{dns}")]);
         directory.env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_AUTHZREUSE", "0");
         directory.env("PEBBLE_WFE_NONCEREJECT", plan.refused_nonces_percent.to_string()).current_dir(folder.path());
         let mut daemon = Daemon::start(directory, folder.path().join("log"));
-        daemon.wait_until(START_TIMEOUT, || listens(plan.port) && listens(management));
+        daemon.wait_until(|| listens(plan.port) && listens(management));
         Self { daemon, _dns: names, plan, dns_management, management, folder }
     }
 

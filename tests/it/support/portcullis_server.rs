@@ -94,7 +94,7 @@ impl PortcullisServer {
 
     /// Asserts that the log contains these words, now or soon.
     pub(crate) fn assert_log_contains(&self, words: &str) {
-        let is_said = eventually(Duration::from_secs(60), || self.log().contains(words));
+        let is_said = eventually(|| self.log().contains(words));
         assert!(is_said, "the log should contain {words:?}:\n{}", self.log());
     }
 

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
@@ -36,7 +35,7 @@ impl RunningCommand {
     /// Waits for the end, and returns the exit code with what is on standard error.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut status = None;
-        eventually(Duration::from_secs(60), || {
+        eventually(|| {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });

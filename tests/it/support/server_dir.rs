@@ -10,7 +10,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -18,10 +17,6 @@ use super::daemon::Daemon;
 use super::portcullis_server::{ALICE, BINARY, PortcullisServer, TestUser, portcullis_command};
 use super::registry_test_name::{self, RegistryTestName};
 use super::{ToolCommand, free_port};
-
-/// The timeout for a start: the first one generates keys, one after a kill or on the data of another program syncs the
-/// file system, and the machine may be busy with other tests.
-const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A directory and an address for one server. Clones share the directory; the last one removes it.
 #[derive(Clone)]
@@ -152,7 +147,7 @@ impl ServerDir {
         // The address is bound before everything is ready, and the banner is written afterwards.
         let is_welcome =
             || fs::read_to_string(&log).is_ok_and(|said| said.contains("Sign in:") || said.contains("serving"));
-        daemon.wait_until(START_TIMEOUT, || is_welcome() && TcpStream::connect(self.address).is_ok());
+        daemon.wait_until(|| is_welcome() && TcpStream::connect(self.address).is_ok());
         PortcullisServer { daemon, stage: self.clone() }
     }
 }

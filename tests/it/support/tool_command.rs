@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::eventually;
+use super::is_true_within;
 
 /// The Debian package of each program; `tests/packages.txt` installs them all.
 const PACKAGES: &[(&str, &str)] = &[
@@ -149,7 +149,7 @@ impl ToolCommand {
         let started = Instant::now();
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{line}\ncannot be started: {error}"));
         let mut status = None;
-        let in_time = eventually(self.deadline, || {
+        let in_time = is_true_within(self.deadline, || {
             status = child.try_wait().unwrap();
             status.is_some()
         });

@@ -2,8 +2,6 @@
 //!
 //! Invariant: each request finds the same images; what a request deletes or mounts is restored before the next.
 
-use std::time::Duration;
-
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -59,7 +57,7 @@ impl OwnerCredentials {
         let revoked = bearer(&owner.with_authorization(&create("revoked", &["--action", "pull,push,delete"])));
         credentials::token(server, &["revoke", "revoked"]).run_ok();
         let gone = owner.with_authorization(&revoked);
-        assert!(eventually(Duration::from_secs(2), || gone.get("/v2/").send().status == StatusCode::UNAUTHORIZED));
+        assert!(eventually(|| gone.get("/v2/").send().status == StatusCode::UNAUTHORIZED));
         Self { issued: bearer(&owner.with_authorization(&machine)), machine, outside, revoked }
     }
 }

@@ -13,7 +13,6 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use portcullis::access::Policy;
 use portcullis::config::{self, Flags};
@@ -103,7 +102,7 @@ fn start(stage: &ServerDir, address: std::net::SocketAddr, common: &str, sites: 
     command.arg("-p").arg(&folder).arg("-c").arg(file).arg("-e").arg("stderr");
     command.arg("-g").arg(format!("daemon off; pid {folder}/nginx.pid;"));
     let mut nginx = Daemon::start(command, stage.path("nginx.log"));
-    nginx.wait_until(Duration::from_secs(20), || std::net::TcpStream::connect(address).is_ok());
+    nginx.wait_until(|| std::net::TcpStream::connect(address).is_ok());
     nginx
 }
 
