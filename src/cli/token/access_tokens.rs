@@ -6,10 +6,7 @@
 //!
 //! Invariant: the secret of a new token goes to standard output and nowhere else.
 
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::io::{self, Write as _};
 
 use super::{StoreArgs, error::TokenError};
 use crate::{
@@ -19,12 +16,12 @@ use crate::{
     audit::AuditEvent,
     auth::{
         TokenStore,
-        tokens::{AccessTokenRequest, TokenName, TokenSecret, TokenSelector},
+        tokens::{AccessTokenRequest, TokenLifetime, TokenName, TokenSecret, TokenSelector},
         users::read_leniently,
     },
     cli::{CommandError, audit, data_dir::DataAccess},
     clock::Clock,
-    config::{self, Config, InvalidDuration},
+    config::Config,
     storage::DataDirLock,
 };
 
@@ -44,8 +41,8 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "ACTION", value_delimiter = ',')]
     action: Vec<Action>,
     /// How long the token is valid: `90s`, `5m`, `24h`, `30d` [default: without end]
-    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
-    expires: Option<Duration>,
+    #[arg(long, value_name = "DURATION")]
+    expires: Option<TokenLifetime>,
     #[command(flatten)]
     pub(super) place: StoreArgs,
 }
@@ -57,13 +54,6 @@ pub(super) struct RevokeArgs {
     which: String,
     #[command(flatten)]
     pub(super) place: StoreArgs,
-}
-
-/// Parses the lifetime of a token, between a second and ten years.
-fn lifetime(text: &str) -> Result<Duration, InvalidDuration> {
-    let bounds = Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400);
-    config::duration(text)
-        .and_then(|lifetime| if bounds.contains(&lifetime) { Ok(lifetime) } else { Err(InvalidDuration) })
 }
 
 pub(super) fn create(args: &CreateArgs, config: &Config, clock: &Clock) -> Result<(), CommandError> {
