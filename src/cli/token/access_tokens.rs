@@ -1,8 +1,10 @@
 //! Implements `portcullis token create` and `revoke`: has the running server make the change, or makes it in the token
 //! store of the data folder under its lock.
 //!
-//! Beside a server without a socket the command changes the store as well: the records are files that any process may
-//! change, and the server notices within a second. So a token that leaked can be revoked in any case.
+//! The records are files that any process may change, so both commands change the store beside a server without a
+//! socket, too. `revoke` does so whenever no server makes the change: when the process with the lock cannot be asked
+//! for a few seconds (a server on another machine, one that is starting or stopping, another command), and when the
+//! server refuses or fails. So a token that leaked can be revoked in any case. The server notices within two seconds.
 //!
 //! Invariant: the secret of a new token goes to standard output and nowhere else.
 
@@ -11,7 +13,7 @@ use std::io::{self, Write as _};
 use super::{StoreArgs, error::TokenError};
 use crate::{
     access::{Action, Actions, CredentialLimits, Glob, UserName},
-    admin_socket::ReceivedToken,
+    admin_socket::{ReceivedToken, RequestError},
     app,
     audit::AuditEvent,
     auth::{
@@ -145,11 +147,25 @@ fn revoke_selected(
     config: &Config,
     clock: &Clock,
 ) -> Result<bool, CommandError> {
-    match DataAccess::wait_or_unreachable(&config.storage)? {
-        Some(DataAccess::Server(server)) => Ok(server.revoke_token(selector)?),
-        Some(DataAccess::Locked(lock)) => under_lock(lock, || revoke_in_store(&selector, store, config, clock)),
-        None => revoke_in_store(&selector, store, config, clock),
+    let error = match DataAccess::wait_briefly(&config.storage)? {
+        Some(DataAccess::Server(server)) => match server.revoke_token(selector.clone()) {
+            Ok(was_there) => return Ok(was_there),
+            Err(error) => Some(error),
+        },
+        Some(DataAccess::Locked(lock)) => return under_lock(lock, || revoke_in_store(&selector, store, config, clock)),
+        None => None,
+    };
+    if let Some(error) = &error {
+        print_message(&format!("warning: the running server did not confirm the revocation: {error}"))?;
     }
+    let was_there = revoke_in_store(&selector, store, config, clock)?;
+    if was_there {
+        print_message("the token was revoked in the data folder; a running server notices within two seconds")?;
+    } else if let Some(error @ (RequestError::Io(_) | RequestError::ServerEnded)) = error {
+        // The server may have removed the token before the connection failed.
+        return Err(error.into());
+    }
+    Ok(was_there)
 }
 
 fn revoke_in_store(
