@@ -69,6 +69,7 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
 
     use super::*;
+    use crate::SettledChange;
 
     #[tokio::test]
     async fn an_error_is_reported_once_until_the_file_can_be_read_again() {
@@ -89,6 +90,26 @@ mod tests {
             () = done.notified() => {}
         }
         assert_eq!(*reported.lock(), [Err("a"), Err("b"), Ok(1), Err("b"), Ok(2), Ok(2)]);
+    }
+
+    #[tokio::test]
+    async fn a_version_at_which_a_reader_panicked_is_read_by_the_next_poll() {
+        let (_, requests) = mpsc::channel::<()>(1);
+        let done = Arc::new(Notify::new());
+        let end = done.clone();
+        let state = (SettledChange::new("old"), 0);
+        let polling = poll_with_requests(Duration::from_millis(1), requests, state, move |(file, attempts), _| {
+            if file.poll("new") {
+                *attempts += 1;
+                assert_eq!(*attempts, 2, "the first attempt fails");
+                file.record_read();
+                end.notify_one();
+            }
+        });
+        tokio::select! {
+            () = polling => {}
+            () = done.notified() => {}
+        }
     }
 
     #[tokio::test]

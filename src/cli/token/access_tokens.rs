@@ -76,7 +76,7 @@ pub(super) fn create(args: &CreateArgs, config: &Config, clock: &Clock) -> Resul
     if let Err(error) = shown {
         // The token could not be printed, so it is of no use.
         if let Some(token) = TokenSecret::parse(secret.expose()) {
-            revoke_selected(TokenSelector::Id(token.id()), &store, config, clock)?;
+            revoke_selected(&TokenSelector::Id(token.id()), &store, config, clock)?;
         }
         return Err(TokenError::Output(error).into());
     }
@@ -134,7 +134,7 @@ pub(super) fn revoke(args: &RevokeArgs, config: &Config, clock: &Clock) -> Resul
     let unknown = || TokenError::Unknown(args.which.clone());
     // A text that is neither a name nor an id may be the secret itself, so it is not sent to the server, which logs it.
     let selector: TokenSelector = args.which.parse().map_err(|_| unknown())?;
-    if !revoke_selected(selector, &store, config, clock)? {
+    if !revoke_selected(&selector, &store, config, clock)? {
         return Err(unknown().into());
     }
     print_message(&format!("{} revoked", args.which))
@@ -142,7 +142,7 @@ pub(super) fn revoke(args: &RevokeArgs, config: &Config, clock: &Clock) -> Resul
 
 /// Revokes a token in the server or without one. Returns whether it existed.
 fn revoke_selected(
-    selector: TokenSelector,
+    selector: &TokenSelector,
     store: &TokenStore,
     config: &Config,
     clock: &Clock,
@@ -152,15 +152,16 @@ fn revoke_selected(
             Ok(was_there) => return Ok(was_there),
             Err(error) => Some(error),
         },
-        Some(DataAccess::Locked(lock)) => return under_lock(lock, || revoke_in_store(&selector, store, config, clock)),
+        Some(DataAccess::Locked(lock)) => return under_lock(lock, || revoke_in_store(selector, store, config, clock)),
         None => None,
     };
     if let Some(error) = &error {
-        print_message(&format!("warning: the running server did not confirm the revocation: {error}"))?;
+        // A write error is ignored: the token must be revoked all the same.
+        let _ = print_message(&format!("warning: the running server did not confirm the revocation: {error}"));
     }
-    let was_there = revoke_in_store(&selector, store, config, clock)?;
+    let was_there = revoke_in_store(selector, store, config, clock)?;
     if was_there {
-        print_message("the token was revoked in the data folder; a running server notices within two seconds")?;
+        let _ = print_message("the token was revoked in the data folder; a running server notices within two seconds");
     } else if let Some(error @ (RequestError::Io(_) | RequestError::ServerEnded)) = error {
         // The server may have removed the token before the connection failed.
         return Err(error.into());
