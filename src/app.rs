@@ -179,7 +179,7 @@ impl App {
         audit::record(&AuditEvent::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
         let (reloads, reload_requests) = mpsc::channel(1);
-        let (admin, lock) = data_dir.serve(registry.clone(), reloads, jobs, clock.clone());
+        let (admin, lock) = data_dir.serve(registry.clone(), reloads, jobs.clone(), clock.clone());
         // A task of its own, so that a failure of the sweep does not end the reloads.
         let sweeping = tokio::spawn(device_sweep.run(reloader.users.clone()));
         let watching = tokio::spawn(async move {
@@ -198,11 +198,12 @@ impl App {
         if drained.dropped > 0 {
             tracing::warn!(connections = drained.dropped, "cut off transfers that did not finish in time");
         }
-        // A commit whose client has disconnected finishes within moments. A hanging disk must not delay the exit
-        // further.
-        let is_finished = tokio::time::timeout(COMMIT_TIMEOUT, registry.wait_for_tasks()).await.is_ok();
+        // A commit whose client has disconnected finishes within moments, and so does the change of a token. A hanging
+        // disk must not delay the exit further.
+        let finishing = async { tokio::join!(registry.wait_for_tasks(), jobs.wait_for_tasks()) };
+        let is_finished = tokio::time::timeout(COMMIT_TIMEOUT, finishing).await.is_ok();
         if !is_finished {
-            tracing::warn!("gave up waiting for the store to finish its commits");
+            tracing::warn!("gave up waiting for the store to finish its commits and the changes of tokens");
         }
         tracing::info!("stopped");
         audit::record(&AuditEvent::Stopped);

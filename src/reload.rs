@@ -7,13 +7,19 @@
 //! Invariant: a broken file changes nothing. Users, workload rules, policy and certificates are each replaced only as a
 //! whole, after the new version was read and validated; otherwise the old version remains and the reason is logged. A
 //! missing configuration file counts as broken too: without one every signed-in user may do everything, which no
-//! operator intends by moving a file.
+//! operator intends by moving a file. A version counts as read at the end of its reload, so one whose reload panicked
+//! is tried again.
 
 mod certificate_state;
 mod certificates;
 mod configuration;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -143,14 +149,21 @@ impl Reloader {
         }
         // A partially written file can be valid and have fewer rules, so the file must be unchanged for two polls.
         let has_changed = seen.file.poll(self.config_fingerprint());
-        if is_requested || has_changed {
-            seen.file.record_read();
-            self.reload_configuration();
-        }
+        // A configuration at which the server panics is tried at every poll, and must not keep certificates from being
+        // renewed.
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            if is_requested || has_changed {
+                self.reload_configuration();
+                seen.file.record_read();
+            }
+        }));
         self.poll_certificates(&mut seen.certificates, is_requested);
         if is_requested {
             self.changes.send_replace(self.config.tls.clone());
             self.reload_users();
+        }
+        if let Err(panic) = panic {
+            resume_unwind(panic);
         }
     }
 

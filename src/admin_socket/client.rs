@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use zeroize::Zeroizing;
+
 use super::{
     path::{AddressPath, socket_path},
-    protocol::{Event, MAX_EVENT_LEN, Request},
+    protocol::{Event, MAX_EVENT_LEN, Request, SECRET_LINE_CAPACITY},
 };
 use crate::{
     auth::{
@@ -92,8 +94,8 @@ impl RequestError {
     }
 }
 
-/// The time limit for the answer to a request to reload.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time limit for the answer to a request to reload, or to revoke a token.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl AdminClient {
     /// Connects to the server that uses the data folder `root`.
@@ -166,8 +168,7 @@ impl AdminClient {
     /// Has the server read changed files at once.
     pub(crate) fn reload(self, target: ReloadTarget) -> Result<(), RequestError> {
         // The files are written already, so a server that hangs must not keep the command.
-        self.stream.set_read_timeout(Some(RELOAD_TIMEOUT))?;
-        self.stream.set_write_timeout(Some(RELOAD_TIMEOUT))?;
+        self.set_timeouts(ANSWER_TIMEOUT)?;
         let result = self.request(&Request::Reload { target }, &mut Some)?;
         if result == Event::Reloaded { Ok(()) } else { Err(unexpected(&result)) }
     }
@@ -181,9 +182,16 @@ impl AdminClient {
 
     /// Has the server revoke a token. Returns whether it existed.
     pub(crate) fn revoke_token(self, token: TokenSelector) -> Result<bool, RequestError> {
+        // The command can revoke the token itself, so a server that hangs must not keep it.
+        self.set_timeouts(ANSWER_TIMEOUT)?;
         let result = self.request(&Request::RevokeToken { token }, &mut Some)?;
         let was_there = result == Event::TokenRevoked;
         if was_there || result == Event::NoSuchToken { Ok(was_there) } else { Err(unexpected(&result)) }
+    }
+
+    fn set_timeouts(&self, limit: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(limit))?;
+        self.stream.set_write_timeout(Some(limit))
     }
 
     /// Sends a request, and passes its events to `take` until that returns one, the result.
@@ -196,7 +204,7 @@ impl AdminClient {
         let sent = self.stream.write_all(&request.to_line());
         let mut reader = BufReader::new(self.stream);
         loop {
-            let mut line = Vec::new();
+            let mut line = Zeroizing::new(Vec::with_capacity(SECRET_LINE_CAPACITY));
             let read = reader.by_ref().take(MAX_EVENT_LEN).read_until(b'\n', &mut line);
             match read {
                 Err(error) if error.kind() != io::ErrorKind::ConnectionReset => return Err(error.into()),
@@ -206,7 +214,7 @@ impl AdminClient {
                 }
                 Ok(_) | Err(_) => return sent.map_err(RequestError::Io).and(Err(RequestError::ServerEnded)),
             }
-            let event = serde_json::from_slice(&line).map_err(|error| RequestError::UnknownEvent(error.to_string()))?;
+            let event = serde_json::from_slice(&line).map_err(|error| unknown_event(&error))?;
             match take(event) {
                 None => {}
                 Some(Event::Failed { error }) => return Err(RequestError::Failed(error)),
@@ -215,6 +223,16 @@ impl AdminClient {
             }
         }
     }
+}
+
+/// Says where a line differs from an event. The words of the error may quote the line, which may contain a secret.
+fn unknown_event(error: &serde_json::Error) -> RequestError {
+    RequestError::UnknownEvent(format!(
+        "{:?} error at line {} column {}",
+        error.classify(),
+        error.line(),
+        error.column()
+    ))
 }
 
 fn unexpected(event: &Event) -> RequestError {

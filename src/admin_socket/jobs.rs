@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     peer_credentials::PeerCredentials,
     protocol::{Event, Request},
+    request_result::RequestResult,
     token_jobs::TokenJobs,
 };
 use crate::{
@@ -42,7 +43,7 @@ pub(crate) struct AdminJobs {
 /// latest value is kept, so that a slow reader does not slow the work down.
 pub(super) struct EventSender {
     pub(super) items: mpsc::UnboundedSender<Event>,
-    pub(super) progress: watch::Sender<Option<Event>>,
+    pub(super) progress: watch::Sender<Option<Arc<Event>>>,
 }
 
 impl EventSender {
@@ -52,7 +53,7 @@ impl EventSender {
     }
 
     fn show_progress(&self, event: Event) {
-        self.progress.send_replace(Some(event));
+        self.progress.send_replace(Some(Arc::new(event)));
     }
 }
 
@@ -68,14 +69,14 @@ impl Request {
 
 impl AdminJobs {
     /// Does what `request` says, and returns the last event.
-    pub(super) async fn run(&self, request: Request, peer: PeerCredentials, events: &EventSender) -> Event {
+    pub(super) async fn run(&self, request: Request, peer: PeerCredentials, events: &EventSender) -> RequestResult {
         match request {
-            Request::CollectGarbage => self.collect_garbage(events).await,
-            Request::RemoveRepository { repository } => self.remove_repository(repository).await,
-            Request::Repair => self.repair(events).await,
-            Request::Reload { target } => self.reload(target).await,
+            Request::CollectGarbage => self.collect_garbage(events).await.into(),
+            Request::RemoveRepository { repository } => self.remove_repository(repository).await.into(),
+            Request::Repair => self.repair(events).await.into(),
+            Request::Reload { target } => self.reload(target).await.into(),
             Request::CreateToken(line) => self.tokens.create(line, peer).await,
-            Request::RevokeToken { token } => self.tokens.revoke(token, peer).await,
+            Request::RevokeToken { token } => self.tokens.revoke(token, peer).await.into(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The admin socket: a Unix socket in the data folder, on which commands make requests to the running server.
 //!
-//! While a server uses a data folder, only that server changes the data, because the locks that keep a collection, a
+//! While a server uses a data folder, only that server changes the images, because the locks that keep a collection, a
 //! removal or a repair apart from pushes are in its memory. A command that finds the folder locked connects to the
 //! socket, sends one request, and receives events until the request has ended ([`protocol`]).
 //!
@@ -14,6 +14,7 @@ mod listener;
 mod path;
 mod peer_credentials;
 mod protocol;
+mod request_result;
 mod server;
 #[cfg(test)]
 mod tests;

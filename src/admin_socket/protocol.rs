@@ -16,6 +16,7 @@
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{
     text,
@@ -38,6 +39,9 @@ pub(super) const MAX_REQUEST_LEN: u64 = 64 << 10;
 /// The maximum length of an event line in bytes: a finding with paths and the message of an error.
 pub(super) const MAX_EVENT_LEN: u64 = 1 << 20;
 
+/// The capacity in bytes with which the buffer of a line begins: more than a line with the secret of a token has.
+pub(super) const SECRET_LINE_CAPACITY: usize = 1024;
+
 /// A request of a command to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
@@ -59,8 +63,8 @@ pub(super) enum Request {
     },
 }
 
-/// A message of the server about a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A message of the server about a request. It may contain a secret, so it is never copied.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Event {
     /// A collection has dealt with `done` of `total` repositories.
@@ -111,7 +115,10 @@ pub(super) enum InvalidRequest {
     )]
     Version(u32),
     /// The server does not know the request.
-    #[error("the server does not understand the request: {0}")]
+    #[error(
+        "the server does not understand the request: {0}; use the portcullis of the running server, or restart the \
+         server"
+    )]
     Unknown(String),
 }
 
@@ -128,7 +135,7 @@ struct NoContent {}
 
 impl Request {
     /// The request as a line.
-    pub(super) fn to_line(&self) -> Vec<u8> {
+    pub(super) fn to_line(&self) -> Zeroizing<Vec<u8>> {
         to_line(&Versioned { version: VERSION, content: self })
     }
 
@@ -150,7 +157,7 @@ impl Request {
 
 impl Event {
     /// The event as a line.
-    pub(super) fn to_line(&self) -> Vec<u8> {
+    pub(super) fn to_line(&self) -> Zeroizing<Vec<u8>> {
         to_line(self)
     }
 
@@ -165,8 +172,11 @@ impl Event {
     }
 }
 
-fn to_line(value: &impl Serialize) -> Vec<u8> {
-    let mut line = serde_json::to_vec(value).expect("requests and events contain only names, texts and numbers");
+/// The line is overwritten when it is dropped, because it may contain a secret. Its initial capacity is enough for any
+/// secret, so that no part of one remains in a smaller buffer.
+fn to_line(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(SECRET_LINE_CAPACITY));
+    serde_json::to_writer(&mut *line, value).expect("requests and events contain only names, texts and numbers");
     line.push(b'\n');
     line
 }

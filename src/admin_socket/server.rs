@@ -18,6 +18,7 @@ use super::{
     listener::AdminListener,
     peer_credentials::{PeerCredentials, check_peer},
     protocol::{Event, InvalidRequest, MAX_REQUEST_LEN, Request},
+    request_result::RequestResult,
 };
 
 /// The maximum number of simultaneous connections.
@@ -123,9 +124,14 @@ pub(super) async fn serve_connection(
             tracing::info!(uid, pid, "the command has ended; its request is cancelled if it can be");
             return Ok(());
         }
-        () = stopped(&mut stop), if can_stop => Event::failed(STOPPING),
+        () = stopped(&mut stop), if can_stop => Event::failed(STOPPING).into(),
     };
-    send(&mut write, &result).await
+    let RequestResult { event, token } = result;
+    send(&mut write, &event).await?;
+    if let Some(token) = token {
+        token.delivered();
+    }
+    Ok(())
 }
 
 async fn read_request(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Result<Request, InvalidRequest>> {
@@ -142,7 +148,7 @@ async fn run_request(
     peer: PeerCredentials,
     jobs: &AdminJobs,
     write: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<Event> {
+) -> io::Result<RequestResult> {
     let (items, mut queue) = mpsc::unbounded_channel();
     let (progress, mut latest) = watch::channel(None);
     let events = EventSender { items, progress };
@@ -152,14 +158,18 @@ async fn run_request(
             let event = tokio::select! {
                 biased;
                 item = queue.recv() => match item {
-                    Some(item) => Some(item),
+                    Some(item) => item,
                     None => break,
                 },
-                Ok(()) = latest.changed() => latest.borrow_and_update().clone(),
+                Ok(()) = latest.changed() => {
+                    let progress = latest.borrow_and_update().clone();
+                    if let Some(progress) = progress {
+                        send(write, &progress).await?;
+                    }
+                    continue;
+                }
             };
-            if let Some(event) = event {
-                send(write, &event).await?;
-            }
+            send(write, &event).await?;
         }
         // The last progress may have come with the end of the work.
         let last = {

@@ -1,17 +1,19 @@
 //! The forms of an access token in the lines of the protocol: the request for one, and its secret in the answer.
 //!
-//! Invariant: the secret of a token cannot be printed; only the line of [`Event`](super::protocol::Event) contains it.
+//! Invariant: the secret of a token cannot be printed or copied, and is overwritten when it is dropped; only the line
+//! of [`Event`](super::protocol::Event) contains it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, mem};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use super::text;
 use crate::{
     access::{Action, CredentialLimits, Glob, UserName},
     auth::{
         Password,
-        tokens::{AccessTokenRequest, TokenName},
+        tokens::{AccessTokenRequest, TokenLifetime, TokenName},
     },
 };
 
@@ -26,14 +28,14 @@ pub(super) struct TokenRequestLine {
     repositories: Vec<Glob>,
     #[serde(with = "text::list")]
     actions: Vec<Action>,
-    /// In seconds.
-    lifetime: Option<u64>,
+    #[serde(with = "text::option")]
+    lifetime: Option<TokenLifetime>,
 }
 
 impl From<AccessTokenRequest> for TokenRequestLine {
     fn from(request: AccessTokenRequest) -> Self {
         let AccessTokenRequest { name, user, limits: CredentialLimits { repositories, actions }, lifetime } = request;
-        Self { name, user, repositories, actions: actions.iter().collect(), lifetime: lifetime.map(|it| it.as_secs()) }
+        Self { name, user, repositories, actions: actions.iter().collect(), lifetime }
     }
 }
 
@@ -41,22 +43,33 @@ impl From<TokenRequestLine> for AccessTokenRequest {
     fn from(line: TokenRequestLine) -> Self {
         let TokenRequestLine { name, user, repositories, actions, lifetime } = line;
         let limits = CredentialLimits { repositories, actions: actions.into_iter().collect() };
-        Self { name, user, limits, lifetime: lifetime.map(Duration::from_secs) }
+        Self { name, user, limits, lifetime }
     }
 }
 
 /// The secret of a new access token in an event line, on its way to the command that prints it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct SecretLine(String);
+#[derive(PartialEq, Eq)]
+pub(super) struct SecretLine(Zeroizing<String>);
 
 impl SecretLine {
     pub(super) fn new(secret: &Password) -> Self {
-        Self(secret.expose().to_owned())
+        Self(Zeroizing::new(secret.expose().to_owned()))
     }
 
-    pub(super) fn into_password(self) -> Password {
-        Password::new(self.0)
+    pub(super) fn into_password(mut self) -> Password {
+        Password::new(mem::take(&mut *self.0))
+    }
+}
+
+impl Serialize for SecretLine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|secret| Self(Zeroizing::new(secret)))
     }
 }
 

@@ -64,7 +64,8 @@ pub(super) struct AdminTask {
 }
 
 impl AdminTask {
-    /// Ends the requests of commands and removes the socket. A removal of a repository may finish first.
+    /// Ends the requests of commands and removes the socket. Removals of repositories, creations and revocations of
+    /// tokens may finish first.
     pub(super) async fn stop(self) {
         self.stop.send_replace(true);
         let Some(mut task) = self.task else { return };
@@ -85,7 +86,7 @@ fn bind(root: &Path, lock: &DataDirLock) -> Option<AdminListener> {
                 folder = %root.display(),
                 hint = "keep the data on a file system that supports Unix sockets, or stop the server before these commands",
                 "cannot create the admin socket: `gc`, `repository remove` and `fsck --repair` do not work beside this \
-                 server, and `token revoke`, `token rotate` and `cert renew` take effect a second later"
+                 server, and `token revoke`, `token rotate` and `cert renew` take effect within two seconds"
             );
             None
         }

@@ -1,6 +1,8 @@
 //! Gives a command access to the data folder: its lock, or the server that holds the lock.
 //!
-//! Invariant: at any moment only one process changes the data: the server, or the command that holds the lock.
+//! Invariant: at any moment only one process changes the images and repositories: the server, or the command that holds
+//! the lock. The records of tokens are files that are written once, so any process may create and remove them beside a
+//! server.
 
 use std::{
     io::{self, Write as _},
@@ -19,6 +21,9 @@ use crate::{
 /// The interval at which a command tries again while another command has the lock.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The number of retries of a command that can do without the lock and without a server: it waits for five seconds.
+const FEW_RETRIES: u32 = 10;
+
 /// How a command changes data.
 pub(super) enum DataAccess {
     /// The command holds the lock, and changes the data itself.
@@ -30,27 +35,37 @@ pub(super) enum DataAccess {
 impl DataAccess {
     /// Takes the lock or connects to the server, and waits while another command has the lock.
     pub(super) fn wait(config: &storage::StoreConfig) -> Result<Self, CommandError> {
-        Self::wait_for_either(config).map_err(command_error)
+        Self::retry(config, None).map_err(command_error)
     }
 
     /// The same, for changes that any process may make beside a server. `None`: a server uses the data, but could not
     /// create its socket.
     pub(super) fn wait_or_unreachable(config: &storage::StoreConfig) -> Result<Option<Self>, CommandError> {
-        match Self::wait_for_either(config) {
+        match Self::retry(config, None) {
             Ok(access) => Ok(Some(access)),
             Err(AccessError::Connect(ConnectError::NoSocket(..))) => Ok(None),
             Err(error) => Err(command_error(error)),
         }
     }
 
-    fn wait_for_either(config: &storage::StoreConfig) -> Result<Self, AccessError> {
-        let mut is_first = true;
+    /// The same, but waits for a few seconds only. `None`: another process has the lock, and cannot be asked.
+    pub(super) fn wait_briefly(config: &storage::StoreConfig) -> Result<Option<Self>, CommandError> {
+        match Self::retry(config, Some(FEW_RETRIES)) {
+            Ok(access) => Ok(Some(access)),
+            Err(AccessError::Connect(ConnectError::NoSocket(..) | ConnectError::NotListening(..))) => Ok(None),
+            Err(error) => Err(command_error(error)),
+        }
+    }
+
+    /// Tries until another command has released the lock, at most `retries` times after the first; `None`: without end.
+    fn retry(config: &storage::StoreConfig, retries: Option<u32>) -> Result<Self, AccessError> {
+        let mut tried = 0;
         loop {
             let error = match Self::try_once(config) {
-                Err(AccessError::Connect(error @ ConnectError::NotListening(..))) => error,
+                Err(AccessError::Connect(error @ ConnectError::NotListening(..))) if retries != Some(tried) => error,
                 result => return result,
             };
-            if is_first {
+            if tried == 0 {
                 let storage::StoreConfig::Filesystem { root, .. } = config;
                 // A write error is ignored: the wait goes on all the same. The command may be interrupted meanwhile.
                 let _ = writeln!(
@@ -59,7 +74,7 @@ impl DataAccess {
                     root.display()
                 );
             }
-            is_first = false;
+            tried = tried.saturating_add(1);
             thread::sleep(RETRY_INTERVAL);
         }
     }

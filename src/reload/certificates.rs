@@ -28,9 +28,9 @@ impl Reloader {
         // the files are read is detected by the next poll.
         let has_changed = seen.files.poll(self.certificate_fingerprints());
         if is_requested || has_changed || self.clock.since(seen.renewed) >= RENEWAL_CHECK_INTERVAL {
+            self.reload_certificates_now(seen);
             seen.files.record_read();
             seen.renewed = self.clock.instant();
-            self.reload_certificates_now(seen);
         }
         if seen.warned.is_none_or(|warned| self.clock.since(warned) >= EXPIRY_WARNING_INTERVAL) {
             let is_first = seen.warned.replace(self.clock.instant()).is_none();
@@ -41,7 +41,7 @@ impl Reloader {
 
     /// Reloads all certificates at once. The next poll warns about new ones that expire soon.
     pub(super) fn reload_certificates_now(&self, seen: &mut CertificateState) {
-        if self.reload_certificates() {
+        if self.reload_certificates(&self.config.tls) {
             seen.warned = None;
         }
     }
@@ -56,11 +56,11 @@ impl Reloader {
         own.chain(brought).chain(clients).map(|path| FileFingerprint::from_path(&path)).collect()
     }
 
-    /// Reloads all certificates. Returns whether the server's certificates were replaced.
-    pub(super) fn reload_certificates(&self) -> bool {
-        self.reload_clients();
+    /// Reloads all certificates that `config` names. Returns whether the server's certificates were replaced.
+    pub(super) fn reload_certificates(&self, config: &tls::TlsConfig) -> bool {
+        self.reload_clients(config);
         let old = self.resolver.identities();
-        let reloaded = tls::reload(&self.config.tls, &old, self.clock.now(), &SystemRandom::new());
+        let reloaded = tls::reload(config, &old, self.clock.now(), &SystemRandom::new());
         for error in &reloaded.errors {
             tracing::error!(%error, hint = error.hint(), "certificate not reloaded; the old one stays in use");
         }
@@ -70,13 +70,13 @@ impl Reloader {
             tracing::info!(%fingerprint, "certificate replaced");
             audit::record(&AuditEvent::CertificateChanged { fingerprint: &fingerprint.to_string() });
         }
-        warn_of_uncovered_names(&self.config.tls.hostnames, &new);
+        warn_of_uncovered_names(&config.hostnames, &new);
         self.resolver.replace(new);
         true
     }
 
-    fn reload_clients(&self) {
-        match self.clients.reload(self.config.tls.client.as_ref(), self.clock.now()) {
+    fn reload_clients(&self, config: &tls::TlsConfig) {
+        match self.clients.reload(config.client.as_ref(), self.clock.now()) {
             Ok(false) => {}
             Ok(true) => {
                 let asks = self.clients.is_enabled();

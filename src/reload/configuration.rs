@@ -40,20 +40,23 @@ impl Reloader {
             return;
         }
         log_config_warnings(&loaded);
-        self.file = loaded.file;
-        let (old, new) = (std::mem::replace(&mut self.config, loaded.config.clone()), loaded.config);
+        let LoadedConfig { config: mut new, file, .. } = loaded;
+        let old = &self.config;
         if old.policy != new.policy {
             audit::record(&AuditEvent::PolicyChanged {
                 rules: new.policy.rules().iter().map(ToString::to_string).collect(),
             });
-            self.gate.store(Arc::new(Gate::new(new.policy)));
+            self.gate.store(Arc::new(Gate::new(new.policy.clone())));
             tracing::info!("access rules reloaded");
         }
-        self.reload_workloads(&old.workloads);
+        if !self.replace_workloads(&new.workloads) {
+            // Otherwise the next change would be compared with rules that were never in force.
+            new.workloads.clone_from(&old.workloads);
+        }
         if old.tls != new.tls {
             self.realm.store(Arc::new(TokenRealm::new(&new.tls.hostnames)));
             self.changes.send_replace(new.tls.clone());
-            self.reload_certificates();
+            self.reload_certificates(&new.tls);
         }
         let waits_for_restart = old.server != new.server
             || old.auth != new.auth
@@ -66,22 +69,25 @@ impl Reloader {
                 "the configuration changed beyond access rules, workload rules, host names and certificates; the rest takes effect at the next start"
             );
         }
+        // Last, so that a reload that panicked is tried again.
+        self.file = file;
+        self.config = new;
     }
 
-    /// Replaces the workload rules. The certificate authorities that they name are read again even if the rules are the
-    /// same.
-    fn reload_workloads(&mut self, old: &[WorkloadRule]) {
-        match self.workloads.replace(&self.config.workloads) {
-            Ok(()) if *old == self.config.workloads => {}
+    /// Replaces the workload rules, and returns whether they are in force. The certificate authorities that they name
+    /// are read again even if the rules are the same.
+    fn replace_workloads(&self, new: &[WorkloadRule]) -> bool {
+        match self.workloads.replace(new) {
+            Ok(()) if *new == *self.config.workloads => true,
             Ok(()) => {
-                let rules = self.config.workloads.iter().map(ToString::to_string).collect();
+                let rules = new.iter().map(ToString::to_string).collect();
                 audit::record(&AuditEvent::WorkloadRulesChanged { rules });
                 tracing::info!("workload rules reloaded");
+                true
             }
             Err(error) => {
                 tracing::error!(%error, hint = error.hint(), "workload rules not reloaded; the old ones stay in force");
-                // Otherwise the next change would be compared with rules that were never in force.
-                self.config.workloads = old.to_vec();
+                false
             }
         }
     }

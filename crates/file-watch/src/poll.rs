@@ -5,11 +5,13 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{
     sync::mpsc,
+    task::JoinError,
     time::{MissedTickBehavior, interval},
 };
 
 /// Calls `poll` with `state` without end: at once and then every `period` with `None`, and for each of the `requests`
-/// when it arrives. A panic of `poll` is logged, and the next poll finds the state as the panic left it.
+/// when it arrives. A panic of `poll` is logged, unless the poll before it panicked too, and the next poll finds the
+/// state as the panic left it. A `poll` that records what it has read at its end is so tried again.
 pub async fn poll_with_requests<S, R>(
     period: Duration,
     mut requests: mpsc::Receiver<R>,
@@ -22,6 +24,7 @@ pub async fn poll_with_requests<S, R>(
     let state = Arc::new(Mutex::new(state));
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut has_panicked = false;
     loop {
         let request = tokio::select! {
             Some(request) = requests.recv() => Some(request),
@@ -30,11 +33,11 @@ pub async fn poll_with_requests<S, R>(
         let (state, poll) = (state.clone(), poll.clone());
         let polled = tokio::task::spawn_blocking(move || poll(&mut state.lock(), request));
         // A poll is cancelled only while the runtime shuts down.
-        if let Err(error) = polled.await
-            && error.is_panic()
-        {
-            tracing::error!(panic = %error, "a change of files was not read completely; restart to apply changes");
+        let panic = polled.await.err().filter(JoinError::is_panic);
+        if let Some(panic) = panic.as_ref().filter(|_| !has_panicked) {
+            tracing::error!(%panic, "a change of files was not read completely; the next poll tries again");
         }
+        has_panicked = panic.is_some();
     }
 }
 
@@ -66,6 +69,7 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
 
     use super::*;
+    use crate::SettledChange;
 
     #[tokio::test]
     async fn an_error_is_reported_once_until_the_file_can_be_read_again() {
@@ -86,6 +90,26 @@ mod tests {
             () = done.notified() => {}
         }
         assert_eq!(*reported.lock(), [Err("a"), Err("b"), Ok(1), Err("b"), Ok(2), Ok(2)]);
+    }
+
+    #[tokio::test]
+    async fn a_version_at_which_a_reader_panicked_is_read_by_the_next_poll() {
+        let (_, requests) = mpsc::channel::<()>(1);
+        let done = Arc::new(Notify::new());
+        let end = done.clone();
+        let state = (SettledChange::new("old"), 0);
+        let polling = poll_with_requests(Duration::from_millis(1), requests, state, move |(file, attempts), _| {
+            if file.poll("new") {
+                *attempts += 1;
+                assert_eq!(*attempts, 2, "the first attempt fails");
+                file.record_read();
+                end.notify_one();
+            }
+        });
+        tokio::select! {
+            () = polling => {}
+            () = done.notified() => {}
+        }
     }
 
     #[tokio::test]

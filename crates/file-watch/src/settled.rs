@@ -25,7 +25,8 @@ impl<V: Clone + PartialEq> SettledChange<V> {
         is_settled && self.previous != self.read
     }
 
-    /// Records that the version of the last poll is being read.
+    /// Records that the version of the last poll was read. A reader calls it at its end, so that a version at which it
+    /// panicked is reported again.
     pub fn record_read(&mut self) {
         self.read = self.previous.clone();
     }
@@ -46,6 +47,16 @@ mod tests {
         assert!(!file.poll(24), "this version is loaded");
         assert!(!file.poll(25));
         assert!(!file.poll(24), "it was changed, and changed back");
+    }
+
+    #[test]
+    fn a_version_is_reported_until_it_is_recorded_as_read() {
+        let mut file = SettledChange::new(0);
+        assert!(!file.poll(1));
+        // As after a reader that panicked.
+        assert!(file.poll(1) && file.poll(1));
+        file.record_read();
+        assert!(!file.poll(1));
     }
 
     #[test]

@@ -1,30 +1,29 @@
 //! Implements `portcullis token create` and `revoke`: has the running server make the change, or makes it in the token
 //! store of the data folder under its lock.
 //!
-//! Beside a server without a socket the command changes the store as well: the records are files that any process may
-//! change, and the server notices within a second. So a token that leaked can be revoked in any case.
+//! The records are files that any process may change, so both commands change the store beside a server without a
+//! socket, too. `revoke` does so whenever no server makes the change: when the process with the lock cannot be asked
+//! for a few seconds (a server on another machine, one that is starting or stopping, another command), and when the
+//! server refuses or fails. So a token that leaked can be revoked in any case. The server notices within two seconds.
 //!
 //! Invariant: the secret of a new token goes to standard output and nowhere else.
 
-use std::{
-    io::{self, Write as _},
-    time::Duration,
-};
+use std::io::{self, Write as _};
 
 use super::{StoreArgs, error::TokenError};
 use crate::{
     access::{Action, Actions, CredentialLimits, Glob, UserName},
-    admin_socket::ReceivedToken,
+    admin_socket::{ReceivedToken, RequestError},
     app,
     audit::AuditEvent,
     auth::{
         TokenStore,
-        tokens::{AccessTokenRequest, TokenName, TokenSecret, TokenSelector},
+        tokens::{AccessTokenRequest, TokenLifetime, TokenName, TokenSecret, TokenSelector},
         users::read_leniently,
     },
     cli::{CommandError, audit, data_dir::DataAccess},
     clock::Clock,
-    config::{self, Config, InvalidDuration},
+    config::Config,
     storage::DataDirLock,
 };
 
@@ -44,8 +43,8 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "ACTION", value_delimiter = ',')]
     action: Vec<Action>,
     /// How long the token is valid: `90s`, `5m`, `24h`, `30d` [default: without end]
-    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
-    expires: Option<Duration>,
+    #[arg(long, value_name = "DURATION")]
+    expires: Option<TokenLifetime>,
     #[command(flatten)]
     pub(super) place: StoreArgs,
 }
@@ -57,13 +56,6 @@ pub(super) struct RevokeArgs {
     which: String,
     #[command(flatten)]
     pub(super) place: StoreArgs,
-}
-
-/// Parses the lifetime of a token, between a second and ten years.
-fn lifetime(text: &str) -> Result<Duration, InvalidDuration> {
-    let bounds = Duration::from_secs(1)..=Duration::from_secs(3650 * 86_400);
-    config::duration(text)
-        .and_then(|lifetime| if bounds.contains(&lifetime) { Ok(lifetime) } else { Err(InvalidDuration) })
 }
 
 pub(super) fn create(args: &CreateArgs, config: &Config, clock: &Clock) -> Result<(), CommandError> {
@@ -84,7 +76,7 @@ pub(super) fn create(args: &CreateArgs, config: &Config, clock: &Clock) -> Resul
     if let Err(error) = shown {
         // The token could not be printed, so it is of no use.
         if let Some(token) = TokenSecret::parse(secret.expose()) {
-            revoke_selected(TokenSelector::Id(token.id()), &store, config, clock)?;
+            revoke_selected(&TokenSelector::Id(token.id()), &store, config, clock)?;
         }
         return Err(TokenError::Output(error).into());
     }
@@ -142,7 +134,7 @@ pub(super) fn revoke(args: &RevokeArgs, config: &Config, clock: &Clock) -> Resul
     let unknown = || TokenError::Unknown(args.which.clone());
     // A text that is neither a name nor an id may be the secret itself, so it is not sent to the server, which logs it.
     let selector: TokenSelector = args.which.parse().map_err(|_| unknown())?;
-    if !revoke_selected(selector, &store, config, clock)? {
+    if !revoke_selected(&selector, &store, config, clock)? {
         return Err(unknown().into());
     }
     print_message(&format!("{} revoked", args.which))
@@ -150,16 +142,31 @@ pub(super) fn revoke(args: &RevokeArgs, config: &Config, clock: &Clock) -> Resul
 
 /// Revokes a token in the server or without one. Returns whether it existed.
 fn revoke_selected(
-    selector: TokenSelector,
+    selector: &TokenSelector,
     store: &TokenStore,
     config: &Config,
     clock: &Clock,
 ) -> Result<bool, CommandError> {
-    match DataAccess::wait_or_unreachable(&config.storage)? {
-        Some(DataAccess::Server(server)) => Ok(server.revoke_token(selector)?),
-        Some(DataAccess::Locked(lock)) => under_lock(lock, || revoke_in_store(&selector, store, config, clock)),
-        None => revoke_in_store(&selector, store, config, clock),
+    let error = match DataAccess::wait_briefly(&config.storage)? {
+        Some(DataAccess::Server(server)) => match server.revoke_token(selector.clone()) {
+            Ok(was_there) => return Ok(was_there),
+            Err(error) => Some(error),
+        },
+        Some(DataAccess::Locked(lock)) => return under_lock(lock, || revoke_in_store(selector, store, config, clock)),
+        None => None,
+    };
+    if let Some(error) = &error {
+        // A write error is ignored: the token must be revoked all the same.
+        let _ = print_message(&format!("warning: the running server did not confirm the revocation: {error}"));
     }
+    let was_there = revoke_in_store(selector, store, config, clock)?;
+    if was_there {
+        let _ = print_message("the token was revoked in the data folder; a running server notices within two seconds");
+    } else if let Some(error @ (RequestError::Io(_) | RequestError::ServerEnded)) = error {
+        // The server may have removed the token before the connection failed.
+        return Err(error.into());
+    }
+    Ok(was_there)
 }
 
 fn revoke_in_store(

@@ -41,7 +41,7 @@ pub(super) struct StoreArgs {
     /// The folder of the registry's data [default: ./data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The users file [default: ./htpasswd]
+    /// The users file; `create` beside a running server uses the file of the server [default: ./htpasswd]
     #[arg(long, value_name = "FILE")]
     htpasswd: Option<PathBuf>,
 }

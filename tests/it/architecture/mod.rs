@@ -39,7 +39,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http-client", &["text"]),
     // engines
     ("registry", &["oci", "text", "clock", "access", "storage"]),
-    ("auth", &["oci", "net", "clock", "access", "atomic-file", "file-watch", "storage", "tls", "http-client"]),
+    ("auth", &["oci", "net", "text", "clock", "access", "atomic-file", "file-watch", "storage", "tls", "http-client"]),
     // process
     ("telemetry", &["clock", "access"]),
     ("server", &["net", "tls"]),

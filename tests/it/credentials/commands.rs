@@ -1,6 +1,9 @@
 //! Tests `portcullis token create|list|revoke`: their output and their errors.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
+use std::thread;
 
 use portcullis::storage;
 use rustix::process::Signal;
@@ -197,6 +200,52 @@ fn waiting_command(stage: &ServerDir, arguments: &[&str]) -> RunningCommand {
     let is_waiting = || command.stderr().starts_with("waiting for the portcullis that uses ");
     assert!(eventually(is_waiting), "{}", command.stderr());
     command
+}
+
+#[test]
+fn a_token_is_revoked_although_another_process_keeps_the_lock_and_cannot_be_asked() {
+    let stage = ServerDir::new();
+    fs::create_dir(stage.path("data")).unwrap();
+    let said = |arguments: &[&str]| stage.portcullis_command().arg("token").args(arguments).run_ok();
+    said(&["create", "leaked", "--user", "alice"]);
+    // As a server on another machine, or a long repair: the lock is never free, and there is no socket.
+    let _lock = storage::lock_data_dir(&stage.path("data"), &[]).unwrap().expect("the lock is free");
+    let revoked = said(&["revoke", "leaked"]);
+    assert!(revoked.stderr.contains("waiting for the portcullis that uses"), "{revoked}");
+    assert!(revoked.stderr.contains("a running server notices within two seconds"), "{revoked}");
+    assert_eq!(said(&["list"]).stdout, "");
+}
+
+#[test]
+fn a_token_is_revoked_although_the_server_is_busy_or_does_not_know_the_request() {
+    let stage = ServerDir::new();
+    let said = |arguments: &[&str]| stage.portcullis_command().arg("token").args(arguments).run_ok();
+    fs::create_dir(stage.path("data")).unwrap();
+    for answer in [
+        r#"{"event":"failed","error":"too many commands are connected to the server; try again later"}"#,
+        r#"{"event":"failed","error":"the server does not understand the request: unknown variant `revoke-token`"}"#,
+        r#"{"event":"of a later version"}"#,
+        "",
+    ] {
+        said(&["create", "leaked", "--user", "alice"]);
+        let lock = storage::lock_data_dir(&stage.path("data"), &[]).unwrap().expect("the lock is free");
+        let server = UnixListener::bind(stage.path("data/portcullis/admin.sock")).unwrap();
+        let answering = thread::spawn(move || {
+            let (mut connection, _) = server.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(&connection).read_line(&mut request).unwrap();
+            assert!(request.contains("revoke-token"), "{request}");
+            if !answer.is_empty() {
+                writeln!(connection, "{answer}").unwrap();
+            }
+        });
+        let revoked = said(&["revoke", "leaked"]);
+        answering.join().unwrap();
+        assert!(revoked.stderr.contains("warning: the running server did not confirm the revocation"), "{revoked}");
+        assert!(revoked.stderr.contains("a running server notices within two seconds"), "{revoked}");
+        drop(lock);
+        assert_eq!(said(&["list"]).stdout, "", "{answer}");
+    }
 }
 
 #[test]

@@ -175,10 +175,10 @@ impl SigningKeys {
         let (stamp, digest) = (content.reliable_fingerprint(now), content.digest());
         if digest.as_ref() != seen.digest.as_ref() {
             let keys = SigningKeySet::from_content(&content, &self.config, now)?;
-            seen.digest = digest;
-            seen.stamp = stamp;
             let has_changed = keys.ids_and_dates() != self.current.load().ids_and_dates();
             self.current.store(Arc::new(keys));
+            seen.digest = digest;
+            seen.stamp = stamp;
             return Ok(has_changed);
         }
         seen.stamp = stamp;

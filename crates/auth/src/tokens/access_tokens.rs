@@ -2,16 +2,13 @@
 //!
 //! Invariant: an access token is created only for a user of the users file whose password hash the server accepts.
 
-use std::{
-    fmt,
-    str::FromStr,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, str::FromStr, time::SystemTime};
 
 use aws_lc_rs::rand::SystemRandom;
 
 use super::{
     id::{InvalidTokenId, StoredTokenId},
+    lifetime::TokenLifetime,
     model::TokenName,
     secret::TokenSecret,
     store::{CreateTokenError, NewAccessToken, TokenStore},
@@ -30,7 +27,7 @@ pub struct AccessTokenRequest {
     /// Its restriction.
     pub limits: CredentialLimits,
     /// How long it is valid; `None`: without end.
-    pub lifetime: Option<Duration>,
+    pub lifetime: Option<TokenLifetime>,
 }
 
 /// An access token that was created.
@@ -85,7 +82,7 @@ impl TokenStore {
         }
         let random = SystemRandom::new();
         let secret = TokenSecret::generate(StoredTokenId::new_access(&random)?, &random)?;
-        let new = NewAccessToken { name, user, limits, expires: lifetime.map(|lifetime| now + lifetime) };
+        let new = NewAccessToken { name, user, limits, expires: lifetime.map(|lifetime| now + lifetime.as_duration()) };
         self.create(&secret, new, hash, now).await?;
         Ok(CreatedAccessToken { secret, legacy_hash })
     }

@@ -48,9 +48,9 @@ pub struct StoredTokenService {
     refresh_lifetime: Duration,
     cache: Mutex<RecordCache>,
     /// Held while an access token is created, so that of two with one name the second is refused.
-    access_creation_lock: tokio::sync::Mutex<()>,
+    access_token_creation_lock: tokio::sync::Mutex<()>,
     /// Held while a device is added, so that two concurrent logins do not both pass the limit check.
-    creation_lock: tokio::sync::Mutex<()>,
+    device_creation_lock: tokio::sync::Mutex<()>,
 }
 
 struct RecordCache {
@@ -112,8 +112,8 @@ impl StoredTokenService {
             clock,
             refresh_lifetime,
             cache: Mutex::new(RecordCache { records: LruCache::new(CACHE_CAPACITY), revocations: 0 }),
-            access_creation_lock: tokio::sync::Mutex::default(),
-            creation_lock: tokio::sync::Mutex::default(),
+            access_token_creation_lock: tokio::sync::Mutex::default(),
+            device_creation_lock: tokio::sync::Mutex::default(),
         }
     }
 
@@ -180,7 +180,7 @@ impl StoredTokenService {
         users: &Htpasswd,
         legacy_hashes: LegacyHashes,
     ) -> Result<CreatedAccessToken, CreateTokenError> {
-        let _alone = self.access_creation_lock.lock().await;
+        let _alone = self.access_token_creation_lock.lock().await;
         self.store.create_for_user(request, users, legacy_hashes, self.clock.now()).await
     }
 
@@ -211,7 +211,7 @@ impl StoredTokenService {
         let token = TokenSecret::generate(id, &SystemRandom::new()).map_err(none)?;
         let stored =
             StoredToken::new(&token, user.clone(), hash, StoredTokenKind::Refresh { client, parent: None }, now);
-        let _alone = self.creation_lock.lock().await;
+        let _alone = self.device_creation_lock.lock().await;
         self.evict_least_recently_used(user).await?;
         self.store.write(&stored).await?;
         Ok(token)

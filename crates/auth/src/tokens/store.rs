@@ -78,13 +78,18 @@ impl TokenStore {
         self.write(&stored).await?;
         // Of two concurrent commands at least one sees the other's record here. It is better that both fail than that
         // two tokens have one name.
-        let namesakes =
-            self.access_tokens().await?.into_iter().filter(|other| other.id != stored.id && has_name(other, &name));
-        if namesakes.count() > 0 {
-            self.remove(stored.id).await?;
-            return Err(CreateTokenError::NameTaken(name));
+        let is_taken = self
+            .access_tokens()
+            .await
+            .map(|tokens| tokens.iter().any(|other| other.id != stored.id && has_name(other, &name)));
+        if matches!(is_taken, Ok(false)) {
+            return Ok(());
         }
-        Ok(())
+        // No one will get the secret, so the record must not remain, after an error of the store either.
+        let removed = self.remove(stored.id).await;
+        is_taken?;
+        removed?;
+        Err(CreateTokenError::NameTaken(name))
     }
 
     /// The id of the access token with this name.
@@ -94,16 +99,28 @@ impl TokenStore {
     }
 
     /// Removes a token and the refresh tokens of devices that signed in with it. Returns whether it existed.
+    ///
+    /// # Errors
+    /// The record of the token cannot be removed. What the token leaves behind cannot be used without the record, so
+    /// that a failure to remove it is logged and is no error.
     pub async fn revoke(&self, id: StoredTokenId) -> Result<bool, StoreError> {
-        let was_there = self.remove(id).await?;
-        // They are invalid without their parent; removing them keeps the list short.
+        let was_there = self.remove_record(id).await?;
+        if let Err(error) = self.remove_leftovers(id).await {
+            tracing::warn!(%error, token = %id, "the token is revoked, but not everything that belongs to it was removed");
+        }
+        Ok(was_there)
+    }
+
+    /// Removes the folder of a token whose record is gone, and the refresh tokens of devices that signed in with it.
+    async fn remove_leftovers(&self, id: StoredTokenId) -> Result<(), StoreError> {
+        self.store.remove_tree(&token_dir(id)).await?;
         for listed in self.refresh_tokens().await? {
             let parent = listed.token.as_ref().and_then(StoredToken::parent);
             if parent == Some(id) {
                 self.remove(listed.id).await?;
             }
         }
-        Ok(was_there)
+        Ok(())
     }
 
     /// Every access token, in no particular order.
@@ -182,9 +199,13 @@ impl TokenStore {
     }
 
     pub(super) async fn remove(&self, id: StoredTokenId) -> Result<bool, StoreError> {
-        let was_there = optional(self.store.remove(&record_path(id)).await)?.is_some();
+        let was_there = self.remove_record(id).await?;
         self.store.remove_tree(&token_dir(id)).await?;
         Ok(was_there)
+    }
+
+    async fn remove_record(&self, id: StoredTokenId) -> Result<bool, StoreError> {
+        Ok(optional(self.store.remove(&record_path(id)).await)?.is_some())
     }
 }
 

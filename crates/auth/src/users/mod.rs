@@ -41,10 +41,11 @@ pub struct Users {
     last_read: Mutex<UsersLastRead>,
 }
 
-/// The state of the last read, valid or not; locked while reading, so that concurrent reloads happen in order.
+/// The state of the last read; locked while reading, so that concurrent reloads happen in order.
 struct UsersLastRead {
     /// The fingerprint of the file; `None` makes the next poll read the file regardless of its metadata.
     fingerprint: Option<FileFingerprint>,
+    /// The digest of the file in force.
     digest: digest::Digest,
     warned_hashes: HashSet<(UserName, HashKind)>,
     /// The invalid lines of the file in force; each of them was logged as a warning.
@@ -126,23 +127,19 @@ impl Users {
     }
 
     fn read(&self, seen: &mut UsersLastRead, now: SystemTime) -> Result<UsersReload, UsersFileError> {
-        // If reading fails, the next poll tries again.
+        // Unless this read succeeds, the next poll reads again: an invalid file is an error at every poll.
         seen.fingerprint = None;
         let content = UsersFileContent::read(&self.path)?;
-        seen.fingerprint = content.reliable_fingerprint(now);
-        let digest = content.digest();
-        let same = digest.as_ref() == seen.digest.as_ref();
-        seen.digest = digest;
-        // An invalid file is an error at every reload, even if its digest is unchanged. A file that was restored after
-        // that has another digest than the invalid one, so that `Unchanged` always means: the same as in force.
-        let parsed = content.parse(&self.path)?;
-        if same {
-            return Ok(UsersReload::Unchanged);
+        let (fingerprint, digest) = (content.reliable_fingerprint(now), content.digest());
+        let has_changed = digest.as_ref() != seen.digest.as_ref();
+        if has_changed {
+            let before = self.current.swap(Arc::new(content.parse(&self.path)?));
+            audit_changes(&before, &self.current.load());
+            self.log_problems(seen);
         }
-        let before = self.current.swap(Arc::new(parsed));
-        audit_changes(&before, &self.current.load());
-        self.log_problems(seen);
-        Ok(UsersReload::Changed)
+        seen.digest = digest;
+        seen.fingerprint = fingerprint;
+        Ok(if has_changed { UsersReload::Changed } else { UsersReload::Unchanged })
     }
 
     /// Logs a warning, once each, for every line whose user is disabled and every user with a legacy hash.

@@ -61,9 +61,25 @@ fn a_broken_file_keeps_the_last_valid_one_in_force_until_it_is_fixed() {
     fs::remove_file(&path).unwrap();
     assert!(matches!(users.poll(SystemTime::now()), Err(UsersFileError::Missing { .. })));
     assert!(users.snapshot().hash(&name("alice")).is_some());
+    fs::write(&path, format!("alice:{ONE}\n")).unwrap();
+    assert_eq!(users.poll(SystemTime::now()).unwrap(), UsersReload::Unchanged, "the file in force is restored");
     fs::write(&path, format!("bob:{ONE}\n")).unwrap();
     assert_eq!(users.poll(SystemTime::now()).unwrap(), UsersReload::Changed);
     assert!(users.snapshot().hash(&name("alice")).is_none());
+}
+
+#[test]
+fn a_broken_file_is_an_error_at_every_poll_and_not_only_at_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("htpasswd");
+    fs::write(&path, format!("alice:{ONE}\n")).unwrap();
+    let users = users_of(&path);
+    fs::write(&path, "alice:plain\n").unwrap();
+    // A day later, so that the file counts as settled.
+    let tomorrow = SystemTime::now() + Duration::from_secs(86400);
+    for _ in 0..3 {
+        assert!(matches!(users.poll(tomorrow), Err(UsersFileError::InvalidLines { .. })));
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
 use crate::passwords::hash::StoredHash;
 use portcullis_access::{Action, CredentialLimits, UserName};
 use portcullis_clock::ManualClock;
-use portcullis_storage::{MemoryStore, Store};
+use portcullis_storage::{FaultyStore, MemoryStore, Store, StoreErrorKind};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -200,6 +200,20 @@ async fn a_token_that_the_server_itself_revokes_is_refused_at_once() {
         assert!(matches!(verify(&fixture.service, token, start()).await, Err(StoredTokenRejection::Unknown)));
     }
     assert!(!revoke("ci").await && !revoke("0123456789abcdef").await);
+}
+
+#[tokio::test]
+async fn a_token_whose_record_is_removed_and_nothing_else_counts_as_revoked() {
+    let memory = MemoryStore::new(ManualClock::new(start()).clock());
+    // The record is written and removed; then the folder cannot be.
+    let store = TokenStore::new(Arc::new(FaultyStore::failing(memory, 2, StoreErrorKind::Unavailable)));
+    let random = SystemRandom::new();
+    let token = TokenSecret::generate(StoredTokenId::new_access(&random).unwrap(), &random).unwrap();
+    let new = NewAccessToken { name: "ci".parse().unwrap(), user: alice(), limits: limits(), expires: None };
+    store.create(&token, new, &hash(), start()).await.unwrap();
+    assert!(store.revoke(token.id()).await.unwrap());
+    assert!(store.access_tokens().await.unwrap().is_empty());
+    assert!(store.remove(token.id()).await.is_err(), "no further change succeeds");
 }
 
 #[tokio::test]
