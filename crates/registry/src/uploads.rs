@@ -23,8 +23,8 @@ use super::{
 };
 use portcullis_access::Push;
 use portcullis_oci::{Algorithm, Digest, Digester};
-use portcullis_storage::optional;
-use session::UploadSession;
+use portcullis_storage::{Durability, UploadState, optional};
+use session::{StoredSession, UploadSession};
 
 pub use commit::VerifiedBlob;
 pub use upload::Upload;
@@ -45,12 +45,12 @@ impl Repository<Push> {
         id: UploadId,
         algorithm: Algorithm,
         now: SystemTime,
-    ) -> Result<UploadSession, Error> {
+    ) -> Result<StoredSession, Error> {
         let started = OffsetDateTime::from(now).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let session = UploadSession::new(
             self.principal.to_string(),
             Some(started.unix_timestamp()),
-            0,
+            &UploadState::default(),
             &Digester::new(algorithm),
         );
         let started = started.format(&Rfc3339).unwrap_or_default();
@@ -59,8 +59,9 @@ impl Repository<Push> {
         // registry:2's `purgeuploads` reads it from `startedat`.
         let store = self.store();
         store.write_unsynced(&ObjectKey::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
-        store.write_unsynced(&ObjectKey::UploadSession(&self.name, id).path(), session.to_bytes()).await?;
-        Ok(session)
+        let path = ObjectKey::UploadSession(&self.name, id).path();
+        let version = store.create_record(&path, session.to_bytes(), Durability::Unsynced).await?;
+        Ok(StoredSession { session, version })
     }
 
     /// Opens an upload for writing and locks it. Fails with [`Error::UploadBusy`] while another request writes to it.
@@ -72,12 +73,12 @@ impl Repository<Push> {
 
     /// The number of durable bytes of an upload.
     pub async fn upload_offset(&self, id: UploadId) -> Result<u64, Error> {
-        Ok(self.load_session(id).await?.offset)
+        Ok(self.load_session(id).await?.session.offset())
     }
 
     /// When an upload began, in whole seconds.
     pub async fn upload_started_at(&self, id: UploadId) -> Result<SystemTime, Error> {
-        let started = self.load_session(id).await?.started;
+        let started = self.load_session(id).await?.session.started;
         // `startedat` is the file that registry:2 uses. It is written unsynced, so a power cut may leave it empty.
         let object = optional(self.store().open(&ObjectKey::UploadStarted(&self.name, id).path()).await)?;
         let text = match object {
@@ -134,7 +135,7 @@ impl Repository<Push> {
     async fn lock_upload(&self, id: UploadId) -> Result<UploadLock, Error> {
         match self.engine.uploads.try_lock(id) {
             Some(lock) => Ok(lock),
-            None => Err(Error::UploadBusy { offset: self.load_session(id).await?.offset }),
+            None => Err(Error::UploadBusy { offset: self.upload_offset(id).await? }),
         }
     }
 }

@@ -16,6 +16,11 @@ async fn content(store: &dyn Store, at: &str) -> Bytes {
     store.open(&path(at)).await.unwrap().read(1 << 30).await.unwrap()
 }
 
+async fn upload_content(store: &dyn Store, folder: &StorePath, state: &UploadState) -> Bytes {
+    let pieces: Vec<Bytes> = store.read_upload(folder, state).await.unwrap().try_collect().await.unwrap();
+    pieces.concat().into()
+}
+
 fn pattern(length: usize) -> Bytes {
     (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
@@ -52,30 +57,69 @@ async fn what_is_missing_is_not_found(store: Arc<dyn Store>) {
         assert!(store.open(&path(missing)).await.unwrap_err().is_not_found(), "{missing}");
     }
     assert!(store.remove(&path("a")).await.unwrap_err().is_not_found());
-    assert!(store.publish(&path("a"), &path("b")).await.unwrap_err().is_not_found());
+    assert!(store.rename(&path("a"), &path("b")).await.unwrap_err().is_not_found());
     assert_eq!(store.list(&path("a")).await.unwrap(), []);
     store.remove_tree(&path("a")).await.unwrap();
 }
 
-async fn an_append_goes_on_at_its_offset_and_cuts_what_is_behind(store: Arc<dyn Store>) {
-    let mut append = store.append(&path("up/data"), 0).await.unwrap();
-    append.write(vec![Bytes::from_static(b"hel"), Bytes::new(), Bytes::from_static(b"lo ")]).await.unwrap();
-    append.write(vec![Bytes::from_static(b"wurld")]).await.unwrap();
-    assert_eq!(append.sync().await.unwrap(), 11);
-    drop(append);
-    let mut append = store.append(&path("up/data"), 6).await.unwrap();
-    append.write(vec![Bytes::from_static(b"world!")]).await.unwrap();
-    assert_eq!(append.sync().await.unwrap(), 12);
-    assert_eq!(content(&*store, "up/data").await, "hello world!");
-    let beyond = store.append(&path("up/data"), 13).await.err().expect("there is no byte 13 to go on at");
-    assert_eq!(beyond.kind(), StoreErrorKind::Corrupt);
-    assert!(store.append(&path("up/none"), 1).await.is_err(), "nothing to go on with");
+async fn an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others(store: Arc<dyn Store>) {
+    let (folder, done) = (path("team/_uploads/1"), path("done"));
+    let mut writer = store.open_upload(&folder, &UploadState::default()).await.unwrap();
+    writer.write(vec![Bytes::from_static(b"hel"), Bytes::new(), Bytes::from_static(b"lo ")]).await.unwrap();
+    let greeting = writer.sync().await.unwrap();
+    assert_eq!(greeting.len, 6);
+    writer.write(vec![Bytes::from_static(b"wurld")]).await.unwrap();
+    assert_eq!(writer.sync().await.unwrap().len, 11);
+    drop(writer);
+    let mut writer = store.open_upload(&folder, &greeting).await.unwrap();
+    writer.write(vec![Bytes::from_static(b"world!")]).await.unwrap();
+    let whole = writer.sync().await.unwrap();
+    assert_eq!(whole.len, 12);
+    assert_eq!(upload_content(&*store, &folder, &whole).await, "hello world!");
+    assert_eq!(upload_content(&*store, &folder, &greeting).await, "hello ");
+    store.publish_upload(&folder, &whole, &done).await.unwrap();
+    assert_eq!(content(&*store, "done").await, "hello world!");
+    assert!(store.open_upload(&folder, &whole).await.is_err(), "its bytes are an object now");
+    store.discard_upload(&folder).await.unwrap();
+    assert_eq!(content(&*store, "done").await, "hello world!");
+}
+
+async fn an_upload_with_fewer_bytes_than_its_state_counts_is_an_error(store: Arc<dyn Store>) {
+    let folder = path("up");
+    let mut writer = store.open_upload(&folder, &UploadState::default()).await.unwrap();
+    writer.write(vec![Bytes::from_static(b"hello")]).await.unwrap();
+    let state = writer.sync().await.unwrap();
+    let beyond = UploadState { len: 6, ..state };
+    assert_eq!(
+        store.open_upload(&folder, &beyond).await.err().map(|error| error.kind()),
+        Some(StoreErrorKind::Corrupt)
+    );
+    assert!(store.read_upload(&folder, &beyond).await.is_err());
+    let missing = UploadState { len: 1, parts: None };
+    assert!(store.open_upload(&path("none"), &missing).await.is_err(), "nothing to continue");
+}
+
+async fn an_upload_without_a_byte_becomes_an_empty_object(store: Arc<dyn Store>) {
+    let mut writer = store.open_upload(&path("up"), &UploadState::default()).await.unwrap();
+    let state = writer.sync().await.unwrap();
+    store.publish_upload(&path("up"), &state, &path("empty")).await.unwrap();
+    assert_eq!(store.stat(&path("empty")).await.unwrap().size, 0);
+}
+
+async fn a_discarded_upload_leaves_nothing(store: Arc<dyn Store>) {
+    let mut writer = store.open_upload(&path("a/up"), &UploadState::default()).await.unwrap();
+    writer.write(vec![pattern(100)]).await.unwrap();
+    writer.sync().await.unwrap();
+    store.write(&path("a/up/session"), pattern(1)).await.unwrap();
+    store.discard_upload(&path("a/up")).await.unwrap();
+    assert_eq!(store.list(&path("a")).await.unwrap(), []);
+    store.discard_upload(&path("a/up")).await.unwrap();
 }
 
 async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn Store>) {
     const BLOCK: usize = 1 << 20;
     let whole = pattern(4 * BLOCK);
-    // The first number is the offset at which a second append continues; the others are the lengths of its writes.
+    // The first number is the offset at which a second writer continues; the others are the lengths of its writes.
     for lengths in [
         &[0, 4 * BLOCK][..],
         &[1, BLOCK, BLOCK, BLOCK - 1],
@@ -83,25 +127,92 @@ async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn St
         &[BLOCK + 1, 300_000, BLOCK / 2],
         &[5_000, 10, 3 * BLOCK + 77, 0, 9],
     ] {
-        let mut end = lengths[0];
-        let mut append = store.append(&path("up/data"), 0).await.unwrap();
-        append.write(vec![whole.slice(..end)]).await.unwrap();
-        append.sync().await.unwrap();
-        let mut append = store.append(&path("up/data"), end as u64).await.unwrap();
+        let (mut end, folder) = (lengths[0], path("up"));
+        let mut writer = store.open_upload(&folder, &UploadState::default()).await.unwrap();
+        writer.write(vec![whole.slice(..end)]).await.unwrap();
+        let state = writer.sync().await.unwrap();
+        let mut writer = store.open_upload(&folder, &state).await.unwrap();
         for length in &lengths[1..] {
             let (middle, next) = (end + length / 3, end + length);
-            append.write(vec![whole.slice(end..middle), whole.slice(middle..next)]).await.unwrap();
+            writer.write(vec![whole.slice(end..middle), whole.slice(middle..next)]).await.unwrap();
             end = next;
         }
-        assert_eq!(append.sync().await.unwrap(), end as u64);
-        assert_eq!(content(&*store, "up/data").await, whole[..end], "{lengths:?}");
+        let state = writer.sync().await.unwrap();
+        assert_eq!(state.len, end as u64);
+        assert_eq!(upload_content(&*store, &folder, &state).await, whole[..end], "{lengths:?}");
+        store.publish_upload(&folder, &state, &path("done")).await.unwrap();
+        assert_eq!(content(&*store, "done").await, whole[..end], "{lengths:?}");
     }
+}
+
+async fn a_record_is_created_once(store: Arc<dyn Store>) {
+    let record = path("r/a");
+    store.create_record(&record, pattern(3), Durability::Synced).await.unwrap();
+    let again = store.create_record(&record, pattern(4), Durability::Synced).await.unwrap_err();
+    assert_eq!(again.kind(), StoreErrorKind::Conflict);
+    assert_eq!(content(&*store, "r/a").await, pattern(3));
+    let others = (0..8).map(|process| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            store.create_record(&path("r/b"), Bytes::from(vec![process; 9]), Durability::Synced).await.is_ok()
+        })
+    });
+    let mut created = 0;
+    for other in others.collect::<Vec<_>>() {
+        created += usize::from(other.await.unwrap());
+    }
+    assert_eq!(created, 1);
+}
+
+async fn a_record_is_replaced_only_in_the_version_that_was_read(store: Arc<dyn Store>) {
+    let record = path("r/a");
+    let first = store.create_record(&record, pattern(1), Durability::Synced).await.unwrap();
+    let read = store.read_record(&record, 100).await.unwrap();
+    assert_eq!((&read.content, &read.version, read.stat.size), (&pattern(1), &first, 1));
+    let second = store.replace_record(&record, pattern(2), &first).await.unwrap();
+    let stale = store.replace_record(&record, pattern(3), &first).await.unwrap_err();
+    assert_eq!(stale.kind(), StoreErrorKind::Conflict);
+    assert_eq!(content(&*store, "r/a").await, pattern(2));
+    store.replace_record(&record, pattern(4), &second).await.unwrap();
+    store.remove(&record).await.unwrap();
+    let gone = store.replace_record(&record, pattern(5), &second).await.unwrap_err();
+    assert_eq!(gone.kind(), StoreErrorKind::Conflict);
+    assert!(store.read_record(&record, 100).await.unwrap_err().is_not_found());
+}
+
+async fn counters_that_several_processes_raise_by_replacement_lose_no_step(store: Arc<dyn Store>) {
+    let record = path("r/counter");
+    store.create_record(&record, Bytes::from_static(b"0"), Durability::Synced).await.unwrap();
+    let workers = (0..4).map(|_| {
+        let (store, record) = (store.clone(), record.clone());
+        tokio::spawn(async move {
+            let mut raised = 0;
+            while raised < 10 {
+                let read = store.read_record(&record, 100).await.unwrap();
+                let value: u32 = str::from_utf8(&read.content).unwrap().parse().unwrap();
+                let next = Bytes::from((value + 1).to_string());
+                match store.replace_record(&record, next, &read.version).await {
+                    Ok(_) => raised += 1,
+                    Err(error) => assert_eq!(error.kind(), StoreErrorKind::Conflict),
+                }
+            }
+        })
+    });
+    for worker in workers.collect::<Vec<_>>() {
+        worker.await.unwrap();
+    }
+    assert_eq!(content(&*store, "r/counter").await, "40");
+}
+
+async fn a_record_over_the_limit_is_not_read(store: Arc<dyn Store>) {
+    store.create_record(&path("r/a"), pattern(11), Durability::Synced).await.unwrap();
+    assert_eq!(store.read_record(&path("r/a"), 10).await.unwrap_err().kind(), StoreErrorKind::TooLarge);
 }
 
 async fn publishing_moves_and_replaces(store: Arc<dyn Store>) {
     store.write(&path("from"), pattern(5)).await.unwrap();
     store.write(&path("deep/to"), pattern(1)).await.unwrap();
-    store.publish(&path("from"), &path("deep/to")).await.unwrap();
+    store.rename(&path("from"), &path("deep/to")).await.unwrap();
     assert_eq!(content(&*store, "deep/to").await, pattern(5));
     assert!(store.stat(&path("from")).await.unwrap_err().is_not_found());
 }
@@ -143,6 +254,20 @@ async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
     assert_eq!(store.list(&path("f")).await.unwrap(), [entry("c", true)]);
 }
 
+async fn a_list_of_leaves_has_the_object_at_the_same_place_below_each_entry(store: Arc<dyn Store>) {
+    for (object, size) in [("f/a/x/link", 1), ("f/b/x/link", 2), ("f/c/y", 3), ("f/d", 4)] {
+        store.write(&path(object), pattern(size)).await.unwrap();
+    }
+    let listed = store.list_leaves(&path("f"), &path("x/link")).await.unwrap();
+    let listed: Vec<_> = listed
+        .into_iter()
+        .map(|found| (found.entry.name, found.entry.is_folder, found.leaf.map(|stat| stat.size)))
+        .collect();
+    let expected = [("a", true, Some(1)), ("b", true, Some(2)), ("c", true, None), ("d", false, None)];
+    assert_eq!(listed, expected.map(|(name, is_folder, leaf)| (name.to_owned(), is_folder, leaf)));
+    assert_eq!(store.list_leaves(&path("none"), &path("link")).await.unwrap(), []);
+}
+
 async fn equal_versions_of_a_folder_mean_that_nothing_came_or_went(store: Arc<dyn Store>) {
     let version = async || store.versions([path("f"), path("none")].into()).await.unwrap();
     store.write(&path("f/a"), pattern(1)).await.unwrap();
@@ -164,7 +289,7 @@ async fn folders_go_with_what_was_in_them(store: Arc<dyn Store>) {
     store.write(&path("f/x"), pattern(1)).await.unwrap();
     store.remove(&path("f/a/b/c")).await.unwrap();
     assert_eq!(store.list(&path("f")).await.unwrap(), [StoreEntry { name: "x".to_owned(), is_folder: false }]);
-    store.publish(&path("f/x"), &path("g/x")).await.unwrap();
+    store.rename(&path("f/x"), &path("g/x")).await.unwrap();
     store.remove_tree(&path("g")).await.unwrap();
     let ours: Vec<_> = store.list(&StorePath::root()).await.unwrap();
     assert!(ours.iter().all(|entry| entry.name == "portcullis"), "{ours:?}");
@@ -233,7 +358,15 @@ contract! {
     what_is_written_is_read,
     any_range_can_be_read,
     what_is_missing_is_not_found,
-    an_append_goes_on_at_its_offset_and_cuts_what_is_behind,
+    an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others,
+    an_upload_with_fewer_bytes_than_its_state_counts_is_an_error,
+    an_upload_without_a_byte_becomes_an_empty_object,
+    a_discarded_upload_leaves_nothing,
+    a_record_is_created_once,
+    a_record_is_replaced_only_in_the_version_that_was_read,
+    counters_that_several_processes_raise_by_replacement_lose_no_step,
+    a_record_over_the_limit_is_not_read,
+    a_list_of_leaves_has_the_object_at_the_same_place_below_each_entry,
     what_is_appended_in_pieces_of_any_size_is_read_as_one,
     publishing_moves_and_replaces,
     an_open_object_outlives_its_removal_and_its_replacement,

@@ -1,12 +1,13 @@
-//! Defines the [`Store`] trait (an object store with atomic, durable writes), and implements it on a file system and in
-//! memory.
+//! Defines what a [`Store`] is (objects with atomic, durable writes), and implements it on a file system and in memory.
 //!
-//! The trait is independent of registries: it stores objects (byte sequences) under paths.
+//! The traits are independent of registries: a store holds objects (byte sequences) under paths. [`Objects`] are
+//! written and read whole; [`Records`] are small objects that are changed by compare-and-swap, so that several processes
+//! may change them; [`Uploads`] are bytes that arrive in pieces, from several requests, until they become an object.
 //!
 //! Invariant: an object whose write a [`Store`] has acknowledged is complete after a crash. After an unacknowledged
 //! write, the object is complete or absent.
 //!
-//! `contract` is one test suite that runs against every implementation.
+//! `contract_tests` is one test suite that runs against every implementation.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
 
@@ -25,6 +26,8 @@ mod fault_injection;
 mod filesystem;
 mod memory;
 mod path;
+mod records;
+mod uploads;
 
 use std::{
     fmt,
@@ -48,47 +51,42 @@ pub use filesystem::{
 };
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
+pub use records::{Durability, Record, RecordVersion, Records};
+pub use uploads::{UploadState, UploadWriter, Uploads};
 
-/// A store of objects: byte sequences with a path each. A folder exists as long as it contains something.
+/// Objects: byte sequences with a path each. A folder exists as long as it contains something.
 ///
 /// # Atomicity
 ///
-/// [`write`](Store::write) and [`publish`](Store::publish) replace the previous object in one step: a reader sees the
-/// old object or the new one, never a part. [`append`](Store::append) is not atomic: it is for objects that no client
-/// reads before they are published.
+/// [`write`](Objects::write) and [`rename`](Objects::rename) replace the previous object in one step: a reader sees the
+/// old object or the new one, never a part.
 ///
 /// # Durability
 ///
-/// When `write`, `publish`, `remove`, `remove_tree` or [`ObjectWriter::sync`] return, their effect survives a crash of
-/// the process and a power failure. The folders on the path are as durable as the objects in them. The name of an
-/// object that an append created is durable after something else in its folder has been written, or after the object is
-/// published.
+/// When `write`, `rename`, `remove` or `remove_tree` return, their effect survives a crash of the process and a power
+/// failure. The folders on the path are as durable as the objects in them.
 ///
 /// # Concurrency
 ///
-/// All operations may run concurrently, except two appends to the same object: the caller must prevent these. An object
-/// that has been opened can be read to its end even if it is removed or replaced meanwhile.
+/// All operations may run concurrently. An object that has been opened can be read to its end even if it is removed or
+/// replaced meanwhile.
 #[async_trait]
-pub trait Store: fmt::Debug + Send + Sync + 'static {
+pub trait Objects: fmt::Debug + Send + Sync + 'static {
     /// Returns the size and the modification time of an object.
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError>;
 
     /// Opens an object for reading.
     async fn open(&self, path: &StorePath) -> Result<Object, StoreError>;
 
-    /// Creates or replaces an object. For small objects: links, states, records.
+    /// Creates or replaces an object that fits into memory: a link, a record, the bytes of a manifest.
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
-    /// Creates or replaces an object in one step, as [`write`](Store::write) does, but without syncing: a power failure
-    /// may revert it, or leave it empty. For objects whose durability has not been acknowledged to any client.
+    /// Creates or replaces an object in one step, as [`write`](Objects::write) does, but without syncing: a power
+    /// failure may revert it, or leave it empty. For objects whose durability has not been acknowledged to any client.
     async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
-    /// Opens an object for appending at `offset`. Creates the object if `offset` is 0 and it does not exist. Bytes
-    /// after `offset` are cut off; an object shorter than `offset` is an error ([`StoreErrorKind::Corrupt`]).
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError>;
-
-    /// Moves an object to its public path and replaces the object there.
-    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError>;
+    /// Moves an object to another path and replaces the object there.
+    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError>;
 
     /// Sets the modification time of an object to now. Unlike the other operations, this need not be durable: after a
     /// power failure, the modification time may be earlier than it was set, never later.
@@ -100,13 +98,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes a folder and everything below it. A missing folder is no error.
     async fn remove_tree(&self, path: &StorePath) -> Result<(), StoreError>;
 
-    /// Removes a folder and everything below it without syncing: a power failure may restore some of it. For data that
-    /// is no longer used.
-    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError>;
-
     /// Lists the direct entries of a folder in byte order. A missing folder is empty, because object stores have no
     /// folders.
     async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError>;
+
+    /// Lists the direct entries of a folder as [`list`](Objects::list) does, each with the stat of the object at the
+    /// relative path `leaf` below it. `leaf` is one component or several.
+    async fn list_leaves(&self, path: &StorePath, leaf: &StorePath) -> Result<Vec<LeafEntry>, StoreError>;
 
     /// Returns the version of each folder, in the order of `folders`, so that a caller can check whether a cached
     /// listing is still valid: equal versions mean that no direct entry of the folder was added or removed between the
@@ -119,23 +117,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError>;
 }
 
-/// An object opened for appending.
-#[async_trait]
-pub trait ObjectWriter: Send {
-    /// Appends these pieces in order.
-    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError>;
+/// What a store offers: objects, records and uploads.
+pub trait Store: Records + Uploads {}
 
-    /// Makes all appended bytes durable and returns the length of the object in bytes. If an append is dropped without
-    /// this call, any part of the appended bytes may remain.
-    async fn sync(&mut self) -> Result<u64, StoreError>;
-}
+impl<S: Records + Uploads> Store for S {}
 
 /// Size and modification time of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// Length of the object in bytes.
     pub size: u64,
-    /// Time of the last write or [`touch`](Store::touch).
+    /// Time of the last write or [`touch`](Objects::touch).
     pub modified: SystemTime,
 }
 
@@ -155,6 +147,15 @@ pub struct StoreEntry {
     /// Whether the entry is a folder itself. An entry that is neither a folder nor an object is a dangling symbolic
     /// link, for example to a disk that is not mounted.
     pub is_folder: bool,
+}
+
+/// An entry of a folder, with the object at a fixed path below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeafEntry {
+    /// The entry.
+    pub entry: StoreEntry,
+    /// Size and modification time of the object; `None` if there is none.
+    pub leaf: Option<Stat>,
 }
 
 /// A version of a folder, comparable only with other versions of the same path.
@@ -185,6 +186,12 @@ impl Object {
         Self { stat, read: Box::new(read) }
     }
 
+    /// Returns the size and the modification time of the object.
+    #[must_use]
+    pub fn stat(&self) -> Stat {
+        self.stat
+    }
+
     /// Returns the length of the object in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -202,7 +209,7 @@ impl Object {
     pub async fn read(self, limit: u64) -> Result<Bytes, StoreError> {
         let size = self.stat.size;
         if size > limit {
-            return Err(StoreError::new(StoreErrorKind::TooLarge, format!("object of {size} bytes, at most {limit}")));
+            return Err(StoreError::too_large(size, limit));
         }
         let pieces: Vec<Bytes> = self.stream(0..size).try_collect().await?;
         Ok(match <[Bytes; 1]>::try_from(pieces) {

@@ -29,7 +29,7 @@ use portcullis_access::{
 };
 use portcullis_clock::{Clock, ManualClock};
 use portcullis_oci::{Algorithm, Digest, Reference, Tag};
-use portcullis_storage::{FilesystemStore, Store};
+use portcullis_storage::{FilesystemStore, Objects, Store};
 
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 

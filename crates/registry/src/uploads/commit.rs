@@ -11,14 +11,15 @@ use super::super::{
 use portcullis_access::Push;
 use portcullis_access::audit::{self, AuditEvent};
 use portcullis_oci::Digest;
+use portcullis_storage::UploadState;
 
 /// Bytes that are durable and verified against the claimed digest, but not visible yet.
 #[must_use = "a verified blob is not visible until it is committed"]
 pub struct VerifiedBlob {
     pub(super) digest: Digest,
     pub(super) id: UploadId,
-    /// Whether the bytes are at the blob's path already.
-    pub(super) is_published: bool,
+    /// The bytes of the upload; `None` if they are at the blob's path already.
+    pub(super) unpublished: Option<UploadState>,
     pub(super) _lock: UploadLock,
 }
 
@@ -39,12 +40,11 @@ impl Repository<Push> {
 
     /// Does the work of [`commit`](Self::commit), in a task that the caller runs to completion.
     pub(super) async fn commit_inner(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
-        if !blob.is_published {
-            let (data, place) = (ObjectKey::UploadData(&self.name, blob.id), ObjectKey::Blob(&blob.digest));
+        let folder = DirKey::Upload(&self.name, blob.id).path();
+        if let Some(state) = &blob.unpublished {
             let _guard = self.lock_shared_for_upload(blob.id).await?;
             // The lease begins with the commit, not with the first byte of a slow upload.
-            self.store().touch(&data.path()).await?;
-            self.store().publish(&data.path(), &place.path()).await?;
+            self.store().publish_upload(&folder, state, &ObjectKey::Blob(&blob.digest).path()).await?;
         }
         // The shared guard was dropped before: waiting for the lock with the guard held would deadlock with a
         // removal, which holds the lock while it waits for the guard.
@@ -56,7 +56,7 @@ impl Repository<Push> {
         drop(lock);
         let (user, repository, digest) = (&self.principal, &self.name, &blob.digest);
         audit::record(&AuditEvent::BlobPushed { user, repository, digest });
-        self.store().discard_tree(&DirKey::Upload(&self.name, blob.id).path()).await?;
+        self.store().discard_upload(&folder).await?;
         Ok(blob.digest)
     }
 }

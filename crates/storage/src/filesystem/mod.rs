@@ -1,4 +1,4 @@
-//! Implements [`Store`] in a folder of the local file system.
+//! Implements [`Store`](super::Store) in a folder of the local file system.
 //!
 //! Invariant: an object appears at its path by one `rename` of a file that was synced before, and the folder is synced
 //! after it, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs on file
@@ -18,6 +18,8 @@ mod dirs;
 mod fs_type;
 mod page_cache;
 mod read;
+mod records;
+mod uploads;
 
 use std::{
     fs::{self, File},
@@ -34,13 +36,14 @@ use portcullis_clock::Clock;
 use uuid::Uuid;
 
 use super::{
-    DirVersion, DirectIo, Object, ObjectWriter, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath,
+    DirVersion, DirectIo, LeafEntry, Object, Objects, Stat, StoreEntry, StoreError, StoreErrorKind, StorePath,
 };
 pub use cross_device::{CrossDeviceDir, cross_device_dirs, dangling_link};
 pub use data_dir_lock::{DataDirLock, lock_data_dir};
 use dirs::DirCreator;
 use fs_type::{FsType, MetadataOrder, ReadMode};
 use read::OpenedFile;
+use records::ReplaceLocks;
 
 /// Folder of the temporary files, relative to the root of the store.
 pub const TEMP_DIR: &str = "portcullis/tmp";
@@ -63,6 +66,7 @@ struct StoreDir {
     /// The type of the file system that contains the root.
     fs_type: FsType,
     dirs: DirCreator,
+    replacing: ReplaceLocks,
 }
 
 impl FilesystemStore {
@@ -109,7 +113,10 @@ impl FilesystemStore {
 
     fn new(root: PathBuf, fs_type: FsType, clock: Clock) -> Self {
         let dirs = DirCreator::new(fs_type.metadata_order());
-        Self { disk: Arc::new(StoreDir { root, clock, fs_type, dirs }), direct_io: DirectIo::default() }
+        Self {
+            disk: Arc::new(StoreDir { root, clock, fs_type, dirs, replacing: ReplaceLocks::default() }),
+            direct_io: DirectIo::default(),
+        }
     }
 
     /// Sets whether large objects are written with direct I/O; by default, they are where it is supported.
@@ -241,7 +248,7 @@ impl StoreDir {
 }
 
 #[async_trait]
-impl Store for FilesystemStore {
+impl Objects for FilesystemStore {
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
         Ok(self.open_file("stat", path).await?.stat)
     }
@@ -260,16 +267,9 @@ impl Store for FilesystemStore {
         self.run_blocking("write", path, move |disk, place| disk.write_unsynced(place, &content)).await
     }
 
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        let direct_io = self.direct_io;
-        let open = move |disk: &StoreDir, place: &Path| append::open(disk, place, offset, direct_io);
-        let tail = self.run_blocking("append to", path, open).await?;
-        Ok(Box::new(append::FileWriter::new(tail, path.clone())))
-    }
-
-    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
         let source = self.disk.absolute_path(from);
-        self.run_blocking("publish", to, move |disk, place| {
+        self.run_blocking("move to", to, move |disk, place| {
             disk.publish(&source, place)?;
             disk.prune_after_move(dirs::parent_dir(&source))
         })
@@ -302,20 +302,13 @@ impl Store for FilesystemStore {
         .await
     }
 
-    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.run_blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
-            Ok(()) => {
-                dirs::remove_empty_dirs(dirs::parent_dir(place), &disk.root);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        })
-        .await
-    }
-
     async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError> {
         self.run_blocking("list", path, |_, place| dirs::list_dir(place)).await
+    }
+
+    async fn list_leaves(&self, path: &StorePath, leaf: &StorePath) -> Result<Vec<LeafEntry>, StoreError> {
+        let leaf = leaf.clone();
+        self.run_blocking("list", path, move |_, place| dirs::list_leaves(place, &leaf)).await
     }
 
     async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {

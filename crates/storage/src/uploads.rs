@@ -1,0 +1,72 @@
+//! Defines uploads: bytes that arrive in pieces, from several requests and perhaps at several processes, until they
+//! become an object.
+//!
+//! Invariant: an [`UploadState`] and the store are all that a process needs to continue an upload that another process
+//! began. Bytes that no state counts are cut off when the upload is continued.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{ByteStream, Object, Objects, StoreError, StoreErrorKind, StorePath};
+
+/// The durable part of an upload: what a caller saves between two requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UploadState {
+    /// The number of durable bytes.
+    pub len: u64,
+    /// What the store needs to know of these bytes beyond their number, in a form that only the store reads: for
+    /// example the parts of a multipart upload.
+    pub parts: Option<String>,
+}
+
+/// Bytes that arrive in pieces.
+///
+/// An upload is at the path of a folder, which belongs to it alone: its bytes are at `data` in it, and its owner may
+/// keep records beside them. At most one writer may write to an upload at a time; the caller must prevent others.
+#[async_trait]
+pub trait Uploads: Objects {
+    /// Continues an upload after the bytes that `state` counts, and cuts off any others. The default state begins a new
+    /// upload. Fails with "not found" if the upload no longer exists, and with
+    /// [`StoreErrorKind::Corrupt`] if it has fewer bytes.
+    async fn open_upload(&self, folder: &StorePath, state: &UploadState) -> Result<Box<dyn UploadWriter>, StoreError>;
+
+    /// Opens the durable bytes of an upload for reading.
+    async fn read_upload(&self, folder: &StorePath, state: &UploadState) -> Result<ByteStream, StoreError>;
+
+    /// Makes the bytes of an upload the object `to`, in one step and durably, and replaces the object there. The
+    /// modification time of the object is the time of this call.
+    async fn publish_upload(&self, folder: &StorePath, state: &UploadState, to: &StorePath) -> Result<(), StoreError>;
+
+    /// Removes an upload with everything in its folder, without syncing: a power failure may restore some of it. A
+    /// missing upload is no error.
+    async fn discard_upload(&self, folder: &StorePath) -> Result<(), StoreError>;
+}
+
+/// An upload that is open for writing.
+#[async_trait]
+pub trait UploadWriter: Send {
+    /// Appends these pieces in order.
+    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError>;
+
+    /// Makes all appended bytes durable and returns the new state. If a writer is dropped without this call, any part
+    /// of the appended bytes may remain.
+    async fn sync(&mut self) -> Result<UploadState, StoreError>;
+}
+
+/// The object that holds the bytes of an upload, in a store that appends to one.
+pub(crate) fn data_path(folder: &StorePath) -> StorePath {
+    folder.child("data")
+}
+
+/// The error for an upload that has fewer bytes than `state` counts.
+pub(crate) fn too_short(path: &StorePath, state: &UploadState) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, format!("{path} ends before byte {}", state.len))
+}
+
+/// Streams the bytes that `state` counts from the object that holds them.
+pub(crate) fn read_whole(object: Object, path: &StorePath, state: &UploadState) -> Result<ByteStream, StoreError> {
+    if object.size() < state.len {
+        return Err(too_short(path, state));
+    }
+    Ok(object.stream(0..state.len))
+}
