@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Error, folder_listing::FolderListing, links, paths::DirKey, repository_names::RepositoryNames};
 use portcullis_oci::RepositoryName;
-use portcullis_storage::{DirVersion, Objects, Store, StorePath};
+use portcullis_storage::{DirVersion, Store, StorePath};
 
 /// The maximum number of folders in a chunk. Larger chunks make a change slower, smaller ones the comparison of
 /// versions.
@@ -304,7 +304,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use bytes::Bytes;
-    use portcullis_storage::MemoryStore;
+    use portcullis_storage::{MemoryStore, Objects as _};
     use proptest::prelude::*;
 
     use super::*;
