@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt as _};
 
 use super::Error;
 use portcullis_oci::Digester;
-use portcullis_storage::{StoreError, UploadState, UploadWriter};
+use portcullis_storage::{SealedUpload, StoreError, UploadState, UploadWriter};
 
 /// The number of bytes that are gathered before they are hashed and written: enough to make the move to a blocking
 /// thread cheap.
@@ -95,6 +95,17 @@ impl Ingest {
         written?;
         self.offset += length as u64;
         Ok(())
+    }
+
+    /// Ends the upload, and returns the digester that has hashed its bytes; `None` if the upload has another length,
+    /// because another writer appended to it.
+    pub(super) async fn seal(self) -> Result<Option<(SealedUpload, Digester)>, Error> {
+        let sealed = self.writer.seal().await?;
+        if sealed.state.len + sealed.tail.len() as u64 != self.offset {
+            return Ok(None);
+        }
+        let digester = self.digester.ok_or(Error::Interrupted)?;
+        Ok(Some((sealed, digester)))
     }
 
     /// Makes everything durable, and returns the state of the upload and the digester that has hashed its bytes; `None`

@@ -96,9 +96,8 @@ impl Engine {
     /// Moves a blob to the trash, where its trash period begins. If a repository links to it at the same moment, it
     /// is restored at its next use.
     pub(super) async fn move_to_trash(&self, digest: &Digest) -> Result<(), StoreError> {
-        let trash = ObjectKey::Trash(digest).path();
-        optional(self.store.rename(&ObjectKey::Blob(digest).path(), &trash).await)?;
-        optional(self.store.touch(&trash).await)?;
+        let (blob, trash) = (ObjectKey::Blob(digest).path(), ObjectKey::Trash(digest).path());
+        optional(self.store.rename(&blob, &trash).await)?;
         Ok(())
     }
 
@@ -108,7 +107,6 @@ impl Engine {
             optional(self.store.rename(&ObjectKey::Trash(digest).path(), &ObjectKey::Blob(digest).path()).await)?;
         if restored.is_some() {
             tracing::info!(%digest, "blob restored from the trash");
-            optional(self.store.touch(&ObjectKey::Blob(digest).path()).await)?;
         }
         Ok(restored.is_some())
     }

@@ -64,50 +64,64 @@ async fn what_is_missing_is_not_found(store: Arc<dyn Store>) {
 
 async fn an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others(store: Arc<dyn Store>) {
     let (folder, done) = (path("team/_uploads/1"), path("done"));
-    let mut writer = store.open_upload(&folder, &UploadState::default()).await.unwrap();
+    let mut writer = store.open_upload(&folder, &UploadState::default(), None).await.unwrap();
     writer.write(vec![Bytes::from_static(b"hel"), Bytes::new(), Bytes::from_static(b"lo ")]).await.unwrap();
     let greeting = writer.sync().await.unwrap();
     assert_eq!(greeting.len, 6);
     writer.write(vec![Bytes::from_static(b"wurld")]).await.unwrap();
     assert_eq!(writer.sync().await.unwrap().len, 11);
     drop(writer);
-    let mut writer = store.open_upload(&folder, &greeting).await.unwrap();
+    let mut writer = store.open_upload(&folder, &greeting, None).await.unwrap();
     writer.write(vec![Bytes::from_static(b"world!")]).await.unwrap();
     let whole = writer.sync().await.unwrap();
     assert_eq!(whole.len, 12);
     assert_eq!(upload_content(&*store, &folder, &whole).await, "hello world!");
     assert_eq!(upload_content(&*store, &folder, &greeting).await, "hello ");
-    store.publish_upload(&folder, &whole, &done).await.unwrap();
+    let sealed = store.open_upload(&folder, &whole, None).await.unwrap().seal().await.unwrap();
+    store.publish_upload(&folder, &sealed, &done).await.unwrap();
     assert_eq!(content(&*store, "done").await, "hello world!");
-    assert!(store.open_upload(&folder, &whole).await.is_err(), "its bytes are an object now");
+    assert!(store.open_upload(&folder, &whole, None).await.is_err(), "its bytes are an object now");
     store.discard_upload(&folder).await.unwrap();
     assert_eq!(content(&*store, "done").await, "hello world!");
 }
 
 async fn an_upload_with_fewer_bytes_than_its_state_counts_is_an_error(store: Arc<dyn Store>) {
     let folder = path("up");
-    let mut writer = store.open_upload(&folder, &UploadState::default()).await.unwrap();
+    let mut writer = store.open_upload(&folder, &UploadState::default(), None).await.unwrap();
     writer.write(vec![Bytes::from_static(b"hello")]).await.unwrap();
     let state = writer.sync().await.unwrap();
     let beyond = UploadState { len: 6, ..state };
     assert_eq!(
-        store.open_upload(&folder, &beyond).await.err().map(|error| error.kind()),
+        store.open_upload(&folder, &beyond, None).await.err().map(|error| error.kind()),
         Some(StoreErrorKind::Corrupt)
     );
     assert!(store.read_upload(&folder, &beyond).await.is_err());
     let missing = UploadState { len: 1, parts: None };
-    assert!(store.open_upload(&path("none"), &missing).await.is_err(), "nothing to continue");
+    assert!(store.open_upload(&path("none"), &missing, None).await.is_err(), "nothing to continue");
 }
 
 async fn an_upload_without_a_byte_becomes_an_empty_object(store: Arc<dyn Store>) {
-    let mut writer = store.open_upload(&path("up"), &UploadState::default()).await.unwrap();
-    let state = writer.sync().await.unwrap();
-    store.publish_upload(&path("up"), &state, &path("empty")).await.unwrap();
+    let mut writer = store.open_upload(&path("up"), &UploadState::default(), None).await.unwrap();
+    writer.sync().await.unwrap();
+    let sealed = writer.seal().await.unwrap();
+    store.publish_upload(&path("up"), &sealed, &path("empty")).await.unwrap();
     assert_eq!(store.stat(&path("empty")).await.unwrap().size, 0);
 }
 
+async fn an_upload_that_is_sealed_without_a_pause_becomes_an_object(store: Arc<dyn Store>) {
+    for length in [0, 1, READ_CHUNK_LEN + 1, 3 << 20] {
+        let (folder, to) = (path("up"), path("to"));
+        let mut writer = store.open_upload(&folder, &UploadState::default(), Some(&to)).await.unwrap();
+        writer.write(vec![pattern(length)]).await.unwrap();
+        let sealed = writer.seal().await.unwrap();
+        store.publish_upload(&folder, &sealed, &to).await.unwrap();
+        assert_eq!(content(&*store, "to").await, pattern(length));
+        store.discard_upload(&folder).await.unwrap();
+    }
+}
+
 async fn a_discarded_upload_leaves_nothing(store: Arc<dyn Store>) {
-    let mut writer = store.open_upload(&path("a/up"), &UploadState::default()).await.unwrap();
+    let mut writer = store.open_upload(&path("a/up"), &UploadState::default(), None).await.unwrap();
     writer.write(vec![pattern(100)]).await.unwrap();
     writer.sync().await.unwrap();
     store.write(&path("a/up/session"), pattern(1)).await.unwrap();
@@ -128,10 +142,10 @@ async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn St
         &[5_000, 10, 3 * BLOCK + 77, 0, 9],
     ] {
         let (mut end, folder) = (lengths[0], path("up"));
-        let mut writer = store.open_upload(&folder, &UploadState::default()).await.unwrap();
+        let mut writer = store.open_upload(&folder, &UploadState::default(), None).await.unwrap();
         writer.write(vec![whole.slice(..end)]).await.unwrap();
         let state = writer.sync().await.unwrap();
-        let mut writer = store.open_upload(&folder, &state).await.unwrap();
+        let mut writer = store.open_upload(&folder, &state, None).await.unwrap();
         for length in &lengths[1..] {
             let (middle, next) = (end + length / 3, end + length);
             writer.write(vec![whole.slice(end..middle), whole.slice(middle..next)]).await.unwrap();
@@ -140,7 +154,9 @@ async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn St
         let state = writer.sync().await.unwrap();
         assert_eq!(state.len, end as u64);
         assert_eq!(upload_content(&*store, &folder, &state).await, whole[..end], "{lengths:?}");
-        store.publish_upload(&folder, &state, &path("done")).await.unwrap();
+        let sealed = writer.seal().await.unwrap();
+        assert_eq!(sealed.state.len + sealed.tail.len() as u64, end as u64);
+        store.publish_upload(&folder, &sealed, &path("done")).await.unwrap();
         assert_eq!(content(&*store, "done").await, whole[..end], "{lengths:?}");
     }
 }
@@ -361,6 +377,7 @@ contract! {
     an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others,
     an_upload_with_fewer_bytes_than_its_state_counts_is_an_error,
     an_upload_without_a_byte_becomes_an_empty_object,
+    an_upload_that_is_sealed_without_a_pause_becomes_an_object,
     a_discarded_upload_leaves_nothing,
     a_record_is_created_once,
     a_record_is_replaced_only_in_the_version_that_was_read,

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{
-    ByteStream, DirVersion, Durability, LeafEntry, Object, Objects, Record, RecordVersion, Records, Stat, Store,
-    StoreEntry, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter, Uploads,
+    ByteStream, DirVersion, Durability, LeafEntry, Object, Objects, Record, RecordVersion, Records, SealedUpload, Stat,
+    Store, StoreEntry, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter, Uploads,
 };
 
 /// An operation that is about to run, and its paths.
@@ -150,9 +150,14 @@ impl<S: Store, H: StoreHook> Records for InterceptedStore<S, H> {
 
 #[async_trait]
 impl<S: Store, H: StoreHook> Uploads for InterceptedStore<S, H> {
-    async fn open_upload(&self, folder: &StorePath, state: &UploadState) -> Result<Box<dyn UploadWriter>, StoreError> {
+    async fn open_upload(
+        &self,
+        folder: &StorePath,
+        state: &UploadState,
+        target: Option<&StorePath>,
+    ) -> Result<Box<dyn UploadWriter>, StoreError> {
         self.change(folder).await?;
-        let inner = self.inner.open_upload(folder, state).await?;
+        let inner = self.inner.open_upload(folder, state, target).await?;
         Ok(Box::new(InterceptedWriter { inner, path: folder.clone(), hook: self.hook.clone() }))
     }
 
@@ -161,9 +166,14 @@ impl<S: Store, H: StoreHook> Uploads for InterceptedStore<S, H> {
         self.inner.read_upload(folder, state).await
     }
 
-    async fn publish_upload(&self, folder: &StorePath, state: &UploadState, to: &StorePath) -> Result<(), StoreError> {
+    async fn publish_upload(
+        &self,
+        folder: &StorePath,
+        upload: &SealedUpload,
+        to: &StorePath,
+    ) -> Result<(), StoreError> {
         self.change(to).await?;
-        self.inner.publish_upload(folder, state, to).await
+        self.inner.publish_upload(folder, upload, to).await
     }
 
     async fn discard_upload(&self, folder: &StorePath) -> Result<(), StoreError> {
@@ -188,6 +198,11 @@ impl<H: StoreHook> UploadWriter for InterceptedWriter<H> {
     async fn sync(&mut self) -> Result<UploadState, StoreError> {
         self.hook.before(StoreOperation::Change(&self.path)).await?;
         self.inner.sync().await
+    }
+
+    async fn seal(self: Box<Self>) -> Result<SealedUpload, StoreError> {
+        self.hook.before(StoreOperation::Change(&self.path)).await?;
+        self.inner.seal().await
     }
 }
 

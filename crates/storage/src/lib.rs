@@ -52,7 +52,7 @@ pub use filesystem::{
 pub use memory::MemoryStore;
 pub use path::{InvalidPath, StorePath};
 pub use records::{Durability, Record, RecordVersion, Records};
-pub use uploads::{UploadState, UploadWriter, Uploads};
+pub use uploads::{SealedUpload, UploadState, UploadWriter, Uploads};
 
 /// Objects: byte sequences with a path each. A folder exists as long as it contains something.
 ///
@@ -85,11 +85,13 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
     /// failure may revert it, or leave it empty. For objects whose durability has not been acknowledged to any client.
     async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
-    /// Moves an object to another path and replaces the object there.
+    /// Moves an object to another path and replaces the object there. The modification time of the object is the time of
+    /// this call.
     async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError>;
 
     /// Sets the modification time of an object to now. Unlike the other operations, this need not be durable: after a
-    /// power failure, the modification time may be earlier than it was set, never later.
+    /// power failure, the modification time may be earlier than it was set, never later. A store whose objects have
+    /// fixed times writes an object of up to [`MAX_TOUCHED_LEN`] bytes again, and may leave the time of a larger one.
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError>;
 
     /// Removes an object.
@@ -169,6 +171,9 @@ pub struct DirVersion {
 
 /// The bytes of an object, in pieces of up to [`READ_CHUNK_LEN`] bytes.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// The size in bytes up to which [`Objects::touch`] sets the modification time in every store.
+pub const MAX_TOUCHED_LEN: u64 = 4 << 10;
 
 /// Maximum number of bytes in one piece of a [`ByteStream`]. It is large enough to spread the cost of a piece (a switch
 /// to a blocking thread, a TLS write) over many TLS records, and small enough that a thousand slow readers fit into

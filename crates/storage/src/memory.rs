@@ -10,7 +10,7 @@ use portcullis_clock::Clock;
 
 use super::{
     ByteStream, DirVersion, Durability, LeafEntry, Object, Objects, READ_CHUNK_LEN, Record, RecordVersion, Records,
-    Stat, StoreEntry, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter, Uploads, uploads,
+    SealedUpload, Stat, StoreEntry, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter, Uploads, uploads,
 };
 
 /// A store that keeps its objects in memory and loses them when the last clone is dropped.
@@ -102,7 +102,8 @@ impl Objects for MemoryStore {
 
     async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
         let mut objects = self.objects();
-        let stored = objects.remove(from).ok_or_else(|| not_found(from))?;
+        let mut stored = objects.remove(from).ok_or_else(|| not_found(from))?;
+        stored.modified = self.clock.now();
         objects.insert(to.clone(), stored);
         Ok(())
     }
@@ -203,7 +204,12 @@ impl Records for MemoryStore {
 
 #[async_trait]
 impl Uploads for MemoryStore {
-    async fn open_upload(&self, folder: &StorePath, state: &UploadState) -> Result<Box<dyn UploadWriter>, StoreError> {
+    async fn open_upload(
+        &self,
+        folder: &StorePath,
+        state: &UploadState,
+        _: Option<&StorePath>,
+    ) -> Result<Box<dyn UploadWriter>, StoreError> {
         let path = uploads::data_path(folder);
         let mut content = match self.find(&path) {
             Ok(stored) => stored.content,
@@ -223,11 +229,16 @@ impl Uploads for MemoryStore {
         uploads::read_whole(self.open(&path).await?, &path, state)
     }
 
-    async fn publish_upload(&self, folder: &StorePath, state: &UploadState, to: &StorePath) -> Result<(), StoreError> {
+    async fn publish_upload(
+        &self,
+        folder: &StorePath,
+        upload: &SealedUpload,
+        to: &StorePath,
+    ) -> Result<(), StoreError> {
         let path = uploads::data_path(folder);
         let mut objects = self.objects();
         let mut stored = objects.remove(&path).ok_or_else(|| not_found(&path))?;
-        stored.content.truncate(usize::try_from(state.len).unwrap_or(usize::MAX));
+        stored.content.truncate(usize::try_from(upload.state.len).unwrap_or(usize::MAX));
         stored.modified = self.clock.now();
         objects.insert(to.clone(), stored);
         Ok(())
@@ -257,5 +268,9 @@ impl UploadWriter for MemoryWriter {
 
     async fn sync(&mut self) -> Result<UploadState, StoreError> {
         Ok(UploadState { len: self.store.find(&self.path)?.stat().size, parts: None })
+    }
+
+    async fn seal(mut self: Box<Self>) -> Result<SealedUpload, StoreError> {
+        Ok(SealedUpload { state: self.sync().await?, tail: Bytes::new() })
     }
 }

@@ -19,6 +19,16 @@ pub struct UploadState {
     pub parts: Option<String>,
 }
 
+/// An upload after its last byte: what [`Uploads::publish_upload`] makes an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedUpload {
+    /// The durable bytes.
+    pub state: UploadState,
+    /// The bytes that follow them. They are only in memory: a store to which each write is a request writes them once,
+    /// as part of the object.
+    pub tail: Bytes,
+}
+
 /// Bytes that arrive in pieces.
 ///
 /// An upload is at the path of a folder, which belongs to it alone: its bytes are at `data` in it, and its owner may
@@ -26,16 +36,23 @@ pub struct UploadState {
 #[async_trait]
 pub trait Uploads: Objects {
     /// Continues an upload after the bytes that `state` counts, and cuts off any others. The default state begins a new
-    /// upload. Fails with "not found" if the upload no longer exists, and with
-    /// [`StoreErrorKind::Corrupt`] if it has fewer bytes.
-    async fn open_upload(&self, folder: &StorePath, state: &UploadState) -> Result<Box<dyn UploadWriter>, StoreError>;
+    /// upload; `target` is the path of its object, if that is known already. Fails with "not found" if the upload no
+    /// longer exists, and with [`StoreErrorKind::Corrupt`] if it has fewer bytes; a store that finds out only when the
+    /// upload is published fails then.
+    async fn open_upload(
+        &self,
+        folder: &StorePath,
+        state: &UploadState,
+        target: Option<&StorePath>,
+    ) -> Result<Box<dyn UploadWriter>, StoreError>;
 
     /// Opens the durable bytes of an upload for reading.
     async fn read_upload(&self, folder: &StorePath, state: &UploadState) -> Result<ByteStream, StoreError>;
 
     /// Makes the bytes of an upload the object `to`, in one step and durably, and replaces the object there. The
     /// modification time of the object is the time of this call.
-    async fn publish_upload(&self, folder: &StorePath, state: &UploadState, to: &StorePath) -> Result<(), StoreError>;
+    async fn publish_upload(&self, folder: &StorePath, upload: &SealedUpload, to: &StorePath)
+    -> Result<(), StoreError>;
 
     /// Removes an upload with everything in its folder, without syncing: a power failure may restore some of it. A
     /// missing upload is no error.
@@ -51,6 +68,9 @@ pub trait UploadWriter: Send {
     /// Makes all appended bytes durable and returns the new state. If a writer is dropped without this call, any part
     /// of the appended bytes may remain.
     async fn sync(&mut self) -> Result<UploadState, StoreError>;
+
+    /// Ends the upload after the appended bytes. From then on it can only be published or discarded.
+    async fn seal(self: Box<Self>) -> Result<SealedUpload, StoreError>;
 }
 
 /// The object that holds the bytes of an upload, in a store that appends to one.

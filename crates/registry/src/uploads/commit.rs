@@ -11,7 +11,7 @@ use super::super::{
 use portcullis_access::Push;
 use portcullis_access::audit::{self, AuditEvent};
 use portcullis_oci::Digest;
-use portcullis_storage::UploadState;
+use portcullis_storage::SealedUpload;
 
 /// Bytes that are durable and verified against the claimed digest, but not visible yet.
 #[must_use = "a verified blob is not visible until it is committed"]
@@ -19,7 +19,7 @@ pub struct VerifiedBlob {
     pub(super) digest: Digest,
     pub(super) id: UploadId,
     /// The bytes of the upload; `None` if they are at the blob's path already.
-    pub(super) unpublished: Option<UploadState>,
+    pub(super) unpublished: Option<SealedUpload>,
     pub(super) _lock: UploadLock,
 }
 
@@ -41,10 +41,10 @@ impl Repository<Push> {
     /// Does the work of [`commit`](Self::commit), in a task that the caller runs to completion.
     pub(super) async fn commit_inner(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
         let folder = DirKey::Upload(&self.name, blob.id).path();
-        if let Some(state) = &blob.unpublished {
+        if let Some(upload) = &blob.unpublished {
             let _guard = self.lock_shared_for_upload(blob.id).await?;
             // The lease begins with the commit, not with the first byte of a slow upload.
-            self.store().publish_upload(&folder, state, &ObjectKey::Blob(&blob.digest).path()).await?;
+            self.store().publish_upload(&folder, upload, &ObjectKey::Blob(&blob.digest).path()).await?;
         }
         // The shared guard was dropped before: waiting for the lock with the guard held would deadlock with a
         // removal, which holds the lock while it waits for the guard.

@@ -18,7 +18,7 @@ use super::{
 };
 use portcullis_access::Push;
 use portcullis_oci::{Algorithm, ChunkRange, Digest, Digester};
-use portcullis_storage::{RecordVersion, StoreErrorKind, UploadState, UploadWriter, optional};
+use portcullis_storage::{RecordVersion, SealedUpload, StoreErrorKind, UploadState, UploadWriter, optional};
 
 /// An upload that one request has locked for writing.
 pub struct Upload {
@@ -79,8 +79,9 @@ impl Upload {
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
     {
-        let writer = self.open_data().await?.ok_or(Error::UploadUnknown)?;
-        self.write_body(writer, body, announced).await?;
+        let writer = self.open_data(None).await?.ok_or(Error::UploadUnknown)?;
+        let ingest = self.write_body(writer, body, announced).await?;
+        self.sync(ingest).await?;
         self.save_session().await?;
         Ok(self.offset())
     }
@@ -123,11 +124,8 @@ impl Upload {
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
     {
-        let unpublished = match self.open_data().await? {
-            Some(writer) => {
-                self.write_last(writer, body, announced, &claimed).await?;
-                Some(self.state)
-            }
+        let unpublished = match self.open_data(Some(&claimed)).await? {
+            Some(writer) => Some(self.write_last(writer, body, announced, &claimed).await?),
             // An earlier attempt moved the bytes to the blob's path and failed afterwards.
             None if self.is_stored_as(&claimed).await? => None,
             None => return Err(Error::UploadUnknown),
@@ -143,35 +141,40 @@ impl Upload {
         body: S,
         announced: Option<u64>,
         claimed: &Digest,
-    ) -> Result<(), Error>
+    ) -> Result<SealedUpload, Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
     {
         let before = self.offset();
-        if self.is_closing && self.digest_so_far(claimed.algorithm()).await? == *claimed {
-            return self.sync(Ingest::new(writer, self.digester.clone(), before)).await;
+        let written = SealedUpload { state: self.state.clone(), tail: Bytes::new() };
+        if self.is_closing && self.digest_of(&written, claimed.algorithm()).await? == *claimed {
+            return self.seal(Ingest::new(writer, self.digester.clone(), before)).await;
         }
-        self.write_body(writer, body, announced).await?;
-        let actual = self.digest_so_far(claimed.algorithm()).await?;
+        let ingest = self.write_body(writer, body, announced).await?;
+        let sealed = self.seal(ingest).await?;
+        let actual = self.digest_of(&sealed, claimed.algorithm()).await?;
         if actual != *claimed {
             self.repository.engine.discard_upload(&self.repository.name, self.id).await?;
             return Err(Error::DigestMismatch { claimed: *claimed, actual });
         }
         // From here on the bytes may be moved to the blob's path, and the session must not offer an offset at which a
-        // client could append to them. A session at offset 0 or at the end is correct as it is.
-        if (1..self.offset()).contains(&before) {
+        // client could append to them. A session at offset 0 or at the end is correct as it is, and so is one whose
+        // bytes stay where they are because the rest is still in memory.
+        if sealed.tail.is_empty() && (1..self.offset()).contains(&before) {
             self.is_closing = true;
             self.save_session().await?;
         }
-        Ok(())
+        Ok(sealed)
     }
 
-    /// The digest of the bytes so far, in `algorithm`.
-    async fn digest_so_far(&self, algorithm: Algorithm) -> Result<Digest, Error> {
+    /// The digest of the bytes of `upload`, which this upload has hashed, in `algorithm`.
+    async fn digest_of(&self, upload: &SealedUpload, algorithm: Algorithm) -> Result<Digest, Error> {
         if self.digester.algorithm() == algorithm {
             return Ok(self.digester.clone().finish());
         }
-        Ok(self.repository.rehash_upload(self.id, algorithm, &self.state).await?.finish())
+        let mut digester = self.repository.rehash_upload(self.id, algorithm, &upload.state).await?;
+        digester.update(&upload.tail);
+        Ok(digester.finish())
     }
 
     /// Whether the bytes of this upload are already stored as the blob `claimed`. That the blob exists is not enough:
@@ -185,52 +188,75 @@ impl Upload {
         Ok(rehash(Digester::new(own.algorithm()), object.stream(0..size)).await?.finish() == own)
     }
 
-    /// Opens the upload's bytes for appending; `None` if the session has bytes but their object is missing.
-    async fn open_data(&self) -> Result<Option<Box<dyn UploadWriter>>, Error> {
+    /// Opens the upload's bytes for appending; `None` if the session has bytes but their object is missing. `claimed` is
+    /// the digest of the whole blob, if the request states it.
+    async fn open_data(&self, claimed: Option<&Digest>) -> Result<Option<Box<dyn UploadWriter>>, Error> {
         let folder = DirKey::Upload(&self.repository.name, self.id).path();
+        let target = claimed.map(|digest| ObjectKey::Blob(digest).path());
         let _guard = self.repository.lock_shared_for_upload(self.id).await?;
-        let writer = self.repository.store().open_upload(&folder, &self.state).await;
+        let writer = self.repository.store().open_upload(&folder, &self.state, target.as_ref()).await;
         if self.offset() == 0 { Ok(Some(writer?)) } else { Ok(optional(writer)?) }
     }
 
-    /// Writes a body and makes it durable. If reading the body fails, the bytes that arrived are kept before the
-    /// error is returned.
+    /// Writes a body. If reading it fails, the bytes that arrived are kept before the error is returned.
     async fn write_body<S>(
         &mut self,
         writer: Box<dyn UploadWriter>,
         body: S,
         announced: Option<u64>,
-    ) -> Result<(), Error>
+    ) -> Result<Ingest, Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
     {
         self.is_closing = false;
         let mut ingest = Ingest::new(writer, self.digester.clone(), self.offset());
-        let taken = match ingest.write_body(body, announced).await {
-            taken @ (Ok(()) | Err(Error::Body(_))) => self.sync(ingest).await.and(taken),
-            refused => refused,
-        };
-        match &taken {
-            // If the upload is busy, surplus bytes may belong to another process, and are not cut off.
-            Ok(()) | Err(Error::UploadBusy { .. }) => {}
-            Err(Error::Body(_)) => self.save_session().await?,
-            // How much was written is unknown, so all of it is cut off: otherwise a full disk would stay full. If
-            // cutting it off fails, the next request does it. If the upload is gone with its repository, that is the
-            // error to report.
-            Err(_) => match self.open_data().await {
-                Err(Error::UploadUnknown) => return Err(Error::UploadUnknown),
-                cut => drop(cut),
-            },
+        match ingest.write_body(body, announced).await {
+            Ok(()) => Ok(ingest),
+            Err(Error::Body(reason)) => {
+                self.sync(ingest).await?;
+                self.save_session().await?;
+                Err(Error::Body(reason))
+            }
+            Err(error) => Err(self.cut_off_after(error).await),
         }
-        taken
     }
 
     /// Makes the written bytes durable, and takes over their number and their hash. Fails with [`Error::UploadBusy`] if
     /// another process wrote to the upload as well.
     async fn sync(&mut self, ingest: Ingest) -> Result<(), Error> {
-        let Some(synced) = ingest.sync().await? else { return Err(self.busy().await) };
-        (self.state, self.digester) = synced;
-        Ok(())
+        match ingest.sync().await {
+            Ok(Some(synced)) => {
+                (self.state, self.digester) = synced;
+                Ok(())
+            }
+            // Surplus bytes may belong to the other process, and are not cut off.
+            Ok(None) => Err(self.busy().await),
+            Err(error) => Err(self.cut_off_after(error).await),
+        }
+    }
+
+    /// Ends the upload after the written bytes; otherwise does what [`sync`](Self::sync) does.
+    async fn seal(&mut self, ingest: Ingest) -> Result<SealedUpload, Error> {
+        match ingest.seal().await {
+            Ok(Some((sealed, digester))) => {
+                self.state = sealed.state.clone();
+                self.digester = digester;
+                Ok(sealed)
+            }
+            Ok(None) => Err(self.busy().await),
+            Err(error) => Err(self.cut_off_after(error).await),
+        }
+    }
+
+    /// Cuts off bytes whose writing failed with `error`, and returns the error to report. How much was written is
+    /// unknown, so all of it is cut off: otherwise a full disk would stay full. If that fails, the next request does
+    /// it.
+    async fn cut_off_after(&self, error: Error) -> Error {
+        match self.open_data(None).await {
+            // The upload is gone with its repository.
+            Err(Error::UploadUnknown) => Error::UploadUnknown,
+            Ok(_) | Err(_) => error,
+        }
     }
 
     /// The error for an upload to which another process writes.

@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{
-    super::{DirectIo, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter},
+    super::{DirectIo, SealedUpload, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter},
     StoreDir,
     aligned_buffer::{ALIGNMENT, AlignedBuffer, BUFFER_LEN},
     dirs,
@@ -185,6 +185,10 @@ impl UploadWriter for FileWriter {
 
     async fn sync(&mut self) -> Result<UploadState, StoreError> {
         Ok(UploadState { len: self.run_blocking(AppendFile::sync).await?, parts: None })
+    }
+
+    async fn seal(mut self: Box<Self>) -> Result<SealedUpload, StoreError> {
+        Ok(SealedUpload { state: self.sync().await?, tail: Bytes::new() })
     }
 }
 

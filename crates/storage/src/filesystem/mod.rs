@@ -183,6 +183,12 @@ impl StoreDir {
         Ok((place, file))
     }
 
+    fn touch(&self, place: &Path) -> io::Result<()> {
+        let file = File::open(place)?;
+        read::file_stat(&file.metadata()?)?;
+        file.set_modified(self.clock.now())
+    }
+
     /// Moves a synced file to its target and makes the move durable.
     fn publish(&self, from: &Path, to: &Path) -> io::Result<()> {
         let folder = dirs::parent_dir(to);
@@ -270,6 +276,7 @@ impl Objects for FilesystemStore {
     async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
         let source = self.disk.absolute_path(from);
         self.run_blocking("move to", to, move |disk, place| {
+            disk.touch(&source)?;
             disk.publish(&source, place)?;
             disk.prune_after_move(dirs::parent_dir(&source))
         })
@@ -277,12 +284,7 @@ impl Objects for FilesystemStore {
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.run_blocking("touch", path, |disk, place| {
-            let file = File::open(place)?;
-            read::file_stat(&file.metadata()?)?;
-            file.set_modified(disk.clock.now())
-        })
-        .await
+        self.run_blocking("touch", path, StoreDir::touch).await
     }
 
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {

@@ -1,17 +1,13 @@
 //! Implements [`Uploads`]: the bytes of an upload are one file, to which its writer appends, and which becomes the object
 //! by a rename.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use async_trait::async_trait;
 
 use super::{
     super::{
-        ByteStream, Objects as _, StoreError, StorePath, UploadState, UploadWriter, Uploads,
+        ByteStream, Objects as _, SealedUpload, StoreError, StorePath, UploadState, UploadWriter, Uploads,
         uploads::{data_path, read_whole},
     },
     FilesystemStore, StoreDir, append, dirs,
@@ -19,7 +15,12 @@ use super::{
 
 #[async_trait]
 impl Uploads for FilesystemStore {
-    async fn open_upload(&self, folder: &StorePath, state: &UploadState) -> Result<Box<dyn UploadWriter>, StoreError> {
+    async fn open_upload(
+        &self,
+        folder: &StorePath,
+        state: &UploadState,
+        _: Option<&StorePath>,
+    ) -> Result<Box<dyn UploadWriter>, StoreError> {
         let (path, direct_io, len) = (data_path(folder), self.direct_io, state.len);
         let open = move |disk: &StoreDir, place: &Path| append::open(disk, place, len, direct_io);
         let tail = self.run_blocking("append to", &path, open).await?;
@@ -31,14 +32,8 @@ impl Uploads for FilesystemStore {
         read_whole(self.open(&path).await?, &path, state)
     }
 
-    async fn publish_upload(&self, folder: &StorePath, _: &UploadState, to: &StorePath) -> Result<(), StoreError> {
-        let source = self.disk.absolute_path(&data_path(folder));
-        self.run_blocking("publish", to, move |disk, place| {
-            File::open(&source)?.set_modified(disk.clock.now())?;
-            disk.publish(&source, place)?;
-            disk.prune_after_move(dirs::parent_dir(&source))
-        })
-        .await
+    async fn publish_upload(&self, folder: &StorePath, _: &SealedUpload, to: &StorePath) -> Result<(), StoreError> {
+        self.rename(&data_path(folder), to).await
     }
 
     async fn discard_upload(&self, folder: &StorePath) -> Result<(), StoreError> {
