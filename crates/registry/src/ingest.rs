@@ -101,7 +101,7 @@ impl Ingest {
     /// because another writer appended to it.
     pub(super) async fn seal(self) -> Result<Option<(SealedUpload, Digester)>, Error> {
         let sealed = self.writer.seal().await?;
-        if sealed.state.len + sealed.tail.len() as u64 != self.offset {
+        if sealed.len() != self.offset {
             return Ok(None);
         }
         let digester = self.digester.ok_or(Error::Interrupted)?;

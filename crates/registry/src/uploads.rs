@@ -93,11 +93,11 @@ impl Repository<Push> {
     /// Cancels an upload and removes its files.
     pub async fn cancel_upload(&self, id: UploadId) -> Result<(), Error> {
         let lock = self.lock_upload(id).await?;
-        self.load_session(id).await?;
+        let state = self.load_session(id).await?.session.state();
         let this = self.clone();
         self.run_to_completion(async move {
             let _lock = lock;
-            this.engine.discard_upload(&this.name, id).await
+            this.engine.discard_upload(&this.name, id, &state).await
         })
         .await
     }
@@ -123,7 +123,7 @@ impl Repository<Push> {
             let done = upload.complete_inner(body, announced, claimed).await;
             if done.is_err() {
                 // The caller gets the error of the upload, not an error of its removal.
-                let _ = this.engine.discard_upload(&this.name, id).await;
+                let _ = this.engine.discard_upload(&this.name, id, &UploadState::default()).await;
             }
             done
         })

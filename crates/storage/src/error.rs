@@ -54,6 +54,11 @@ impl StoreError {
         Self { kind, context: context.into(), source: None }
     }
 
+    /// Creates an error of `kind` with its cause; `context` names the operation and the object.
+    pub fn with_source(kind: StoreErrorKind, context: impl Into<String>, source: io::Error) -> Self {
+        Self { kind, context: context.into(), source: Some(source) }
+    }
+
     /// Converts an error of the operating system; `context` names the operation and the object.
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -76,7 +81,8 @@ impl StoreError {
     }
 
     /// The error for an object of `size` bytes, of which a caller reads at most `limit` into memory.
-    pub(crate) fn too_large(size: u64, limit: u64) -> Self {
+    #[must_use]
+    pub fn too_large(size: u64, limit: u64) -> Self {
         Self::new(StoreErrorKind::TooLarge, format!("object of {size} bytes, at most {limit}"))
     }
 

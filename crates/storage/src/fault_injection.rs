@@ -176,9 +176,9 @@ impl<S: Store, H: StoreHook> Uploads for InterceptedStore<S, H> {
         self.inner.publish_upload(folder, upload, to).await
     }
 
-    async fn discard_upload(&self, folder: &StorePath) -> Result<(), StoreError> {
+    async fn discard_upload(&self, folder: &StorePath, state: &UploadState) -> Result<(), StoreError> {
         self.change(folder).await?;
-        self.inner.discard_upload(folder).await
+        self.inner.discard_upload(folder, state).await
     }
 }
 

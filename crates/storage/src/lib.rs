@@ -7,13 +7,19 @@
 //! Invariant: an object whose write a [`Store`] has acknowledged is complete after a crash. After an unacknowledged
 //! write, the object is complete or absent.
 //!
-//! `contract_tests` is one test suite that runs against every implementation.
+//! `contract` is one test suite that runs against every implementation.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make their values from the system's clocks"))]
 
 mod config;
-#[cfg(test)]
-mod contract_tests;
+#[cfg(any(test, feature = "testing"))]
+#[allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::unwrap_used,
+    reason = "a test reports its own failure by a panic"
+)]
+pub mod contract;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 #[allow(
@@ -187,7 +193,8 @@ pub struct Object {
 }
 
 impl Object {
-    fn new(stat: Stat, read: impl FnOnce(Range<u64>) -> ByteStream + Send + 'static) -> Self {
+    /// Makes an object of its stat and a function that streams the bytes of a range.
+    pub fn new(stat: Stat, read: impl FnOnce(Range<u64>) -> ByteStream + Send + 'static) -> Self {
         Self { stat, read: Box::new(read) }
     }
 

@@ -244,7 +244,7 @@ impl Uploads for MemoryStore {
         Ok(())
     }
 
-    async fn discard_upload(&self, folder: &StorePath) -> Result<(), StoreError> {
+    async fn discard_upload(&self, folder: &StorePath, _: &UploadState) -> Result<(), StoreError> {
         self.remove_tree(folder).await
     }
 }
@@ -271,6 +271,6 @@ impl UploadWriter for MemoryWriter {
     }
 
     async fn seal(mut self: Box<Self>) -> Result<SealedUpload, StoreError> {
-        Ok(SealedUpload { state: self.sync().await?, tail: Bytes::new() })
+        Ok(SealedUpload::durable(self.sync().await?))
     }
 }

@@ -57,7 +57,13 @@ impl StorePath {
     /// Whether this path is below `folder`, at any depth.
     #[must_use]
     pub fn is_below(&self, folder: &Self) -> bool {
-        folder.0.is_empty() || self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/'))
+        self.below(folder).is_some()
+    }
+
+    /// The rest of this path below `folder`; `None` if it is not below it.
+    #[must_use]
+    pub fn below(&self, folder: &Self) -> Option<&str> {
+        if folder.0.is_empty() { Some(&self.0) } else { self.0.strip_prefix(&folder.0)?.strip_prefix('/') }
     }
 }
 

@@ -15,8 +15,15 @@ pub struct RecordVersion(Bytes);
 
 impl RecordVersion {
     /// Makes a version of the bytes by which a store knows it: its content, or an `ETag`.
-    pub(crate) fn new(bytes: Bytes) -> Self {
+    #[must_use]
+    pub fn new(bytes: Bytes) -> Self {
         Self(bytes)
+    }
+
+    /// The bytes by which the store knows the version.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// Whether this is the version of a record with this content, in a store that knows versions by their content.

@@ -4,6 +4,8 @@
 //! Invariant: an [`UploadState`] and the store are all that a process needs to continue an upload that another process
 //! began. Bytes that no state counts are cut off when the upload is continued.
 
+use std::{any::Any, fmt};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -20,13 +22,40 @@ pub struct UploadState {
 }
 
 /// An upload after its last byte: what [`Uploads::publish_upload`] makes an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedUpload {
     /// The durable bytes.
     pub state: UploadState,
     /// The bytes that follow them. They are only in memory: a store to which each write is a request writes them once,
     /// as part of the object.
-    pub tail: Bytes,
+    pub tail: Vec<Bytes>,
+    /// Keeps the memory of the tail reserved.
+    pub reservation: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl SealedUpload {
+    /// An upload whose bytes are all durable.
+    #[must_use]
+    pub fn durable(state: UploadState) -> Self {
+        Self { state, tail: Vec::new(), reservation: None }
+    }
+
+    /// The number of all bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.state.len + self.tail.iter().map(|piece| piece.len() as u64).sum::<u64>()
+    }
+
+    /// Whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for SealedUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedUpload").field("state", &self.state).field("len", &self.len()).finish_non_exhaustive()
+    }
 }
 
 /// Bytes that arrive in pieces.
@@ -36,9 +65,9 @@ pub struct SealedUpload {
 #[async_trait]
 pub trait Uploads: Objects {
     /// Continues an upload after the bytes that `state` counts, and cuts off any others. The default state begins a new
-    /// upload; `target` is the path of its object, if that is known already. Fails with "not found" if the upload no
-    /// longer exists, and with [`StoreErrorKind::Corrupt`] if it has fewer bytes; a store that finds out only when the
-    /// upload is published fails then.
+    /// upload; `target` is the path of its object, if that is known already. Fails with "not found" if the bytes no
+    /// longer exist, and with [`StoreErrorKind::Corrupt`] if there are fewer; a store that finds out only when the upload
+    /// is published fails then.
     async fn open_upload(
         &self,
         folder: &StorePath,
@@ -54,9 +83,9 @@ pub trait Uploads: Objects {
     async fn publish_upload(&self, folder: &StorePath, upload: &SealedUpload, to: &StorePath)
     -> Result<(), StoreError>;
 
-    /// Removes an upload with everything in its folder, without syncing: a power failure may restore some of it. A
-    /// missing upload is no error.
-    async fn discard_upload(&self, folder: &StorePath) -> Result<(), StoreError>;
+    /// Removes an upload with everything in its folder, without syncing: a power failure may restore some of it. `state`
+    /// counts the bytes that were not published, as far as they are known. A missing upload is no error.
+    async fn discard_upload(&self, folder: &StorePath, state: &UploadState) -> Result<(), StoreError>;
 }
 
 /// An upload that is open for writing.

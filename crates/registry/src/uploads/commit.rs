@@ -11,7 +11,7 @@ use super::super::{
 use portcullis_access::Push;
 use portcullis_access::audit::{self, AuditEvent};
 use portcullis_oci::Digest;
-use portcullis_storage::SealedUpload;
+use portcullis_storage::{SealedUpload, UploadState};
 
 /// Bytes that are durable and verified against the claimed digest, but not visible yet.
 #[must_use = "a verified blob is not visible until it is committed"]
@@ -56,7 +56,7 @@ impl Repository<Push> {
         drop(lock);
         let (user, repository, digest) = (&self.principal, &self.name, &blob.digest);
         audit::record(&AuditEvent::BlobPushed { user, repository, digest });
-        self.store().discard_upload(&folder).await?;
+        self.store().discard_upload(&folder, &UploadState::default()).await?;
         Ok(blob.digest)
     }
 }

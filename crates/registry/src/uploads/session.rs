@@ -108,11 +108,16 @@ impl Repository<Push> {
 }
 
 impl Engine {
-    /// Removes an upload. The session goes first: bytes without a session cannot be resumed, but a session without
+    /// Removes an upload, of whose bytes `state` is known. The session goes first: bytes without a session cannot be resumed, but a session without
     /// its bytes would report an offset that does not exist.
-    pub(in super::super) async fn discard_upload(&self, name: &RepositoryName, id: UploadId) -> Result<(), Error> {
+    pub(in super::super) async fn discard_upload(
+        &self,
+        name: &RepositoryName,
+        id: UploadId,
+        state: &UploadState,
+    ) -> Result<(), Error> {
         let _guard = self.repositories.lock_shared(name).await;
         optional(self.store.remove(&ObjectKey::UploadSession(name, id).path()).await)?;
-        Ok(self.store.discard_upload(&DirKey::Upload(name, id).path()).await?)
+        Ok(self.store.discard_upload(&DirKey::Upload(name, id).path(), state).await?)
     }
 }

@@ -146,7 +146,7 @@ impl Upload {
         S: Stream<Item = Result<Bytes, BodyError>> + Send,
     {
         let before = self.offset();
-        let written = SealedUpload { state: self.state.clone(), tail: Bytes::new() };
+        let written = SealedUpload::durable(self.state.clone());
         if self.is_closing && self.digest_of(&written, claimed.algorithm()).await? == *claimed {
             return self.seal(Ingest::new(writer, self.digester.clone(), before)).await;
         }
@@ -154,7 +154,7 @@ impl Upload {
         let sealed = self.seal(ingest).await?;
         let actual = self.digest_of(&sealed, claimed.algorithm()).await?;
         if actual != *claimed {
-            self.repository.engine.discard_upload(&self.repository.name, self.id).await?;
+            self.repository.engine.discard_upload(&self.repository.name, self.id, &self.state).await?;
             return Err(Error::DigestMismatch { claimed: *claimed, actual });
         }
         // From here on the bytes may be moved to the blob's path, and the session must not offer an offset at which a
@@ -173,7 +173,9 @@ impl Upload {
             return Ok(self.digester.clone().finish());
         }
         let mut digester = self.repository.rehash_upload(self.id, algorithm, &upload.state).await?;
-        digester.update(&upload.tail);
+        for piece in &upload.tail {
+            digester.update(piece);
+        }
         Ok(digester.finish())
     }
 

@@ -188,7 +188,7 @@ impl UploadWriter for FileWriter {
     }
 
     async fn seal(mut self: Box<Self>) -> Result<SealedUpload, StoreError> {
-        Ok(SealedUpload { state: self.sync().await?, tail: Bytes::new() })
+        Ok(SealedUpload::durable(self.sync().await?))
     }
 }
 

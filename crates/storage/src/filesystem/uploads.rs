@@ -36,7 +36,7 @@ impl Uploads for FilesystemStore {
         self.rename(&data_path(folder), to).await
     }
 
-    async fn discard_upload(&self, folder: &StorePath) -> Result<(), StoreError> {
+    async fn discard_upload(&self, folder: &StorePath, _: &UploadState) -> Result<(), StoreError> {
         self.run_blocking("remove", folder, |disk, place| match fs::remove_dir_all(place) {
             Ok(()) => {
                 dirs::remove_empty_dirs(dirs::parent_dir(place), &disk.root);

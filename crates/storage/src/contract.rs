@@ -1,10 +1,10 @@
-//! Tests the contract of [`Store`] against every implementation.
+//! Tests the contract of [`Store`] against any implementation: [`store_contract`](crate::store_contract) makes a test of
+//! each function.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use portcullis_clock::{Clock, ManualClock};
 
 use super::*;
 
@@ -25,7 +25,8 @@ fn pattern(length: usize) -> Bytes {
     (0..length).map(|index| u8::try_from(index % 251).unwrap()).collect()
 }
 
-async fn what_is_written_is_read(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn what_is_written_is_read(store: Arc<dyn Store>) {
     for length in [0, 1, READ_CHUNK_LEN - 1, READ_CHUNK_LEN, READ_CHUNK_LEN + 1, 3 * READ_CHUNK_LEN + 7] {
         store.write(&path("a/b/c"), pattern(length)).await.unwrap();
         assert_eq!(store.stat(&path("a/b/c")).await.unwrap().size, length as u64);
@@ -33,7 +34,8 @@ async fn what_is_written_is_read(store: Arc<dyn Store>) {
     }
 }
 
-async fn any_range_can_be_read(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn any_range_can_be_read(store: Arc<dyn Store>) {
     let whole = pattern(2 * READ_CHUNK_LEN + 100);
     store.write(&path("a"), whole.clone()).await.unwrap();
     for (start, end) in [
@@ -50,7 +52,8 @@ async fn any_range_can_be_read(store: Arc<dyn Store>) {
     }
 }
 
-async fn what_is_missing_is_not_found(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn what_is_missing_is_not_found(store: Arc<dyn Store>) {
     store.write(&path("folder/file"), pattern(1)).await.unwrap();
     for missing in ["a", "folder", "folder/x", "folder/file/x"] {
         assert!(store.stat(&path(missing)).await.unwrap_err().is_not_found(), "{missing}");
@@ -62,7 +65,8 @@ async fn what_is_missing_is_not_found(store: Arc<dyn Store>) {
     store.remove_tree(&path("a")).await.unwrap();
 }
 
-async fn an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others(store: Arc<dyn Store>) {
     let (folder, done) = (path("team/_uploads/1"), path("done"));
     let mut writer = store.open_upload(&folder, &UploadState::default(), None).await.unwrap();
     writer.write(vec![Bytes::from_static(b"hel"), Bytes::new(), Bytes::from_static(b"lo ")]).await.unwrap();
@@ -80,12 +84,12 @@ async fn an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_
     let sealed = store.open_upload(&folder, &whole, None).await.unwrap().seal().await.unwrap();
     store.publish_upload(&folder, &sealed, &done).await.unwrap();
     assert_eq!(content(&*store, "done").await, "hello world!");
-    assert!(store.open_upload(&folder, &whole, None).await.is_err(), "its bytes are an object now");
-    store.discard_upload(&folder).await.unwrap();
+    store.discard_upload(&folder, &UploadState::default()).await.unwrap();
     assert_eq!(content(&*store, "done").await, "hello world!");
 }
 
-async fn an_upload_with_fewer_bytes_than_its_state_counts_is_an_error(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn an_upload_with_fewer_bytes_than_its_state_counts_is_an_error(store: Arc<dyn Store>) {
     let folder = path("up");
     let mut writer = store.open_upload(&folder, &UploadState::default(), None).await.unwrap();
     writer.write(vec![Bytes::from_static(b"hello")]).await.unwrap();
@@ -100,7 +104,8 @@ async fn an_upload_with_fewer_bytes_than_its_state_counts_is_an_error(store: Arc
     assert!(store.open_upload(&path("none"), &missing, None).await.is_err(), "nothing to continue");
 }
 
-async fn an_upload_without_a_byte_becomes_an_empty_object(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn an_upload_without_a_byte_becomes_an_empty_object(store: Arc<dyn Store>) {
     let mut writer = store.open_upload(&path("up"), &UploadState::default(), None).await.unwrap();
     writer.sync().await.unwrap();
     let sealed = writer.seal().await.unwrap();
@@ -108,7 +113,8 @@ async fn an_upload_without_a_byte_becomes_an_empty_object(store: Arc<dyn Store>)
     assert_eq!(store.stat(&path("empty")).await.unwrap().size, 0);
 }
 
-async fn an_upload_that_is_sealed_without_a_pause_becomes_an_object(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn an_upload_that_is_sealed_without_a_pause_becomes_an_object(store: Arc<dyn Store>) {
     for length in [0, 1, READ_CHUNK_LEN + 1, 3 << 20] {
         let (folder, to) = (path("up"), path("to"));
         let mut writer = store.open_upload(&folder, &UploadState::default(), Some(&to)).await.unwrap();
@@ -116,21 +122,23 @@ async fn an_upload_that_is_sealed_without_a_pause_becomes_an_object(store: Arc<d
         let sealed = writer.seal().await.unwrap();
         store.publish_upload(&folder, &sealed, &to).await.unwrap();
         assert_eq!(content(&*store, "to").await, pattern(length));
-        store.discard_upload(&folder).await.unwrap();
+        store.discard_upload(&folder, &UploadState::default()).await.unwrap();
     }
 }
 
-async fn a_discarded_upload_leaves_nothing(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn a_discarded_upload_leaves_nothing(store: Arc<dyn Store>) {
     let mut writer = store.open_upload(&path("a/up"), &UploadState::default(), None).await.unwrap();
     writer.write(vec![pattern(100)]).await.unwrap();
     writer.sync().await.unwrap();
     store.write(&path("a/up/session"), pattern(1)).await.unwrap();
-    store.discard_upload(&path("a/up")).await.unwrap();
+    store.discard_upload(&path("a/up"), &UploadState::default()).await.unwrap();
     assert_eq!(store.list(&path("a")).await.unwrap(), []);
-    store.discard_upload(&path("a/up")).await.unwrap();
+    store.discard_upload(&path("a/up"), &UploadState::default()).await.unwrap();
 }
 
-async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn Store>) {
     const BLOCK: usize = 1 << 20;
     let whole = pattern(4 * BLOCK);
     // The first number is the offset at which a second writer continues; the others are the lengths of its writes.
@@ -155,13 +163,14 @@ async fn what_is_appended_in_pieces_of_any_size_is_read_as_one(store: Arc<dyn St
         assert_eq!(state.len, end as u64);
         assert_eq!(upload_content(&*store, &folder, &state).await, whole[..end], "{lengths:?}");
         let sealed = writer.seal().await.unwrap();
-        assert_eq!(sealed.state.len + sealed.tail.len() as u64, end as u64);
+        assert_eq!(sealed.len(), end as u64);
         store.publish_upload(&folder, &sealed, &path("done")).await.unwrap();
         assert_eq!(content(&*store, "done").await, whole[..end], "{lengths:?}");
     }
 }
 
-async fn a_record_is_created_once(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn a_record_is_created_once(store: Arc<dyn Store>) {
     let record = path("r/a");
     store.create_record(&record, pattern(3), Durability::Synced).await.unwrap();
     let again = store.create_record(&record, pattern(4), Durability::Synced).await.unwrap_err();
@@ -180,7 +189,8 @@ async fn a_record_is_created_once(store: Arc<dyn Store>) {
     assert_eq!(created, 1);
 }
 
-async fn a_record_is_replaced_only_in_the_version_that_was_read(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn a_record_is_replaced_only_in_the_version_that_was_read(store: Arc<dyn Store>) {
     let record = path("r/a");
     let first = store.create_record(&record, pattern(1), Durability::Synced).await.unwrap();
     let read = store.read_record(&record, 100).await.unwrap();
@@ -196,7 +206,8 @@ async fn a_record_is_replaced_only_in_the_version_that_was_read(store: Arc<dyn S
     assert!(store.read_record(&record, 100).await.unwrap_err().is_not_found());
 }
 
-async fn counters_that_several_processes_raise_by_replacement_lose_no_step(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn counters_that_several_processes_raise_by_replacement_lose_no_step(store: Arc<dyn Store>) {
     let record = path("r/counter");
     store.create_record(&record, Bytes::from_static(b"0"), Durability::Synced).await.unwrap();
     let workers = (0..4).map(|_| {
@@ -220,12 +231,14 @@ async fn counters_that_several_processes_raise_by_replacement_lose_no_step(store
     assert_eq!(content(&*store, "r/counter").await, "40");
 }
 
-async fn a_record_over_the_limit_is_not_read(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn a_record_over_the_limit_is_not_read(store: Arc<dyn Store>) {
     store.create_record(&path("r/a"), pattern(11), Durability::Synced).await.unwrap();
     assert_eq!(store.read_record(&path("r/a"), 10).await.unwrap_err().kind(), StoreErrorKind::TooLarge);
 }
 
-async fn publishing_moves_and_replaces(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn publishing_moves_and_replaces(store: Arc<dyn Store>) {
     store.write(&path("from"), pattern(5)).await.unwrap();
     store.write(&path("deep/to"), pattern(1)).await.unwrap();
     store.rename(&path("from"), &path("deep/to")).await.unwrap();
@@ -233,7 +246,8 @@ async fn publishing_moves_and_replaces(store: Arc<dyn Store>) {
     assert!(store.stat(&path("from")).await.unwrap_err().is_not_found());
 }
 
-async fn an_open_object_outlives_its_removal_and_its_replacement(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn an_open_object_outlives_its_removal_and_its_replacement(store: Arc<dyn Store>) {
     store.write(&path("a"), pattern(2 * READ_CHUNK_LEN)).await.unwrap();
     let (first, second) = (store.open(&path("a")).await.unwrap(), store.open(&path("a")).await.unwrap());
     store.write(&path("a"), pattern(1)).await.unwrap();
@@ -242,24 +256,8 @@ async fn an_open_object_outlives_its_removal_and_its_replacement(store: Arc<dyn 
     assert_eq!(second.read(1 << 30).await.unwrap(), pattern(2 * READ_CHUNK_LEN));
 }
 
-#[tokio::test]
-async fn a_touch_makes_an_object_young_and_changes_nothing_else() {
-    let (root, time) = (tempfile::tempdir().unwrap(), ManualClock::new(SystemTime::now()));
-    let disk = FilesystemStore::open(root.path(), time.clock()).unwrap();
-    for store in [Arc::new(MemoryStore::new(time.clock())) as Arc<dyn Store>, Arc::new(disk)] {
-        store.write(&path("a/b"), pattern(9)).await.unwrap();
-        let before = store.stat(&path("a/b")).await.unwrap();
-        time.advance(Duration::from_secs(60 * 60));
-        store.touch(&path("a/b")).await.unwrap();
-        let after = store.stat(&path("a/b")).await.unwrap();
-        assert!(after.modified > before.modified);
-        assert_eq!(after.age(time.clock().now()), Duration::ZERO);
-        assert_eq!(content(&*store, "a/b").await, pattern(9));
-        assert!(store.touch(&path("a")).await.unwrap_err().is_not_found());
-    }
-}
-
-async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
     for object in ["f/b/x", "f/b/y", "f/a", "f/c/d/e", "g"] {
         store.write(&path(object), pattern(1)).await.unwrap();
     }
@@ -270,7 +268,8 @@ async fn a_list_names_what_lies_directly_in_a_folder(store: Arc<dyn Store>) {
     assert_eq!(store.list(&path("f")).await.unwrap(), [entry("c", true)]);
 }
 
-async fn a_list_of_leaves_has_the_object_at_the_same_place_below_each_entry(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn a_list_of_leaves_has_the_object_at_the_same_place_below_each_entry(store: Arc<dyn Store>) {
     for (object, size) in [("f/a/x/link", 1), ("f/b/x/link", 2), ("f/c/y", 3), ("f/d", 4)] {
         store.write(&path(object), pattern(size)).await.unwrap();
     }
@@ -284,7 +283,8 @@ async fn a_list_of_leaves_has_the_object_at_the_same_place_below_each_entry(stor
     assert_eq!(store.list_leaves(&path("none"), &path("link")).await.unwrap(), []);
 }
 
-async fn equal_versions_of_a_folder_mean_that_nothing_came_or_went(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn equal_versions_of_a_folder_mean_that_nothing_came_or_went(store: Arc<dyn Store>) {
     let version = async || store.versions([path("f"), path("none")].into()).await.unwrap();
     store.write(&path("f/a"), pattern(1)).await.unwrap();
     let mut last = version().await;
@@ -300,7 +300,8 @@ async fn equal_versions_of_a_folder_mean_that_nothing_came_or_went(store: Arc<dy
     assert!(now[0].is_none() || now[0] != last[0], "f/a went");
 }
 
-async fn folders_go_with_what_was_in_them(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn folders_go_with_what_was_in_them(store: Arc<dyn Store>) {
     store.write(&path("f/a/b/c"), pattern(1)).await.unwrap();
     store.write(&path("f/x"), pattern(1)).await.unwrap();
     store.remove(&path("f/a/b/c")).await.unwrap();
@@ -311,7 +312,8 @@ async fn folders_go_with_what_was_in_them(store: Arc<dyn Store>) {
     assert!(ours.iter().all(|entry| entry.name == "portcullis"), "{ours:?}");
 }
 
-async fn folders_that_come_and_go_at_once_lose_nothing(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn folders_that_come_and_go_at_once_lose_nothing(store: Arc<dyn Store>) {
     let workers = (0..8).map(|worker| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -328,13 +330,15 @@ async fn folders_that_come_and_go_at_once_lose_nothing(store: Arc<dyn Store>) {
     }
 }
 
-async fn an_object_over_the_limit_is_not_read_into_memory(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn an_object_over_the_limit_is_not_read_into_memory(store: Arc<dyn Store>) {
     store.write(&path("a"), pattern(11)).await.unwrap();
     let error = store.open(&path("a")).await.unwrap().read(10).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::TooLarge);
 }
 
-async fn writers_of_one_object_leave_one_of_theirs_whole(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn writers_of_one_object_leave_one_of_theirs_whole(store: Arc<dyn Store>) {
     let writers = (1..=16).map(|writer| {
         let store = store.clone();
         tokio::spawn(async move { store.write(&path("x/y"), Bytes::from(vec![writer; 10_000])).await })
@@ -347,51 +351,86 @@ async fn writers_of_one_object_leave_one_of_theirs_whole(store: Arc<dyn Store>) 
     assert!(left.iter().all(|byte| *byte == left[0]));
 }
 
-async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
+/// Panics if this is not so.
+pub async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
     store.probe(&["a/b".parse().unwrap()]).await.unwrap();
 }
 
-macro_rules! contract {
-    ($($sentence:ident),+ $(,)?) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $sentence() {
-                super::$sentence(std::sync::Arc::new(super::MemoryStore::default())).await;
-            })+
-        }
-
-        mod filesystem {
-            $(#[tokio::test]
-            async fn $sentence() {
-                let root = tempfile::tempdir().unwrap();
-                super::$sentence(std::sync::Arc::new(super::FilesystemStore::open(root.path(), super::Clock::system()).unwrap())).await;
-            })+
-        }
+/// Makes a test of each sentence of the contract. `$store` is an expression for a new, empty store: an
+/// `Arc<dyn Store>`; it may await.
+#[macro_export]
+macro_rules! store_contract {
+    ($store:expr) => {
+        $crate::store_contract!($store;
+            what_is_written_is_read,
+            any_range_can_be_read,
+            what_is_missing_is_not_found,
+            an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others,
+            an_upload_with_fewer_bytes_than_its_state_counts_is_an_error,
+            an_upload_without_a_byte_becomes_an_empty_object,
+            an_upload_that_is_sealed_without_a_pause_becomes_an_object,
+            a_discarded_upload_leaves_nothing,
+            a_record_is_created_once,
+            a_record_is_replaced_only_in_the_version_that_was_read,
+            counters_that_several_processes_raise_by_replacement_lose_no_step,
+            a_record_over_the_limit_is_not_read,
+            a_list_of_leaves_has_the_object_at_the_same_place_below_each_entry,
+            what_is_appended_in_pieces_of_any_size_is_read_as_one,
+            publishing_moves_and_replaces,
+            an_open_object_outlives_its_removal_and_its_replacement,
+            a_list_names_what_lies_directly_in_a_folder,
+            equal_versions_of_a_folder_mean_that_nothing_came_or_went,
+            folders_go_with_what_was_in_them,
+            folders_that_come_and_go_at_once_lose_nothing,
+            an_object_over_the_limit_is_not_read_into_memory,
+            writers_of_one_object_leave_one_of_theirs_whole,
+            a_store_that_works_says_so,
+        );
+    };
+    ($store:expr; $($sentence:ident),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $sentence() {
+            $crate::contract::$sentence($store).await;
+        })+
     };
 }
 
-contract! {
-    what_is_written_is_read,
-    any_range_can_be_read,
-    what_is_missing_is_not_found,
-    an_upload_continues_after_the_bytes_that_its_state_counts_and_cuts_off_the_others,
-    an_upload_with_fewer_bytes_than_its_state_counts_is_an_error,
-    an_upload_without_a_byte_becomes_an_empty_object,
-    an_upload_that_is_sealed_without_a_pause_becomes_an_object,
-    a_discarded_upload_leaves_nothing,
-    a_record_is_created_once,
-    a_record_is_replaced_only_in_the_version_that_was_read,
-    counters_that_several_processes_raise_by_replacement_lose_no_step,
-    a_record_over_the_limit_is_not_read,
-    a_list_of_leaves_has_the_object_at_the_same_place_below_each_entry,
-    what_is_appended_in_pieces_of_any_size_is_read_as_one,
-    publishing_moves_and_replaces,
-    an_open_object_outlives_its_removal_and_its_replacement,
-    a_list_names_what_lies_directly_in_a_folder,
-    equal_versions_of_a_folder_mean_that_nothing_came_or_went,
-    folders_go_with_what_was_in_them,
-    folders_that_come_and_go_at_once_lose_nothing,
-    an_object_over_the_limit_is_not_read_into_memory,
-    writers_of_one_object_leave_one_of_theirs_whole,
-    a_store_that_works_says_so,
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_clock::{Clock, ManualClock};
+
+    use super::*;
+
+    mod memory {
+        crate::store_contract!(std::sync::Arc::new(crate::MemoryStore::default()));
+    }
+
+    /// A store in a temporary folder, which lives as long as the process.
+    fn filesystem() -> Arc<dyn Store> {
+        let root = tempfile::tempdir().unwrap().keep();
+        Arc::new(FilesystemStore::open(root, Clock::system()).unwrap())
+    }
+
+    mod filesystem {
+        crate::store_contract!(super::filesystem());
+    }
+
+    #[tokio::test]
+    async fn a_touch_makes_an_object_young_and_changes_nothing_else() {
+        let (root, time) = (tempfile::tempdir().unwrap(), ManualClock::new(SystemTime::now()));
+        let disk = FilesystemStore::open(root.path(), time.clock()).unwrap();
+        for store in [Arc::new(MemoryStore::new(time.clock())) as Arc<dyn Store>, Arc::new(disk)] {
+            store.write(&path("a/b"), pattern(9)).await.unwrap();
+            let before = store.stat(&path("a/b")).await.unwrap();
+            time.advance(Duration::from_secs(60 * 60));
+            store.touch(&path("a/b")).await.unwrap();
+            let after = store.stat(&path("a/b")).await.unwrap();
+            assert!(after.modified > before.modified);
+            assert_eq!(after.age(time.clock().now()), Duration::ZERO);
+            assert_eq!(content(&*store, "a/b").await, pattern(9));
+            assert!(store.touch(&path("a")).await.unwrap_err().is_not_found());
+        }
+    }
 }
