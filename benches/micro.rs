@@ -27,7 +27,7 @@ use portcullis::{
     api::Endpoint,
     auth::{
         BearerTokenService, Credentials, KeyIdForm, LegacyHashes, Password, PasswordVerifier, SigningKeys,
-        TokenAlgorithm, TokenConfig, Users, passwords::password_verifier::HashingLimits,
+        TokenAlgorithm, TokenConfig, Users, password_verifier::HashingLimits,
     },
     clock::Clock,
     oci::{Algorithm, Digest, RepositoryName},

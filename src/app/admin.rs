@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{COMMIT_TIMEOUT, StartError, data_dir};
+use super::{data_dir, shutdown::COMMIT_TIMEOUT, start_error::StartError};
 use crate::{
     admin_socket::{AdminJobs, AdminListener, AdminServer},
     clock::Clock,

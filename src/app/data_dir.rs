@@ -4,7 +4,7 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use portcullis_clock::Clock;
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::{
     registry::{move_targets, repositories_path},
     storage::{self, DataDirLock, FilesystemStore, Store, StoreConfig, StoreError, StorePath, optional},

@@ -9,7 +9,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{CommandError, ignore_broken_pipe, load};
+use super::{CommandError, error::ignore_broken_pipe, load_config::load};
 use crate::{
     access::{Action, Explanation, InvalidUserName, PolicyDecision, Principal, RuleNumber, SkipReason, UserName},
     auth::{users::read_leniently, workload::WorkloadRule},

@@ -2,10 +2,9 @@
 
 use std::io::{self, Write as _};
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::{Cli, CommandError};
+use super::CommandError;
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -14,15 +13,15 @@ pub(super) struct Completions {
     shell: Shell,
 }
 
-pub(super) fn completions(args: &Completions) -> Result<(), CommandError> {
+pub(super) fn completions(args: &Completions, mut command: clap::Command) -> Result<(), CommandError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "portcullis", &mut script);
+    clap_complete::generate(args.shell, &mut command, "portcullis", &mut script);
     write_stdout(&script)
 }
 
-pub(super) fn manual_page() -> Result<(), CommandError> {
+pub(super) fn manual_page(command: clap::Command) -> Result<(), CommandError> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(|error| CommandError::new(error, None))?;
+    clap_mangen::Man::new(command).render(&mut page).map_err(|error| CommandError::new(error, None))?;
     write_stdout(&page)
 }
 

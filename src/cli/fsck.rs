@@ -9,7 +9,7 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::{CommandError, data_dir::DataAccess, load};
+use super::{CommandError, data_dir::DataAccess, load_config::load};
 use crate::{
     app,
     clock::Clock,

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CommandError, data_dir::DataAccess, load};
+use super::{CommandError, data_dir::DataAccess, load_config::load};
 use crate::{
     app,
     clock::Clock,

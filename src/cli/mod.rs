@@ -15,6 +15,7 @@ mod error;
 mod first_start;
 mod fsck;
 mod gc;
+mod load_config;
 mod migrate;
 mod prompt;
 mod repository;
@@ -23,19 +24,15 @@ mod serve;
 mod token;
 mod user;
 
-use std::{env, ffi::OsString, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 pub use error::CommandError;
 use error::ignore_broken_pipe;
+use load_config::load;
 
-use crate::{
-    audit::AuditEvent,
-    clock::Clock,
-    config::{self, Flags},
-    telemetry,
-};
+use crate::{audit::AuditEvent, clock::Clock, config::Flags, telemetry};
 
 /// A TLS- and auth-terminating security gateway with a container registry behind it
 #[derive(Debug, Parser)]
@@ -112,17 +109,7 @@ pub fn run(cli: Cli, clock: &Clock) -> Result<(), CommandError> {
         Command::Gc(args) => gc::run(&args, &args.flags(config), clock),
         Command::Fsck(args) => fsck::run(&args, &args.flags(config), clock),
         Command::Migrate(args) => migrate::run(&args),
-        Command::Completions(args) => completions::completions(&args),
-        Command::Man => completions::manual_page(),
+        Command::Completions(args) => completions::completions(&args, Cli::command()),
+        Command::Man => completions::manual_page(Cli::command()),
     }
-}
-
-/// Loads the configuration from flags, environment and file.
-fn load(flags: &Flags) -> Result<config::LoadedConfig, config::ConfigProblems> {
-    config::load(flags, config::variables(env::vars_os()), machine_name().as_deref())
-}
-
-/// The host name of this machine, if it is UTF-8.
-fn machine_name() -> Option<String> {
-    OsString::into_string(gethostname::gethostname()).ok()
 }

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{CommandError, data_dir::DataAccess, load};
+use super::{CommandError, data_dir::DataAccess, load_config::load};
 use crate::{
     access::{Admin, LocalOperator},
     app,

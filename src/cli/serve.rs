@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{CommandError, first_start, load, machine_name};
+use super::{
+    CommandError, first_start,
+    load_config::{load, machine_name},
+};
 use crate::{
     app::{self, StartError},
     clock::Clock,

@@ -14,6 +14,7 @@ pub mod config;
 pub mod credentials;
 mod error;
 pub mod lockout;
+pub mod password_verifier;
 pub mod passwords;
 mod secret_files;
 pub mod signing_keys;
@@ -26,8 +27,8 @@ pub use config::{AuthConfig, ChallengeScheme, KeyIdForm, LegacyHashes, TokenAlgo
 pub use credentials::{BearerToken, Credentials};
 pub use error::{AuthenticationError, InvalidStoredToken};
 pub use lockout::{LockedOut, Lockout};
+pub use password_verifier::{PasswordError, PasswordVerifier, VerifiedUser};
 pub use passwords::password::{NewPassword, Password};
-pub use passwords::password_verifier::{PasswordError, PasswordVerifier, VerifiedUser};
 pub use secret_files::locked_replace::ReplaceError;
 pub use signing_keys::{KeyError, SigningError, SigningKey, SigningKeys};
 pub use tokens::bearer::{BearerTokenService, InvalidToken, IssuedToken, TokenOrigin, VerifiedToken};

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{
-    Engine, Error, Repository,
+    Error, Repository,
+    engine::Engine,
     folder_listing::FolderListing,
     links,
     locks::RemovalLock,
@@ -102,7 +103,7 @@ impl Engine {
     async fn repository_stats(&self, name: &RepositoryName) -> Result<RepositoryStats, Error> {
         let store = &*self.store;
         Ok(RepositoryStats {
-            tags: self.tags(name).await?.len(),
+            tags: self.listing_cache.tags(&*self.store, name).await?.len(),
             manifests: links::list(store, |algorithm| DirKey::Revisions(name, algorithm).path()).await?.len(),
             layers: links::list(store, |algorithm| DirKey::Layers(name, algorithm).path()).await?.len(),
             uploads: store.list(&DirKey::Uploads(name).path()).await?.len(),

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, links, locks::RepositoryLock, paths::ObjectKey};
+use super::{engine::Engine, links, locks::RepositoryLock, paths::ObjectKey};
 use portcullis_oci::{Digest, RepositoryName};
 use portcullis_storage::{Object, Stat, StoreError, optional};
 

@@ -20,13 +20,14 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    Engine, Error, links,
+    error::Error,
+    links,
     paths::{DirKey, ObjectKey, current_link_leaf},
     repository_index::RepositoryIndex,
     repository_names::RepositoryNames,
 };
 use portcullis_oci::{ListPage, PageRequest, RepositoryName, Tag};
-use portcullis_storage::{DirVersion, LeafEntry, StorePath};
+use portcullis_storage::{DirVersion, LeafEntry, Store, StorePath};
 
 /// The cached listings.
 #[derive(Debug, Default)]
@@ -40,7 +41,8 @@ pub(super) struct ListingCache {
 #[derive(Debug)]
 struct CachedCatalog {
     index: RepositoryIndex,
-    /// The value of `asked` when the last refresh of the index began: earlier requests need no refresh of their own.
+    /// The value of `request_count` when the last refresh of the index began: earlier requests need no refresh of their
+    /// own.
     request_count_at_refresh: u64,
 }
 
@@ -64,16 +66,16 @@ struct CachedTags {
 /// demand.
 const MAX_CACHED_REPOSITORIES: usize = 10_000;
 
-impl Engine {
+impl ListingCache {
     /// The names of all repositories, in byte order.
-    pub(super) async fn repository_names(&self) -> Result<RepositoryNames, Error> {
-        let number = self.listing_cache.request_count.fetch_add(1, Ordering::SeqCst);
-        let mut catalog = self.listing_cache.catalog.lock().await;
+    pub(super) async fn repository_names(&self, store: &dyn Store) -> Result<RepositoryNames, Error> {
+        let number = self.request_count.fetch_add(1, Ordering::SeqCst);
+        let mut catalog = self.catalog.lock().await;
         // A request that waited while another one refreshed the catalog needs no refresh of its own, if that refresh
         // began after the request.
         if catalog.request_count_at_refresh <= number {
-            let answers = self.listing_cache.request_count.load(Ordering::SeqCst);
-            catalog.index.refresh(&*self.store).await?;
+            let answers = self.request_count.load(Ordering::SeqCst);
+            catalog.index.refresh(store).await?;
             catalog.request_count_at_refresh = answers;
         }
         Ok(catalog.index.names().clone())
@@ -82,99 +84,56 @@ impl Engine {
     /// The names of the repositories as the catalog last read them, in byte order; empty if it was never read, or is
     /// being read now. They may be out of date: this never waits for the store.
     pub(super) fn cached_names(&self) -> RepositoryNames {
-        self.listing_cache.catalog.try_lock().map(|catalog| catalog.index.names().clone()).unwrap_or_default()
+        self.catalog.try_lock().map(|catalog| catalog.index.names().clone()).unwrap_or_default()
     }
 
     /// A page of the repositories for which `shows` is true, in byte order. If the list continues after the page,
     /// only the folders around the page are checked.
     pub(super) async fn repository_page(
         &self,
+        store: &dyn Store,
         page: &PageRequest,
         shows: impl Fn(&RepositoryName) -> bool,
     ) -> Result<ListPage<RepositoryName>, Error> {
         if let Some(limit) = page.limit {
-            let catalog = self.listing_cache.catalog.lock().await;
+            let catalog = self.catalog.lock().await;
             let longer = PageRequest { limit: limit.checked_add(1), last: page.last.clone() };
             let kept = page_of(catalog.index.names(), &longer, &shows).entries;
             let first = page.last.as_deref().unwrap_or_default();
             if kept.len() > limit
                 && let Some(beyond) = kept.last()
-                && catalog.index.is_current_between(&*self.store, first, beyond.as_str()).await?
+                && catalog.index.is_current_between(store, first, beyond.as_str()).await?
             {
                 return Ok(page.select(kept));
             }
         }
-        Ok(page_of(&self.repository_names().await?, page, shows))
+        Ok(page_of(&self.repository_names(store).await?, page, shows))
     }
 
     /// The tags of a repository, in byte order.
-    pub(super) async fn tags(&self, name: &RepositoryName) -> Result<Arc<Vec<Tag>>, Error> {
+    pub(super) async fn tags(&self, store: &dyn Store, name: &RepositoryName) -> Result<Arc<Vec<Tag>>, Error> {
         let folder = DirKey::Tags(name).path();
-        let version = self.store.versions([folder.clone()].into()).await?.pop().flatten();
-        let kept = self.listing_cache.lock_tags().get(name).cloned().unwrap_or_default();
+        let version = store.versions([folder.clone()].into()).await?.pop().flatten();
+        let kept = self.lock_tags().get(name).cloned().unwrap_or_default();
         if version.is_some() && kept.version == version && kept.unconfirmed.is_empty() {
             return Ok(kept.sorted);
         }
         let (mut tags, doubtful) = if kept.sorted.is_empty() {
-            self.read_all_tags(&folder).await?
+            read_all_tags(store, &folder).await?
         } else {
-            self.read_new_tags(name, &folder, &kept.sorted).await?
+            read_new_tags(store, name, &folder, &kept.sorted).await?
         };
         tags.sort();
         let tags = Arc::new(tags);
         // Requests for made-up names must not displace existing repositories from the cache.
         if tags.is_empty() && doubtful.is_empty() {
-            self.listing_cache.invalidate_tags(name);
+            self.invalidate_tags(name);
         } else {
-            self.listing_cache.insert_tags(name, CachedTags { version, sorted: tags.clone(), unconfirmed: doubtful });
+            self.insert_tags(name, CachedTags { version, sorted: tags.clone(), unconfirmed: doubtful });
         }
         Ok(tags)
     }
 
-    /// Reads a folder of tags that is not cached: its tags, and the folders that are none. A folder is a tag if it has a
-    /// current link.
-    async fn read_all_tags(&self, folder: &StorePath) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
-        let listed = self.store.list_leaves(folder, &current_link_leaf()).await?;
-        let named = listed.into_iter().filter_map(|LeafEntry { entry, leaf }| Some((leaf, entry.name.parse().ok()?)));
-        let (found, doubtful): (Vec<_>, Vec<_>) = named.partition(|(leaf, _)| leaf.is_some());
-        let tags = |pairs: Vec<(_, Tag)>| pairs.into_iter().map(|(_, tag)| tag).collect();
-        Ok((tags(found), tags(doubtful)))
-    }
-
-    /// Reads a folder of tags of which `known` are cached, and looks only into the others.
-    async fn read_new_tags(
-        &self,
-        name: &RepositoryName,
-        folder: &StorePath,
-        known: &[Tag],
-    ) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
-        let listed = self.store.list(folder).await?.into_iter().filter_map(|entry| entry.name.parse::<Tag>().ok());
-        let (mut tags, new): (Vec<Tag>, Vec<Tag>) = listed.partition(|tag| known.binary_search(tag).is_ok());
-        let looked = stream::iter(new).map(|tag| async move {
-            let is_there = links::exists(&*self.store, ObjectKey::TagCurrent(name, &tag)).await?;
-            Ok::<_, Error>((is_there, tag))
-        });
-        let looked: Vec<(bool, Tag)> = looked.buffered(links::MAX_PARALLEL_READS).try_collect().await?;
-        let (found, doubtful): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(is_there, _)| *is_there);
-        tags.extend(found.into_iter().map(|(_, tag)| tag));
-        Ok((tags, doubtful.into_iter().map(|(_, tag)| tag).collect()))
-    }
-}
-
-/// The page of these names for which `shows` is true.
-fn page_of(
-    names: &RepositoryNames,
-    page: &PageRequest,
-    shows: impl Fn(&RepositoryName) -> bool,
-) -> ListPage<RepositoryName> {
-    // The caller's permission for names before the page need not be checked.
-    match page.last.as_deref() {
-        Some(last) => page.select(names.after(last).filter(|name| shows(name)).cloned()),
-        None => page.select(names.iter().filter(|name| shows(name)).cloned()),
-    }
-}
-
-impl ListingCache {
     fn lock_tags(&self) -> MutexGuard<'_, HashMap<RepositoryName, CachedTags>> {
         self.tags.lock()
     }
@@ -192,4 +151,46 @@ impl ListingCache {
     pub(super) fn invalidate_tags(&self, name: &RepositoryName) {
         self.lock_tags().remove(name);
     }
+}
+
+/// The page of these names for which `shows` is true.
+fn page_of(
+    names: &RepositoryNames,
+    page: &PageRequest,
+    shows: impl Fn(&RepositoryName) -> bool,
+) -> ListPage<RepositoryName> {
+    // The caller's permission for names before the page need not be checked.
+    match page.last.as_deref() {
+        Some(last) => page.select(names.after(last).filter(|name| shows(name)).cloned()),
+        None => page.select(names.iter().filter(|name| shows(name)).cloned()),
+    }
+}
+
+/// Reads a folder of tags that is not cached: its tags, and the folders that are none. A folder is a tag if it has a
+/// current link.
+async fn read_all_tags(store: &dyn Store, folder: &StorePath) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
+    let listed = store.list_leaves(folder, &current_link_leaf()).await?;
+    let named = listed.into_iter().filter_map(|LeafEntry { entry, leaf }| Some((leaf, entry.name.parse().ok()?)));
+    let (found, doubtful): (Vec<_>, Vec<_>) = named.partition(|(leaf, _)| leaf.is_some());
+    let tags = |pairs: Vec<(_, Tag)>| pairs.into_iter().map(|(_, tag)| tag).collect();
+    Ok((tags(found), tags(doubtful)))
+}
+
+/// Reads a folder of tags of which `known` are cached, and looks only into the others.
+async fn read_new_tags(
+    store: &dyn Store,
+    name: &RepositoryName,
+    folder: &StorePath,
+    known: &[Tag],
+) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
+    let listed = store.list(folder).await?.into_iter().filter_map(|entry| entry.name.parse::<Tag>().ok());
+    let (mut tags, new): (Vec<Tag>, Vec<Tag>) = listed.partition(|tag| known.binary_search(tag).is_ok());
+    let looked = stream::iter(new).map(|tag| async move {
+        let is_there = links::exists(store, ObjectKey::TagCurrent(name, &tag)).await?;
+        Ok::<_, Error>((is_there, tag))
+    });
+    let looked: Vec<(bool, Tag)> = looked.buffered(links::MAX_PARALLEL_READS).try_collect().await?;
+    let (found, doubtful): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(is_there, _)| *is_there);
+    tags.extend(found.into_iter().map(|(_, tag)| tag));
+    Ok((tags, doubtful.into_iter().map(|(_, tag)| tag).collect()))
 }

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 
 use super::{
-    Engine, Error, Repository, links,
+    Error, Repository,
+    engine::Engine,
+    links,
     locks::RepositoryLock,
     paths::{DirKey, ObjectKey},
 };

@@ -20,7 +20,8 @@ use std::{
 };
 
 use super::{
-    Engine, Error, Registry, Repository,
+    Error, Registry, Repository,
+    engine::Engine,
     folder_listing::FolderListing,
     links,
     paths::{DirKey, ObjectKey},
@@ -78,10 +79,13 @@ impl Registry {
             return Ok(None);
         }
         let access = match search.first_source_among(iter::once(target).chain(first)).await? {
-            None => match search.first_source_among(by_proximity(&self.engine.cached_names(), target)).await? {
-                None => search.search_nearby_folders(target).await?,
-                access => access,
-            },
+            None => {
+                let cached = self.engine.listing_cache.cached_names();
+                match search.first_source_among(by_proximity(&cached, target)).await? {
+                    None => search.search_nearby_folders(target).await?,
+                    access => access,
+                }
+            }
             access => access,
         };
         Ok(access.map(|access| match access {

@@ -9,7 +9,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use super::{
-    Engine, Error, Repository, links,
+    Error, Repository,
+    engine::Engine,
+    links,
     paths::{DirKey, ObjectKey},
 };
 use portcullis_access::Pull;

@@ -9,17 +9,16 @@
 //! [`is_current_between`](RepositoryIndex::is_current_between) returns true, it is correct for the given range of
 //! names. Each folder that such an answer depends on had the version with which it was read, or was read again.
 
+mod chunk;
+
 use std::{collections::BTreeMap, iter, sync::Arc};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Error, folder_listing::FolderListing, links, paths::DirKey, repository_names::RepositoryNames};
-use portcullis_oci::RepositoryName;
-use portcullis_storage::{DirVersion, Store, StorePath};
+use chunk::{Chunk, MAX_CHUNK_LEN, RepositoryFolder};
 
-/// The maximum number of folders in a chunk. Larger chunks make a change slower, smaller ones the comparison of
-/// versions.
-const MAX_CHUNK_LEN: usize = 512;
+use super::{Error, folder_listing::FolderListing, links, paths::DirKey, repository_names::RepositoryNames};
+use portcullis_storage::{DirVersion, Store, StorePath};
 
 /// The maximum number of chunks whose versions are read in parallel.
 const MAX_PARALLEL_CHUNKS: usize = 4;
@@ -31,30 +30,6 @@ pub(super) struct RepositoryIndex {
     /// In byte order; none is empty. The first folder is the root of all others.
     chunks: Vec<Chunk>,
     names: RepositoryNames,
-}
-
-/// Some folders that follow each other in byte order.
-#[derive(Debug)]
-struct Chunk {
-    paths: Arc<[StorePath]>,
-    folders: Vec<RepositoryFolder>,
-    /// The valid names of the repositories in these folders. Others cannot be requested and are left out.
-    names: Arc<[RepositoryName]>,
-}
-
-/// A folder, reduced to what affects the names of repositories. The folder of uploads, which comes and goes with each
-/// push, does not affect them.
-#[derive(Clone, Debug)]
-struct RepositoryFolder {
-    version: Option<DirVersion>,
-    is_repository: bool,
-    children: Vec<String>,
-}
-
-impl RepositoryFolder {
-    fn has_same_names(&self, other: &Self) -> bool {
-        self.is_repository == other.is_repository && self.children == other.children
-    }
 }
 
 /// Changes of the index: a folder to insert or replace, or `None` for one to remove.
@@ -229,44 +204,6 @@ impl RepositoryIndex {
     }
 }
 
-impl Chunk {
-    fn new(root: &StorePath, folders: Vec<(StorePath, RepositoryFolder)>) -> Self {
-        let repositories = folders.iter().filter(|(_, folder)| folder.is_repository);
-        let names = repositories.filter_map(|(path, _)| repository_name(root, path)?.parse().ok()).collect();
-        let (paths, folders): (Vec<_>, _) = folders.into_iter().unzip();
-        Self { paths: paths.into(), folders, names }
-    }
-
-    fn into_folders(self) -> impl Iterator<Item = (StorePath, RepositoryFolder)> {
-        let Self { paths, folders, names: _ } = self;
-        folders.into_iter().enumerate().map(move |(index, folder)| (paths[index].clone(), folder))
-    }
-
-    /// The chunks for the folders of this one after changes, which are in byte order.
-    fn rebuilt(self, root: &StorePath, changes: Vec<(StorePath, Option<RepositoryFolder>)>) -> Vec<Self> {
-        let mut folders = Vec::with_capacity(self.folders.len() + changes.len());
-        let mut kept = self.into_folders().peekable();
-        for (path, change) in changes {
-            folders.extend(iter::from_fn(|| kept.next_if(|(other, _)| *other < path)));
-            kept.next_if(|(other, _)| *other == path);
-            folders.extend(change.map(|folder| (path, folder)));
-        }
-        folders.extend(kept);
-        Self::divided(root, folders)
-    }
-
-    /// As few chunks of about the same length as these folders need.
-    fn divided(root: &StorePath, mut folders: Vec<(StorePath, RepositoryFolder)>) -> Vec<Self> {
-        let length = folders.len().div_ceil(folders.len().div_ceil(MAX_CHUNK_LEN).max(1)).max(1);
-        let mut chunks = Vec::new();
-        while !folders.is_empty() {
-            let rest = folders.split_off(length.min(folders.len()));
-            chunks.push(Self::new(root, std::mem::replace(&mut folders, rest)));
-        }
-        chunks
-    }
-}
-
 /// Lists these folders, which have these versions.
 async fn read_folders(
     store: &dyn Store,
@@ -289,111 +226,10 @@ fn difference<'a>(some: &'a [String], others: &'a [String]) -> impl Iterator<Ite
     })
 }
 
-/// The name of the repository in the folder at `path`: its path below the root.
-fn repository_name<'a>(root: &StorePath, path: &'a StorePath) -> Option<&'a str> {
-    path.as_str().strip_prefix(root.as_str())?.strip_prefix('/')
-}
-
 /// Whether two versions are equal. A store that cannot determine a version returns `None`, which equals nothing.
 fn is_same(kept: Option<DirVersion>, now: Option<DirVersion>) -> bool {
     kept.is_some() && kept == now
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use bytes::Bytes;
-    use portcullis_storage::{MemoryStore, Objects as _};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The object that makes a folder a repository.
-    fn marker(name: &str) -> StorePath {
-        format!("{}/{name}/_layers/link", DirKey::Repositories.path()).parse().unwrap()
-    }
-
-    async fn add(store: &MemoryStore, name: &str) {
-        store.write(&marker(name), Bytes::new()).await.unwrap();
-    }
-
-    fn names(index: &RepositoryIndex) -> Vec<String> {
-        index.names().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_difference_is_what_only_the_first_list_has() {
-        let list = |names: &str| names.chars().map(String::from).collect::<Vec<_>>();
-        for (some, others, expected) in
-            [("ace", "abce", ""), ("abc", "b", "ac"), ("", "a", ""), ("ab", "", "ab"), ("bd", "ace", "bd")]
-        {
-            assert_eq!(difference(&list(some), &list(others)).cloned().collect::<String>(), expected);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_new_repository_in_a_large_catalog_replaces_one_chunk() {
-        let store = MemoryStore::default();
-        for number in 0..3000 {
-            add(&store, &format!("team{}/app{number}", number % 10)).await;
-        }
-        let mut index = RepositoryIndex::new();
-        index.refresh(&store).await.unwrap();
-        assert!(index.chunks.len() >= 3000 / MAX_CHUNK_LEN && names(&index).len() == 3000);
-        let before: Vec<_> = index.chunks.iter().map(|chunk| chunk.paths.clone()).collect();
-        add(&store, "team5/new").await;
-        index.refresh(&store).await.unwrap();
-        assert_eq!(names(&index).len(), 3001);
-        let is_kept = |chunk: &&Chunk| before.iter().any(|paths| Arc::ptr_eq(paths, &chunk.paths));
-        let replaced = before.len() - index.chunks.iter().filter(is_kept).count();
-        // One with the folder of the team, and one with the new folder.
-        assert!((1..=2).contains(&replaced), "{replaced} of {} chunks", before.len());
-    }
-
-    #[tokio::test]
-    async fn after_most_repositories_are_removed_few_chunks_are_left() {
-        let store = MemoryStore::default();
-        for number in 0..6000 {
-            add(&store, &format!("app{number:04}")).await;
-        }
-        let mut index = RepositoryIndex::new();
-        index.refresh(&store).await.unwrap();
-        for number in (0..6000).filter(|number| number % 100 != 0) {
-            store.remove(&marker(&format!("app{number:04}"))).await.unwrap();
-        }
-        index.refresh(&store).await.unwrap();
-        assert_eq!((names(&index).len(), index.chunks.len()), (60, 1));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-
-        #[test]
-        fn after_any_changes_the_index_is_what_a_new_one_would_be(
-            rounds in prop::collection::vec(prop::collection::vec((0usize..3, "[ab](-a|/[ab]{1,2}){0,3}"), 0..400), 1..6),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let (store, mut index) = (MemoryStore::default(), RepositoryIndex::new());
-                let mut expected = BTreeSet::new();
-                for round in rounds {
-                    for (kind, name) in round {
-                        if kind == 0 {
-                            expected.remove(&name);
-                            let _ = store.remove(&marker(&name)).await;
-                        } else {
-                            add(&store, &name).await;
-                            expected.insert(name);
-                        }
-                    }
-                    index.refresh(&store).await.unwrap();
-                    let expected: Vec<String> = expected.iter().cloned().collect();
-                    assert_eq!(names(&index), expected);
-                    assert!(index.chunks.iter().all(|chunk| !chunk.paths.is_empty()));
-                    assert!(index.chunks.iter().flat_map(|chunk| &*chunk.paths).is_sorted());
-                }
-            });
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use super::{Engine, folder_listing::FolderListing, links, paths::DirKey};
+use super::{engine::Engine, folder_listing::FolderListing, links, paths::DirKey};
 use portcullis_storage::{StoreEntry, StoreError, StorePath};
 
 /// The result of a walk.

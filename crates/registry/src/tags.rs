@@ -30,7 +30,7 @@ impl<A: Right> Repository<A> {
 
     /// Every tag that points to `digest`, in byte order. Tags with damaged links are skipped.
     pub(super) async fn tags_pointing_to(&self, digest: &Digest) -> Result<Vec<Tag>, Error> {
-        let tags = self.engine.tags(&self.name).await?;
+        let tags = self.engine.listing_cache.tags(self.store(), &self.name).await?;
         let meant = stream::iter(tags.iter().cloned()).map(|tag| async move {
             match self.resolve_tag(&tag).await {
                 Ok(meaning) => Ok((meaning == Some(*digest)).then_some(tag)),
@@ -45,7 +45,7 @@ impl<A: Right> Repository<A> {
 impl Repository<Pull> {
     /// A page of the tags, in byte order. Fails with [`Error::NameUnknown`] if the repository does not exist.
     pub async fn tags(&self, page: &PageRequest) -> Result<ListPage<String>, Error> {
-        let tags = self.engine.tags(&self.name).await?;
+        let tags = self.engine.listing_cache.tags(self.store(), &self.name).await?;
         // A repository may exist without tags; one with tags always exists, so it is not looked up.
         if tags.is_empty() && !self.exists().await? {
             return Err(Error::NameUnknown(self.name.clone()));

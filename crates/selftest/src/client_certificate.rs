@@ -14,7 +14,7 @@ use rustls::{
 };
 use zeroize::Zeroizing;
 
-use super::{Diagnosis, client_trust::files_with_extension};
+use super::{Diagnosis, folder_files::files_with_extension};
 use portcullis_tls as tls;
 
 /// The files of a client certificate, in PEM. They may be the same file.

@@ -16,6 +16,7 @@ use std::{
 use super::{
     RegistryTarget,
     client_certificate::{self, ClientCertificateFiles},
+    folder_files::files_with_extension,
 };
 
 /// The files in which Go programs look for the authorities of the system, in the order of the search.
@@ -189,15 +190,6 @@ fn read_certs_d(folder: &Path) -> ClientTrustSettings {
         client_certificates: client_certificate::in_folder(folder),
         ..ClientTrustSettings::default()
     }
-}
-
-/// The files of a folder with this extension, sorted by name.
-pub(super) fn files_with_extension(folder: &Path, wanted: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == wanted));
-    files.sort();
-    files
 }
 
 /// The authorities and client certificates that `hosts.toml` names, and the path of this file if it has `skip_verify`.

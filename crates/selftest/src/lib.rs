@@ -14,6 +14,7 @@ mod client_trust;
 mod connect;
 mod diagnosis;
 mod failed_request;
+mod folder_files;
 mod http_client;
 mod login;
 mod push_pull;

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     super::CommandError,
-    trust::{ClientKind, OS_TRUST_STORES, TrustPlan},
+    trust_plan::{ClientKind, OS_TRUST_STORES, TrustPlan},
 };
 use crate::tls;
 

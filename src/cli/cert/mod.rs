@@ -3,8 +3,10 @@
 //! Invariant: no private key is ever printed, and only `renew` and `trust --apply` write files.
 
 mod apply;
+mod certs_args;
 mod show;
 mod trust;
+mod trust_plan;
 
 use std::{
     io::{self, Write as _},
@@ -13,7 +15,9 @@ use std::{
 
 use aws_lc_rs::rand::SystemRandom;
 
-use super::{CommandError, data_dir::notify_server, load};
+use certs_args::CertsArgs;
+
+use super::{CommandError, data_dir::notify_server, load_config::load};
 use crate::{
     admin_socket::ReloadTarget,
     clock::Clock,
@@ -39,14 +43,6 @@ enum Command {
     /// What is printed is a shell script with the certificate in it, for any machine that the client runs on:
     /// portcullis cert trust docker --host registry.example.com | ssh HOST sh
     Trust(trust::Args),
-}
-
-/// The option for the folder of the self-signed certificates.
-#[derive(Clone, Debug, clap::Args)]
-struct CertsArgs {
-    /// The folder of the self-signed certificates and keys [default: ./certs]
-    #[arg(long, value_name = "DIR")]
-    certs: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,7 +18,7 @@ mod writable_folder;
 
 use std::io::{self, Write as _};
 
-use super::{CommandError, load};
+use super::{CommandError, load_config::load};
 use crate::{clock::Clock, config::Flags};
 
 /// Check the configuration and everything that it refers to, and report what to change

@@ -12,7 +12,10 @@ use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use super::{super::CommandError, KeyArgs, KeySettings};
+use super::{
+    super::CommandError,
+    args::{KeyArgs, KeySettings},
+};
 use crate::{
     auth::{
         TokenConfig,

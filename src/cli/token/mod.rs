@@ -4,14 +4,17 @@
 //! show everything else about a token.
 
 mod access_tokens;
+mod args;
 mod error;
 mod inspect;
 mod signing_keys;
 
 use std::path::PathBuf;
 
-use super::{CommandError, load};
-use crate::{auth::TokenConfig, clock::Clock, config::Flags, storage::StoreConfig, telemetry::AuditDestination};
+use args::StoreArgs;
+
+use super::{CommandError, load_config::load};
+use crate::clock::Clock;
 
 /// Create, list and revoke access tokens for machines and devices; rotate signing keys, and decode tokens
 #[derive(Debug, clap::Args)]
@@ -40,51 +43,6 @@ enum Command {
     Certificate(signing_keys::CertificateArgs),
     /// Decode a token: its claims, when it expires and which key of this server signed it
     Inspect(inspect::Args),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-struct KeyArgs {
-    /// The file of the keys [default: auth.token.key of the configuration]
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-}
-
-impl KeyArgs {
-    /// Loads the configuration; returns its token settings, with the key file replaced by `--key`, the target of the
-    /// audit trail, and where the server's data is.
-    fn load_settings(self, config: Option<PathBuf>) -> Result<KeySettings, CommandError> {
-        let config = load(&Flags { config, ..Flags::default() })?.config;
-        let token = config.auth.token;
-        Ok(KeySettings {
-            token: TokenConfig { key: self.key.unwrap_or(token.key), ..token },
-            audit: config.telemetry.audit,
-            storage: config.storage,
-        })
-    }
-}
-
-/// The settings of the commands for signing keys.
-struct KeySettings {
-    token: TokenConfig,
-    audit: AuditDestination,
-    storage: StoreConfig,
-}
-
-/// The options for the data folder and the users file.
-#[derive(Clone, Debug, clap::Args)]
-struct StoreArgs {
-    /// The folder of the registry's data [default: ./data]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// The users file [default: ./htpasswd]
-    #[arg(long, value_name = "FILE")]
-    htpasswd: Option<PathBuf>,
-}
-
-impl StoreArgs {
-    fn into_flags(self, config: Option<PathBuf>) -> Flags {
-        Flags { config, data: self.data, htpasswd: self.htpasswd, ..Flags::default() }
-    }
 }
 
 pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<(), CommandError> {

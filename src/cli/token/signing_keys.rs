@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     super::{CommandError, audit, data_dir::notify_server},
-    KeyArgs, KeySettings,
+    args::{KeyArgs, KeySettings},
 };
 use crate::{
     admin_socket::ReloadTarget,

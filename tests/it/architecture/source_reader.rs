@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// The attributes, without spaces, of items that are compiled for tests only.
-const TEST_ONLY: [&str; 2] = ["cfg(test)", "cfg(any(test,feature=\"testing\"))"];
+use super::tokens::{followed_by_colons, is_ident, test_item, token_trees};
 
 /// One source file.
 pub(super) struct SourceFile {
@@ -58,8 +57,12 @@ impl SourceFile {
         found
     }
 
+    pub(super) fn tokens(&self) -> &[TokenTree] {
+        &self.tokens
+    }
+
     /// The module path that `super` and `self` are resolved against.
-    fn module_path(&self) -> Vec<String> {
+    pub(super) fn module_path(&self) -> Vec<String> {
         let mut path: Vec<String> = self.path.trim_end_matches(".rs").split('/').map(ToOwned::to_owned).collect();
         if path.last().is_some_and(|last| last == "mod") || path == ["lib"] || path == ["main"] {
             path.pop();
@@ -76,6 +79,11 @@ impl CrateSources {
 
     pub(super) fn all(&self) -> &[SourceFile] {
         &self.sources
+    }
+
+    /// The files that are not compiled for tests only.
+    pub(super) fn without_tests(&self) -> impl Iterator<Item = &SourceFile> {
+        self.sources.iter().filter(|source| !self.is_test(source))
     }
 
     /// The modules that `lib.rs` declares.
@@ -127,22 +135,6 @@ fn test_files(source: &SourceFile) -> Vec<Vec<String>> {
         }
     }
     found
-}
-
-/// The tokens of the item at the beginning of `tokens`, with its attributes, if it is for tests only.
-fn test_item(tokens: &[TokenTree]) -> Option<&[TokenTree]> {
-    let [hash, TokenTree::Group(attribute), ..] = tokens else { return None };
-    let spaceless: String = attribute.stream().to_string().split_whitespace().collect();
-    if !is_ident(hash, "#") || !TEST_ONLY.contains(&spaceless.as_str()) {
-        return None;
-    }
-    let ends = |token: &TokenTree| match token {
-        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-        TokenTree::Punct(punct) => punct.as_char() == ';',
-        TokenTree::Ident(_) | TokenTree::Literal(_) => false,
-    };
-    let end = tokens.iter().position(ends)?;
-    Some(&tokens[..=end])
 }
 
 /// Collects the paths that begin with `crate`, `super` or `self`, at any depth of nesting.
@@ -249,20 +241,4 @@ fn unwraps(tokens: &[TokenTree], found: &mut Vec<usize>) {
         }
         index += 1;
     }
-}
-
-fn followed_by_colons(tokens: &[TokenTree]) -> bool {
-    matches!(tokens, [first, second, _, ..] if is_ident(first, ":") && is_ident(second, ":"))
-}
-
-fn is_ident(token: &TokenTree, word: &str) -> bool {
-    match token {
-        TokenTree::Ident(ident) => ident == word,
-        TokenTree::Punct(punct) => word.len() == 1 && word.starts_with(punct.as_char()),
-        TokenTree::Group(_) | TokenTree::Literal(_) => false,
-    }
-}
-
-fn token_trees(stream: TokenStream) -> Vec<TokenTree> {
-    stream.into_iter().collect()
 }

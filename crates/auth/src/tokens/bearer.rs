@@ -8,11 +8,11 @@
 //! algorithm must be the one of that key, and keys in the header (`jwk`, `x5c`, `jku`) are ignored.
 
 mod claims;
+mod invalid_token;
+mod origin;
 mod verification_cache;
 
 use std::{
-    fmt,
-    str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -20,20 +20,19 @@ use std::{
 use jsonwebtoken::Validation;
 use uuid::Uuid;
 
+pub use invalid_token::InvalidToken;
+pub use origin::TokenOrigin;
+
 use crate::{
-    CredentialVersion,
     compact_jwt::{CompactJwt, JoseHeader},
     config::{CLOCK_LEEWAY, TokenAlgorithm, TokenConfig},
     credentials::{BearerToken, Credentials},
     passwords::hash::NoRandomness,
     signing_keys::{SigningError, SigningKey, SigningKeySet, SigningKeys, jwt_algorithm},
-    tokens::StoredTokenId,
-    workload::WorkloadRuleId,
 };
 use claims::{AccessClaim, BearerClaims, VerifiedClaims, unix_seconds};
 use portcullis_access::{Principal, Scope};
 use portcullis_clock::Clock;
-use portcullis_tls::CertificateProof;
 use verification_cache::TokenVerificationCache;
 
 /// The longest token that is issued, in bytes: this server accepts it in an `Authorization` header.
@@ -103,56 +102,6 @@ pub struct VerifiedToken {
     pub signer: Arc<SigningKey>,
     /// The end of its validity, with the clock leeway included.
     pub expires: SystemTime,
-}
-
-/// The credential that a user presented to obtain a token. The token ends when this credential ends.
-///
-/// The claim `via` holds it as one word: a letter for its kind, a colon, and an identifier that is unique within the
-/// kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenOrigin {
-    /// A password, with the fingerprint of its stored hash.
-    Password(CredentialVersion),
-    /// An access token or a refresh token.
-    StoredToken {
-        /// The id of that token.
-        id: StoredTokenId,
-        /// The fingerprint of the user's stored hash: when the hash changes, the token ends.
-        credential: CredentialVersion,
-    },
-    /// The OIDC token of a CI job, with the fingerprint of the rule that accepted it.
-    Workload(WorkloadRuleId),
-    /// A client certificate of the TLS handshake: its fingerprint, that of the trusted authorities, and its expiry.
-    Certificate(CertificateProof),
-}
-
-impl fmt::Display for TokenOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Password(version) => write!(f, "p:{version}"),
-            Self::StoredToken { id, credential } => write!(f, "g:{id}:{credential}"),
-            Self::Workload(rule) => write!(f, "w:{rule}"),
-            Self::Certificate(proof) => write!(f, "c:{proof}"),
-        }
-    }
-}
-
-impl FromStr for TokenOrigin {
-    type Err = InvalidToken;
-
-    fn from_str(text: &str) -> Result<Self, InvalidToken> {
-        match text.split_once(':') {
-            Some(("p", version)) => Ok(Self::Password(CredentialVersion::from_claim(version))),
-            Some(("g", stored)) => {
-                let (id, version) = stored.split_once(':').ok_or(InvalidToken::Unverifiable)?;
-                let id = id.parse().map_err(|_| InvalidToken::Unverifiable)?;
-                Ok(Self::StoredToken { id, credential: CredentialVersion::from_claim(version) })
-            }
-            Some(("w", rule)) => Ok(Self::Workload(WorkloadRuleId::from_claim(rule))),
-            Some(("c", proof)) => Ok(Self::Certificate(proof.parse().map_err(|_| InvalidToken::Unverifiable)?)),
-            Some(_) | None => Err(InvalidToken::Unverifiable),
-        }
-    }
 }
 
 impl BearerTokenService {
@@ -309,24 +258,4 @@ impl VerifiedToken {
             expires: *expires,
         }
     }
-}
-
-/// Why a token was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidToken {
-    /// Not a token, not signed by this registry, not for this service, or altered. The client does not learn which.
-    #[error("the token is not valid here")]
-    Unverifiable,
-    /// The token was valid once.
-    #[error("the token has expired")]
-    Expired,
-    /// The validity of the token has not begun, by more than the clock leeway.
-    #[error("the token is not valid yet; compare the clocks of the two machines")]
-    NotYetValid,
-    /// The user was removed or has a new password, or the workload rule of the token was changed or removed.
-    #[error("the token was issued for an earlier password or rule, or its user was removed")]
-    CredentialChanged,
-    /// The access token or refresh token that it was issued for has ended.
-    #[error("the access or refresh token that this token was issued for was revoked or has expired")]
-    Revoked,
 }

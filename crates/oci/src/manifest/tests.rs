@@ -1,9 +1,13 @@
 //! Tests of manifest parsing: accepted and rejected documents.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    super::{digest::Digest, media_type::MediaType},
+    *,
+};
 
 fn descriptor(media_type: &str, content: &[u8]) -> Value {
     let digest = Digest::compute(super::super::Algorithm::Sha256, content);

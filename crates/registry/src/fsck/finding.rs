@@ -7,6 +7,8 @@ use std::{collections::HashSet, fmt};
 use serde::{Deserialize, Serialize};
 
 use portcullis_oci::{Digest, RepositoryName, Tag};
+use portcullis_storage::{StoreError, StorePath};
+use portcullis_text::error_chain;
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +39,25 @@ pub struct FsckFinding {
     pub damage: StoreDamage,
     /// What a repair did about it.
     pub repair: RepairOutcome,
+}
+
+impl FsckFinding {
+    /// A finding that is not repaired yet.
+    pub(super) fn unrepaired(repository: Option<&RepositoryName>, damage: StoreDamage) -> Self {
+        Self { repository: repository.cloned(), damage, repair: RepairOutcome::None }
+    }
+
+    /// The finding for a folder or link that cannot be read.
+    pub(super) fn unreadable(repository: Option<&RepositoryName>, path: &StorePath, error: &StoreError) -> Self {
+        Self::unrepaired(repository, StoreDamage::UnreadablePath { path: path.to_string(), error: error_chain(error) })
+    }
+
+    /// Whether the finding remains after a second check that found `again`. What could not be read was not checked,
+    /// even if it can be read now.
+    pub(super) fn persists(&self, again: &HashSet<Self>) -> bool {
+        again.contains(self)
+            || matches!(self.damage, StoreDamage::UnreadablePath { .. } | StoreDamage::UnreadableBytes { .. })
+    }
 }
 
 /// What a repair did about a finding.
@@ -181,15 +202,6 @@ pub enum StoreDamage {
         /// The path of the folder, below the folder of all repositories.
         folder: String,
     },
-}
-
-impl FsckFinding {
-    /// Whether the finding remains after a second check that found `again`. What could not be read was not checked, even
-    /// if it can be read now.
-    pub(super) fn persists(&self, again: &HashSet<Self>) -> bool {
-        again.contains(self)
-            || matches!(self.damage, StoreDamage::UnreadablePath { .. } | StoreDamage::UnreadableBytes { .. })
-    }
 }
 
 impl StoreDamage {

@@ -6,13 +6,17 @@
 //! Invariant: nothing is reported only because something else could not be read: a repository whose layers or manifests
 //! cannot be listed is not checked further, and then no blob is reported as unlinked.
 
-use std::collections::{HashMap, HashSet};
+mod intact_content;
+mod referrer_check;
 
-use super::{FsckFinding, FsckRun, StoreDamage, unreadable_path, unrepaired_finding};
+use std::collections::HashSet;
+
+use intact_content::{IntactContent, ManifestSubject};
+
+use super::{FsckFinding, FsckRun, StoreDamage};
 use crate::{
     links,
     paths::{DirKey, ObjectKey},
-    referrers::list_folder,
     repository_walk::repository_name_of,
 };
 use portcullis_oci::{Algorithm, Digest, Manifest, ManifestError, RepositoryName, Tag, find_digests};
@@ -36,38 +40,6 @@ struct Unreadable {
     error: StoreError,
 }
 
-/// The content that a repository links to and whose bytes are intact.
-#[derive(Default)]
-struct IntactContent {
-    layers: HashSet<Digest>,
-    manifests: HashMap<Digest, ManifestSubject>,
-}
-
-/// The `subject` of a manifest.
-#[derive(Clone, Copy)]
-enum ManifestSubject {
-    Named(Digest),
-    None,
-    /// The manifest cannot be parsed.
-    Unknown,
-}
-
-impl ManifestSubject {
-    /// The subject that a parsed manifest names.
-    fn from_manifest(manifest: &Manifest) -> Self {
-        manifest.subject.as_ref().map_or(Self::None, |subject| Self::Named(subject.digest))
-    }
-
-    /// Whether the manifest refers to `subject`, as far as can be determined.
-    fn may_refer_to(self, subject: Digest) -> bool {
-        match self {
-            Self::Named(named) => named == subject,
-            Self::None => false,
-            Self::Unknown => true,
-        }
-    }
-}
-
 impl FsckRun<'_> {
     /// Checks all links, given the paths whose bytes are wrong.
     pub(super) async fn check_links(&self, corrupt_paths: &HashSet<StorePath>) -> Vec<FsckFinding> {
@@ -79,14 +51,14 @@ impl FsckRun<'_> {
         let mut look = LinkCheck {
             check: self,
             corrupt_paths,
-            findings: unlisted.map(|(path, error)| unreadable_path(None, path, error)).collect(),
+            findings: unlisted.map(|(path, error)| FsckFinding::unreadable(None, path, error)).collect(),
             linked_blobs: HashSet::new(),
             all_links_seen: found.unlisted.is_empty(),
         };
         for folder in found.folders.iter().map(repository_name_of) {
             match folder.parse() {
                 Ok(name) => look.check_repository(&name).await,
-                Err(_) => look.findings.push(unrepaired_finding(None, StoreDamage::StrangeFolder { folder })),
+                Err(_) => look.findings.push(FsckFinding::unrepaired(None, StoreDamage::StrangeFolder { folder })),
             }
         }
         if look.all_links_seen {
@@ -130,7 +102,7 @@ impl LinkCheck<'_> {
         for blob in blobs.into_iter().filter(|blob| !self.linked_blobs.contains(blob)).collect::<Vec<_>>() {
             // An empty folder is not a blob.
             if self.intact_path(&blob).await.is_some() {
-                self.findings.push(unrepaired_finding(None, StoreDamage::Unlinked { blob }));
+                self.findings.push(FsckFinding::unrepaired(None, StoreDamage::Unlinked { blob }));
             }
         }
     }
@@ -146,11 +118,11 @@ impl LinkCheck<'_> {
     }
 
     fn add_unreadable(&mut self, name: &RepositoryName, unreadable: &Unreadable) {
-        self.findings.push(unreadable_path(Some(name), &unreadable.path, &unreadable.error));
+        self.findings.push(FsckFinding::unreadable(Some(name), &unreadable.path, &unreadable.error));
     }
 
     fn add_finding(&mut self, name: &RepositoryName, damage: StoreDamage) {
-        self.findings.push(unrepaired_finding(Some(name), damage));
+        self.findings.push(FsckFinding::unrepaired(Some(name), damage));
     }
 
     /// Checks the layer links, and records the layers that are intact.
@@ -229,57 +201,6 @@ impl LinkCheck<'_> {
             let children = children.filter(|child| !is_here(child));
             for content in blobs.chain(children).collect::<Vec<_>>() {
                 self.add_finding(name, StoreDamage::MissingReference { manifest: *manifest, content });
-            }
-        }
-    }
-
-    /// Reports each manifest with a `subject` that is not in the subject's list of referrers.
-    async fn check_missing_referrers(&mut self, name: &RepositoryName, documents: &[(Digest, Manifest)]) {
-        for (referrer, document) in documents {
-            let Some(subject) = document.subject.as_ref().map(|subject| subject.digest) else { continue };
-            let link = ObjectKey::ReferrerLink { repository: name, subject: &subject, referrer };
-            match links::exists(&*self.check.registry.engine.store, link).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.add_finding(name, StoreDamage::MissingReferrer { subject, referrer: *referrer });
-                }
-                Err(error) => self.add_unreadable(name, &Unreadable { path: link.path(), error }),
-            }
-        }
-    }
-
-    /// Reports each entry of a list of referrers whose manifest does not refer to the subject.
-    async fn check_referrer_entries(&mut self, name: &RepositoryName, content: &IntactContent) {
-        for algorithm in Algorithm::ALL {
-            let folder = DirKey::Subjects(name, algorithm).path();
-            let entries = match self.check.registry.engine.store.list(&folder).await {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.add_unreadable(name, &Unreadable { path: folder, error });
-                    continue;
-                }
-            };
-            for entry in entries {
-                let Ok(subject) = format!("{algorithm}:{}", entry.name).parse::<Digest>() else { continue };
-                match self.list_links(list_folder(name, &subject)).await {
-                    Ok(referrers) => self.check_referrers_of(name, subject, referrers, content),
-                    Err(unreadable) => self.add_unreadable(name, &unreadable),
-                }
-            }
-        }
-    }
-
-    fn check_referrers_of(
-        &mut self,
-        name: &RepositoryName,
-        subject: Digest,
-        referrers: Vec<Digest>,
-        content: &IntactContent,
-    ) {
-        for referrer in referrers {
-            let refers = content.manifests.get(&referrer).is_some_and(|named| named.may_refer_to(subject));
-            if !refers {
-                self.add_finding(name, StoreDamage::ReferrerToNowhere { subject, referrer });
             }
         }
     }

@@ -15,7 +15,9 @@
 mod finding;
 mod link_check;
 mod orphans;
+mod progress;
 mod repair;
+mod run;
 mod scrub;
 #[cfg(test)]
 mod tests;
@@ -28,43 +30,12 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Error, Registry, locks::AllRepositoriesLock};
+use super::{Error, Registry};
 pub use finding::{FsckFinding, FsckReport, RepairOutcome, StoreDamage};
-use portcullis_oci::RepositoryName;
-use portcullis_storage::{DataDirLock, StoreError, StorePath};
-use portcullis_text::error_chain;
+use portcullis_storage::DataDirLock;
+pub use progress::{FsckProgress, RepairProgress};
+use run::FsckRun;
 use scrub::{BlobLocation, ScrubResult};
-
-/// The minimum age of an orphan: anything younger may be the work of a running server.
-const MIN_ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
-
-/// The progress of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FsckProgress {
-    /// The number of blobs read so far.
-    pub blobs: usize,
-    /// The number of blobs to read.
-    pub total: usize,
-    /// The number of bytes read so far.
-    pub bytes: u64,
-}
-
-/// A step of a repair, for the process that shows its progress.
-#[derive(Clone, Copy, Debug)]
-pub enum RepairProgress<'a> {
-    /// Some blobs were read.
-    Check(FsckProgress),
-    /// This is wrong, and this was done about it.
-    Finding(&'a FsckFinding),
-}
-
-/// One run of the check.
-struct FsckRun<'a> {
-    registry: &'a Registry,
-    now: SystemTime,
-    /// The locks of all repositories, if this run holds them. Otherwise it locks each repository that it checks.
-    all_locked: Option<AllRepositoriesLock<'a>>,
-}
 
 impl Registry {
     /// The longest time from the first to the last change of one operation in flight.
@@ -171,15 +142,4 @@ impl FsckRun<'_> {
         found.findings.extend(self.orphans().await);
         (found, doubtful)
     }
-}
-
-/// The finding for a folder or link that cannot be read.
-fn unreadable_path(repository: Option<&RepositoryName>, path: &StorePath, error: &StoreError) -> FsckFinding {
-    let damage = StoreDamage::UnreadablePath { path: path.to_string(), error: error_chain(error) };
-    unrepaired_finding(repository, damage)
-}
-
-/// A finding that is not repaired yet.
-fn unrepaired_finding(repository: Option<&RepositoryName>, damage: StoreDamage) -> FsckFinding {
-    FsckFinding { repository: repository.cloned(), damage, repair: RepairOutcome::None }
 }

@@ -3,10 +3,15 @@
 //!
 //! Invariant: a file or upload younger than [`MIN_ORPHAN_AGE`] may be in use and is not reported.
 
-use super::{FsckFinding, FsckRun, MIN_ORPHAN_AGE, StoreDamage, unreadable_path, unrepaired_finding};
+use std::time::Duration;
+
+use super::{FsckFinding, FsckRun, StoreDamage};
 use crate::paths::{DirKey, ObjectKey, UploadId};
 use portcullis_oci::{Algorithm, Digest, RepositoryName};
 use portcullis_storage::{Stat, StoreError, StorePath, optional};
+
+/// The minimum age of an orphan: anything younger may be the work of a running server.
+pub(super) const MIN_ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
 
 impl FsckRun<'_> {
     /// The orphans outside of repositories, and the folders that cannot be searched for them.
@@ -18,8 +23,8 @@ impl FsckRun<'_> {
         let mut findings = Vec::new();
         for (folder, found) in searches {
             match found {
-                Ok(damages) => findings.extend(damages.into_iter().map(|damage| unrepaired_finding(None, damage))),
-                Err(error) => findings.push(unreadable_path(None, &folder.path(), &error)),
+                Ok(damages) => findings.extend(damages.into_iter().map(|damage| FsckFinding::unrepaired(None, damage))),
+                Err(error) => findings.push(FsckFinding::unreadable(None, &folder.path(), &error)),
             }
         }
         findings
@@ -38,7 +43,7 @@ impl FsckRun<'_> {
             }
             let Ok(path) = folder.join(&entry.name) else { continue };
             if self.is_orphan(&self.objects_below(path).await?) {
-                findings.push(unrepaired_finding(Some(name), StoreDamage::HalfUpload { upload: entry.name }));
+                findings.push(FsckFinding::unrepaired(Some(name), StoreDamage::HalfUpload { upload: entry.name }));
             }
         }
         Ok(findings)

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, error::Error};
 
-use super::{FsckProgress, FsckReport, FsckRun, StoreDamage, unrepaired_finding};
+use super::{FsckFinding, FsckProgress, FsckReport, FsckRun, StoreDamage};
 use crate::{ingest::rehash, paths::ObjectKey};
 use portcullis_oci::{Digest, Digester};
 use portcullis_storage::{Object, StorePath, optional};
@@ -103,6 +103,6 @@ impl ScrubResult {
 
     fn add_finding(&mut self, place: &BlobLocation, damage: StoreDamage) {
         self.suspect.push(*place);
-        self.report.findings.push(unrepaired_finding(None, damage));
+        self.report.findings.push(FsckFinding::unrepaired(None, damage));
     }
 }

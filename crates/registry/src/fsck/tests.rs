@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{orphans::MIN_ORPHAN_AGE, *};
 use crate::{
     Config, links as link,
     paths::{DirKey, ObjectKey, UploadId, quarantine},
 };
 use portcullis_clock::Clock;
-use portcullis_oci::{Algorithm, Digest};
+use portcullis_oci::{Algorithm, Digest, RepositoryName};
 use portcullis_storage::{MemoryStore, Objects, StorePath, lock_data_dir};
 
 /// A repository `a` with one image, tagged `1`, written link by link.

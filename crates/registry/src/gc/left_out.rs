@@ -11,7 +11,8 @@ use super::{
     repository_graph::{UnreadableRepository, read_blob},
 };
 use crate::{
-    Engine, links,
+    engine::Engine,
+    links,
     paths::{UPLOADS_DIR, quarantine},
     repository_walk::repository_name_of,
 };

@@ -12,7 +12,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 
 use crate::{
-    Engine, links,
+    engine::Engine,
+    links,
     paths::{DirKey, ObjectKey, quarantine},
 };
 use portcullis_oci::{Algorithm, Digest, Manifest, RepositoryName, Tag, find_digests};

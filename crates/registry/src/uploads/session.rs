@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    Engine, Error, Repository,
+    Error, Repository,
+    engine::Engine,
     locks::SharedGuard,
     paths::{DirKey, ObjectKey, UploadId},
 };

@@ -24,20 +24,19 @@ use rustix::{
 
 use super::{
     super::{DirectIo, SealedUpload, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter},
-    StoreDir,
     aligned_buffer::{ALIGNMENT, AlignedBuffer, BUFFER_LEN},
-    dirs,
+    dirs::{self, DirCreator},
 };
 
 /// Writes of fewer bytes than this use the page cache: the data is small, is the end of an upload, or arrives so slowly
 /// that direct I/O gains nothing.
 const MIN_DIRECT_WRITE_LEN: usize = 256 << 10;
 
-/// Opens the file at `place` with a length of `offset` bytes.
-pub(super) fn open(disk: &StoreDir, place: &Path, offset: u64, direct_io: DirectIo) -> io::Result<AppendFile> {
+/// Opens the file at `place` with a length of `offset` bytes; `dirs` creates its missing folders.
+pub(super) fn open(dirs: &DirCreator, place: &Path, offset: u64, direct_io: DirectIo) -> io::Result<AppendFile> {
     let folder = dirs::parent_dir(place);
     let open = || OpenOptions::new().write(true).create(offset == 0).truncate(false).open(place);
-    let file = disk.dirs.run_in_dir(folder, open, || offset == 0)?;
+    let file = dirs.run_in_dir(folder, open, || offset == 0)?;
     let length = file.metadata()?.len();
     let is_cut = length > offset;
     if is_cut {
@@ -194,25 +193,14 @@ impl UploadWriter for FileWriter {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{DirCreator, FsType, ReplaceLocks},
-        *,
-    };
+    use super::{super::fs_type::FsType, *};
 
     /// The file after a write of two blocks, and whether it has a descriptor for direct I/O before and after the write.
     fn written(direct_io: DirectIo) -> (Vec<u8>, [bool; 2]) {
         let root = tempfile::tempdir().unwrap();
-        let fs_type = FsType::detect(root.path());
-        let dirs = DirCreator::new(fs_type.metadata_order());
-        let disk = StoreDir {
-            root: root.path().to_owned(),
-            clock: portcullis_clock::Clock::system(),
-            fs_type,
-            dirs,
-            replacing: ReplaceLocks::default(),
-        };
+        let dirs = DirCreator::new(FsType::detect(root.path()).metadata_order());
         let place = root.path().join("uploads/data");
-        let mut file = open(&disk, &place, 0, direct_io).unwrap();
+        let mut file = open(&dirs, &place, 0, direct_io).unwrap();
         let before = file.direct.is_some();
         file.write(vec![Bytes::from(vec![7; 2 * BUFFER_LEN])]).unwrap();
         let after = file.direct.is_some();

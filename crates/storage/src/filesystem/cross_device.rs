@@ -15,7 +15,7 @@ use std::{
 use rustix::{fs::renameat, io::Errno};
 use uuid::Uuid;
 
-use super::{super::StorePath, TEMP_DIR};
+use super::{super::StorePath, dirs::TEMP_DIR};
 
 /// A folder into which no file can be moved, and the folder it would be moved from; both relative to the root of the
 /// store.

@@ -19,6 +19,9 @@ use super::{
 };
 use parking_lot::RwLock;
 
+/// Folder of the temporary files, relative to the root of the store.
+pub const TEMP_DIR: &str = "portcullis/tmp";
+
 /// Number of retries when another task removes the folder meanwhile.
 const MAX_RETRIES: usize = 32;
 

@@ -19,6 +19,7 @@ mod fs_type;
 mod page_cache;
 mod read;
 mod records;
+mod replace_locks;
 mod uploads;
 
 use std::{
@@ -41,12 +42,10 @@ use super::{
 pub use cross_device::{CrossDeviceDir, cross_device_dirs, dangling_link};
 pub use data_dir_lock::{DataDirLock, lock_data_dir};
 use dirs::DirCreator;
+pub use dirs::TEMP_DIR;
 use fs_type::{FsType, MetadataOrder, ReadMode};
 use read::OpenedFile;
-use records::ReplaceLocks;
-
-/// Folder of the temporary files, relative to the root of the store.
-pub const TEMP_DIR: &str = "portcullis/tmp";
+use replace_locks::ReplaceLocks;
 
 /// Minimum age of a temporary file that is removed as a leftover. Writing one takes moments, and another process (a
 /// command beside a running server) may be writing one when the store is opened.

@@ -5,14 +5,12 @@
 
 use std::{
     fs,
-    hash::{BuildHasher as _, RandomState},
     io::{self, Read as _},
     path::Path,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
@@ -22,29 +20,6 @@ use super::{
     super::{Durability, Objects as _, Record, RecordVersion, Records, StoreError, StoreErrorKind, StorePath},
     FilesystemStore, StoreDir, dirs, read,
 };
-
-/// Locks for the replacement of records; records share them by the hash of their path.
-#[derive(Debug)]
-pub(super) struct ReplaceLocks {
-    hasher: RandomState,
-    shards: [Mutex<()>; 64],
-}
-
-impl Default for ReplaceLocks {
-    fn default() -> Self {
-        Self { hasher: RandomState::new(), shards: std::array::from_fn(|_| Mutex::new(())) }
-    }
-}
-
-impl ReplaceLocks {
-    fn lock(&self, place: &Path) -> MutexGuard<'_, ()> {
-        let hash = self.hasher.hash_one(place);
-        // The remainder is below 64 on every machine.
-        #[expect(clippy::cast_possible_truncation, reason = "taken modulo the number of shards first")]
-        let index = (hash % self.shards.len() as u64) as usize;
-        self.shards[index].lock()
-    }
-}
 
 /// Why a record was not replaced.
 enum ReplaceRecordError {

@@ -22,7 +22,7 @@ impl Uploads for FilesystemStore {
         _: Option<&StorePath>,
     ) -> Result<Box<dyn UploadWriter>, StoreError> {
         let (path, direct_io, len) = (data_path(folder), self.direct_io, state.len);
-        let open = move |disk: &StoreDir, place: &Path| append::open(disk, place, len, direct_io);
+        let open = move |disk: &StoreDir, place: &Path| append::open(&disk.dirs, place, len, direct_io);
         let tail = self.run_blocking("append to", &path, open).await?;
         Ok(Box::new(append::FileWriter::new(tail, path)))
     }

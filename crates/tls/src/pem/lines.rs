@@ -1,6 +1,6 @@
 //! Splits a file into lines as OpenSSL does: `BIO_gets` with a buffer of 255 bytes, trailing blanks removed.
 
-use super::PemDamage;
+use super::damage::PemDamage;
 
 /// Maximum number of bytes per piece; a longer line is returned in several pieces.
 const MAX_PIECE_LEN: usize = 254;

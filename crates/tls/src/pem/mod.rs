@@ -7,9 +7,11 @@
 //! Invariant: a block that OpenSSL would read only in part (it stops at a `-` in the base64) is an error.
 
 mod base64;
+mod damage;
 mod lines;
 mod outside_text;
 
+pub(super) use damage::PemDamage;
 use lines::{LinePiece, LineReader};
 
 const BEGIN: &[u8] = b"-----BEGIN ";
@@ -18,19 +20,6 @@ const DASHES: &[u8] = b"-----";
 
 /// Maximum length of a line, without its newline, after a blank line within a block.
 const MAX_LINE_AFTER_HEADER: usize = 64;
-
-/// A defect in a PEM file, and its line, counted from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PemDamage {
-    pub(super) line: usize,
-    pub(super) reason: String,
-}
-
-impl PemDamage {
-    pub(super) fn new(line: usize, reason: impl Into<String>) -> Self {
-        Self { line, reason: reason.into() }
-    }
-}
 
 /// A PEM block: its label, its header and the decoded bytes.
 #[derive(Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use base64::{
 };
 use subtle::ConstantTimeEq;
 
-use super::{BcryptCost, InvalidHash};
+use super::{bcrypt_cost::BcryptCost, invalid_hash::InvalidHash};
 use crate::passwords::password::{NewPassword, Password};
 
 const UNPADDED: GeneralPurposeConfig =

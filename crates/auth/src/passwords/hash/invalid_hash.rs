@@ -2,7 +2,7 @@
 //!
 //! Invariant: no message repeats any part of the text, which may be a password in clear text.
 
-use super::{MAX_ROUNDS, bcrypt_cost::InvalidBcryptCost, is_crypt_base64};
+use super::{bcrypt_cost::InvalidBcryptCost, crypt_text::is_crypt_base64, limits::MAX_ROUNDS};
 
 /// Why the text after the colon is not a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,7 +10,9 @@ use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 
 use super::{
-    CRYPT_MAX_PASSWORD_LEN, InvalidHash, NGINX_MAX_PASSWORD_LEN, encode_crypt_base64, is_crypt_base64, is_salt,
+    crypt_text::{encode_crypt_base64, is_crypt_base64, is_salt},
+    invalid_hash::InvalidHash,
+    limits::{CRYPT_MAX_PASSWORD_LEN, NGINX_MAX_PASSWORD_LEN},
 };
 use crate::passwords::password::Password;
 

@@ -5,7 +5,9 @@
 
 mod bcrypt;
 mod bcrypt_cost;
+mod crypt_text;
 mod invalid_hash;
+mod limits;
 mod md5_crypt;
 mod sha1;
 mod sha_crypt;
@@ -17,16 +19,13 @@ use subtle::ConstantTimeEq;
 
 pub use bcrypt_cost::{BcryptCost, InvalidBcryptCost};
 pub use invalid_hash::InvalidHash;
+pub use limits::MAX_ROUNDS;
 
 pub(crate) use bcrypt::spend as spend_bcrypt;
 pub(crate) use md5_crypt::{Md5CryptVariant as Md5Variant, spend as spend_md5_crypt};
 pub(crate) use sha_crypt::{ShaCryptVariant, spend as spend_sha_crypt};
 
 use crate::passwords::password::{NewPassword, Password};
-
-/// The maximum number of rounds of SHA crypt, about a second of one processor. The format allows 999,999,999, a quarter
-/// of an hour.
-pub const MAX_ROUNDS: u32 = 1_000_000;
 
 /// One password hash, in one of the formats that htpasswd files hold.
 #[derive(Clone)]
@@ -180,40 +179,6 @@ impl fmt::Display for HashKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gave no random bytes")]
 pub struct NoRandomness;
-
-/// The base64 alphabet of crypt(3): the position of a letter is its six-bit value.
-const CRYPT_ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// The maximum password length in bytes of crypt(3): libxcrypt refuses a password that does not fit into 512 bytes with
-/// its terminating zero. The bound matters because the time of SHA crypt grows with the length.
-const CRYPT_MAX_PASSWORD_LEN: usize = 511;
-
-/// The maximum password length in bytes for the formats that nginx computes itself, without a bound of its own: more
-/// than a header of [`Credentials::MAX_BASIC_LEN`](crate::Credentials::MAX_BASIC_LEN) bytes can carry in base64.
-const NGINX_MAX_PASSWORD_LEN: usize = 12 * 1024;
-
-/// Whether a text is a salt of at most `max_len` bytes that crypt(3) accepts (libxcrypt excludes the characters that
-/// have a meaning in `/etc/shadow`).
-fn is_salt(text: &str, max_len: usize) -> bool {
-    text.len() <= max_len && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"$:;*!\\".contains(&byte))
-}
-
-/// Encodes in the base64 of crypt(3): of every three bytes the last one first, six bits at a time from the lowest on.
-fn encode_crypt_base64(groups: impl Iterator<Item = [u8; 3]>, rest: &[u8]) -> String {
-    let letters = |bytes: &[u8]| {
-        let bits = bytes.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte));
-        let count = (bytes.len() * 8).div_ceil(6);
-        (0..count).map(move |position| char::from(CRYPT_ALPHABET[bits >> (6 * position) & 63]))
-    };
-    groups.flat_map(|group| letters(&group)).chain(letters(rest)).collect()
-}
-
-/// Whether a text is base64 of crypt(3) whose last letter has a value below `last` (the unused bits must be zero).
-fn is_crypt_base64(text: &str, last: usize) -> bool {
-    let value = |byte: u8| CRYPT_ALPHABET.iter().position(|letter| *letter == byte);
-    text.bytes().all(|byte| value(byte).is_some())
-        && text.bytes().last().and_then(value).is_some_and(|value| value < last)
-}
 
 #[cfg(test)]
 mod tests;

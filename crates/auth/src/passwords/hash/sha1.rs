@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
-use super::{InvalidHash, NGINX_MAX_PASSWORD_LEN};
+use super::{invalid_hash::InvalidHash, limits::NGINX_MAX_PASSWORD_LEN};
 use crate::passwords::password::Password;
 
 /// The prefix of these hashes.

@@ -7,7 +7,11 @@ use std::hint::black_box;
 use sha_crypt::{Params, sha256_crypt, sha512_crypt};
 use subtle::ConstantTimeEq;
 
-use super::{CRYPT_MAX_PASSWORD_LEN, InvalidHash, MAX_ROUNDS, encode_crypt_base64, is_crypt_base64, is_salt};
+use super::{
+    crypt_text::{encode_crypt_base64, is_crypt_base64, is_salt},
+    invalid_hash::InvalidHash,
+    limits::{CRYPT_MAX_PASSWORD_LEN, MAX_ROUNDS},
+};
 use crate::passwords::password::Password;
 
 /// The hash function of SHA crypt.

@@ -1,6 +1,9 @@
 //! Tests that hashes written by other programs are read and matched, within their limits.
 
-use super::*;
+use super::{
+    limits::{CRYPT_MAX_PASSWORD_LEN, NGINX_MAX_PASSWORD_LEN},
+    *,
+};
 
 fn password(text: &str) -> Password {
     Password::new(text.to_owned())

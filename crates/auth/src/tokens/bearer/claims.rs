@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidToken, TokenOrigin};
+use super::{invalid_token::InvalidToken, origin::TokenOrigin};
 use crate::config::CLOCK_LEEWAY;
 use portcullis_access::{Action, Actions, Principal, Scope, UserName};
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::*;
-use portcullis_storage::{InterceptedStore, StoreErrorKind, StoreHook, StoreOperation};
+use portcullis_storage::{InterceptedStore, StoreError, StoreErrorKind, StoreHook, StoreOperation};
 
 /// Fails each read of one path.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::{fs, time::SystemTime};
 
 use super::*;
-use crate::{passwords::hash::BcryptCost, users::htpasswd::Htpasswd};
+use crate::{passwords::hash::BcryptCost, passwords::password::NewPassword, users::htpasswd::Htpasswd};
 
 /// The hashes of the two users; the password of both is `secret`.
 const BCRYPT: &str = "$2y$04$s.EvLY31H.B43lL34SzoCu8Vf./Igqvf.DOR2DQecjDbgqfZH/.Qu";
