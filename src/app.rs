@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     access::Gate,
     acme::CertificateRenewer,
+    admin_socket::TokenJobs,
     api::{self, Api, TokenRealm},
     audit::{self, AuditEvent},
     auth::{
@@ -56,7 +57,7 @@ pub struct App {
     signals: Signals,
     first_start: FirstStart,
     data_dir: LockedDataDir,
-    clock: Clock,
+    jobs: TokenJobs,
 }
 
 impl App {
@@ -95,7 +96,8 @@ impl App {
         };
         let (token_store, refresh_lifetime) = (TokenStore::new(store.clone()), config.auth.token.refresh_lifetime);
         let device_sweep = DeviceSweep::new(token_store.clone(), refresh_lifetime, clock.clone());
-        let stored_tokens = StoredTokenService::new(token_store, refresh_lifetime, clock.clone());
+        let stored_tokens = Arc::new(StoredTokenService::new(token_store, refresh_lifetime, clock.clone()));
+        let jobs = TokenJobs::new(stored_tokens.clone(), users.clone(), config.auth.legacy_hashes, clock.clone());
         let registry = Registry::new(store, config.registry.clone(), clock.clone());
         warn_of_split_store(&registry).await;
         remove_obsolete_files(&registry).await;
@@ -155,7 +157,7 @@ impl App {
             changes,
             clock: clock.clone(),
         };
-        Ok(Self { server, api, names, registry, reloader, keeper, device_sweep, signals, first_start, data_dir, clock })
+        Ok(Self { server, api, names, registry, reloader, keeper, device_sweep, signals, first_start, data_dir, jobs })
     }
 
     /// The facts that the first-start banner shows to the operator.
@@ -168,26 +170,16 @@ impl App {
     /// data folder if all commits have ended. The caller releases it as clean after the runtime has ended, which waits
     /// for operations of tasks that were cut off.
     pub async fn serve(self) -> Option<DataDirLock> {
-        let Self {
-            server,
-            api,
-            names,
-            registry,
-            reloader,
-            keeper,
-            device_sweep,
-            signals,
-            first_start,
-            data_dir,
-            clock,
-        } = self;
+        let Self { server, api, names, registry, reloader, keeper, device_sweep, signals, first_start, data_dir, jobs } =
+            self;
+        let clock = reloader.clock.clone();
         let Signals { terminate, interrupt, hangup } = signals;
         drop(first_start);
         tracing::info!(addresses = ?server.addresses(), "serving");
         audit::record(&AuditEvent::Started { version: env!("CARGO_PKG_VERSION") });
         let shutdown = Shutdown::new();
         let (reloads, reload_requests) = mpsc::channel(1);
-        let (admin, lock) = data_dir.serve(registry.clone(), reloads, clock.clone());
+        let (admin, lock) = data_dir.serve(registry.clone(), reloads, jobs, clock.clone());
         // A task of its own, so that a failure of the sweep does not end the reloads.
         let sweeping = tokio::spawn(device_sweep.run(reloader.users.clone()));
         let watching = tokio::spawn(async move {

@@ -16,7 +16,7 @@
 //! | engines | [`registry`] [`auth`] | the registry engine; authentication |
 //! | mechanisms | [`storage`] [`access`] [`audit`] | durable files, access rules, audit events |
 //! | mechanisms | [`clock`] | the time; `main` makes the one clock of the process |
-//! | mechanisms | [`tls`] [`http_client`] | certificates and TLS settings, HTTP client |
+//! | mechanisms | [`tls`] [`http_client`] [`file_watch`] | certificates, HTTP client, changes of files |
 //! | vocabulary | [`oci`] [`text`] | the types of the OCI specifications, parsed once; text for people; no I/O |
 //!
 //! # The path of a request
@@ -56,6 +56,7 @@ pub use portcullis_acme as acme;
 pub use portcullis_auth as auth;
 pub use portcullis_clock as clock;
 pub use portcullis_config as config;
+pub use portcullis_file_watch as file_watch;
 pub use portcullis_http_client as http_client;
 pub use portcullis_migrate as migrate;
 pub use portcullis_oci as oci;

@@ -13,6 +13,10 @@ use super::{
     protocol::{Event, MAX_EVENT_LEN, Request},
 };
 use crate::{
+    auth::{
+        Password,
+        tokens::{AccessTokenRequest, TokenSelector},
+    },
     oci::RepositoryName,
     registry::{FsckProgress, FsckReport, GcProgress, GcReport, RepairProgress, RepositoryStats},
     reload::ReloadTarget,
@@ -55,11 +59,27 @@ pub(crate) enum RequestError {
     /// There is no such repository.
     #[error("repository {0} is not known")]
     NameUnknown(RepositoryName),
+    /// The request cannot be done as it is.
+    #[error("{error}")]
+    Refused {
+        /// The reason, in words for the operator.
+        error: String,
+        /// What the operator can do about it.
+        hint: Option<String>,
+    },
+}
+
+/// An access token that the server created.
+pub(crate) struct ReceivedToken {
+    /// The token with its secret.
+    pub(crate) secret: Password,
+    /// The kind of the user's password hash if the next login with the password replaces it, which ends the token.
+    pub(crate) legacy_hash: Option<String>,
 }
 
 impl RequestError {
     /// What the operator can do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Io(_) | Self::ServerEnded => {
                 Some("what is done is consistent; see the log of the server, and run the command again")
@@ -67,6 +87,7 @@ impl RequestError {
             Self::UnknownEvent(_) => Some("use the portcullis of the running server, or restart the server"),
             Self::Failed(_) => None,
             Self::NameUnknown(_) => Some("see `portcullis repository list`"),
+            Self::Refused { hint, .. } => hint.as_deref(),
         }
     }
 }
@@ -151,6 +172,20 @@ impl AdminClient {
         if result == Event::Reloaded { Ok(()) } else { Err(unexpected(&result)) }
     }
 
+    /// Has the server create an access token.
+    pub(crate) fn create_token(self, request: AccessTokenRequest) -> Result<ReceivedToken, RequestError> {
+        let result = self.request(&Request::CreateToken(request.into()), &mut Some)?;
+        let Event::TokenCreated { secret, legacy_hash } = result else { return Err(unexpected(&result)) };
+        Ok(ReceivedToken { secret: secret.into_password(), legacy_hash })
+    }
+
+    /// Has the server revoke a token. Returns whether it existed.
+    pub(crate) fn revoke_token(self, token: TokenSelector) -> Result<bool, RequestError> {
+        let result = self.request(&Request::RevokeToken { token }, &mut Some)?;
+        let was_there = result == Event::TokenRevoked;
+        if was_there || result == Event::NoSuchToken { Ok(was_there) } else { Err(unexpected(&result)) }
+    }
+
     /// Sends a request, and passes its events to `take` until that returns one, the result.
     fn request(
         mut self,
@@ -175,6 +210,7 @@ impl AdminClient {
             match take(event) {
                 None => {}
                 Some(Event::Failed { error }) => return Err(RequestError::Failed(error)),
+                Some(Event::Refused { error, hint }) => return Err(RequestError::Refused { error, hint }),
                 Some(event) => return Ok(event),
             }
         }
@@ -182,7 +218,8 @@ impl AdminClient {
 }
 
 fn unexpected(event: &Event) -> RequestError {
-    RequestError::UnknownEvent(String::from_utf8_lossy(&event.to_line()).trim_end().to_owned())
+    // Not its line, which may contain a secret.
+    RequestError::UnknownEvent(format!("{event:?}"))
 }
 
 /// The reason that a server wrote into a file in the place of its socket.

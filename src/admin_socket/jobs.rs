@@ -7,7 +7,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::protocol::{Event, Request};
+use super::{
+    peer_credentials::PeerCredentials,
+    protocol::{Event, Request},
+    token_jobs::TokenJobs,
+};
 use crate::{
     access::LocalOperator,
     clock::Clock,
@@ -28,6 +32,8 @@ pub(crate) struct AdminJobs {
     pub(crate) lock: Arc<DataDirLock>,
     /// Requests to read changed files at once.
     pub(crate) reloads: mpsc::Sender<ReloadRequest>,
+    /// The tokens of this server.
+    pub(crate) tokens: TokenJobs,
     /// The clock.
     pub(crate) clock: Clock,
 }
@@ -55,19 +61,21 @@ impl Request {
     pub(super) fn is_interruptible(&self) -> bool {
         match self {
             Self::CollectGarbage | Self::Repair | Self::Reload { .. } => true,
-            Self::RemoveRepository { .. } => false,
+            Self::RemoveRepository { .. } | Self::CreateToken(_) | Self::RevokeToken { .. } => false,
         }
     }
 }
 
 impl AdminJobs {
     /// Does what `request` says, and returns the last event.
-    pub(super) async fn run(&self, request: Request, events: &EventSender) -> Event {
+    pub(super) async fn run(&self, request: Request, peer: PeerCredentials, events: &EventSender) -> Event {
         match request {
             Request::CollectGarbage => self.collect_garbage(events).await,
             Request::RemoveRepository { repository } => self.remove_repository(repository).await,
             Request::Repair => self.repair(events).await,
             Request::Reload { target } => self.reload(target).await,
+            Request::CreateToken(line) => self.tokens.create(line, peer).await,
+            Request::RevokeToken { token } => self.tokens.revoke(token, peer).await,
         }
     }
 

@@ -12,14 +12,19 @@ mod client;
 mod jobs;
 mod listener;
 mod path;
+mod peer_credentials;
 mod protocol;
 mod server;
 #[cfg(test)]
 mod tests;
+mod text;
+mod token_jobs;
+mod token_request;
 
-pub(crate) use client::{AdminClient, ConnectError, RequestError};
+pub(crate) use client::{AdminClient, ConnectError, ReceivedToken, RequestError};
 pub(crate) use jobs::AdminJobs;
 pub(crate) use listener::{AdminListener, remove_stale_socket};
 pub(crate) use server::AdminServer;
+pub(crate) use token_jobs::TokenJobs;
 
 pub(crate) use crate::reload::ReloadTarget;

@@ -17,7 +17,12 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    text,
+    token_request::{SecretLine, TokenRequestLine},
+};
 use crate::{
+    auth::tokens::TokenSelector,
     oci::RepositoryName,
     registry::{FsckFinding, Garbage, LeftOut, RepositoryStats},
     reload::ReloadTarget,
@@ -26,8 +31,9 @@ use crate::{
 /// The version of this protocol. It changes when an older command or server would misunderstand a line.
 const VERSION: u32 = 1;
 
-/// The maximum length of a request line in bytes: a repository name and a few words.
-pub(super) const MAX_REQUEST_LEN: u64 = 4096;
+/// The maximum length of a request line in bytes: an access token for hundreds of repositories, as long as its record
+/// may be.
+pub(super) const MAX_REQUEST_LEN: u64 = 64 << 10;
 
 /// The maximum length of an event line in bytes: a finding with paths and the message of an error.
 pub(super) const MAX_EVENT_LEN: u64 = 1 << 20;
@@ -44,6 +50,13 @@ pub(super) enum Request {
     Repair,
     /// Read changed files at once. The result is [`Event::Reloaded`].
     Reload { target: ReloadTarget },
+    /// Create an access token. The result is [`Event::TokenCreated`].
+    CreateToken(TokenRequestLine),
+    /// Revoke a token. The result is [`Event::TokenRevoked`] or [`Event::NoSuchToken`].
+    RevokeToken {
+        #[serde(with = "text")]
+        token: TokenSelector,
+    },
 }
 
 /// A message of the server about a request.
@@ -70,6 +83,14 @@ pub(super) enum Event {
     Repaired { blobs: usize, bytes: u64 },
     /// Result: the files were read.
     Reloaded,
+    /// Result: the token was created. If the user's password hash is of a legacy kind, its name is given.
+    TokenCreated { secret: SecretLine, legacy_hash: Option<String> },
+    /// Result: the token was revoked, and is in use no more.
+    TokenRevoked,
+    /// Result: there is no such token.
+    NoSuchToken,
+    /// Result: the request cannot be done as it is; the words are for the operator who made it.
+    Refused { error: String, hint: Option<String> },
     /// Result: the request failed or was refused.
     Failed { error: String },
 }
@@ -136,6 +157,11 @@ impl Event {
     /// A result with this error.
     pub(super) fn failed(error: impl Display) -> Self {
         Self::Failed { error: error.to_string() }
+    }
+
+    /// A result with an error that the command shows as its own.
+    pub(super) fn refused(error: &impl Display, hint: Option<String>) -> Self {
+        Self::Refused { error: error.to_string(), hint }
     }
 }
 

@@ -16,9 +16,9 @@ use tokio::{
 use super::{
     jobs::{AdminJobs, EventSender},
     listener::AdminListener,
+    peer_credentials::{PeerCredentials, check_peer},
     protocol::{Event, InvalidRequest, MAX_REQUEST_LEN, Request},
 };
-use crate::audit::{self, AuditEvent};
 
 /// The maximum number of simultaneous connections.
 pub(super) const MAX_CONNECTIONS: usize = 16;
@@ -34,21 +34,6 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The last event for commands whose requests end because the server does.
 pub(super) const STOPPING: &str = "the server is stopping";
-
-/// The user and process at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PeerCredentials {
-    pub(super) uid: u32,
-    pub(super) pid: Option<i32>,
-}
-
-/// The account at the other end of a connection may not make requests.
-#[derive(Debug, thiserror::Error)]
-#[error("uid {uid} may not make requests: run the command as uid {own}, the server's, or as root")]
-pub(super) struct PeerRefused {
-    uid: u32,
-    own: u32,
-}
 
 /// The server of the admin socket.
 pub(crate) struct AdminServer {
@@ -114,17 +99,6 @@ async fn serve_peer(
     serve_connection(read, write, peer, jobs, stop).await
 }
 
-/// Accepts the account of the server and root. Every other account is refused, with a record in the audit log.
-pub(super) fn check_peer(peer: PeerCredentials, own: u32) -> Result<(), PeerRefused> {
-    let PeerCredentials { uid, pid } = peer;
-    if uid == own || uid == 0 {
-        return Ok(());
-    }
-    tracing::warn!(uid, pid, "connection to the admin socket refused: the account is neither the server's nor root");
-    audit::record(&AuditEvent::AdminConnectionRefused { uid, pid });
-    Err(PeerRefused { uid, own })
-}
-
 /// Reads a request, does it, and sends its events. Returns early if the peer ends its side of the connection.
 pub(super) async fn serve_connection(
     read: impl AsyncRead + Unpin,
@@ -144,7 +118,7 @@ pub(super) async fn serve_connection(
     tracing::info!(uid, pid, ?request, root = %jobs.root.display(), "request of a command");
     let can_stop = request.is_interruptible();
     let result = tokio::select! {
-        result = run_request(request, jobs, &mut write) => result?,
+        result = run_request(request, peer, jobs, &mut write) => result?,
         () = disconnected(&mut read) => {
             tracing::info!(uid, pid, "the command has ended; its request is cancelled if it can be");
             return Ok(());
@@ -163,11 +137,16 @@ async fn read_request(read: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Resu
 
 /// Does the work and sends its events as they happen; returns the last event, which is not sent yet. The work is
 /// cancelled when an event cannot be sent.
-async fn run_request(request: Request, jobs: &AdminJobs, write: &mut (impl AsyncWrite + Unpin)) -> io::Result<Event> {
+async fn run_request(
+    request: Request,
+    peer: PeerCredentials,
+    jobs: &AdminJobs,
+    write: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<Event> {
     let (items, mut queue) = mpsc::unbounded_channel();
     let (progress, mut latest) = watch::channel(None);
     let events = EventSender { items, progress };
-    let work = async move { Ok(jobs.run(request, &events).await) };
+    let work = async move { Ok(jobs.run(request, peer, &events).await) };
     let sending = async {
         loop {
             let event = tokio::select! {

@@ -1,20 +1,24 @@
 //! Tests both ends of the admin socket, without the program.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 
 use super::{
-    AdminClient, AdminJobs, AdminListener, AdminServer, ConnectError, ReloadTarget, RequestError,
+    AdminClient, AdminJobs, AdminListener, AdminServer, ConnectError, ReloadTarget, RequestError, TokenJobs,
     path::socket_path,
+    peer_credentials::{PeerCredentials, check_peer},
     protocol::{Event, InvalidRequest, MAX_REQUEST_LEN, Request},
-    server::{MAX_CONNECTIONS, PeerCredentials, STOPPING, check_peer, serve_connection},
+    server::{MAX_CONNECTIONS, STOPPING, serve_connection},
+    token_request::SecretLine,
 };
 use crate::{
+    access::CredentialLimits,
+    auth::{LegacyHashes, Password, StoredTokenService, TokenStore, Users, tokens::AccessTokenRequest},
     clock::Clock,
     oci::{Algorithm, Digest},
     registry::{self, FsckFinding, Garbage, GarbageReason, LeftOut, Registry, RepairOutcome, StoreDamage},
@@ -24,10 +28,28 @@ use crate::{
 fn jobs(root: &Path) -> (AdminJobs, Arc<DataDirLock>) {
     let clock = Clock::system();
     let store = Arc::new(FilesystemStore::open(root, clock.clone()).unwrap());
-    let registry = Registry::new(store, registry::Config::default(), clock.clone());
+    let registry = Registry::new(store.clone(), registry::Config::default(), clock.clone());
     let lock = Arc::new(lock_data_dir(root, &[]).unwrap().unwrap());
     let (reloads, _) = mpsc::channel(1);
-    (AdminJobs { registry, root: root.to_owned(), lock: lock.clone(), reloads, clock }, lock)
+    let users = root.join("htpasswd");
+    fs::write(&users, "alice:$2y$04$abcdefghijklmnopqrstuuO2CIyfQuTzuFsVnuMXCSUcjuRlSZNVO\n").unwrap();
+    let service = Arc::new(StoredTokenService::new(TokenStore::new(store), Duration::MAX, clock.clone()));
+    let users = Arc::new(Users::load(users, clock.now()).unwrap());
+    let tokens = TokenJobs::new(service, users, LegacyHashes::Refuse, clock.clone());
+    (AdminJobs { registry, root: root.to_owned(), lock: lock.clone(), reloads, tokens, clock }, lock)
+}
+
+fn token_request() -> AccessTokenRequest {
+    let limits = CredentialLimits {
+        repositories: vec!["team/**".parse().unwrap(), "x/*".parse().unwrap()],
+        actions: ["pull", "push"].map(|action| action.parse().unwrap()).into_iter().collect(),
+    };
+    let (name, user) = ("ci".parse().unwrap(), "alice".parse().unwrap());
+    AccessTokenRequest { name, user, limits, lifetime: Some(Duration::from_secs(90)) }
+}
+
+fn secret() -> Password {
+    Password::new("pcat_0123456789abcdef_secret".to_owned())
 }
 
 const PEER: PeerCredentials = PeerCredentials { uid: 0, pid: None };
@@ -41,6 +63,9 @@ fn requests_and_events_survive_the_wire() {
         Request::RemoveRepository { repository: "team/app".parse().unwrap() },
         Request::Repair,
         Request::Reload { target: ReloadTarget::Certificates },
+        Request::CreateToken(token_request().into()),
+        Request::RevokeToken { token: "ci".parse().unwrap() },
+        Request::RevokeToken { token: "0123456789abcdef".parse().unwrap() },
     ] {
         assert_eq!(Request::parse(&request.to_line()), Ok(request));
     }
@@ -60,12 +85,60 @@ fn requests_and_events_survive_the_wire() {
         Event::NoSuchRepository,
         Event::Repaired { blobs: 1, bytes: 2 },
         Event::Reloaded,
+        Event::TokenCreated { secret: SecretLine::new(&secret()), legacy_hash: Some("sha1".to_owned()) },
+        Event::TokenRevoked,
+        Event::NoSuchToken,
+        Event::refused(&"words", None),
         Event::failed("words"),
     ] {
         let line = event.to_line();
         assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1), "{event:?}");
         assert_eq!(serde_json::from_slice::<Event>(&line).unwrap(), event);
     }
+}
+
+#[test]
+fn the_debug_form_of_an_event_contains_no_secret() {
+    let event = Event::TokenCreated { secret: SecretLine::new(&secret()), legacy_hash: None };
+    assert_eq!(format!("{event:?}"), "TokenCreated { secret: (secret), legacy_hash: None }");
+}
+
+#[test]
+fn the_request_for_a_token_is_the_same_after_the_wire() {
+    let line = Request::CreateToken(token_request().into()).to_line();
+    let Ok(Request::CreateToken(parsed)) = Request::parse(&line) else { panic!() };
+    assert_eq!(AccessTokenRequest::from(parsed), token_request());
+}
+
+/// The access tokens in the data folder.
+async fn stored_tokens(root: &Path) -> usize {
+    let store = FilesystemStore::open_existing(root, Clock::system()).unwrap();
+    TokenStore::new(Arc::new(store)).access_tokens().await.unwrap().len()
+}
+
+#[tokio::test]
+async fn a_token_whose_command_ended_before_it_had_the_secret_is_revoked() {
+    let root = tempfile::tempdir().unwrap();
+    let (jobs, _lock) = jobs(root.path());
+    let created = jobs.tokens.create_now(token_request(), PEER).await;
+    assert_eq!(stored_tokens(root.path()).await, 1);
+    let (answer, command) = oneshot::channel();
+    drop(command);
+    jobs.tokens.deliver(created, answer, PEER).await;
+    assert_eq!(stored_tokens(root.path()).await, 0);
+}
+
+#[tokio::test]
+async fn of_two_commands_that_create_a_token_of_the_same_name_one_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (jobs, _lock) = jobs(root.path());
+    let create = || jobs.tokens.create(token_request().into(), PEER);
+    let (first, second) = tokio::join!(create(), create());
+    let [made, refused] = if matches!(first, Event::TokenCreated { .. }) { [first, second] } else { [second, first] };
+    assert!(matches!(made, Event::TokenCreated { .. }), "{made:?}");
+    let Event::Refused { error, hint } = refused else { panic!("{refused:?}") };
+    assert!(error.contains("already") && hint.unwrap().contains("choose another name"), "{error}");
+    assert_eq!(stored_tokens(root.path()).await, 1);
 }
 
 #[test]
@@ -79,7 +152,7 @@ fn a_request_that_is_not_understood_is_refused_in_words() {
     for text in ["", "\n", "GET / HTTP/1.1", "{}", "[]", r#"{"version":"1"}"#, r#"{"request":"repair"}"#] {
         assert!(matches!(refused(text), InvalidRequest::Malformed(_)), "{text:?}");
     }
-    let long = format!(r#"{{"version":1,"request":"repair","x":"{}"}}"#, "x".repeat(5000));
+    let long = format!(r#"{{"version":1,"request":"repair","x":"{}"}}"#, "x".repeat(70_000));
     assert_eq!(refused(&long), InvalidRequest::TooLong);
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{data_dir, shutdown::COMMIT_TIMEOUT, start_error::StartError};
 use crate::{
-    admin_socket::{AdminJobs, AdminListener, AdminServer},
+    admin_socket::{AdminJobs, AdminListener, AdminServer, TokenJobs},
     clock::Clock,
     registry::Registry,
     reload::ReloadRequest,
@@ -46,11 +46,12 @@ impl LockedDataDir {
         self,
         registry: Registry,
         reloads: mpsc::Sender<ReloadRequest>,
+        tokens: TokenJobs,
         clock: Clock,
     ) -> (AdminTask, Arc<DataDirLock>) {
         let Self { listener, lock, root } = self;
         let (stop, stopped) = watch::channel(false);
-        let jobs = AdminJobs { registry, root, lock: lock.clone(), reloads, clock };
+        let jobs = AdminJobs { registry, root, lock: lock.clone(), reloads, tokens, clock };
         let task = listener.map(|listener| tokio::spawn(AdminServer::new(listener, jobs).run(stopped)));
         (AdminTask { task, stop }, lock)
     }
@@ -84,7 +85,7 @@ fn bind(root: &Path, lock: &DataDirLock) -> Option<AdminListener> {
                 folder = %root.display(),
                 hint = "keep the data on a file system that supports Unix sockets, or stop the server before these commands",
                 "cannot create the admin socket: `gc`, `repository remove` and `fsck --repair` do not work beside this \
-                 server, and `token rotate` and `cert renew` take effect a second later"
+                 server, and `token revoke`, `token rotate` and `cert renew` take effect a second later"
             );
             None
         }

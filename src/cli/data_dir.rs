@@ -13,6 +13,7 @@ use crate::{
     admin_socket::{AdminClient, ConnectError, ReloadTarget, RequestError, remove_stale_socket},
     app::{self, StartError},
     storage::{self, DataDirLock},
+    text::error_chain,
 };
 
 /// The interval at which a command tries again while another command has the lock.
@@ -29,11 +30,25 @@ pub(super) enum DataAccess {
 impl DataAccess {
     /// Takes the lock or connects to the server, and waits while another command has the lock.
     pub(super) fn wait(config: &storage::StoreConfig) -> Result<Self, CommandError> {
+        Self::wait_for_either(config).map_err(command_error)
+    }
+
+    /// The same, for changes that any process may make beside a server. `None`: a server uses the data, but could not
+    /// create its socket.
+    pub(super) fn wait_or_unreachable(config: &storage::StoreConfig) -> Result<Option<Self>, CommandError> {
+        match Self::wait_for_either(config) {
+            Ok(access) => Ok(Some(access)),
+            Err(AccessError::Connect(ConnectError::NoSocket(..))) => Ok(None),
+            Err(error) => Err(command_error(error)),
+        }
+    }
+
+    fn wait_for_either(config: &storage::StoreConfig) -> Result<Self, AccessError> {
         let mut is_first = true;
         loop {
-            let error = match Self::try_once(config)? {
-                Ok(access) => return Ok(access),
-                Err(error) => error,
+            let error = match Self::try_once(config) {
+                Err(AccessError::Connect(error @ ConnectError::NotListening(..))) => error,
+                result => return result,
             };
             if is_first {
                 let storage::StoreConfig::Filesystem { root, .. } = config;
@@ -53,26 +68,47 @@ impl DataAccess {
     pub(super) fn now(config: &storage::StoreConfig) -> Result<Self, CommandError> {
         let storage::StoreConfig::Filesystem { root, .. } = config;
         let hint = "wait for the other command, or for the server that is starting or stopping";
-        Self::try_once(config)?.map_err(|_| CommandError::new(StartError::Locked(root.clone()), Some(hint)))
+        Self::try_once(config).map_err(|error| match error {
+            AccessError::Connect(ConnectError::NotListening(..)) => {
+                CommandError::new(StartError::Locked(root.clone()), Some(hint))
+            }
+            error @ (AccessError::Lock(_) | AccessError::Connect(_)) => command_error(error),
+        })
     }
 
-    /// The inner error: another process has the lock, and no server listens.
-    fn try_once(config: &storage::StoreConfig) -> Result<Result<Self, ConnectError>, CommandError> {
+    fn try_once(config: &storage::StoreConfig) -> Result<Self, AccessError> {
         let storage::StoreConfig::Filesystem { root, .. } = config;
-        if let Some(lock) = app::try_lock_store(config).map_err(StartError::from)? {
+        if let Some(lock) = app::try_lock_store(config).map_err(|error| AccessError::Lock(error.into()))? {
             remove_stale_socket(root, &lock);
-            return Ok(Ok(Self::Locked(lock)));
+            return Ok(Self::Locked(lock));
         }
-        match AdminClient::connect(root) {
-            Ok(client) => Ok(Ok(Self::Server(client))),
-            Err(error @ ConnectError::NotListening(..)) => Ok(Err(error)),
-            Err(error @ ConnectError::NoSocket(..)) => {
-                Err(CommandError::new(error, Some("stop the server, and run the command again")))
-            }
-            Err(error @ ConnectError::Denied(..)) => {
-                Err(CommandError::new(error, Some("run the command as the account of the server, or as root")))
-            }
+        Ok(Self::Server(AdminClient::connect(root)?))
+    }
+}
+
+/// Why a command has neither the lock nor a connection.
+enum AccessError {
+    /// The lock cannot be taken, though no other process has it.
+    Lock(StartError),
+    /// Another process has the lock, and cannot be asked.
+    Connect(ConnectError),
+}
+
+impl From<ConnectError> for AccessError {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
+fn command_error(error: AccessError) -> CommandError {
+    let account = "run the command as the account of the server, or as root, and name its folder with --data DIR";
+    match error {
+        AccessError::Lock(error) => CommandError::new(error_chain(&error), Some(account)),
+        AccessError::Connect(error @ ConnectError::Denied(..)) => CommandError::new(error, Some(account)),
+        AccessError::Connect(error @ ConnectError::NoSocket(..)) => {
+            CommandError::new(error, Some("stop the server, and run the command again"))
         }
+        AccessError::Connect(error @ ConnectError::NotListening(..)) => CommandError::new(error, None),
     }
 }
 

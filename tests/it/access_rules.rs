@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::portcullis_server::{ALICE, BINARY, BOB, TestUser};
 use crate::support::server_dir::basic_authorization;
-use crate::support::{RunningServer, ServerDir};
+use crate::support::{PortcullisServer, ServerDir};
 
 const RULES: &str = r#"
 [groups]
@@ -27,7 +27,7 @@ actions      = ["pull", "push"]
 "#;
 
 /// Whether the server allows a request for this action; a missing image does not count as a refusal.
-fn server_allows(server: &RunningServer<'_>, user: Option<&TestUser>, action: &str, repository: &str) -> bool {
+fn server_allows(server: &PortcullisServer, user: Option<&TestUser>, action: &str, repository: &str) -> bool {
     let blob = format!("/v2/{repository}/blobs/sha256:{}", "0".repeat(64));
     let (method, path) = match action {
         "pull" => ("GET", blob),
@@ -45,7 +45,7 @@ fn server_allows(server: &RunningServer<'_>, user: Option<&TestUser>, action: &s
 }
 
 /// Fetches an anonymous token, as clients do, with the rights of anonymous requests.
-fn anonymous_token(server: &RunningServer<'_>, repository: &str) -> String {
+fn anonymous_token(server: &PortcullisServer, repository: &str) -> String {
     let path = format!("/token?service=localhost&scope=repository:{repository}:pull,push,delete");
     let answer = server.request("GET", &path, &[], b"").expect(200).json();
     format!("Authorization: Bearer {}", answer["token"].as_str().unwrap())

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::support::oci_layout::digest;
 use crate::support::portcullis_server::BINARY;
+use crate::support::server_dir::basic;
 use crate::support::tool_command::require;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 /// The time after which a test fails, on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -85,8 +86,8 @@ impl Drop for RunningCommand {
 }
 
 /// Starts `fsck --repair` beside the server, and returns when the server works on it.
-fn repair_that_does_not_end(server: &RunningServer<'_>) -> RunningCommand {
-    let command = RunningCommand::start(server.stage, &["fsck", "--repair"]);
+fn repair_that_does_not_end(server: &PortcullisServer) -> RunningCommand {
+    let command = RunningCommand::start(&server.stage, &["fsck", "--repair"]);
     let is_begun = eventually(DEADLINE, || server.log().contains("repair of the data folder begins"));
     assert!(is_begun, "{}", server.log());
     command
@@ -224,9 +225,39 @@ fn another_account_is_refused_and_the_audit_trail_names_it() {
 }
 
 #[test]
+fn the_command_of_another_account_is_told_which_account_to_use() {
+    let stage = ServerDir::new();
+    let server = stage.start();
+    for folder in [stage.folder().to_owned(), stage.path("data"), stage.path("data/portcullis")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // The folder of the program may be closed to other accounts.
+    let program = stage.path("program");
+    fs::copy(BINARY, &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let ids = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"];
+    let run = |words: &[&str]| {
+        ToolCommand::new("setpriv").args(ids).arg(&program).args(words).folder(stage.folder()).run_failing()
+    };
+    for words in [&["token", "create", "ci", "--user", "alice"][..], &["token", "revoke", "ci"], &["gc"]] {
+        // The lock is closed to it, or else the socket.
+        for mode in [0o600, 0o666] {
+            fs::set_permissions(stage.path("data/portcullis/lock"), fs::Permissions::from_mode(mode)).unwrap();
+            let failed = run(words);
+            assert!(failed.stdout.is_empty() && failed.stderr.contains("Permission denied"), "{failed}");
+            assert!(
+                failed.stderr.contains("hint: run the command as the account of the server, or as root"),
+                "{failed}"
+            );
+        }
+    }
+    server.assert_serving();
+}
+
+#[test]
 fn the_socket_of_a_killed_server_is_replaced_and_misleads_no_command() {
     let stage = ServerDir::new();
-    let kill = |mut server: RunningServer<'_>| {
+    let kill = |mut server: PortcullisServer| {
         server.daemon.signal(Signal::KILL);
         assert!(server.daemon.wait_for_exit(DEADLINE).is_some());
         assert!(socket(&stage).exists(), "a killed server removes nothing");
@@ -264,7 +295,7 @@ fn a_rotated_key_and_a_renewed_certificate_are_loaded_when_their_commands_end() 
     assert!(renewed.stderr.contains("the running server has loaded it"), "{renewed}");
     // The poll of the key file may have been first, and then its line comes a moment later.
     server.assert_log_contains("token keys reloaded");
-    server.assert_log_contains("certificate exchanged");
+    server.assert_log_contains("certificate replaced");
 }
 
 #[test]
@@ -296,6 +327,12 @@ fn a_server_that_can_have_no_socket_serves_and_its_commands_say_why_they_cannot_
     stage.portcullis_command().args(["gc", "--dry-run"]).run_ok();
     let rotated = stage.portcullis_command().args(["token", "rotate"]).run_ok();
     assert!(!rotated.stderr.contains("the running server"), "{rotated}");
+    // A token that leaked must be revocable. The server reads the records again after a second.
+    let secret = stage.portcullis_command().args(["token", "create", "ci", "--user", "alice"]).run_ok().stdout;
+    let header = basic(&format!("alice:{}", secret.trim_end()));
+    server.request("GET", "/v2/", &[&header], b"").expect(200);
+    stage.portcullis_command().args(["token", "revoke", "ci"]).run_ok();
+    assert!(eventually(DEADLINE, || server.request("GET", "/v2/", &[&header], b"").status == 401));
     drop(server);
     stage.portcullis_command().arg("gc").run_ok();
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::portcullis_server::{ALICE, BOB};
 use crate::support::server_dir::{basic, basic_authorization};
 use crate::support::wire_connection::WireResponse;
-use crate::support::{RunningServer, ServerDir, eventually, oci_layout};
+use crate::support::{PortcullisServer, ServerDir, eventually, oci_layout};
 
 const RULES: &str = r#"
 [log]
@@ -43,7 +43,7 @@ fn events_of(stage: &ServerDir, answer: &WireResponse) -> Vec<Value> {
     events
 }
 
-fn push_image(server: &RunningServer<'_>, repository: &str) -> (String, String, WireResponse) {
+fn push_image(server: &PortcullisServer, repository: &str) -> (String, String, WireResponse) {
     let config = b"{}";
     let blob = oci_layout::digest(config);
     server.request_as_alice("POST", &format!("/v2/{repository}/blobs/uploads/?digest={blob}"), &[], config).expect(201);

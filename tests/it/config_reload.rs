@@ -8,14 +8,14 @@ use rustix::process::Signal;
 use crate::support::portcullis_server::{ALICE, BOB, TestUser};
 use crate::support::server_dir::basic_authorization;
 use crate::support::wire_connection::{WireConnection, request};
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 /// The documented time within which changes take effect.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 const ALICE_AFTERWARDS: TestUser = TestUser { name: "alice", password: "through the looking glass" };
 
-fn signs_in(server: &RunningServer<'_>, user: &TestUser) -> bool {
+fn signs_in(server: &PortcullisServer, user: &TestUser) -> bool {
     server.request("GET", "/v2/", &[&basic_authorization(user)], b"").status == 200
 }
 
@@ -92,7 +92,7 @@ fn a_broken_or_missing_users_file_keeps_the_users_that_were() {
     assert!(!signs_in(&server, &ALICE));
 }
 
-fn may_push(server: &RunningServer<'_>, repository: &str) -> bool {
+fn may_push(server: &PortcullisServer, repository: &str) -> bool {
     let answer = server.request_as_alice("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"");
     match answer.status {
         202 => true,

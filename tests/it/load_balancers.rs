@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::support::server_dir::basic;
 use crate::support::wire_connection::{WireConnection, WireResponse, request};
-use crate::support::{RunningServer, ServerDir, free_port};
+use crate::support::{PortcullisServer, ServerDir, free_port};
 
 const LINE: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.2 56324 8443\r\n";
 
@@ -20,7 +20,7 @@ const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 const SPEAKING: &str = "trusted_proxies = [\"127.0.0.0/8\"]\nproxy_protocol = true\n";
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.0/8\"]\n";
 
-fn open(server: &RunningServer<'_>, preamble: &[u8]) -> std::io::Result<WireConnection> {
+fn open(server: &PortcullisServer, preamble: &[u8]) -> std::io::Result<WireConnection> {
     WireConnection::open_after(preamble, server.stage.address(), &server.stage.path("certs/ca.crt"))
 }
 
@@ -31,7 +31,7 @@ fn guess(wire: &mut WireConnection, user: &str, header: &[&str]) -> WireResponse
     wire.response_to("GET").expect(401)
 }
 
-fn has_refused(server: &RunningServer<'_>, peer: &str, user: &str) {
+fn has_refused(server: &PortcullisServer, peer: &str, user: &str) {
     server.assert_log_contains(&format!("sign-in refused peer={peer} user=\"{user}\""));
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::test_ca::{IssuedPair, TestCa};
 use crate::support::tool_command::ToolOutput;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 const RULES: &str = r#"
 [[access]]
@@ -33,13 +33,13 @@ fn write_pair(stage: &ServerDir, name: &str, issued: &IssuedPair) {
     stage.write(&format!("{name}.key"), &issued.key);
 }
 
-fn curl(server: &RunningServer<'_>, arguments: &[&str], path: &str) -> ToolOutput {
+fn curl(server: &PortcullisServer, arguments: &[&str], path: &str) -> ToolOutput {
     let url = format!("https://localhost:{}{path}", server.stage.port());
     let tool = ToolCommand::new("curl").folder(server.stage.folder()).args(["-sS", "-i", "--cacert", "certs/ca.crt"]);
     tool.args(arguments).arg(url).run()
 }
 
-fn curl_with_certificate(server: &RunningServer<'_>, name: &str, arguments: &[&str], path: &str) -> ToolOutput {
+fn curl_with_certificate(server: &PortcullisServer, name: &str, arguments: &[&str], path: &str) -> ToolOutput {
     let (certificate, key) = (format!("{name}.crt"), format!("{name}.key"));
     curl(server, &[&["--cert", &certificate, "--key", &key], arguments].concat(), path)
 }
@@ -51,7 +51,7 @@ fn status(output: &ToolOutput) -> u16 {
 }
 
 /// A bearer token that was issued for a certificate.
-fn token(server: &RunningServer<'_>, name: &str, scope: &str) -> String {
+fn token(server: &PortcullisServer, name: &str, scope: &str) -> String {
     let output = curl_with_certificate(server, name, &[], &format!("/token?service=localhost&scope={scope}"));
     assert_eq!(status(&output), 200, "{output}");
     let body: Value = serde_json::from_str(output.stdout.split("\r\n\r\n").last().unwrap()).unwrap();

@@ -11,7 +11,7 @@ use portcullis::storage;
 use serde_json::{Value, json};
 
 use crate::support::{
-    PortcullisServer, PortcullisSetup, ToolCommand, make_old,
+    PortcullisServer, ServerDir, ToolCommand, make_old,
     oci_layout::digest,
     portcullis_server::{ALICE, BINARY, portcullis_command},
     registry_client::RegistryClient,
@@ -27,8 +27,8 @@ const COLLECT_AT_ONCE: [(&str, &str); 3] = [
 ];
 
 fn serve(data: &Path) -> (PortcullisServer, RegistryClient) {
-    let setup = COLLECT_AT_ONCE.into_iter().fold(PortcullisSetup::new(), |setup, (name, value)| setup.env(name, value));
-    let server = setup.data(data).start();
+    let stage = ServerDir::new().with_data(data);
+    let server = COLLECT_AT_ONCE.into_iter().fold(stage, |stage, (name, value)| stage.with_env(name, value)).start();
     let client = RegistryClient::new(&server).with_user(&ALICE).with_basic_authorization();
     (server, client)
 }

@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::basic_authorization;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 /// The documented time until a new key signs is two seconds; a busy machine may need longer.
 const ROTATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 const PEM: &str = "-----BEGIN PRIVATE KEY-----";
 
-fn token(server: &RunningServer<'_>) -> String {
+fn token(server: &PortcullisServer) -> String {
     let path = "/token?service=localhost&scope=repository:a:pull,push";
     let answer = server.request("GET", path, &[&basic_authorization(&ALICE)], b"").expect(200);
     answer.json()["token"].as_str().unwrap().to_owned()
@@ -31,12 +31,12 @@ fn key_of(token: &str) -> String {
     header(token)["kid"].as_str().unwrap().to_owned()
 }
 
-fn is_accepted(server: &RunningServer<'_>, token: &str) -> bool {
+fn is_accepted(server: &PortcullisServer, token: &str) -> bool {
     let bearer = format!("Authorization: Bearer {token}");
     server.request("POST", "/v2/a/blobs/uploads/", &[&bearer], b"").status == 202
 }
 
-fn listed(server: &RunningServer<'_>) -> Vec<String> {
+fn listed(server: &PortcullisServer) -> Vec<String> {
     let keys = server.request("GET", "/token/jwks", &[], b"").expect(200).json();
     keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }

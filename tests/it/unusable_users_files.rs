@@ -12,14 +12,14 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use crate::support::portcullis_server::{ALICE, BINARY, BOB, TestUser};
 use crate::support::server_dir::basic_authorization;
 use crate::support::tool_command::require;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 const NOBODY: u32 = 65534;
 
 /// [`BOB`]'s line, with the hash of `openssl passwd -apr1 -salt salt`.
 const BOB_APR1: &str = "bob:$apr1$salt$KeJmHb3OKtiaQOW2/oE72.\n";
 
-fn signs_in(server: &RunningServer<'_>, user: &TestUser) -> bool {
+fn signs_in(server: &PortcullisServer, user: &TestUser) -> bool {
     server.request("GET", "/v2/", &[&basic_authorization(user)], b"").status == 200
 }
 

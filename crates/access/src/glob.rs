@@ -6,7 +6,10 @@ mod satisfiable;
 
 use std::{fmt, iter, str::FromStr};
 
-use super::principal::Principal;
+use super::{
+    principal::Principal,
+    wildcard::{WildcardToken, wildcard_matches},
+};
 use portcullis_oci::RepositoryName;
 
 pub(super) use satisfiable::PatternUser;
@@ -92,17 +95,21 @@ fn split_component(name: &str) -> (&str, Option<&str>) {
     name.split_once('/').map_or((name, None), |(first, others)| (first, Some(others)))
 }
 
-fn pieces_match(pieces: &[GlobToken], text: &str, user: Option<&str>) -> bool {
-    match pieces.split_first() {
-        None => text.is_empty(),
-        Some((GlobToken::Literal(literal), rest)) => {
-            text.strip_prefix(literal.as_str()).is_some_and(|text| pieces_match(rest, text, user))
-        }
-        Some((GlobToken::User, rest)) => {
-            user.and_then(|user| text.strip_prefix(user)).is_some_and(|text| pieces_match(rest, text, user))
-        }
-        Some((GlobToken::Star, rest)) => (0..=text.len()).any(|skip| pieces_match(rest, &text[skip..], user)),
-    }
+/// Whether the pieces match a component. `{user}` matches nothing for anonymous callers.
+fn pieces_match(pieces: &[GlobToken], component: &str, user: Option<&str>) -> bool {
+    let Some(user) = user else {
+        return !pieces.contains(&GlobToken::User) && pieces_match(pieces, component, Some(""));
+    };
+    wildcard_matches(
+        pieces,
+        |piece| match piece {
+            GlobToken::Literal(literal) => WildcardToken::Literal(literal),
+            // There is no slash in a component.
+            GlobToken::Star => WildcardToken::Any,
+            GlobToken::User => WildcardToken::Literal(user),
+        },
+        component,
+    )
 }
 
 const MAX_DOUBLE_STARS: usize = 2;

@@ -18,6 +18,7 @@ mod principal;
 mod restriction;
 mod scope;
 mod subject_matcher;
+mod wildcard;
 
 pub use action::{Action, Actions, Admin, Delete, Pull, Push, Right, UnknownAction};
 pub use gate::{AccessChallenge, Authorized, CatalogView, Denied, Gate, RequestedAccess, Subject};
@@ -30,3 +31,4 @@ pub use principal::{InvalidUserName, Principal, UserName};
 pub use restriction::{CredentialLimits, Restriction};
 pub use scope::Scope;
 pub use subject_matcher::{Group, InvalidSubjectMatcher, SubjectMatcher};
+pub use wildcard::{WildcardToken, wildcard_matches};

@@ -201,7 +201,7 @@ impl CertificateRenewer {
     fn install(&self, identity: &ServerIdentity) {
         let fingerprint = identity.fingerprint();
         if fingerprint != self.resolver.current().fingerprint() {
-            tracing::info!(%fingerprint, "certificate exchanged");
+            tracing::info!(%fingerprint, "certificate replaced");
             audit::record(&AuditEvent::CertificateChanged { fingerprint: &fingerprint.to_string() });
             self.resolver.replace(identity.clone());
         }

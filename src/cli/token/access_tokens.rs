@@ -1,35 +1,31 @@
-//! Implements `portcullis token create`, `list` and `revoke` on the token store in the data folder.
+//! Implements `portcullis token create` and `revoke`: has the running server make the change, or makes it in the token
+//! store of the data folder under its lock.
 //!
-//! Invariant: the commands only use the store, so that they work the same whether or not a server runs.
+//! Beside a server without a socket the command changes the store as well: the records are files that any process may
+//! change, and the server notices within a second. So a token that leaked can be revoked in any case.
+//!
+//! Invariant: the secret of a new token goes to standard output and nowhere else.
 
 use std::{
-    collections::HashMap,
     io::{self, Write as _},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
-
-use aws_lc_rs::rand::SystemRandom;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{StoreArgs, error::TokenError};
 use crate::{
     access::{Action, Actions, CredentialLimits, Glob, UserName},
+    admin_socket::ReceivedToken,
     app,
     audit::AuditEvent,
     auth::{
-        LegacyHashes, StoredTokenId, TokenStore,
-        passwords::hash::StoredHash,
-        tokens::{
-            ListedToken, NewAccessToken, ParentRecord, StoredToken, StoredTokenKind, TokenName, TokenSecret,
-            TokenStateContext,
-        },
-        users::htpasswd::Htpasswd,
+        TokenStore,
+        tokens::{AccessTokenRequest, TokenName, TokenSecret, TokenSelector},
         users::read_leniently,
     },
-    cli::{CommandError, audit, ignore_broken_pipe},
+    cli::{CommandError, audit, data_dir::DataAccess},
     clock::Clock,
     config::{self, Config, InvalidDuration},
-    storage::StoreError,
+    storage::DataDirLock,
 };
 
 #[derive(Clone, Debug, clap::Args)]
@@ -71,31 +67,27 @@ fn lifetime(text: &str) -> Result<Duration, InvalidDuration> {
 }
 
 pub(super) fn create(args: &CreateArgs, config: &Config, clock: &Clock) -> Result<(), CommandError> {
-    let file = read_leniently(&config.auth.htpasswd)?;
-    let hash = password_hash(&args.user, &file, config.auth.legacy_hashes)?;
     let limits = requested_limits(args);
-    let now = clock.now();
-    let new = NewAccessToken {
+    let request = AccessTokenRequest {
         name: args.name.clone(),
         user: args.user.clone(),
         limits: limits.clone(),
-        expires: args.expires.map(|expires| now + expires),
+        lifetime: args.expires,
     };
-    let random = SystemRandom::new();
-    let token = TokenSecret::generate(StoredTokenId::new_access(&random)?, &random)?;
     let store = open_store(config, clock)?;
-    block_on(store.create(&token, new, hash, now))??;
-    let shown = writeln!(io::stdout(), "{}", token.expose().expose()).and_then(|()| io::stdout().flush());
+    let ReceivedToken { secret, legacy_hash } = match DataAccess::wait_or_unreachable(&config.storage)? {
+        Some(DataAccess::Server(server)) => server.create_token(request)?,
+        Some(DataAccess::Locked(lock)) => under_lock(lock, || create_in_store(&store, request, config, clock))?,
+        None => create_in_store(&store, request, config, clock)?,
+    };
+    let shown = writeln!(io::stdout(), "{}", secret.expose()).and_then(|()| io::stdout().flush());
     if let Err(error) = shown {
         // The token could not be printed, so it is of no use.
-        block_on(store.revoke(token.id()))??;
+        if let Some(token) = TokenSecret::parse(secret.expose()) {
+            revoke_selected(TokenSelector::Id(token.id()), &store, config, clock)?;
+        }
         return Err(TokenError::Output(error).into());
     }
-    audit::record(&config.telemetry.audit, &audit::operator_account(), clock, |by| AuditEvent::AccessTokenCreated {
-        name: args.name.as_str(),
-        user: &args.user,
-        by,
-    });
     let places: Vec<_> = limits.repositories.iter().map(ToString::to_string).collect();
     print_message(&format!(
         "access token {} of user {} created: {} on {}",
@@ -104,25 +96,33 @@ pub(super) fn create(args: &CreateArgs, config: &Config, clock: &Clock) -> Resul
         limits.actions,
         places.join(", ")
     ))?;
-    if hash.kind().is_legacy() {
+    if let Some(kind) = legacy_hash {
         print_message(&format!(
-            "warning: the password hash of user {} is weak ({}); the next login with the password replaces it, and that revokes \
-             this token\nhint: run `portcullis user passwd '{}'` first, and create the token after it",
-            args.user,
-            hash.kind(),
-            args.user
+            "warning: the password hash of user {} is weak ({kind}); the next login with the password replaces it, and that \
+             revokes this token\nhint: run `portcullis user passwd '{}'` first, and create the token after it",
+            args.user, args.user
         ))?;
     }
     Ok(())
 }
 
-/// The password hash of the user, to which the token is bound: the token ends when the hash changes.
-fn password_hash<'a>(user: &UserName, file: &'a Htpasswd, legacy: LegacyHashes) -> Result<&'a StoredHash, TokenError> {
-    let hash = file.hash(user).ok_or_else(|| TokenError::UnknownUser(user.clone()))?;
-    if legacy == LegacyHashes::Refuse && hash.kind().is_legacy() {
-        return Err(TokenError::WeakHash(user.clone()));
-    }
-    Ok(hash)
+/// Creates the token without a server.
+fn create_in_store(
+    store: &TokenStore,
+    request: AccessTokenRequest,
+    config: &Config,
+    clock: &Clock,
+) -> Result<ReceivedToken, CommandError> {
+    let users = read_leniently(&config.auth.htpasswd)?;
+    let (name, user) = (request.name.clone(), request.user.clone());
+    let created = block_on(store.create_for_user(request, &users, config.auth.legacy_hashes, clock.now()))??;
+    audit::record(&config.telemetry.audit, &audit::operator_account(), clock, |by| AuditEvent::AccessTokenCreated {
+        name: name.as_str(),
+        user: &user,
+        by,
+    });
+    let legacy_hash = created.legacy_hash.map(|kind| kind.to_string());
+    Ok(ReceivedToken { secret: created.secret.expose(), legacy_hash })
 }
 
 fn requested_limits(args: &CreateArgs) -> CredentialLimits {
@@ -137,129 +137,60 @@ fn requested_limits(args: &CreateArgs) -> CredentialLimits {
     CredentialLimits { repositories, actions: given.union(pull) }
 }
 
-pub(super) fn list(config: &Config, clock: &Clock) -> Result<(), CommandError> {
-    let store = open_store(config, clock)?;
-    let (mut tokens, mut devices) =
-        block_on(async { Ok::<_, StoreError>((store.access_tokens().await?, store.refresh_tokens().await?)) })??;
-    // An unreadable users file is no error here: the tokens are listed, and their state is that of their records.
-    let users = read_leniently(&config.auth.htpasswd).ok();
-    tokens.sort_by_cached_key(|listed| {
-        listed.token.as_ref().map_or_else(|| listed.id.to_string(), StoredToken::display_name)
-    });
-    devices.sort_by_cached_key(|listed| {
-        let user = listed.token.as_ref().map(|stored| stored.user.clone());
-        (user, listed.token.as_ref().map(|stored| stored.created), listed.id.to_string())
-    });
-    let context = ListContext {
-        states: TokenStateContext {
-            users: users.as_ref(),
-            legacy_hashes: config.auth.legacy_hashes,
-            refresh_lifetime: config.auth.token.refresh_lifetime,
-            now: clock.now(),
-        },
-        parents: tokens.iter().map(|listed| (listed.id, listed.token.as_ref())).collect(),
-    };
-    let lines: Vec<_> = tokens.iter().chain(&devices).map(|listed| context.format_line(listed)).collect();
-    let written = io::stdout().write_all(table(&lines).as_bytes());
-    ignore_broken_pipe(written).map_err(|error| TokenError::Output(error).into())
-}
-
-/// Formats lines of the list, with the data that they need beside the token's record.
-struct ListContext<'a> {
-    states: TokenStateContext<'a>,
-    /// The access tokens by id; `None` for damaged records.
-    parents: HashMap<StoredTokenId, Option<&'a StoredToken>>,
-}
-
-impl ListContext<'_> {
-    /// The columns of a token: name or id, user, repositories, actions, creation, expiry, last use, state. A device has
-    /// its client and its sign-in in the third, fourth and sixth column.
-    fn format_line(&self, listed: &ListedToken) -> Vec<String> {
-        let Some(stored) = &listed.token else {
-            return vec![listed.id.to_string(), "its record is damaged; the token is not accepted".to_owned()];
-        };
-        let is_removed = self.states.users.is_some_and(|users| users.hash(&stored.user).is_none());
-        let user = if is_removed { format!("{} (removed)", stored.user) } else { stored.user.to_string() };
-        let created = format!("created {}", format_time(stored.created));
-        let last_use =
-            listed.last_used.map_or_else(|| "never used".to_owned(), |used| format!("last used {}", format_time(used)));
-        let [what, how, until] = self.describe_kind(&stored.kind);
-        let state = self.states.state(stored, listed.last_used, self.parent(stored)).to_string();
-        vec![stored.display_name(), user, what, how, created, until, last_use, state]
-    }
-
-    fn parent(&self, token: &StoredToken) -> ParentRecord<'_> {
-        let Some(id) = token.parent() else { return ParentRecord::None };
-        match self.parents.get(&id) {
-            None => ParentRecord::Missing,
-            Some(None) => ParentRecord::Damaged,
-            Some(Some(parent)) => ParentRecord::Found(parent),
-        }
-    }
-
-    fn describe_kind(&self, kind: &StoredTokenKind) -> [String; 3] {
-        match kind {
-            StoredTokenKind::Access { limits, expires, .. } => {
-                let globs: Vec<_> = limits.repositories.iter().map(ToString::to_string).collect();
-                let until = match expires {
-                    Some(expires) if *expires <= self.states.now => format!("expired {}", format_time(*expires)),
-                    Some(expires) => format!("expires {}", format_time(*expires)),
-                    None => "never expires".to_owned(),
-                };
-                [globs.join(","), limits.actions.to_string(), until]
-            }
-            StoredTokenKind::Refresh { client, parent } => {
-                let by = match parent.map(|parent| self.parents.get(&parent)) {
-                    None => "signed in with the password".to_owned(),
-                    Some(Some(Some(parent))) => format!("signed in with {}", parent.display_name()),
-                    Some(None | Some(None)) => "signed in with a token that was revoked".to_owned(),
-                };
-                ["device".to_owned(), client.to_string(), by]
-            }
-        }
-    }
-}
-
-/// The lines as a text with aligned columns.
-fn table(lines: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let whole = lines.iter().filter(|line| line.len() > column + 1);
-        whole.map(|line| line[column].chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..8).map(width).collect();
-    let padded = |line: &Vec<String>| {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(padded).collect()
-}
-
-fn format_time(time: SystemTime) -> String {
-    let whole = OffsetDateTime::from(time).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    whole.format(&Rfc3339).unwrap_or_default()
-}
-
 pub(super) fn revoke(args: &RevokeArgs, config: &Config, clock: &Clock) -> Result<(), CommandError> {
     let store = open_store(config, clock)?;
     let unknown = || TokenError::Unknown(args.which.clone());
-    let id = match args.which.parse::<TokenName>() {
-        Ok(name) => block_on(store.find_by_name(&name))??.ok_or_else(unknown)?,
-        Err(_) => args.which.parse::<StoredTokenId>().map_err(|_| unknown())?,
-    };
-    if !block_on(store.revoke(id))?? {
+    // A text that is neither a name nor an id may be the secret itself, so it is not sent to the server, which logs it.
+    let selector: TokenSelector = args.which.parse().map_err(|_| unknown())?;
+    if !revoke_selected(selector, &store, config, clock)? {
         return Err(unknown().into());
     }
-    let event = |by| AuditEvent::TokenRevoked { name: &args.which, by };
-    audit::record(&config.telemetry.audit, &audit::operator_account(), clock, event);
     print_message(&format!("{} revoked", args.which))
 }
 
-fn open_store(config: &Config, clock: &Clock) -> Result<TokenStore, CommandError> {
+/// Revokes a token in the server or without one. Returns whether it existed.
+fn revoke_selected(
+    selector: TokenSelector,
+    store: &TokenStore,
+    config: &Config,
+    clock: &Clock,
+) -> Result<bool, CommandError> {
+    match DataAccess::wait_or_unreachable(&config.storage)? {
+        Some(DataAccess::Server(server)) => Ok(server.revoke_token(selector)?),
+        Some(DataAccess::Locked(lock)) => under_lock(lock, || revoke_in_store(&selector, store, config, clock)),
+        None => revoke_in_store(&selector, store, config, clock),
+    }
+}
+
+fn revoke_in_store(
+    selector: &TokenSelector,
+    store: &TokenStore,
+    config: &Config,
+    clock: &Clock,
+) -> Result<bool, CommandError> {
+    let was_there = block_on(store.revoke_selected(selector))??;
+    if was_there {
+        let name = &selector.to_string();
+        let event = |by| AuditEvent::TokenRevoked { name, by };
+        audit::record(&config.telemetry.audit, &audit::operator_account(), clock, event);
+    }
+    Ok(was_there)
+}
+
+/// Makes a change under the lock of the data folder, and releases the lock: whatever the result is, nothing is still
+/// being written.
+fn under_lock<T>(lock: DataDirLock, change: impl FnOnce() -> Result<T, CommandError>) -> Result<T, CommandError> {
+    let result = change();
+    app::release_store(lock);
+    result
+}
+
+pub(super) fn open_store(config: &Config, clock: &Clock) -> Result<TokenStore, CommandError> {
     Ok(TokenStore::new(app::existing_store(&config.storage, clock)?))
 }
 
 /// Runs a future to its end on a runtime of this thread.
-fn block_on<F: Future>(work: F) -> Result<F::Output, TokenError> {
+pub(super) fn block_on<F: Future>(work: F) -> Result<F::Output, TokenError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TokenError::Runtime)?;
     Ok(runtime.block_on(work))
 }

@@ -5,8 +5,7 @@
 use std::io;
 
 use crate::{
-    access::UserName,
-    auth::{passwords::hash::NoRandomness, tokens::CreateTokenError, users::UsersFileError},
+    auth::{tokens::CreateTokenError, users::UsersFileError},
     cli::CommandError,
     storage::StoreError,
 };
@@ -14,12 +13,6 @@ use crate::{
 /// Why a `token` command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
-    /// The user of the new token does not exist.
-    #[error("there is no user {:?}", .0.as_str())]
-    UnknownUser(UserName),
-    /// The user has a password hash that the server does not accept.
-    #[error("the password hash of user {:?} is weak, and auth.legacy_hashes refuses it", .0.as_str())]
-    WeakHash(UserName),
     /// No token has this name or id.
     #[error("there is no token {:?}", .0)]
     Unknown(String),
@@ -32,9 +25,6 @@ pub(super) enum TokenError {
     /// The users file cannot be read.
     #[error(transparent)]
     Users(#[from] UsersFileError),
-    /// The system gave no random bytes for the secret.
-    #[error(transparent)]
-    Random(#[from] NoRandomness),
     /// The asynchronous runtime could not be started.
     #[error("the runtime cannot start: {0}")]
     Runtime(#[source] io::Error),
@@ -46,19 +36,13 @@ pub(super) enum TokenError {
 impl TokenError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownUser(user) => {
-                Some(format!("see `portcullis user list`, or add the user with `portcullis user add '{user}'`"))
-            }
-            Self::WeakHash(user) => Some(format!("set a new password with `portcullis user passwd '{user}'`")),
             Self::Unknown(_) => Some("see `portcullis token list`".to_owned()),
-            Self::Create(CreateTokenError::NameTaken(name)) => {
-                Some(format!("choose another name, or revoke that token with `portcullis token revoke {name}`"))
-            }
             Self::Users(error) => Some(error.hint().to_owned()),
             Self::Create(CreateTokenError::Store(_)) | Self::Store(_) => Some(
                 "run the command as the user that the server runs as, and name its folder with --data DIR".to_owned(),
             ),
-            Self::Random(_) | Self::Runtime(_) | Self::Output(_) => None,
+            Self::Create(error) => error.hint(),
+            Self::Runtime(_) | Self::Output(_) => None,
         }
     }
 }
@@ -74,7 +58,7 @@ macro_rules! failures {
     )+};
 }
 
-failures!(CreateTokenError, StoreError, UsersFileError, NoRandomness);
+failures!(CreateTokenError, StoreError, UsersFileError);
 
 impl From<TokenError> for CommandError {
     fn from(error: TokenError) -> Self {

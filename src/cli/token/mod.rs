@@ -7,6 +7,7 @@ mod access_tokens;
 mod args;
 mod error;
 mod inspect;
+mod list;
 mod signing_keys;
 
 use std::path::PathBuf;
@@ -49,7 +50,7 @@ pub(super) fn run(args: Args, config: Option<PathBuf>, clock: &Clock) -> Result<
     let loaded = |place: StoreArgs, config| load(&place.into_flags(config)).map(|loaded| loaded.config);
     match args.command {
         Command::Create(args) => access_tokens::create(&args, &loaded(args.place.clone(), config)?, clock),
-        Command::List(place) => access_tokens::list(&loaded(place, config)?, clock),
+        Command::List(place) => list::list(&loaded(place, config)?, clock),
         Command::Revoke(args) => access_tokens::revoke(&args, &loaded(args.place.clone(), config)?, clock),
         Command::Rotate(args) => signing_keys::rotate(args, config, clock),
         Command::Certificate(args) => signing_keys::certificate(args, config, clock),

@@ -33,12 +33,13 @@ const CRATES: &[(&str, &[&str])] = &[
     // mechanisms
     ("access", &["oci"]),
     ("atomic-file", &[]),
+    ("file-watch", &[]),
     ("storage", &["clock"]),
     ("tls", &["text", "atomic-file"]),
     ("http-client", &["text"]),
     // engines
     ("registry", &["oci", "text", "clock", "access", "storage"]),
-    ("auth", &["oci", "net", "clock", "access", "atomic-file", "storage", "tls", "http-client"]),
+    ("auth", &["oci", "net", "clock", "access", "atomic-file", "file-watch", "storage", "tls", "http-client"]),
     // process
     ("telemetry", &["clock", "access"]),
     ("server", &["net", "tls"]),
@@ -57,9 +58,9 @@ const CRATES: &[(&str, &[&str])] = &[
 /// `src/lib.rs` gives them.
 const MODULES: &[(&str, &[&str])] = &[
     ("api", &["oci", "text", "clock", "access", "audit", "registry", "auth"]),
-    ("reload", &["clock", "access", "audit", "tls", "auth", "api", "config"]),
+    ("reload", &["clock", "access", "audit", "file_watch", "tls", "auth", "api", "config"]),
     // The socket on which commands make requests to the running server: both ends of it.
-    ("admin_socket", &["oci", "clock", "access", "audit", "storage", "registry", "reload"]),
+    ("admin_socket", &["oci", "clock", "access", "audit", "storage", "registry", "auth", "reload"]),
     (
         "app",
         &[
@@ -122,15 +123,13 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 /// What the vocabulary and the decisions must not depend on: they do no I/O.
 const INPUT_AND_OUTPUT: &[&str] = &["tokio", "http", "hyper", "axum", "rustix"];
 
-/// Files in which a thread may sleep: between two attempts, and in tests to produce load of some duration. Everywhere
-/// else a test that has to wait does so for an event, or moves a clock.
+/// Files in which a thread may sleep, between two attempts. Everywhere else a test that has to wait does so for an
+/// event, or moves a clock.
 const SLEEPERS: &[&str] = &[
     "crates/auth/src/secret_files/locked_replace.rs",
     "crates/auth/src/secret_files/stable_read.rs",
     "crates/server/src/tests/frozen_time.rs",
     "src/cli/data_dir.rs",
-    "tests/it/crash/mod.rs",
-    "tests/it/real/gc_under_load.rs",
     "tests/it/support/mod.rs",
 ];
 

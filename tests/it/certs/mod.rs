@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustix::process::Signal;
 
 use crate::support::wire_connection::WireConnection;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 /// The documented time within which changes take effect.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ fn fingerprint(folder: &Path, certificate: &str) -> String {
 }
 
 /// The fingerprint of the certificate that the server sends to a client with this server name.
-fn served(server: &RunningServer<'_>, name: &str) -> String {
+fn served(server: &PortcullisServer, name: &str) -> String {
     let target = server.stage.address();
     let asked = if name.is_empty() { "-noservername".to_owned() } else { format!("-servername {name}") };
     let output = openssl(server.stage.folder(), &format!("s_client -connect {target} {asked}"));
@@ -67,7 +67,7 @@ fn a_renewal_by_command_is_served_within_seconds_and_clients_that_trust_the_auth
     assert!(output.stderr.contains(&made) && made != before, "{output}");
     assert!(eventually(RELOAD_TIMEOUT, || served(&server, "localhost") == made), "{}", server.log());
     assert!(WireConnection::open(stage.address(), &stage.path("trusted.crt")).is_ok());
-    server.assert_log_contains("certificate exchanged");
+    server.assert_log_contains("certificate replaced");
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_certificate_in_its_last_two_weeks_is_a_warning_in_the_log_and_of_check() {
     let line = found.stderr.lines().find(|line| line.contains("a.crt: the certificate expires on "));
     assert!(line.is_some_and(|line| line.starts_with("warning: ") && line.contains("in 10 days")), "{found}");
     write_certificate(&stage, "a", &["localhost"], 16);
-    server.assert_log_contains("certificate exchanged");
+    server.assert_log_contains("certificate replaced");
     let warning_count = server.log().matches("the certificate expires").count();
     assert_eq!(warning_count, 1, "sixteen days are enough, and one warning a day too:\n{}", server.log());
     let found = stage.portcullis_command().arg("check").run();

@@ -26,15 +26,13 @@ mod upload_sessions;
 mod uploads;
 
 use std::fmt::Write as _;
-use std::fs;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
-use tempfile::TempDir;
 
 use crate::support::portcullis_server::{ALICE, TestUser};
 use crate::support::registry_client::{ClientResponse, RegistryClient};
-use crate::support::{PortcullisServer, PortcullisSetup};
+use crate::support::{PortcullisServer, ServerDir};
 
 /// The repository that most tests use.
 const NAME: &str = "team/app";
@@ -78,7 +76,6 @@ struct ConformanceServer {
     server: PortcullisServer,
     /// Alice, with a token for [`SCOPES`].
     alice: RegistryClient,
-    _configuration: TempDir,
 }
 
 impl ConformanceServer {
@@ -87,20 +84,16 @@ impl ConformanceServer {
         Self::configured("")
     }
 
-    /// Starts a server with this configuration file.
+    /// Starts a server with this configuration.
     fn configured(text: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("portcullis.toml");
-        fs::write(&file, text).unwrap();
-        let file = file.to_str().unwrap();
-        let server = PortcullisSetup::new().users(&[ALICE, BOB]).env("PORTCULLIS_CONFIG", file).start();
+        let server = ServerDir::new().with_users(&[ALICE, BOB]).with_configuration(text).start();
         let alice = RegistryClient::new(&server).with_user(&ALICE);
         let alice = if text.contains("challenge = \"basic\"") {
             alice.with_basic_authorization()
         } else {
             alice.with_token_for(SCOPES)
         };
-        Self { server, alice, _configuration: folder }
+        Self { server, alice }
     }
 
     /// Bob, with a token for [`SCOPES`].

@@ -168,7 +168,7 @@ fn the_docker_engine_posts_patches_in_one_stream_and_puts() {
 
 #[test]
 fn an_upload_survives_a_restart_of_the_server() {
-    let ConformanceServer { server, alice, _configuration } = ConformanceServer::start();
+    let ConformanceServer { server, alice } = ConformanceServer::start();
     let bytes = counting(300_000);
     let begun: Vec<ClientResponse> = ALGORITHMS
         .iter()

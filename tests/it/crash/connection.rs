@@ -2,9 +2,8 @@
 //!
 //! Invariant: before the kill, a request without an answer fails the test; after it, it ends the client.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use crate::support::RunningServer;
+use super::kill_switch::KillSwitch;
+use crate::support::PortcullisServer;
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::basic_authorization;
 use crate::support::wire_connection::{WireConnection, WireResponse, request};
@@ -13,16 +12,16 @@ use crate::support::wire_connection::{WireConnection, WireResponse, request};
 pub(super) struct ServerKilled;
 
 pub(super) struct KillableConnection<'a> {
-    server: &'a RunningServer<'a>,
-    is_over: &'a AtomicBool,
+    server: &'a PortcullisServer,
+    kill_switch: &'a KillSwitch<'a>,
     alice: String,
     wire: Option<WireConnection>,
 }
 
 impl<'a> KillableConnection<'a> {
-    /// Connects lazily; `is_over` is set before the server is killed.
-    pub(super) fn new(server: &'a RunningServer<'a>, is_over: &'a AtomicBool) -> Self {
-        Self { server, is_over, alice: basic_authorization(&ALICE), wire: None }
+    /// Connects lazily.
+    pub(super) fn new(server: &'a PortcullisServer, kill_switch: &'a KillSwitch<'a>) -> Self {
+        Self { server, kill_switch, alice: basic_authorization(&ALICE), wire: None }
     }
 
     /// Sends one request as alice, on the connection of the previous one.
@@ -40,6 +39,7 @@ impl<'a> KillableConnection<'a> {
         let lines = [&[self.alice.as_str()], header].concat();
         // An answer may arrive before the whole body is sent; it counts more than the broken connection.
         let sent = wire.try_send(&request(method, path, &lines, body));
+        self.kill_switch.request_was_sent();
         let Some(answer) = wire.try_response_to(method) else {
             return Err(self.over(&format!("no answer to {method} {path}, sent: {sent:?}")));
         };
@@ -56,7 +56,7 @@ impl<'a> KillableConnection<'a> {
     }
 
     fn over(&self, what: &str) -> ServerKilled {
-        assert!(self.is_over.load(Ordering::SeqCst), "{what}, although the server was not killed");
+        assert!(self.kill_switch.has_killed(), "{what}, although the server was not killed");
         ServerKilled
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::GcPolicy;
 use super::ledger::{Ledger, LedgerUpload, Register, UploadState};
 use super::worker::{blob_name, blobs_of, children_of, manifest_name};
-use crate::support::RunningServer;
+use crate::support::PortcullisServer;
 use crate::support::oci_layout::digest;
 use crate::support::portcullis_server::ALICE;
 use crate::support::seeded_random::SeededRandom;
@@ -29,7 +29,7 @@ pub(super) struct LedgerCheck<'a> {
 
 impl<'a> LedgerCheck<'a> {
     pub(super) fn new(
-        server: &RunningServer<'_>,
+        server: &PortcullisServer,
         policy: GcPolicy,
         ledger: &'a Ledger,
         chance: &'a mut SeededRandom,

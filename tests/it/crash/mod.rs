@@ -12,19 +12,18 @@
 //! store is responsible for their being durable by then.
 
 mod connection;
+mod kill_switch;
 mod ledger;
 mod ledger_check;
 mod upload;
 mod worker;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::support::seeded_random::SeededRandom;
-use crate::support::{RunningServer, ServerDir};
+use crate::support::{PortcullisServer, ServerDir};
+use kill_switch::KillSwitch;
 use ledger::Ledger;
 use ledger_check::LedgerCheck;
 use worker::RandomWorker;
@@ -34,6 +33,9 @@ const ROUNDS: u64 = 10;
 
 /// The number of concurrent clients.
 const WORKERS: usize = 4;
+
+/// The server is killed at one of its first so many requests, which it answers in a second or two.
+const MAX_REQUESTS: usize = 400;
 
 /// The garbage collection while the clients work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,20 +87,28 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} should be a number")))
 }
 
-/// Lets the clients work for a while, and kills the server meanwhile.
-fn work_and_kill(mut server: RunningServer<'_>, policy: GcPolicy, ledger: &Ledger, seed: u64, round: u64) {
-    let is_over = AtomicBool::new(false);
+/// Lets the clients work until one of their requests kills the server.
+fn work_and_kill(mut server: PortcullisServer, policy: GcPolicy, ledger: &Ledger, seed: u64, round: u64) {
     let chance = |stream: u64| SeededRandom::new(seed, 1000 * (round + 1) + stream);
+    let kill_switch = KillSwitch::new(&server.daemon, 1 + chance(999).below(MAX_REQUESTS));
     thread::scope(|threads| {
         for number in 0..WORKERS {
-            let worker = RandomWorker::new(number, policy, chance(number as u64), ledger, &server, &is_over);
+            let worker = RandomWorker::new(number, policy, chance(number as u64), ledger, &server, &kill_switch);
             threads.spawn(|| worker.work());
         }
-        thread::sleep(Duration::from_millis(50 + chance(999).next() % 1800));
-        is_over.store(true, Ordering::SeqCst);
-        server.daemon.signal(Signal::KILL);
+        if policy.collects() {
+            threads.spawn(|| collect(&server, &kill_switch));
+        }
     });
     assert!(server.daemon.wait_for_exit(Duration::from_secs(5)).is_some());
+}
+
+/// Makes the server collect again and again until it is killed, however few seconds that takes.
+fn collect(server: &PortcullisServer, kill_switch: &KillSwitch<'_>) {
+    while !kill_switch.has_killed() {
+        let collected = server.stage.portcullis_command().arg("gc").run();
+        assert!(collected.is_success() || kill_switch.has_killed(), "{collected}");
+    }
 }
 
 fn kill_at_any_moment(policy: GcPolicy) {

@@ -4,15 +4,15 @@
 //! repositories of its own; all workers change `shared` and its tag `latest`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::GcPolicy;
 use super::connection::{KillableConnection, ServerKilled};
+use super::kill_switch::KillSwitch;
 use super::ledger::{Ledger, Register};
-use crate::support::RunningServer;
+use crate::support::PortcullisServer;
 use crate::support::oci_layout::digest;
 use crate::support::seeded_random::SeededRandom;
 
@@ -39,11 +39,11 @@ impl<'a> RandomWorker<'a> {
         policy: GcPolicy,
         chance: SeededRandom,
         ledger: &'a Ledger,
-        server: &'a RunningServer<'a>,
-        is_over: &'a AtomicBool,
+        server: &'a PortcullisServer,
+        kill_switch: &'a KillSwitch<'a>,
     ) -> Self {
         let repositories = [format!("worker{number}/a"), format!("worker{number}/b/c")];
-        let line = KillableConnection::new(server, is_over);
+        let line = KillableConnection::new(server, kill_switch);
         let mut worker =
             Self { line, chance, ledger, policy, repositories, tagged: BTreeMap::new(), unreferenced: Vec::new() };
         worker.load_tags();

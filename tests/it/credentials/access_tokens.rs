@@ -6,12 +6,12 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{
-    ALICE, BOB, EVERYTHING, REVOCATION_TIMEOUT, alice, ask, bearer, create, is_refused_soon, message, start, token,
+    ALICE, BOB, CHANGE_TIMEOUT, EVERYTHING, alice, ask, bearer, create, is_refused_soon, message, start, token,
 };
 use crate::conformance::token_contents::claims;
 use crate::support::portcullis_server::{TestUser, portcullis_command};
 use crate::support::registry_client::{RegistryClient, basic};
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 /// The time within which a change of the users file takes effect.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ fn a_bearer_token_made_from_an_access_token_reaches_no_further() {
 #[test]
 fn an_access_token_never_reaches_further_than_its_user() {
     let rules = "[[access]]\nusers = [\"alice\"]\nrepositories = [\"team/**\"]\nactions = [\"pull\"]";
-    let server = PortcullisSetup::new().configuration(rules).start();
+    let server = ServerDir::new().with_configuration(rules).start();
     let machine = alice(&server, &create(&server, "ci", &["--action", "pull,push,delete,admin"]));
     machine.get("/v2/team/app/tags/list").send().expect(404);
     machine.post(UPLOADS).send().expect(403);
@@ -105,7 +105,7 @@ fn a_wrong_secret_counts_as_a_wrong_password_and_an_access_token_does_not_clear_
 }
 
 #[test]
-fn a_revoked_token_ends_within_two_seconds_and_so_does_every_token_that_came_from_it() {
+fn the_next_request_after_a_revocation_is_refused_with_the_token_and_with_every_token_that_came_from_it() {
     let server = start();
     let secret = create(&server, "ci", &[]);
     let kept = create(&server, "other", &[]);
@@ -115,7 +115,9 @@ fn a_revoked_token_ends_within_two_seconds_and_so_does_every_token_that_came_fro
         client.get("/v2/").send().expect(200);
     }
     token(&server, &["revoke", "ci"]).run_ok();
-    assert!(clients.iter().all(|client| is_refused_soon(client, "/v2/")), "{}", server.log());
+    for client in &clients {
+        client.get("/v2/").send().expect(401);
+    }
     let challenge = clients[1].get("/v2/").send().expect(401).challenge();
     assert_eq!(challenge.error.as_deref(), Some("invalid_token"));
     alice(&server, &kept).get("/v2/").send().expect(200);
@@ -180,7 +182,7 @@ fn tokens_outlive_a_restart_and_their_last_use_is_known() {
     assert!(token(&server, &["list"]).run_ok().stdout.contains("never used"));
     alice(&server, &secret).get("/v2/").send().expect(200);
     let is_noted = || token(&server, &["list"]).run_ok().stdout.contains("last used 20");
-    assert!(eventually(REVOCATION_TIMEOUT, is_noted));
+    assert!(eventually(CHANGE_TIMEOUT, is_noted));
     let server = server.restart();
     alice(&server, &secret).get("/v2/").send().expect(200);
 }
@@ -214,7 +216,7 @@ fn a_store_that_cannot_be_read_is_an_answer_to_come_back_and_lets_nobody_in() {
 #[test]
 fn a_user_of_any_name_can_have_a_token() {
     let password = "a long one";
-    let server = PortcullisSetup::new().users(&[TestUser { name: "Ünal Öz", password }]).start();
+    let server = ServerDir::new().with_users(&[TestUser { name: "Ünal Öz", password }]).start();
     let made = token(&server, &["create", "ci", "--user", "Ünal Öz"]).run_ok();
     let secret = made.stdout.trim_end();
     RegistryClient::new(&server).get("/v2/").header("authorization", &basic("Ünal Öz", secret)).send().expect(200);

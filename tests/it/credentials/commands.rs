@@ -1,8 +1,19 @@
 //! Tests `portcullis token create|list|revoke`: their output and their errors.
 
-use super::{ALICE, create, start, token};
-use crate::support::server_dir::basic;
-use crate::support::{PortcullisSetup, ServerDir};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use portcullis::storage;
+use rustix::process::Signal;
+
+use super::{ALICE, BOB, create, start, token};
+use crate::support::oci_layout::digest;
+use crate::support::portcullis_server::BINARY;
+use crate::support::server_dir::{basic, basic_authorization};
+use crate::support::wire_connection::head;
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 #[test]
 fn create_prints_the_secret_alone_on_standard_output() {
@@ -100,8 +111,8 @@ fn a_secret_that_nobody_could_read_is_not_kept() {
 
 #[test]
 fn a_user_with_a_weak_hash_is_warned_about() {
-    let legacy = "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n".to_owned();
-    let server = PortcullisSetup::new().users_file(legacy).start();
+    let legacy = "alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n";
+    let server = ServerDir::new().with_users_file(legacy).start();
     let made = token(&server, &["create", "ci", "--user", ALICE.name]).run_ok();
     made.assert_prints_one_of(&["weak"]);
     super::alice(&server, made.stdout.trim_end()).get("/v2/").send().expect(200);
@@ -124,4 +135,90 @@ fn the_commands_need_no_server() {
     show(&secret).expect(401);
     show(&said(&["create", "new", "--user", ALICE.name])).expect(200);
     assert_eq!(said(&["list"]).lines().count(), 2);
+}
+
+/// The status of a request to `server` with a token of [`ALICE`]'s.
+fn status_with(server: &PortcullisServer, secret: &str) -> u16 {
+    server.request("GET", "/v2/", &[&basic(&format!("alice:{}", secret.trim_end()))], b"").status
+}
+
+#[test]
+fn a_token_that_is_in_use_is_refused_by_the_next_request_after_its_revocation() {
+    let stage = ServerDir::new();
+    let server = stage.start();
+    let said = |arguments: &[&str]| stage.portcullis_command().arg("token").args(arguments).run_ok();
+    for round in 0..5 {
+        let made = said(&["create", "ci", "--user", "alice"]);
+        assert_eq!(status_with(&server, &made.stdout), 200, "round {round}");
+        said(&["revoke", "ci"]);
+        assert_eq!(status_with(&server, &made.stdout), 401, "round {round}");
+        let log = server.log();
+        assert!(!log.contains(made.stdout.trim_end()), "the secret is not logged: {log}");
+    }
+    server.assert_log_contains("access token created");
+    server.assert_log_contains("token revoked");
+}
+
+#[test]
+fn a_user_who_was_just_added_can_have_a_token_at_once() {
+    let stage = ServerDir::new();
+    let server = stage.start();
+    stage.users(&[ALICE, BOB]);
+    let secret = stage.portcullis_command().args(["token", "create", "ci", "--user", BOB.name]).run_ok().stdout;
+    server.request("GET", "/v2/", &[&basic(&format!("bob:{}", secret.trim_end()))], b"").expect(200);
+}
+
+#[test]
+fn while_the_server_drains_its_connections_tokens_are_created_and_revoked() {
+    let stage = ServerDir::new();
+    stage.configure("[limits]\ndrain_timeout = \"10m\"");
+    let mut server = stage.start();
+    let kept = stage.portcullis_command().args(["token", "create", "old", "--user", "alice"]).run_ok().stdout;
+    let mut upload = server.connect();
+    let header = [&*basic_authorization(&ALICE), "Content-Length: 1000", "Expect: 100-continue"];
+    let path = format!("/v2/a/blobs/uploads/?digest={}", digest(b"never sent"));
+    upload.send(head("POST", &path, &header).as_bytes());
+    // The server sends it when it starts to read the body.
+    upload.response_to("POST").expect(100);
+    server.daemon.signal(Signal::TERM);
+    assert!(eventually(Duration::from_secs(60), || server.log().contains("stopping")), "{}", server.log());
+    let said = |arguments: &[&str]| stage.portcullis_command().arg("token").args(arguments).run_ok().stdout;
+    let secret = said(&["create", "new", "--user", "alice"]);
+    said(&["revoke", "old"]);
+    assert!(server.log().matches("access token created").count() == 2, "{}", server.log());
+    assert!(server.log().contains("token revoked"), "{}", server.log());
+    drop(upload);
+    assert!(server.daemon.wait_for_exit(Duration::from_secs(60)).is_some(), "{}", server.log());
+    drop(server);
+    let server = stage.start();
+    assert_eq!((status_with(&server, &secret), status_with(&server, &kept)), (200, 401));
+}
+
+/// A command `token` that has printed that it waits for the process with the lock.
+fn waiting_command(stage: &ServerDir, arguments: &[&str]) -> Child {
+    let mut command = Command::new(BINARY);
+    command.current_dir(stage.folder()).arg("token").args(arguments);
+    let mut command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(command.stderr.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("waiting for the portcullis that uses "), "{said}");
+    command
+}
+
+#[test]
+fn when_the_server_has_closed_its_socket_the_commands_wait_until_it_has_ended() {
+    let stage = ServerDir::new();
+    fs::create_dir(stage.path("data")).unwrap();
+    let said = |arguments: &[&str]| stage.portcullis_command().arg("token").args(arguments).run_ok().stdout;
+    said(&["create", "old", "--user", "alice"]);
+    // As a server at the end of its shutdown: it has the lock and no socket.
+    let lock = storage::lock_data_dir(&stage.path("data"), &[]).unwrap().expect("the lock is free");
+    let commands =
+        [&["create", "new", "--user", "alice"][..], &["revoke", "old"]].map(|words| waiting_command(&stage, words));
+    drop(lock);
+    for mut command in commands {
+        assert!(command.wait().unwrap().success());
+    }
+    let listed = said(&["list"]);
+    assert!(listed.starts_with("new") && !listed.contains("old"), "{listed}");
 }

@@ -13,13 +13,13 @@ use std::time::Duration;
 use crate::support::portcullis_server::{ALICE, BOB, portcullis_command};
 use crate::support::registry_client::{ClientResponse, RegistryClient, basic};
 use crate::support::tool_command::ToolCommand;
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
-/// The time within which a revocation takes effect on a running server, and some margin.
-const REVOCATION_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time within which a running server notices a change, and some margin.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn start() -> PortcullisServer {
-    PortcullisSetup::new().users(&[ALICE, BOB]).start()
+    ServerDir::new().with_users(&[ALICE, BOB]).start()
 }
 
 /// The call `portcullis token …` for a running server's data.
@@ -47,9 +47,9 @@ fn bearer(server: &PortcullisServer, answer: &ClientResponse) -> RegistryClient 
     RegistryClient::new(server).with_authorization(&format!("Bearer {}", answer.json()["token"].as_str().unwrap()))
 }
 
-/// Whether a client is refused within [`REVOCATION_TIMEOUT`].
+/// Whether a client is refused within [`CHANGE_TIMEOUT`].
 fn is_refused_soon(client: &RegistryClient, path: &str) -> bool {
-    eventually(REVOCATION_TIMEOUT, || client.get(path).send().status == 401)
+    eventually(CHANGE_TIMEOUT, || client.get(path).send().status == 401)
 }
 
 const EVERYTHING: &str = "scope=repository:team/app:pull,push,delete&scope=repository:other/app:pull,push,delete";

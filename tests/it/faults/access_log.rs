@@ -9,10 +9,10 @@ use crate::support::oci_layout::digest;
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::{basic, basic_authorization};
 use crate::support::wire_connection::head;
-use crate::support::{RunningServer, ServerDir, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 /// The access log lines, once there are as many as expected: each line is written after its response was sent.
-fn access_log_lines(server: &RunningServer<'_>, count: usize) -> Vec<String> {
+fn access_log_lines(server: &PortcullisServer, count: usize) -> Vec<String> {
     let found = || server.log().lines().filter(|line| line.contains("portcullis::access")).map(str::to_owned).collect();
     let mut lines: Vec<String> = Vec::new();
     eventually(Duration::from_secs(5), || {

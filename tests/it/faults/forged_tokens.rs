@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::signing_keys::{ALGORITHMS, TestSigningKey};
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::basic_authorization;
-use crate::support::{RunningServer, ServerDir, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 /// A genuine token for pushing and pulling `a`, with its parts and the key that signed it.
 pub(crate) struct GenuineToken {
@@ -22,12 +22,12 @@ pub(crate) struct GenuineToken {
 }
 
 impl GenuineToken {
-    fn new(server: &RunningServer<'_>) -> Self {
+    fn new(server: &PortcullisServer) -> Self {
         Self::issued_for(server, &basic_authorization(&ALICE))
     }
 
     /// The token that the server issues for this `Authorization` header.
-    pub(crate) fn issued_for(server: &RunningServer<'_>, authorization: &str) -> Self {
+    pub(crate) fn issued_for(server: &PortcullisServer, authorization: &str) -> Self {
         let path = "/token?service=localhost&scope=repository:a:pull,push";
         let answer = server.request("GET", path, &[authorization], b"").expect(200);
         let text = answer.json()["token"].as_str().unwrap().to_owned();
@@ -79,12 +79,12 @@ fn sign(header: &Value, claims: &Value, key: &TestSigningKey) -> String {
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
-fn use_token(server: &RunningServer<'_>, token: &str) -> crate::support::wire_connection::WireResponse {
+fn use_token(server: &PortcullisServer, token: &str) -> crate::support::wire_connection::WireResponse {
     server.request("POST", "/v2/a/blobs/uploads/", &[&format!("Authorization: Bearer {token}")], b"")
 }
 
 #[track_caller]
-fn assert_rejected(server: &RunningServer<'_>, token: &str) {
+fn assert_rejected(server: &PortcullisServer, token: &str) {
     let answer = use_token(server, token).expect_registry_error(401, "UNAUTHORIZED");
     let challenge = answer.header("www-authenticate").unwrap_or_default();
     assert!(challenge.contains("error=\"invalid_token\""), "{answer}");

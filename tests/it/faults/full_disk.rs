@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{assert_pulls, begin_upload, push_blob};
 use crate::support::oci_layout::{digest, random_bytes};
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 const MANIFEST: &str = "Content-Type: application/vnd.oci.image.manifest.v1+json";
 
@@ -99,13 +99,13 @@ fn everything_visible_is_whole(stage: &ServerDir) {
     }
 }
 
-fn no_temporary_file_is_left(server: &RunningServer<'_>) {
+fn no_temporary_file_is_left(server: &PortcullisServer) {
     let left: Vec<_> = fs::read_dir(server.stage.path("data/portcullis/tmp")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 /// Asserts that the readiness check returns this status; it examines the disk every two seconds at most.
-pub(super) fn assert_ready_status(server: &RunningServer<'_>, status: u16) {
+pub(super) fn assert_ready_status(server: &PortcullisServer, status: u16) {
     let is_told = || server.request("GET", "/readyz", &[], b"").status == status;
     assert!(eventually(Duration::from_secs(5), is_told), "/readyz should answer {status}");
 }

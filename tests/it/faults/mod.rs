@@ -16,17 +16,17 @@ mod shutdown;
 mod signing_keys;
 mod split_data_dir;
 
-use crate::support::RunningServer;
+use crate::support::PortcullisServer;
 use crate::support::oci_layout::digest;
 
 /// Begins an upload as alice and returns its location.
-fn begin_upload(server: &RunningServer<'_>, repository: &str) -> String {
+fn begin_upload(server: &PortcullisServer, repository: &str) -> String {
     let answer = server.request_as_alice("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], b"").expect(202);
     answer.location().to_owned()
 }
 
 /// Pushes a blob as alice in one request and returns its digest.
-fn push_blob(server: &RunningServer<'_>, repository: &str, content: &[u8]) -> String {
+fn push_blob(server: &PortcullisServer, repository: &str, content: &[u8]) -> String {
     let digest = digest(content);
     server
         .request_as_alice("POST", &format!("/v2/{repository}/blobs/uploads/?digest={digest}"), &[], content)
@@ -35,7 +35,7 @@ fn push_blob(server: &RunningServer<'_>, repository: &str, content: &[u8]) -> St
 }
 
 /// Asserts that alice pulls exactly these bytes.
-fn assert_pulls(server: &RunningServer<'_>, repository: &str, digest: &str, content: &[u8]) {
+fn assert_pulls(server: &PortcullisServer, repository: &str, digest: &str, content: &[u8]) {
     let answer = server.request_as_alice("GET", &format!("/v2/{repository}/blobs/{digest}"), &[], b"").expect(200);
     assert!(answer.body == content, "the blob should be what was pushed");
 }

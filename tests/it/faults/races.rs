@@ -11,7 +11,7 @@ use crate::support::oci_layout::{digest, random_bytes};
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::basic_authorization;
 use crate::support::wire_connection::request;
-use crate::support::{RunningServer, ServerDir, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 const MANIFEST: &str = "Content-Type: application/vnd.oci.image.manifest.v1+json";
 
@@ -87,7 +87,7 @@ fn of_many_who_move_one_tag_at_once_one_wins_and_is_there_whole() {
 }
 
 /// Pushes a blob and deletes it concurrently, over and over.
-fn push_against_deletion(server: &RunningServer<'_>, content: &[u8]) {
+fn push_against_deletion(server: &PortcullisServer, content: &[u8]) {
     let blob = digest(content);
     thread::scope(|threads| {
         threads.spawn(|| {

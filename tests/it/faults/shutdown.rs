@@ -10,18 +10,18 @@ use crate::support::oci_layout::{digest, random_bytes};
 use crate::support::portcullis_server::ALICE;
 use crate::support::server_dir::basic_authorization;
 use crate::support::wire_connection::{WireConnection, head, request};
-use crate::support::{RunningServer, ServerDir, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 /// More bytes than all the buffers between the two processes hold.
 const LARGE: usize = 64 << 20;
 
-fn refuses_new_connections(server: &RunningServer<'_>) {
+fn refuses_new_connections(server: &PortcullisServer) {
     let refused = || TcpStream::connect(server.stage.address()).is_err();
     assert!(eventually(Duration::from_secs(5), refused), "new connections should be refused");
 }
 
 /// Begins a download; returns its connection, and how many bytes have arrived.
-fn begin_download(server: &RunningServer<'_>, content: &[u8]) -> (WireConnection, usize) {
+fn begin_download(server: &PortcullisServer, content: &[u8]) -> (WireConnection, usize) {
     let digest = push_blob(server, "a", content);
     let mut wire = server.connect();
     wire.send(&request("GET", &format!("/v2/a/blobs/{digest}"), &[&basic_authorization(&ALICE)], b""));

@@ -6,13 +6,11 @@ use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::ClientConfig;
 
-use crate::support::RunningServer;
+use crate::support::PortcullisServer;
+use crate::support::wire_connection::{TlsStream, handshake, roots};
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -83,13 +81,13 @@ pub(super) fn block(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8
 
 /// One connection, after the preface and the client's settings.
 pub(super) struct Http2Connection {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+    stream: TlsStream,
     received: Vec<u8>,
 }
 
 impl Http2Connection {
     /// Connects and sends the preface with these settings (identifier and value).
-    pub(super) fn open(server: &RunningServer<'_>, settings: &[(u16, u32)]) -> Self {
+    pub(super) fn open(server: &PortcullisServer, settings: &[(u16, u32)]) -> Self {
         let mut frames = Self { stream: connect(server, &server.stage.path("certs/ca.crt")), received: Vec::new() };
         let payload: Vec<u8> =
             settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
@@ -107,12 +105,6 @@ impl Http2Connection {
     pub(super) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
-    }
-
-    /// Sets the timeout of each write and read.
-    pub(super) fn set_timeout(&mut self, patience: Duration) {
-        self.stream.sock.set_read_timeout(Some(patience)).unwrap();
-        self.stream.sock.set_write_timeout(Some(patience)).unwrap();
     }
 
     /// The next frame, or `None` at the end of the connection; panics at the timeout.
@@ -150,18 +142,8 @@ impl Http2Connection {
     }
 }
 
-fn connect(server: &RunningServer<'_>, ca: &Path) -> StreamOwned<ClientConnection, TcpStream> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+fn connect(server: &PortcullisServer, ca: &Path) -> TlsStream {
+    let mut config = ClientConfig::builder().with_root_certificates(roots(ca).unwrap()).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let socket = TcpStream::connect(server.stage.address()).unwrap();
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut stream = StreamOwned::new(connection, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).unwrap();
-    }
-    stream.sock.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.sock.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream
+    handshake(TcpStream::connect(server.stage.address()).unwrap(), &Arc::new(config)).unwrap()
 }

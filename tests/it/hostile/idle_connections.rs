@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::ClientConfig;
 
 use crate::support::ServerDir;
 use crate::support::daemon::Daemon;
+use crate::support::wire_connection::{handshake, roots};
 
 const CONNECTIONS: usize = 2000;
 /// Covers the buffers of both protocols, the handshake's state and the allocator; less than half of it was measured.
@@ -26,18 +25,11 @@ pub(super) fn resident(daemon: &Daemon) -> u64 {
 
 /// A connection that completes the handshake and then stays idle.
 fn idle(stage: &ServerDir, config: &Arc<ClientConfig>) -> TcpStream {
-    let mut socket = TcpStream::connect(stage.address()).unwrap();
-    let mut client = ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap();
-    while client.is_handshaking() {
-        client.complete_io(&mut socket).unwrap();
-    }
-    socket
+    handshake(TcpStream::connect(stage.address()).unwrap(), config).unwrap().sock
 }
 
 fn config(ca: &Path, protocol: &[u8]) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = ClientConfig::builder().with_root_certificates(roots(ca).unwrap()).with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
     Arc::new(config)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{RunningServer, ServerDir, ToolCommand};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand};
 
 /// Findings of testssl.sh that a private CA on a machine without a network cannot avoid.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
@@ -20,7 +20,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 ];
 
 /// A server with a certificate of a private CA of the test, which is in `authority.crt`.
-fn serve(stage: &ServerDir) -> RunningServer<'_> {
+fn serve(stage: &ServerDir) -> PortcullisServer {
     let openssl = |arguments: &str| {
         ToolCommand::new("openssl").folder(stage.folder()).args(arguments.split_whitespace()).run_ok();
     };

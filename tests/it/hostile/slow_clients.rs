@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::oci_layout::{digest, random_bytes};
 use crate::support::tool_command::ToolOutput;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually, free_port};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually, free_port};
 
 /// The number of concurrent connections of an attack; a small machine can complete as many handshakes.
 const ATTACK_CONNECTIONS: &str = "500";
@@ -47,34 +47,45 @@ fn assert_withstands(attack: &[&str], path: Option<&str>) {
     let content = random_bytes(1 << 20);
     let blob = digest(&content);
     server.request_as_alice("POST", &format!("/v2/a/blobs/uploads/?digest={blob}"), &[], &content).expect(201);
-    let is_over = AtomicBool::new(false);
+    let (is_over, pulls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let open = || fs::read_dir(format!("/proc/{}/fd", server.daemon.id())).unwrap().count();
+    let happens_meanwhile = |event: &dyn Fn() -> bool| {
+        let mut has_happened = false;
+        eventually(Duration::from_secs(60), || {
+            has_happened = !is_over.load(Ordering::Acquire) && event();
+            has_happened || is_over.load(Ordering::Acquire)
+        });
+        has_happened
+    };
     thread::scope(|scope| {
-        let pulling = scope.spawn(|| {
-            let (mut pulls, mut has_risen, mut has_fallen) = (0, false, false);
+        scope.spawn(|| {
             while !is_over.load(Ordering::Acquire) {
                 let pulled = server.request_as_alice("GET", &format!("/v2/a/blobs/{blob}"), &[], b"").expect(200);
                 assert!(pulled.body == content, "the blob should be whole");
-                pulls += 1;
-                let open = fs::read_dir(format!("/proc/{}/fd", server.daemon.id())).unwrap().count();
-                has_risen |= open >= ATTACK_MIN_OPEN;
-                has_fallen = has_risen && (has_fallen || open <= IDLE_MAX_OPEN);
+                pulls.fetch_add(1, Ordering::AcqRel);
             }
-            (pulls, has_risen, has_fallen)
         });
-        let said = run_attack(&server, attack, path.unwrap_or(&format!("/v2/a/blobs/{blob}")));
-        is_over.store(true, Ordering::Release);
-        let (pulls, has_risen, has_fallen) = pulling.join().unwrap();
+        let attack = scope.spawn(|| {
+            let said = run_attack(&server, attack, path.unwrap_or(&format!("/v2/a/blobs/{blob}")));
+            is_over.store(true, Ordering::Release);
+            said
+        });
+        let has_risen = happens_meanwhile(&|| open() >= ATTACK_MIN_OPEN);
+        let pulls_before = pulls.load(Ordering::Acquire);
+        // The second of them began during the attack.
+        let is_pulled = happens_meanwhile(&|| pulls.load(Ordering::Acquire) >= pulls_before + 2);
+        let has_fallen = happens_meanwhile(&|| open() <= IDLE_MAX_OPEN);
+        let said = attack.join().unwrap();
         assert!(has_risen, "the attack should be one\n{said}");
         // The attackers end by themselves when none of their connections is left, or else at the end of their time.
         assert!(has_fallen || said.stdout.contains("No open connections left"), "they should be let go\n{said}");
-        // The attack takes several seconds, and a pull a fraction of one: pulls do not wait for the attack to end.
-        assert!(pulls >= 10, "{pulls} pulls went through meanwhile");
+        assert!(is_pulled, "pulls should not wait for the attack to end\n{said}");
     });
     server.assert_serving();
 }
 
 /// Runs an attack to its end: all connections are closed, or 25 seconds have passed.
-fn run_attack(server: &RunningServer<'_>, attack: &[&str], path: &str) -> ToolOutput {
+fn run_attack(server: &PortcullisServer, attack: &[&str], path: &str) -> ToolOutput {
     let url = format!("https://{}{path}", server.stage.address());
     ToolCommand::new("slowhttptest")
         .folder(server.stage.folder())
@@ -119,7 +130,7 @@ fn the_redirecting_port_has_room_for_others_beside_a_network_that_never_finishes
     let from_elsewhere = || {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         socket.connect(&plain.into()).unwrap();
         let mut stream = TcpStream::from(socket);
         stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();

@@ -3,24 +3,21 @@
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore};
+use rustls::{ClientConfig, NamedGroup};
 
 use crate::support::tool_command::ToolOutput;
-use crate::support::{RunningServer, ServerDir, ToolCommand};
+use crate::support::wire_connection::{handshake, roots};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand};
 
 /// The output of `openssl s_client` with these options and this input.
-fn s_client(server: &RunningServer<'_>, options: &str, input: &str) -> ToolOutput {
+fn s_client(server: &PortcullisServer, options: &str, input: &str) -> ToolOutput {
     let target = server.stage.address().to_string();
     ToolCommand::new("openssl")
         .folder(server.stage.folder())
         .args(["s_client", "-connect", &target, "-servername", "localhost", "-CAfile", "certs/ca.crt"])
         .args(options.split_whitespace())
         .input(input)
-        .deadline(Duration::from_secs(20))
         .run()
 }
 
@@ -96,24 +93,18 @@ fn our_order_of_suites_decides_unless_the_client_has_no_aes_in_hardware() {
 }
 
 /// The key exchange group that a client with these groups and the server negotiate.
-fn agreed_group(server: &RunningServer<'_>, ca: &Path, offered: &[NamedGroup]) -> NamedGroup {
+fn agreed_group(server: &PortcullisServer, ca: &Path, offered: &[NamedGroup]) -> NamedGroup {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     let place = |group: NamedGroup| offered.iter().position(|other| *other == group);
     provider.kx_groups.retain(|group| place(group.name()).is_some());
     provider.kx_groups.sort_by_key(|group| place(group.name()));
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(ca).unwrap())
         .with_no_client_auth();
-    let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut socket = TcpStream::connect(server.stage.address()).unwrap();
-    while client.is_handshaking() {
-        client.complete_io(&mut socket).unwrap();
-    }
-    client.negotiated_key_exchange_group().unwrap().name()
+    let socket = TcpStream::connect(server.stage.address()).unwrap();
+    handshake(socket, &Arc::new(config)).unwrap().conn.negotiated_key_exchange_group().unwrap().name()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use crate::support::pebble::{Pebble, PebbleConfig, table};
 use crate::support::portcullis_server::completes_handshake;
-use crate::support::{RunningServer, ServerDir, ToolCommand, eventually, free_port, nginx};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually, free_port, nginx};
 
 /// The timeout for an order; on an idle machine it takes a second or two.
 const ISSUING: Duration = Duration::from_secs(60);
@@ -34,14 +34,14 @@ fn is_trusted(stage: &ServerDir, root: &Path) -> bool {
 }
 
 #[track_caller]
-fn gets_a_certificate(server: &RunningServer<'_>, pebble: &Pebble) {
+fn gets_a_certificate(server: &PortcullisServer, pebble: &Pebble) {
     let root = pebble.root();
-    let got = eventually(ISSUING, || is_trusted(server.stage, &root));
+    let got = eventually(ISSUING, || is_trusted(&server.stage, &root));
     assert!(got, "{}\n--- pebble:\n{}", server.log(), pebble.log());
 }
 
 #[track_caller]
-fn says(server: &RunningServer<'_>, words: &str) {
+fn says(server: &PortcullisServer, words: &str) {
     let said = eventually(ISSUING, || server.log().contains(words));
     assert!(said, "the log should contain {words:?}:\n{}", server.log());
 }
@@ -114,7 +114,7 @@ fn a_certificate_is_renewed_before_it_ends_and_running_clients_notice_nothing() 
     let mut refused = 0;
     let renewed = eventually(ISSUING, || {
         refused += u32::from(!is_trusted(&stage, &root));
-        pebble.issued() >= 2 && server.log().matches("certificate exchanged").count() >= 2
+        pebble.issued() >= 2 && server.log().matches("certificate replaced").count() >= 2
     });
     assert!(renewed, "{}", server.log());
     assert_eq!(refused, 0, "at no moment is there none:\n{}", server.log());

@@ -12,7 +12,7 @@ use super::skopeo::Skopeo;
 use crate::support::oci_layout::{OciLayout, random_bytes};
 use crate::support::portcullis_server::ALICE;
 use crate::support::registry_test_name::RegistryTestName;
-use crate::support::{PortcullisServer, PortcullisSetup};
+use crate::support::{PortcullisServer, ServerDir};
 
 /// The first matching rule decides, so alice's comes first.
 const RULES: &str = r#"
@@ -40,11 +40,9 @@ fn fill(server: &PortcullisServer) -> OciLayout {
 const SIGN_IN: &[&str] =
     &["unauthorized", "authentication required", "no basic auth credentials", "denied", "authorization failed", "401"];
 
-#[test]
-fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
-    let server = PortcullisSetup::new().configuration(RULES).start();
-    let image = fill(&server);
-    let nobody = Skopeo::new(&server);
+/// Asserts that skopeo pulls the public image of [`fill`], and needs a password for the private one and to push.
+fn assert_skopeo_signs_in_for_all_but_the_public(server: &PortcullisServer, image: &OciLayout) {
+    let nobody = Skopeo::new(server);
     let copied = format!("oci:{}", nobody.folder("copy").display());
     nobody.copy(&nobody.remote("public/app:1"), &copied).run_ok();
     let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
@@ -54,8 +52,14 @@ fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
 }
 
 #[test]
+fn skopeo_pulls_what_is_public_and_signs_in_for_the_rest() {
+    let server = ServerDir::new().with_configuration(RULES).start();
+    assert_skopeo_signs_in_for_all_but_the_public(&server, &fill(&server));
+}
+
+#[test]
 fn podman_pulls_what_is_public_and_signs_in_for_the_rest_and_finds_what_it_may_see() {
-    let server = PortcullisSetup::new().configuration(RULES).start();
+    let server = ServerDir::new().with_configuration(RULES).start();
     fill(&server);
     let podman = Podman::new();
     podman.trust(&server);
@@ -87,7 +91,7 @@ fn podman_finds_by_the_catalog_where_nothing_is_public() {
 #[test]
 fn containerd_pulls_what_is_public_and_signs_in_for_the_rest() {
     let name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).configuration(RULES).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(RULES).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder(), &server);
     let layout = OciLayout::image(&containerd.folder().join("image"), &[100, 50_000]);
@@ -116,7 +120,7 @@ fn containerd_pulls_what_is_public_and_signs_in_for_the_rest() {
 #[test]
 fn the_docker_engine_pulls_what_is_public_signs_in_for_the_rest_and_searches() {
     let mut name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).configuration(RULES).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(RULES).start();
     let engine = DockerEngine::start(&name);
     name.trust(server.port(), &server.ca());
     let context = tempfile::tempdir().unwrap();
@@ -151,15 +155,8 @@ fn basic() -> String {
 
 #[test]
 fn skopeo_and_podman_pull_what_is_public_where_the_challenge_is_basic() {
-    let server = PortcullisSetup::new().configuration(&basic()).start();
-    let image = fill(&server);
-    let nobody = Skopeo::new(&server);
-    let copied = format!("oci:{}", nobody.folder("copy").display());
-    nobody.copy(&nobody.remote("public/app:1"), &copied).run_ok();
-    let index = fs::read_to_string(nobody.folder("copy").join("index.json")).unwrap();
-    assert!(index.contains(&image.digest), "the same image should arrive");
-    nobody.copy(&nobody.remote("team/secret:1"), &copied).run_failing().assert_prints_one_of(SIGN_IN);
-    nobody.copy(&copied, &nobody.remote("public/app:2")).run_failing().assert_prints_one_of(SIGN_IN);
+    let server = ServerDir::new().with_configuration(&basic()).start();
+    assert_skopeo_signs_in_for_all_but_the_public(&server, &fill(&server));
 
     let podman = Podman::new();
     podman.trust(&server);
@@ -173,7 +170,7 @@ fn skopeo_and_podman_pull_what_is_public_where_the_challenge_is_basic() {
 #[test]
 fn containerd_pulls_what_is_public_where_the_challenge_is_basic_and_the_docker_engine_does_not_ask() {
     let mut name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).configuration(&basic()).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(&basic()).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder(), &server);
     let layout = OciLayout::image(&containerd.folder().join("image"), &[100, 50_000]);

@@ -8,7 +8,7 @@ use super::docker_engine::DockerEngine;
 use crate::support::oci_layout::OciLayout;
 use crate::support::portcullis_server::{ALICE, portcullis_command};
 use crate::support::registry_test_name::{REGISTRY, RegistryTestName};
-use crate::support::{PortcullisServer, PortcullisSetup, ToolCommand};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand};
 
 fn trust(server: &PortcullisServer, client: &str, root: Option<&Path>) {
     let tool = portcullis_command()
@@ -23,7 +23,7 @@ fn trust(server: &PortcullisServer, client: &str, root: Option<&Path>) {
 #[test]
 fn docker_logs_in_once_it_was_made_to_trust_and_not_before() {
     let mut name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).start();
     let engine = DockerEngine::start(&name);
     let login = || engine.login(&server.registry_test_address(), ALICE.name, ALICE.password);
     login()
@@ -37,7 +37,7 @@ fn docker_logs_in_once_it_was_made_to_trust_and_not_before() {
 #[test]
 fn containerd_pushes_with_the_hosts_file_that_was_written() {
     let name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).start();
     let containerd = Containerd::start();
     let root = containerd.folder().join("image");
     let hosts = root.join("etc/containerd/certs.d");
@@ -58,7 +58,7 @@ fn containerd_pushes_with_the_hosts_file_that_was_written() {
 #[test]
 fn skopeo_logs_in_with_the_folder_that_was_written_for_podman() {
     let name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).start();
     let home = tempfile::tempdir().unwrap();
     let root = home.path().join("image");
     let folder = root.join("etc/containers/certs.d").join(server.registry_test_address());

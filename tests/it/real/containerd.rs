@@ -12,7 +12,7 @@ use crate::support::oci_layout::OciLayout;
 use crate::support::portcullis_server::ALICE;
 use crate::support::registry_test_name::RegistryTestName;
 use crate::support::tool_command::require;
-use crate::support::{PortcullisServer, PortcullisSetup, ToolCommand};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand};
 
 pub(super) struct Containerd {
     // Before the directory: containerd must have ended when its data is removed.
@@ -76,7 +76,7 @@ pub(super) fn write_hosts(folder: &Path, server: &PortcullisServer) -> PathBuf {
 #[test]
 fn an_index_is_pushed_and_pulled_with_the_same_digest() {
     let name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder.path(), &server);
     let index = OciLayout::index(&containerd.folder.path().join("index"), &[20_000, 4_000_000]);
@@ -110,7 +110,7 @@ fn requests(server: &PortcullisServer, path: &str) -> Vec<String> {
 #[test]
 fn an_image_whose_layers_lie_in_another_repository_is_mounted_and_not_uploaded_again() {
     let name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).start();
     let containerd = Containerd::start();
     let hosts = write_hosts(containerd.folder.path(), &server);
     let layout = OciLayout::image(&containerd.folder.path().join("image"), &[20_000, 300_000]);

@@ -15,7 +15,7 @@ use crate::support::portcullis_server::{ALICE, TestUser};
 use crate::support::registry_test_name::RegistryTestName;
 use crate::support::test_ca::TestCa;
 use crate::support::tool_command::require;
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 /// Writes a build context from scratch: a shell, and two layers of random content.
 fn write_context(folder: &Path) {
@@ -29,7 +29,7 @@ fn write_context(folder: &Path) {
 
 fn start() -> (RegistryTestName, PortcullisServer, DockerEngine) {
     let name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).start();
     let engine = DockerEngine::start(&name);
     (name, server, engine)
 }
@@ -173,7 +173,7 @@ fn a_job_logs_in_and_pushes_with_the_token_of_its_openid_provider() {
         provider.certificate().display().to_string(),
     );
     let mut name = RegistryTestName::acquire();
-    let server = PortcullisSetup::new().configuration(&rules).on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(&rules).start();
     let engine = DockerEngine::start(&name);
     name.trust(server.port(), &server.ca());
     let token = |client| provider.token(client, "urn:registry.test");
@@ -201,7 +201,7 @@ fn an_engine_with_a_certificate_pushes_and_pulls_without_a_password() {
     let rule = "[[access]]\nusers = [\"robot\"]\nrepositories = [\"team/**\"]\nactions = [\"pull\", \"push\"]\n";
     // Optional, so that the readiness check of the test works without a certificate.
     let client = format!("[tls.client]\nca = \"{}\"\nmode = \"optional\"\n", file.path().display());
-    let server = PortcullisSetup::new().configuration(&format!("{client}{rule}")).on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).with_configuration(&format!("{client}{rule}")).start();
     let engine = DockerEngine::start(&name);
     name.trust(server.port(), &server.ca());
     let image = format!("{}/team/tool:1.0", server.registry_test_address());
@@ -226,7 +226,7 @@ fn an_engine_with_a_certificate_pushes_and_pulls_without_a_password() {
 fn the_lines_of_the_readme_log_in_push_and_pull() {
     let mut name = RegistryTestName::acquire();
     let admin = TestUser { name: "admin", password: "shown only once" };
-    let server = PortcullisSetup::new().users(&[admin]).on_registry_name(&name).start();
+    let server = ServerDir::on_registry_name(&name).with_users(&[admin]).start();
     let engine = DockerEngine::start(&name);
     name.remove_at_end(server.port());
     let data = server.data();

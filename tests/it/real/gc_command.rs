@@ -4,16 +4,15 @@ use std::{path::Path, time::Duration};
 
 use super::skopeo::Skopeo;
 use crate::support::{
-    PortcullisServer, PortcullisSetup, ToolCommand, eventually, make_old,
+    PortcullisServer, ServerDir, ToolCommand, eventually, make_old,
     oci_layout::{OciLayout, digest},
     portcullis_server::portcullis_command,
 };
 
-/// A server setup that removes untagged manifests without delay.
-fn collecting_at_once() -> PortcullisSetup {
-    let setup =
-        PortcullisSetup::new().env("PORTCULLIS_REGISTRY__GC__GRACE", "3s").env("PORTCULLIS_REGISTRY__GC__TRASH", "0s");
-    setup.env("PORTCULLIS_REGISTRY__GC__UNTAGGED", "1s")
+/// A server that removes untagged manifests without delay, and collects by itself at this interval.
+fn collecting_at_once(interval: &str) -> PortcullisServer {
+    let gc = format!("interval = \"{interval}\"\ngrace = \"3s\"\ntrash = \"0s\"\nuntagged = \"1s\"");
+    ServerDir::new().with_configuration(&format!("[registry.gc]\n{gc}")).start()
 }
 
 pub(super) fn bytes_of_blobs(server: &PortcullisServer) -> u64 {
@@ -29,18 +28,12 @@ pub(super) fn bytes_of_blobs(server: &PortcullisServer) -> u64 {
 }
 
 fn gc(server: &PortcullisServer) -> ToolCommand {
-    let data = server.data();
-    let command = portcullis_command()
-        .arg("gc")
-        .folder(data.parent().unwrap())
-        .env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", &data);
-    let command = command.env("PORTCULLIS_REGISTRY__GC__GRACE", "3s").env("PORTCULLIS_REGISTRY__GC__TRASH", "0s");
-    command.env("PORTCULLIS_REGISTRY__GC__UNTAGGED", "1s")
+    server.stage.portcullis_command().arg("gc")
 }
 
 #[test]
 fn a_tag_that_moved_on_gives_the_space_of_its_old_image_back() {
-    let server = collecting_at_once().env("PORTCULLIS_REGISTRY__GC__INTERVAL", "1s").start();
+    let server = collecting_at_once("1s");
     let skopeo = Skopeo::signed_in(&server);
     let (old, new) =
         (OciLayout::image(&skopeo.folder("old"), &[3_000_000]), OciLayout::image(&skopeo.folder("new"), &[1_000_000]));
@@ -55,7 +48,7 @@ fn a_tag_that_moved_on_gives_the_space_of_its_old_image_back() {
 
 #[test]
 fn the_command_has_the_running_server_collect_and_pushes_go_on() {
-    let server = collecting_at_once().env("PORTCULLIS_REGISTRY__GC__INTERVAL", "off").start();
+    let server = collecting_at_once("off");
     let skopeo = Skopeo::signed_in(&server);
     let image = OciLayout::image(&skopeo.folder("image"), &[2_000_000]);
     skopeo.copy(&image.reference(), &skopeo.remote("gone:1")).run_ok();
@@ -92,13 +85,7 @@ fn fsck_finds_a_flipped_byte_and_a_repair_puts_it_away() {
         skopeo.copy(&image.reference(), &skopeo.remote("a:1")).run_ok();
     };
     push(&server);
-    let fsck = || {
-        let data = server.data();
-        portcullis_command()
-            .arg("fsck")
-            .folder(data.parent().unwrap())
-            .env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", &data)
-    };
+    let fsck = || server.stage.portcullis_command().arg("fsck");
     fsck().run_ok().assert_prints_one_of(&["\"findings\":[]"]);
 
     let blobs = server.data().join("docker/registry/v2/blobs/sha256");

@@ -4,24 +4,34 @@
 //! fails because of a collection; and everything unreferenced is removed from the disk in the end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::gc_command::bytes_of_blobs;
 use super::skopeo::Skopeo;
 use crate::support::oci_layout::{OciLayout, digest, random_bytes};
-use crate::support::portcullis_server::{ALICE, portcullis_command};
+use crate::support::portcullis_server::ALICE;
 use crate::support::registry_client::RegistryClient;
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// The duration of the test load.
-const WORK: Duration = Duration::from_secs(12);
+/// How often every client succeeds with its work before the load ends.
+const ROUNDS: usize = 6;
+
+/// How many collections each of the two collectors makes that remove something before the load ends.
+const COLLECTIONS: usize = 3;
+
+/// The number of collectors.
+const COLLECTORS: usize = 2;
+
+/// The number of clients and collectors together.
+const WORKERS: usize = 3 * COLLECTORS + 3;
 
 /// The grace: only content that was not accessed for this long may be collected.
 const GRACE: Duration = Duration::from_secs(3);
@@ -32,24 +42,56 @@ type Tags = Mutex<BTreeMap<(String, String), Vec<String>>>;
 struct GcLoadTest {
     server: PortcullisServer,
     tags: Tags,
+    /// The number of collections that have ended.
+    collections: AtomicUsize,
+    /// The clients and collectors that have not done their share yet.
+    unfinished: AtomicUsize,
     is_over: AtomicBool,
+}
+
+/// Ends the work of all when one of them fails.
+struct EndOnPanic<'a>(&'a GcLoadTest);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.is_over.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 impl GcLoadTest {
     fn new() -> Self {
-        let setup = [("INTERVAL", "1s"), ("GRACE", "3s"), ("TRASH", "0s"), ("UNTAGGED", "1s")];
-        let setup = setup.iter().fold(PortcullisSetup::new(), |setup, (name, value)| {
-            setup.env(&format!("PORTCULLIS_REGISTRY__GC__{name}"), *value)
-        });
-        Self { server: setup.start(), tags: Tags::default(), is_over: AtomicBool::new(false) }
+        let gc = "[registry.gc]\ninterval = \"1s\"\ngrace = \"3s\"\ntrash = \"0s\"\nuntagged = \"1s\"";
+        Self {
+            server: ServerDir::new().with_configuration(gc).start(),
+            tags: Tags::default(),
+            collections: AtomicUsize::new(0),
+            unfinished: AtomicUsize::new(WORKERS),
+            is_over: AtomicBool::new(false),
+        }
     }
 
     fn client(&self) -> RegistryClient {
         RegistryClient::new(&self.server).with_user(&ALICE).with_basic_authorization()
     }
 
-    fn is_running(&self) -> bool {
-        !self.is_over.load(Ordering::Relaxed)
+    /// Repeats `work`, which returns whether it succeeded, until it has succeeded `rounds` times and every other worker
+    /// has done its share too.
+    fn repeat(&self, rounds: usize, mut work: impl FnMut(usize) -> bool) {
+        let _end = EndOnPanic(self);
+        let mut left = rounds;
+        for round in 0.. {
+            if work(round) && left > 0 {
+                left -= 1;
+                if left == 0 && self.unfinished.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    self.is_over.store(true, Ordering::SeqCst);
+                }
+            }
+            if self.is_over.load(Ordering::SeqCst) {
+                break;
+            }
+        }
     }
 
     /// Records a manifest, after the tag was set to it.
@@ -67,12 +109,34 @@ impl GcLoadTest {
         self.tags.lock().unwrap()[&(repository.to_owned(), tag.to_owned())].clone()
     }
 
-    /// Makes the running server collect, over and over.
-    fn collect(&self) {
-        let data = self.server.data();
-        while self.is_running() {
-            let gc = portcullis_command().arg("gc").folder(data.parent().unwrap());
-            gc.env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", &data).run_ok();
+    /// Makes the running server collect; `true` if there was garbage.
+    fn collect(&self) -> bool {
+        let said = self.server.stage.portcullis_command().arg("gc").run_ok().stdout;
+        self.collections.fetch_add(1, Ordering::SeqCst);
+        !said.contains("; 0 items were removed")
+    }
+
+    /// Waits until a collection has ended that began after this call.
+    fn wait_for_collection(&self) {
+        // Each collector may be in the middle of one that began before.
+        let enough = self.collections.load(Ordering::SeqCst) + COLLECTORS + 1;
+        let has_ended = || self.collections.load(Ordering::SeqCst) >= enough || self.is_over.load(Ordering::SeqCst);
+        assert!(eventually(Duration::from_secs(60), has_ended), "the server should collect");
+    }
+
+    /// Makes the content of a repository look as if it had last been accessed this long ago. What was collected already
+    /// stays so.
+    fn set_back(&self, repository: &str, kind: &str, digest: &str, age: Duration) {
+        let hex = &digest["sha256:".len()..];
+        let registry = self.server.data().join("docker/registry/v2");
+        for file in [
+            registry.join(format!("repositories/{repository}/{kind}/sha256/{hex}/link")),
+            registry.join(format!("blobs/sha256/{}/{hex}/data", &hex[..2])),
+        ] {
+            match File::options().append(true).open(file) {
+                Ok(file) => file.set_modified(SystemTime::now() - age).unwrap(),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+            }
         }
     }
 }
@@ -125,7 +189,7 @@ fn pull(client: &RegistryClient, repository: &str, reference: &str) -> String {
 /// Pushes image after image, so that each tag moves.
 fn push(house: &GcLoadTest, repository: &str) {
     let client = house.client();
-    for round in 0.. {
+    house.repeat(ROUNDS, |round| {
         let tag = format!("t{}", round % 3);
         let began = Instant::now();
         let layers = [
@@ -135,33 +199,32 @@ fn push(house: &GcLoadTest, repository: &str) {
         push_blob(&client, repository, b"{}");
         let image = image_of(&layers);
         if !put(&client, repository, &tag, &image, began) {
-            continue;
+            return false;
         }
         house.record_tag(repository, &tag, &digest(image.as_bytes()));
         assert_eq!(pull(&client, repository, &tag), digest(image.as_bytes()));
-        if !house.is_running() {
-            break;
-        }
-    }
+        true
+    });
 }
 
 /// Pulls the images that others push.
 fn pull_all(house: &GcLoadTest) {
     let client = house.client();
-    while house.is_running() {
+    house.repeat(ROUNDS, |_| {
         for (repository, tag) in house.tagged() {
             let before = house.history(&repository, &tag);
             let found = pull(&client, &repository, &tag);
             let old = &before[..before.len() - 1];
             assert!(!old.contains(&found), "{repository}:{tag} is {found}, and was something else already");
         }
-    }
+        true
+    });
 }
 
 /// Makes images of blobs mounted from another repository, and deletes them again.
 fn mount(house: &GcLoadTest, layers: &[Value]) {
     let client = house.client();
-    for round in 0.. {
+    house.repeat(ROUNDS, |round| {
         let repository = format!("mounted/{}", round % 4);
         let began = Instant::now();
         for blob in layers.iter().chain([&entry(&digest(b"{}"), 2)]) {
@@ -170,52 +233,51 @@ fn mount(house: &GcLoadTest, layers: &[Value]) {
         }
         let image = image_of(layers);
         if !put(&client, &repository, "latest", &image, began) {
-            continue;
+            return false;
         }
         assert_eq!(pull(&client, &repository, "latest"), digest(image.as_bytes()));
-        if !house.is_running() {
-            break;
-        }
         client.delete(&format!("/v2/{repository}/manifests/latest")).send().expect(202);
-    }
+        true
+    });
 }
 
-/// Accesses a blob shortly before it may be collected, and refers to it if it still exists.
-fn renew_lease(house: &GcLoadTest, number: u64) {
+/// Accesses a blob shortly before or after it may be collected, and refers to it if it still exists.
+fn renew_lease(house: &GcLoadTest, number: usize) {
     let client = house.client();
     let repository = format!("renewed/{number}");
-    for round in 0.. {
-        let content = random_bytes(100_000);
+    house.repeat(ROUNDS, |round| {
+        let (tag, content) = (format!("r{round}"), random_bytes(100_000));
+        let layer = digest(&content);
         push_blob(&client, &repository, &content);
-        sleep(GRACE * 9 / 10 + Duration::from_millis(100 * (round % 5)));
+        let jitter = Duration::from_millis(100 * (round as u64 % 5));
+        house.set_back(&repository, "_layers", &layer, GRACE * 9 / 10 + jitter);
         // From here on it has been accessed: found, or pushed once more.
         let began = Instant::now();
         let layers = [push_blob(&client, &repository, &content)];
         push_blob(&client, &repository, b"{}");
         let image = image_of(&layers);
-        if !put(&client, &repository, "latest", &image, began) {
-            continue;
+        if !put(&client, &repository, &tag, &image, began) {
+            return false;
         }
-        house.record_tag(&repository, "latest", &digest(image.as_bytes()));
-        sleep(GRACE);
-        assert_eq!(pull(&client, &repository, "latest"), digest(image.as_bytes()));
-        if !house.is_running() {
-            break;
-        }
-    }
+        // No other client pulls it yet. One that did would rely on the time of its access.
+        house.set_back(&repository, "_layers", &layer, 2 * GRACE);
+        house.set_back(&repository, "_manifests/revisions", &digest(image.as_bytes()), 2 * GRACE);
+        house.wait_for_collection();
+        assert_eq!(pull(&client, &repository, &tag), digest(image.as_bytes()));
+        house.record_tag(&repository, &tag, &digest(image.as_bytes()));
+        true
+    });
 }
 
 fn copy_with_skopeo(house: &GcLoadTest, skopeo: &Skopeo<'_>) {
-    for round in 0.. {
+    house.repeat(ROUNDS, |round| {
         let image = OciLayout::image(&skopeo.folder(&format!("image{round}")), &[300_000, 5_000]);
         let remote = skopeo.remote("skopeo/app:latest");
         skopeo.copy(&image.reference(), &remote).run_ok();
         house.record_tag("skopeo/app", "latest", &image.digest);
         skopeo.copy(&remote, &format!("dir:{}", skopeo.folder(&format!("back{round}")).display())).run_ok();
-        if !house.is_running() {
-            break;
-        }
-    }
+        true
+    });
 }
 
 #[test]
@@ -229,17 +291,15 @@ fn nobody_notices_that_garbage_is_collected_without_a_pause_and_the_space_comes_
     house.record_tag("base", "1", &digest(image_of(&layers).as_bytes()));
 
     thread::scope(|threads| {
-        for number in 0..2 {
+        for number in 0..COLLECTORS {
             let house = &house;
-            threads.spawn(|| house.collect());
+            threads.spawn(|| house.repeat(COLLECTIONS, |_| house.collect()));
             threads.spawn(move || push(house, &format!("pushed/{number}")));
             threads.spawn(move || renew_lease(house, number));
         }
         threads.spawn(|| pull_all(&house));
         threads.spawn(|| mount(&house, &layers));
         threads.spawn(|| copy_with_skopeo(&house, &skopeo));
-        sleep(WORK);
-        house.is_over.store(true, Ordering::Relaxed);
     });
 
     // All tagged images exist; now all but one are deleted.

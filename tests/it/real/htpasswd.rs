@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::portcullis_server::{ALICE, portcullis_command};
-use crate::support::{PortcullisServer, PortcullisSetup, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 fn apache_accepts(file: &Path, user: &str, password: &str) -> bool {
     ToolCommand::new("htpasswd").arg("-vb").arg(file).args([user, password]).run().is_success()
@@ -43,7 +43,7 @@ fn whoever_apache_wrote_down_logs_in_and_is_verified() {
     verify("sings, loudly").run_ok();
     verify("sings").run_failing().assert_prints_one_of(&["error:"]);
 
-    let server = PortcullisSetup::new().users_file(std::fs::read_to_string(&file).unwrap()).start();
+    let server = ServerDir::new().with_users_file(&std::fs::read_to_string(&file).unwrap()).start();
     assert!(curl_signs_in(&server, "carol", "sings, loudly"));
     assert!(!curl_signs_in(&server, "carol", "sings"));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::daemon::Daemon;
 use crate::support::tool_command::{ToolOutput, require};
-use crate::support::{RunningServer, ServerDir, ToolCommand, free_port, nginx};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, free_port, nginx};
 
 /// A loopback address other than 127.0.0.1, to recognise the client among connections on this machine.
 const CLIENT: &str = "127.0.0.77";
@@ -16,7 +16,7 @@ fn wait_for(daemon: &mut Daemon, port: u16) {
 }
 
 /// Signs in with a wrong password through a balancer on this port, which leaves a line in the log.
-fn guess(server: &RunningServer<'_>, port: u16, user: &str, arguments: &[&str]) -> ToolOutput {
+fn guess(server: &PortcullisServer, port: u16, user: &str, arguments: &[&str]) -> ToolOutput {
     let tool = ToolCommand::new("curl").folder(server.stage.folder()).args(["-sS", "-i", "--interface", CLIENT]);
     let output = tool.args(["--cacert", "certs/ca.crt", "-u", &format!("{user}:a guess")]).args(arguments);
     let output = output.arg(format!("https://localhost:{port}/v2/")).run_ok();

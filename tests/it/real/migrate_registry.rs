@@ -253,7 +253,7 @@ fn status(stage: &ServerDir, is_tls: bool, method: &str, path: &str, header: &[&
         return wire.try_response_to(method).map(|answer| answer.status);
     }
     let mut socket = TcpStream::connect(stage.address()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     socket.write_all(&bytes).unwrap();
     let mut head = [0; 12];
     socket.read_exact(&mut head).unwrap();

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::skopeo::Skopeo;
 use crate::support::{
-    PortcullisSetup, ToolCommand,
+    ServerDir, ToolCommand,
     daemon::Daemon,
     free_port,
     oci_layout::{OciLayout, digest},
@@ -194,7 +194,7 @@ fn a_folder_of_registry_2_is_served_in_place() {
     let catalog = old_client.get("/v2/_catalog").json();
     drop(old);
 
-    let server = PortcullisSetup::new().data(root.path()).start();
+    let server = ServerDir::new().with_data(root.path()).start();
     let client = CurlClient::for_server(&server);
     assert_eq!(client.all_manifests(), before);
     assert_eq!(client.get("/v2/_catalog").json(), catalog);
@@ -211,7 +211,7 @@ fn what_we_write_into_its_folder_is_served_by_registry_2() {
     let (old_client, old) = fill(root.path(), images.path());
     drop((old_client, old));
 
-    let server = PortcullisSetup::new().data(root.path()).start();
+    let server = ServerDir::new().with_data(root.path()).start();
     let skopeo = Skopeo::signed_in(&server);
     let ours = OciLayout::index(&images.path().join("ours"), &[1, 200_000]);
     for name in ["team/app:ours", "new/name:1", "app:latest"] {
@@ -245,7 +245,7 @@ fn an_upload_that_registry_2_began_belongs_to_nobody_here() {
     let uploads = root.path().join("docker/registry/v2/repositories/team/app/_uploads");
     let half = fs::read_dir(&uploads).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
 
-    let server = PortcullisSetup::new().data(root.path()).start();
+    let server = ServerDir::new().with_data(root.path()).start();
     let client = CurlClient::for_server(&server);
     for method in ["GET", "PATCH", "DELETE"] {
         let answer = client.call(&["--request", method], &format!("/v2/team/app/blobs/uploads/{half}"));

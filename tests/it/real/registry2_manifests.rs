@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::registry2_data::OldRegistry;
 use crate::support::{
-    PortcullisServer, PortcullisSetup, make_old,
+    PortcullisServer, ServerDir, make_old,
     oci_layout::digest,
     portcullis_server::{ALICE, portcullis_command},
     registry_client::RegistryClient,
@@ -208,7 +208,7 @@ fn a_build_cache_that_registry_2_stored_outlives_a_collection_and_is_sound() {
     drop(registry);
     make_old(root.path());
 
-    let server = PortcullisSetup::new().data(root.path()).start();
+    let server = ServerDir::new().with_data(root.path()).start();
     let tool = |command: &str| portcullis_command().folder(root.path()).arg(command).arg("--data").arg(root.path());
     tool("fsck").run_ok().assert_prints_one_of(&["\"findings\":[]"]);
     tool("gc").run_ok().assert_prints_one_of(&[&orphan]);
@@ -238,7 +238,7 @@ fn a_build_cache_is_pushed_and_pulled_byte_for_byte() {
 #[test]
 fn one_corrupt_tag_link_leaves_its_repository_out_and_is_named() {
     let root = Arc::new(tempfile::tempdir().unwrap());
-    let server = PortcullisSetup::new().data(root.path()).start();
+    let server = ServerDir::new().with_data(root.path()).start();
     let client = RegistryClient::new(&server).with_user(&ALICE).with_basic_authorization();
     for name in ["broken", "whole"] {
         for (_, blob) in CACHE {

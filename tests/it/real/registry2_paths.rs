@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::registry2_data::OldRegistry;
 use crate::support::{
-    RunningServer, ServerDir,
+    PortcullisServer, ServerDir,
     oci_layout::digest,
     portcullis_server::ALICE,
     server_dir::basic_authorization,
@@ -50,7 +50,7 @@ impl Registry2Connection {
         let sent = request(method, path, header, body);
         let connect = || TcpStream::connect(("127.0.0.1", self.registry.port)).unwrap();
         let mut stream = self.stream.take().unwrap_or_else(connect);
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(&sent).unwrap();
         let (answer, is_kept) = read_answer(&mut stream, method);
         self.stream = is_kept.then_some(stream);
@@ -109,7 +109,7 @@ fn read_answer(stream: &mut TcpStream, method: &str) -> (Registry2Response, bool
 
 /// This server, on kept-alive connections without a client library.
 struct PortcullisConnection<'a> {
-    server: &'a RunningServer<'a>,
+    server: &'a PortcullisServer,
     wire: Option<WireConnection>,
 }
 
@@ -301,7 +301,7 @@ struct ServerPair<'a> {
 }
 
 impl<'a> ServerPair<'a> {
-    fn start(server: &'a RunningServer<'a>) -> Self {
+    fn start(server: &'a PortcullisServer) -> Self {
         let (mut ours, mut theirs) = (PortcullisConnection { server, wire: None }, Registry2Connection::start());
         fill(|method, path, header, body| {
             let answer = ours.ask(method, path, header, body);

@@ -17,7 +17,7 @@ use crate::support::oci_layout::OciLayout;
 use crate::support::portcullis_server::{ALICE, portcullis_command};
 use crate::support::registry_client::RegistryClient;
 use crate::support::tool_command::require;
-use crate::support::{PortcullisServer, PortcullisSetup, ToolCommand, eventually, free_port};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually, free_port};
 
 /// A docker-registry whose token server is this server; TLS with the same certificate.
 struct TrustingRegistry<'a> {
@@ -87,7 +87,7 @@ const FULL: &str = "repository:x:pull,push";
 
 /// A server that signs with this algorithm, and identifies the key in tokens by the setting `naming`.
 fn server(algorithm: &str, naming: (&str, &str)) -> PortcullisServer {
-    PortcullisSetup::new().env("PORTCULLIS_AUTH__TOKEN__ALGORITHM", algorithm).env(naming.0, naming.1).start()
+    ServerDir::new().with_env("PORTCULLIS_AUTH__TOKEN__ALGORITHM", algorithm).with_env(naming.0, naming.1).start()
 }
 
 const LIBTRUST: (&str, &str) = ("PORTCULLIS_AUTH__TOKEN__KEY_ID", "libtrust");

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::credentials;
 use crate::support::oci_layout::{OciLayout, digest};
 use crate::support::portcullis_server::{ALICE, first_password};
-use crate::support::{PortcullisServer, PortcullisSetup, ToolCommand, eventually};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand, eventually};
 
 /// skopeo with a login file of its own and the server's CA.
 pub(super) struct Skopeo<'a> {
@@ -79,7 +79,7 @@ fn a_wrong_password_is_refused_and_the_right_one_is_not() {
 
 #[test]
 fn the_password_shown_at_the_first_start_logs_in() {
-    let server = PortcullisSetup::new().without_users_file().start();
+    let server = ServerDir::without_files().start();
     let log = server.log();
     let password = first_password(&log).unwrap_or_else(|| panic!("no password of 16 characters in\n{log}"));
     Skopeo::new(&server).login("admin", password).run_ok();
@@ -161,7 +161,7 @@ fn what_was_pushed_lies_where_the_old_registry_would_look_and_survives_a_restart
 
 #[test]
 fn the_most_talkative_log_holds_no_password() {
-    let server = PortcullisSetup::new().env("PORTCULLIS_LOG__LEVEL", "trace").start();
+    let server = ServerDir::new().with_env("PORTCULLIS_LOG__LEVEL", "trace").start();
     let skopeo = Skopeo::signed_in(&server);
     let image = OciLayout::image(&skopeo.folder("image"), &[1_000]);
     skopeo.copy(&image.reference(), &skopeo.remote("team/app:1")).run_ok();

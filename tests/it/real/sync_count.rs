@@ -15,20 +15,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::{
-    RunningServer, ServerDir, eventually, oci_layout::digest, portcullis_server::BINARY, tool_command::require,
+    PortcullisServer, ServerDir, oci_layout::digest, portcullis_server::BINARY, tool_command::require,
 };
 
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A server under strace.
-struct StracedServer<'a> {
-    server: RunningServer<'a>,
+struct StracedServer {
+    server: PortcullisServer,
     trace: PathBuf,
 }
 
-impl<'a> StracedServer<'a> {
-    fn start(stage: &'a ServerDir) -> Self {
+impl StracedServer {
+    fn start(stage: &ServerDir) -> Self {
         let trace = stage.path("trace");
         let mut command = Command::new(require("strace"));
         command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,sync,syncfs,sync_file_range,msync", "-o"]).arg(&trace);
@@ -49,14 +49,14 @@ impl<'a> StracedServer<'a> {
     }
 
     /// The number of syncs that a step makes.
-    fn syncs_of(&self, step: impl FnOnce(&RunningServer<'_>)) -> usize {
+    fn syncs_of(&self, step: impl FnOnce(&PortcullisServer)) -> usize {
         let before = self.count();
         step(&self.server);
         self.count() - before
     }
 }
 
-impl Drop for StracedServer<'_> {
+impl Drop for StracedServer {
     /// strace does not pass signals on to its child: the server is ended first, and strace ends with it.
     fn drop(&mut self) {
         let tracer = self.server.daemon.id();
@@ -64,12 +64,11 @@ impl Drop for StracedServer<'_> {
         for child in children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
             let _ = kill_process(child, Signal::TERM);
         }
-        let is_gone = || !Path::new(&format!("/proc/{tracer}/task/{tracer}/children")).exists();
-        eventually(Duration::from_secs(1), is_gone);
+        self.server.daemon.wait_for_exit(Duration::from_secs(60));
     }
 }
 
-fn begin(server: &RunningServer<'_>) -> String {
+fn begin(server: &PortcullisServer) -> String {
     server
         .request_as_alice("POST", "/v2/team/app/blobs/uploads/", &[], b"")
         .expect(202)
@@ -83,19 +82,19 @@ fn closed(location: &str, content: &[u8]) -> String {
     format!("{location}{mark}digest={}", digest(content))
 }
 
-fn in_one_request(server: &RunningServer<'_>, content: &[u8]) {
+fn in_one_request(server: &PortcullisServer, content: &[u8]) {
     let path = format!("/v2/team/app/blobs/uploads/?digest={}", digest(content));
     server.request_as_alice("POST", &path, &[], content).expect(201);
 }
 
 /// An upload as containerd, podman and skopeo make it: POST and PUT.
-fn in_two_requests(server: &RunningServer<'_>, content: &[u8]) {
+fn in_two_requests(server: &PortcullisServer, content: &[u8]) {
     let path = closed(&begin(server), content);
     server.request_as_alice("PUT", &path, &[], content).expect(201);
 }
 
 /// An upload as the Docker Engine makes it: POST, PATCH and PUT.
-fn in_three_requests(server: &RunningServer<'_>, content: &[u8]) {
+fn in_three_requests(server: &PortcullisServer, content: &[u8]) {
     let patched = server.request_as_alice("PATCH", &begin(server), &[], content).expect(202);
     let path = closed(patched.header("location").unwrap(), content);
     server.request_as_alice("PUT", &path, &[], b"").expect(201);
@@ -107,7 +106,7 @@ fn image(layer: &[u8], note: &str) -> Value {
         "layers": [entry("application/vnd.oci.image.layer.v1.tar", layer)], "annotations": {"note": note}})
 }
 
-fn put(server: &RunningServer<'_>, reference: &str, document: &Value) {
+fn put(server: &PortcullisServer, reference: &str, document: &Value) {
     let path = format!("/v2/team/app/manifests/{reference}");
     server
         .request_as_alice("PUT", &path, &[&format!("Content-Type: {MANIFEST}")], document.to_string().as_bytes())
@@ -129,7 +128,7 @@ fn a_new_small_blob_waits_for_the_disk_at_most_six_times_and_a_manifest_with_a_t
     // Also in a new repository, and in each way in which clients upload.
     assert!((1..=blob).contains(&first), "the first blob: {first}");
     for (upload, ways) in [
-        (in_one_request as fn(&RunningServer<'_>, &[u8]), "one request"),
+        (in_one_request as fn(&PortcullisServer, &[u8]), "one request"),
         (in_two_requests, "two requests"),
         (in_three_requests, "three requests"),
     ] {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::oci_layout::OciLayout;
 use crate::support::oidc_provider::OidcProvider;
 use crate::support::server_dir::basic;
-use crate::support::{RunningServer, ServerDir, ToolCommand};
+use crate::support::{PortcullisServer, ServerDir, ToolCommand};
 
 const AUDIENCE: &str = "urn:registry.test";
 
@@ -37,7 +37,7 @@ fn header(user: &str, token: &str) -> String {
     basic(&format!("{user}:{token}"))
 }
 
-fn status(server: &RunningServer<'_>, user: &str, token: &str) -> u16 {
+fn status(server: &PortcullisServer, user: &str, token: &str) -> u16 {
     server.request("GET", "/v2/", &[&header(user, token)], b"").status
 }
 

@@ -29,7 +29,7 @@ fn fake_https_server(stage: &ServerDir, answer: impl Fn(&str) -> String + Send +
     let key = PrivateKeyDer::from_pem_file(stage.path("certs/server.key")).unwrap();
     let config = Arc::new(ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap());
     fake_server(move |socket| {
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut tls = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket);
         let mut request = Vec::new();
         let mut piece = [0; 4096];

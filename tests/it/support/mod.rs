@@ -20,8 +20,8 @@ pub(crate) mod test_ca;
 pub(crate) mod tool_command;
 pub(crate) mod wire_connection;
 
-pub(crate) use portcullis_server::{PortcullisServer, PortcullisSetup};
-pub(crate) use server_dir::{RunningServer, ServerDir};
+pub(crate) use portcullis_server::PortcullisServer;
+pub(crate) use server_dir::ServerDir;
 pub(crate) use tool_command::ToolCommand;
 
 use std::fs;

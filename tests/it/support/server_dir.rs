@@ -1,52 +1,93 @@
-//! Prepares a directory for one server, whose files a test can change before and after the start.
+//! Lays out the directory of one server, and starts the program in it.
 //!
-//! [`super::PortcullisSetup`] starts a server with a valid setup; a [`ServerDir`] starts the others: with a
-//! configuration of its own, with broken files, on a full disk, as an unprivileged user.
+//! The files can be changed before and after the start: to a configuration of the test's own, to broken files, to a
+//! full disk. `with_…` prepares a server in one expression; the methods without it change the files of a running one.
 //!
-//! Invariant: the server reads only files of its directory; no flag overrides them.
+//! Invariant: the server reads only its directory and the variables that a test set; no flag overrides them.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::daemon::Daemon;
-use super::portcullis_server::{ALICE, BINARY, TestUser, portcullis_command};
-use super::wire_connection::{WireConnection, WireResponse, request};
+use super::portcullis_server::{ALICE, BINARY, PortcullisServer, TestUser, portcullis_command};
+use super::registry_test_name::{self, RegistryTestName};
 use super::{ToolCommand, free_port};
 
-/// The timeout for a start: the first one generates keys, one after a kill syncs the file system, and the machine may
-/// be busy with other tests.
+/// The timeout for a start: the first one generates keys, one after a kill or on the data of another program syncs the
+/// file system, and the machine may be busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A directory and a port for one server.
+/// A directory and an address for one server. Clones share the directory; the last one removes it.
+#[derive(Clone)]
 pub(crate) struct ServerDir {
-    folder: TempDir,
-    port: u16,
+    folder: Arc<TempDir>,
+    address: SocketAddr,
+    /// A data directory elsewhere.
+    data: Option<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 impl ServerDir {
-    /// A stage for a server on 127.0.0.1 with the user [`ALICE`].
+    /// A directory for a server on 127.0.0.1 with the user [`ALICE`].
     pub(crate) fn new() -> Self {
-        let stage = Self::without_files();
-        stage.users(&[ALICE]);
-        stage
+        Self::without_files().with_users(&[ALICE])
     }
 
-    /// A stage as on a fresh machine: no users, no certificates.
+    /// A directory as on a fresh machine: no users, no certificates.
     pub(crate) fn without_files() -> Self {
-        let stage = Self { folder: tempfile::tempdir().unwrap(), port: free_port::free() };
-        stage.configure("");
-        stage
+        Self::listening(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port::free())))
+    }
+
+    /// A directory for a server on `[::1]`, the address of [`registry_test_name::REGISTRY`], with the user [`ALICE`].
+    pub(crate) fn on_registry_name(_held: &RegistryTestName) -> Self {
+        Self::listening(SocketAddr::from((Ipv6Addr::LOCALHOST, free_port::free()))).with_users(&[ALICE])
+    }
+
+    fn listening(address: SocketAddr) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self { folder, address, data: None, environment: Vec::new() }.with_configuration("")
+    }
+
+    /// The same directory with another configuration; see [`Self::configure`].
+    pub(crate) fn with_configuration(self, text: &str) -> Self {
+        self.configure(text);
+        self
+    }
+
+    /// The same directory with other users; see [`Self::users`].
+    pub(crate) fn with_users(self, users: &[TestUser]) -> Self {
+        self.users(users);
+        self
+    }
+
+    /// The same directory with a users file of this text.
+    pub(crate) fn with_users_file(self, text: &str) -> Self {
+        self.write("htpasswd", text);
+        self
+    }
+
+    /// The same directory, with an environment variable for the program.
+    pub(crate) fn with_env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The same directory, with the data in another one.
+    pub(crate) fn with_data(mut self, root: &Path) -> Self {
+        self.data = Some(root.to_owned());
+        self.with_env("PORTCULLIS_STORAGE__FILESYSTEM__ROOT", root.to_str().unwrap())
     }
 
     /// Replaces the configuration: the listen address, followed by `text`, which begins with tables.
     pub(crate) fn configure(&self, text: &str) {
-        let hostnames = r#"["localhost", "registry.test", "127.0.0.1", "::1"]"#;
-        let whole = format!("listen = [\"{}\"]\nhostnames = {hostnames}\n{text}\n", self.address());
+        let hostnames = ["localhost", registry_test_name::REGISTRY, "127.0.0.1", "::1"];
+        let whole = format!("listen = [\"{}\"]\nhostnames = {hostnames:?}\n{text}\n", self.address);
         self.write("portcullis.toml", &whole);
     }
 
@@ -74,93 +115,45 @@ impl ServerDir {
         self.folder.path()
     }
 
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| self.path("data"))
+    }
+
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+        self.address
     }
 
     /// The command `portcullis serve` in the directory, for tests that change it before the start.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(BINARY);
-        command.current_dir(self.folder()).arg("serve");
+        command.current_dir(self.folder()).arg("serve").envs(self.environment.iter().cloned());
         command
     }
 
-    /// A call of the program in the directory that ends by itself.
+    /// A call of the program in the directory, and with the variables of the server, that ends by itself.
     pub(crate) fn portcullis_command(&self) -> ToolCommand {
-        portcullis_command().folder(self.folder()).deadline(Duration::from_secs(30))
+        let command = portcullis_command().folder(self.folder());
+        self.environment.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
     /// Starts the server and waits until it accepts connections.
-    pub(crate) fn start(&self) -> RunningServer<'_> {
+    pub(crate) fn start(&self) -> PortcullisServer {
         self.start_as(self.command())
     }
 
     /// Starts the server with a command of the test's own and waits until it accepts connections.
-    pub(crate) fn start_as(&self, command: Command) -> RunningServer<'_> {
+    pub(crate) fn start_as(&self, command: Command) -> PortcullisServer {
         let (mut daemon, log) = (Daemon::start(command, self.path("log")), self.path("log"));
         // The address is bound before everything is ready, and the banner is written afterwards.
         let is_welcome =
             || fs::read_to_string(&log).is_ok_and(|said| said.contains("Sign in:") || said.contains("serving"));
-        daemon.wait_until(START_TIMEOUT, || is_welcome() && TcpStream::connect(self.address()).is_ok());
-        RunningServer { daemon, stage: self }
-    }
-}
-
-/// A server that accepts connections; dropping it ends it.
-pub(crate) struct RunningServer<'a> {
-    pub(crate) daemon: Daemon,
-    pub(crate) stage: &'a ServerDir,
-}
-
-impl RunningServer<'_> {
-    /// The output of the server so far.
-    pub(crate) fn log(&self) -> String {
-        self.daemon.log()
-    }
-
-    /// Asserts that the log contains these words, now or soon.
-    pub(crate) fn assert_log_contains(&self, words: &str) {
-        let is_said = super::eventually(Duration::from_secs(5), || self.log().contains(words));
-        assert!(is_said, "the log should contain {words:?}:\n{}", self.log());
-    }
-
-    /// A new connection.
-    pub(crate) fn connect(&self) -> WireConnection {
-        WireConnection::open(self.stage.address(), &self.stage.path("certs/ca.crt")).unwrap()
-    }
-
-    /// Sends one request on a new connection, with these header lines besides `Host` and `Content-Length`.
-    pub(crate) fn request(&self, method: &str, path: &str, header: &[&str], body: &[u8]) -> WireResponse {
-        let mut wire = self.connect();
-        wire.send(&request(method, path, header, body));
-        wire.response_to(method)
-    }
-
-    /// Sends one request on a new connection, signed in as [`ALICE`].
-    pub(crate) fn request_as_alice(&self, method: &str, path: &str, header: &[&str], body: &[u8]) -> WireResponse {
-        let authorization = basic_authorization(&ALICE);
-        self.request(method, path, &[&[authorization.as_str()], header].concat(), body)
-    }
-
-    /// Sends a GET to a server whose certificate was issued by `ca`.
-    pub(crate) fn get_with_ca(&self, ca: &Path, path: &str) -> WireResponse {
-        let mut wire = WireConnection::open(self.stage.address(), ca).unwrap();
-        wire.send(&request("GET", path, &[&basic_authorization(&ALICE)], b""));
-        wire.response_to("GET")
-    }
-
-    /// Asserts that a server whose certificate was issued by `ca` still answers.
-    pub(crate) fn assert_serving_with_ca(&self, ca: &Path) {
-        self.get_with_ca(ca, "/v2/").expect(200);
-    }
-
-    /// Asserts that the server still answers and still accepts [`ALICE`].
-    pub(crate) fn assert_serving(&self) {
-        self.request_as_alice("GET", "/v2/", &[], b"").expect(200);
+        daemon.wait_until(START_TIMEOUT, || is_welcome() && TcpStream::connect(self.address).is_ok());
+        PortcullisServer { daemon, stage: self.clone() }
     }
 }
 

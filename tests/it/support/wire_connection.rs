@@ -2,7 +2,7 @@
 //!
 //! Invariant: the client sends only what the test wrote, and repairs nothing.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,12 +13,15 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-/// The timeout of reads and writes; no response on this machine takes as long.
-const IO_TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout of reads and writes: so long that only a broken server misses it.
+const IO_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A TLS stream of a client.
+pub(crate) type TlsStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// One connection.
 pub(crate) struct WireConnection {
-    stream: StreamOwned<ClientConnection, TcpStream>,
+    stream: TlsStream,
     received: Vec<u8>,
 }
 
@@ -30,21 +33,10 @@ impl WireConnection {
 
     /// Connects and sends `preamble` before the handshake, as proxies do.
     pub(crate) fn open_after(preamble: &[u8], address: SocketAddr, ca: &Path) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        let certificate = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
-        roots.add(certificate).map_err(io::Error::other)?;
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder().with_root_certificates(roots(ca)?).with_no_client_auth();
         let mut socket = TcpStream::connect(address)?;
         socket.write_all(preamble)?;
-        socket.set_read_timeout(Some(IO_TIMEOUT))?;
-        socket.set_write_timeout(Some(IO_TIMEOUT))?;
-        let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
-        let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(connection, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock)?;
-        }
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream: handshake(socket, &Arc::new(config))?, received: Vec::new() })
     }
 
     /// Sends exactly these bytes.
@@ -93,11 +85,16 @@ impl WireConnection {
         Some(std::mem::take(&mut self.received))
     }
 
+    /// Receives some bytes; `None` at the end of the connection. Panics at the timeout, which is no end.
     fn receive(&mut self) -> Option<()> {
         let mut piece = vec![0; 64 << 10];
-        let count = self.stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        let count = match self.stream.read(&mut piece) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing arrived in {IO_TIMEOUT:?}"),
+            Err(_) => 0,
+        };
         self.received.extend_from_slice(&piece[..count]);
-        Some(())
+        (count > 0).then_some(())
     }
 
     /// Whether the server closes the connection without sending another byte.
@@ -115,6 +112,27 @@ impl WireConnection {
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream.sock).set_linger(Some(Duration::ZERO)).unwrap();
     }
+}
+
+/// The trust of a client in this CA and no other.
+pub(crate) fn roots(ca: &Path) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
+    roots.add(certificate).map_err(io::Error::other)?;
+    Ok(roots)
+}
+
+/// Completes the handshake with a server that must prove to be `localhost`.
+pub(crate) fn handshake(socket: TcpStream, config: &Arc<ClientConfig>) -> io::Result<TlsStream> {
+    socket.set_read_timeout(Some(IO_TIMEOUT))?;
+    socket.set_write_timeout(Some(IO_TIMEOUT))?;
+    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
 }
 
 /// A request with `Host`, these header lines, and a `Content-Length` if the method may have a body.

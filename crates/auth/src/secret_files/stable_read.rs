@@ -13,7 +13,7 @@ use std::{
 use aws_lc_rs::digest;
 use zeroize::Zeroizing;
 
-use crate::secret_files::file_fingerprint::FileFingerprint;
+use portcullis_file_watch::FileFingerprint;
 
 /// The bytes of a file, and the file's metadata at the time of reading.
 pub(crate) struct StableContent {
@@ -61,7 +61,7 @@ impl StableContent {
     }
 
     /// The file fingerprint, unless the file was written so recently that the next write may leave it unchanged.
-    pub(crate) fn settled_fingerprint(&self, now: SystemTime) -> Option<FileFingerprint> {
+    pub(crate) fn reliable_fingerprint(&self, now: SystemTime) -> Option<FileFingerprint> {
         Some(self.fingerprint).filter(|fingerprint| !fingerprint.is_recent(now))
     }
 }

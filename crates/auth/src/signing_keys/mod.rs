@@ -34,11 +34,12 @@ pub use signing_key::{SigningError, SigningKey};
 
 use crate::{
     config::{TokenAlgorithm, TokenConfig},
-    secret_files::{file_fingerprint::FileFingerprint, poll_file::poll_file, stable_read::StableContent},
+    secret_files::stable_read::StableContent,
 };
 use key_file::PrivateKeyBlock;
 use portcullis_atomic_file::AtomicFile;
 use portcullis_clock::Clock;
+use portcullis_file_watch::{FileFingerprint, poll_quietly};
 use private_key::PrivateKey;
 
 /// The largest key file in bytes: room for a hundred RSA keys.
@@ -151,7 +152,7 @@ impl SigningKeys {
         create_if_missing(&config)?;
         let content = read(&config.key)?;
         let current = ArcSwap::from_pointee(SigningKeySet::from_content(&content, &config, now)?);
-        let seen = Mutex::new(LastRead { stamp: content.settled_fingerprint(now), digest: content.digest() });
+        let seen = Mutex::new(LastRead { stamp: content.reliable_fingerprint(now), digest: content.digest() });
         Ok(Self { config, current, last_read: seen })
     }
 
@@ -171,7 +172,7 @@ impl SigningKeys {
         // Unless this read succeeds, the next poll reads again.
         seen.stamp = None;
         let content = read(&self.config.key)?;
-        let (stamp, digest) = (content.settled_fingerprint(now), content.digest());
+        let (stamp, digest) = (content.reliable_fingerprint(now), content.digest());
         if digest.as_ref() != seen.digest.as_ref() {
             let keys = SigningKeySet::from_content(&content, &self.config, now)?;
             seen.digest = digest;
@@ -187,7 +188,7 @@ impl SigningKeys {
     /// Polls the file at `interval` without end.
     pub async fn watch(self: Arc<Self>, interval: Duration, clock: Clock) {
         let keys = Arc::clone(&self);
-        let report = |polled: Result<bool, KeyError>| match polled {
+        let report = move |polled: Result<bool, KeyError>| match polled {
             Ok(false) => {}
             Ok(true) => {
                 let keys = self.current();
@@ -197,7 +198,7 @@ impl SigningKeys {
                 tracing::error!(%error, hint = error.hint(), "token keys not reloaded; the previous ones stay in use");
             }
         };
-        poll_file(interval, move || keys.poll(clock.now()), report).await;
+        poll_quietly(interval, move || keys.poll(clock.now()), report).await;
     }
 }
 

@@ -15,9 +15,11 @@
 //!   devices/<owner>/<number>/{record,used}                  a refresh token; <owner> is a hash of its user
 //! ```
 //!
-//! Commands change the store beside a running server, which reads a record again after a second. A record is written
-//! once and never changed, so a server that records a use cannot restore a token that a command has revoked.
+//! Commands have a running server create and revoke tokens; then a revocation is in force when it is confirmed. If the
+//! server cannot be reached they change the store beside it, and the server, which reads a record again after a second,
+//! notices. A record is written once and never changed, so a server that records a use cannot restore a revoked token.
 
+mod access_tokens;
 pub mod bearer;
 pub mod decode;
 mod device_sweep;
@@ -31,6 +33,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use access_tokens::{AccessTokenRequest, CreatedAccessToken, TokenSelector};
 pub use device_sweep::DeviceSweep;
 pub use id::{InvalidTokenId, StoredTokenId};
 pub use model::{ClientName, InvalidTokenName, StoredToken, StoredTokenKind, TokenName};

@@ -2,8 +2,9 @@
 //!
 //! The server verifies with every request that presents such a token, or a bearer token that was issued for one.
 //!
-//! Invariant: the record behind an accepted token was in the store at most [`CACHE_TTL`] ago. The cache is bounded and
-//! holds no ids that are not in the store, so an attacker who sends invented ids fills no memory.
+//! Invariant: the record behind an accepted token was in the store at most [`CACHE_TTL`] ago. A request that begins
+//! after [`StoredTokenService::revoke`] has returned does not accept the token. The cache is bounded and holds no ids
+//! that are not in the store, so an attacker who sends invented ids fills no memory.
 
 use std::{
     num::NonZeroUsize,
@@ -16,17 +17,18 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{
+    access_tokens::{AccessTokenRequest, CreatedAccessToken, TokenSelector},
     id::{StoredTokenId, owner_hash},
     model::{ClientName, StoredToken, StoredTokenKind},
     secret::TokenSecret,
-    store::{ListedToken, TokenStore, is_corrupt},
+    store::{CreateTokenError, ListedToken, TokenStore, is_corrupt},
 };
-use crate::passwords::hash::StoredHash;
+use crate::{config::LegacyHashes, passwords::hash::StoredHash, users::htpasswd::Htpasswd};
 use portcullis_access::{CredentialLimits, UserName};
 use portcullis_clock::Clock;
 use portcullis_storage::{StoreError, StoreErrorKind};
 
-/// How long a cached record is used: a revoked token ends within this time.
+/// How long a cached record is used: a token that another process revokes ends within this time.
 pub(super) const CACHE_TTL: Duration = Duration::from_secs(1);
 
 /// The largest number of cached records, of some hundred bytes each.
@@ -38,15 +40,24 @@ const LAST_USE_RESOLUTION: Duration = Duration::from_secs(60);
 /// How many devices may be signed in with one user's password; beyond that, the least recently used one is signed out.
 pub(super) const MAX_DEVICES: usize = 100;
 
-/// Verifies access and refresh tokens of a running server, and creates refresh tokens.
+/// Verifies, creates and revokes the access and refresh tokens of a running server.
 pub struct StoredTokenService {
     store: TokenStore,
     clock: Clock,
     /// How long a device may be unused before it is signed out.
     refresh_lifetime: Duration,
-    cache: Mutex<LruCache<StoredTokenId, CachedToken>>,
+    cache: Mutex<RecordCache>,
+    /// Held while an access token is created, so that of two with one name the second is refused.
+    access_creation_lock: tokio::sync::Mutex<()>,
     /// Held while a device is added, so that two concurrent logins do not both pass the limit check.
     creation_lock: tokio::sync::Mutex<()>,
+}
+
+struct RecordCache {
+    records: LruCache<StoredTokenId, CachedToken>,
+    /// The number of revocations. A record that was read before the last one is not cached, because the revocation may
+    /// have removed it meanwhile.
+    revocations: u64,
 }
 
 #[derive(Clone)]
@@ -100,7 +111,8 @@ impl StoredTokenService {
             store,
             clock,
             refresh_lifetime,
-            cache: Mutex::new(LruCache::new(CACHE_CAPACITY)),
+            cache: Mutex::new(RecordCache { records: LruCache::new(CACHE_CAPACITY), revocations: 0 }),
+            access_creation_lock: tokio::sync::Mutex::default(),
             creation_lock: tokio::sync::Mutex::default(),
         }
     }
@@ -161,6 +173,28 @@ impl StoredTokenService {
         }
     }
 
+    /// Creates an access token, as [`TokenStore::create_for_user`].
+    pub async fn create_access_token(
+        &self,
+        request: AccessTokenRequest,
+        users: &Htpasswd,
+        legacy_hashes: LegacyHashes,
+    ) -> Result<CreatedAccessToken, CreateTokenError> {
+        let _alone = self.access_creation_lock.lock().await;
+        self.store.create_for_user(request, users, legacy_hashes, self.clock.now()).await
+    }
+
+    /// Revokes a token with every token that was issued from it, at once. Returns whether it existed.
+    pub async fn revoke(&self, selector: &TokenSelector) -> Result<bool, StoreError> {
+        let was_there = self.store.revoke_selected(selector).await;
+        // After an error, too: a part may have been done.
+        let mut cache = self.cache.lock();
+        cache.revocations += 1;
+        cache.records.clear();
+        drop(cache);
+        was_there
+    }
+
     /// Creates a refresh token for a device that signed in with the password of `user`, bound to the stored hash.
     ///
     /// # Errors
@@ -212,22 +246,26 @@ impl StoredTokenService {
 
     /// The record of a token, from the cache or from the store.
     async fn read_through_cache(&self, id: StoredTokenId) -> Result<Option<CachedToken>, StoreError> {
-        if let Some(entry) = self.cached(id) {
-            return Ok(Some(entry));
-        }
+        let revocations = {
+            let mut cache = self.cache.lock();
+            let entry = cache.records.get(&id).filter(|entry| self.clock.since(entry.read_at) < CACHE_TTL);
+            if let Some(entry) = entry {
+                return Ok(Some(entry.clone()));
+            }
+            cache.revocations
+        };
         let read = self.clock.instant();
         let Some(stored) = self.store.read(id).await? else {
-            self.cache.lock().pop(&id);
+            self.cache.lock().records.pop(&id);
             return Ok(None);
         };
         let entry = CachedToken { token: Arc::new(stored), last_used: self.store.last_used(id).await?, read_at: read };
-        self.cache.lock().put(id, entry.clone());
+        let mut cache = self.cache.lock();
+        if cache.revocations == revocations {
+            cache.records.put(id, entry.clone());
+        }
+        drop(cache);
         Ok(Some(entry))
-    }
-
-    fn cached(&self, id: StoredTokenId) -> Option<CachedToken> {
-        let mut seen = self.cache.lock();
-        seen.get(&id).filter(|entry| self.clock.since(entry.read_at) < CACHE_TTL).cloned()
     }
 
     /// Records the time of use in the background, unless a use was recorded within the last minute.
@@ -237,7 +275,7 @@ impl StoredTokenService {
         };
         {
             let mut seen = self.cache.lock();
-            let Some(entry) = seen.peek_mut(&id).filter(|entry| is_news(&entry.last_used)) else { return };
+            let Some(entry) = seen.records.peek_mut(&id).filter(|entry| is_news(&entry.last_used)) else { return };
             entry.last_used = Some(now);
         }
         let store = self.store.clone();

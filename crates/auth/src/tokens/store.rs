@@ -10,7 +10,7 @@ use super::{
     model::{StoredToken, StoredTokenKind, TokenName, format_time, parse_time},
     secret::TokenSecret,
 };
-use crate::passwords::hash::StoredHash;
+use crate::passwords::hash::{NoRandomness, StoredHash};
 use portcullis_access::{CredentialLimits, UserName};
 use portcullis_storage::{Records, StoreError, StoreErrorKind, StorePath, optional};
 
@@ -227,10 +227,36 @@ fn parse_number(text: &str, digits: usize) -> Option<u64> {
 /// Why an access token was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateTokenError {
+    /// The user of the token does not exist.
+    #[error("there is no user {:?}", .0.as_str())]
+    UnknownUser(UserName),
+    /// The user has a password hash that the server does not accept.
+    #[error("the password hash of user {:?} is weak, and auth.legacy_hashes refuses it", .0.as_str())]
+    WeakHash(UserName),
     /// The name is taken.
     #[error("there is an access token {:?} already", .0.as_str())]
     NameTaken(TokenName),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The system gave no random bytes for the secret.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+impl CreateTokenError {
+    /// What the operator can do about it; `None` for failures of the store and the system.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownUser(user) => {
+                Some(format!("see `portcullis user list`, or add the user with `portcullis user add '{user}'`"))
+            }
+            Self::WeakHash(user) => Some(format!("set a new password with `portcullis user passwd '{user}'`")),
+            Self::NameTaken(name) => {
+                Some(format!("choose another name, or revoke that token with `portcullis token revoke {name}`"))
+            }
+            Self::Store(_) | Self::Randomness(_) => None,
+        }
+    }
 }

@@ -26,12 +26,12 @@ pub use users_file::{UsersFileError, read_leniently};
 
 use crate::{
     passwords::hash::{HashKind, StoredHash},
-    secret_files::{file_fingerprint::FileFingerprint, poll_file::poll_file},
     users::htpasswd::{Htpasswd, LineProblem},
 };
 use portcullis_access::UserName;
 use portcullis_access::audit::{self, AuditEvent};
 use portcullis_clock::Clock;
+use portcullis_file_watch::{FileFingerprint, poll_quietly};
 use users_file::UsersFileContent;
 
 /// The users file in force. Reading it takes no lock; a reload replaces it as a whole.
@@ -68,7 +68,7 @@ impl Users {
     pub fn load(path: PathBuf, now: SystemTime) -> Result<Self, UsersFileError> {
         let content = UsersFileContent::read(&path)?;
         let seen = UsersLastRead {
-            fingerprint: content.settled_fingerprint(now),
+            fingerprint: content.reliable_fingerprint(now),
             digest: content.digest(),
             warned_hashes: HashSet::new(),
             logged_problems: Vec::new(),
@@ -113,7 +113,7 @@ impl Users {
     /// Polls the file at `interval` without end: changes take effect within two intervals.
     pub async fn watch(self: Arc<Self>, interval: Duration, clock: Clock) {
         let users = Arc::clone(&self);
-        let report = |polled: Result<UsersReload, UsersFileError>| match polled {
+        let report = move |polled: Result<UsersReload, UsersFileError>| match polled {
             Ok(UsersReload::Unchanged) => {}
             Ok(UsersReload::Changed) => {
                 tracing::info!(path = %self.path.display(), users = self.snapshot().users().count(), "users reloaded");
@@ -122,14 +122,14 @@ impl Users {
                 tracing::error!(%error, hint = error.hint(), "users not reloaded; the last good file stays in force");
             }
         };
-        poll_file(interval, move || users.poll(clock.now()), report).await;
+        poll_quietly(interval, move || users.poll(clock.now()), report).await;
     }
 
     fn read(&self, seen: &mut UsersLastRead, now: SystemTime) -> Result<UsersReload, UsersFileError> {
         // If reading fails, the next poll tries again.
         seen.fingerprint = None;
         let content = UsersFileContent::read(&self.path)?;
-        seen.fingerprint = content.settled_fingerprint(now);
+        seen.fingerprint = content.reliable_fingerprint(now);
         let digest = content.digest();
         let same = digest.as_ref() == seen.digest.as_ref();
         seen.digest = digest;

@@ -12,10 +12,10 @@ use std::{
 use aws_lc_rs::digest;
 
 use crate::{
-    secret_files::file_fingerprint::FileFingerprint,
     secret_files::stable_read::{self, ReadError},
     users::htpasswd::{Htpasswd, LineProblem},
 };
+use portcullis_file_watch::FileFingerprint;
 
 /// The bytes of the users file at one moment.
 pub(super) struct UsersFileContent(stable_read::StableContent);
@@ -49,8 +49,8 @@ impl UsersFileContent {
     }
 
     /// The file fingerprint, unless the file was written so recently that the next write may leave it unchanged.
-    pub(super) fn settled_fingerprint(&self, now: SystemTime) -> Option<FileFingerprint> {
-        self.0.settled_fingerprint(now)
+    pub(super) fn reliable_fingerprint(&self, now: SystemTime) -> Option<FileFingerprint> {
+        self.0.reliable_fingerprint(now)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Wildcard patterns that match the values of claims.
 //!
-//! They do not share the matcher of repository globs (`access`): there `**` is a whole path component that may be
-//! missing, so that `team/**` matches `team`, and `{user}` is the caller; a claim is any text, in which `**` is only
-//! `*` without its stop at a slash.
+//! Repository globs have the same wildcards inside a component; across components they differ: there `**` is a whole
+//! component that may be missing, so that `team/**` matches `team`, and `{user}` is the caller. A claim is any text.
 //!
 //! Invariant: matching takes time proportional to the product of the lengths of pattern and value, both of which are
 //! bounded.
 
 use std::{fmt, str::FromStr};
+
+use portcullis_access::{WildcardToken, wildcard_matches};
 
 /// A text in which `*` matches any characters except `/`, and `**` matches any characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,13 +17,13 @@ pub struct ClaimPattern {
     parts: Vec<PatternPart>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum PatternPart {
-    Byte(u8),
-    /// `*`: any bytes except `/`.
+    Literal(String),
+    /// `*`: any text without `/`.
     AnyExceptSlash,
-    /// `**`: any bytes.
-    Anything,
+    /// `**`: any text.
+    Any,
 }
 
 impl ClaimPattern {
@@ -41,50 +42,31 @@ impl ClaimPattern {
         if value.len() > Self::MAX_VALUE_LEN {
             return false;
         }
-        let end = self.parts.len();
-        let mut places = vec![false; end + 1];
-        places[0] = true;
-        self.skip_wildcards(&mut places);
-        for byte in value.bytes() {
-            let mut next = vec![false; end + 1];
-            for (place, piece) in self.parts.iter().enumerate().filter(|(place, _)| places[*place]) {
-                match piece {
-                    PatternPart::Byte(letter) => next[place + 1] |= *letter == byte,
-                    PatternPart::AnyExceptSlash => next[place] |= byte != b'/',
-                    PatternPart::Anything => next[place] = true,
-                }
-            }
-            self.skip_wildcards(&mut next);
-            places = next;
-        }
-        places[end]
-    }
-
-    /// Marks the places behind wildcards, because a wildcard also matches the empty text.
-    fn skip_wildcards(&self, places: &mut [bool]) {
-        for (place, piece) in self.parts.iter().enumerate() {
-            if places[place] && !matches!(piece, PatternPart::Byte(_)) {
-                places[place + 1] = true;
-            }
-        }
+        wildcard_matches(
+            &self.parts,
+            |part| match part {
+                PatternPart::Literal(literal) => WildcardToken::Literal(literal),
+                PatternPart::AnyExceptSlash => WildcardToken::AnyExceptSlash,
+                PatternPart::Any => WildcardToken::Any,
+            },
+            value,
+        )
     }
 
     /// Whether this pattern matches every value that `other` matches. The check is conservative: false where it is not
     /// obvious.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self == other || self.parts == [PatternPart::Anything] || (other.is_literal() && self.matches(&other.text))
+        self == other || self.parts == [PatternPart::Any] || (other.is_literal() && self.matches(&other.text))
     }
 
     fn is_literal(&self) -> bool {
-        self.parts.iter().all(|piece| matches!(piece, PatternPart::Byte(_)))
+        !self.text.contains('*')
     }
 
     /// Whether it has no letter or digit, so that it matches almost every value.
     #[must_use]
     pub fn is_too_broad(&self) -> bool {
-        self.parts
-            .iter()
-            .all(|piece| !matches!(piece, PatternPart::Byte(byte) if byte.is_ascii_alphanumeric() || *byte >= 128))
+        !self.text.bytes().any(|byte| byte.is_ascii_alphanumeric() || byte >= 128)
     }
 }
 
@@ -98,19 +80,24 @@ impl FromStr for ClaimPattern {
         if text.contains(char::is_control) {
             return Err(InvalidClaimPattern::ControlCharacter);
         }
-        let mut pieces: Vec<PatternPart> = Vec::with_capacity(text.len());
-        for byte in text.bytes() {
-            match (byte, pieces.last()) {
-                (b'*', Some(PatternPart::AnyExceptSlash)) => {
-                    pieces.pop();
-                    pieces.push(PatternPart::Anything);
-                }
-                (b'*', Some(PatternPart::Anything)) => return Err(InvalidClaimPattern::TooManyStars),
-                (b'*', Some(PatternPart::Byte(_)) | None) => pieces.push(PatternPart::AnyExceptSlash),
-                (_, _) => pieces.push(PatternPart::Byte(byte)),
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let literal = rest.find('*').unwrap_or(rest.len());
+            if literal > 0 {
+                parts.push(PatternPart::Literal(rest[..literal].to_owned()));
             }
+            rest = &rest[literal..];
+            let stars = rest.find(|letter| letter != '*').unwrap_or(rest.len());
+            match stars {
+                0 => {}
+                1 => parts.push(PatternPart::AnyExceptSlash),
+                2 => parts.push(PatternPart::Any),
+                3.. => return Err(InvalidClaimPattern::TooManyStars),
+            }
+            rest = &rest[stars..];
         }
-        Ok(Self { text: text.to_owned(), parts: pieces })
+        Ok(Self { text: text.to_owned(), parts })
     }
 }
 

@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 use super::{orphans::MIN_ORPHAN_AGE, *};
 use crate::{
-    Config, links as link,
+    links as link,
     paths::{DirKey, ObjectKey, UploadId, quarantine},
+    tests::fixture::Fixture,
 };
-use portcullis_clock::Clock;
 use portcullis_oci::{Algorithm, Digest, RepositoryName};
 use portcullis_storage::{MemoryStore, Objects, StorePath, lock_data_dir};
 
-/// A repository `a` with one image, tagged `1`, written link by link.
-struct Fixture {
+/// A registry with a repository `a` with one image, tagged `1`, written link by link.
+struct StoredImage {
     registry: Registry,
     store: Arc<MemoryStore>,
     name: RepositoryName,
@@ -25,9 +25,9 @@ struct Fixture {
     manifest: Digest,
 }
 
-impl Fixture {
+impl StoredImage {
     async fn new() -> Self {
-        let store = Arc::new(MemoryStore::default());
+        let Fixture { registry, store } = Fixture::new();
         let name: RepositoryName = "a".parse().unwrap();
         let (config, layer) = (write_blob(&store, b"{}").await, write_blob(&store, b"layer").await);
         let manifest = write_blob(&store, image(&config, &layer).to_string().as_bytes()).await;
@@ -40,13 +40,7 @@ impl Fixture {
         ] {
             link::write(&*store, key, digest).await.unwrap();
         }
-        Self {
-            registry: Registry::new(store.clone(), Config::default(), Clock::system()),
-            store,
-            name,
-            layer,
-            manifest,
-        }
+        Self { registry, store, name, layer, manifest }
     }
 
     /// The damage that a check finds, `later` from now.
@@ -115,7 +109,7 @@ const PAST_GRACE: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 #[tokio::test]
 async fn a_healthy_registry_has_no_findings() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let mut seen = Vec::new();
     let mut note = |progress: FsckProgress| seen.push(progress.blobs);
     let found = fixture.registry.fsck(SystemTime::now(), Duration::ZERO, &mut note).await.unwrap();
@@ -125,7 +119,7 @@ async fn a_healthy_registry_has_no_findings() {
 
 #[tokio::test]
 async fn bytes_that_changed_are_found_with_all_that_needs_them_and_a_repair_moves_them_away() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let path = ObjectKey::Blob(&fixture.layer).path();
     fixture.write(&path, "lAyer").await;
     let actual = Digest::compute(Algorithm::Sha256, b"lAyer");
@@ -147,7 +141,7 @@ async fn bytes_that_changed_are_found_with_all_that_needs_them_and_a_repair_move
 
 #[tokio::test]
 async fn a_manifest_without_its_bytes_is_found_with_all_that_means_it() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     fixture.remove(ObjectKey::Blob(&fixture.manifest)).await;
     let nowhere = StoreDamage::ManifestToNowhere { manifest: fixture.manifest };
     let expected = [nowhere, fixture.tag_to_nowhere(), fixture.referrer_to_nowhere()];
@@ -166,7 +160,7 @@ async fn a_manifest_without_its_bytes_is_found_with_all_that_means_it() {
 
 #[tokio::test]
 async fn a_layer_that_its_repository_does_not_have_is_not_given_to_it() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     fixture.remove(ObjectKey::LayerLink(&fixture.name, &fixture.layer)).await;
     assert_eq!(fixture.findings().await, [fixture.missing_layer()]);
     let repaired = fixture.repair(MIN_ORPHAN_AGE * 2).await;
@@ -178,7 +172,7 @@ async fn a_layer_that_its_repository_does_not_have_is_not_given_to_it() {
 
 #[tokio::test]
 async fn a_tag_that_means_nothing_is_moved_away() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     fixture.remove(ObjectKey::RevisionLink(&fixture.name, &fixture.manifest)).await;
     let unlinked = StoreDamage::Unlinked { blob: fixture.manifest };
     let repaired = fixture.repair(Duration::ZERO).await;
@@ -195,7 +189,7 @@ async fn a_tag_that_means_nothing_is_moved_away() {
 
 #[tokio::test]
 async fn links_that_hold_something_else_are_found_and_written_again() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let (layer, manifest) = (
         ObjectKey::LayerLink(&fixture.name, &fixture.layer).path(),
         ObjectKey::RevisionLink(&fixture.name, &fixture.manifest).path(),
@@ -216,7 +210,7 @@ async fn links_that_hold_something_else_are_found_and_written_again() {
 
 #[tokio::test]
 async fn a_missing_referrer_is_listed_again_and_a_wrong_one_is_not_listed_any_more() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     fixture.remove(fixture.referrer()).await;
     let missing = StoreDamage::MissingReferrer { subject: fixture.layer, referrer: fixture.manifest };
     assert_eq!(fixture.repair(Duration::ZERO).await, [(missing, RepairOutcome::Mended)]);
@@ -232,7 +226,7 @@ async fn a_missing_referrer_is_listed_again_and_a_wrong_one_is_not_listed_any_mo
 
 #[tokio::test]
 async fn a_manifest_that_we_cannot_read_is_named_and_stays_and_so_does_its_list() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     for (document, is_strange) in [("no manifest", true), (r#"{"schemaVersion":1}"#, false)] {
         let digest = write_blob(&fixture.store, document.as_bytes()).await;
         link::write(&*fixture.store, ObjectKey::RevisionLink(&fixture.name, &digest), &digest).await.unwrap();
@@ -250,7 +244,7 @@ async fn a_manifest_that_we_cannot_read_is_named_and_stays_and_so_does_its_list(
 
 #[tokio::test]
 async fn bytes_that_nobody_has_go_to_the_trash_when_they_are_old() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let blob = write_blob(&fixture.store, b"orphan").await;
     assert_eq!(fixture.findings().await, [StoreDamage::Unlinked { blob }]);
     assert_eq!(
@@ -265,7 +259,7 @@ async fn bytes_that_nobody_has_go_to_the_trash_when_they_are_old() {
 
 #[tokio::test]
 async fn where_a_folder_has_no_name_nobody_says_what_is_not_linked() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let blob = write_blob(&fixture.store, b"perhaps theirs").await;
     let strange = DirKey::Repositories.path().join("UPPER").unwrap().join("_layers").unwrap().join("x").unwrap();
     fixture.write(&strange, "").await;
@@ -276,7 +270,7 @@ async fn where_a_folder_has_no_name_nobody_says_what_is_not_linked() {
 
 #[tokio::test]
 async fn what_lies_in_the_trash_is_as_it_should_be_or_does_not_come_back() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let good = Digest::compute(Algorithm::Sha256, b"good");
     fixture.write(&ObjectKey::Trash(&good).path(), "good").await;
     let (blob, actual) = (Digest::compute(Algorithm::Sha256, b"once"), Digest::compute(Algorithm::Sha256, b"rotten"));
@@ -297,7 +291,7 @@ async fn what_lies_in_the_trash_is_as_it_should_be_or_does_not_come_back() {
 
 #[tokio::test]
 async fn what_was_begun_and_never_ended_is_a_leftover_after_an_hour() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let (session, half, temporary) = (UploadId::random(), UploadId::random(), DirKey::Temporaries.path());
     fixture.write(&ObjectKey::UploadSession(&fixture.name, session).path(), "{}").await;
     fixture.write(&ObjectKey::UploadData(&fixture.name, half).path(), "half").await;
@@ -317,7 +311,7 @@ async fn what_was_begun_and_never_ended_is_a_leftover_after_an_hour() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_is_no_damage() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     fixture.remove(fixture.referrer()).await;
     fixture.remove(ObjectKey::LayerLink(&fixture.name, &fixture.layer)).await;
     let (store, name, layer, manifest) = (fixture.store.clone(), fixture.name.clone(), fixture.layer, fixture.manifest);
@@ -334,7 +328,7 @@ async fn what_is_in_flight_is_no_damage() {
 
 #[tokio::test]
 async fn a_check_brings_nothing_back_from_the_trash() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let (blob, trash) = (ObjectKey::Blob(&fixture.layer).path(), ObjectKey::Trash(&fixture.layer).path());
     fixture.store.rename(&blob, &trash).await.unwrap();
     assert_eq!(fixture.findings().await, [], "it would come back if it were asked for");

@@ -7,8 +7,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{tests::Fixture, *};
-use crate::{Untagged, links, paths::ObjectKey};
+use super::*;
+use crate::{Untagged, links, paths::ObjectKey, tests::fixture::Fixture};
 use portcullis_oci::{Algorithm, Tag};
 use portcullis_storage::Objects as _;
 
@@ -217,7 +217,7 @@ proptest! {
     fn what_a_kept_document_names_anywhere_stays_and_nothing_else(plan in plan()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let fixture = Fixture::new(Untagged::DeleteAfter(std::time::Duration::ZERO));
+            let fixture = Fixture::with_untagged(Untagged::DeleteAfter(std::time::Duration::ZERO));
             let planned = write_plan(&plan, &fixture).await;
             let report = fixture.collect(false, MONTH).await;
             assert_eq!(report.left_out, []);
@@ -236,7 +236,7 @@ proptest! {
 
 #[tokio::test]
 async fn a_build_cache_whose_index_names_layers_keeps_its_blobs() {
-    let fixture = Fixture::new(Untagged::DeleteAfter(std::time::Duration::ZERO));
+    let fixture = Fixture::with_untagged(Untagged::DeleteAfter(std::time::Duration::ZERO));
     let (layer, config) = (fixture.blob("a", "layer bytes").await, fixture.blob("a", r#"{"layers":[]}"#).await);
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [layer, config]});
     let index = fixture.manifest("a", Some("buildcache"), &index).await;

@@ -3,101 +3,22 @@
 mod left_out;
 mod orphan_referrers;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    Config, GcConfig, ReferrersFilter, Repository, Untagged,
+    GcConfig, ReferrersFilter, Untagged,
     paths::{DirKey, ObjectKey},
+    tests::{fixture::Fixture, store_on_disk},
 };
-use portcullis_access::{Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Subject};
-use portcullis_clock::Clock;
-use portcullis_oci::{Algorithm, Reference};
-use portcullis_storage::{MemoryStore, Objects, StorePath};
+use portcullis_access::{Pull, Push};
+use portcullis_oci::Algorithm;
+use portcullis_storage::{Objects, StorePath};
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// A registry over a store in memory.
-pub(super) struct Fixture {
-    pub(super) registry: Registry,
-    pub(super) store: Arc<MemoryStore>,
-}
-
-impl Fixture {
-    pub(super) fn new(untagged: Untagged) -> Self {
-        let store = Arc::new(MemoryStore::default());
-        let config = Config { gc: GcConfig { untagged, ..GcConfig::default() }, ..Config::default() };
-        Self { registry: Registry::new(store.clone(), config, Clock::system()), store }
-    }
-
-    fn open<A: Right>(&self, name: &str) -> Repository<A> {
-        let subject =
-            Subject { principal: Principal::User("alice".parse().unwrap()), restriction: Restriction::unrestricted() };
-        let gate = Gate::new(Policy::allow_all_signed_in());
-        let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
-        self.registry.open(&proof)
-    }
-
-    pub(super) async fn blob(&self, name: &str, content: &'static str) -> Value {
-        let repository = self.open::<Push>(name);
-        let digest = Digest::compute(Algorithm::Sha256, content.as_bytes());
-        let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
-        let upload = repository.open_upload(id).await.unwrap();
-        let body = stream::iter([Ok(Bytes::from_static(content.as_bytes()))]);
-        repository.commit(upload.finish(body, None, digest).await.unwrap()).await.unwrap();
-        json!({"mediaType": "application/octet-stream", "digest": digest, "size": content.len()})
-    }
-
-    pub(super) async fn manifest(&self, name: &str, tag: Option<&str>, document: &Value) -> Value {
-        let text = document.to_string();
-        let digest = Digest::compute(Algorithm::Sha256, text.as_bytes());
-        let reference = tag.map_or(Reference::Digest(digest), |tag| tag.parse().unwrap());
-        let put =
-            self.open::<Push>(name).put_manifest(&reference, Vec::new(), None, text.clone().into()).await.unwrap();
-        let media_type = document["mediaType"].as_str().unwrap();
-        json!({"mediaType": media_type, "digest": put.digest, "size": text.len()})
-    }
-
-    async fn image(&self, name: &str, tag: Option<&str>, layer: &'static str, subject: Option<&Value>) -> Value {
-        let (config, layer) = (self.blob(name, "{}").await, self.blob(name, layer).await);
-        let media_type = "application/vnd.oci.image.manifest.v1+json";
-        let mut document = json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [layer]});
-        if let Some(subject) = subject {
-            document["subject"] = subject.clone();
-        }
-        self.manifest(name, tag, &document).await
-    }
-
-    pub(super) async fn collect(&self, is_dry: bool, later: Duration) -> GcReport {
-        self.registry.collect_garbage(is_dry, SystemTime::now() + later).await.unwrap()
-    }
-
-    pub(super) async fn has_blob(&self, name: &str, content: &str) -> bool {
-        self.open::<Pull>(name).blob_size(&Digest::compute(Algorithm::Sha256, content.as_bytes())).await.is_ok()
-    }
-
-    pub(super) async fn has_manifest(&self, name: &str, descriptor: &Value) -> bool {
-        let reference = descriptor["digest"].as_str().unwrap().parse().unwrap();
-        self.open::<Pull>(name).manifest(&reference).await.is_ok()
-    }
-
-    /// The path of every object of the store.
-    async fn objects(&self) -> Vec<String> {
-        let (mut open, mut found) = (vec![StorePath::root()], Vec::new());
-        while let Some(folder) = open.pop() {
-            for entry in self.store.list(&folder).await.unwrap() {
-                let path = folder.join(&entry.name).unwrap();
-                if entry.is_folder { open.push(path) } else { found.push(path.to_string()) }
-            }
-        }
-        found.sort();
-        found
-    }
-}
 
 fn reasons(report: &GcReport) -> Vec<GarbageReason> {
     report.garbage.iter().map(|garbage| garbage.why).collect()
@@ -105,7 +26,7 @@ fn reasons(report: &GcReport) -> Vec<GarbageReason> {
 
 #[tokio::test]
 async fn what_is_younger_than_grace_is_never_garbage() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     fixture.blob("a", "on its way").await;
     assert_eq!(fixture.collect(false, DAY / 2).await.garbage, []);
     assert!(fixture.has_blob("a", "on its way").await);
@@ -113,7 +34,7 @@ async fn what_is_younger_than_grace_is_never_garbage() {
 
 #[tokio::test]
 async fn a_blob_that_nothing_refers_to_goes_to_the_trash_and_then_for_good() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     fixture.blob("a", "orphan").await;
     let report = fixture.collect(false, 2 * DAY).await;
     assert_eq!(reasons(&report), [GarbageReason::Unused, GarbageReason::Unreferenced]);
@@ -127,7 +48,7 @@ async fn a_blob_that_nothing_refers_to_goes_to_the_trash_and_then_for_good() {
 
 #[tokio::test]
 async fn what_a_tag_reaches_stays_for_ever() {
-    let fixture = Fixture::new(Untagged::DeleteAfter(DAY));
+    let fixture = Fixture::with_untagged(Untagged::DeleteAfter(DAY));
     let child = fixture.image("a", None, "child", None).await;
     let index_type = "application/vnd.oci.image.index.v1+json";
     let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": [child]});
@@ -152,7 +73,7 @@ async fn what_a_tag_reaches_stays_for_ever() {
 
 #[tokio::test]
 async fn manifests_without_a_tag_stay_unless_the_policy_says_otherwise() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", None, "by digest", None).await;
     assert_eq!(fixture.collect(false, 300 * DAY).await.garbage, []);
     assert!(fixture.has_manifest("a", &image).await && fixture.has_blob("a", "by digest").await);
@@ -160,7 +81,7 @@ async fn manifests_without_a_tag_stay_unless_the_policy_says_otherwise() {
 
 #[tokio::test]
 async fn a_blob_that_another_repository_has_stays_for_it() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     fixture.image("a", Some("1"), "shared", None).await;
     fixture.blob("b", "shared").await;
     assert_eq!(reasons(&fixture.collect(false, 2 * DAY).await), [GarbageReason::Unused]);
@@ -169,7 +90,7 @@ async fn a_blob_that_another_repository_has_stays_for_it() {
 
 #[tokio::test]
 async fn what_is_wanted_from_the_trash_comes_back_by_itself() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     fixture.image("a", Some("1"), "wanted", None).await;
     let digest = Digest::compute(Algorithm::Sha256, b"wanted");
     let (blob, trash) = (ObjectKey::Blob(&digest).path(), ObjectKey::Trash(&digest).path());
@@ -182,7 +103,7 @@ async fn what_is_wanted_from_the_trash_comes_back_by_itself() {
 
 #[tokio::test]
 async fn a_dry_run_says_what_a_run_does_and_does_nothing() {
-    let fixture = Fixture::new(Untagged::DeleteAfter(DAY));
+    let fixture = Fixture::with_untagged(Untagged::DeleteAfter(DAY));
     fixture.image("a", Some("1"), "kept", None).await;
     fixture.image("a", None, "loose", None).await;
     fixture.blob("b", "orphan").await;
@@ -195,7 +116,7 @@ async fn a_dry_run_says_what_a_run_does_and_does_nothing() {
 
 #[tokio::test]
 async fn a_dry_run_leaves_in_the_trash_what_a_run_would_bring_back() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
     fixture.store.rename(&ObjectKey::Blob(&digest).path(), &ObjectKey::Trash(&digest).path()).await.unwrap();
@@ -206,7 +127,7 @@ async fn a_dry_run_leaves_in_the_trash_what_a_run_would_bring_back() {
 
 #[tokio::test]
 async fn an_upload_that_nobody_goes_on_with_expires() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let repository = fixture.open::<Push>("a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     assert_eq!(fixture.collect(false, 6 * DAY).await.garbage, []);
@@ -216,7 +137,7 @@ async fn an_upload_that_nobody_goes_on_with_expires() {
 
 #[tokio::test]
 async fn an_upload_that_is_being_written_does_not_expire() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let repository = fixture.open::<Push>("a");
     let id = repository.begin_upload(Algorithm::Sha256, SystemTime::now()).await.unwrap();
     let _held = repository.open_upload(id).await.unwrap();
@@ -225,10 +146,8 @@ async fn an_upload_that_is_being_written_does_not_expire() {
 
 #[tokio::test]
 async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
-    let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path(), Clock::system()).unwrap());
-    let registry = Registry::new(store.clone(), Config::default(), Clock::system());
-    let fixture = Fixture { registry, store: Arc::default() };
+    let (root, store) = store_on_disk();
+    let fixture = Fixture::over(store, GcConfig::default());
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
     let link = root.path().join(ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest).path().as_str());
@@ -249,7 +168,7 @@ async fn an_empty_folder_that_a_deletion_left_keeps_nothing() {
 
 #[tokio::test]
 async fn each_step_is_shown_when_it_is_done() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     fixture.image("a", Some("1"), "kept", None).await;
     fixture.image("b", None, "kept too", None).await;
     fixture.blob("b", "unused").await;

@@ -2,32 +2,13 @@
 
 use std::time::Duration;
 
-use super::*;
-use crate::{BodyError, GcConfig, RepositoryStats};
-use portcullis_oci::PageRequest;
-use portcullis_storage::{FaultyStore, FilesystemStore, MemoryStore, StoreErrorKind, StorePath};
-
-/// The path of every object of the store, without the store's own files.
-async fn objects(store: &dyn Store) -> Vec<String> {
-    let (mut open, mut found) = (vec![StorePath::root()], Vec::new());
-    while let Some(folder) = open.pop() {
-        for entry in store.list(&folder).await.unwrap() {
-            let path = folder.join(&entry.name).unwrap();
-            if entry.is_folder { open.push(path) } else { found.push(path.to_string()) }
-        }
-    }
-    found.sort();
-    found
-}
+use super::{fixture::objects, *};
+use crate::{BodyError, RepositoryStats};
+use portcullis_storage::{FaultyStore, MemoryStore, StoreErrorKind};
 
 async fn repository_objects(store: &dyn Store) -> Vec<String> {
     let all = objects(store).await;
     all.into_iter().filter(|path| path.starts_with("docker/registry/v2/repositories")).collect()
-}
-
-async fn damages(registry: &Registry) -> Vec<String> {
-    let found = registry.fsck(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
-    found.serious_findings().map(|finding| format!("{finding:?}")).collect()
 }
 
 async fn put(repository: &Repository<Push>, reference: &str, document: &Value) -> Digest {
@@ -84,7 +65,7 @@ async fn a_repository_goes_with_everything_in_it_and_its_neighbours_stay() {
         for name in neighbours {
             assert!(pull_image(&open(&registry, "alice", name), "image").await.is_some(), "{name}");
         }
-        assert_eq!(damages(&registry).await, [""; 0]);
+        assert_eq!(serious_damage(&registry).await, []);
     }
 }
 
@@ -108,8 +89,8 @@ async fn the_lists_forget_a_removed_repository_and_know_what_comes_after_it() {
 
 #[tokio::test]
 async fn the_folders_of_a_removed_repository_are_gone_from_the_disk() {
-    let root = tempfile::tempdir().unwrap();
-    let registry = registry(Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap()));
+    let (root, store) = store_on_disk();
+    let registry = registry(Arc::new(store));
     fill(&registry, "team/app").await;
     let repositories = root.path().join("docker/registry/v2/repositories");
     // Empty folders, as registry:2 leaves them.
@@ -137,8 +118,8 @@ async fn what_is_not_there_cannot_be_removed() {
 
 #[tokio::test]
 async fn a_repository_with_a_manifest_that_cannot_be_read_can_be_removed() {
-    let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap());
+    let (root, store) = store_on_disk();
+    let store = Arc::new(store);
     let registry = registry(store.clone());
     fill(&registry, "a").await;
     let index = put(&open(&registry, "alice", "a"), "image", &image(b"layer")).await;
@@ -157,7 +138,7 @@ async fn collecting_garbage_gives_back_the_space_of_what_only_the_removed_reposi
             trash_period: Duration::from_secs(180),
             ..GcConfig::default()
         };
-        let registry = Registry::new(store.clone(), Config { gc, ..Config::default() }, Clock::system());
+        let registry = registry_with(store.clone(), gc);
         push_image(&open(&registry, "alice", "gone"), "1", b"only here").await.unwrap();
         push_image(&open(&registry, "alice", "gone"), "2", b"shared").await.unwrap();
         push_image(&open(&registry, "alice", "stays"), "2", b"shared").await.unwrap();
@@ -188,7 +169,7 @@ async fn a_removal_that_fails_at_any_step_leaves_nothing_half_visible_and_a_seco
         let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable)));
         let removed = admin(&failing, "a").delete().await;
 
-        assert_eq!(damages(&healthy).await, [""; 0], "after {allowed} changes");
+        assert_eq!(serious_damage(&healthy).await, [], "after {allowed} changes");
         let tags = open::<Pull>(&failing, "alice", "a").tags(&PageRequest::default()).await.map(|page| page.entries);
         if tags.is_ok_and(|tags| tags.contains(&"image".to_owned())) {
             assert!(pull_image(&open(&healthy, "alice", "a"), "image").await.is_some(), "after {allowed} changes");
@@ -299,13 +280,6 @@ async fn a_removal_waits_for_what_is_being_put_in_and_keeps_out_what_comes() {
     }
 }
 
-/// Lets other tasks run until they wait for something. Over a store in memory nothing leaves this thread.
-async fn run_other_tasks() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pushing_and_removing_at_once_leaves_whole_images_or_none() {
     let (_folder, stores) = stores();
@@ -338,7 +312,7 @@ async fn pushing_and_removing_at_once_leaves_whole_images_or_none() {
                 let seen = pull_image(&open(&registry, "alice", "a"), tag).await;
                 assert!(seen.is_none() || pushed.is_ok(), "{tag} exists although its push failed");
             }
-            assert_eq!(damages(&registry).await, [""; 0]);
+            assert_eq!(serious_damage(&registry).await, []);
             let _ = repository.delete().await;
             let left = repository_objects(&*store).await;
             assert!(left.iter().all(|path| path.contains("/repositories/source/")), "{left:?}");

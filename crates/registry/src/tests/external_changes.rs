@@ -7,7 +7,6 @@ use std::{
 };
 
 use super::*;
-use portcullis_oci::PageRequest;
 
 const REPOSITORIES: &str = "docker/registry/v2/repositories";
 
@@ -16,19 +15,6 @@ const NAMES: [&str; 9] = ["a", "a-b", "a/b", "a/b/c", "a0", "ab", "b/x", "b/y", 
 
 fn open_registry(folder: &ClockedFolder) -> Registry {
     registry(Arc::new(folder.store()))
-}
-
-async fn catalog(registry: &Registry, page: &PageRequest) -> (Vec<String>, bool) {
-    let gate = Gate::new(Policy::allow_all_signed_in());
-    let subject =
-        Subject { principal: Principal::User("alice".parse().unwrap()), restriction: Restriction::unrestricted() };
-    let view = gate.authorize_catalog(&subject).unwrap();
-    let paged = registry.catalog(&view, page).await.unwrap();
-    (paged.entries.iter().map(ToString::to_string).collect(), paged.has_more)
-}
-
-async fn whole_catalog(registry: &Registry) -> Vec<String> {
-    catalog(registry, &PageRequest::default()).await.0
 }
 
 /// A change to the folder of a repository, or to a folder without one.
@@ -85,20 +71,20 @@ async fn every_page_is_what_a_server_that_starts_would_answer_whatever_changed_u
         let mut servers = Vec::new();
         for page in pages() {
             let server = open_registry(&folder);
-            assert_eq!(whole_catalog(&server).await, NAMES);
+            assert_eq!(catalog(&server).await, NAMES);
             servers.push((server, page));
         }
         change.apply(folder.path(), name);
-        let truth = whole_catalog(&open_registry(&folder)).await;
+        let truth = catalog(&open_registry(&folder)).await;
         assert_ne!(truth, NAMES, "{change:?} {name}");
         for (server, page) in servers {
             let expected = page.select(truth.clone());
             assert_eq!(
-                catalog(&server, &page).await,
+                catalog_page(&server, &page).await,
                 (expected.entries, expected.has_more),
                 "{change:?} {name}, {page:?}"
             );
-            assert_eq!(whole_catalog(&server).await, truth, "{change:?} {name}");
+            assert_eq!(catalog(&server).await, truth, "{change:?} {name}");
         }
     }
 }
@@ -111,7 +97,7 @@ async fn a_backup_that_gives_folders_their_old_times_is_noticed() {
     folder.settle();
     let pull = open::<Pull>(&server, "alice", "a");
     assert_eq!(pull.tags(&PageRequest::default()).await.unwrap().entries, ["1"]);
-    assert_eq!(whole_catalog(&server).await, ["a"]);
+    assert_eq!(catalog(&server).await, ["a"]);
 
     let repositories = folder.path().join(REPOSITORIES);
     let tags = repositories.join("a/_manifests/tags");
@@ -123,7 +109,7 @@ async fn a_backup_that_gives_folders_their_old_times_is_noticed() {
         File::open(folder).unwrap().set_modified(time).unwrap();
     }
     assert_eq!(pull.tags(&PageRequest::default()).await.unwrap().entries, ["1", "2"]);
-    assert_eq!(whole_catalog(&server).await, ["a", "b"]);
+    assert_eq!(catalog(&server).await, ["a", "b"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -136,9 +122,9 @@ async fn each_of_many_at_once_sees_what_came_before_it_asked() {
             for round in 0..20 {
                 let name = format!("worker{worker}/{round}");
                 fs::create_dir_all(repositories.join(&name).join("_layers")).unwrap();
-                assert!(whole_catalog(&server).await.contains(&name), "{name}");
+                assert!(catalog(&server).await.contains(&name), "{name}");
                 fs::remove_dir_all(repositories.join(&name)).unwrap();
-                assert!(!whole_catalog(&server).await.contains(&name), "{name} is gone");
+                assert!(!catalog(&server).await.contains(&name), "{name} is gone");
             }
         })
     });
@@ -157,11 +143,11 @@ async fn a_registry_whose_folder_is_taken_away_and_brought_back_goes_on() {
     folder.settle();
     let server = open_registry(&folder);
     let first = PageRequest { limit: Some(2), last: None };
-    assert_eq!(whole_catalog(&server).await, NAMES);
+    assert_eq!(catalog(&server).await, NAMES);
     fs::rename(&repositories, folder.path().join("backup")).unwrap();
-    assert_eq!(catalog(&server, &first).await, (Vec::new(), false));
+    assert_eq!(catalog_page(&server, &first).await, (Vec::new(), false));
     fs::rename(folder.path().join("backup"), &repositories).unwrap();
-    assert_eq!(catalog(&server, &first).await, (vec!["a".to_owned(), "a-b".to_owned()], true));
-    let names: BTreeSet<_> = whole_catalog(&server).await.into_iter().collect();
+    assert_eq!(catalog_page(&server, &first).await, (vec!["a".to_owned(), "a-b".to_owned()], true));
+    let names: BTreeSet<_> = catalog(&server).await.into_iter().collect();
     assert_eq!(names, NAMES.map(ToOwned::to_owned).into());
 }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{GcConfig, ReferrersFilter, StoreDamage, Untagged};
+use crate::{ReferrersFilter, Untagged};
 use portcullis_access::Delete;
 use portcullis_storage::{FaultyStore, MemoryStore, StoreErrorKind};
 
-async fn serious_damage(store: &MemoryStore) -> Vec<StoreDamage> {
-    let registry = registry(Arc::new(store.clone()));
-    let found = registry.fsck(SystemTime::now(), std::time::Duration::ZERO, &mut |_| {}).await.unwrap();
-    found.serious_findings().map(|finding| finding.damage.clone()).collect()
+/// What a new process finds damaged in a store.
+async fn damage_of(store: &MemoryStore) -> Vec<StoreDamage> {
+    serious_damage(&registry(Arc::new(store.clone()))).await
 }
 
 #[tokio::test]
@@ -23,7 +22,7 @@ async fn a_push_that_fails_at_any_step_leaves_nothing_half_visible_and_can_be_re
 
             let healthy = registry(Arc::new(store.clone()));
             let seen = pull_image(&open(&healthy, "alice", "a"), "1").await;
-            assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
+            assert_eq!(damage_of(&store).await, [], "after {allowed} changes");
             match pushed {
                 Ok(put) => {
                     assert_eq!(seen.unwrap().digest, put.digest, "acknowledged, so it is there");
@@ -66,7 +65,7 @@ async fn a_deletion_that_fails_at_any_step_leaves_no_tag_to_nowhere() {
         let put = push_image(&open(&healthy, "alice", "a"), "1", b"layer").await.unwrap();
         let failing = registry(Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable)));
         let deleted = open::<Delete>(&failing, "alice", "a").delete_manifest(&Reference::Digest(put.digest)).await;
-        assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
+        assert_eq!(damage_of(&store).await, [], "after {allowed} changes");
         if deleted.is_ok() {
             assert!(pull_image(&open(&healthy, "alice", "a"), "1").await.is_none());
             break;
@@ -103,7 +102,7 @@ async fn a_referrer_is_listed_or_not_there_whatever_step_of_its_push_or_deletion
                 pull.referrers(&subject, &ReferrersFilter::default()).await.unwrap().entries,
             );
             assert_eq!(usize::from(is_there), listed.len(), "after {allowed} changes");
-            assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
+            assert_eq!(damage_of(&store).await, [], "after {allowed} changes");
             if changed.is_ok() {
                 assert_eq!(is_there, !is_deletion);
                 break;
@@ -133,10 +132,9 @@ async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_
         untagged: Untagged::DeleteAfter(Duration::ZERO),
         ..GcConfig::default()
     };
-    let config = Config { gc, ..Config::default() };
     for allowed in 0.. {
         let store = MemoryStore::default();
-        let healthy = Registry::new(Arc::new(store.clone()), config.clone(), Clock::system());
+        let healthy = registry_with(Arc::new(store.clone()), gc.clone());
         let push = open::<Push>(&healthy, "alice", "a");
         push_image(&push, "kept", b"kept").await.unwrap();
         push_image(&push, "gone", b"gone").await.unwrap();
@@ -150,8 +148,8 @@ async fn a_collection_that_fails_at_any_step_leaves_nothing_half_visible_and_is_
 
         let later = SystemTime::now() + Duration::from_secs(2 * 86_400);
         let faulty = Arc::new(FaultyStore::failing(store.clone(), allowed, StoreErrorKind::Unavailable));
-        let collected = Registry::new(faulty, config.clone(), Clock::system()).collect_garbage(false, later).await;
-        assert_eq!(serious_damage(&store).await, [], "after {allowed} changes");
+        let collected = registry_with(faulty, gc.clone()).collect_garbage(false, later).await;
+        assert_eq!(damage_of(&store).await, [], "after {allowed} changes");
         let pull = open::<Pull>(&healthy, "alice", "a");
         assert!(pull_image(&pull, "kept").await.is_some());
         // The next collection, and one more after the trash period.

@@ -5,21 +5,17 @@
 
 use std::time::Duration;
 
-use super::*;
-use crate::{GcConfig, GcReport, Untagged, paths::ObjectKey};
+use super::{fixture::Fixture, *};
+use crate::{GcReport, Untagged, paths::ObjectKey};
 use portcullis_access::Delete;
-use portcullis_storage::{Breakpoint, BreakpointHook, InterceptedStore, MemoryStore};
+use portcullis_storage::{Breakpoint, BreakpointHook};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// How often the second task is polled while the first is paused: on one thread it then is done, or waits for the
-/// first. A smaller number would try fewer orders of events, and none of them would be wrong.
-const YIELDS: usize = 100;
-
 /// A registry with a repository `source` that needs the layer `wanted`, and a repository `a` in which everything is old
 /// and nothing is needed.
-struct Fixture {
+struct OldRepository {
     pauses: Arc<BreakpointHook>,
     registry: Registry,
     /// An image of `a` without a tag.
@@ -28,15 +24,11 @@ struct Fixture {
     index: Digest,
 }
 
-impl Fixture {
+impl OldRepository {
     async fn new() -> Self {
-        let (store, pauses) = (MemoryStore::default(), Arc::new(BreakpointHook::default()));
+        let pauses = Arc::new(BreakpointHook::default());
         let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), trash_period: Duration::ZERO, ..GcConfig::default() };
-        let registry = Registry::new(
-            Arc::new(InterceptedStore::new(store.clone(), pauses.clone())),
-            Config { gc, ..Config::default() },
-            Clock::system(),
-        );
+        let Fixture { registry, store } = Fixture::with_hook(&pauses, gc);
         push_image(&open(&registry, "alice", "source"), "1", b"wanted").await.unwrap();
         let push = open::<Push>(&registry, "alice", "a");
         push_blob(&push, b"wanted").await.unwrap();
@@ -87,7 +79,7 @@ enum Client {
 
 impl Client {
     /// Returns whether the client got a success.
-    async fn act(self, fixture: &Fixture) -> bool {
+    async fn act(self, fixture: &OldRepository) -> bool {
         let (push, pull) =
             (open::<Push>(&fixture.registry, "alice", "a"), open::<Pull>(&fixture.registry, "alice", "a"));
         match self {
@@ -112,7 +104,7 @@ impl Client {
     }
 
     /// Checks that everything exists that the client relies on after its action.
-    async fn assert_relied_on(self, fixture: &Fixture) {
+    async fn assert_relied_on(self, fixture: &OldRepository) {
         let pull = open::<Pull>(&fixture.registry, "alice", "a");
         let (mut manifests, mut blobs) = (Vec::new(), Vec::new());
         match self {
@@ -152,7 +144,7 @@ enum ActorOutcome {
 async fn pause_before_every_operation(client: Client, stopped: Stopped) -> (usize, usize) {
     let (mut successes, mut collections) = (0, 0);
     for number in 0.. {
-        let (fixture, pause) = (Arc::new(Fixture::new().await), Breakpoint::at_operation(number));
+        let (fixture, pause) = (Arc::new(OldRepository::new().await), Breakpoint::at_operation(number));
         let work = |is_collection: bool| {
             let fixture = fixture.clone();
             async move {
@@ -167,9 +159,7 @@ async fn pause_before_every_operation(client: Client, stopped: Stopped) -> (usiz
         let first = tokio::spawn(pause.clone().run(work(stopped == Stopped::Collection)));
         pause.reached().await;
         let second = tokio::spawn(work(stopped == Stopped::Client));
-        for _ in 0..YIELDS {
-            tokio::task::yield_now().await;
-        }
+        run_other_tasks().await;
         pause.resume();
         let mut is_promised = false;
         for done in [first.await.unwrap(), second.await.unwrap()] {

@@ -3,21 +3,8 @@
 use super::*;
 use crate::ReferrersFilter;
 use portcullis_access::Delete;
-use portcullis_oci::{Manifest, PageRequest};
+use portcullis_oci::Manifest;
 use portcullis_storage::MemoryStore;
-
-async fn tags(registry: &Registry, name: &str) -> Vec<String> {
-    open::<Pull>(registry, "alice", name).tags(&PageRequest::default()).await.unwrap().entries
-}
-
-async fn catalog(registry: &Registry) -> Vec<String> {
-    let gate = Gate::new(Policy::allow_all_signed_in());
-    let subject =
-        Subject { principal: Principal::User("alice".parse().unwrap()), restriction: Restriction::unrestricted() };
-    let view = gate.authorize_catalog(&subject).unwrap();
-    let names = registry.catalog(&view, &PageRequest::default()).await.unwrap().entries;
-    names.iter().map(ToString::to_string).collect()
-}
 
 #[tokio::test]
 async fn a_list_knows_at_once_what_came_and_went() {

@@ -1,10 +1,12 @@
 //! Tests the maintenance of a registry that is in use: repairs beside pushes, and what an earlier version left.
 
-use portcullis_storage::{DataDirLock, FilesystemStore, MemoryStore, StorePath, lock_data_dir};
+use tokio::task::JoinHandle;
+
+use portcullis_storage::{DataDirLock, MemoryStore, StorePath, lock_data_dir};
 
 use super::{
     super::{
-        FsckReport, RepairOutcome, RepairProgress, StoreDamage,
+        FsckReport, RepairOutcome, RepairProgress,
         paths::{DirKey, ObjectKey},
     },
     *,
@@ -17,6 +19,18 @@ fn data_dir_lock() -> DataDirLock {
 
 async fn repair(registry: &Registry, lock: &DataDirLock) -> Result<FsckReport, Error> {
     registry.fsck_repair(lock, SystemTime::now(), &mut |_| {}).await
+}
+
+/// Begins a repair, which then waits for the lock of a repository that the test holds.
+async fn begin_repair(registry: &Registry) -> JoinHandle<Result<FsckReport, Error>> {
+    let repairing = tokio::spawn({
+        let registry = registry.clone();
+        async move { repair(&registry, &data_dir_lock()).await }
+    });
+    while registry.engine.tasks.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    repairing
 }
 
 /// A registry with an image `a:1` whose layer lost its bytes.
@@ -37,13 +51,7 @@ async fn a_repair_does_not_touch_what_a_push_mends_while_the_check_runs() {
     let registry = damaged(&store).await;
     // Between the check and the repair, a client pushes the layer again.
     let busy = registry.engine.repositories.lock(&"zzz".parse().unwrap()).await;
-    let repairing = tokio::spawn({
-        let registry = registry.clone();
-        async move { repair(&registry, &data_dir_lock()).await }
-    });
-    while registry.engine.tasks.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let repairing = begin_repair(&registry).await;
     store.write(&ObjectKey::Blob(&digest(b"layer")).path(), Bytes::from_static(b"layer")).await.unwrap();
     drop(busy);
     assert_eq!(repairing.await.unwrap().unwrap().findings, []);
@@ -57,9 +65,7 @@ async fn a_push_waits_until_a_repair_has_ended() {
     let pushing = {
         let (registry, lock) = (registry.clone(), registry.engine.repositories.lock_all().await);
         let pushing = tokio::spawn(async move { push_image(&open(&registry, "alice", "b"), "1", b"other").await });
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        run_other_tasks().await;
         assert!(!pushing.is_finished());
         drop(lock);
         pushing
@@ -90,13 +96,7 @@ async fn a_repair_whose_command_is_gone_before_it_begins_changes_nothing() {
     let store = Arc::new(MemoryStore::default());
     let registry = damaged(&store).await;
     let busy = registry.engine.repositories.lock(&"zzz".parse().unwrap()).await;
-    let repairing = tokio::spawn({
-        let registry = registry.clone();
-        async move { repair(&registry, &data_dir_lock()).await }
-    });
-    while registry.engine.tasks.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let repairing = begin_repair(&registry).await;
     repairing.abort();
     assert!(repairing.await.unwrap_err().is_cancelled());
     drop(busy);
@@ -131,8 +131,8 @@ async fn a_removal_whose_command_is_gone_before_it_begins_removes_nothing() {
 
 #[tokio::test]
 async fn the_requests_folder_of_an_earlier_version_is_removed_and_nothing_else() {
-    let root = tempfile::tempdir().unwrap();
-    let registry = registry(Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap()));
+    let (root, store) = store_on_disk();
+    let registry = registry(Arc::new(store));
     push_image(&open(&registry, "alice", "a"), "1", b"layer").await.unwrap();
     let requests = root.path().join(DirKey::ObsoleteRequests.path().as_str());
     std::fs::create_dir_all(requests.join("11111111-2222-4333-8444-555555555555")).unwrap();

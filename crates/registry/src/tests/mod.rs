@@ -5,6 +5,7 @@ mod delete_manifest;
 mod delete_repository;
 mod external_changes;
 mod faults;
+pub(crate) mod fixture;
 mod gc_interleaving;
 mod listings;
 mod maintenance;
@@ -20,21 +21,34 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::{Config, Error, PutManifest, Registry, Repository, StoredManifest};
+use super::{Config, Error, GcConfig, PutManifest, Registry, Repository, StoreDamage, StoredManifest};
 use portcullis_access::{
     Action, Admin, Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Rule, Subject, SubjectMatcher,
 };
 use portcullis_clock::{Clock, ManualClock};
-use portcullis_oci::{Algorithm, Digest, Reference, Tag};
+use portcullis_oci::{Algorithm, Digest, PageRequest, Reference, Tag};
 use portcullis_storage::{FilesystemStore, Objects, Store};
 
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// A registry over a store, with the default configuration.
 fn registry(store: Arc<dyn Store>) -> Registry {
-    Registry::new(store, Config::default(), Clock::system())
+    registry_with(store, GcConfig::default())
+}
+
+/// A registry over a store that collects garbage by this configuration.
+pub(crate) fn registry_with(store: Arc<dyn Store>, gc: GcConfig) -> Registry {
+    Registry::new(store, Config { gc, ..Config::default() }, Clock::system())
+}
+
+/// A store in a temporary folder.
+pub(crate) fn store_on_disk() -> (tempfile::TempDir, FilesystemStore) {
+    let root = tempfile::tempdir().unwrap();
+    let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
+    (root, store)
 }
 
 /// A folder, and the clock of the stores in it.
@@ -76,24 +90,55 @@ impl ClockedFolder {
     }
 }
 
+/// A user with a password.
+fn user(name: &str) -> Subject {
+    Subject { principal: Principal::User(name.parse().unwrap()), restriction: Restriction::unrestricted() }
+}
+
 /// A repository that is opened by a user with the rights of the default policy.
-fn open<A: Right>(registry: &Registry, user: &str, name: &str) -> Repository<A> {
-    let subject =
-        Subject { principal: Principal::User(user.parse().unwrap()), restriction: Restriction::unrestricted() };
+fn open<A: Right>(registry: &Registry, name_of_user: &str, name: &str) -> Repository<A> {
     let gate = Gate::new(Policy::allow_all_signed_in());
-    let proof: Authorized<A> = gate.authorize(&subject, name.parse().unwrap()).unwrap();
+    let proof: Authorized<A> = gate.authorize(&user(name_of_user), name.parse().unwrap()).unwrap();
     registry.open(&proof)
 }
 
 /// A repository that is opened by an administrator.
 fn admin(registry: &Registry, name: &str) -> Repository<Admin> {
-    let subject =
-        Subject { principal: Principal::User("root".parse().unwrap()), restriction: Restriction::unrestricted() };
     let everything = Action::ALL.into_iter().collect();
     let rule =
         Rule { users: vec![SubjectMatcher::SignedIn], repositories: vec!["**".parse().unwrap()], actions: everything };
-    let proof = Gate::new(Policy::new(vec![rule])).authorize(&subject, name.parse().unwrap()).unwrap();
+    let proof = Gate::new(Policy::new(vec![rule])).authorize(&user("root"), name.parse().unwrap()).unwrap();
     registry.open(&proof)
+}
+
+/// The names of the catalog that alice sees, and whether there are more.
+async fn catalog_page(registry: &Registry, page: &PageRequest) -> (Vec<String>, bool) {
+    let (gate, alice) = (Gate::new(Policy::allow_all_signed_in()), user("alice"));
+    let view = gate.authorize_catalog(&alice).unwrap();
+    let paged = registry.catalog(&view, page).await.unwrap();
+    (paged.entries.iter().map(ToString::to_string).collect(), paged.has_more)
+}
+
+async fn catalog(registry: &Registry) -> Vec<String> {
+    catalog_page(registry, &PageRequest::default()).await.0
+}
+
+async fn tags(registry: &Registry, name: &str) -> Vec<String> {
+    open::<Pull>(registry, "alice", name).tags(&PageRequest::default()).await.unwrap().entries
+}
+
+/// The damage that a check finds beyond leftovers.
+async fn serious_damage(registry: &Registry) -> Vec<StoreDamage> {
+    let found = registry.fsck(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
+    found.serious_findings().map(|finding| finding.damage.clone()).collect()
+}
+
+/// Lets other tasks run until they wait for something: over a store in memory nothing leaves this thread. A smaller
+/// number would try fewer orders of events, and none of them would be wrong.
+async fn run_other_tasks() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn digest(content: &[u8]) -> Digest {
@@ -130,10 +175,14 @@ async fn pull_image(repository: &Repository<Pull>, tag: &str) -> Option<StoredMa
     let document: Value = serde_json::from_slice(&manifest.document).unwrap();
     for blob in std::iter::once(&document["config"]).chain(document["layers"].as_array().unwrap()) {
         let name: Digest = blob["digest"].as_str().unwrap().parse().unwrap();
-        let blob = repository.blob(&name).await.unwrap();
-        let size = blob.size();
-        let content: Vec<Bytes> = futures_util::TryStreamExt::try_collect(blob.stream(0..size)).await.unwrap();
-        assert_eq!(digest(&content.concat()), name);
+        assert_eq!(digest(&read_blob(repository, &name).await.unwrap()), name);
     }
     Some(manifest)
+}
+
+async fn read_blob(repository: &Repository<Pull>, digest: &Digest) -> Result<Vec<u8>, Error> {
+    let blob = repository.blob(digest).await?;
+    let size = blob.size();
+    let content: Vec<Bytes> = blob.stream(0..size).try_collect().await.unwrap();
+    Ok(content.concat())
 }

@@ -4,11 +4,11 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 
-use super::*;
+use super::{fixture::Fixture, *};
 use crate::{FoundSource, mount_source::MAX_LOOKUPS, paths::ObjectKey};
 use portcullis_access::Scope;
-use portcullis_oci::{PageRequest, RepositoryName};
-use portcullis_storage::{InterceptedStore, MemoryStore, StoreError, StoreHook, StoreOperation};
+use portcullis_oci::RepositoryName;
+use portcullis_storage::{MemoryStore, StoreError, StoreHook, StoreOperation};
 
 /// Records every lookup.
 #[derive(Debug, Default)]
@@ -43,19 +43,21 @@ fn gate() -> Gate {
 }
 
 fn alice(reach: Restriction) -> Subject {
-    Subject { principal: Principal::User("alice".parse().unwrap()), restriction: reach }
+    Subject { restriction: reach, ..user("alice") }
 }
 
-struct Fixture {
+/// Repositories in which a mount looks for its source.
+struct MountSources {
     looks: Arc<LookupRecorder>,
-    store: MemoryStore,
+    store: Arc<MemoryStore>,
     registry: Registry,
 }
 
-impl Fixture {
+impl MountSources {
     /// Repositories that link to the same blob, or to another one.
     async fn new(names: impl IntoIterator<Item = String>, has_blob: impl Fn(&str) -> bool) -> Self {
-        let (looks, store) = (Arc::new(LookupRecorder::default()), MemoryStore::default());
+        let looks = Arc::new(LookupRecorder::default());
+        let Fixture { registry, store } = Fixture::with_hook(&looks, GcConfig::default());
         let blob = ObjectKey::Blob(&digest(b"blob")).path();
         store.write(&blob, Bytes::from_static(b"blob")).await.unwrap();
         for name in names {
@@ -63,7 +65,6 @@ impl Fixture {
             let link = ObjectKey::LayerLink(&name.parse().unwrap(), &digest(content)).path();
             store.write(&link, digest(content).to_string().into()).await.unwrap();
         }
-        let registry = registry(Arc::new(InterceptedStore::new(store.clone(), looks.clone())));
         Self { looks, store, registry }
     }
 
@@ -97,7 +98,7 @@ fn many(count: usize) -> impl Iterator<Item = String> {
 
 #[tokio::test]
 async fn a_mount_without_a_source_looks_at_few_folders_however_many_repositories_there_are() {
-    let fixture = Fixture::new(many(3 * MAX_LOOKUPS), |_| false).await;
+    let fixture = MountSources::new(many(3 * MAX_LOOKUPS), |_| false).await;
     for _ in 0..2 {
         let (found, looks) = fixture.find("team3/new", &alice(Restriction::unrestricted())).await;
         // One lookup more: whether the blob exists at all.
@@ -108,7 +109,7 @@ async fn a_mount_without_a_source_looks_at_few_folders_however_many_repositories
 
 #[tokio::test]
 async fn a_mount_without_a_source_of_a_blob_that_nobody_has_looks_once() {
-    let fixture = Fixture::new(many(20), |_| true).await;
+    let fixture = MountSources::new(many(20), |_| true).await;
     fixture.store.remove(&ObjectKey::Blob(&digest(b"blob")).path()).await.unwrap();
     let (found, looks) = fixture.find("team3/new", &alice(Restriction::unrestricted())).await;
     assert_eq!((found, looks.len()), (None, 1));
@@ -117,7 +118,7 @@ async fn a_mount_without_a_source_of_a_blob_that_nobody_has_looks_once() {
 #[tokio::test]
 async fn a_repository_that_the_rules_forbid_is_not_asked_for_the_blob() {
     let names = ["secret/a", "secret/b", "team/app", "team/new"].map(ToOwned::to_owned);
-    let fixture = Fixture::new(names, |name| name.starts_with("secret")).await;
+    let fixture = MountSources::new(names, |name| name.starts_with("secret")).await;
     for _ in 0..2 {
         for subject in [
             alice(Restriction::unrestricted()),
@@ -134,7 +135,7 @@ async fn a_repository_that_the_rules_forbid_is_not_asked_for_the_blob() {
 
 #[tokio::test]
 async fn the_nearest_repository_that_has_the_blob_is_found_before_and_after_the_catalog_was_read() {
-    let fixture = Fixture::new(many(200), |name| name.starts_with("team3") || name.starts_with("team5")).await;
+    let fixture = MountSources::new(many(200), |name| name.starts_with("team3") || name.starts_with("team5")).await;
     for _ in 0..2 {
         let (found, looks) = fixture.find("team3/new", &alice(Restriction::unrestricted())).await;
         assert!(found.is_some_and(|found| found.starts_with("team3/")), "{looks:?}");
@@ -148,7 +149,7 @@ async fn the_nearest_repository_that_has_the_blob_is_found_before_and_after_the_
 
 #[tokio::test]
 async fn a_repository_that_came_after_the_catalog_was_read_is_found() {
-    let fixture = Fixture::new(many(20), |_| false).await;
+    let fixture = MountSources::new(many(20), |_| false).await;
     fixture.read_catalog().await;
     let link = ObjectKey::LayerLink(&"late/comer".parse().unwrap(), &digest(b"blob")).path();
     fixture.store.write(&link, digest(b"blob").to_string().into()).await.unwrap();
@@ -159,7 +160,7 @@ async fn a_repository_that_came_after_the_catalog_was_read_is_found() {
 #[tokio::test]
 async fn a_repository_that_the_token_names_is_tried_first_however_far_away_it_is() {
     let names = many(3 * MAX_LOOKUPS).chain(["zz/far/away".to_owned()]);
-    let fixture = Fixture::new(names, |name| name == "zz/far/away").await;
+    let fixture = MountSources::new(names, |name| name == "zz/far/away").await;
     let scopes = |text| alice(Restriction::from_scopes(Scope::parse_all([text])));
     let (found, looks) =
         fixture.find("team3/new", &scopes("repository:team3/new:pull,push repository:zz/far/away:pull")).await;

@@ -7,13 +7,12 @@ use std::{
 };
 
 use super::*;
-use crate::{BodyError, GcConfig, Untagged, paths::ObjectKey};
+use crate::{BodyError, Untagged, paths::ObjectKey};
 use portcullis_access::Delete;
-use portcullis_storage::{FilesystemStore, MemoryStore};
+use portcullis_storage::MemoryStore;
 
 fn registry_on_disk() -> (tempfile::TempDir, Registry) {
-    let root = tempfile::tempdir().unwrap();
-    let store = FilesystemStore::open(root.path(), Clock::system()).unwrap();
+    let (root, store) = store_on_disk();
     (root, registry(Arc::new(store)))
 }
 
@@ -66,8 +65,7 @@ async fn tagging_and_deleting_at_once_never_leaves_a_tag_to_nowhere() {
         let gone = tokio::spawn(async move { deleter.delete_manifest(&Reference::Digest(put.digest)).await });
         tagged.await.unwrap().unwrap();
         let _ = gone.await.unwrap();
-        let found = registry.fsck(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
-        assert_eq!(found.serious_findings().count(), 0, "{:?}", found.findings);
+        assert_eq!(serious_damage(&registry).await, []);
     }
 }
 
@@ -79,7 +77,7 @@ async fn a_blob_that_is_deleted_while_it_is_read_is_read_to_its_end() {
     let reading = open::<Pull>(&registry, "alice", "a").blob(&blob).await.unwrap();
     open::<Delete>(&registry, "alice", "a").delete_blob(&blob).await.unwrap();
     let size = reading.size();
-    let read: Vec<Bytes> = futures_util::TryStreamExt::try_collect(reading.stream(0..size)).await.unwrap();
+    let read: Vec<Bytes> = reading.stream(0..size).try_collect().await.unwrap();
     assert_eq!(digest(&read.concat()), blob);
 }
 
@@ -225,14 +223,13 @@ fn age(folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
-    let root = tempfile::tempdir().unwrap();
+    let (root, store) = store_on_disk();
     let gc = GcConfig {
         trash_period: Duration::ZERO,
         untagged: Untagged::DeleteAfter(Duration::ZERO),
         ..GcConfig::default()
     };
-    let store = Arc::new(FilesystemStore::open(root.path(), Clock::system()).unwrap());
-    let registry = Registry::new(store, Config { gc, ..Config::default() }, Clock::system());
+    let registry = registry_with(Arc::new(store), gc);
     push_image(&open(&registry, "alice", "source"), "1", b"mounted").await.unwrap();
     let collector = Collector::start(&registry);
     let mut round = 0;
@@ -257,8 +254,7 @@ async fn collecting_garbage_while_mounting_and_pushing_takes_nothing_away() {
         round += 1;
     }
     assert!(collector.stop().await > 1);
-    let found = registry.fsck(SystemTime::now(), Duration::ZERO, &mut |_| {}).await.unwrap();
-    assert_eq!(found.serious_findings().count(), 0, "{:?}", found.findings);
+    assert_eq!(serious_damage(&registry).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -52,10 +52,7 @@ async fn resume(way: ResumeMethod, repository: &Repository<Push>, id: UploadId, 
 }
 
 async fn has(registry: &Registry, claimed: &Digest) -> bool {
-    let Ok(blob) = open::<Pull>(registry, "alice", "a").blob(claimed).await else { return false };
-    let size = blob.size();
-    let content: Vec<Bytes> = futures_util::TryStreamExt::try_collect(blob.stream(0..size)).await.unwrap();
-    content.concat() == WHOLE
+    read_blob(&open(registry, "alice", "a"), claimed).await.is_ok_and(|content| content == WHOLE)
 }
 
 /// Begins an upload and sends its first `split` bytes.

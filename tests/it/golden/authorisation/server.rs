@@ -12,7 +12,7 @@ use crate::credentials;
 use crate::support::oci_layout::digest;
 use crate::support::registry_client::{ClientResponse, RegistryClient, basic};
 use crate::support::test_ca::TestCa;
-use crate::support::{PortcullisServer, PortcullisSetup, eventually};
+use crate::support::{PortcullisServer, ServerDir, eventually};
 
 const PASSWORD: &str = "the same for all users";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -70,7 +70,7 @@ impl AuthorisationServer {
         let (authority, file) = (TestCa::new(), tempfile::NamedTempFile::new().unwrap());
         std::fs::write(file.path(), authority.pem()).unwrap();
         let clients = format!("{policy}\n[tls.client]\nca = \"{}\"\nmode = \"optional\"\n", file.path().display());
-        let server = PortcullisSetup::new().users_file(users()).configuration(&clients).start();
+        let server = ServerDir::new().with_users_file(&users()).with_configuration(&clients).start();
         let certified = RegistryClient::with_certificate(&server, &authority.issue("writer"));
         let nobody = RegistryClient::new(&server);
         let owner = nobody.with_authorization(&basic("owner", PASSWORD));

@@ -186,6 +186,23 @@ async fn a_revoked_token_is_refused_at_once_by_who_has_not_seen_it_and_within_a_
 }
 
 #[tokio::test]
+async fn a_token_that_the_server_itself_revokes_is_refused_at_once() {
+    let fixture = TokenFixture::new();
+    let by_name = fixture.create("ci", None).await.unwrap();
+    let by_id = fixture.create("other", None).await.unwrap();
+    let device = fixture.device_of(by_name.id(), start()).await;
+    for token in [&by_name, &by_id, &device] {
+        assert!(verify(&fixture.service, token, start()).await.is_ok());
+    }
+    let revoke = async |which: &str| fixture.service.revoke(&which.parse().unwrap()).await.unwrap();
+    assert!(revoke("ci").await && revoke(&by_id.id().to_string()).await);
+    for token in [&by_name, &by_id, &device] {
+        assert!(matches!(verify(&fixture.service, token, start()).await, Err(StoredTokenRejection::Unknown)));
+    }
+    assert!(!revoke("ci").await && !revoke("0123456789abcdef").await);
+}
+
+#[tokio::test]
 async fn noting_a_use_does_not_bring_back_what_was_revoked() {
     let fixture = TokenFixture::new();
     let token = fixture.create("ci", None).await.unwrap();

@@ -1,4 +1,7 @@
 //! Matches file names with the shell patterns of `include`.
+//!
+//! This is not the matcher of `access`: that one knows whole texts and wildcards, and a shell pattern also has `?` and
+//! bracket expressions, which match one byte, in names of files that need not be UTF-8.
 
 /// Whether a name matches a shell pattern. A bracket expression that is not supported may match more than nginx's does,
 /// so more files are read.

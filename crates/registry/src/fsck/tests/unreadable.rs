@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::*;
+use crate::GcConfig;
 use portcullis_storage::{InterceptedStore, StoreError, StoreErrorKind, StoreHook, StoreOperation};
 
 /// Fails each read of one path.
@@ -25,11 +26,11 @@ fn unreadable(path: &StorePath) -> StoreDamage {
     StoreDamage::UnreadablePath { path: path.to_string(), error: format!("the store failed: read {path}") }
 }
 
-impl Fixture {
+impl StoredImage {
     /// The registry over a disk that cannot read `path`.
     fn registry_without(&self, path: &StorePath) -> Registry {
         let store = InterceptedStore::new((*self.store).clone(), Arc::new(BadSector(path.clone())));
-        Registry::new(Arc::new(store), Config::default(), portcullis_clock::Clock::system())
+        Fixture::over(store, GcConfig::default()).registry
     }
 
     /// What a check finds if `path` cannot be read.
@@ -42,7 +43,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn a_folder_that_cannot_be_read_is_a_finding_and_the_rest_is_checked() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     let other: RepositoryName = "b".parse().unwrap();
     let missing = Digest::compute(Algorithm::Sha256, b"missing");
     link::write(&*fixture.store, ObjectKey::LayerLink(&other, &missing), &missing).await.unwrap();
@@ -80,7 +81,7 @@ async fn a_folder_that_cannot_be_read_is_a_finding_and_the_rest_is_checked() {
 
 #[tokio::test]
 async fn a_repair_leaves_everything_of_a_repository_that_cannot_be_read() {
-    let fixture = Fixture::new().await;
+    let fixture = StoredImage::new().await;
     write_blob(&fixture.store, b"linked by a repository that cannot be listed, perhaps").await;
     let revisions = DirKey::Revisions(&fixture.name, Algorithm::Sha256).path();
     let folder = tempfile::tempdir().unwrap();

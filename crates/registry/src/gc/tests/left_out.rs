@@ -3,11 +3,11 @@
 use super::*;
 use crate::{links, paths::quarantine};
 use portcullis_clock::Clock;
-use portcullis_storage::{FaultyStore, StoreErrorKind};
+use portcullis_storage::{FaultyStore, FilesystemStore, StoreErrorKind};
 
 #[tokio::test]
 async fn where_a_manifest_cannot_be_found_no_layer_of_its_repository_is_garbage() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
     fixture.store.remove(&ObjectKey::Blob(&digest).path()).await.unwrap();
@@ -17,7 +17,7 @@ async fn where_a_manifest_cannot_be_found_no_layer_of_its_repository_is_garbage(
 
 #[tokio::test]
 async fn a_folder_that_is_no_repository_name_is_left_out_and_the_others_are_collected() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     fixture.blob("a", "orphan").await;
     let held = Digest::compute(Algorithm::Sha256, b"held");
     fixture.store.write(&ObjectKey::Blob(&held).path(), Bytes::from_static(b"held")).await.unwrap();
@@ -32,7 +32,7 @@ async fn a_folder_that_is_no_repository_name_is_left_out_and_the_others_are_coll
 
 #[tokio::test]
 async fn one_corrupt_tag_link_ends_no_collection_but_its_repositorys() {
-    let fixture = Fixture::new(Untagged::DeleteAfter(DAY));
+    let fixture = Fixture::with_untagged(Untagged::DeleteAfter(DAY));
     for name in ["broken", "whole"] {
         fixture.image(name, Some("1"), "layer", None).await;
         fixture.image(name, None, "untagged", None).await;
@@ -69,7 +69,7 @@ async fn one_corrupt_tag_link_ends_no_collection_but_its_repositorys() {
 
 #[tokio::test]
 async fn a_repository_with_a_manifest_that_cannot_be_read_keeps_even_what_no_link_leads_to() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let name = "a".parse().unwrap();
     let layer = Digest::compute(Algorithm::Sha256, b"layer");
@@ -84,7 +84,7 @@ async fn a_repository_with_a_manifest_that_cannot_be_read_keeps_even_what_no_lin
 
 #[tokio::test]
 async fn a_tag_of_a_manifest_that_the_repository_does_not_have_leaves_it_out() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
     fixture.store.remove(&ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest).path()).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_tag_of_a_manifest_that_the_repository_does_not_have_leaves_it_out() {
 
 #[tokio::test]
 async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_garbage() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", None, "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
     let link = ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest).path();
@@ -109,12 +109,8 @@ async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_gar
 /// A registry on disk in which one repository is on a disk of its own, and everything is old.
 async fn registry_with_separate_disk(place: &str) -> (tempfile::TempDir, Registry) {
     let root = tempfile::tempdir().unwrap();
-    let store = Arc::new(portcullis_storage::FilesystemStore::open(root.path().join("data"), Clock::system()).unwrap());
-    let gc = GcConfig { untagged: Untagged::DeleteAfter(DAY), ..GcConfig::default() };
-    let fixture = Fixture {
-        registry: Registry::new(store, Config { gc, ..Config::default() }, Clock::system()),
-        store: Arc::default(),
-    };
+    let store = FilesystemStore::open(root.path().join("data"), Clock::system()).unwrap();
+    let fixture = Fixture::over(store, GcConfig { untagged: Untagged::DeleteAfter(DAY), ..GcConfig::default() });
     for name in ["team/app", "other"] {
         fixture.image(name, Some("1"), "layer", None).await;
         fixture.blob(name, "orphan").await;
@@ -156,12 +152,11 @@ async fn a_repository_on_a_disk_that_is_not_mounted_is_left_out_and_loses_nothin
 
 #[tokio::test]
 async fn a_repository_that_cannot_be_changed_is_left_out_and_named() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     fixture.image("a", Some("1"), "layer", None).await;
     fixture.blob("a", "orphan").await;
     let store = FaultyStore::failing((*fixture.store).clone(), 0, StoreErrorKind::NotWritable);
-    let registry = Registry::new(Arc::new(store), Config::default(), Clock::system());
-    let report = registry.collect_garbage(false, SystemTime::now() + 2 * DAY).await.unwrap();
+    let report = Fixture::over(store, GcConfig::default()).collect(false, 2 * DAY).await;
     assert_eq!(report.left_out.len(), 1, "{report:?}");
     assert!(fixture.has_blob("a", "orphan").await);
 }

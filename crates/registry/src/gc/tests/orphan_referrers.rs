@@ -23,7 +23,7 @@ impl Fixture {
 
 #[tokio::test]
 async fn an_entry_of_a_list_of_referrers_without_its_manifest_is_collected_after_the_grace_period() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let signature = fixture.image("a", None, "signature", Some(&image)).await;
     let (subject, referrer) = (digest(&image), digest(&signature));
@@ -48,7 +48,7 @@ async fn an_entry_of_a_list_of_referrers_without_its_manifest_is_collected_after
 
 #[tokio::test]
 async fn an_entry_that_a_manifest_justifies_stays_although_the_subject_is_missing() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let absent = Digest::compute(Algorithm::Sha256, b"pushed later");
     let descriptor = json!({"mediaType": "application/octet-stream", "digest": absent, "size": 12});
     let signature = fixture.image("a", None, "signature", Some(&descriptor)).await;
@@ -58,7 +58,7 @@ async fn an_entry_that_a_manifest_justifies_stays_although_the_subject_is_missin
 
 #[tokio::test]
 async fn while_a_manifest_is_in_the_quarantine_its_entry_stays() {
-    let fixture = Fixture::new(Untagged::Keep);
+    let fixture = Fixture::new();
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let signature = fixture.image("a", None, "signature", Some(&image)).await;
     let link = ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest(&signature)).path();
@@ -70,7 +70,7 @@ async fn while_a_manifest_is_in_the_quarantine_its_entry_stays() {
 
 #[tokio::test]
 async fn an_untagged_manifest_goes_with_its_entry_and_the_entry_is_not_reported_by_itself() {
-    let fixture = Fixture::new(Untagged::DeleteAfter(DAY));
+    let fixture = Fixture::with_untagged(Untagged::DeleteAfter(DAY));
     let absent = Digest::compute(Algorithm::Sha256, b"an image that was deleted");
     let descriptor = json!({"mediaType": "application/octet-stream", "digest": absent, "size": 12});
     let signature = fixture.image("a", None, "signature", Some(&descriptor)).await;

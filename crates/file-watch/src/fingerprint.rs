@@ -1,7 +1,7 @@
 //! Detects a changed file by its metadata (device, inode, size, times), without reading it.
 //!
 //! Invariant: two equal fingerprints of a path mean the same content, provided that the file had not been written for
-//! [`SETTLE_TIME`] when the first one was taken.
+//! [`MAX_TIME_RESOLUTION`] when the first one was taken.
 
 use std::{
     fs::Metadata,
@@ -11,12 +11,12 @@ use std::{
 };
 
 /// Longer than the resolution of the times of any common file system (FAT: two seconds).
-pub(crate) const SETTLE_TIME: Duration = Duration::from_secs(3);
+pub const MAX_TIME_RESOLUTION: Duration = Duration::from_secs(3);
 
 /// The metadata that identifies one state of a file: device and inode change when the file is replaced, size and times
 /// when it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileFingerprint {
+pub struct FileFingerprint {
     device: u64,
     inode: u64,
     size: u64,
@@ -26,7 +26,8 @@ pub(crate) struct FileFingerprint {
 
 impl FileFingerprint {
     /// The fingerprint of a file with this metadata.
-    pub(crate) fn from_metadata(metadata: &Metadata) -> Self {
+    #[must_use]
+    pub fn from_metadata(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -38,15 +39,17 @@ impl FileFingerprint {
 
     /// The fingerprint of the file at `path`; symbolic links are followed, so that a swapped link changes it. `None` if
     /// there is no such file.
-    pub(crate) fn from_path(path: &Path) -> Option<Self> {
+    #[must_use]
+    pub fn from_path(path: &Path) -> Option<Self> {
         std::fs::metadata(path).ok().map(|metadata| Self::from_metadata(&metadata))
     }
 
     /// Whether the last write is so recent that another write could leave the same times.
-    pub(crate) fn is_recent(&self, now: SystemTime) -> bool {
+    #[must_use]
+    pub fn is_recent(&self, now: SystemTime) -> bool {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let age = i128::from(seconds) - i128::from(self.modified.0.max(self.changed.0));
         // Times slightly in the future, from a file server whose clock is ahead (NFS), count as recent as well.
-        age.unsigned_abs() <= SETTLE_TIME.as_secs().into()
+        age.unsigned_abs() <= MAX_TIME_RESOLUTION.as_secs().into()
     }
 }
