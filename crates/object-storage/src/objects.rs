@@ -33,8 +33,8 @@ impl Objects for ObjectStorage {
         self.bucket.put(path, content, PutMode::Overwrite).await.map(|_| ())
     }
 
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
-        self.write(path, content).await
+    async fn write_for_others(&self, _: &StorePath, _: Bytes) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {

@@ -54,14 +54,14 @@ impl Repository<Push> {
             &Digester::new(algorithm),
         );
         let started = started.format(&Rfc3339).unwrap_or_default();
-        let _guard = self.engine.repositories.lock_shared(&self.name).await;
+        let guard = self.engine.repositories.lock_shared(&self.name).await;
         // Neither file needs to be durable, because no byte was acknowledged yet. The start time is in the session;
         // registry:2's `purgeuploads` reads it from `startedat`.
         let store = self.store();
-        store.write_unsynced(&ObjectKey::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
+        store.write_for_others(&ObjectKey::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
         let path = ObjectKey::UploadSession(&self.name, id).path();
         let version = store.create_record(&path, session.to_bytes(), Durability::Unsynced).await?;
-        Ok(StoredSession { session, version })
+        Ok(StoredSession { session, version, removals: guard.removals() })
     }
 
     /// Opens an upload for writing and locks it. Fails with [`Error::UploadBusy`] while another request writes to it.

@@ -74,9 +74,9 @@ impl<S: Store, H: StoreHook> Objects for InterceptedStore<S, H> {
         self.inner.write(path, content).await
     }
 
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+    async fn write_for_others(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
         self.change(path).await?;
-        self.inner.write_unsynced(path, content).await
+        self.inner.write_for_others(path, content).await
     }
 
     async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {

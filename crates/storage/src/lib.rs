@@ -87,9 +87,9 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
     /// Creates or replaces an object that fits into memory: a link, a record, the bytes of a manifest.
     async fn write(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
-    /// Creates or replaces an object in one step, as [`write`](Objects::write) does, but without syncing: a power
-    /// failure may revert it, or leave it empty. For objects whose durability has not been acknowledged to any client.
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
+    /// Creates or replaces an object in one step, without syncing: a power failure may revert it, or leave it empty. For
+    /// files that only other programs on the same folder read. A store to which each write is a request leaves them out.
+    async fn write_for_others(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError>;
 
     /// Moves an object to another path and replaces the object there. The modification time of the object is the time of
     /// this call.

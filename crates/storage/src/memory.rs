@@ -96,7 +96,7 @@ impl Objects for MemoryStore {
         Ok(())
     }
 
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+    async fn write_for_others(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
         self.write(path, content).await
     }
 

@@ -5,7 +5,7 @@
 
 use super::super::{
     Error, Repository,
-    locks::UploadLock,
+    locks::{RemovalCount, UploadLock},
     paths::{DirKey, ObjectKey, UploadId},
 };
 use portcullis_access::Push;
@@ -18,6 +18,7 @@ use portcullis_storage::{SealedUpload, UploadState};
 pub struct VerifiedBlob {
     pub(super) digest: Digest,
     pub(super) id: UploadId,
+    pub(super) removals: RemovalCount,
     /// The bytes of the upload; `None` if they are at the blob's path already.
     pub(super) unpublished: Option<SealedUpload>,
     pub(super) _lock: UploadLock,
@@ -42,14 +43,14 @@ impl Repository<Push> {
     pub(super) async fn commit_inner(&self, blob: VerifiedBlob) -> Result<Digest, Error> {
         let folder = DirKey::Upload(&self.name, blob.id).path();
         if let Some(upload) = &blob.unpublished {
-            let _guard = self.lock_shared_for_upload(blob.id).await?;
+            let _guard = self.lock_shared_for_upload(blob.id, blob.removals).await?;
             // The lease begins with the commit, not with the first byte of a slow upload.
             self.store().publish_upload(&folder, upload, &ObjectKey::Blob(&blob.digest).path()).await?;
         }
         // The shared guard was dropped before: waiting for the lock with the guard held would deadlock with a
         // removal, which holds the lock while it waits for the guard.
         let lock = self.engine.repositories.lock(&self.name).await;
-        let _guard = self.lock_shared_for_upload(blob.id).await?;
+        let _guard = self.lock_shared_for_upload(blob.id, blob.removals).await?;
         if !self.link_layer(&lock, &blob.digest).await? {
             return Err(Error::UploadUnknown);
         }

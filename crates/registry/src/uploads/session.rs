@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::super::{
     Error, Repository,
     engine::Engine,
-    locks::SharedGuard,
+    locks::{RemovalCount, SharedGuard},
     paths::{DirKey, ObjectKey, UploadId},
 };
 use portcullis_access::Push;
@@ -49,6 +49,8 @@ pub(super) struct StoredSession {
     pub(super) session: UploadSession,
     /// The version that was read, for the next [`replace`](portcullis_storage::Records::replace_record).
     pub(super) version: RecordVersion,
+    /// The number of removals before the session was read.
+    pub(super) removals: RemovalCount,
 }
 
 impl UploadSession {
@@ -82,6 +84,7 @@ impl Repository<Push> {
     /// Reads a session. A session of another principal is reported as unknown, exactly like one that does not exist.
     pub(super) async fn load_session(&self, id: UploadId) -> Result<StoredSession, Error> {
         let path = ObjectKey::UploadSession(&self.name, id).path();
+        let removals = self.engine.repositories.removals(&self.name);
         let record = optional(self.store().read_record(&path, MAX_SESSION_LEN).await)?.ok_or(Error::UploadUnknown)?;
         let Record { content, version, .. } = record;
         // A power cut may leave the file empty, but only before a byte was acknowledged.
@@ -93,14 +96,22 @@ impl Repository<Push> {
         if session.owner != self.principal.to_string() {
             return Err(Error::UploadUnknown);
         }
-        Ok(StoredSession { session, version })
+        Ok(StoredSession { session, version, removals })
     }
 
     /// Takes a guard that keeps the repository from being removed. Fails with [`Error::UploadUnknown`] if the
-    /// repository was removed since the upload began: the upload is gone with it, and nothing may be written in its
-    /// place.
-    pub(super) async fn lock_shared_for_upload(&self, id: UploadId) -> Result<SharedGuard<'_>, Error> {
+    /// repository was removed since its session was read, when there were `removals`: the upload is gone with it, and
+    /// nothing may be written in its place.
+    pub(super) async fn lock_shared_for_upload(
+        &self,
+        id: UploadId,
+        removals: RemovalCount,
+    ) -> Result<SharedGuard<'_>, Error> {
         let guard = self.engine.repositories.lock_shared(&self.name).await;
+        if guard.removals() == removals {
+            return Ok(guard);
+        }
+        // Another repository that shares the locks may have been removed.
         match optional(self.store().stat(&ObjectKey::UploadSession(&self.name, id).path()).await)? {
             Some(_) => Ok(guard),
             None => Err(Error::UploadUnknown),

@@ -10,7 +10,7 @@ use super::{
     super::{
         Error, Repository,
         ingest::{BodyError, Ingest, rehash},
-        locks::UploadLock,
+        locks::{RemovalCount, UploadLock},
         paths::{DirKey, ObjectKey, UploadId},
     },
     commit::VerifiedBlob,
@@ -32,6 +32,8 @@ pub struct Upload {
     started: Option<i64>,
     /// The version of the session in the store.
     version: RecordVersion,
+    /// The number of removals before the session was read.
+    removals: RemovalCount,
     lock: UploadLock,
 }
 
@@ -43,14 +45,14 @@ impl Upload {
         stored: StoredSession,
         lock: UploadLock,
     ) -> Result<Self, Error> {
-        let StoredSession { session, version } = stored;
+        let StoredSession { session, version, removals } = stored;
         let state = session.state();
         let digester = match session.digester() {
             Some(digester) => digester,
             None => repository.rehash_upload(id, Algorithm::Sha256, &state).await?,
         };
         let UploadSession { is_closing, started, .. } = session;
-        Ok(Self { repository, id, state, digester, is_closing, started, version, lock })
+        Ok(Self { repository, id, state, digester, is_closing, started, version, removals, lock })
     }
 
     /// The offset of the next byte.
@@ -130,7 +132,7 @@ impl Upload {
             None if self.is_stored_as(&claimed).await? => None,
             None => return Err(Error::UploadUnknown),
         };
-        Ok(VerifiedBlob { digest: claimed, id: self.id, unpublished, _lock: self.lock })
+        Ok(VerifiedBlob { digest: claimed, id: self.id, removals: self.removals, unpublished, _lock: self.lock })
     }
 
     /// Writes the last bytes, unless an earlier attempt wrote them and failed afterwards: they must not be appended
@@ -195,7 +197,7 @@ impl Upload {
     async fn open_data(&self, claimed: Option<&Digest>) -> Result<Option<Box<dyn UploadWriter>>, Error> {
         let folder = DirKey::Upload(&self.repository.name, self.id).path();
         let target = claimed.map(|digest| ObjectKey::Blob(digest).path());
-        let _guard = self.repository.lock_shared_for_upload(self.id).await?;
+        let _guard = self.repository.lock_shared_for_upload(self.id, self.removals).await?;
         let writer = self.repository.store().open_upload(&folder, &self.state, target.as_ref()).await;
         if self.offset() == 0 { Ok(Some(writer?)) } else { Ok(optional(writer)?) }
     }
@@ -280,7 +282,7 @@ impl Upload {
         session.is_closing = *is_closing;
         let path = ObjectKey::UploadSession(&repository.name, self.id).path();
         let replaced = {
-            let _guard = repository.lock_shared_for_upload(self.id).await?;
+            let _guard = repository.lock_shared_for_upload(self.id, self.removals).await?;
             repository.store().replace_record(&path, session.to_bytes(), version).await
         };
         match replaced {

@@ -268,7 +268,7 @@ impl Objects for FilesystemStore {
         self.run_blocking("write", path, move |disk, place| disk.write(place, &content)).await
     }
 
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+    async fn write_for_others(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
         self.run_blocking("write", path, move |disk, place| disk.write_unsynced(place, &content)).await
     }
 
