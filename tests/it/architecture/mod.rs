@@ -34,6 +34,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("storage", &["clock"]),
     ("tls", &["text", "atomic-file"]),
     ("http-client", &["text"]),
+    ("object-storage", &["http-client"]),
     // engines
     ("registry", &["oci", "text", "clock", "access", "storage"]),
     ("auth", &["oci", "net", "clock", "access", "atomic-file", "storage", "tls", "http-client"]),
