@@ -96,7 +96,7 @@ impl RequestError {
         // The kinds of a malformed chunk; TLS uses them too, for records that do not decrypt.
         let has_invalid_chunk = io
             .is_some_and(|io| matches!(io.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData))
-            && !content.is_some_and(|content| content.is::<rustls::Error>());
+            && content.and_then(|content| content.downcast_ref::<rustls::Error>()).is_none();
         if error.is_parse() || has_invalid_chunk {
             return Self::InvalidResponse(error);
         }
