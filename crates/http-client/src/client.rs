@@ -1,7 +1,7 @@
 //! Sends requests over HTTPS, each on a connection of its own.
 //!
-//! For these a pool of connections is not worth its state: a document is fetched once an hour, and an order of a certificate
-//! sends some twenty requests in two months.
+//! For these a pool of connections is not worth its state: a document is fetched once an hour, and an order of a
+//! certificate sends some twenty requests in two months.
 //!
 //! Invariant: time and size of a response are bounded before the request, and no redirect is followed.
 

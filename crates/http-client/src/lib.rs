@@ -17,7 +17,10 @@ mod trusted_roots;
 pub use client::{FetchError, FetchLimits, FetchedDocument, HttpsClient};
 pub use exchange::{ExchangeError, PendingResponse, exchange};
 pub use https_url::{HttpsUrl, InvalidUrl};
-pub use pooled::{Delivery, InvalidOrigin, Origin, PoolConfig, PoolTimeouts, PooledClient, RequestError, ResponseBody};
+pub use pooled::{
+    Delivery, InvalidOrigin, InvalidProxy, Origin, PoolConfig, PoolTimeouts, PooledClient, Proxies, RequestError,
+    ResponseBody,
+};
 pub use trusted_roots::{TrustedRoots, TrustedRootsError};
 
 #[cfg(any(test, feature = "testing"))]

@@ -1,4 +1,5 @@
-//! An HTTP server for tests: on loopback, with its own certificate authority or without TLS, and configurable responses.
+//! An HTTP server for tests: on loopback, with its own certificate authority or without TLS, and configurable
+//! responses.
 //!
 //! Invariant: the server stops when its value is dropped.
 
@@ -151,6 +152,11 @@ impl TestSite {
         format!("https://{}{path}", self.address).parse().unwrap()
     }
 
+    /// The address that it listens on. Its certificate is also valid for `store.test`.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The origin of a server without TLS.
     pub fn plaintext_origin(&self) -> Origin {
         format!("http://{}", self.address).parse().unwrap()
@@ -179,7 +185,7 @@ fn make_certificate() -> (String, Arc<ServerConfig>) {
     let authority = params.self_signed(&authority_key).unwrap();
     let issuer = Issuer::from_params(&params, &authority_key);
     let key = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let names = ["127.0.0.1", "localhost", "store.test"].map(str::to_owned);
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -65,7 +65,9 @@ fn kind(error: &RequestError) -> HttpErrorKind {
         | RequestError::PlaintextRefused(_)
         | RequestError::Tls(_)
         | RequestError::RequestBody(_) => HttpErrorKind::Unknown,
-        RequestError::Unreachable(_) | RequestError::ConnectTimedOut(_) => HttpErrorKind::Connect,
+        RequestError::Unreachable(_) | RequestError::ConnectTimedOut(_) | RequestError::Proxy { .. } => {
+            HttpErrorKind::Connect
+        }
         RequestError::SendTimedOut { delivery, .. } => delivered(*delivery, HttpErrorKind::Timeout),
         RequestError::Disconnected { delivery, .. } => delivered(*delivery, HttpErrorKind::Interrupted),
         RequestError::ResponseTimedOut(_) | RequestError::ReceiveTimedOut(_) => HttpErrorKind::Timeout,

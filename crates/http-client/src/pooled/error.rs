@@ -36,6 +36,14 @@ pub enum RequestError {
     /// There was no connection within [`super::PoolTimeouts::connect`].
     #[error("no connection within {0:?}")]
     ConnectTimedOut(Duration),
+    /// The proxy cannot be reached, or it opens no tunnel to the server.
+    #[error("the proxy {proxy}: {reason}")]
+    Proxy {
+        /// The proxy, without its credentials.
+        proxy: Origin,
+        /// What happened.
+        reason: String,
+    },
     /// The server accepted no more of the request for [`super::PoolTimeouts::send`].
     #[error("the server did not read the request for {timeout:?}")]
     SendTimedOut {
@@ -75,7 +83,8 @@ impl RequestError {
             | Self::PlaintextRefused(_)
             | Self::Unreachable(_)
             | Self::Tls(_)
-            | Self::ConnectTimedOut(_) => Delivery::NotSent,
+            | Self::ConnectTimedOut(_)
+            | Self::Proxy { .. } => Delivery::NotSent,
             Self::SendTimedOut { delivery, .. } | Self::Disconnected { delivery, .. } => *delivery,
             Self::ResponseTimedOut(_) | Self::ReceiveTimedOut(_) | Self::InvalidResponse(_) | Self::RequestBody(_) => {
                 Delivery::MaybeSent

@@ -11,8 +11,10 @@ mod connection;
 mod error;
 mod idle_pool;
 mod origin;
+mod proxy;
 mod request_body;
 mod response_body;
+mod tunnel;
 mod watched_stream;
 
 #[cfg(test)]
@@ -25,12 +27,19 @@ use http::{HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQue
 use http_body::Body;
 use tokio::time::timeout;
 
-use self::{connection::Connection, idle_pool::IdlePool, request_body::RequestBody, watched_stream::WatchedStream};
-use super::{TrustedRoots, connector::Connector};
+use self::{
+    connection::Connection, idle_pool::IdlePool, proxy::Proxy, request_body::RequestBody, tunnel::open_tunnel,
+    watched_stream::WatchedStream,
+};
+use super::{
+    TrustedRoots,
+    connector::{ConnectError, Connector},
+};
 
 pub use self::{
     error::{Delivery, RequestError},
     origin::{InvalidOrigin, Origin},
+    proxy::{InvalidProxy, Proxies},
     response_body::ResponseBody,
 };
 
@@ -41,6 +50,8 @@ pub struct PoolConfig {
     pub trust: TrustedRoots,
     /// The origins to which requests may go over plain HTTP. Every other `http://` URL is refused.
     pub plaintext_origins: Vec<Origin>,
+    /// The proxies that requests go through.
+    pub proxies: Proxies,
     /// The longest times without progress.
     pub timeouts: PoolTimeouts,
     /// How many unused connections are kept for each origin.
@@ -51,12 +62,14 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// The settings for HTTPS only, with the default timeouts: at most 32 unused connections for each origin, for 15 seconds.
+    /// The settings for HTTPS only, without proxies, with the default timeouts and at most 32 unused connections for
+    /// each origin, for 15 seconds.
     #[must_use]
     pub fn new(trust: TrustedRoots) -> Self {
         Self {
             trust,
             plaintext_origins: Vec::new(),
+            proxies: Proxies::default(),
             timeouts: PoolTimeouts::default(),
             max_idle_per_origin: 32,
             idle_timeout: Duration::from_secs(15),
@@ -94,6 +107,7 @@ impl Default for PoolTimeouts {
 pub struct PooledClient {
     connector: Connector,
     plaintext_origins: Arc<[Origin]>,
+    proxies: Arc<Proxies>,
     timeouts: PoolTimeouts,
     idle: Arc<IdlePool>,
 }
@@ -104,13 +118,15 @@ impl PooledClient {
         Ok(Self {
             connector: Connector::new(&config.trust)?,
             plaintext_origins: config.plaintext_origins.clone().into(),
+            proxies: Arc::new(config.proxies.clone()),
             timeouts: config.timeouts,
             idle: Arc::new(IdlePool::new(config.max_idle_per_origin, config.idle_timeout)),
         })
     }
 
     /// Sends a request and returns the response as soon as its head has arrived, whatever its status. The URI is
-    /// absolute. `Host` is set from it if the request has none, and `Content-Length` from the body if its size is known.
+    /// absolute. `Host` is set from it if the request has none, and `Content-Length` from the body if its size is
+    /// known.
     ///
     /// Dropping the future, or the response before the end of its body, closes the connection.
     pub async fn send<B>(&self, request: Request<B>) -> Result<Response<ResponseBody>, RequestError>
@@ -122,7 +138,11 @@ impl PooledClient {
         if origin.is_plaintext() && !self.plaintext_origins.contains(&origin) {
             return Err(RequestError::PlaintextRefused(origin));
         }
-        let request = in_origin_form(request.map(RequestBody::new), &origin)?;
+        let request = request.map(RequestBody::new);
+        let request = match self.proxies.find(&origin) {
+            Some(proxy) if origin.is_plaintext() => in_absolute_form(request, &origin, proxy)?,
+            Some(_) | None => in_origin_form(request, &origin)?,
+        };
         self.exchange(&origin, request).await
     }
 
@@ -144,14 +164,19 @@ impl PooledClient {
 
     async fn open(&self, origin: &Origin) -> Result<Connection, RequestError> {
         let opened = async {
-            let stream = self.connector.connect_tcp(origin.host(), origin.port()).await?;
-            let (stream, activity) = WatchedStream::new(stream, self.timeouts.send);
+            let proxy = self.proxies.find(origin);
+            let first_hop = proxy.map_or(origin, |proxy| &proxy.origin);
+            let stream = self.connector.connect_tcp(first_hop.host(), first_hop.port()).await;
+            let (mut stream, activity) =
+                WatchedStream::new(stream.map_err(|error| unreachable(error, proxy))?, self.timeouts.send);
             if origin.is_plaintext() {
-                Connection::start(stream, activity, self.timeouts).await
-            } else {
-                let stream = self.connector.connect_tls(origin.host(), stream).await?;
-                Connection::start(stream, activity, self.timeouts).await
+                return Connection::start(stream, activity, self.timeouts).await;
             }
+            if let Some(proxy) = proxy {
+                open_tunnel(&mut stream, proxy, origin).await?;
+            }
+            let stream = self.connector.connect_tls(origin.host(), stream).await?;
+            Connection::start(stream, activity, self.timeouts).await
         };
         let limit = self.timeouts.connect;
         timeout(limit, opened).await.unwrap_or_else(|_elapsed| Err(RequestError::ConnectTimedOut(limit)))
@@ -164,10 +189,29 @@ impl fmt::Debug for PooledClient {
     }
 }
 
-/// The request with its path and query as request target, which is what a server that is no proxy expects.
+fn unreachable(error: ConnectError, proxy: Option<&Proxy>) -> RequestError {
+    match (RequestError::from(error), proxy) {
+        (error, Some(proxy)) => RequestError::Proxy { proxy: proxy.origin.clone(), reason: error.to_string() },
+        (error, None) => error,
+    }
+}
+
+/// The request with its path and query as target, which is what a server that is no proxy expects.
 fn in_origin_form<B>(mut request: Request<B>, origin: &Origin) -> Result<Request<B>, RequestError> {
     let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(target);
+    with_host(request, origin)
+}
+
+/// The request with its whole URL as target, from which a proxy learns the server.
+fn in_absolute_form<B>(mut request: Request<B>, origin: &Origin, proxy: &Proxy) -> Result<Request<B>, RequestError> {
+    if let Some(authorization) = &proxy.authorization {
+        request.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
+    }
+    with_host(request, origin)
+}
+
+fn with_host<B>(mut request: Request<B>, origin: &Origin) -> Result<Request<B>, RequestError> {
     *request.version_mut() = Version::HTTP_11;
     if !request.headers().contains_key(header::HOST) {
         let host = HeaderValue::from_str(&origin.authority()).map_err(|_| RequestError::InvalidRequest)?;

@@ -2,6 +2,7 @@
 //! the stages of a request.
 
 mod connections;
+mod proxies;
 mod streaming;
 mod timeouts;
 
