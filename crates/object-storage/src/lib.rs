@@ -8,6 +8,7 @@
 //! Invariant: what several processes change is changed by conditional writes; no lock in memory protects anything.
 
 mod bucket;
+mod http_adapter;
 mod objects;
 mod records;
 mod uploads;
