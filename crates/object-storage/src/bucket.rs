@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use http::StatusCode;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload, PutResult,
     multipart::{MultipartStore, PartId},
@@ -18,6 +19,8 @@ use object_store::{
 use parking_lot::Mutex;
 use portcullis_clock::Clock;
 use portcullis_storage::{Stat, StoreError, StoreErrorKind, StorePath};
+
+use super::retry::StoreRefusal;
 
 /// How long the success of any request shows that the bucket exists.
 const BUCKET_SEEN_FOR: Duration = Duration::from_secs(5);
@@ -209,6 +212,12 @@ impl Bucket {
             Error::NotFound { .. } => StoreErrorKind::NotFound,
             Error::AlreadyExists { .. } | Error::Precondition { .. } => StoreErrorKind::Conflict,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => StoreErrorKind::NotWritable,
+            error
+                if cause::<StoreRefusal>(error)
+                    .is_some_and(|refusal| refusal.status == StatusCode::INSUFFICIENT_STORAGE) =>
+            {
+                StoreErrorKind::NoSpace
+            }
             _ => StoreErrorKind::Unavailable,
         };
         StoreError::with_source(kind, format!("{operation} {}/{path}", self.name), io::Error::other(error))
@@ -219,6 +228,18 @@ impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bucket").field("name", &self.name).field("prefix", &self.prefix).finish_non_exhaustive()
     }
+}
+
+/// The cause of type `T` of an error, if it has one.
+pub(crate) fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Size and time of an object.

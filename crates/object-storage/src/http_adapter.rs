@@ -1,12 +1,10 @@
 //! Sends the requests of the library `object_store` through the pooled HTTP client of this project.
 //!
 //! The library's own transport would bring a second HTTP client, and its retries repeat conditional writes that may
-//! have succeeded. With `RetryConfig { max_retries: 0, .. }` every failure arrives here once, and [`request_error`]
-//! finds its cause.
+//! have succeeded. With `RetryConfig { max_retries: 0, .. }` every failure arrives here once, and
+//! [`cause`](super::bucket::cause) finds its cause.
 //!
 //! Invariant: an error has the kind `Connect` only if no byte of the request was sent.
-
-use std::error::Error;
 
 use async_trait::async_trait;
 use http::{HeaderValue, header};
@@ -26,14 +24,13 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("portcullis/", 
 /// All stores and credential providers that are built with it share the connections of the client. Its timeouts, roots
 /// and rules for plain HTTP apply; the `ClientOptions` of the store are ignored.
 #[derive(Clone, Debug)]
-pub struct HttpAdapter {
+pub(crate) struct HttpAdapter {
     client: PooledClient,
 }
 
 impl HttpAdapter {
     /// An adapter for this client.
-    #[must_use]
-    pub fn new(client: PooledClient) -> Self {
+    pub(crate) fn new(client: PooledClient) -> Self {
         Self { client }
     }
 }
@@ -80,19 +77,6 @@ fn delivered(delivery: Delivery, kind: HttpErrorKind) -> HttpErrorKind {
         Delivery::NotSent => HttpErrorKind::Connect,
         Delivery::MaybeSent => kind,
     }
-}
-
-/// The failure of the transport that caused `error`; `None`: the server responded, or the error has another cause.
-#[must_use]
-pub fn request_error(error: &object_store::Error) -> Option<&RequestError> {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        next = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

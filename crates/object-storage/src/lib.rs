@@ -11,6 +11,8 @@ mod bucket;
 mod http_adapter;
 mod objects;
 mod records;
+mod retry;
+mod s3;
 mod uploads;
 
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use object_store::{ObjectStore, multipart::MultipartStore};
 use portcullis_clock::Clock;
 
 use bucket::Bucket;
+pub use s3::{OpenError, S3Config, S3Credentials};
 use uploads::UploadMemory;
 
 /// A store in a bucket.

@@ -1,18 +1,25 @@
-//! Tests the contract over the object store in memory of the crate `object_store`.
+//! Tests the contract over the bucket in memory of the crate `object_store`; `tests/it/real/object_storage` does so over
+//! real servers.
 
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
 use portcullis_clock::Clock;
-use portcullis_storage::Store;
+use portcullis_storage::{Store, contract::assert_contract};
 
 use super::*;
 
-fn store() -> Arc<dyn Store> {
+fn store(prefix: &str) -> Arc<dyn Store> {
     let bucket = Arc::new(InMemory::new());
-    Arc::new(ObjectStorage::new(bucket, "memory://bucket".to_owned(), "/registry/", 64 << 20, Clock::system()))
+    Arc::new(ObjectStorage::new(bucket, "memory://bucket".to_owned(), prefix, 64 << 20, Clock::system()))
 }
 
-mod contract {
-    portcullis_storage::store_contract!(super::store());
+#[tokio::test]
+async fn a_bucket_keeps_the_contract_of_a_store() {
+    assert_contract(async || store("/registry/")).await;
+}
+
+#[tokio::test]
+async fn a_bucket_without_a_prefix_keeps_the_contract_of_a_store() {
+    assert_contract(async || store("")).await;
 }

@@ -1,5 +1,4 @@
-//! Tests the contract of [`Store`] against any implementation: [`store_contract`](crate::store_contract) makes a test of
-//! each function.
+//! Tests the contract of [`Store`] against any implementation. Each function is a sentence of the contract.
 
 use std::sync::Arc;
 
@@ -356,12 +355,10 @@ pub async fn a_store_that_works_says_so(store: Arc<dyn Store>) {
     store.probe(&["a/b".parse().unwrap()]).await.unwrap();
 }
 
-/// Makes a test of each sentence of the contract. `$store` is an expression for a new, empty store: an
-/// `Arc<dyn Store>`; it may await.
-#[macro_export]
-macro_rules! store_contract {
-    ($store:expr) => {
-        $crate::store_contract!($store;
+/// Calls a macro with the name of each function of the contract.
+macro_rules! with_sentences {
+    ($run:ident) => {
+        $run! {
             what_is_written_is_read,
             any_range_can_be_read,
             what_is_missing_is_not_found,
@@ -385,36 +382,65 @@ macro_rules! store_contract {
             an_object_over_the_limit_is_not_read_into_memory,
             writers_of_one_object_leave_one_of_theirs_whole,
             a_store_that_works_says_so,
-        );
+        }
     };
-    ($store:expr; $($sentence:ident),+ $(,)?) => {
-        $(#[tokio::test]
-        async fn $sentence() {
-            $crate::contract::$sentence($store).await;
-        })+
-    };
+}
+
+/// Tests the whole contract, sentence by sentence, each in a new, empty store that `store` makes; for a store whose
+/// start takes too long for a test of each sentence. Prints each sentence before it is tested.
+#[allow(clippy::print_stderr, reason = "the output of a test")]
+pub async fn assert_contract(store: impl AsyncFn() -> Arc<dyn Store>) {
+    macro_rules! run {
+        ($($sentence:ident),+ $(,)?) => {
+            $(
+                eprintln!("{}", stringify!($sentence));
+                $sentence(store().await).await;
+            )+
+        };
+    }
+    with_sentences!(run);
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use portcullis_clock::{Clock, ManualClock};
+    use portcullis_clock::ManualClock;
 
     use super::*;
 
-    mod memory {
-        crate::store_contract!(std::sync::Arc::new(crate::MemoryStore::default()));
+    /// Makes a test of each sentence, in a store of the function `store`.
+    macro_rules! tests {
+        ($($sentence:ident),+ $(,)?) => {
+            $(#[tokio::test]
+            async fn $sentence() {
+                let (store, _root) = store();
+                crate::contract::$sentence(store).await;
+            })+
+        };
     }
 
-    /// A store in a temporary folder, which lives as long as the process.
-    fn filesystem() -> Arc<dyn Store> {
-        let root = tempfile::tempdir().unwrap().keep();
-        Arc::new(FilesystemStore::open(root, Clock::system()).unwrap())
+    mod memory {
+        use std::sync::Arc;
+
+        fn store() -> (Arc<dyn crate::Store>, ()) {
+            (Arc::new(crate::MemoryStore::default()), ())
+        }
+
+        with_sentences!(tests);
     }
 
     mod filesystem {
-        crate::store_contract!(super::filesystem());
+        use std::sync::Arc;
+
+        /// A store, and the temporary folder that it is in.
+        fn store() -> (Arc<dyn crate::Store>, tempfile::TempDir) {
+            let root = tempfile::tempdir().unwrap();
+            let store = crate::FilesystemStore::open(root.path(), portcullis_clock::Clock::system()).unwrap();
+            (Arc::new(store), root)
+        }
+
+        with_sentences!(tests);
     }
 
     #[tokio::test]

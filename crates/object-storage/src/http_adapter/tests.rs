@@ -188,7 +188,7 @@ async fn preconditions_that_fail_and_objects_that_are_missing_are_errors_of_thei
         let options = GetOptions { head, ..GetOptions::default() };
         let missing = test.store.get_opts(&"missing".into(), options).await.unwrap_err();
         assert!(matches!(missing, object_store::Error::NotFound { .. }), "{missing:?}");
-        assert!(request_error(&missing).is_none());
+        assert!(super::super::bucket::cause::<RequestError>(&missing).is_none());
     }
 }
 
@@ -198,7 +198,7 @@ async fn a_write_whose_response_was_lost_is_sent_once_and_reported_as_possibly_d
     test.store.put(&"first".into(), "content".into()).await.unwrap();
     let path = KEY_OF_NO_RESPONSE.into();
     let failed = test.store.put_opts(&path, "content".into(), PutMode::Create.into()).await.unwrap_err();
-    let cause = request_error(&failed).unwrap();
+    let cause = super::super::bucket::cause::<RequestError>(&failed).unwrap();
     assert!(matches!(cause, RequestError::Disconnected { delivery: Delivery::MaybeSent, .. }), "{cause:?}");
     assert_eq!(kind(cause), HttpErrorKind::Interrupted);
     assert_eq!(test.request_count(), 2);
@@ -210,10 +210,13 @@ async fn a_store_that_is_down_is_reported_as_not_reached() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let failed = store(&endpoint, true).put(&"a".into(), "content".into()).await.unwrap_err();
-    let cause = request_error(&failed).unwrap();
+    let cause = super::super::bucket::cause::<RequestError>(&failed).unwrap();
     assert_eq!((cause.delivery(), kind(cause)), (Delivery::NotSent, HttpErrorKind::Connect));
     let refused = store(&endpoint, false).put(&"a".into(), "content".into()).await.unwrap_err();
-    assert!(matches!(request_error(&refused), Some(RequestError::PlaintextRefused(_))), "{refused:?}");
+    assert!(
+        matches!(super::super::bucket::cause::<RequestError>(&refused), Some(RequestError::PlaintextRefused(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]
