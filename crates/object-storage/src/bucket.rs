@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::StatusCode;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload, PutResult,
@@ -20,10 +20,16 @@ use parking_lot::Mutex;
 use portcullis_clock::Clock;
 use portcullis_storage::{Stat, StoreError, StoreErrorKind, StorePath};
 
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
 use super::retry::StoreRefusal;
 
 /// How long the success of any request shows that the bucket exists.
 const BUCKET_SEEN_FOR: Duration = Duration::from_secs(5);
+
+/// The number of folders that are looked into in parallel.
+const MAX_PARALLEL_LISTS: usize = 16;
 
 /// A bucket, or the part of it below a prefix.
 pub(crate) struct Bucket {
@@ -36,6 +42,8 @@ pub(crate) struct Bucket {
     clock: Clock,
     /// When a request last succeeded.
     seen: Mutex<Option<Instant>>,
+    /// Whether lists contain folders whose objects have been deleted; empty until a list was needed.
+    lists_empty_folders: OnceCell<bool>,
 }
 
 impl Bucket {
@@ -44,7 +52,15 @@ impl Bucket {
         S: ObjectStore + MultipartStore,
     {
         let prefix = prefix.trim_matches('/').to_owned();
-        Self { objects: bucket.clone(), multipart: bucket, name, prefix, clock, seen: Mutex::new(None) }
+        Self {
+            objects: bucket.clone(),
+            multipart: bucket,
+            name,
+            prefix,
+            clock,
+            seen: Mutex::new(None),
+            lists_empty_folders: OnceCell::new(),
+        }
     }
 
     /// The key of the object at `path`, as registry:2's drivers make it of their root directory.
@@ -122,11 +138,49 @@ impl Bucket {
     ) -> Result<(Vec<StorePath>, Vec<(StorePath, Stat)>), StoreError> {
         let found = self.objects.list_with_delimiter(Some(&self.key(folder)?)).await;
         let found = self.checked("list", folder, found).await?;
-        let folders = found.common_prefixes.iter().filter_map(|prefix| self.path_of(prefix)).collect();
+        let mut folders: Vec<StorePath> =
+            found.common_prefixes.iter().filter_map(|prefix| self.path_of(prefix)).collect();
+        if !folders.is_empty() && self.lists_empty_folders().await? {
+            folders = self.without_empty(folders).await?;
+        }
         Ok((
             folders,
             found.objects.iter().filter_map(|meta| Some((self.path_of(&meta.location)?, stat(meta)))).collect(),
         ))
+    }
+
+    /// Whether lists contain folders whose objects have been deleted, as those of SeaweedFS do for some minutes.
+    async fn lists_empty_folders(&self) -> Result<bool, StoreError> {
+        let probe = async {
+            let folder: StorePath =
+                format!("portcullis/tmp/{}", Uuid::new_v4()).parse().map_err(|_| self.no_probe())?;
+            let object = folder.join("folder").and_then(|below| below.join("probe")).map_err(|_| self.no_probe())?;
+            self.put(&object, Bytes::from_static(b"probe"), PutMode::Overwrite).await?;
+            self.delete(vec![object]).await?;
+            let found = self.objects.list_with_delimiter(Some(&self.key(&folder)?)).await;
+            Ok::<_, StoreError>(!self.checked("list", &folder, found).await?.common_prefixes.is_empty())
+        };
+        match self.lists_empty_folders.get_or_try_init(|| probe).await {
+            Ok(found) => Ok(*found),
+            // A store that cannot be written loses no object either.
+            Err(error) if error.kind() == StoreErrorKind::NotWritable => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn no_probe(&self) -> StoreError {
+        StoreError::new(StoreErrorKind::Unavailable, format!("probe {}", self.name))
+    }
+
+    /// The folders that contain an object.
+    async fn without_empty(&self, folders: Vec<StorePath>) -> Result<Vec<StorePath>, StoreError> {
+        let looked = stream::iter(folders).map(|folder| async move {
+            let first = self.objects.list(Some(&self.key(&folder)?)).try_next().await;
+            let first = self.checked("list", &folder, first).await?;
+            Ok::<_, StoreError>(first.map(|_| folder))
+        });
+        let found = looked.buffered(MAX_PARALLEL_LISTS).try_filter_map(|found| async move { Ok(found) });
+        found.try_collect().await
     }
 
     /// All objects below a folder, at any depth, in byte order.
