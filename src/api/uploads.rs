@@ -79,8 +79,8 @@ pub(super) async fn chunk(
     }
 }
 
-/// Appends the last chunk, if there is one, verifies the digest and commits the blob. A request that is repeated because
-/// the response to it was lost is answered as before: its session is gone, and the repository has the blob.
+/// Appends the last chunk, if there is one, verifies the digest and commits the blob. A request that is repeated
+/// because the response to it was lost is answered as before: its session is gone, and the repository has the blob.
 pub(super) async fn finish(
     context: &RepositoryContext<'_, Push>,
     id: UploadId,

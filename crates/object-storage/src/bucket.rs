@@ -149,7 +149,7 @@ impl Bucket {
         ))
     }
 
-    /// Whether lists contain folders whose objects have been deleted, as those of SeaweedFS do for some minutes.
+    /// Whether lists contain folders whose objects have been deleted, as those of `SeaweedFS` do for some minutes.
     async fn lists_empty_folders(&self) -> Result<bool, StoreError> {
         let probe = async {
             let folder: StorePath =
@@ -203,7 +203,7 @@ impl Bucket {
         index: usize,
         content: Vec<Bytes>,
     ) -> Result<String, StoreError> {
-        let payload = PutPayload::from_iter(content);
+        let payload: PutPayload = content.into_iter().collect();
         let done = self.multipart.put_part(&self.key(path)?, &id.to_owned(), index, payload).await;
         Ok(self.checked("put part of", path, done).await?.content_id)
     }
@@ -241,8 +241,8 @@ impl Bucket {
         }
     }
 
-    /// Whether the bucket exists, or has existed a moment ago. A response to HEAD has no body that tells a missing
-    /// bucket from a missing object.
+    /// Whether the bucket exists, or has existed a moment ago. The response to HEAD is the same for a missing bucket and
+    /// for a missing object, because it has no body.
     async fn is_there(&self) -> bool {
         if self.seen.lock().is_some_and(|seen| self.clock.since(seen) < BUCKET_SEEN_FOR) {
             return true;

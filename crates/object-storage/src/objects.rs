@@ -133,8 +133,8 @@ struct Position {
 }
 
 impl Download {
-    /// Streams the bytes within `range`; `opened` is the response with the whole object, whose body is used if the range
-    /// begins at its first byte.
+    /// Streams the bytes within `range`; `opened` is the response with the whole object, whose body is used if the
+    /// range begins at its first byte.
     fn stream(self, opened: GetResult, range: Range<u64>) -> ByteStream {
         let body = (range.start == 0).then(|| opened.into_stream());
         let position = Position { body, rest: Bytes::new(), at: range.start, resumptions: 0 };

@@ -81,11 +81,10 @@ impl HttpService for RetryingClient {
             let may_repeat = match &failed {
                 // A store that refuses for overload has not begun; after any other error it may have.
                 Failure::Refused(refusal) => is_repeatable || is_overload(refusal.status),
-                Failure::Broken(error) => match error.kind() {
-                    HttpErrorKind::Connect => true,
-                    HttpErrorKind::Timeout | HttpErrorKind::Interrupted => is_repeatable,
-                    _ => false,
-                },
+                Failure::Broken(error) => {
+                    let is_lost = matches!(error.kind(), HttpErrorKind::Timeout | HttpErrorKind::Interrupted);
+                    error.kind() == HttpErrorKind::Connect || is_lost && is_repeatable
+                }
             };
             if !may_repeat || began.elapsed() + pause > MAX_TOTAL {
                 return Err(failed.into());

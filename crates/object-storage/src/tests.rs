@@ -1,17 +1,15 @@
-//! Tests the contract over the bucket in memory of the crate `object_store`; `tests/it/real/object_storage` does so over
-//! real servers.
+//! Tests the contract over the bucket in memory of the crate `object_store`; `tests/it/real/object_storage` does so
+//! over real servers.
 
 use std::sync::Arc;
 
-use object_store::memory::InMemory;
 use portcullis_clock::Clock;
 use portcullis_storage::{Store, contract::assert_contract};
 
 use super::*;
 
 fn store(prefix: &str) -> Arc<dyn Store> {
-    let bucket = Arc::new(InMemory::new());
-    Arc::new(ObjectStorage::new(bucket, "memory://bucket".to_owned(), prefix, 64 << 20, Clock::system()))
+    Arc::new(ObjectStorage::in_memory(prefix, Clock::system()))
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
-use super::*;
+use super::{Durability, READ_CHUNK_LEN, Store, StoreEntry, StoreErrorKind, StorePath, UploadState};
 
 fn path(text: &str) -> StorePath {
     text.parse().unwrap()
@@ -405,9 +405,12 @@ pub async fn assert_contract(store: impl AsyncFn() -> Arc<dyn Store>) {
 mod tests {
     use std::time::Duration;
 
+    use std::time::SystemTime;
+
     use portcullis_clock::ManualClock;
 
     use super::*;
+    use crate::{FilesystemStore, MemoryStore};
 
     /// Makes a test of each sentence, in a store of the function `store`.
     macro_rules! tests {

@@ -66,8 +66,8 @@ impl fmt::Debug for SealedUpload {
 pub trait Uploads: Objects {
     /// Continues an upload after the bytes that `state` counts, and cuts off any others. The default state begins a new
     /// upload; `target` is the path of its object, if that is known already. Fails with "not found" if the bytes no
-    /// longer exist, and with [`StoreErrorKind::Corrupt`] if there are fewer; a store that finds out only when the upload
-    /// is published fails then.
+    /// longer exist, and with [`StoreErrorKind::Corrupt`] if there are fewer; a store that finds out only when the
+    /// upload is published fails then.
     async fn open_upload(
         &self,
         folder: &StorePath,
@@ -83,8 +83,8 @@ pub trait Uploads: Objects {
     async fn publish_upload(&self, folder: &StorePath, upload: &SealedUpload, to: &StorePath)
     -> Result<(), StoreError>;
 
-    /// Removes an upload with everything in its folder, without syncing: a power failure may restore some of it. `state`
-    /// counts the bytes that were not published, as far as they are known. A missing upload is no error.
+    /// Removes an upload with everything in its folder, without syncing: a power failure may restore some of it.
+    /// `state` counts the bytes that were not published, as far as they are known. A missing upload is no error.
     async fn discard_upload(&self, folder: &StorePath, state: &UploadState) -> Result<(), StoreError>;
 }
 

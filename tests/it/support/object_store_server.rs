@@ -1,4 +1,4 @@
-//! Runs servers that speak the protocol of S3: SeaweedFS, and moto's simulation of AWS.
+//! Runs servers that speak the protocol of S3: `SeaweedFS`, and moto's simulation of AWS.
 //!
 //! Invariant: each has ports and folders of its own, on loopback.
 
@@ -33,7 +33,7 @@ pub(crate) struct ObjectStoreServer {
 pub(crate) const BUCKET: &str = "images";
 
 impl ObjectStoreServer {
-    /// Starts SeaweedFS: a master, a volume server, a filer and the gateway of S3, in one process.
+    /// Starts `SeaweedFS`: a master, a volume server, a filer and the gateway of S3, in one process.
     pub(crate) fn seaweedfs() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("s3.json");

@@ -17,7 +17,6 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Delivery, PoolTimeouts, RequestError,
     request_body::{BodyProgress, RequestBody},
-    response_body::PendingResponse,
     watched_stream::SocketActivity,
 };
 
@@ -37,6 +36,14 @@ pub(super) struct Connection {
     activity: Arc<SocketActivity>,
     timeouts: PoolTimeouts,
     _task: AbortOnDropHandle<hyper::Result<()>>,
+}
+
+/// A response whose head has arrived, with its connection.
+pub(super) struct PendingResponse {
+    pub(super) response: Response<Incoming>,
+    pub(super) connection: Connection,
+    pub(super) request_body: Arc<BodyProgress>,
+    pub(super) receive_timeout: Duration,
 }
 
 /// A request that failed.

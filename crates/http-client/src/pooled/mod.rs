@@ -7,6 +7,7 @@
 //! Invariant: a request is sent once. It is sent again on another connection only if no byte of it was written to the
 //! first, and redirects are not followed; the caller decides about every other repetition ([`Delivery`]).
 
+mod config;
 mod connection;
 mod error;
 mod idle_pool;
@@ -20,7 +21,7 @@ mod watched_stream;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
@@ -28,79 +29,18 @@ use http_body::Body;
 use tokio::time::timeout;
 
 use self::{
-    connection::Connection, idle_pool::IdlePool, proxy::Proxy, request_body::RequestBody, tunnel::open_tunnel,
-    watched_stream::WatchedStream,
+    connection::Connection, idle_pool::IdlePool, proxy::Proxy, request_body::RequestBody, response_body::into_response,
+    tunnel::open_tunnel, watched_stream::WatchedStream,
 };
-use super::{
-    TrustedRoots,
-    connector::{ConnectError, Connector},
-};
+use super::connector::{ConnectError, Connector};
 
 pub use self::{
+    config::{PoolConfig, PoolTimeouts},
     error::{Delivery, RequestError},
     origin::{InvalidOrigin, Origin},
     proxy::{InvalidProxy, Proxies},
     response_body::ResponseBody,
 };
-
-/// How a [`PooledClient`] connects and how long it waits.
-#[derive(Clone, Debug)]
-pub struct PoolConfig {
-    /// The certificate authorities that servers are verified against.
-    pub trust: TrustedRoots,
-    /// The origins to which requests may go over plain HTTP. Every other `http://` URL is refused.
-    pub plaintext_origins: Vec<Origin>,
-    /// The proxies that requests go through.
-    pub proxies: Proxies,
-    /// The longest times without progress.
-    pub timeouts: PoolTimeouts,
-    /// How many unused connections are kept for each origin.
-    pub max_idle_per_origin: usize,
-    /// How long an unused connection is kept. It should be shorter than the server's own limit, so that a request
-    /// seldom meets a connection that the server is closing.
-    pub idle_timeout: Duration,
-}
-
-impl PoolConfig {
-    /// The settings for HTTPS only, without proxies, with the default timeouts and at most 32 unused connections for
-    /// each origin, for 15 seconds.
-    #[must_use]
-    pub fn new(trust: TrustedRoots) -> Self {
-        Self {
-            trust,
-            plaintext_origins: Vec::new(),
-            proxies: Proxies::default(),
-            timeouts: PoolTimeouts::default(),
-            max_idle_per_origin: 32,
-            idle_timeout: Duration::from_secs(15),
-        }
-    }
-}
-
-/// The longest times without progress at each stage of a request. None of them limits a whole transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolTimeouts {
-    /// From resolving the host name to the end of the TLS handshake.
-    pub connect: Duration,
-    /// Between two pieces of the request that the socket accepts. The time in which the caller's body has no data does
-    /// not count.
-    pub send: Duration,
-    /// From the last byte of the request that the socket accepted to the head of the response.
-    pub response: Duration,
-    /// Between two pieces of the response body.
-    pub receive: Duration,
-}
-
-impl Default for PoolTimeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            send: Duration::from_secs(15),
-            response: Duration::from_secs(30),
-            receive: Duration::from_secs(15),
-        }
-    }
-}
 
 /// An HTTP/1.1 client with a pool of connections. Clones share the pool.
 #[derive(Clone)]
@@ -153,13 +93,13 @@ impl PooledClient {
     ) -> Result<Response<ResponseBody>, RequestError> {
         while let Some(connection) = self.idle.take_ready(origin).await {
             match connection.send(request).await {
-                Ok(pending) => return Ok(pending.into_response(&self.idle, origin)),
+                Ok(pending) => return Ok(into_response(pending, &self.idle, origin)),
                 Err(failed) => request = failed.unsent.ok_or(failed.error)?,
             }
         }
         let connection = self.open(origin).await?;
         let pending = connection.send(request).await.map_err(|failed| failed.error)?;
-        Ok(pending.into_response(&self.idle, origin))
+        Ok(into_response(pending, &self.idle, origin))
     }
 
     async fn open(&self, origin: &Origin) -> Result<Connection, RequestError> {

@@ -17,28 +17,23 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{Delivery, Origin, RequestError, connection::Connection, idle_pool::IdlePool, request_body::BodyProgress};
+use super::{
+    Delivery, Origin, RequestError,
+    connection::{Connection, PendingResponse},
+    idle_pool::IdlePool,
+    request_body::BodyProgress,
+};
 
-/// A response whose head has arrived, with its connection.
-pub(super) struct PendingResponse {
-    pub(super) response: Response<Incoming>,
-    pub(super) connection: Connection,
-    pub(super) request_body: Arc<BodyProgress>,
-    pub(super) receive_timeout: Duration,
-}
-
-impl PendingResponse {
-    /// The response, which will return its connection to `pool`.
-    pub(super) fn into_response(self, pool: &Arc<IdlePool>, origin: &Origin) -> Response<ResponseBody> {
-        let Self { response, connection, request_body, receive_timeout } = self;
-        let lease = Lease { connection, request_body, pool: pool.clone(), origin: origin.clone() };
-        response.map(|incoming| {
-            let timer = IdleTimer { timeout: receive_timeout, sleep: None, is_running: false };
-            let mut body = ResponseBody { incoming, timer, lease: Some(Box::new(lease)) };
-            body.release_at_end(false);
-            body
-        })
-    }
+/// The response, which will return its connection to `pool`.
+pub(super) fn into_response(pending: PendingResponse, pool: &Arc<IdlePool>, origin: &Origin) -> Response<ResponseBody> {
+    let PendingResponse { response, connection, request_body, receive_timeout } = pending;
+    let lease = Lease { connection, request_body, pool: pool.clone(), origin: origin.clone() };
+    response.map(|incoming| {
+        let timer = IdleTimer { timeout: receive_timeout, sleep: None, is_running: false };
+        let mut body = ResponseBody { incoming, timer, lease: Some(Box::new(lease)) };
+        body.release_at_end(false);
+        body
+    })
 }
 
 struct Lease {

@@ -4,8 +4,8 @@
 //! Invariant: the state names each part by its `ETag`, and the completion names them again. So two processes that write
 //! to one upload cannot mix bytes: the one whose parts were replaced fails.
 
-mod memory;
 mod state;
+mod tail;
 mod writer;
 
 use async_trait::async_trait;
@@ -16,9 +16,9 @@ use portcullis_storage::{
     ByteStream, Objects as _, SealedUpload, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter, Uploads,
 };
 
-use super::{ObjectStorage, bucket::Bucket};
-pub(crate) use memory::UploadMemory;
+use super::ObjectStorage;
 use state::{Multipart, StoredParts, Tail};
+use tail::join;
 use writer::PartWriter;
 
 /// The name of the object in an upload's folder that a multipart upload becomes, if the path of the final object is not
@@ -64,7 +64,7 @@ impl Uploads for ObjectStorage {
         let parts = StoredParts::parse(folder, &upload.state)?;
         let Some(multipart) = parts.multipart else {
             let before = self.read_tail(folder, &parts.tail).await?;
-            let content = PutPayload::from_iter(std::iter::once(before).chain(upload.tail.iter().cloned()));
+            let content: PutPayload = std::iter::once(before).chain(upload.tail.iter().cloned()).collect();
             return self.bucket.put(to, content, PutMode::Overwrite).await.map(|_| ());
         };
         self.complete(&multipart, upload.state.len).await?;
@@ -101,8 +101,8 @@ impl ObjectStorage {
         }
     }
 
-    /// Completes a multipart upload of `len` bytes. If an earlier attempt has completed it, the object of that length is
-    /// the result: the state that names these parts was saved by compare-and-swap before the first attempt.
+    /// Completes a multipart upload of `len` bytes. If an earlier attempt has completed it, the object of that length
+    /// is the result: the state that names these parts was saved by compare-and-swap before the first attempt.
     async fn complete(&self, multipart: &Multipart, len: u64) -> Result<(), StoreError> {
         match self.bucket.complete_multipart(&multipart.key, &multipart.id, &multipart.etags).await {
             Ok(()) => Ok(()),
@@ -112,16 +112,4 @@ impl ObjectStorage {
             },
         }
     }
-}
-
-fn join(folder: &StorePath, name: &str) -> Result<StorePath, StoreError> {
-    folder.join(name).map_err(|_| StoreError::new(StoreErrorKind::Corrupt, format!("{folder}: {name:?} is no name")))
-}
-
-/// Writes a tail as an object in the upload's folder, and returns its name. The name is new each time, so that a tail
-/// that another process has saved in its state is never replaced.
-async fn put_tail(bucket: &Bucket, folder: &StorePath, content: PutPayload) -> Result<String, StoreError> {
-    let name = format!("tail-{}", uuid::Uuid::new_v4());
-    bucket.put(&join(folder, &name)?, content, PutMode::Overwrite).await?;
-    Ok(name)
 }

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use portcullis_storage::{StoreError, StoreErrorKind, StorePath, UploadState};
 use serde::{Deserialize, Serialize};
 
-/// The size of all parts but the last, in bytes. Cloudflare R2 requires parts of equal size, S3 at least 5 MiB and at
-/// most 10,000 parts.
-pub(crate) const PART_LEN: usize = 16 << 20;
+use super::super::upload_memory::PART_LEN;
 
 /// The largest tail in bytes that is part of the state; a larger one is an object of its own.
 pub(crate) const MAX_INLINE_TAIL_LEN: usize = 32 << 10;

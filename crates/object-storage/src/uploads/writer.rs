@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use object_store::PutPayload;
 use portcullis_storage::{SealedUpload, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    super::bucket::Bucket,
-    memory::{ReservedPart, UNRESERVED_LEN, UploadMemory},
-    put_tail,
-    state::{MAX_INLINE_TAIL_LEN, Multipart, PART_LEN, StoredParts, Tail},
+    super::{
+        bucket::Bucket,
+        upload_memory::{PART_LEN, ReservedPart, UNRESERVED_LEN, UploadMemory},
+    },
+    state::{MAX_INLINE_TAIL_LEN, Multipart, StoredParts, Tail},
+    tail::put_tail,
 };
 
 /// Pieces below this size in bytes are copied together: a piece keeps the whole buffer alive into which it was read.
@@ -101,12 +102,11 @@ impl PartWriter {
     /// Begins to send the part that fills, after the part before it has arrived.
     async fn send_part(&mut self) -> Result<(), StoreError> {
         self.wait_for_part().await?;
-        let multipart = match &self.multipart {
-            Some(multipart) => multipart,
-            None => {
-                let id = self.bucket.create_multipart(&self.key).await?;
-                self.multipart.insert(Multipart { key: self.key.clone(), id, etags: Vec::new() })
-            }
+        let multipart = if let Some(multipart) = &self.multipart {
+            multipart
+        } else {
+            let id = self.bucket.create_multipart(&self.key).await?;
+            self.multipart.insert(Multipart { key: self.key.clone(), id, etags: Vec::new() })
         };
         let mut part = std::mem::take(&mut self.filling);
         let (bucket, key, id, index) =
@@ -140,7 +140,7 @@ impl PartWriter {
         if len <= MAX_INLINE_TAIL_LEN {
             return Ok(Tail::Inline(content.concat().into()));
         }
-        let name = put_tail(&self.bucket, &self.folder, PutPayload::from_iter(content)).await?;
+        let name = put_tail(&self.bucket, &self.folder, content.into_iter().collect()).await?;
         Ok(Tail::Object { name, len: len as u64 })
     }
 

@@ -120,8 +120,8 @@ impl Repository<Push> {
 }
 
 impl Engine {
-    /// Removes an upload, of whose bytes `state` is known. The session goes first: bytes without a session cannot be resumed, but a session without
-    /// its bytes would report an offset that does not exist.
+    /// Removes an upload, of whose bytes `state` is known. The session goes first: bytes without a session cannot be
+    /// resumed, but a session without its bytes would report an offset that does not exist.
     pub(in super::super) async fn discard_upload(
         &self,
         name: &RepositoryName,

@@ -192,8 +192,8 @@ impl Upload {
         Ok(rehash(Digester::new(own.algorithm()), object.stream(0..size)).await?.finish() == own)
     }
 
-    /// Opens the upload's bytes for appending; `None` if the session has bytes but their object is missing. `claimed` is
-    /// the digest of the whole blob, if the request states it.
+    /// Opens the upload's bytes for appending; `None` if the session has bytes but their object is missing. `claimed`
+    /// is the digest of the whole blob, if the request states it.
     async fn open_data(&self, claimed: Option<&Digest>) -> Result<Option<Box<dyn UploadWriter>>, Error> {
         let folder = DirKey::Upload(&self.repository.name, self.id).path();
         let target = claimed.map(|digest| ObjectKey::Blob(digest).path());

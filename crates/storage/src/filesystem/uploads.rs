@@ -1,5 +1,5 @@
-//! Implements [`Uploads`]: the bytes of an upload are one file, to which its writer appends, and which becomes the object
-//! by a rename.
+//! Implements [`Uploads`]: the bytes of an upload are one file, to which its writer appends, and which becomes the
+//! object by a rename.
 
 use std::{fs, io, path::Path};
 

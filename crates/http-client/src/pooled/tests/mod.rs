@@ -24,7 +24,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 
 use super::{
     Connection, Delivery, IdlePool, Origin, PoolTimeouts, RequestError, ResponseBody, WatchedStream, in_origin_form,
-    request_body::RequestBody,
+    request_body::RequestBody, response_body::into_response,
 };
 
 const TIMEOUTS: PoolTimeouts = PoolTimeouts {
@@ -65,7 +65,7 @@ where
 {
     let request = Request::put("http://store.test/key?a=b").body(RequestBody::new(body)).unwrap();
     let pending = connection.send(in_origin_form(request, &origin()).unwrap()).await;
-    Ok(pending.map_err(|failed| failed.error)?.into_response(pool, &origin()))
+    Ok(into_response(pending.map_err(|failed| failed.error)?, pool, &origin()))
 }
 
 async fn send_empty(connection: Connection, pool: &Arc<IdlePool>) -> Result<Response<ResponseBody>, RequestError> {

@@ -1,15 +1,17 @@
 //! Bounds the memory of all uploads together.
 //!
 //! An upload reserves the memory of a whole part before it fills one. If it reserved less, many uploads could each hold
-//! a piece of a part and wait for the rest for ever. The first [`UNRESERVED_LEN`] bytes of a part need no reservation,
-//! so that small blobs wait for nobody; their number is bounded by the number of connections.
+//! a piece of a part and wait for the rest without end. The first [`UNRESERVED_LEN`] bytes of a part need no
+//! reservation, so that small blobs do not wait; their number is bounded by the number of connections.
 
 use std::sync::Arc;
 
 use portcullis_storage::{StoreError, StoreErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::state::PART_LEN;
+/// The size of all parts but the last, in bytes. Cloudflare R2 requires parts of equal size, S3 at least 5 MiB and at
+/// most 10,000 parts.
+pub(crate) const PART_LEN: usize = 16 << 20;
 
 /// The number of bytes that an upload may hold without a reservation.
 pub(crate) const UNRESERVED_LEN: usize = 64 << 10;
