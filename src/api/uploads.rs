@@ -69,7 +69,8 @@ pub(super) async fn chunk(
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     let appended = async {
-        let (upload, length) = open_for_body(context, id, body.content_length()).await?;
+        let upload = context.repository.open_upload(id).await?;
+        let length = body_length(context, &upload, body.content_length())?;
         Ok::<_, UploadRequestError>(upload.append(body.into_stream(), length).await?)
     };
     match appended.await {
@@ -78,7 +79,8 @@ pub(super) async fn chunk(
     }
 }
 
-/// Appends the last chunk, if there is one, verifies the digest and commits the blob.
+/// Appends the last chunk, if there is one, verifies the digest and commits the blob. A request that is repeated
+/// because the response to it was lost is answered as before: its session is gone, and the repository has the blob.
 pub(super) async fn finish(
     context: &RepositoryContext<'_, Push>,
     id: UploadId,
@@ -86,7 +88,11 @@ pub(super) async fn finish(
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     let finished = async {
-        let (upload, length) = open_for_body(context, id, body.content_length()).await?;
+        let upload = match context.repository.open_upload(id).await {
+            Err(Error::UploadUnknown) if context.repository.has_blob(&claimed).await? => return Ok(claimed),
+            opened => opened?,
+        };
+        let length = body_length(context, &upload, body.content_length())?;
         Ok::<_, UploadRequestError>(upload.complete(body.into_stream(), length, claimed).await?)
     };
     match finished.await {
@@ -143,15 +149,14 @@ impl UploadRequestError {
     }
 }
 
-/// Opens an upload for the body of a request, and returns it with the number of bytes that the body must have: from
-/// `Content-Range`, else from `Content-Length`; `None` if neither is present.
-async fn open_for_body(
+/// The number of bytes that the body of a request to `upload` must have: from `Content-Range`, else from
+/// `Content-Length`; `None` if neither is present.
+fn body_length(
     context: &RepositoryContext<'_, Push>,
-    id: UploadId,
+    upload: &Upload,
     content_length: Option<u64>,
-) -> Result<(Upload, Option<u64>), UploadRequestError> {
-    let upload = context.repository.open_upload(id).await?;
-    let Some(range) = content_range(context.headers())? else { return Ok((upload, content_length)) };
+) -> Result<Option<u64>, UploadRequestError> {
+    let Some(range) = content_range(context.headers())? else { return Ok(content_length) };
     upload.check_chunk_start(range)?;
     let length = range.length();
     match content_length {
@@ -160,7 +165,7 @@ async fn open_for_body(
         Some(announced) if announced != length => Err(invalid_range(format_args!(
             "the Content-Range has {length} bytes and the Content-Length is {announced}"
         )))?,
-        Some(_) | None => Ok((upload, Some(length))),
+        Some(_) | None => Ok(Some(length)),
     }
 }
 

@@ -1,23 +1,18 @@
 //! Sends requests over HTTPS, each on a connection of its own.
 //!
-//! A pool of connections is not worth its state: a document is fetched once an hour, and an order of a certificate
-//! sends some twenty requests in two months.
+//! For these a pool of connections is not worth its state: a document is fetched once an hour, and an order of a
+//! certificate sends some twenty requests in two months.
 //!
 //! Invariant: time and size of a response are bounded before the request, and no redirect is followed.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use hyper_util::client::legacy::connect::HttpConnector;
-use portcullis_text::error_chain;
-use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tower::ServiceExt as _;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 
 use super::{
     ExchangeError, HttpsUrl, TrustedRoots,
+    connector::{ConnectError, Connector},
     exchange::{PendingResponse, exchange},
 };
 
@@ -42,13 +37,13 @@ pub struct FetchedDocument {
 /// An HTTPS client with a fixed set of trusted roots.
 #[derive(Clone)]
 pub struct HttpsClient {
-    tls: Arc<ClientConfig>,
+    connector: Connector,
 }
 
 impl HttpsClient {
     /// A client that trusts these authorities.
     pub fn new(trust: &TrustedRoots) -> Result<Self, rustls::Error> {
-        Ok(Self { tls: trust.tls_config()? })
+        Ok(Self { connector: Connector::new(trust)? })
     }
 
     /// Fetches the document at `url`. Every status except 200 is an error, redirects included.
@@ -86,17 +81,8 @@ impl HttpsClient {
         let host = url.authority().parse().map_err(|_| FetchError::InvalidRequest)?;
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        Ok(exchange(self.connect(url).await?, request).await?)
-    }
-
-    async fn connect(&self, url: &HttpsUrl) -> Result<TlsStream<TcpStream>, FetchError> {
-        let name = ServerName::try_from(url.host().to_owned()).map_err(|_| FetchError::InvalidRequest)?;
-        let uri: Uri = url.as_str().parse().map_err(|_| FetchError::InvalidRequest)?;
-        // Tries IPv4 after 300 ms without an answer over IPv6 (RFC 8305), so that a broken route costs no timeout.
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        let stream = connector.oneshot(uri).await.map_err(|error| FetchError::Unreachable(error_chain(&error)))?;
-        TlsConnector::from(self.tls.clone()).connect(name, stream.into_inner()).await.map_err(FetchError::Tls)
+        let stream = self.connector.connect_tcp(url.host(), url.port()).await?;
+        Ok(exchange(self.connector.connect_tls(url.host(), stream).await?, request).await?)
     }
 }
 
@@ -137,6 +123,16 @@ pub enum FetchError {
     /// The URL cannot be used in a request.
     #[error("the URL cannot be used in a request")]
     InvalidRequest,
+}
+
+impl From<ConnectError> for FetchError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::InvalidHost => Self::InvalidRequest,
+            ConnectError::Unreachable(reason) => Self::Unreachable(reason),
+            ConnectError::Tls(error) => Self::Tls(error),
+        }
+    }
 }
 
 #[cfg(test)]

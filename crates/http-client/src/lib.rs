@@ -1,17 +1,26 @@
-//! A minimal HTTPS client: one request on one connection, with a bounded response. The keys of issuers are fetched with
-//! it, certificates ordered, and registries tested; the test connects and verifies by itself, and uses [`exchange()`].
+//! HTTP clients for requests to other servers. [`HttpsClient`] sends one request on one connection and reads a bounded
+//! response: the keys of issuers are fetched with it, certificates ordered, and registries tested; the test connects
+//! and verifies by itself, and uses [`exchange()`]. [`PooledClient`] streams bodies of any size over connections that
+//! it keeps, which is what an object store needs.
 //!
-//! Invariant: a request goes only to the URL of the caller: redirects are not followed, plain HTTP is not used, and a
-//! server certificate must verify against the caller's roots. A response is bounded in time and size.
+//! Invariant: a request goes only to the URL of the caller: redirects are not followed, plain HTTP is used only for the
+//! origins that a pool was given, and a server certificate must verify against the caller's roots. Every wait is
+//! bounded in time, and every response head in size.
 
 mod client;
+mod connector;
 mod exchange;
 mod https_url;
+mod pooled;
 mod trusted_roots;
 
 pub use client::{FetchError, FetchLimits, FetchedDocument, HttpsClient};
 pub use exchange::{ExchangeError, PendingResponse, exchange};
 pub use https_url::{HttpsUrl, InvalidUrl};
+pub use pooled::{
+    Delivery, InvalidOrigin, InvalidProxy, Origin, PoolConfig, PoolTimeouts, PooledClient, Proxies, RequestError,
+    ResponseBody,
+};
 pub use trusted_roots::{TrustedRoots, TrustedRootsError};
 
 #[cfg(any(test, feature = "testing"))]

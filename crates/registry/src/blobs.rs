@@ -126,6 +126,12 @@ impl Repository<Pull> {
 }
 
 impl Repository<Push> {
+    /// Whether this repository has a blob with its bytes. Its lease is renewed.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let link = ObjectKey::LayerLink(&self.name, digest);
+        Ok(self.engine.has_and_renew(&self.name, link, digest).await? && self.engine.stat_blob(digest).await?.is_some())
+    }
+
     /// Links a blob of `source` in this repository; `false` if `source` does not have it. The type of `source` proves
     /// that the caller may read it there.
     pub async fn mount(&self, source: &Repository<Pull>, digest: &Digest) -> Result<bool, Error> {

@@ -88,7 +88,9 @@ impl From<StoreError> for Error {
         match error.kind() {
             StoreErrorKind::NoSpace => Self::StoreFull(error),
             StoreErrorKind::NotWritable => Self::StoreNotWritable(error),
-            StoreErrorKind::Unavailable | StoreErrorKind::CrossDevice => Self::StoreUnavailable(error),
+            StoreErrorKind::Unavailable | StoreErrorKind::CrossDevice | StoreErrorKind::Conflict => {
+                Self::StoreUnavailable(error)
+            }
             // Objects that a client may request in vain are read through `found`; a missing object here had to exist.
             StoreErrorKind::NotFound | StoreErrorKind::TooLarge | StoreErrorKind::Corrupt => Self::StoreDamaged(error),
         }

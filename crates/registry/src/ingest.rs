@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt as _};
 
 use super::Error;
 use portcullis_oci::Digester;
-use portcullis_storage::{ObjectWriter, StoreError};
+use portcullis_storage::{SealedUpload, StoreError, UploadState, UploadWriter};
 
 /// The number of bytes that are gathered before they are hashed and written: enough to make the move to a blocking
 /// thread cheap.
@@ -28,7 +28,7 @@ pub struct BodyError(pub String);
 
 /// Writes an object and computes its digest at the same time.
 pub(super) struct Ingest {
-    append: Box<dyn ObjectWriter>,
+    writer: Box<dyn UploadWriter>,
     /// `None` only while another thread hashes, and after that thread panicked.
     digester: Option<Digester>,
     offset: u64,
@@ -45,8 +45,8 @@ enum BatchEnd {
 }
 
 impl Ingest {
-    pub(super) fn new(append: Box<dyn ObjectWriter>, digester: Digester, offset: u64) -> Self {
-        Self { append, digester: Some(digester), offset }
+    pub(super) fn new(writer: Box<dyn UploadWriter>, digester: Digester, offset: u64) -> Self {
+        Self { writer, digester: Some(digester), offset }
     }
 
     /// Writes `body`. If `announced` is given, the body must have exactly that many bytes. Bytes that arrived before
@@ -90,23 +90,34 @@ impl Ingest {
             return Ok(());
         }
         let digester = self.digester.take().ok_or(Error::Interrupted)?;
-        let (digester, written) = tokio::join!(hash(digester, batch.clone(), length), self.append.write(batch));
+        let (digester, written) = tokio::join!(hash(digester, batch.clone(), length), self.writer.write(batch));
         self.digester = Some(digester?);
         written?;
         self.offset += length as u64;
         Ok(())
     }
 
-    /// Makes everything durable, and returns the length of the object and the digester that has hashed it; `None` if
-    /// the object has another length, because another writer appended to it.
-    pub(super) async fn sync(mut self) -> Result<Option<(u64, Digester)>, Error> {
-        let length = self.append.sync().await?;
-        // The upload's lock prevents this within the process, but not from another process on the same store.
-        if length != self.offset {
+    /// Ends the upload, and returns the digester that has hashed its bytes; `None` if the upload has another length,
+    /// because another writer appended to it.
+    pub(super) async fn seal(self) -> Result<Option<(SealedUpload, Digester)>, Error> {
+        let sealed = self.writer.seal().await?;
+        if sealed.len() != self.offset {
             return Ok(None);
         }
         let digester = self.digester.ok_or(Error::Interrupted)?;
-        Ok(Some((length, digester)))
+        Ok(Some((sealed, digester)))
+    }
+
+    /// Makes everything durable, and returns the state of the upload and the digester that has hashed its bytes; `None`
+    /// if the upload has another length, because another writer appended to it.
+    pub(super) async fn sync(mut self) -> Result<Option<(UploadState, Digester)>, Error> {
+        let state = self.writer.sync().await?;
+        // The upload's lock prevents this within the process, but not from another process on the same store.
+        if state.len != self.offset {
+            return Ok(None);
+        }
+        let digester = self.digester.ok_or(Error::Interrupted)?;
+        Ok(Some((state, digester)))
     }
 }
 

@@ -96,19 +96,17 @@ impl Engine {
     /// Moves a blob to the trash, where its trash period begins. If a repository links to it at the same moment, it
     /// is restored at its next use.
     pub(super) async fn move_to_trash(&self, digest: &Digest) -> Result<(), StoreError> {
-        let trash = ObjectKey::Trash(digest).path();
-        optional(self.store.publish(&ObjectKey::Blob(digest).path(), &trash).await)?;
-        optional(self.store.touch(&trash).await)?;
+        let (blob, trash) = (ObjectKey::Blob(digest).path(), ObjectKey::Trash(digest).path());
+        optional(self.store.rename(&blob, &trash).await)?;
         Ok(())
     }
 
     /// Restores a blob from the trash; `false` if it is not there.
     pub(super) async fn restore_from_trash(&self, digest: &Digest) -> Result<bool, StoreError> {
         let restored =
-            optional(self.store.publish(&ObjectKey::Trash(digest).path(), &ObjectKey::Blob(digest).path()).await)?;
+            optional(self.store.rename(&ObjectKey::Trash(digest).path(), &ObjectKey::Blob(digest).path()).await)?;
         if restored.is_some() {
             tracing::info!(%digest, "blob restored from the trash");
-            optional(self.store.touch(&ObjectKey::Blob(digest).path()).await)?;
         }
         Ok(restored.is_some())
     }

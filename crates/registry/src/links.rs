@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::paths::ObjectKey;
+use super::paths::{self, ObjectKey};
 use portcullis_oci::{Algorithm, Digest};
-use portcullis_storage::{Stat, Store, StoreError, StoreErrorKind, StorePath, optional};
+use portcullis_storage::{LeafEntry, Stat, Store, StoreError, StoreErrorKind, StorePath, optional};
 
 /// The maximum size of a link in bytes: `sha512:`, 128 digits, and a newline that a text editor may have added.
 const MAX_LINK_LEN: u64 = 256;
@@ -61,16 +61,15 @@ async fn list_in(
     folder: impl Fn(Algorithm) -> StorePath,
     is_strict: bool,
 ) -> Result<Vec<(Digest, Stat)>, StoreError> {
-    let mut found = Vec::new();
+    let (mut found, link) = (Vec::new(), paths::link_leaf());
     for algorithm in Algorithm::ALL {
         let folder = folder(algorithm);
-        for entry in store.list(&folder).await? {
+        for LeafEntry { entry, leaf } in store.list_leaves(&folder, &link).await? {
             let Ok(digest) = format!("{algorithm}:{}", entry.name).parse() else { continue };
             if is_strict && !entry.is_folder {
                 return Err(not_a_folder(&folder, &entry.name));
             }
-            let Ok(link) = folder.join(&entry.name).and_then(|folder| folder.join("link")) else { continue };
-            found.extend(optional(store.stat(&link).await)?.map(|stat| (digest, stat)));
+            found.extend(leaf.map(|stat| (digest, stat)));
         }
     }
     Ok(found)

@@ -22,12 +22,12 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::{
     error::Error,
     links,
-    paths::{DirKey, ObjectKey},
+    paths::{DirKey, ObjectKey, current_link_leaf},
     repository_index::RepositoryIndex,
     repository_names::RepositoryNames,
 };
 use portcullis_oci::{ListPage, PageRequest, RepositoryName, Tag};
-use portcullis_storage::{DirVersion, Store};
+use portcullis_storage::{DirVersion, LeafEntry, Store, StorePath};
 
 /// The cached listings.
 #[derive(Debug, Default)]
@@ -118,12 +118,11 @@ impl ListingCache {
         if version.is_some() && kept.version == version && kept.unconfirmed.is_empty() {
             return Ok(kept.sorted);
         }
-        let entries = store.list(&folder).await?;
-        let listed = entries.into_iter().filter_map(|entry| entry.name.parse::<Tag>().ok());
-        let (known, unknown): (Vec<Tag>, Vec<Tag>) = listed.partition(|tag| kept.sorted.binary_search(tag).is_ok());
-        let (found, doubtful) = partition_tags(store, name, unknown).await?;
-        let mut tags = known;
-        tags.extend(found);
+        let (mut tags, doubtful) = if kept.sorted.is_empty() {
+            read_all_tags(store, &folder).await?
+        } else {
+            read_new_tags(store, name, &folder, &kept.sorted).await?
+        };
         tags.sort();
         let tags = Arc::new(tags);
         // Requests for made-up names must not displace existing repositories from the cache.
@@ -167,18 +166,31 @@ fn page_of(
     }
 }
 
-/// Splits these folders into tags and others. A folder is a tag if it has a current link.
-async fn partition_tags(
+/// Reads a folder of tags that is not cached: its tags, and the folders that are none. A folder is a tag if it has a
+/// current link.
+async fn read_all_tags(store: &dyn Store, folder: &StorePath) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
+    let listed = store.list_leaves(folder, &current_link_leaf()).await?;
+    let named = listed.into_iter().filter_map(|LeafEntry { entry, leaf }| Some((leaf, entry.name.parse().ok()?)));
+    let (found, doubtful): (Vec<_>, Vec<_>) = named.partition(|(leaf, _)| leaf.is_some());
+    let tags = |pairs: Vec<(_, Tag)>| pairs.into_iter().map(|(_, tag)| tag).collect();
+    Ok((tags(found), tags(doubtful)))
+}
+
+/// Reads a folder of tags of which `known` are cached, and looks only into the others.
+async fn read_new_tags(
     store: &dyn Store,
     name: &RepositoryName,
-    folders: Vec<Tag>,
+    folder: &StorePath,
+    known: &[Tag],
 ) -> Result<(Vec<Tag>, Vec<Tag>), Error> {
-    let looked = stream::iter(folders).map(|tag| async move {
+    let listed = store.list(folder).await?.into_iter().filter_map(|entry| entry.name.parse::<Tag>().ok());
+    let (mut tags, new): (Vec<Tag>, Vec<Tag>) = listed.partition(|tag| known.binary_search(tag).is_ok());
+    let looked = stream::iter(new).map(|tag| async move {
         let is_there = links::exists(store, ObjectKey::TagCurrent(name, &tag)).await?;
         Ok::<_, Error>((is_there, tag))
     });
     let looked: Vec<(bool, Tag)> = looked.buffered(links::MAX_PARALLEL_READS).try_collect().await?;
     let (found, doubtful): (Vec<_>, Vec<_>) = looked.into_iter().partition(|(is_there, _)| *is_there);
-    let tags = |pairs: Vec<(bool, Tag)>| pairs.into_iter().map(|(_, tag)| tag).collect();
-    Ok((tags(found), tags(doubtful)))
+    tags.extend(found.into_iter().map(|(_, tag)| tag));
+    Ok((tags, doubtful.into_iter().map(|(_, tag)| tag).collect()))
 }

@@ -59,6 +59,8 @@ struct Shard {
     removal_lock: RwLock<()>,
     /// The number of manifests that were put.
     put_count: AtomicU64,
+    /// The number of removals that began.
+    removal_count: AtomicU64,
 }
 
 impl Shard {
@@ -67,7 +69,9 @@ impl Shard {
     }
 
     async fn lock_for_removal(&self) -> RemovalLock<'_> {
-        RemovalLock { _change: self.lock().await, _removal: self.removal_lock.write().await }
+        let lock = RemovalLock { _change: self.lock().await, _removal: self.removal_lock.write().await };
+        self.removal_count.fetch_add(1, Ordering::SeqCst);
+        lock
     }
 }
 
@@ -105,6 +109,18 @@ impl RepositoryLock<'_> {
 #[derive(Debug)]
 pub(super) struct SharedGuard<'a> {
     _held: RwLockReadGuard<'a, ()>,
+    removals: RemovalCount,
+}
+
+/// The number of removals at a moment: between equal values, this process has removed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RemovalCount(u64);
+
+impl SharedGuard<'_> {
+    /// The number of removals, which cannot change while the guard is held.
+    pub(super) fn removals(&self) -> RemovalCount {
+        self.removals
+    }
 }
 
 /// The exclusive right to remove one repository, until it is dropped.
@@ -139,7 +155,14 @@ impl RepositoryLocks {
 
     /// Waits for a guard that keeps a repository from being removed; any number of guards can be held at once.
     pub(super) async fn lock_shared(&self, name: &RepositoryName) -> SharedGuard<'_> {
-        SharedGuard { _held: self.shard(name).removal_lock.read().await }
+        let shard = self.shard(name);
+        let held = shard.removal_lock.read().await;
+        SharedGuard { _held: held, removals: RemovalCount(shard.removal_count.load(Ordering::SeqCst)) }
+    }
+
+    /// The number of removals so far.
+    pub(super) fn removals(&self, name: &RepositoryName) -> RemovalCount {
+        RemovalCount(self.shard(name).removal_count.load(Ordering::SeqCst))
     }
 
     /// Waits until no change and no put is under way in a repository, and keeps both out.

@@ -173,6 +173,16 @@ pub(super) fn quarantine(path: &StorePath) -> StorePath {
     self::parse_path(&format!("{QUARANTINE}/{path}"))
 }
 
+/// The path of a link below the folder of its digest.
+pub(super) fn link_leaf() -> StorePath {
+    parse_path("link")
+}
+
+/// The path of a tag's current link below the folder of the tag.
+pub(super) fn current_link_leaf() -> StorePath {
+    parse_path("current/link")
+}
+
 fn repository_folder(name: &RepositoryName) -> String {
     format!("{ROOT}/repositories/{name}")
 }

@@ -23,8 +23,8 @@ use super::{
 };
 use portcullis_access::Push;
 use portcullis_oci::{Algorithm, Digest, Digester};
-use portcullis_storage::optional;
-use session::UploadSession;
+use portcullis_storage::{Durability, UploadState, optional};
+use session::{StoredSession, UploadSession};
 
 pub use commit::VerifiedBlob;
 pub use upload::Upload;
@@ -45,22 +45,23 @@ impl Repository<Push> {
         id: UploadId,
         algorithm: Algorithm,
         now: SystemTime,
-    ) -> Result<UploadSession, Error> {
+    ) -> Result<StoredSession, Error> {
         let started = OffsetDateTime::from(now).replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let session = UploadSession::new(
             self.principal.to_string(),
             Some(started.unix_timestamp()),
-            0,
+            &UploadState::default(),
             &Digester::new(algorithm),
         );
         let started = started.format(&Rfc3339).unwrap_or_default();
-        let _guard = self.engine.repositories.lock_shared(&self.name).await;
+        let guard = self.engine.repositories.lock_shared(&self.name).await;
         // Neither file needs to be durable, because no byte was acknowledged yet. The start time is in the session;
         // registry:2's `purgeuploads` reads it from `startedat`.
         let store = self.store();
-        store.write_unsynced(&ObjectKey::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
-        store.write_unsynced(&ObjectKey::UploadSession(&self.name, id).path(), session.to_bytes()).await?;
-        Ok(session)
+        store.write_for_others(&ObjectKey::UploadStarted(&self.name, id).path(), Bytes::from(started)).await?;
+        let path = ObjectKey::UploadSession(&self.name, id).path();
+        let version = store.create_record(&path, session.to_bytes(), Durability::Unsynced).await?;
+        Ok(StoredSession { session, version, removals: guard.removals() })
     }
 
     /// Opens an upload for writing and locks it. Fails with [`Error::UploadBusy`] while another request writes to it.
@@ -72,12 +73,12 @@ impl Repository<Push> {
 
     /// The number of durable bytes of an upload.
     pub async fn upload_offset(&self, id: UploadId) -> Result<u64, Error> {
-        Ok(self.load_session(id).await?.offset)
+        Ok(self.load_session(id).await?.session.offset())
     }
 
     /// When an upload began, in whole seconds.
     pub async fn upload_started_at(&self, id: UploadId) -> Result<SystemTime, Error> {
-        let started = self.load_session(id).await?.started;
+        let started = self.load_session(id).await?.session.started;
         // `startedat` is the file that registry:2 uses. It is written unsynced, so a power cut may leave it empty.
         let object = optional(self.store().open(&ObjectKey::UploadStarted(&self.name, id).path()).await)?;
         let text = match object {
@@ -92,11 +93,11 @@ impl Repository<Push> {
     /// Cancels an upload and removes its files.
     pub async fn cancel_upload(&self, id: UploadId) -> Result<(), Error> {
         let lock = self.lock_upload(id).await?;
-        self.load_session(id).await?;
+        let state = self.load_session(id).await?.session.state();
         let this = self.clone();
         self.run_to_completion(async move {
             let _lock = lock;
-            this.engine.discard_upload(&this.name, id).await
+            this.engine.discard_upload(&this.name, id, &state).await
         })
         .await
     }
@@ -122,7 +123,7 @@ impl Repository<Push> {
             let done = upload.complete_inner(body, announced, claimed).await;
             if done.is_err() {
                 // The caller gets the error of the upload, not an error of its removal.
-                let _ = this.engine.discard_upload(&this.name, id).await;
+                let _ = this.engine.discard_upload(&this.name, id, &UploadState::default()).await;
             }
             done
         })
@@ -134,7 +135,7 @@ impl Repository<Push> {
     async fn lock_upload(&self, id: UploadId) -> Result<UploadLock, Error> {
         match self.engine.uploads.try_lock(id) {
             Some(lock) => Ok(lock),
-            None => Err(Error::UploadBusy { offset: self.load_session(id).await?.offset }),
+            None => Err(Error::UploadBusy { offset: self.upload_offset(id).await? }),
         }
     }
 }

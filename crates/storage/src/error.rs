@@ -19,6 +19,8 @@ pub enum StoreErrorKind {
     NoSpace,
     /// The store cannot be written: it is read-only, or a permission is missing.
     NotWritable,
+    /// A record exists already, or was changed since it was read.
+    Conflict,
     /// The object is larger than the limit that the caller set for reading it into memory.
     TooLarge,
     /// The stored data is damaged or shorter than expected.
@@ -36,7 +38,12 @@ impl StoreErrorKind {
     pub fn is_corruption(self) -> bool {
         match self {
             Self::Corrupt | Self::TooLarge => true,
-            Self::NotFound | Self::NoSpace | Self::NotWritable | Self::CrossDevice | Self::Unavailable => false,
+            Self::NotFound
+            | Self::NoSpace
+            | Self::NotWritable
+            | Self::Conflict
+            | Self::CrossDevice
+            | Self::Unavailable => false,
         }
     }
 }
@@ -45,6 +52,11 @@ impl StoreError {
     /// Creates an error of `kind`; `context` names the operation and the object.
     pub fn new(kind: StoreErrorKind, context: impl Into<String>) -> Self {
         Self { kind, context: context.into(), source: None }
+    }
+
+    /// Creates an error of `kind` with its cause; `context` names the operation and the object.
+    pub fn with_source(kind: StoreErrorKind, context: impl Into<String>, source: io::Error) -> Self {
+        Self { kind, context: context.into(), source: Some(source) }
     }
 
     /// Converts an error of the operating system; `context` names the operation and the object.
@@ -59,12 +71,19 @@ impl StoreError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 StoreErrorKind::NoSpace
             }
+            io::ErrorKind::AlreadyExists => StoreErrorKind::Conflict,
             io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
             io::ErrorKind::CrossesDevices => StoreErrorKind::CrossDevice,
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => StoreErrorKind::NotWritable,
             _ => StoreErrorKind::Unavailable,
         };
         Self { kind, context: context.into(), source: Some(error) }
+    }
+
+    /// The error for an object of `size` bytes, of which a caller reads at most `limit` into memory.
+    #[must_use]
+    pub fn too_large(size: u64, limit: u64) -> Self {
+        Self::new(StoreErrorKind::TooLarge, format!("object of {size} bytes, at most {limit}"))
     }
 
     /// Returns the category of the error.
@@ -86,6 +105,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::NotFound => "not found",
             StoreErrorKind::NoSpace => "no space left in the store",
             StoreErrorKind::NotWritable => "the store cannot be read or written",
+            StoreErrorKind::Conflict => "changed by another process",
             StoreErrorKind::TooLarge => "too large",
             StoreErrorKind::Corrupt => "damaged",
             StoreErrorKind::CrossDevice => "the store is spread over several file systems",

@@ -12,7 +12,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{DirVersion, Object, ObjectWriter, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath};
+use super::{
+    ByteStream, DirVersion, Durability, LeafEntry, Object, Objects, Record, RecordVersion, Records, SealedUpload, Stat,
+    Store, StoreEntry, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter, Uploads,
+};
 
 /// An operation that is about to run, and its paths.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +58,7 @@ impl<S: Store, H: StoreHook> InterceptedStore<S, H> {
 }
 
 #[async_trait]
-impl<S: Store, H: StoreHook> Store for InterceptedStore<S, H> {
+impl<S: Store, H: StoreHook> Objects for InterceptedStore<S, H> {
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
         self.read(path).await?;
         self.inner.stat(path).await
@@ -71,20 +74,14 @@ impl<S: Store, H: StoreHook> Store for InterceptedStore<S, H> {
         self.inner.write(path, content).await
     }
 
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+    async fn write_for_others(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
         self.change(path).await?;
-        self.inner.write_unsynced(path, content).await
+        self.inner.write_for_others(path, content).await
     }
 
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        self.change(path).await?;
-        let inner = self.inner.append(path, offset).await?;
-        Ok(Box::new(InterceptedWriter { inner, path: path.clone(), hook: self.hook.clone() }))
-    }
-
-    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
         self.change(to).await?;
-        self.inner.publish(from, to).await
+        self.inner.rename(from, to).await
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
@@ -102,14 +99,14 @@ impl<S: Store, H: StoreHook> Store for InterceptedStore<S, H> {
         self.inner.remove_tree(path).await
     }
 
-    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.change(path).await?;
-        self.inner.discard_tree(path).await
-    }
-
     async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError> {
         self.read(path).await?;
         self.inner.list(path).await
+    }
+
+    async fn list_leaves(&self, path: &StorePath, leaf: &StorePath) -> Result<Vec<LeafEntry>, StoreError> {
+        self.read(path).await?;
+        self.inner.list_leaves(path, leaf).await
     }
 
     async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {
@@ -123,22 +120,89 @@ impl<S: Store, H: StoreHook> Store for InterceptedStore<S, H> {
     }
 }
 
+#[async_trait]
+impl<S: Store, H: StoreHook> Records for InterceptedStore<S, H> {
+    async fn read_record(&self, path: &StorePath, limit: u64) -> Result<Record, StoreError> {
+        self.read(path).await?;
+        self.inner.read_record(path, limit).await
+    }
+
+    async fn create_record(
+        &self,
+        path: &StorePath,
+        content: Bytes,
+        durability: Durability,
+    ) -> Result<RecordVersion, StoreError> {
+        self.change(path).await?;
+        self.inner.create_record(path, content, durability).await
+    }
+
+    async fn replace_record(
+        &self,
+        path: &StorePath,
+        content: Bytes,
+        replaced: &RecordVersion,
+    ) -> Result<RecordVersion, StoreError> {
+        self.change(path).await?;
+        self.inner.replace_record(path, content, replaced).await
+    }
+}
+
+#[async_trait]
+impl<S: Store, H: StoreHook> Uploads for InterceptedStore<S, H> {
+    async fn open_upload(
+        &self,
+        folder: &StorePath,
+        state: &UploadState,
+        target: Option<&StorePath>,
+    ) -> Result<Box<dyn UploadWriter>, StoreError> {
+        self.change(folder).await?;
+        let inner = self.inner.open_upload(folder, state, target).await?;
+        Ok(Box::new(InterceptedWriter { inner, path: folder.clone(), hook: self.hook.clone() }))
+    }
+
+    async fn read_upload(&self, folder: &StorePath, state: &UploadState) -> Result<ByteStream, StoreError> {
+        self.read(folder).await?;
+        self.inner.read_upload(folder, state).await
+    }
+
+    async fn publish_upload(
+        &self,
+        folder: &StorePath,
+        upload: &SealedUpload,
+        to: &StorePath,
+    ) -> Result<(), StoreError> {
+        self.change(to).await?;
+        self.inner.publish_upload(folder, upload, to).await
+    }
+
+    async fn discard_upload(&self, folder: &StorePath, state: &UploadState) -> Result<(), StoreError> {
+        self.change(folder).await?;
+        self.inner.discard_upload(folder, state).await
+    }
+}
+
 struct InterceptedWriter<H> {
-    inner: Box<dyn ObjectWriter>,
+    inner: Box<dyn UploadWriter>,
     path: StorePath,
     hook: Arc<H>,
 }
 
 #[async_trait]
-impl<H: StoreHook> ObjectWriter for InterceptedWriter<H> {
+impl<H: StoreHook> UploadWriter for InterceptedWriter<H> {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         self.hook.before(StoreOperation::Change(&self.path)).await?;
         self.inner.write(pieces).await
     }
 
-    async fn sync(&mut self) -> Result<u64, StoreError> {
+    async fn sync(&mut self) -> Result<UploadState, StoreError> {
         self.hook.before(StoreOperation::Change(&self.path)).await?;
         self.inner.sync().await
+    }
+
+    async fn seal(self: Box<Self>) -> Result<SealedUpload, StoreError> {
+        self.hook.before(StoreOperation::Change(&self.path)).await?;
+        self.inner.seal().await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Implements [`Store`] in memory, for tests.
+//! Implements [`Store`](super::Store) in memory, for tests.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -9,7 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 use portcullis_clock::Clock;
 
 use super::{
-    DirVersion, Object, ObjectWriter, READ_CHUNK_LEN, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath,
+    ByteStream, DirVersion, Durability, LeafEntry, Object, Objects, READ_CHUNK_LEN, Record, RecordVersion, Records,
+    SealedUpload, Stat, StoreEntry, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter, Uploads, uploads,
 };
 
 /// A store that keeps its objects in memory and loses them when the last clone is dropped.
@@ -74,7 +75,7 @@ fn not_found(path: &StorePath) -> StoreError {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Objects for MemoryStore {
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
         Ok(self.find(path)?.stat())
     }
@@ -95,27 +96,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+    async fn write_for_others(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
         self.write(path, content).await
     }
 
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        let mut content = match self.find(path) {
-            Ok(stored) => stored.content,
-            Err(_) if offset == 0 => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        if (content.len() as u64) < offset {
-            return Err(StoreError::new(StoreErrorKind::Corrupt, format!("{path} ends before byte {offset}")));
-        }
-        content.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
-        self.put(path, content);
-        Ok(Box::new(MemoryWriter { store: self.clone(), path: path.clone() }))
-    }
-
-    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
         let mut objects = self.objects();
-        let stored = objects.remove(from).ok_or_else(|| not_found(from))?;
+        let mut stored = objects.remove(from).ok_or_else(|| not_found(from))?;
+        stored.modified = self.clock.now();
         objects.insert(to.clone(), stored);
         Ok(())
     }
@@ -136,10 +124,6 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.remove_tree(path).await
-    }
-
     async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError> {
         let objects = self.objects();
         let below = objects.keys().filter(|stored| stored.is_below(path)).map(|stored| {
@@ -155,6 +139,16 @@ impl Store for MemoryStore {
         Ok(entries)
     }
 
+    async fn list_leaves(&self, path: &StorePath, leaf: &StorePath) -> Result<Vec<LeafEntry>, StoreError> {
+        let entries = self.list(path).await?;
+        let objects = self.objects();
+        let with_leaf = |entry: StoreEntry| {
+            let leaf = objects.get(&path.leaf_of(&entry.name, leaf)).map(StoredObject::stat);
+            LeafEntry { entry, leaf }
+        };
+        Ok(entries.into_iter().map(with_leaf).collect())
+    }
+
     async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {
         Ok(vec![None; folders.len()])
     }
@@ -164,13 +158,104 @@ impl Store for MemoryStore {
     }
 }
 
+#[async_trait]
+impl Records for MemoryStore {
+    async fn read_record(&self, path: &StorePath, limit: u64) -> Result<Record, StoreError> {
+        let stored = self.find(path)?;
+        let stat = stored.stat();
+        if stat.size > limit {
+            return Err(StoreError::too_large(stat.size, limit));
+        }
+        let content = Bytes::from(stored.content);
+        Ok(Record { version: RecordVersion::new(content.clone()), content, stat })
+    }
+
+    async fn create_record(
+        &self,
+        path: &StorePath,
+        content: Bytes,
+        _: Durability,
+    ) -> Result<RecordVersion, StoreError> {
+        let mut objects = self.objects();
+        if objects.contains_key(path) {
+            return Err(StoreError::new(StoreErrorKind::Conflict, format!("create {path}")));
+        }
+        let modified = self.clock.now();
+        objects.insert(path.clone(), StoredObject { content: content.clone().into(), modified });
+        Ok(RecordVersion::new(content))
+    }
+
+    async fn replace_record(
+        &self,
+        path: &StorePath,
+        content: Bytes,
+        replaced: &RecordVersion,
+    ) -> Result<RecordVersion, StoreError> {
+        let mut objects = self.objects();
+        match objects.get_mut(path) {
+            Some(stored) if replaced.is_content(&stored.content) => {
+                *stored = StoredObject { content: content.clone().into(), modified: self.clock.now() };
+                Ok(RecordVersion::new(content))
+            }
+            Some(_) | None => Err(StoreError::new(StoreErrorKind::Conflict, format!("replace {path}"))),
+        }
+    }
+}
+
+#[async_trait]
+impl Uploads for MemoryStore {
+    async fn open_upload(
+        &self,
+        folder: &StorePath,
+        state: &UploadState,
+        _: Option<&StorePath>,
+    ) -> Result<Box<dyn UploadWriter>, StoreError> {
+        let path = uploads::data_path(folder);
+        let mut content = match self.find(&path) {
+            Ok(stored) => stored.content,
+            Err(_) if state.len == 0 => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if (content.len() as u64) < state.len {
+            return Err(uploads::too_short(&path, state));
+        }
+        content.truncate(usize::try_from(state.len).unwrap_or(usize::MAX));
+        self.put(&path, content);
+        Ok(Box::new(MemoryWriter { store: self.clone(), path }))
+    }
+
+    async fn read_upload(&self, folder: &StorePath, state: &UploadState) -> Result<ByteStream, StoreError> {
+        let path = uploads::data_path(folder);
+        uploads::read_whole(self.open(&path).await?, &path, state)
+    }
+
+    async fn publish_upload(
+        &self,
+        folder: &StorePath,
+        upload: &SealedUpload,
+        to: &StorePath,
+    ) -> Result<(), StoreError> {
+        let path = uploads::data_path(folder);
+        let mut objects = self.objects();
+        let mut stored = objects.remove(&path).ok_or_else(|| not_found(&path))?;
+        stored.content.truncate(usize::try_from(upload.state.len).unwrap_or(usize::MAX));
+        stored.modified = self.clock.now();
+        objects.insert(to.clone(), stored);
+        Ok(())
+    }
+
+    async fn discard_upload(&self, folder: &StorePath, _: &UploadState) -> Result<(), StoreError> {
+        self.remove_tree(folder).await
+    }
+}
+
 struct MemoryWriter {
     store: MemoryStore,
     path: StorePath,
 }
 
 #[async_trait]
-impl ObjectWriter for MemoryWriter {
+impl UploadWriter for MemoryWriter {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         let mut objects = self.store.objects();
         let stored = objects.get_mut(&self.path).ok_or_else(|| not_found(&self.path))?;
@@ -181,7 +266,11 @@ impl ObjectWriter for MemoryWriter {
         Ok(())
     }
 
-    async fn sync(&mut self) -> Result<u64, StoreError> {
-        Ok(self.store.find(&self.path)?.stat().size)
+    async fn sync(&mut self) -> Result<UploadState, StoreError> {
+        Ok(UploadState { len: self.store.find(&self.path)?.stat().size, parts: None })
+    }
+
+    async fn seal(mut self: Box<Self>) -> Result<SealedUpload, StoreError> {
+        Ok(SealedUpload::durable(self.sync().await?))
     }
 }

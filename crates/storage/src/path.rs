@@ -30,6 +30,21 @@ impl StorePath {
         if self.0.is_empty() { Ok(Self(component.to_owned())) } else { Ok(Self(format!("{}/{component}", self.0))) }
     }
 
+    /// Appends a component that is known to be safe, such as a literal.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the component is not safe.
+    pub(crate) fn child(&self, component: &'static str) -> Self {
+        self.join(component).expect("the component is a literal")
+    }
+
+    /// The path of the object `leaf` below the entry `name` of this folder, which a store has listed.
+    pub(crate) fn leaf_of(&self, name: &str, leaf: &Self) -> Self {
+        let folder = if self.0.is_empty() { String::new() } else { format!("{}/", self.0) };
+        Self(format!("{folder}{name}/{leaf}"))
+    }
+
     /// Returns the parent folder; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
@@ -42,7 +57,13 @@ impl StorePath {
     /// Whether this path is below `folder`, at any depth.
     #[must_use]
     pub fn is_below(&self, folder: &Self) -> bool {
-        folder.0.is_empty() || self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/'))
+        self.below(folder).is_some()
+    }
+
+    /// The rest of this path below `folder`; `None` if it is not below it.
+    #[must_use]
+    pub fn below(&self, folder: &Self) -> Option<&str> {
+        if folder.0.is_empty() { Some(&self.0) } else { self.0.strip_prefix(&folder.0)?.strip_prefix('/') }
     }
 }
 

@@ -37,6 +37,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("storage", &["clock"]),
     ("tls", &["text", "atomic-file"]),
     ("http-client", &["text"]),
+    ("object-storage", &["clock", "http-client", "storage"]),
     // engines
     ("registry", &["oci", "text", "clock", "access", "storage"]),
     ("auth", &["oci", "net", "text", "clock", "access", "atomic-file", "file-watch", "storage", "tls", "http-client"]),

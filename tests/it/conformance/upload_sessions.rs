@@ -41,6 +41,21 @@ fn the_upload_of_another_user_is_unknown() {
 }
 
 #[test]
+fn a_closing_request_that_is_repeated_because_its_response_was_lost_is_answered_as_before() {
+    let registry = ConformanceServer::start();
+    let alice = &registry.alice;
+    let sent = alice.patch(begin(alice).location()).chunked_body(&[b"mine"]).send().expect(202);
+    let closing = sent.location_with(&format!("digest={}", sha256(b"mine")));
+    let first = alice.put(&closing).send().expect(201);
+    let repeated = alice.put(&closing).send().expect(201);
+    assert_eq!(repeated.location(), first.location());
+    assert_eq!(repeated.header("docker-content-digest"), first.header("docker-content-digest"));
+    // With another digest, or in another repository, it is the closing request of an unknown upload.
+    alice.put(&sent.location_with(&format!("digest={}", sha256(b"other")))).send().expect(404);
+    alice.put(&closing.replace(NAME, OTHER)).send().expect(404);
+}
+
+#[test]
 fn the_upload_of_another_repository_is_unknown() {
     let registry = ConformanceServer::start();
     let alice = &registry.alice;

@@ -91,7 +91,8 @@ fn a_finished_upload_is_gone() {
     let begun = begin(alice);
     close(alice, &begun, &sha256(b"")).expect(201);
     alice.get(begun.location()).send().expect_error(404, "BLOB_UPLOAD_UNKNOWN");
-    close(alice, &begun, &sha256(b"")).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    alice.patch(begun.location()).chunked_body(&[b"more"]).send().expect_error(404, "BLOB_UPLOAD_UNKNOWN");
+    close(alice, &begun, &sha256(b"more")).expect_error(404, "BLOB_UPLOAD_UNKNOWN");
 }
 
 /// Uploads `bytes` as `digest` in every way.

@@ -15,6 +15,7 @@ mod load_balancers;
 mod migrate;
 mod migrate_random;
 mod migrate_registry;
+mod object_storage;
 mod password_schemes;
 mod podman;
 mod registry2_data;

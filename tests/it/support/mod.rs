@@ -7,6 +7,7 @@ pub(crate) mod client_response;
 pub(crate) mod daemon;
 pub(crate) mod free_port;
 pub(crate) mod nginx;
+pub(crate) mod object_store_server;
 pub(crate) mod oci_layout;
 pub(crate) mod oidc_provider;
 pub(crate) mod pebble;

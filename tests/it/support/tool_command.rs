@@ -42,7 +42,7 @@ const PACKAGES: &[(&str, &str)] = &[
 const FOLDERS: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
 /// The programs that `tests/requirements.txt` lists instead.
-const PYTHON_PROGRAMS: &[&str] = &["sslyze"];
+const PYTHON_PROGRAMS: &[&str] = &["moto_server", "sslyze", "weed"];
 
 /// The directory into which `scripts/install-test-parts` installs Python programs.
 fn python_bin_dir() -> PathBuf {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::passwords::hash::{NoRandomness, StoredHash};
 use portcullis_access::{CredentialLimits, UserName};
-use portcullis_storage::{Store, StoreError, StoreErrorKind, StorePath, optional};
+use portcullis_storage::{Records, StoreError, StoreErrorKind, StorePath, optional};
 
 const ACCESS_TOKENS_DIR: &str = "portcullis/credentials/tokens";
 const REFRESH_TOKENS_DIR: &str = "portcullis/credentials/devices";
@@ -27,7 +27,7 @@ const MAX_LAST_USED_LEN: u64 = 64;
 /// [`StoredTokenService`](super::StoredTokenService).
 #[derive(Clone, Debug)]
 pub struct TokenStore {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Records>,
 }
 
 /// The properties of an access token that is to be created.
@@ -57,7 +57,7 @@ pub struct ListedToken {
 impl TokenStore {
     /// The tokens in this store.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: Arc<dyn Records>) -> Self {
         Self { store }
     }
 

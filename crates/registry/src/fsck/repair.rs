@@ -74,7 +74,7 @@ impl FsckRun<'_> {
     /// Moves an object to the same path below the quarantine.
     async fn quarantine_object(&self, path: Option<StorePath>) -> Result<RepairOutcome, Error> {
         let Some(path) = path else { return Ok(RepairOutcome::None) };
-        let moved = optional(self.registry.engine.store.publish(&path, &quarantine(&path)).await)?;
+        let moved = optional(self.registry.engine.store.rename(&path, &quarantine(&path)).await)?;
         Ok(moved.map_or(RepairOutcome::None, |()| RepairOutcome::Quarantined))
     }
 

@@ -14,7 +14,7 @@ use crate::{
     tests::fixture::Fixture,
 };
 use portcullis_oci::{Algorithm, Digest, RepositoryName};
-use portcullis_storage::{MemoryStore, Store, StorePath, lock_data_dir};
+use portcullis_storage::{MemoryStore, Objects, StorePath, lock_data_dir};
 
 /// A registry with a repository `a` with one image, tagged `1`, written link by link.
 struct StoredImage {
@@ -330,7 +330,7 @@ async fn what_is_in_flight_is_no_damage() {
 async fn a_check_brings_nothing_back_from_the_trash() {
     let fixture = StoredImage::new().await;
     let (blob, trash) = (ObjectKey::Blob(&fixture.layer).path(), ObjectKey::Trash(&fixture.layer).path());
-    fixture.store.publish(&blob, &trash).await.unwrap();
+    fixture.store.rename(&blob, &trash).await.unwrap();
     assert_eq!(fixture.findings().await, [], "it would come back if it were asked for");
     assert!(fixture.exists(&trash).await && !fixture.exists(&blob).await);
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{Untagged, links, paths::ObjectKey, tests::fixture::Fixture};
 use portcullis_oci::{Algorithm, Tag};
-use portcullis_storage::Store as _;
+use portcullis_storage::Objects as _;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MONTH: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);

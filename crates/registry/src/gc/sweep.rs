@@ -12,7 +12,7 @@ use crate::{
     paths::{DirKey, ObjectKey, UploadId},
 };
 use portcullis_oci::{Digest, RepositoryName};
-use portcullis_storage::{Stat, StoreError, optional};
+use portcullis_storage::{Stat, StoreError, UploadState, optional};
 use portcullis_text::error_chain;
 
 /// The maximum number of markings of a repository in one collection. A repository with constant pushes is left to the
@@ -200,7 +200,7 @@ impl GcRun<'_> {
             let Ok(Some(size)) = self.expired_upload_size(name, id).await else { continue };
             self.add_garbage(Some(name), id, size, GarbageReason::UploadExpired);
             if !self.is_dry_run {
-                engine.discard_upload(name, id).await?;
+                engine.discard_upload(name, id, &UploadState::default()).await?;
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::{
 };
 use portcullis_access::{Pull, Push};
 use portcullis_oci::Algorithm;
-use portcullis_storage::{Store, StorePath};
+use portcullis_storage::{Objects, StorePath};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -94,9 +94,9 @@ async fn what_is_wanted_from_the_trash_comes_back_by_itself() {
     fixture.image("a", Some("1"), "wanted", None).await;
     let digest = Digest::compute(Algorithm::Sha256, b"wanted");
     let (blob, trash) = (ObjectKey::Blob(&digest).path(), ObjectKey::Trash(&digest).path());
-    fixture.store.publish(&blob, &trash).await.unwrap();
+    fixture.store.rename(&blob, &trash).await.unwrap();
     assert!(fixture.has_blob("a", "wanted").await, "because it is looked for");
-    fixture.store.publish(&blob, &trash).await.unwrap();
+    fixture.store.rename(&blob, &trash).await.unwrap();
     assert_eq!(fixture.collect(false, 30 * DAY).await.restored, 1, "because it is linked to");
     assert!(fixture.store.stat(&blob).await.is_ok());
 }
@@ -119,7 +119,7 @@ async fn a_dry_run_leaves_in_the_trash_what_a_run_would_bring_back() {
     let fixture = Fixture::new();
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
-    fixture.store.publish(&ObjectKey::Blob(&digest).path(), &ObjectKey::Trash(&digest).path()).await.unwrap();
+    fixture.store.rename(&ObjectKey::Blob(&digest).path(), &ObjectKey::Trash(&digest).path()).await.unwrap();
     let before = fixture.objects().await;
     assert_eq!(fixture.collect(true, 2 * DAY).await.garbage, []);
     assert_eq!(fixture.objects().await, before);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use portcullis_storage::MemoryStore;
+use portcullis_storage::{MemoryStore, Objects as _};
 use proptest::prelude::*;
 
 use super::*;

@@ -38,10 +38,10 @@ async fn fill(registry: &Registry, name: &str) {
 
 const FILLED: RepositoryStats = RepositoryStats { tags: 2, manifests: 4, layers: 2, uploads: 1 };
 
-fn stores() -> (ClockedFolder, [Arc<dyn Store>; 2]) {
+fn stores() -> (ClockedFolder, [Arc<dyn Store>; 3]) {
     let folder = ClockedFolder::new();
     let disk = folder.store();
-    (folder, [Arc::new(MemoryStore::default()), Arc::new(disk)])
+    (folder, [Arc::new(MemoryStore::default()), Arc::new(disk), bucket()])
 }
 
 #[tokio::test]

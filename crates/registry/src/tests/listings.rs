@@ -9,7 +9,7 @@ use portcullis_storage::MemoryStore;
 #[tokio::test]
 async fn a_list_knows_at_once_what_came_and_went() {
     let folder = ClockedFolder::new();
-    for store in [Arc::new(MemoryStore::default()) as Arc<dyn Store>, Arc::new(folder.store())] {
+    for store in [Arc::new(MemoryStore::default()) as Arc<dyn Store>, Arc::new(folder.store()), bucket()] {
         let registry = registry(store);
         for tag in ["b", "a", "c"] {
             push_image(&open(&registry, "alice", "x/y"), tag, b"layer").await.unwrap();

@@ -10,6 +10,7 @@ mod gc_interleaving;
 mod listings;
 mod maintenance;
 mod mounts;
+mod object_storage;
 mod races;
 mod upload_resumption;
 
@@ -29,10 +30,16 @@ use portcullis_access::{
     Action, Admin, Authorized, Gate, Policy, Principal, Pull, Push, Restriction, Right, Rule, Subject, SubjectMatcher,
 };
 use portcullis_clock::{Clock, ManualClock};
+use portcullis_object_storage::ObjectStorage;
 use portcullis_oci::{Algorithm, Digest, PageRequest, Reference, Tag};
-use portcullis_storage::{FilesystemStore, Store};
+use portcullis_storage::{FilesystemStore, Objects, Store};
 
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A store in a bucket in memory.
+pub(crate) fn bucket() -> Arc<dyn Store> {
+    Arc::new(ObjectStorage::in_memory("registry", Clock::system()))
+}
 
 /// A registry over a store, with the default configuration.
 fn registry(store: Arc<dyn Store>) -> Registry {

@@ -264,7 +264,7 @@ async fn many_who_look_at_once_for_what_is_in_the_trash_all_find_it() {
     let wanted = digest(b"layer");
     for _ in 0..30 {
         let (blob, trash) = (ObjectKey::Blob(&wanted).path(), ObjectKey::Trash(&wanted).path());
-        registry.engine.store.publish(&blob, &trash).await.unwrap();
+        registry.engine.store.rename(&blob, &trash).await.unwrap();
         let looks = (0..8).map(|number| {
             let pull = open::<Pull>(&registry, "alice", "a");
             tokio::spawn(async move {

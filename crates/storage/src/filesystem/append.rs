@@ -5,7 +5,7 @@
 //! direct I/O, the disk writes while the next bytes arrive. The cost is that the first pull of a new layer reads the
 //! disk.
 //!
-//! Invariant: [`ObjectWriter::sync`] covers every accepted byte, whether it was written through the page cache or
+//! Invariant: [`UploadWriter::sync`] covers every accepted byte, whether it was written through the page cache or
 //! directly.
 
 use std::{
@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{
-    super::{DirectIo, ObjectWriter, StoreError, StoreErrorKind, StorePath},
+    super::{DirectIo, SealedUpload, StoreError, StoreErrorKind, StorePath, UploadState, UploadWriter},
     aligned_buffer::{ALIGNMENT, AlignedBuffer, BUFFER_LEN},
     dirs::{self, DirCreator},
 };
@@ -148,7 +148,7 @@ fn write_direct(direct: &File, bytes: &[u8], offset: u64) -> io::Result<bool> {
     }
 }
 
-/// An [`ObjectWriter`] that runs its writes on blocking threads.
+/// An [`UploadWriter`] that runs its writes on blocking threads.
 pub(super) struct FileWriter {
     /// `None` while a blocking thread owns it, and after an operation failed.
     tail: Option<AppendFile>,
@@ -177,13 +177,17 @@ impl FileWriter {
 }
 
 #[async_trait]
-impl ObjectWriter for FileWriter {
+impl UploadWriter for FileWriter {
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         self.run_blocking(|tail| tail.write(pieces)).await
     }
 
-    async fn sync(&mut self) -> Result<u64, StoreError> {
-        self.run_blocking(AppendFile::sync).await
+    async fn sync(&mut self) -> Result<UploadState, StoreError> {
+        Ok(UploadState { len: self.run_blocking(AppendFile::sync).await?, parts: None })
+    }
+
+    async fn seal(mut self: Box<Self>) -> Result<SealedUpload, StoreError> {
+        Ok(SealedUpload::durable(self.sync().await?))
     }
 }
 

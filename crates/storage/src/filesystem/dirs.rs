@@ -12,7 +12,11 @@ use std::{
     path::Path,
 };
 
-use super::{super::StoreEntry, fs_type::MetadataOrder};
+use super::{
+    super::{LeafEntry, StoreEntry, StorePath},
+    fs_type::MetadataOrder,
+    read::file_stat,
+};
 use parking_lot::RwLock;
 
 /// Folder of the temporary files, relative to the root of the store.
@@ -156,4 +160,20 @@ pub(super) fn list_dir(folder: &Path) -> io::Result<Vec<StoreEntry>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Lists the entries of a folder, each with the stat of the file `leaf` below it.
+pub(super) fn list_leaves(folder: &Path, leaf: &StorePath) -> io::Result<Vec<LeafEntry>> {
+    let with_leaf = |entry: StoreEntry| {
+        let place = folder.join(&entry.name).join(leaf.as_str());
+        let found = fs::metadata(place).and_then(|metadata| file_stat(&metadata));
+        match found {
+            Ok(stat) => Ok(LeafEntry { entry, leaf: Some(stat) }),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(LeafEntry { entry, leaf: None })
+            }
+            Err(error) => Err(error),
+        }
+    };
+    list_dir(folder)?.into_iter().map(with_leaf).collect()
 }

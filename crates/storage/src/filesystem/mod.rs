@@ -1,4 +1,4 @@
-//! Implements [`Store`] in a folder of the local file system.
+//! Implements [`Store`](super::Store) in a folder of the local file system.
 //!
 //! Invariant: an object appears at its path by one `rename` of a file that was synced before, and the folder is synced
 //! after it, so a crash at any moment leaves the old object or the new one. Each such step costs two syncs on file
@@ -18,6 +18,9 @@ mod dirs;
 mod fs_type;
 mod page_cache;
 mod read;
+mod records;
+mod replace_locks;
+mod uploads;
 
 use std::{
     fs::{self, File},
@@ -34,7 +37,7 @@ use portcullis_clock::Clock;
 use uuid::Uuid;
 
 use super::{
-    DirVersion, DirectIo, Object, ObjectWriter, Stat, Store, StoreEntry, StoreError, StoreErrorKind, StorePath,
+    DirVersion, DirectIo, LeafEntry, Object, Objects, Stat, StoreEntry, StoreError, StoreErrorKind, StorePath,
 };
 pub use cross_device::{CrossDeviceDir, cross_device_dirs, dangling_link};
 pub use data_dir_lock::{DataDirLock, lock_data_dir};
@@ -42,6 +45,7 @@ use dirs::DirCreator;
 pub use dirs::TEMP_DIR;
 use fs_type::{FsType, MetadataOrder, ReadMode};
 use read::OpenedFile;
+use replace_locks::ReplaceLocks;
 
 /// Minimum age of a temporary file that is removed as a leftover. Writing one takes moments, and another process (a
 /// command beside a running server) may be writing one when the store is opened.
@@ -61,6 +65,7 @@ struct StoreDir {
     /// The type of the file system that contains the root.
     fs_type: FsType,
     dirs: DirCreator,
+    replacing: ReplaceLocks,
 }
 
 impl FilesystemStore {
@@ -107,7 +112,10 @@ impl FilesystemStore {
 
     fn new(root: PathBuf, fs_type: FsType, clock: Clock) -> Self {
         let dirs = DirCreator::new(fs_type.metadata_order());
-        Self { disk: Arc::new(StoreDir { root, clock, fs_type, dirs }), direct_io: DirectIo::default() }
+        Self {
+            disk: Arc::new(StoreDir { root, clock, fs_type, dirs, replacing: ReplaceLocks::default() }),
+            direct_io: DirectIo::default(),
+        }
     }
 
     /// Sets whether large objects are written with direct I/O; by default, they are where it is supported.
@@ -172,6 +180,12 @@ impl StoreDir {
             made => made?,
         };
         Ok((place, file))
+    }
+
+    fn touch(&self, place: &Path) -> io::Result<()> {
+        let file = File::open(place)?;
+        read::file_stat(&file.metadata()?)?;
+        file.set_modified(self.clock.now())
     }
 
     /// Moves a synced file to its target and makes the move durable.
@@ -239,7 +253,7 @@ impl StoreDir {
 }
 
 #[async_trait]
-impl Store for FilesystemStore {
+impl Objects for FilesystemStore {
     async fn stat(&self, path: &StorePath) -> Result<Stat, StoreError> {
         Ok(self.open_file("stat", path).await?.stat)
     }
@@ -254,20 +268,14 @@ impl Store for FilesystemStore {
         self.run_blocking("write", path, move |disk, place| disk.write(place, &content)).await
     }
 
-    async fn write_unsynced(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
+    async fn write_for_others(&self, path: &StorePath, content: Bytes) -> Result<(), StoreError> {
         self.run_blocking("write", path, move |disk, place| disk.write_unsynced(place, &content)).await
     }
 
-    async fn append(&self, path: &StorePath, offset: u64) -> Result<Box<dyn ObjectWriter>, StoreError> {
-        let direct_io = self.direct_io;
-        let open = move |disk: &StoreDir, place: &Path| append::open(&disk.dirs, place, offset, direct_io);
-        let tail = self.run_blocking("append to", path, open).await?;
-        Ok(Box::new(append::FileWriter::new(tail, path.clone())))
-    }
-
-    async fn publish(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
+    async fn rename(&self, from: &StorePath, to: &StorePath) -> Result<(), StoreError> {
         let source = self.disk.absolute_path(from);
-        self.run_blocking("publish", to, move |disk, place| {
+        self.run_blocking("move to", to, move |disk, place| {
+            disk.touch(&source)?;
             disk.publish(&source, place)?;
             disk.prune_after_move(dirs::parent_dir(&source))
         })
@@ -275,12 +283,7 @@ impl Store for FilesystemStore {
     }
 
     async fn touch(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.run_blocking("touch", path, |disk, place| {
-            let file = File::open(place)?;
-            read::file_stat(&file.metadata()?)?;
-            file.set_modified(disk.clock.now())
-        })
-        .await
+        self.run_blocking("touch", path, StoreDir::touch).await
     }
 
     async fn remove(&self, path: &StorePath) -> Result<(), StoreError> {
@@ -300,20 +303,13 @@ impl Store for FilesystemStore {
         .await
     }
 
-    async fn discard_tree(&self, path: &StorePath) -> Result<(), StoreError> {
-        self.run_blocking("remove", path, |disk, place| match fs::remove_dir_all(place) {
-            Ok(()) => {
-                dirs::remove_empty_dirs(dirs::parent_dir(place), &disk.root);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        })
-        .await
-    }
-
     async fn list(&self, path: &StorePath) -> Result<Vec<StoreEntry>, StoreError> {
         self.run_blocking("list", path, |_, place| dirs::list_dir(place)).await
+    }
+
+    async fn list_leaves(&self, path: &StorePath, leaf: &StorePath) -> Result<Vec<LeafEntry>, StoreError> {
+        let leaf = leaf.clone();
+        self.run_blocking("list", path, move |_, place| dirs::list_leaves(place, &leaf)).await
     }
 
     async fn versions(&self, paths: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError> {

@@ -17,7 +17,7 @@ use super::{
 use crate::passwords::hash::StoredHash;
 use portcullis_access::{Action, CredentialLimits, UserName};
 use portcullis_clock::ManualClock;
-use portcullis_storage::{FaultyStore, MemoryStore, Store, StoreErrorKind};
+use portcullis_storage::{FaultyStore, MemoryStore, Objects, StoreErrorKind};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

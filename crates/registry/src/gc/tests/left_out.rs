@@ -98,11 +98,11 @@ async fn while_a_manifest_is_in_the_quarantine_no_layer_of_its_repository_is_gar
     let image = fixture.image("a", None, "layer", None).await;
     let digest: Digest = image["digest"].as_str().unwrap().parse().unwrap();
     let link = ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest).path();
-    fixture.store.publish(&link, &quarantine(&link)).await.unwrap();
+    fixture.store.rename(&link, &quarantine(&link)).await.unwrap();
     let report = fixture.collect(false, 2 * DAY).await;
     assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
     assert!(fixture.has_blob("a", "layer").await);
-    fixture.store.publish(&quarantine(&link), &link).await.unwrap();
+    fixture.store.rename(&quarantine(&link), &link).await.unwrap();
     assert!(fixture.has_manifest("a", &image).await, "and it can come back");
 }
 

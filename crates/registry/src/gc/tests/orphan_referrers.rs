@@ -62,7 +62,7 @@ async fn while_a_manifest_is_in_the_quarantine_its_entry_stays() {
     let image = fixture.image("a", Some("1"), "layer", None).await;
     let signature = fixture.image("a", None, "signature", Some(&image)).await;
     let link = ObjectKey::RevisionLink(&"a".parse().unwrap(), &digest(&signature)).path();
-    fixture.store.publish(&link, &quarantine(&link)).await.unwrap();
+    fixture.store.rename(&link, &quarantine(&link)).await.unwrap();
     let report = fixture.collect(false, 30 * DAY).await;
     assert_eq!((report.garbage.len(), report.left_out.len()), (0, 1), "{report:?}");
     assert!(fixture.has_entry(&digest(&image), &digest(&signature)).await);
