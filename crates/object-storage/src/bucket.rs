@@ -241,8 +241,8 @@ impl Bucket {
         }
     }
 
-    /// Whether the bucket exists, or has existed a moment ago. The response to HEAD is the same for a missing bucket and
-    /// for a missing object, because it has no body.
+    /// Whether the bucket exists, or has existed a moment ago. The response to HEAD is the same for a missing bucket
+    /// and for a missing object, because it has no body.
     async fn is_there(&self) -> bool {
         if self.seen.lock().is_some_and(|seen| self.clock.since(seen) < BUCKET_SEEN_FOR) {
             return true;
