@@ -68,7 +68,7 @@ impl Object {
     }
 
     /// Reads the whole object into one buffer. An object larger than `limit` bytes is an error
-    /// ([`StoreErrorKind::TooLarge`]).
+    /// ([`StoreErrorKind::TooLarge`](super::StoreErrorKind::TooLarge)).
     pub async fn read(self, limit: u64) -> Result<Bytes, StoreError> {
         let size = self.stat.size;
         if size > limit {

@@ -69,7 +69,7 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
     async fn versions(&self, folders: Arc<[StorePath]>) -> Result<Vec<Option<DirVersion>>, StoreError>;
 
     /// Checks that the store can be read and written, and that objects can be moved into each of these folders
-    /// ([`StoreErrorKind::CrossDevice`]). For readiness checks.
+    /// ([`StoreErrorKind::CrossDevice`](super::StoreErrorKind::CrossDevice)). For readiness checks.
     async fn probe(&self, moved_into: &[StorePath]) -> Result<(), StoreError>;
 }
 

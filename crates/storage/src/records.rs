@@ -46,7 +46,7 @@ pub enum Durability {
 pub struct Record {
     /// The whole content.
     pub content: Bytes,
-    /// The version of this content, for [`Records::replace`].
+    /// The version of this content, for [`Records::replace_record`].
     pub version: RecordVersion,
     /// Size and modification time.
     pub stat: Stat,
@@ -54,8 +54,8 @@ pub struct Record {
 
 /// Small objects that are changed by compare-and-swap.
 ///
-/// A record that any process changes by [`replace`](Records::replace) must be changed in no other way, apart from its
-/// creation and removal: an unconditional write at the same moment could be lost.
+/// A record that any process changes by [`replace_record`](Records::replace_record) must be changed in no other way,
+/// apart from its creation and removal: an unconditional write at the same moment could be lost.
 #[async_trait]
 pub trait Records: Objects {
     /// Reads a record of at most `limit` bytes. A larger one is an error
