@@ -6,7 +6,7 @@ use portcullis::{
 };
 
 pub fn forge(digest: Digest, id: UploadId) -> VerifiedBlob {
-    VerifiedBlob { digest, id, is_published: true, _lock: todo!() } //~ E0451
+    VerifiedBlob { digest, id, removals: todo!(), unpublished: None, _lock: todo!() } //~ E0451
 }
 
 fn main() {}
